@@ -1,0 +1,171 @@
+//! What `meshd` answers on `/run/vxmesh/meshd.sock` (HTTP over a Unix socket): `GET /v1/status`, `/v1/tunnels`, `/v1/slice`,
+//! `/v1/events`, `/v1/explain?from=PORT&to=TARGET`.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::path::Path;
+use crate::table::{NetKey, Suite};
+use crate::types::{Mac, Mtu, NetworkId, NodeId, PdcId, PortId, Version, Wall};
+
+/// This node in one screen.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Its name.
+    pub node: NodeId,
+    /// Its PDC.
+    pub pdc: PdcId,
+    /// Version of `meshd`.
+    pub daemon: String,
+    /// The connection to a management node, or why there is none.
+    pub management: Management,
+    /// Version of the slice that the kernel and the lanes follow.
+    pub version: Version,
+    /// When the certificate ends.
+    pub certificate_ends: Option<Wall>,
+    /// Hosted networks.
+    pub networks: Vec<NetworkStatus>,
+    /// Peers, grouped by nobody: one line each.
+    pub peers: Vec<PeerStatus>,
+    /// What is wrong, worst first. Empty: all is well.
+    pub problems: Vec<Finding>,
+    /// Dropped frames and packets by reason, only those above zero.
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// The connection to management.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub enum Management {
+    /// There is one.
+    Connected {
+        /// `host:port`
+        address: String,
+        /// Since when.
+        since: Wall,
+    },
+    /// There is none; the data plane goes on.
+    Away {
+        /// Since when.
+        since: Wall,
+        /// The last error.
+        why: String,
+    },
+    /// None is wanted: the node runs from table files.
+    Files,
+}
+
+/// One hosted network.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkStatus {
+    /// Its name.
+    pub name: NetworkId,
+    /// Its key.
+    pub key: NetKey,
+    /// The bridge that guests are put on.
+    pub bridge: String,
+    /// Ports on this node.
+    pub ports: usize,
+    /// Rows of other nodes.
+    pub rows: usize,
+    /// Guest MTU.
+    pub mtu: Mtu,
+    /// Problem of this network, if any.
+    pub problem: Option<String>,
+}
+
+/// One peer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerStatus {
+    /// Its name.
+    pub node: NodeId,
+    /// Its PDC.
+    pub pdc: PdcId,
+    /// Paths that networks shared with it take (mostly one).
+    pub paths: Vec<Path>,
+    /// Why.
+    pub why: String,
+    /// Outer address of the plain path, if there is one.
+    pub vtep: Option<IpAddr>,
+    /// Its tunnel, if a path needs one.
+    pub tunnel: Option<TunnelStatus>,
+}
+
+/// One tunnel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TunnelStatus {
+    /// The peer.
+    pub node: NodeId,
+    /// Where it was last heard, or is expected.
+    pub endpoint: Option<SocketAddr>,
+    /// Seconds since the last handshake; none: never.
+    pub handshake_age: Option<u64>,
+    /// True while a session can carry frames.
+    pub up: bool,
+    /// Cipher suite.
+    pub suite: Suite,
+    /// Payload bytes received.
+    pub received: u64,
+    /// Payload bytes sent.
+    pub sent: u64,
+}
+
+/// One thing that is wrong, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// Code of the problem.
+    pub code: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// When.
+    pub at: Wall,
+    /// Short kind like `drift`, `tunnel-up`, `source-refused`.
+    pub kind: String,
+    /// One sentence.
+    pub text: String,
+}
+
+/// The whole chain for one frame.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// Sending port.
+    pub from: PortId,
+    /// Sending node.
+    pub from_node: NodeId,
+    /// What was asked for.
+    pub to: String,
+    /// Steps in order: what was looked at and what came out.
+    pub steps: Vec<Step>,
+    /// True where the frame arrives.
+    pub delivered: bool,
+    /// The rows that decided.
+    pub mac: Option<Mac>,
+}
+
+/// One step of an explanation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// `port`, `row`, `policy`, `path`, `outer`, `mtu`, `flood`.
+    pub what: String,
+    /// What came out, one line.
+    pub text: String,
+    /// False where the frame ends here.
+    pub passes: bool,
+}

@@ -1,0 +1,17 @@
+//! Ring 1: messages that cross a process boundary, as plain data with serde, versioned by [`API_VERSION`].
+//!
+//! [`objects`] are what operators declare, [`enroll`] is how a machine gets in, [`stream`] is how a node stays in sync,
+//! [`local`] is what `meshd` answers on its socket, [`problem`] is how anything says no. No code that does something lives here.
+
+pub mod enroll;
+pub mod local;
+pub mod objects;
+pub mod problem;
+pub mod stream;
+
+/// `apiVersion` of every manifest and answer.
+pub const API_VERSION: &str = "vxmesh/v1";
+
+/// Name in every management server certificate (DNS SAN), whatever address it is reached at. Node and admin certificates are
+/// never given it, so none of them can stand in for a server.
+pub const MANAGEMENT_NAME: &str = "management.vxmesh";

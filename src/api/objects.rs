@@ -1,0 +1,369 @@
+//! Objects that operators declare (DESIGN section 5): what is wanted (`spec`) and what was found (`status`).
+//!
+//! A manifest is `{apiVersion, kind, metadata: {name, ...}, spec}`. Unknown keys are refused everywhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::mtu::MtuPolicy;
+use crate::policy::path::{PathRule, PdcFacts};
+use crate::table::{Flood, Learning};
+use crate::types::{
+    Mac, Mtu, NetworkId, NodeId, OverlayId, PdcId, PolicyId, PortId, Prefix, PublicKey, UdpPort, Version, Vlan, Vni,
+    Wall,
+};
+
+/// What every object has besides its spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Meta<N> {
+    /// Its name, unique for its kind.
+    pub name: N,
+    /// For people and selectors.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Store revision of the last change. In a manifest: the change is refused if the object has another one by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+}
+
+/// An object with name `N`, spec `S` and status `T`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    bound(deserialize = "N: Deserialize<'de>, S: Deserialize<'de>, T: Deserialize<'de> + Default")
+)]
+pub struct Object<N, S, T = ()> {
+    /// Name, labels, revision.
+    pub metadata: Meta<N>,
+    /// What is wanted.
+    pub spec: S,
+    /// What was found. Refused in manifests but when it is what the server printed.
+    #[serde(default)]
+    pub status: T,
+}
+
+/// A physical datacenter.
+pub type Pdc = Object<PdcId, PdcFacts>;
+/// A machine that runs `meshd`, or a foreign peer. May exist before any machine joins as it.
+pub type Node = Object<NodeId, NodeSpec, NodeStatus>;
+/// An overlay (rule).
+pub type Overlay = Object<OverlayId, OverlaySpec>;
+/// A network.
+pub type Network = Object<NetworkId, NetworkSpec>;
+/// A vNIC.
+pub type Port = Object<PortId, PortSpec>;
+/// A path policy.
+pub type PathPolicy = Object<PolicyId, PathRule>;
+/// A join token, without its secret. Its name is its id.
+pub type Token = Object<String, TokenSpec, TokenStatus>;
+
+/// Any object, told apart by `kind`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum Any {
+    /// [`Pdc`]
+    Pdc(Pdc),
+    /// [`Node`]
+    Node(Node),
+    /// [`Overlay`]
+    Overlay(Overlay),
+    /// [`Network`]
+    Network(Network),
+    /// [`Port`]
+    Port(Port),
+    /// [`PathPolicy`]
+    PathPolicy(PathPolicy),
+    /// [`Token`]
+    Token(Token),
+}
+
+/// Kinds of objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// [`Pdc`]
+    Pdc,
+    /// [`Node`]
+    Node,
+    /// [`Overlay`]
+    Overlay,
+    /// [`Network`]
+    Network,
+    /// [`Port`]
+    Port,
+    /// [`PathPolicy`]
+    PathPolicy,
+    /// [`Token`]
+    Token,
+}
+
+/// What is wanted of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeSpec {
+    /// Its PDC. A token of another PDC cannot join as this node.
+    pub pdc: PdcId,
+    /// Its address inside the PDC; overrides what it reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<IpAddr>,
+    /// Its address for other PDCs; overrides what it reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<IpAddr>,
+    /// Set for a foreign peer: any WireGuard box with VXLAN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<ForeignSpec>,
+}
+
+/// What is wanted of a foreign peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ForeignSpec {
+    /// Its WireGuard public key.
+    pub public_key: PublicKey,
+    /// Where its WireGuard listens, if it is reachable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<SocketAddr>,
+    /// Its address inside the tunnel: the local address of its vxlan device.
+    pub tunnel_address: Ipv4Addr,
+}
+
+/// What is known of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeStatus {
+    /// Its WireGuard key, once it has joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<PublicKey>,
+    /// SHA-256 (hexadecimal) of its TLS public key (SPKI).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<String>,
+    /// What it says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<NodeFacts>,
+    /// Its own address inside tunnels of form A, given once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel_address: Option<Ipv4Addr>,
+    /// When it joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<Wall>,
+    /// The last version that it acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Version>,
+}
+
+/// What a node says of itself at enrolment and whenever it changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeFacts {
+    /// Address of its admin interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<IpAddr>,
+    /// Address of its external interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<IpAddr>,
+    /// MTU of its admin interface.
+    pub admin_mtu: Mtu,
+    /// MTU of its external interface.
+    pub external_mtu: Mtu,
+    /// UDP port of lane 0.
+    pub listen: UdpPort,
+    /// How many lanes it can run.
+    pub lanes: u8,
+    /// True where the CPU has AES instructions.
+    pub aes: bool,
+    /// Version of `meshd`.
+    pub version: String,
+}
+
+/// What is wanted of an overlay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OverlaySpec {
+    /// VXLAN UDP port, unique among overlays. None: the lowest free one from 4789.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp_port: Option<UdpPort>,
+    /// MTU of its networks, unless they say otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<MtuPolicy>,
+    /// Nodes that may host its networks; none: all. A name may be of a node that does not exist yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<BTreeSet<NodeId>>,
+    /// Flooding of its networks, unless they say otherwise.
+    #[serde(default)]
+    pub flood: Flood,
+}
+
+/// What is wanted of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NetworkSpec {
+    /// Its overlay.
+    pub overlay: OverlayId,
+    /// Its VNI, unique in the overlay.
+    pub vni: Vni,
+    /// Prefixes of its guests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cidr: Vec<Prefix>,
+    /// Gateway addresses, each inside one of the prefixes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateway: Vec<IpAddr>,
+    /// Overrides the overlay's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<MtuPolicy>,
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Where its ports come from.
+    #[serde(default)]
+    pub learning: Learning,
+    /// Overrides the overlay's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flood: Option<Flood>,
+}
+
+/// What is wanted of a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PortSpec {
+    /// Its network.
+    pub network: NetworkId,
+    /// The node that its guest runs on. A node that hosts no port of a network does not host the network.
+    pub node: NodeId,
+    /// Its address, unicast, unique in the network (and VLAN).
+    pub mac: Mac,
+    /// The guest's own 802.1Q tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<Vlan>,
+    /// Its IP addresses, each unique in the network.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ips: BTreeSet<IpAddr>,
+    /// What it may do besides being a guest.
+    #[serde(default)]
+    pub role: PortRole,
+    /// Set by a node that found it (`learning: local`); such a port goes when the node no longer reports it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reported: bool,
+}
+
+/// What a port may do besides being a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortRole {
+    /// Nothing.
+    #[default]
+    Guest,
+    /// Send router advertisements.
+    Router,
+    /// Answer DHCP.
+    Dhcp,
+}
+
+/// What is wanted of a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TokenSpec {
+    /// PDC of every node that joins with it.
+    pub pdc: PdcId,
+    /// Names that it may be used for; `*` stands for any run of characters.
+    pub name_pattern: String,
+    /// How many nodes may join with it.
+    pub uses: u32,
+    /// When it ends.
+    pub expires: Wall,
+}
+
+/// What is known of a token. The secret itself is nowhere but in the token's text.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TokenStatus {
+    /// SHA-256 (hexadecimal) of the secret.
+    pub secret_hash: String,
+    /// Who used it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub used: Vec<TokenUse>,
+}
+
+/// One use of a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TokenUse {
+    /// The node.
+    pub node: NodeId,
+    /// SHA-256 (hexadecimal) of its TLS public key.
+    pub key: String,
+    /// From which address.
+    pub from: String,
+    /// When.
+    pub at: Wall,
+}
+
+impl Any {
+    /// Its kind.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Pdc(_) => Kind::Pdc,
+            Self::Node(_) => Kind::Node,
+            Self::Overlay(_) => Kind::Overlay,
+            Self::Network(_) => Kind::Network,
+            Self::Port(_) => Kind::Port,
+            Self::PathPolicy(_) => Kind::PathPolicy,
+            Self::Token(_) => Kind::Token,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Pdc(o) => o.metadata.name.as_str(),
+            Self::Node(o) => o.metadata.name.as_str(),
+            Self::Overlay(o) => o.metadata.name.as_str(),
+            Self::Network(o) => o.metadata.name.as_str(),
+            Self::Port(o) => o.metadata.name.as_str(),
+            Self::PathPolicy(o) => o.metadata.name.as_str(),
+            Self::Token(o) => &o.metadata.name,
+        }
+    }
+
+    /// Revision that the manifest insists on, or that the server reports.
+    pub const fn revision(&self) -> Option<u64> {
+        match self {
+            Self::Pdc(o) => o.metadata.revision,
+            Self::Node(o) => o.metadata.revision,
+            Self::Overlay(o) => o.metadata.revision,
+            Self::Network(o) => o.metadata.revision,
+            Self::Port(o) => o.metadata.revision,
+            Self::PathPolicy(o) => o.metadata.revision,
+            Self::Token(o) => o.metadata.revision,
+        }
+    }
+}
+
+impl Kind {
+    /// All of them, in the order in which they depend on each other.
+    pub const ALL: [Self; 7] =
+        [Self::Pdc, Self::Node, Self::Overlay, Self::Network, Self::Port, Self::PathPolicy, Self::Token];
+
+    /// The word in commands, paths and messages.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pdc => "pdc",
+            Self::Node => "node",
+            Self::Overlay => "overlay",
+            Self::Network => "network",
+            Self::Port => "port",
+            Self::PathPolicy => "pathpolicy",
+            Self::Token => "token",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}

@@ -1,0 +1,1 @@
+//! Ring 2: the sans-IO data plane.

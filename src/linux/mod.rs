@@ -1,0 +1,3 @@
+//! Ring 3: the kernel as two verbs, observe and apply. Holds no policy. `sys` is the only `unsafe`.
+
+pub mod sys;

@@ -1,0 +1,11 @@
+//! The only `unsafe` of the project: system calls that no safe crate offers.
+#![expect(unsafe_code, reason = "system calls; each block says why it is sound")]
+
+/// `CLOCK_BOOTTIME` in nanoseconds.
+pub fn boottime_nanos() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a valid, writable timespec for the whole call.
+    let code = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    debug_assert_eq!(code, 0, "CLOCK_BOOTTIME exists since Linux 2.6.39");
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}

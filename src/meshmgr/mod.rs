@@ -1,0 +1,1 @@
+//! Ring 4: shell of the management server.

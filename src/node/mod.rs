@@ -1,0 +1,4 @@
+//! Ring 2: sans-IO control plane of a node.
+
+pub mod names;
+pub mod paths;

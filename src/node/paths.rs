@@ -1,0 +1,58 @@
+//! The path of every (network, peer) pair of a slice, decided once here and used by the plan, the forwarding table, `explain`
+//! and `status` alike.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::policy::path::{self, End, Outer, Path, Verdict};
+use crate::table::{NetKey, Peer, Slice};
+use crate::types::NodeId;
+
+/// This node's own outer addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Own {
+    /// Address inside the PDC.
+    pub admin: Option<IpAddr>,
+    /// Address for other PDCs.
+    pub external: Option<IpAddr>,
+}
+
+/// All verdicts of a slice.
+pub type Paths = BTreeMap<NetKey, BTreeMap<NodeId, Verdict>>;
+
+/// Decides for every member of every hosted network: our own answer, or the management node's where that is stricter.
+pub fn decide_all(slice: &Slice, own: Own) -> Paths {
+    let net_paths = |key: &NetKey, network: &crate::table::Network| {
+        let one = |(node, theirs): (&NodeId, &Path)| {
+            let peer = slice.peers.get(node)?;
+            let ours = decide(slice, own, &network.name, node, peer);
+            Some((node.clone(), path::stricter(ours, *theirs)))
+        };
+        (key.clone(), network.members.iter().filter_map(one).collect())
+    };
+    slice.networks.iter().map(|(key, network)| net_paths(key, network)).collect()
+}
+
+fn decide(slice: &Slice, own: Own, network: &crate::types::NetworkId, node: &NodeId, peer: &Peer) -> Verdict {
+    let here = End { node: &slice.node, pdc: &slice.pdc, admin: own.admin, external: own.external, foreign: false };
+    let foreign = peer.foreign.is_some();
+    let there = End { node, pdc: &peer.pdc, admin: peer.admin, external: peer.external, foreign };
+    path::decide(here, there, network, &slice.pdcs, &slice.policies)
+}
+
+/// Outer address of the plain path to a peer.
+pub fn vtep(peer: &Peer, outer: Outer) -> Option<IpAddr> {
+    match outer {
+        Outer::Admin => peer.admin,
+        Outer::External => peer.external,
+    }
+}
+
+/// Where a peer's lane is expected to listen; learned endpoints take precedence in the tunnel itself.
+pub fn endpoint(peer: &Peer, outer: Outer, lane: u8) -> Option<SocketAddr> {
+    if let Some(foreign) = &peer.foreign {
+        return foreign.endpoint;
+    }
+    let port = peer.listen.get().checked_add(u16::from(lane))?;
+    vtep(peer, outer).map(|address| SocketAddr::new(address, port))
+}

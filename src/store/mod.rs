@@ -1,0 +1,1 @@
+//! Ring 3: revisions, compare-and-set, watch.

@@ -1,0 +1,136 @@
+//! Ring 1: the table. What one node needs of it is a [`Slice`]; two slices differ by a [`Delta`]; a [`Version`] orders them.
+//!
+//! The management node makes slices, each node keeps its own on disk and boots from it. Nothing here does I/O: encoding is
+//! text in, text out. [`files`] reads and writes the illumos `files` form of one (overlay, VNI).
+
+pub mod delta;
+mod key;
+mod peer;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::delta::{Delta, DeltaError};
+pub use self::key::{NetKey, RowKey};
+pub use self::peer::{Foreign, Peer, Suite};
+use crate::policy::mtu::MtuPolicy;
+use crate::policy::path::{Path, PathRule, PdcFacts};
+use crate::types::{Mac, Mtu, NetworkId, NodeId, PdcId, PolicyId, PortId, Prefix, UdpPort, Version};
+
+/// Everything that one node needs: the networks that it hosts, their rows, and the peers that host them too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Slice {
+    /// Monotone on a node: an older one is refused.
+    pub version: Version,
+    /// The node that this slice is for; a slice for another node is refused.
+    pub node: NodeId,
+    /// Its PDC, as its certificate says.
+    pub pdc: PdcId,
+    /// Its own address inside tunnels of form A (what foreign peers see); no host interface carries it.
+    pub tunnel_address: Option<Ipv4Addr>,
+    /// Facts of every PDC named here.
+    pub pdcs: BTreeMap<PdcId, PdcFacts>,
+    /// Path policies, in the order in which they are tried (by name).
+    pub policies: BTreeMap<PolicyId, PathRule>,
+    /// Networks that this node hosts.
+    pub networks: BTreeMap<NetKey, Network>,
+    /// Rows of those networks, those of this node's own ports included.
+    pub rows: BTreeMap<RowKey, Row>,
+    /// Every other node that hosts at least one of those networks.
+    pub peers: BTreeMap<NodeId, Peer>,
+}
+
+/// One VNI of an overlay, as a node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Network {
+    /// Its name.
+    pub name: NetworkId,
+    /// VXLAN UDP port of its overlay.
+    pub udp_port: UdpPort,
+    /// Prefixes of the guests.
+    pub cidr: Vec<Prefix>,
+    /// Gateway addresses of the guests.
+    pub gateway: Vec<IpAddr>,
+    /// How its guests' MTU is found, as the network or else its overlay says; none leaves it to the node's own `[mtu]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<MtuPolicy>,
+    /// Guest MTU as the management node computed it over all PDC pairs that the network spans.
+    pub guest_mtu: Mtu,
+    /// What happens to broadcast, unknown unicast and multicast.
+    pub flood: Flood,
+    /// Where its ports come from.
+    pub learning: Learning,
+    /// The other nodes that host it, with the path that the management node decided. The node decides again with
+    /// [`crate::policy::path::decide`]; the stricter of the two counts.
+    pub members: BTreeMap<NodeId, Path>,
+}
+
+/// What happens to frames without one known destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flood {
+    /// Dropped, but for ARP and ND that the table answers.
+    Off,
+    /// The table answers ARP and ND; the rest goes to all members, rate-limited.
+    #[default]
+    Suppress,
+    /// All of it goes to all members.
+    Replicate,
+}
+
+/// Where the ports of a network come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Learning {
+    /// Only declared ports.
+    #[default]
+    Declared,
+    /// Also what each node finds on its own bridge and reports.
+    Local,
+}
+
+/// One guest address and where it lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Row {
+    /// The node that hosts it.
+    pub node: NodeId,
+    /// IPv4 addresses that ARP requests are answered for.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub arp: BTreeSet<Ipv4Addr>,
+    /// IPv6 addresses that neighbour solicitations are answered for.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub nd: BTreeSet<Ipv6Addr>,
+    /// The port, where one is declared or reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<PortId>,
+    /// Guest that this one's DHCP broadcasts are sent to (illumos `dhcp-proxy`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dhcp_proxy: Option<Mac>,
+}
+
+impl Slice {
+    /// A slice with nothing in it, for a node that has just been made.
+    pub fn empty(version: Version, node: NodeId, pdc: PdcId) -> Self {
+        Self {
+            version,
+            node,
+            pdc,
+            tunnel_address: None,
+            pdcs: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            peers: BTreeMap::new(),
+        }
+    }
+
+    /// Rows of one network, by key.
+    pub fn rows_of<'a>(&'a self, net: &'a NetKey) -> impl Iterator<Item = (&'a RowKey, &'a Row)> {
+        self.rows.range(RowKey::first_of(net)..).take_while(move |(key, _)| key.is_in(net))
+    }
+}

@@ -1,0 +1,1 @@
+//! Ring 3: HTTP over TLS and Unix sockets.

@@ -1,0 +1,1 @@
+//! Ring 1: bytes to headers and back, one header a file.

@@ -1,0 +1,1 @@
+//! The three programs from outside: arguments, output, exit codes.

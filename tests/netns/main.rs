@@ -1,0 +1,1 @@
+//! Tests on the real kernel, in network namespaces that they make themselves.

@@ -1,0 +1,198 @@
+//! The rules of the tree that a machine can check. A failure says what to do.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rings from the inside out: a module may name modules of its own ring and of those inside.
+const RINGS: &[(&str, u8)] = &[
+    ("types", 0),
+    ("wire", 1),
+    ("policy", 1),
+    ("table", 1),
+    ("api", 1),
+    ("config", 1),
+    ("tunnel", 2),
+    ("forward", 2),
+    ("node", 2),
+    ("mgmt", 2),
+    ("linux", 3),
+    ("store", 3),
+    ("transport", 3),
+    ("clock", 3),
+    ("meshd", 4),
+    ("meshmgr", 4),
+    ("meshctl", 4),
+    ("lab", 4),
+];
+
+/// What pure rings (0 to 2) must not name, and why.
+const IMPURE: &[(&str, &str)] = &[
+    ("std::fs", "files belong to ring 3 or 4"),
+    ("std::net::UdpSocket", "sockets belong to ring 3 or 4"),
+    ("std::net::TcpStream", "sockets belong to ring 3 or 4"),
+    ("std::process", "processes belong to ring 3 or 4"),
+    ("std::thread", "threads belong to ring 4"),
+    ("tokio::", "the pure rings have no async"),
+    ("async fn", "the pure rings have no async"),
+    ("Instant::now", "time is an argument"),
+    ("SystemTime", "time is an argument"),
+    ("getrandom", "randomness is an argument"),
+    ("HashMap", "iteration order is random; use BTreeMap"),
+    ("unsafe {", "unsafe lives in src/linux/sys.rs"),
+];
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Path below `src/`, and whether it is a test file.
+fn place(path: &Path) -> (String, bool) {
+    let below = path.strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap().display().to_string();
+    let test = below.ends_with("tests.rs") || below.contains("/tests/");
+    (below, test)
+}
+
+/// Lines of production code with their numbers: comments and what follows `#[cfg(test)]` left out.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let end = text.find("#[cfg(test)]").unwrap_or(text.len());
+    text[..end]
+        .lines()
+        .enumerate()
+        .map(|(n, line)| (n + 1, line.split("//").next().unwrap_or("")))
+        .filter(|(_, l)| !l.trim().is_empty())
+}
+
+fn ring_of(module: &str) -> Option<u8> {
+    RINGS.iter().find(|(name, _)| *name == module).map(|(_, ring)| *ring)
+}
+
+fn src() -> Vec<(String, bool, String)> {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+    sources(root)
+        .into_iter()
+        .map(|path| {
+            let (below, test) = place(&path);
+            (below, test, fs::read_to_string(path).unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn arrows_point_inwards() {
+    let mut wrong = Vec::new();
+    for (file, _, text) in src() {
+        let module = file.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
+        let Some(ring) = ring_of(&module) else { continue };
+        for (number, line) in code(&text) {
+            for (at, _) in line.match_indices("crate::") {
+                let named: String =
+                    line[at + 7..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                if let Some(other) = ring_of(&named)
+                    && other > ring
+                {
+                    wrong.push(format!(
+                        "src/{file}:{number}: ring {ring} ({module}) names ring {other} ({named}). Arrows point inwards: \
+                         pass the value in as an argument, or move the type to the inner ring."
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_module_has_a_ring() {
+    for (file, _, _) in src() {
+        let module = file.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
+        let known = ring_of(&module).is_some() || ["lib", "bin"].contains(&module.as_str());
+        assert!(known, "src/{file}: give `{module}` a ring in tests/tidy.rs and a line in src/lib.rs");
+    }
+}
+
+#[test]
+fn pure_rings_are_pure() {
+    let mut wrong = Vec::new();
+    for (file, test, text) in src() {
+        let module = file.split('/').next().unwrap();
+        if test || ring_of(module).is_none_or(|ring| ring > 2) {
+            continue;
+        }
+        for (number, line) in code(&text) {
+            for (word, why) in IMPURE {
+                let excused = *word == "HashMap" && text.contains("clippy::disallowed_types");
+                if line.contains(word) && !excused {
+                    wrong.push(format!("src/{file}:{number}: `{word}` in a pure ring: {why}."));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn ciphers_are_named_in_tunnel_and_certificates_in_mgmt_only() {
+    let homes: &[(&str, &[&str])] = &[
+        ("aws_lc_rs::aead", &["tunnel"]),
+        ("chacha20poly1305", &["tunnel"]),
+        ("snow", &["tunnel"]),
+        ("x25519_dalek", &["tunnel"]),
+        ("rcgen", &["mgmt"]),
+    ];
+    for (file, _, text) in src() {
+        let module = file.split('/').next().unwrap();
+        for (number, line) in code(&text) {
+            for (word, allowed) in homes {
+                let named = line.contains(&format!("{word}::")) || line.contains(&format!("use {word}"));
+                assert!(
+                    !named || allowed.contains(&module),
+                    "src/{file}:{number}: {word} may be named only in src/{}/: call a function there instead.",
+                    allowed.join("/, src/")
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_lives_in_one_file() {
+    for (file, _, text) in src() {
+        for (number, line) in code(&text) {
+            let found = line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe impl");
+            assert!(!found || file == "linux/sys.rs", "src/{file}:{number}: unsafe lives in src/linux/sys.rs only.");
+        }
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    for (file, test, text) in src() {
+        let lines = text.lines().count();
+        assert!(test || lines <= 600, "src/{file} has {lines} lines: split it by idea; 400 is the aim, 600 the end.");
+    }
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    for (file, _, text) in src() {
+        for (number, line) in text.lines().enumerate() {
+            for word in ["TODO", "FIXME", "XXX", "todo!(", "unimplemented!("] {
+                assert!(
+                    !line.contains(word),
+                    "src/{file}:{}: `{word}`: do it, or write it into the issue.",
+                    number + 1
+                );
+            }
+        }
+    }
+}
