@@ -134,3 +134,6 @@ impl Slice {
         self.rows.range(RowKey::first_of(net)..).take_while(move |(key, _)| key.is_in(net))
     }
 }
+
+#[cfg(test)]
+mod tests;
