@@ -1,0 +1,72 @@
+//! Token buckets: how often something may happen. Time is an argument.
+
+use std::time::Duration;
+
+use crate::types::Mono;
+
+/// So many a second on average, so many at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// On average, per second; at least 1.
+    pub per_second: u32,
+    /// At once.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// Flooded frames of one network in one direction, counted before they are copied to the members. Enough for the ARP,
+    /// discovery and routing chatter of hundreds of guests; a broadcast storm costs at most this.
+    pub const FLOOD: Self = Self { per_second: 1000, burst: 500 };
+    /// Echo requests of one peer.
+    pub const CONTROL: Self = Self { per_second: 50, burst: 20 };
+    /// Events of one lane about frames that were refused.
+    pub const EVENT: Self = Self { per_second: 1, burst: 10 };
+}
+
+/// The state of one rate. Full at first.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bucket {
+    /// When the bucket will be full again, had nothing more been taken.
+    full_at: Mono,
+}
+
+impl Bucket {
+    /// Takes one token if there is one.
+    pub fn take(&mut self, rate: Rate, now: Mono) -> bool {
+        let cost = Duration::from_secs(1) / rate.per_second.max(1);
+        let next = self.full_at.max(now) + cost;
+        let fits = next.since(now) <= cost * rate.burst;
+        if fits {
+            self.full_at = next;
+        }
+        fits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_its_burst_and_then_its_rate() {
+        let rate = Rate { per_second: 10, burst: 5 };
+        let mut bucket = Bucket::default();
+        let mut now = Mono::from_nanos(1_000_000_000_000);
+        let burst = (0..20).filter(|_| bucket.take(rate, now)).count();
+        assert_eq!(burst, 5);
+        let mut given = 0;
+        for _ in 0..1000 {
+            now = now + Duration::from_millis(10);
+            given += usize::from(bucket.take(rate, now));
+        }
+        assert!((99..=101).contains(&given), "{given} in ten seconds at ten a second");
+    }
+
+    #[test]
+    fn an_idle_bucket_never_holds_more_than_its_burst() {
+        let rate = Rate { per_second: 10, burst: 5 };
+        let mut bucket = Bucket::default();
+        let later = Mono::from_nanos(1) + Duration::from_secs(1_000_000);
+        assert_eq!((0..20).filter(|_| bucket.take(rate, later)).count(), 5);
+    }
+}

@@ -1,0 +1,229 @@
+//! What the data plane asks: an immutable snapshot of a slice in which each question of a frame is one lookup.
+//!
+//! Built by the control plane, swapped in by pointer, loaded once a batch. One truth serves both directions: where the FDB
+//! says a MAC lives is where frames for it go *and* the only peer that may send from it.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::map::Lookup;
+use super::rate::Rate;
+use super::slots::Slots;
+use crate::node::paths::Paths;
+use crate::policy::path::Path;
+use crate::table::{Flood, NetKey, Network, Peer, Row, RowKey, Slice};
+use crate::types::{Mac, NetSlot, PeerSlot, UdpPort, Vlan, Vni};
+
+/// The snapshot.
+#[derive(Debug, Clone, Default)]
+pub struct Table {
+    tunnel_address: Option<Ipv4Addr>,
+    nets: Vec<Option<Net>>,
+    by_vni: Lookup<u64, NetSlot>,
+    peers: Vec<Option<Form>>,
+}
+
+/// One network.
+#[derive(Debug, Clone)]
+pub struct Net {
+    /// Its VNI.
+    pub vni: Vni,
+    /// VXLAN UDP port of its overlay.
+    pub udp_port: UdpPort,
+    /// What happens to frames without one known destination.
+    pub flood: Flood,
+    /// How many flooded frames a second, per lane and direction; none: no limit.
+    pub flood_rate: Option<Rate>,
+    /// Largest IP packet of a guest, in bytes.
+    pub guest_mtu: u16,
+    /// Peers that host it over a tunnel, in the order of their names.
+    pub members: Box<[PeerSlot]>,
+    fdb: Lookup<u64, Station>,
+    arp: Lookup<u64, Neighbour>,
+    nd: Lookup<(u16, u128), Neighbour>,
+}
+
+/// One guest address: where it lives and what its row says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Station {
+    /// Where it lives.
+    pub place: Place,
+    /// Guest that its DHCP broadcasts are sent to.
+    pub dhcp_proxy: Option<Mac>,
+}
+
+/// Where a guest lives, and how frames get there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On this node.
+    Local,
+    /// On a peer, over its tunnel.
+    Tunnel(PeerSlot),
+    /// On a peer, over the plain path: the kernel carries it.
+    Plain(PeerSlot),
+    /// On a peer that policy forbids.
+    Forbidden(PeerSlot),
+}
+
+/// Who answers to an IP address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its Ethernet address.
+    pub mac: Mac,
+    /// True where it lives on another node that frames may go to: then this node answers in its place.
+    pub answered: bool,
+    /// True for a gateway of the network: a neighbour advertisement says so (RFC 4861 section 4.4, R).
+    pub router: bool,
+}
+
+/// Payload form of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// B: VXLAN header and frame. Between `meshd`s.
+    Compact,
+    /// A: IPv4, UDP, VXLAN and frame. What a foreign peer speaks.
+    Standard {
+        /// The peer's address inside the tunnel.
+        address: Ipv4Addr,
+    },
+}
+
+impl Table {
+    /// Builds the snapshot. A peer or network without a slot is left out: frames for it are dropped and counted.
+    pub fn build(slice: &Slice, paths: &Paths, slots: &Slots) -> Self {
+        let mut table = Self { tunnel_address: slice.tunnel_address, ..Self::default() };
+        for (node, peer) in &slice.peers {
+            if let Some(slot) = slots.peer(node) {
+                put(&mut table.peers, slot.index(), Form::of(peer));
+            }
+        }
+        for (key, network) in &slice.networks {
+            let Some(slot) = slots.net(key) else { continue };
+            table.by_vni.add(vni_key(network.udp_port, key.vni), slot);
+            put(&mut table.nets, slot.index(), Net::build(slice, paths, slots, key, network));
+        }
+        table
+    }
+
+    /// A network by slot.
+    pub fn net(&self, slot: NetSlot) -> Option<&Net> {
+        self.nets.get(slot.index())?.as_ref()
+    }
+
+    /// The network of a UDP port and VNI: two overlays may use one VNI, never one UDP port.
+    pub fn net_of(&self, udp_port: UdpPort, vni: Vni) -> Option<NetSlot> {
+        self.by_vni.get(&vni_key(udp_port, vni)).copied()
+    }
+
+    /// Payload form of a peer.
+    pub fn form(&self, peer: PeerSlot) -> Option<Form> {
+        *self.peers.get(peer.index())?
+    }
+
+    /// This node's address inside tunnels of form A.
+    pub fn tunnel_address(&self) -> Option<Ipv4Addr> {
+        self.tunnel_address
+    }
+}
+
+impl Form {
+    fn of(peer: &Peer) -> Self {
+        peer.foreign.as_ref().map_or(Self::Compact, |foreign| Self::Standard { address: foreign.tunnel_address })
+    }
+}
+
+impl Net {
+    fn build(slice: &Slice, paths: &Paths, slots: &Slots, key: &NetKey, network: &Network) -> Self {
+        let verdicts = paths.get(key);
+        let path_to = |node| verdicts.and_then(|v| v.get(node)).map_or(Path::Forbidden, |verdict| verdict.path);
+        let members = network.members.keys().filter(|node| path_to(node) == Path::Tunnel);
+        let with_key = members.filter(|node| slice.peers.get(node).is_some_and(|peer| peer.public_key.is_some()));
+        let mut net = Self {
+            vni: key.vni,
+            udp_port: network.udp_port,
+            flood: network.flood,
+            flood_rate: (network.flood != Flood::Replicate).then_some(Rate::FLOOD),
+            guest_mtu: network.guest_mtu.get(),
+            members: with_key.filter_map(|node| slots.peer(node)).collect(),
+            fdb: Lookup::default(),
+            arp: Lookup::default(),
+            nd: Lookup::default(),
+        };
+        for (key, row) in slice.rows_of(key) {
+            let place = if row.node == slice.node {
+                Place::Local
+            } else {
+                let Some(peer) = slots.peer(&row.node) else { continue };
+                Place::of(path_to(&row.node), peer)
+            };
+            net.add_row(key, row, place, network);
+        }
+        net
+    }
+
+    fn add_row(&mut self, key: &RowKey, row: &Row, place: Place, network: &Network) {
+        self.fdb.add(fdb_key(key.vlan, key.mac), Station { place, dhcp_proxy: row.dhcp_proxy });
+        let answered = matches!(place, Place::Tunnel(_) | Place::Plain(_));
+        for ip in &row.arp {
+            let router = network.gateway.contains(&(*ip).into());
+            self.arp.add(arp_key(key.vlan, *ip), Neighbour { mac: key.mac, answered, router });
+        }
+        for ip in &row.nd {
+            let router = network.gateway.contains(&(*ip).into());
+            self.nd.add(nd_key(key.vlan, *ip), Neighbour { mac: key.mac, answered, router });
+        }
+    }
+
+    /// The guest with an address; frames tagged with a VLAN ask with it.
+    pub fn station(&self, vlan: Option<Vlan>, mac: Mac) -> Option<Station> {
+        self.fdb.get(&fdb_key(vlan, mac)).copied()
+    }
+
+    /// Who answers to an IPv4 address.
+    pub fn arp(&self, vlan: Option<Vlan>, ip: Ipv4Addr) -> Option<Neighbour> {
+        self.arp.get(&arp_key(vlan, ip)).copied()
+    }
+
+    /// Who answers to an IPv6 address.
+    pub fn nd(&self, vlan: Option<Vlan>, ip: Ipv6Addr) -> Option<Neighbour> {
+        self.nd.get(&nd_key(vlan, ip)).copied()
+    }
+}
+
+impl Place {
+    fn of(path: Path, peer: PeerSlot) -> Self {
+        match path {
+            Path::Plain => Self::Plain(peer),
+            Path::Tunnel => Self::Tunnel(peer),
+            Path::Forbidden => Self::Forbidden(peer),
+        }
+    }
+}
+
+fn put<T>(list: &mut Vec<Option<T>>, index: usize, value: T) {
+    if list.len() <= index {
+        list.resize_with(index + 1, || None);
+    }
+    list[index] = Some(value);
+}
+
+fn vni_key(udp_port: UdpPort, vni: Vni) -> u64 {
+    u64::from(udp_port.get()) << 24 | u64::from(vni.get())
+}
+
+fn fdb_key(vlan: Option<Vlan>, mac: Mac) -> u64 {
+    let [a, b, c, d, e, f] = mac.0;
+    u64::from(tag(vlan)) << 48 | u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+}
+
+fn arp_key(vlan: Option<Vlan>, ip: Ipv4Addr) -> u64 {
+    u64::from(tag(vlan)) << 32 | u64::from(u32::from(ip))
+}
+
+fn nd_key(vlan: Option<Vlan>, ip: Ipv6Addr) -> (u16, u128) {
+    (tag(vlan), ip.into())
+}
+
+/// 0 stands for "no VLAN": no tag is 0 (IEEE 802.1Q-2018 table 9-2: the null VLAN identifier is a priority tag).
+fn tag(vlan: Option<Vlan>) -> u16 {
+    vlan.map_or(0, Vlan::get)
+}
