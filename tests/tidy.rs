@@ -149,8 +149,11 @@ fn ciphers_are_named_in_tunnel_and_certificates_in_mgmt_only() {
         ("x25519_dalek", &["tunnel"]),
         ("rcgen", &["mgmt"]),
     ];
-    for (file, _, text) in src() {
+    for (file, test, text) in src() {
         let module = file.split('/').next().unwrap();
+        if test {
+            continue;
+        }
         for (number, line) in code(&text) {
             for (word, allowed) in homes {
                 let named = line.contains(&format!("{word}::")) || line.contains(&format!("use {word}"));

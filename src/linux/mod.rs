@@ -1,3 +1,4 @@
 //! Ring 3: the kernel as two verbs, observe and apply. Holds no policy. `sys` is the only `unsafe`.
 
+pub mod file;
 pub mod sys;

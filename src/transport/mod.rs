@@ -1,1 +1,4 @@
-//! Ring 3: HTTP over TLS and Unix sockets.
+//! Ring 3: HTTP over TLS and Unix sockets. [`tls`] says whom to believe, [`client`] asks. Nothing here knows what is asked.
+
+pub mod client;
+pub mod tls;

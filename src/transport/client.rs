@@ -1,0 +1,353 @@
+//! An HTTP client for the two servers of this project: `meshmgr` over TLS at any of several addresses, `meshd` over its Unix
+//! socket. One connection a call; every failure is a [`Problem`] that names the address.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use super::tls::{PinMismatch, management_name};
+use crate::api::MANAGEMENT_NAME;
+use crate::api::problem::{Exit, Problem};
+
+/// Longest wait for a TCP connection and its TLS handshake, per address.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Longest wait for the head of an answer.
+const HEAD: Duration = Duration::from_secs(30);
+/// Longest wait for the next piece of a body that is not a stream.
+const PIECE: Duration = Duration::from_secs(15);
+/// Most bytes of one answer, and of one line of a stream.
+const MOST: usize = 64 << 20;
+
+/// Where to ask. Share it by reference.
+#[derive(Debug)]
+pub struct Client {
+    target: Target,
+}
+
+#[derive(Debug)]
+enum Target {
+    Https { addresses: Vec<String>, tls: Arc<ClientConfig>, last_good: AtomicUsize },
+    Unix { path: PathBuf },
+}
+
+/// A stream that can carry HTTP.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
+/// One connected server.
+struct Connection {
+    sender: http1::SendRequest<Full<Bytes>>,
+    address: String,
+    /// Drives the connection; ends with it.
+    driver: Driver,
+}
+
+#[derive(Debug)]
+struct Driver(tokio::task::JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Client {
+    /// Over TLS. `addresses` are `host:port`, tried in order starting with the one that worked last.
+    pub const fn https(addresses: Vec<String>, tls: Arc<ClientConfig>) -> Self {
+        Self { target: Target::Https { addresses, tls, last_good: AtomicUsize::new(0) } }
+    }
+
+    /// Over a Unix socket.
+    pub fn unix(path: impl Into<PathBuf>) -> Self {
+        Self { target: Target::Unix { path: path.into() } }
+    }
+
+    /// Asks and reads the whole answer.
+    ///
+    /// # Errors
+    /// The server's own [`Problem`]; M0101 where no address answers, M0102 where one is too slow, M0103 where the answer is not
+    /// what this version understands, M0104 where the server cannot be believed, M0211 where its CA is not the pinned one.
+    pub async fn call<B: Serialize + Sync, R: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<R, Problem> {
+        let (response, connection) = self.send(method, path, body).await?;
+        let address = &connection.address;
+        let status = response.status();
+        let bytes = whole(response.into_body(), address).await?;
+        if !status.is_success() {
+            return Err(refusal(&bytes, status, address));
+        }
+        serde_json::from_slice(&bytes).map_err(|e| not_understood(address, &e.to_string()))
+    }
+
+    /// Asks for a stream of JSON lines.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn lines(&self, path: &str) -> Result<Lines, Problem> {
+        let (response, connection) = self.send::<()>(Method::GET, path, None).await?;
+        let status = response.status();
+        let body = response.into_body();
+        if !status.is_success() {
+            let bytes = whole(body, &connection.address).await?;
+            return Err(refusal(&bytes, status, &connection.address));
+        }
+        Ok(Lines { body, buffer: Vec::new(), searched: 0, ended: false, connection })
+    }
+
+    async fn send<B: Serialize + Sync>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<(Response<Incoming>, Connection), Problem> {
+        let bytes = match body {
+            Some(body) => serde_json::to_vec(body).map_err(|e| not_understood("this program", &e.to_string()))?,
+            None => Vec::new(),
+        };
+        let mut connection = self.connect().await?;
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, MANAGEMENT_NAME)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(bytes)))
+            .map_err(|e| not_understood("this program", &e.to_string()))?;
+        let response = timeout(HEAD, connection.sender.send_request(request))
+            .await
+            .map_err(|_| too_slow(&connection.address, HEAD))?
+            .map_err(|e| unreachable_at(&connection.address, &broken(&e)))?;
+        Ok((response, connection))
+    }
+
+    async fn connect(&self) -> Result<Connection, Problem> {
+        match &self.target {
+            Target::Unix { path } => {
+                let address = path.display().to_string();
+                let stream = UnixStream::connect(path).await.map_err(|e| no_daemon(&address, &e))?;
+                http(stream, address).await
+            }
+            Target::Https { addresses, tls, last_good } => {
+                let first = last_good.load(Ordering::Relaxed);
+                let mut problem = Problem::new("M0101", Exit::Unreachable, "no management address is known")
+                    .help("write management = [\"host:port\"] into meshd.toml, or give --management");
+                for index in (0..addresses.len()).map(|n| (first + n) % addresses.len()) {
+                    let Some(address) = addresses.get(index) else { continue };
+                    match over_tls(address, tls).await {
+                        Ok(connection) => {
+                            last_good.store(index, Ordering::Relaxed);
+                            return Ok(connection);
+                        }
+                        Err(new) => problem = worse(problem, new),
+                    }
+                }
+                Err(problem)
+            }
+        }
+    }
+}
+
+/// Of the failures of several addresses the one to show: a server that is not believed matters more than one that is away.
+fn worse(old: Problem, new: Problem) -> Problem {
+    if old.exit == Exit::Denied { old } else { new }
+}
+
+async fn over_tls(address: &str, tls: &Arc<ClientConfig>) -> Result<Connection, Problem> {
+    let attempt = async {
+        let tcp = TcpStream::connect(address).await.map_err(|e| unreachable_at(address, &e.to_string()))?;
+        // Requests are small and wait for their answer; a failure here costs only latency.
+        let _ = tcp.set_nodelay(true);
+        let connector = tokio_rustls::TlsConnector::from(tls.clone());
+        connector.connect(management_name(), tcp).await.map_err(|e| not_believed(address, &e))
+    };
+    let stream = timeout(CONNECT, attempt).await.map_err(|_| too_slow(address, CONNECT))??;
+    http(stream, address.to_owned()).await
+}
+
+async fn http(stream: impl Wire + 'static, address: String) -> Result<Connection, Problem> {
+    let (sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|e| unreachable_at(&address, &broken(&e)))?;
+    let driver = Driver(tokio::spawn(async move {
+        // What goes wrong here also fails the request or the body, where it is told.
+        let _ = connection.await;
+    }));
+    Ok(Connection { sender, address, driver })
+}
+
+async fn whole(mut body: Incoming, address: &str) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    loop {
+        let piece = timeout(PIECE, body.frame()).await.map_err(|_| too_slow(address, PIECE))?;
+        let Some(frame) = piece else { return Ok(bytes) };
+        let frame = frame.map_err(|e| unreachable_at(address, &broken(&e)))?;
+        if let Some(data) = frame.data_ref() {
+            if bytes.len() + data.len() > MOST {
+                return Err(not_understood(address, "the answer has more than 64 MiB"));
+            }
+            bytes.extend_from_slice(data);
+        }
+    }
+}
+
+/// A stream of JSON lines. Dropping it closes the connection.
+#[expect(missing_debug_implementations, reason = "holds a connection and bytes that may be secret")]
+pub struct Lines {
+    body: Incoming,
+    buffer: Vec<u8>,
+    /// Bytes of `buffer` that are known to hold no line end.
+    searched: usize,
+    ended: bool,
+    connection: Connection,
+}
+
+impl Lines {
+    /// Address that the stream comes from.
+    pub fn address(&self) -> &str {
+        &self.connection.address
+    }
+
+    /// The next line; none at the end of the stream. May be dropped while it waits without losing anything.
+    ///
+    /// # Errors
+    /// M0101 where the connection breaks, M0103 where a line is not a `T` or has more than 64 MiB.
+    pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Problem> {
+        loop {
+            if let Some(line) = self.take()? {
+                return Ok(Some(line));
+            }
+            if !self.fill().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Waits for more bytes; false at the end of the stream. A caller that wants to know that the server is alive although a
+    /// long line is still on its way uses this with [`Lines::take`]. May be dropped while it waits.
+    ///
+    /// # Errors
+    /// M0101 where the connection breaks, also in the middle of a line.
+    pub async fn fill(&mut self) -> Result<bool, Problem> {
+        match self.body.frame().await {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.buffer.extend_from_slice(data);
+                }
+                Ok(true)
+            }
+            Some(Err(error)) => Err(unreachable_at(self.address(), &broken(&error))),
+            None if self.buffer.is_empty() || self.ended => Ok(false),
+            None => {
+                self.ended = true;
+                Err(unreachable_at(self.address(), "the stream ended in the middle of a line"))
+            }
+        }
+    }
+
+    /// A line that has arrived already. Empty lines are skipped.
+    ///
+    /// # Errors
+    /// M0103 where it is not a `T`, or has more than 64 MiB.
+    pub fn take<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Problem> {
+        loop {
+            let Some(end) = self.buffer.iter().skip(self.searched).position(|b| *b == b'\n') else {
+                self.searched = self.buffer.len();
+                let long = self.buffer.len() > MOST;
+                return if long {
+                    Err(not_understood(self.address(), "a line has more than 64 MiB"))
+                } else {
+                    Ok(None)
+                };
+            };
+            let line: Vec<u8> = self.buffer.drain(..=self.searched + end).collect();
+            self.searched = 0;
+            if !line.trim_ascii().is_empty() {
+                let line = zeroize::Zeroizing::new(line);
+                return serde_json::from_slice(&line)
+                    .map(Some)
+                    .map_err(|e| not_understood(self.address(), &e.to_string()));
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("address", &self.address)
+            .field("driver", &self.driver)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The server's own words, if they are a [`Problem`].
+fn refusal(bytes: &[u8], status: hyper::StatusCode, address: &str) -> Problem {
+    serde_json::from_slice(bytes).unwrap_or_else(|_| not_understood(address, &format!("it answered {status}")))
+}
+
+/// hyper's errors hide their cause; the cause is what helps.
+fn broken(error: &hyper::Error) -> String {
+    let cause = std::error::Error::source(error).map(|s| format!(": {s}")).unwrap_or_default();
+    format!("{error}{cause}")
+}
+
+fn unreachable_at(address: &str, why: &str) -> Problem {
+    Problem::new("M0101", Exit::Unreachable, format!("{address} does not answer: {why}"))
+        .help("check that the address is right, that the server runs there, and that no firewall is in between")
+}
+
+fn no_daemon(address: &str, error: &io::Error) -> Problem {
+    let problem = Problem::new("M0101", Exit::Unreachable, format!("no meshd answers on {address}: {error}"));
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => problem.help("run it as root or as a member of the socket's group"),
+        _ => problem.help("run: systemctl start meshd (or meshd run --config /etc/vxmesh/meshd.toml)"),
+    }
+}
+
+fn too_slow(address: &str, limit: Duration) -> Problem {
+    Problem::new("M0102", Exit::Timeout, format!("{address} did not answer within {} s", limit.as_secs()))
+}
+
+fn not_understood(address: &str, why: &str) -> Problem {
+    Problem::new("M0103", Exit::Failed, format!("the answer of {address} is not understood: {why}"))
+        .help("check that both ends run the same version, and that the address is the one of meshmgr")
+}
+
+/// A TLS handshake that failed: because of what the server showed, or for any lesser reason.
+fn not_believed(address: &str, error: &io::Error) -> Problem {
+    let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(why)) = tls else {
+        return unreachable_at(address, &format!("TLS handshake: {error}"));
+    };
+    let pin = matches!(why, rustls::CertificateError::Other(rustls::OtherError(e)) if e.is::<PinMismatch>());
+    if pin {
+        return Problem::new("M0211", Exit::Denied, format!("{address} is not the server that this token is for"))
+            .note(PinMismatch.to_string())
+            .note("the token's secret was not sent; nothing was changed")
+            .help("somebody may stand in between, or the token is of another installation: make a new one with meshctl token create");
+    }
+    Problem::new("M0104", Exit::Denied, format!("{address} cannot prove that it is a management server: {why}"))
+        .note("nothing was sent to it")
+        .help("check the clock of both machines, and that the address is the one of meshmgr")
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;
