@@ -1,4 +1,5 @@
 //! Ring 2: sans-IO control plane of a node.
 
+pub mod explain;
 pub mod names;
 pub mod paths;

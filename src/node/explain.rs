@@ -1,0 +1,359 @@
+//! Why a frame arrives or does not: the whole chain for one frame from a port of this node, out of the same slice and the same
+//! verdicts that the plan and the data plane use. `meshd` answers with it on its socket, the management node for any node.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use super::names::{self, Device};
+use super::paths::{self, Own, Paths};
+use crate::api::local::{Explanation, Step};
+use crate::api::problem::{Exit, Problem};
+use crate::policy::mtu::{Carrier, Family, Oversize};
+use crate::policy::path::{Outer, Path, Verdict};
+use crate::table::{Flood, NetKey, Network, Peer, Row, RowKey, Slice};
+use crate::types::{Mac, Mtu, PortId};
+
+/// What a node knows when it explains.
+#[derive(Debug, Clone, Copy)]
+pub struct Here<'a> {
+    /// Its slice.
+    pub slice: &'a Slice,
+    /// The verdicts of that slice ([`paths::decide_all`]).
+    pub paths: &'a Paths,
+    /// Its outer addresses.
+    pub own: Own,
+    /// MTU of its admin interface, if known.
+    pub admin_mtu: Option<Mtu>,
+    /// MTU of its external interface, if known.
+    pub external_mtu: Option<Mtu>,
+}
+
+/// Where a frame shall go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// To a port, by name.
+    Port(PortId),
+    /// To an Ethernet address.
+    Mac(Mac),
+    /// To an IP address.
+    Ip(IpAddr),
+}
+
+/// Why there is nothing to explain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExplainError {
+    /// The sending port is in no row.
+    #[error("port '{port}' is not known on node '{node}'")]
+    UnknownPort {
+        /// The port.
+        port: PortId,
+        /// This node.
+        node: String,
+        /// The known port with the most similar name.
+        near: Option<String>,
+    },
+    /// The sending port is on another node.
+    #[error("port '{port}' runs on node '{runs_on}', not on '{node}'")]
+    Elsewhere {
+        /// The port.
+        port: PortId,
+        /// Where it runs.
+        runs_on: String,
+        /// This node.
+        node: String,
+    },
+}
+
+impl From<ExplainError> for Problem {
+    fn from(error: ExplainError) -> Self {
+        let problem = Self::new("M0401", Exit::NotFound, error.to_string());
+        match error {
+            ExplainError::UnknownPort { near: Some(near), .. } => problem.help(format!("did you mean '{near}'?")),
+            ExplainError::UnknownPort { .. } => problem.help("meshctl port list"),
+            ExplainError::Elsewhere { runs_on, .. } => {
+                problem.help(format!("ask there, or with --management: only '{runs_on}' and the management node know"))
+            }
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    /// An Ethernet address, else an IP address, else the name of a port.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(mac) = text.parse() {
+            return Ok(Self::Mac(mac));
+        }
+        if let Ok(ip) = text.parse() {
+            return Ok(Self::Ip(ip));
+        }
+        text.parse()
+            .map(Self::Port)
+            .map_err(|_| format!("'{}' is no port, Ethernet or IP address", text.chars().take(60).collect::<String>()))
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => port.fmt(f),
+            Self::Mac(mac) => mac.fmt(f),
+            Self::Ip(ip) => ip.fmt(f),
+        }
+    }
+}
+
+/// Explains a frame from a port of this node to a target.
+///
+/// # Errors
+/// [`ExplainError`]: the sending port is not here.
+pub fn explain(here: Here<'_>, from: &PortId, to: &Target) -> Result<Explanation, ExplainError> {
+    let (key, _) = sender(here.slice, from)?;
+    let net = key.net();
+    let mut chain = Chain { here, key, net: &net, steps: Vec::new(), mac: None };
+    let delivered = chain.run(from, to).is_some();
+    Ok(Explanation {
+        from: from.clone(),
+        from_node: here.slice.node.clone(),
+        to: to.to_string(),
+        steps: chain.steps,
+        delivered,
+        mac: chain.mac,
+    })
+}
+
+fn sender<'a>(slice: &'a Slice, from: &PortId) -> Result<(&'a RowKey, &'a Row), ExplainError> {
+    let node = slice.node.to_string();
+    let Some(found) = slice.rows.iter().find(|(_, row)| row.port.as_ref() == Some(from)) else {
+        let known = slice.rows.values().filter(|row| row.node == slice.node).filter_map(|row| row.port.as_ref());
+        let near = crate::config::nearest(from.as_str(), known.map(PortId::as_str)).map(str::to_owned);
+        return Err(ExplainError::UnknownPort { port: from.clone(), node, near });
+    };
+    if found.1.node == slice.node {
+        Ok(found)
+    } else {
+        Err(ExplainError::Elsewhere { port: from.clone(), runs_on: found.1.node.to_string(), node })
+    }
+}
+
+/// The steps so far. Each link returns none where the frame ends.
+struct Chain<'a> {
+    here: Here<'a>,
+    key: &'a RowKey,
+    net: &'a NetKey,
+    steps: Vec<Step>,
+    mac: Option<Mac>,
+}
+
+impl<'a> Chain<'a> {
+    fn pass(&mut self, what: &str, text: impl Into<String>) {
+        self.steps.push(Step { what: what.to_owned(), text: text.into(), passes: true });
+    }
+
+    fn end<T>(&mut self, what: &str, text: impl Into<String>) -> Option<T> {
+        self.steps.push(Step { what: what.to_owned(), text: text.into(), passes: false });
+        None
+    }
+
+    fn run(&mut self, from: &PortId, to: &Target) -> Option<()> {
+        let slice = self.here.slice;
+        let Some(network) = slice.networks.get(self.net) else {
+            return self.end("port", format!("{} has a row for {from}, but does not host its network", slice.node));
+        };
+        let tag = self.key.vlan.map_or_else(String::new, |vlan| format!(", VLAN {vlan}"));
+        let name = &network.name;
+        self.pass("port", format!("{from} is {} in {name} ({}{tag}) on {}", self.key.mac, self.net, slice.node));
+        let (key, row) = self.row(network, to)?;
+        self.mac = Some(key.mac);
+        if row.node == slice.node {
+            let bridge = names::device(Device::Bridge, self.net.vni, network.udp_port);
+            self.pass("path", format!("local: both are on {}, bridge {bridge} switches the frame", slice.node));
+            self.pass("mtu", format!("guests of {name} have an MTU of {}", network.guest_mtu));
+            return Some(());
+        }
+        self.across(network, row)
+    }
+
+    /// Which row is meant, and who answers for it.
+    fn row(&mut self, network: &'a Network, to: &Target) -> Option<(&'a RowKey, &'a Row)> {
+        match to {
+            Target::Ip(ip) => self.by_ip(network, *ip),
+            Target::Mac(mac) if mac.is_group() => self.flood(network, &format!("{mac} is a group address")),
+            Target::Mac(mac) => {
+                let key = RowKey { mac: *mac, ..self.key.clone() };
+                match self.here.slice.rows.get_key_value(&key) {
+                    Some((key, row)) => {
+                        self.pass("row", format!("{mac} is on {}", row.node));
+                        Some((key, row))
+                    }
+                    None => self.flood(network, &format!("no row for {mac}")),
+                }
+            }
+            Target::Port(port) => {
+                let wanted = |row: &Row| row.port.as_ref() == Some(port);
+                let Some((key, row)) = self.here.slice.rows.iter().find(|(_, row)| wanted(row)) else {
+                    return self.end("row", format!("no row of {port} reached {}", self.here.slice.node));
+                };
+                if !key.is_in(self.net) || key.vlan != self.key.vlan {
+                    let text =
+                        format!("{port} is in {}, the sender in {}: two networks are apart", key.net(), self.net);
+                    return self.end("row", text);
+                }
+                self.pass("row", format!("{port} is {} on {}{}", key.mac, row.node, addresses(row)));
+                Some((key, row))
+            }
+        }
+    }
+
+    fn by_ip(&mut self, network: &'a Network, ip: IpAddr) -> Option<(&'a RowKey, &'a Row)> {
+        let inside = network.cidr.is_empty() || network.cidr.iter().any(|prefix| prefix.contains(ip));
+        if inside {
+            return self.answer(network, ip);
+        }
+        let Some(gateway) = network.gateway.iter().copied().find(|gateway| gateway.is_ipv4() == ip.is_ipv4()) else {
+            return self.end("row", format!("{ip} is outside of {} and the network has no gateway", network.name));
+        };
+        self.pass(
+            "gateway",
+            format!("{ip} is outside of {}: the guest sends it to its gateway {gateway}", network.name),
+        );
+        self.answer(network, gateway)
+    }
+
+    fn answer(&mut self, network: &'a Network, ip: IpAddr) -> Option<(&'a RowKey, &'a Row)> {
+        let owns = |row: &Row| match ip {
+            IpAddr::V4(ip) => row.arp.contains(&ip),
+            IpAddr::V6(ip) => row.nd.contains(&ip),
+        };
+        let protocol = if ip.is_ipv4() { "ARP" } else { "ND" };
+        let slice = self.here.slice;
+        let vlan = self.key.vlan;
+        let Some((key, row)) = slice.rows_of(self.net).find(|(key, row)| key.vlan == vlan && owns(row)) else {
+            return self.flood(network, &format!("no row answers {protocol} for {ip}"));
+        };
+        self.pass("row", format!("{ip} is {} on {}; {protocol} is answered from the table", key.mac, row.node));
+        Some((key, row))
+    }
+
+    fn flood<T>(&mut self, network: &Network, why: &str) -> Option<T> {
+        let members = network.members.len();
+        let text = match network.flood {
+            Flood::Off => format!("{why}; flood is off, so it is dropped"),
+            Flood::Suppress => {
+                format!("{why}; it goes to all {members} members, rate-limited; nobody is known to answer")
+            }
+            Flood::Replicate => format!("{why}; it goes to all {members} members; nobody is known to answer"),
+        };
+        self.end("flood", text)
+    }
+
+    fn across(&mut self, network: &Network, row: &Row) -> Option<()> {
+        let here = self.here;
+        let verdict = here.paths.get(self.net).and_then(|paths| paths.get(&row.node));
+        let (Some(verdict), Some(peer)) = (verdict, here.slice.peers.get(&row.node)) else {
+            return self.end("policy", format!("{} is no member of {} here", row.node, network.name));
+        };
+        self.pass("policy", format!("{}: {}", verdict.path, verdict.why));
+        let carrier = self.path(network, row, peer, verdict)?;
+        self.outer(network, peer, verdict)?;
+        self.mtu(network, verdict, carrier)
+    }
+
+    fn path(&mut self, network: &Network, row: &Row, peer: &Peer, verdict: &Verdict) -> Option<Carrier> {
+        let address = match peer.foreign.as_ref().and_then(|foreign| foreign.endpoint) {
+            Some(endpoint) => Some(endpoint.ip()),
+            None => paths::vtep(peer, verdict.outer),
+        };
+        let outer = if address.is_some_and(|a| a.is_ipv6()) { Family::V6 } else { Family::V4 };
+        match verdict.path {
+            Path::Forbidden => {
+                self.end("path", format!("forbidden: nothing goes from {} to {}", network.name, row.node))
+            }
+            Path::Plain => {
+                let vxlan = names::device(Device::Vxlan, self.net.vni, network.udp_port);
+                self.pass("path", format!("plain VXLAN by the kernel, device {vxlan}, VNI {}", self.net.vni));
+                Some(Carrier::Plain(outer))
+            }
+            Path::Tunnel if peer.public_key.is_none() => {
+                self.end("path", format!("{} has not joined yet: no key, so no tunnel", row.node))
+            }
+            Path::Tunnel if peer.foreign.is_some() => {
+                self.pass("path", format!("WireGuard to the foreign peer {}, IP and VXLAN inside (form A)", row.node));
+                Some(Carrier::Standard { outer, inner: Family::V4 })
+            }
+            Path::Tunnel => {
+                self.pass("path", format!("WireGuard to {}, VXLAN inside (form B)", row.node));
+                Some(Carrier::Compact(outer))
+            }
+        }
+    }
+
+    fn outer(&mut self, network: &Network, peer: &Peer, verdict: &Verdict) -> Option<()> {
+        let own = match verdict.outer {
+            Outer::Admin => self.here.own.admin,
+            Outer::External => self.here.own.external,
+        };
+        let there = match verdict.path {
+            Path::Plain => paths::vtep(peer, verdict.outer)
+                .map(|address| std::net::SocketAddr::new(address, network.udp_port.get())),
+            Path::Tunnel | Path::Forbidden => paths::endpoint(peer, verdict.outer, 0),
+        };
+        let side = match verdict.outer {
+            Outer::Admin => "admin",
+            Outer::External => "external",
+        };
+        match (own, there) {
+            (Some(own), Some(there)) => {
+                self.pass("outer", format!("{own} -> {}, UDP port {} ({side})", there.ip(), there.port()));
+                Some(())
+            }
+            (None, _) => self.end("outer", format!("this node has no {side} address")),
+            (Some(own), None) if peer.foreign.is_some() => {
+                self.pass("outer", format!("{own} -> wherever the peer called from ({side})"));
+                Some(())
+            }
+            (Some(_), None) => self.end("outer", format!("the peer has no {side} address")),
+        }
+    }
+
+    fn mtu(&mut self, network: &Network, verdict: &Verdict, carrier: Carrier) -> Option<()> {
+        let guest = network.guest_mtu;
+        let underlay = match verdict.outer {
+            Outer::Admin => self.here.admin_mtu,
+            Outer::External => self.here.external_mtu,
+        };
+        let Some(underlay) = underlay else {
+            self.pass("mtu", format!("guests of {} have an MTU of {guest}; the underlay's is not known", network.name));
+            return Some(());
+        };
+        let sum = carrier.sum(underlay.get(), self.key.vlan.is_some() || network.mtu.is_some_and(|policy| policy.vlan));
+        self.pass("mtu", sum.to_string());
+        match guest.get().checked_sub(sum.guest()) {
+            None | Some(0) => self.pass("mtu", format!("guests of {} have {guest}: it fits", network.name)),
+            Some(missing) => {
+                let oversize = network.mtu.unwrap_or_default().oversize;
+                let fate = match oversize {
+                    Oversize::Fragment => "carried in fragments",
+                    Oversize::TooBig => "answered with ICMP",
+                    Oversize::Drop => "dropped",
+                };
+                let text = format!("guests of {} have {guest}: {missing} bytes more than fit are {fate}", network.name);
+                self.pass("mtu", text);
+            }
+        }
+        Some(())
+    }
+}
+
+/// Who answers for a row, in words.
+fn addresses(row: &Row) -> String {
+    let arp = row.arp.iter().map(ToString::to_string);
+    let all: Vec<String> = arp.chain(row.nd.iter().map(ToString::to_string)).collect();
+    if all.is_empty() { String::new() } else { format!("; {} answered from the table", all.join(", ")) }
+}
+
+#[cfg(test)]
+#[path = "explain_tests.rs"]
+mod tests;

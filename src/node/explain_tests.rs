@@ -1,0 +1,173 @@
+use super::*;
+use crate::node::paths::decide_all;
+use crate::policy::path::{Action, Intra, PathRule, PdcFacts, Selector};
+use crate::table::Suite;
+use crate::types::{PdcId, UdpPort};
+
+fn port() -> UdpPort {
+    UdpPort::try_from(51820).unwrap()
+}
+
+fn peer(pdc: &str, admin: &str, external: &str) -> Peer {
+    Peer {
+        pdc: pdc.parse().unwrap(),
+        public_key: Some("xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".parse().unwrap()),
+        psk: None,
+        suite: Suite::Chacha,
+        admin: Some(admin.parse().unwrap()),
+        external: Some(external.parse().unwrap()),
+        listen: port(),
+        lanes: 1,
+        foreign: None,
+    }
+}
+
+/// a-1 (here) and a-2 in PDC a, b-1 in PDC b, one port each in network blue.
+fn slice() -> Slice {
+    let a: PdcId = "a".parse().unwrap();
+    let mut slice = Slice::empty(crate::types::Version::default(), "a-1".parse().unwrap(), a.clone());
+    slice.version.incarnation = 1;
+    let facts = PdcFacts { intra: Intra::Plain, underlay: vec!["10.1.0.0/24".parse().unwrap()], max_hops: 0 };
+    slice.pdcs.insert(a, facts);
+    slice.pdcs.insert("b".parse().unwrap(), PdcFacts::default());
+    slice.peers.insert("a-2".parse().unwrap(), peer("a", "10.1.0.2", "203.0.113.2"));
+    slice.peers.insert("b-1".parse().unwrap(), peer("b", "10.2.0.1", "198.51.100.1"));
+    let members = [("a-2", Path::Plain), ("b-1", Path::Tunnel)].map(|(n, p)| (n.parse().unwrap(), p));
+    slice.networks.insert(
+        "default/10".parse().unwrap(),
+        Network {
+            name: "blue".parse().unwrap(),
+            udp_port: UdpPort::try_from(4789).unwrap(),
+            cidr: vec!["192.168.10.0/24".parse().unwrap()],
+            gateway: vec!["192.168.10.12".parse().unwrap()],
+            mtu: None,
+            guest_mtu: Mtu::try_from(1418).unwrap(),
+            flood: Flood::Suppress,
+            learning: crate::table::Learning::Declared,
+            members: members.into(),
+        },
+    );
+    for (n, node) in [(11_u8, "a-1"), (12, "a-2"), (13, "b-1"), (14, "a-1")] {
+        slice.rows.insert(
+            format!("default/10/-/02:00:00:00:00:{n:02x}").parse().unwrap(),
+            Row {
+                node: node.parse().unwrap(),
+                arp: [std::net::Ipv4Addr::new(192, 168, 10, n)].into(),
+                nd: Default::default(),
+                port: Some(format!("p{n}").parse().unwrap()),
+                dhcp_proxy: None,
+            },
+        );
+    }
+    slice
+}
+
+fn ask(slice: &Slice, to: &str) -> (bool, String) {
+    let own = Own { admin: Some("10.1.0.1".parse().unwrap()), external: Some("203.0.113.1".parse().unwrap()) };
+    let paths = decide_all(slice, own);
+    let mtu = Some(Mtu::try_from(1500).unwrap());
+    let here = Here { slice, paths: &paths, own, admin_mtu: mtu, external_mtu: mtu };
+    let answer = explain(here, &"p11".parse().unwrap(), &to.parse().unwrap()).unwrap();
+    let line = |step: &Step| format!("{}{}: {}\n", if step.passes { "" } else { "! " }, step.what, step.text);
+    (answer.delivered, answer.steps.iter().map(line).collect())
+}
+
+#[test]
+fn a_pair_inside_is_decided_by_its_pdc() {
+    let (delivered, text) = ask(&slice(), "192.168.10.12");
+    assert!(delivered);
+    assert_eq!(
+        text,
+        "port: p11 is 02:00:00:00:00:0b in blue (default/10) on a-1\n\
+         row: 192.168.10.12 is 02:00:00:00:00:0c on a-2; ARP is answered from the table\n\
+         policy: plain: same PDC a, intra: plain, both VTEPs inside its underlay\n\
+         path: plain VXLAN by the kernel, device vv10.12b5, VNI 10\n\
+         outer: 10.1.0.1 -> 10.1.0.2, UDP port 4789 (admin)\n\
+         mtu: 1500 underlay - 20 IPv4 - 8 UDP - 8 VXLAN - 14 Ethernet = 1450\n\
+         mtu: guests of blue have 1418: it fits\n"
+    );
+}
+
+#[test]
+fn a_pair_across_is_decided_by_its_pdcs_being_two() {
+    let (delivered, text) = ask(&slice(), "p13");
+    assert!(delivered);
+    assert!(text.contains("policy: tunnel: different PDCs\n"), "{text}");
+    assert!(text.contains("path: WireGuard to b-1, VXLAN inside (form B)\n"), "{text}");
+    assert!(text.contains("outer: 203.0.113.1 -> 198.51.100.1, UDP port 51820 (external)\n"), "{text}");
+    assert!(text.contains("- 32 WireGuard - 8 VXLAN - 14 Ethernet = 1418\n"), "{text}");
+}
+
+#[test]
+fn a_policy_that_decides_is_named() {
+    let mut slice = slice();
+    let between = vec![Selector::Node("b-1".parse().unwrap())];
+    let rule = PathRule { between, network: None, action: Action::Forbid, i_know_this_is_clear: false };
+    slice.policies.insert("no-b".parse().unwrap(), rule);
+    let (delivered, text) = ask(&slice, "02:00:00:00:00:0d");
+    assert!(!delivered);
+    assert!(text.contains("policy: forbidden: path policy no-b\n"), "{text}");
+    assert!(text.ends_with("! path: forbidden: nothing goes from blue to b-1\n"), "{text}");
+}
+
+#[test]
+fn a_frame_for_nobody_ends_at_the_flood_list() {
+    let (delivered, text) = ask(&slice(), "192.168.10.99");
+    assert!(
+        !delivered && text.contains("! flood: no row answers ARP for 192.168.10.99; it goes to all 2 members"),
+        "{text}"
+    );
+    let mut off = slice();
+    off.networks.values_mut().for_each(|network| network.flood = Flood::Off);
+    let (_, text) = ask(&off, "ff:ff:ff:ff:ff:ff");
+    assert!(text.contains("! flood: ff:ff:ff:ff:ff:ff is a group address; flood is off, so it is dropped"), "{text}");
+}
+
+#[test]
+fn an_address_outside_goes_to_the_gateway() {
+    let (delivered, text) = ask(&slice(), "8.8.8.8");
+    assert!(delivered && text.contains("gateway: 8.8.8.8 is outside of blue"), "{text}");
+    assert!(text.contains("row: 192.168.10.12 is"), "{text}");
+}
+
+#[test]
+fn a_guest_on_the_same_node_is_reached_by_the_bridge() {
+    let (delivered, text) = ask(&slice(), "p14");
+    assert!(delivered && text.contains("path: local: both are on a-1, bridge vb10.12b5"), "{text}");
+}
+
+#[test]
+fn a_peer_without_key_address_or_membership_ends_the_frame() {
+    let with = |change: fn(&mut Slice)| {
+        let mut changed = slice();
+        change(&mut changed);
+        ask(&changed, "p13").1
+    };
+    let keyless = with(|s| s.peers.values_mut().for_each(|peer| peer.public_key = None));
+    assert!(keyless.ends_with("! path: b-1 has not joined yet: no key, so no tunnel\n"), "{keyless}");
+    let homeless = with(|s| s.peers.values_mut().for_each(|peer| peer.external = None));
+    assert!(homeless.ends_with("! outer: the peer has no external address\n"), "{homeless}");
+    let stranger = with(|s| s.peers.clear());
+    assert!(stranger.ends_with("! policy: b-1 is no member of blue here\n"), "{stranger}");
+}
+
+#[test]
+fn a_guest_mtu_that_does_not_fit_says_by_how_much() {
+    let mut slice = slice();
+    slice.networks.values_mut().for_each(|network| network.guest_mtu = Mtu::try_from(1450).unwrap());
+    let (_, text) = ask(&slice, "p13");
+    assert!(text.ends_with("guests of blue have 1450: 32 bytes more than fit are carried in fragments\n"), "{text}");
+}
+
+#[test]
+fn an_unknown_or_distant_sender_is_an_error_with_a_hint() {
+    let slice = slice();
+    let paths = Paths::new();
+    let here = Here { slice: &slice, paths: &paths, own: Own::default(), admin_mtu: None, external_mtu: None };
+    let ask = |from: &str| {
+        let error = explain(here, &from.parse().unwrap(), &Target::Mac(Mac::ZERO)).unwrap_err();
+        Problem::from(error).to_string()
+    };
+    assert!(ask("p111").contains("help: did you mean 'p11'?"), "{}", ask("p111"));
+    assert!(ask("p13").contains("runs on node 'b-1', not on 'a-1'"), "{}", ask("p13"));
+}
