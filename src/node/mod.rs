@@ -3,3 +3,4 @@
 pub mod explain;
 pub mod names;
 pub mod paths;
+pub mod sync;
