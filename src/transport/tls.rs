@@ -12,6 +12,7 @@ use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::time_provider::TimeProvider;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use sha2::{Digest as _, Sha256};
@@ -33,7 +34,7 @@ pub enum TlsError {
     Refused(#[from] rustls::Error),
     /// The CA is no trust anchor.
     #[error("the CA certificate cannot be used: {0}")]
-    Verifier(#[from] rustls::client::VerifierBuilderError),
+    Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
 /// The server's CA is not the one that the token names.
@@ -94,6 +95,19 @@ pub fn roots(ca_pem: &str) -> Result<RootCertStore, TlsError> {
 pub fn spki_hash(certificate: &[u8]) -> Option<[u8; 32]> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     Some(Sha256::digest(parsed.public_key().raw).into())
+}
+
+/// Whether `ca` (PEM) signed `certificate` (PEM) as a client certificate that is valid now.
+///
+/// # Errors
+/// [`TlsError`] with the reason.
+pub fn vouches(ca: &str, certificate: &str) -> Result<(), TlsError> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)?), provider()).build()?;
+    let chain = certificates(certificate)?;
+    let Some((leaf, others)) = chain.split_first() else { return Err(TlsError::NoCertificate) };
+    let now = Clock.current_time().unwrap_or_else(|| UnixTime::since_unix_epoch(std::time::Duration::ZERO));
+    verifier.verify_client_cert(leaf, others, now)?;
+    Ok(())
 }
 
 type Builder = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
