@@ -1,7 +1,21 @@
 //! Ring 2: sans-IO control plane of a node.
+//!
+//! [`enroll`] and [`sync`] get the slice, [`paths`] decides, [`plan`] says what the kernel should hold, [`reconcile`] says which
+//! steps lead there, [`discover`] finds guests in what the kernel learned, [`explain`] tells the whole chain for one frame. No
+//! netlink here: `linux` does what this ring writes down.
 
+pub mod desired;
+pub mod discover;
 pub mod enroll;
 pub mod explain;
+pub mod guard;
 pub mod names;
+pub mod op;
 pub mod paths;
+pub mod plan;
+pub mod reconcile;
 pub mod sync;
+
+#[cfg(test)]
+#[path = "golden_tests.rs"]
+mod golden;

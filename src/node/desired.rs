@@ -1,0 +1,256 @@
+//! What the kernel should hold and what it holds, as data. The same types say both, so that [`super::reconcile::diff`] is a
+//! comparison; values are as the kernel has them, whoever made them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::guard::Guard;
+use crate::table::NetKey;
+use crate::types::{IfName, Mac, Vni};
+
+/// Everything of ours that the kernel should hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Desired {
+    /// The packet filter around the VXLAN UDP ports.
+    pub guard: Guard,
+    /// Hosted networks by bridge.
+    pub networks: BTreeMap<IfName, Net>,
+}
+
+/// One hosted network in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Net {
+    /// Which one.
+    pub key: NetKey,
+    /// Its bridge, its TAP and, where a plain path exists, its vxlan device.
+    pub links: BTreeMap<IfName, Link>,
+    /// The vxlan device, if there is one.
+    pub vxlan: Option<IfName>,
+    /// The TAP that the lanes attach to. It always exists, so that a first tunnel needs no new device.
+    pub tap: IfName,
+    /// Bridge FDB: which port a remote guest is behind.
+    pub bridge_fdb: BTreeMap<Mac, BridgeEntry>,
+    /// FDB of the vxlan device: which VTEP a remote guest is behind.
+    pub vxlan_fdb: BTreeMap<Mac, Vtep>,
+    /// Flood list of the vxlan device: the plain members.
+    pub flood: BTreeSet<Vtep>,
+    /// What the bridge answers in ARP and ND, in place of remote guests.
+    pub neighbours: BTreeMap<IpAddr, Neighbour>,
+}
+
+/// What the kernel holds: all links, and the tables of links that bear our names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// The packet filter.
+    pub guard: ObservedGuard,
+    /// Every link, ours or not, by name.
+    pub links: BTreeMap<IfName, Link>,
+    /// FDB of each bridge with our name. Addresses of the ports themselves are left out.
+    pub bridge_fdb: BTreeMap<IfName, BTreeMap<Mac, BridgeEntry>>,
+    /// Unicast FDB of each vxlan device with our name.
+    pub vxlan_fdb: BTreeMap<IfName, BTreeMap<Mac, Vtep>>,
+    /// Flood list of each vxlan device with our name.
+    pub flood: BTreeMap<IfName, BTreeSet<Vtep>>,
+    /// Neighbours on each bridge with our name.
+    pub neighbours: BTreeMap<IfName, BTreeMap<IpAddr, Neighbour>>,
+}
+
+/// What is known of the packet filter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ObservedGuard {
+    /// There is no table of our name.
+    #[default]
+    Absent,
+    /// There is a table of our name, but it is not the one that this process loaded: an older daemon's, or changed by others.
+    Unknown,
+    /// It is what this process loaded last.
+    Loaded(Guard),
+}
+
+/// A network device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// What it is.
+    pub kind: Kind,
+    /// `IFLA_IFALIAS`; ours names the network ([`super::names::alias`]).
+    pub alias: Option<String>,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Administratively up.
+    pub up: bool,
+    /// IPv6 `addr_gen_mode none`: the device gets no link-local address, so the host says nothing on it.
+    pub addr_gen_none: bool,
+    /// Its place in a bridge, if it is in one.
+    pub port: Option<Port>,
+}
+
+/// Kinds of devices, with the attributes that we set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A bridge.
+    Bridge(Bridge),
+    /// A VXLAN tunnel endpoint.
+    Vxlan(Vxlan),
+    /// A TAP.
+    Tap(Tap),
+    /// Anything else, by the kernel's word (`veth`, `dummy`, ...; empty for hardware).
+    Other(String),
+}
+
+/// A bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// IGMP and MLD snooping; off: multicast goes where broadcast goes.
+    pub mcast_snooping: bool,
+    /// 802.1Q filtering; off: one FDB for all tags of the guests.
+    pub vlan_filtering: bool,
+    /// `net.ipv6.conf.DEV.accept_ra`; 0: a guest's router advertisement cannot give the host a route.
+    pub accept_ra: u8,
+    /// `net.ipv4.conf.DEV.arp_ignore`; 8: the host never answers a guest's ARP for an address of its own.
+    pub arp_ignore: u8,
+}
+
+/// A VXLAN tunnel endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vxlan {
+    /// VNI; 0 for a device with external control.
+    pub vni: u32,
+    /// UDP port, ours and the peers'.
+    pub udp_port: u16,
+    /// Outer source address; none lets the route decide.
+    pub local: Option<IpAddr>,
+    /// Interface that frames leave through; none lets each entry decide.
+    pub dev: Option<IfName>,
+    /// Outer TTL or hop limit; 255 lets the receiver see that nobody forwarded the frame (RFC 5082).
+    pub ttl: u8,
+    /// Learning of VTEPs from traffic; off: the table alone decides.
+    pub learning: bool,
+}
+
+/// A TAP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tap {
+    /// One queue a lane.
+    pub multi_queue: bool,
+    /// A `virtio_net_hdr` before each frame, for offloads.
+    pub vnet_hdr: bool,
+    /// It stays when the last queue is closed.
+    pub persist: bool,
+}
+
+/// A device's place in a bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// The bridge.
+    pub bridge: IfName,
+    /// How frames pass.
+    pub flags: PortFlags,
+}
+
+/// How frames pass a bridge port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "six independent switches of the kernel, under their own names")]
+pub struct PortFlags {
+    /// Exchanges no frame with other isolated ports: what comes from one node never goes on to another (split horizon).
+    pub isolated: bool,
+    /// Sources of incoming frames enter the FDB.
+    pub learning: bool,
+    /// The bridge answers ARP and ND for guests behind this port from its neighbour table.
+    pub neigh_suppress: bool,
+    /// Unknown unicast leaves here.
+    pub flood: bool,
+    /// Multicast leaves here.
+    pub mcast_flood: bool,
+    /// Broadcast leaves here.
+    pub bcast_flood: bool,
+}
+
+/// One entry of a bridge FDB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeEntry {
+    /// The port.
+    pub port: IfName,
+    /// How firmly.
+    pub hold: Hold,
+}
+
+/// How firmly a bridge FDB entry stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hold {
+    /// Learned from a frame; ages.
+    Learned,
+    /// Static: does not age, but moves when a frame with this source enters another port.
+    Static,
+    /// Static and sticky: neither ages nor moves, so a guest cannot take a remote guest's address.
+    Pinned,
+}
+
+/// Where a vxlan device sends a frame.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Vtep {
+    /// Outer destination.
+    pub address: IpAddr,
+    /// Interface, where the device has none of its own.
+    pub via: Option<IfName>,
+}
+
+/// One neighbour entry on a bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its Ethernet address.
+    pub mac: Mac,
+    /// Never re-verified, never collected. Ours always are.
+    pub permanent: bool,
+}
+
+impl Link {
+    /// The VNI and UDP port, if it is a vxlan device.
+    pub fn vxlan(&self) -> Option<&Vxlan> {
+        match &self.kind {
+            Kind::Vxlan(vxlan) => Some(vxlan),
+            Kind::Bridge(_) | Kind::Tap(_) | Kind::Other(_) => None,
+        }
+    }
+
+    /// The network that its alias names, if the alias is ours.
+    pub fn network(&self) -> Option<NetKey> {
+        super::names::net_of_alias(self.alias.as_deref()?)
+    }
+}
+
+impl Kind {
+    /// The kernel's word for it.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Bridge(_) => "bridge",
+            Self::Vxlan(_) => "vxlan",
+            Self::Tap(_) => "tap",
+            Self::Other(word) if word.is_empty() => "physical",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+impl Desired {
+    /// Wanted links of all networks.
+    pub fn links(&self) -> impl Iterator<Item = (&IfName, &Link)> {
+        self.networks.values().flat_map(|net| &net.links)
+    }
+}
+
+impl Vxlan {
+    /// A device as we make it.
+    pub fn ours(vni: Vni, udp_port: u16, local: Option<IpAddr>, dev: Option<IfName>) -> Self {
+        Self { vni: vni.get(), udp_port, local, dev, ttl: 255, learning: false }
+    }
+}
+
+impl Bridge {
+    /// A bridge as we make it.
+    pub const OURS: Self = Self { mcast_snooping: false, vlan_filtering: false, accept_ra: 0, arp_ignore: 8 };
+}
+
+impl Tap {
+    /// A TAP as we make it.
+    pub const OURS: Self = Self { multi_queue: true, vnet_hdr: true, persist: true };
+}

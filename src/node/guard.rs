@@ -1,0 +1,176 @@
+//! The packet filter around the VXLAN UDP ports, as data and as `nft` text. Linux's VXLAN listener is host-wide: neither the
+//! `local` nor the `dev` of a vxlan device restricts it, so this filter is what keeps strangers out and clear frames in.
+//!
+//! It is loaded before any device and stays when the daemon dies. Every drop has a named counter.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write as _};
+use std::net::IpAddr;
+
+use crate::types::{IfName, UdpPort};
+
+/// Name of the table, family `inet`.
+pub const TABLE: &str = "vxmesh";
+
+/// What may pass on the VXLAN UDP ports.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Guard {
+    /// UDP ports of all hosted overlays. On them nothing passes but what the sides allow.
+    pub ports: BTreeSet<UdpPort>,
+    /// Peers on the admin interface.
+    pub admin: Option<Side>,
+    /// Peers of other PDCs that a policy allows to be reached in clear.
+    pub external: Option<Side>,
+}
+
+/// One interface and who may be behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side {
+    /// The interface.
+    pub interface: IfName,
+    /// Least TTL or hop limit of what arrives: 255 less the routers that the PDC declares; 1 across PDCs.
+    pub min_ttl: u8,
+    /// Known VTEPs with the UDP port of the overlay that they share with us.
+    pub vteps: BTreeSet<(UdpPort, IpAddr)>,
+}
+
+/// Counters of the table and what each means.
+pub const COUNTERS: [(&str, &str); 6] = [
+    ("in_accepted", "VXLAN from a known VTEP"),
+    ("in_ttl", "VXLAN from a known VTEP's address that passed more routers than its PDC has"),
+    ("in_not_local", "VXLAN for an address that is not this host's own"),
+    ("in_unknown", "VXLAN from a stranger, or through the wrong interface"),
+    ("out_accepted", "VXLAN to a known VTEP"),
+    ("out_unknown", "VXLAN to a stranger, or through the wrong interface"),
+];
+
+/// A family's half of a side: name of the set, type of its addresses, the header's name, the name of its TTL.
+struct Half {
+    set: String,
+    kind: &'static str,
+    ip: &'static str,
+    ttl: &'static str,
+}
+
+impl Guard {
+    /// True where nothing is guarded.
+    pub fn is_empty(&self) -> bool {
+        self.ports.is_empty()
+    }
+
+    /// The whole table as one transaction for `nft -f -`: what was there is replaced without a moment in between.
+    pub fn text(&self) -> String {
+        let mut out = format!("add table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
+        for (counter, _) in COUNTERS {
+            line(&mut out, 1, format_args!("counter {counter} {{ }}"));
+        }
+        self.write_sets(&mut out);
+        self.write_chains(&mut out);
+        out.push_str("}\n");
+        out
+    }
+
+    /// What turns the loaded table `old` into this one without touching its counters; the whole text where more than elements
+    /// changed.
+    pub fn change_from(&self, old: &Self) -> String {
+        if !self.same_shape(old) {
+            return self.text();
+        }
+        let (before, after) = (old.all_elements(), self.all_elements());
+        let mut out = String::new();
+        for (verb, from, to) in [("delete", &before, &after), ("add", &after, &before)] {
+            let mut by_set: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+            for (set, element) in from.difference(to) {
+                by_set.entry(set).or_default().push(element);
+            }
+            for (set, elements) in by_set {
+                let _ = writeln!(out, "{verb} element inet {TABLE} {set} {{ {} }}", elements.join(", "));
+            }
+        }
+        out
+    }
+
+    /// Equal but for elements of sets.
+    fn same_shape(&self, old: &Self) -> bool {
+        let shape = |side: &Option<Side>| side.as_ref().map(|s| (s.interface.clone(), s.min_ttl));
+        shape(&self.admin) == shape(&old.admin) && shape(&self.external) == shape(&old.external)
+    }
+
+    fn sides(&self) -> impl Iterator<Item = (&'static str, &Side)> {
+        let admin = self.admin.iter().map(|side| ("admin", side));
+        admin.chain(self.external.iter().map(|side| ("external", side)))
+    }
+
+    fn all_elements(&self) -> BTreeSet<(String, String)> {
+        let ports = self.ports.iter().map(|port| ("ports".to_owned(), port.to_string()));
+        let vteps = self.sides().flat_map(|(name, side)| {
+            side.vteps.iter().map(move |(port, address)| {
+                let family = if address.is_ipv4() { 4 } else { 6 };
+                (format!("{name}{family}"), format!("{port} . {address}"))
+            })
+        });
+        ports.chain(vteps).collect()
+    }
+
+    fn write_sets(&self, out: &mut String) {
+        let all = self.all_elements();
+        let mut set = |name: &str, kind: &str| {
+            let elements: Vec<&str> = all.iter().filter(|(set, _)| set == name).map(|(_, e)| e.as_str()).collect();
+            let elements =
+                if elements.is_empty() { String::new() } else { format!(" elements = {{ {} }};", elements.join(", ")) };
+            line(out, 1, format_args!("set {name} {{ type {kind};{elements} }}"));
+        };
+        set("ports", "inet_service");
+        for half in self.sides().flat_map(|(name, _)| halves(name)) {
+            set(&half.set, &format!("inet_service . {}", half.kind));
+        }
+    }
+
+    fn write_chains(&self, out: &mut String) {
+        line(out, 1, format_args!("chain check_in {{"));
+        line(out, 2, format_args!("fib daddr type != local counter name in_not_local drop"));
+        for (name, side) in self.sides() {
+            for Half { set, ip, ttl, .. } in halves(name) {
+                let from = format!("iifname \"{}\" udp dport . {ip} saddr @{set}", side.interface);
+                line(out, 2, format_args!("{from} {ip} {ttl} < {} counter name in_ttl drop", side.min_ttl));
+                line(out, 2, format_args!("{from} counter name in_accepted accept"));
+            }
+        }
+        line(out, 2, format_args!("counter name in_unknown drop"));
+        line(out, 1, format_args!("}}"));
+        line(out, 1, format_args!("chain check_out {{"));
+        for (name, side) in self.sides() {
+            for Half { set, ip, .. } in halves(name) {
+                let to = format!("oifname \"{}\" udp dport . {ip} daddr @{set}", side.interface);
+                line(out, 2, format_args!("{to} counter name out_accepted accept"));
+            }
+        }
+        line(out, 2, format_args!("counter name out_unknown drop"));
+        line(out, 1, format_args!("}}"));
+        // Before connection tracking and everybody's NAT on the way in, after them on the way out: what counts is what the
+        // wire sees. Both hooks see forwarded packets too, so a guest routed by this host cannot play VTEP either.
+        for (chain, hook, priority, check) in
+            [("arriving", "prerouting", -310, "check_in"), ("leaving", "postrouting", 310, "check_out")]
+        {
+            line(out, 1, format_args!("chain {chain} {{"));
+            line(out, 2, format_args!("type filter hook {hook} priority {priority}; policy accept;"));
+            line(out, 2, format_args!("udp dport @ports goto {check}"));
+            line(out, 1, format_args!("}}"));
+        }
+    }
+}
+
+fn halves(side: &str) -> [Half; 2] {
+    [
+        Half { set: format!("{side}4"), kind: "ipv4_addr", ip: "ip", ttl: "ttl" },
+        Half { set: format!("{side}6"), kind: "ipv6_addr", ip: "ip6", ttl: "hoplimit" },
+    ]
+}
+
+fn line(out: &mut String, depth: usize, text: fmt::Arguments<'_>) {
+    let _ = writeln!(out, "{:depth$}{text}", "", depth = depth * 4);
+}
+
+#[cfg(test)]
+#[path = "guard_tests.rs"]
+mod tests;

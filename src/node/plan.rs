@@ -1,0 +1,343 @@
+//! From the slice to what the kernel should hold. A pure function: the same slice, paths and host give the same plan, which a
+//! person can read before anything is done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::desired::{
+    Bridge, BridgeEntry, Desired, Hold, Kind, Link, Neighbour, Net, Port, PortFlags, Tap, Vtep, Vxlan,
+};
+use super::guard::{Guard, Side};
+use super::names::{self, Device};
+use super::paths::{self, Own, Paths};
+use crate::api::local::Finding;
+use crate::policy::mtu::{Carrier, Family, MtuPolicy, Sum};
+use crate::policy::path::{Outer, Path, Verdict};
+use crate::table::{Flood, NetKey, Network, Row, RowKey, Slice};
+use crate::types::{IfName, Mac, Mtu, NodeId, UdpPort};
+
+/// What this host is and what its own file says, as far as the plan depends on it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Local {
+    /// Towards nodes of this PDC.
+    pub admin: Option<Underlay>,
+    /// Towards other PDCs.
+    pub external: Option<Underlay>,
+    /// `[mtu]`: counts where neither network nor overlay has an MTU policy.
+    pub mtu: MtuPolicy,
+}
+
+/// One interface of this host that carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Underlay {
+    /// Its name.
+    pub interface: IfName,
+    /// The address that peers send to.
+    pub address: IpAddr,
+    /// Its MTU in bytes, or the number in `[mtu] underlay`.
+    pub mtu: u16,
+}
+
+/// What should be, and what stands in the way.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// What the kernel should hold.
+    pub desired: Desired,
+    /// What is wrong with the slice or the host; what a finding names is left out of `desired`, never guessed.
+    pub findings: Vec<Finding>,
+}
+
+impl Local {
+    /// This node's own outer addresses, as [`paths::decide_all`] wants them.
+    pub fn own(&self) -> Own {
+        let address = |side: &Option<Underlay>| side.as_ref().map(|u| u.address);
+        Own { admin: address(&self.admin), external: address(&self.external) }
+    }
+
+    fn side(&self, outer: Outer) -> Option<&Underlay> {
+        match outer {
+            Outer::Admin => self.admin.as_ref(),
+            Outer::External => self.external.as_ref(),
+        }
+    }
+}
+
+/// The plan for a slice. Two networks that would have the same device names, members that cannot be reached as their path says
+/// and rows that contradict each other become findings; the rest is planned as if they were not there.
+pub fn plan(slice: &Slice, paths: &Paths, local: &Local) -> Plan {
+    let mut plan = Plan::default();
+    let none = BTreeMap::new();
+    for (key, network) in &slice.networks {
+        let bridge = names::device(Device::Bridge, key.vni, network.udp_port);
+        if let Some(other) = plan.desired.networks.get(&bridge) {
+            plan.findings.push(same_names(key, &other.key, network.udp_port));
+            continue;
+        }
+        let view = View { slice, key, network, local, verdicts: paths.get(key).unwrap_or(&none) };
+        let members = view.plain_members(&mut plan.findings);
+        view.allow(&members, &mut plan.desired.guard);
+        let net = view.net(&bridge, &members, &mut plan.findings);
+        plan.desired.networks.insert(bridge, net);
+    }
+    plan
+}
+
+/// One network of the slice with everything that its plan depends on.
+struct View<'a> {
+    slice: &'a Slice,
+    key: &'a NetKey,
+    network: &'a Network,
+    local: &'a Local,
+    verdicts: &'a BTreeMap<NodeId, Verdict>,
+}
+
+/// A member reached by the plain path.
+#[derive(Clone, Copy)]
+struct Plain {
+    address: IpAddr,
+    outer: Outer,
+}
+
+type Members<'a> = BTreeMap<&'a NodeId, Plain>;
+
+impl<'a> View<'a> {
+    /// Members whose path is plain and can be: both ends have an address, of one family.
+    fn plain_members(&self, findings: &mut Vec<Finding>) -> Members<'a> {
+        let mut members = BTreeMap::new();
+        let mut family = None;
+        for (node, verdict) in self.verdicts.iter().filter(|(_, v)| v.path == Path::Plain) {
+            let theirs = self.slice.peers.get(node).and_then(|peer| paths::vtep(peer, verdict.outer));
+            let (Some(address), Some(own)) = (theirs, self.local.side(verdict.outer)) else {
+                findings.push(no_address(self.key, node, verdict.outer, theirs.is_none()));
+                continue;
+            };
+            // A vxlan device speaks one family, which its first member decides.
+            let family = *family.get_or_insert(own.address.is_ipv4());
+            if [own.address.is_ipv4(), address.is_ipv4()] != [family; 2]
+                || address.is_unspecified()
+                || address.is_multicast()
+            {
+                findings.push(wrong_family(self.key, node, own.address, address));
+                continue;
+            }
+            members.insert(node, Plain { address, outer: verdict.outer });
+        }
+        members
+    }
+
+    /// Opens the guard for exactly these members.
+    fn allow(&self, members: &Members<'_>, guard: &mut Guard) {
+        let port = self.network.udp_port;
+        guard.ports.insert(port);
+        let hops = self.slice.pdcs.get(&self.slice.pdc).map_or(0, |facts| facts.max_hops);
+        for member in members.values() {
+            let (side, min_ttl) = match member.outer {
+                Outer::Admin => (&mut guard.admin, u8::MAX.saturating_sub(hops).max(1)),
+                Outer::External => (&mut guard.external, 1),
+            };
+            if let Some(underlay) = self.local.side(member.outer) {
+                let new = || Side { interface: underlay.interface.clone(), min_ttl, vteps: BTreeSet::new() };
+                side.get_or_insert_with(new).vteps.insert((port, member.address));
+            }
+        }
+    }
+
+    fn net(&self, bridge: &IfName, members: &Members<'_>, findings: &mut Vec<Finding>) -> Net {
+        let (vni, port) = (self.key.vni, self.network.udp_port);
+        let tap = names::device(Device::Tap, vni, port);
+        let vxlan = (!members.is_empty()).then(|| names::device(Device::Vxlan, vni, port));
+        let mixed =
+            members.values().any(|m| m.outer == Outer::Admin) && members.values().any(|m| m.outer == Outer::External);
+        let vtep = |member: &Plain| {
+            let via = self.local.side(member.outer).filter(|_| mixed).map(|u| u.interface.clone());
+            Vtep { address: member.address, via }
+        };
+        let mut net = Net {
+            key: self.key.clone(),
+            links: BTreeMap::new(),
+            vxlan,
+            tap,
+            bridge_fdb: BTreeMap::new(),
+            vxlan_fdb: BTreeMap::new(),
+            flood: BTreeSet::new(),
+            neighbours: BTreeMap::new(),
+        };
+        if self.network.flood != Flood::Off {
+            net.flood = members.values().map(vtep).collect();
+        }
+        self.links(bridge, members, mixed, &mut net, findings);
+        self.rows(members, vtep, &mut net, findings);
+        net
+    }
+
+    fn links(&self, bridge: &IfName, members: &Members<'_>, mixed: bool, net: &mut Net, findings: &mut Vec<Finding>) {
+        let mtu = self.mtu(findings);
+        let link = |kind, mtu: Mtu, port| Link {
+            kind,
+            alias: Some(names::alias(self.key)),
+            mtu: mtu.get().into(),
+            up: true,
+            addr_gen_none: true,
+            port,
+        };
+        let port = |used| Some(Port { bridge: bridge.clone(), flags: port_flags(self.network.flood, used) });
+        let tunnels = self.verdicts.values().any(|v| v.path == Path::Tunnel);
+        net.links.insert(bridge.clone(), link(Kind::Bridge(Bridge::OURS), mtu, None));
+        net.links.insert(net.tap.clone(), link(Kind::Tap(Tap::OURS), mtu, port(tunnels)));
+        let (Some(name), Some(first)) = (&net.vxlan, members.values().next()) else { return };
+        let side = self.local.side(first.outer).filter(|_| !mixed);
+        let (local, dev) = (side.map(|u| u.address), side.map(|u| u.interface.clone()));
+        let vxlan = Vxlan::ours(self.key.vni, self.network.udp_port.get(), local, dev);
+        // The kernel refuses a vxlan device more than its underlay carries; `mtu` has told the operator.
+        let most = side.and_then(|u| Carrier::Plain(family(u.address)).sum(u.mtu, false).mtu().ok()).unwrap_or(mtu);
+        net.links.insert(name.clone(), link(Kind::Vxlan(vxlan), mtu.min(most), port(true)));
+    }
+
+    /// The guest MTU: the policy's number, or what the management node computed for the whole network. This node's own underlay is
+    /// held against it.
+    fn mtu(&self, findings: &mut Vec<Finding>) -> Mtu {
+        let policy = self.network.mtu.unwrap_or(self.local.mtu);
+        let wanted = policy.fixed.unwrap_or(self.network.guest_mtu);
+        let sum = |(node, verdict): (&NodeId, &Verdict)| {
+            let underlay = self.local.side(verdict.outer)?;
+            Some(carrier(self.slice, node, verdict.path, underlay.address)?.sum(underlay.mtu, policy.vlan))
+        };
+        let tightest = self.verdicts.iter().filter_map(sum).min_by_key(Sum::guest);
+        if let Some(error) = tightest.and_then(|sum| sum.check(wanted).err()) {
+            findings.push(mtu_too_large(self.key, &error.to_string()));
+        }
+        wanted
+    }
+
+    /// FDB and neighbour entries of all remote guests.
+    fn rows(&self, members: &Members<'_>, vtep: impl Fn(&Plain) -> Vtep, net: &mut Net, findings: &mut Vec<Finding>) {
+        let owners = self.owners(findings);
+        for (mac, node) in &owners {
+            let Some(verdict) = self.verdicts.get(*node) else { continue };
+            let port = match (verdict.path, members.get(node), &net.vxlan) {
+                (Path::Plain, Some(member), Some(vxlan)) => {
+                    net.vxlan_fdb.insert(*mac, vtep(member));
+                    vxlan.clone()
+                }
+                (Path::Tunnel, _, _) => net.tap.clone(),
+                (Path::Plain | Path::Forbidden, _, _) => continue,
+            };
+            net.bridge_fdb.insert(*mac, BridgeEntry { port, hold: Hold::Pinned });
+        }
+        if self.network.flood == Flood::Replicate {
+            return;
+        }
+        for (key, row) in self.slice.rows_of(self.key).filter(|(key, _)| net.bridge_fdb.contains_key(&key.mac)) {
+            for address in addresses(row) {
+                net.neighbours.entry(address).or_insert(Neighbour { mac: key.mac, permanent: true });
+            }
+        }
+    }
+
+    /// Who owns each MAC. The bridge is not VLAN-aware (one FDB for all tags), so rows that differ in the VLAN alone must agree on
+    /// the node; where they do not, the row of this node and then the first one counts.
+    fn owners(&self, findings: &mut Vec<Finding>) -> BTreeMap<Mac, &'a NodeId> {
+        let mut owners: BTreeMap<Mac, &NodeId> = BTreeMap::new();
+        for (key, row) in self.slice.rows_of(self.key).filter(|(key, _)| key.mac.is_unicast()) {
+            let owner = owners.entry(key.mac).or_insert(&row.node);
+            if **owner != row.node {
+                findings.push(two_owners(key, owner, &row.node));
+                if row.node == self.slice.node {
+                    *owner = &row.node;
+                }
+            }
+        }
+        owners
+    }
+}
+
+fn addresses(row: &Row) -> impl Iterator<Item = IpAddr> {
+    let arp = row.arp.iter().map(|a| IpAddr::V4(*a));
+    let all = arp.chain(row.nd.iter().map(|a| IpAddr::V6(*a)));
+    all.filter(|a| !a.is_unspecified() && !a.is_multicast())
+}
+
+/// Both remote ports are isolated and learn nothing. What floods is the network's choice, and nothing floods into a port that
+/// leads nowhere.
+fn port_flags(flood: Flood, used: bool) -> PortFlags {
+    let copies = used && flood != Flood::Off;
+    PortFlags {
+        isolated: true,
+        learning: false,
+        neigh_suppress: flood != Flood::Replicate,
+        flood: used && flood == Flood::Replicate,
+        mcast_flood: copies,
+        bcast_flood: copies,
+    }
+}
+
+fn family(address: IpAddr) -> Family {
+    if address.is_ipv4() { Family::V4 } else { Family::V6 }
+}
+
+fn carrier(slice: &Slice, node: &NodeId, path: Path, own: IpAddr) -> Option<Carrier> {
+    let outer = family(own);
+    match path {
+        Path::Plain => Some(Carrier::Plain(outer)),
+        Path::Tunnel if slice.peers.get(node).is_some_and(|p| p.foreign.is_some()) => {
+            Some(Carrier::Standard { outer, inner: Family::V4 })
+        }
+        Path::Tunnel => Some(Carrier::Compact(outer)),
+        Path::Forbidden => None,
+    }
+}
+
+fn finding(code: &str, what: String, help: String) -> Finding {
+    Finding { code: code.into(), what, help }
+}
+
+fn same_names(key: &NetKey, other: &NetKey, port: UdpPort) -> Finding {
+    finding(
+        "M0603",
+        format!("networks {other} and {key} both want VNI {} on UDP port {port}; {key} is left out", key.vni),
+        "give one of the two overlays another UDP port: meshctl overlay set NAME udpPort=PORT".into(),
+    )
+}
+
+fn no_address(key: &NetKey, node: &NodeId, outer: Outer, theirs: bool) -> Finding {
+    let word = match outer {
+        Outer::Admin => "admin",
+        Outer::External => "external",
+    };
+    let (who, help) = if theirs {
+        (format!("node '{node}'"), format!("meshctl node set {node} {word}=ADDRESS"))
+    } else {
+        ("this node".to_owned(), format!("set [underlay] {word} in meshd.toml"))
+    };
+    finding(
+        "M0404",
+        format!("network {key}: the path to '{node}' is plain but {who} has no {word} address; nothing is sent"),
+        help,
+    )
+}
+
+fn wrong_family(key: &NetKey, node: &NodeId, own: IpAddr, theirs: IpAddr) -> Finding {
+    finding(
+        "M0405",
+        format!(
+            "network {key}: no plain path from {own} to {theirs} of node '{node}'; a network's plain paths share one IP family"
+        ),
+        format!("give '{node}' a unicast address of the same family, or a PathPolicy with action encrypt"),
+    )
+}
+
+fn mtu_too_large(key: &NetKey, why: &str) -> Finding {
+    finding(
+        "M0501",
+        format!("network {key}: {why}"),
+        "raise the MTU of the underlay, or lower the network's: meshctl network set NAME mtu=NUMBER".into(),
+    )
+}
+
+fn two_owners(key: &RowKey, first: &NodeId, second: &NodeId) -> Finding {
+    finding(
+        "M0604",
+        format!("rows of {} say that {} lives on '{first}' and, under another VLAN, on '{second}'", key.net(), key.mac),
+        "give one of the two guests another address: a host's bridge has one table for all VLANs".into(),
+    )
+}

@@ -1,0 +1,308 @@
+//! Ops = desired - observed, in an order in which nothing leaks meanwhile: the packet filter shuts before anything opens, devices
+//! are locked down before they come up, addresses are known before anything floods, and the filter lets go of a UDP port only
+//! when the last device on it is gone.
+//!
+//! A device is ours by name *and* alias. Whatever else bears our name, or holds our UDP port, is foreign: it is reported by
+//! [`conflicts`], never touched, and the network that it blocks is left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::desired::{BridgeEntry, Desired, Hold, Kind, Link, Net, Observed, ObservedGuard};
+use super::guard::Guard;
+use super::names::{self, Device};
+pub use super::op::Op;
+use crate::api::local::Finding;
+use crate::types::{IfName, Mac, UdpPort};
+
+/// The steps from what is to what should be. Empty once they are done. With [`Desired::default`] they remove all that is ours.
+pub fn diff(desired: &Desired, observed: &Observed) -> Vec<Op> {
+    let blocked = blocked(desired, observed);
+    let wanted: BTreeMap<&IfName, &Net> =
+        desired.networks.iter().filter(|(bridge, _)| !blocked.contains_key(bridge)).collect();
+    let gone = stale(&wanted, observed);
+    let kept = kept_guard(desired, &wanted, observed);
+    let (first, last) = guards(kept, observed);
+
+    let mut ops = Vec::new();
+    ops.extend(first);
+    ops.extend(gone.iter().map(|name| Op::DeleteLink { name: (*name).clone() }));
+    let gone: BTreeSet<&IfName> = gone.into_iter().collect();
+    for (bridge, net) in wanted {
+        Work { bridge, net, observed, gone: &gone, ops: &mut ops }.all();
+    }
+    ops.extend(last);
+    ops
+}
+
+/// Steps that remove all that is ours and nothing else: [`diff`] towards nothing.
+pub fn cleanup(observed: &Observed) -> Vec<Op> {
+    diff(&Desired::default(), observed)
+}
+
+/// Foreign devices that block networks.
+pub fn conflicts(desired: &Desired, observed: &Observed) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = blocked(desired, observed).into_values().collect();
+    findings.dedup();
+    findings
+}
+
+/// True where a device is ours: its name fits the scheme, its alias names the network of that name, and it is of that kind.
+pub fn is_ours(name: &IfName, link: &Link) -> bool {
+    let Some((device, vni, _)) = names::parse(name.as_str()) else { return false };
+    let kind = match &link.kind {
+        Kind::Bridge(_) => Some(Device::Bridge),
+        Kind::Vxlan(_) => Some(Device::Vxlan),
+        Kind::Tap(_) => Some(Device::Tap),
+        Kind::Other(_) => None,
+    };
+    kind == Some(device) && link.network().is_some_and(|net| net.vni == vni)
+}
+
+/// Networks that cannot be built, by bridge, and why.
+fn blocked<'a>(desired: &'a Desired, observed: &Observed) -> BTreeMap<&'a IfName, Finding> {
+    let taken = taken_ports(observed);
+    let why = |net: &Net| {
+        let foreign =
+            net.links.keys().find_map(|name| observed.links.get(name).filter(|l| !is_ours(name, l)).map(|l| (name, l)));
+        if let Some((name, link)) = foreign {
+            return Some(foreign_name(net, name, link));
+        }
+        let port = net.vxlan.as_ref().and_then(|name| net.links.get(name)?.vxlan())?.udp_port;
+        taken.get(&port).map(|other| foreign_port(net, port, other))
+    };
+    desired.networks.iter().filter_map(|(bridge, net)| Some((bridge, why(net)?))).collect()
+}
+
+/// UDP ports that vxlan devices of others hold and none of ours does. Where one of ours is there already, the foreign one came
+/// later and has to look for another port; ours stays, behind its filter.
+fn taken_ports(observed: &Observed) -> BTreeMap<u16, &IfName> {
+    let ours = our_ports(observed);
+    let foreign = observed.links.iter().filter(|(name, link)| !is_ours(name, link));
+    let port = |(name, link): (_, &Link)| Some((link.vxlan()?.udp_port, name));
+    foreign.filter_map(port).filter(|(port, _)| !ours.iter().any(|p| p.get() == *port)).collect()
+}
+
+fn our_ports(observed: &Observed) -> BTreeSet<UdpPort> {
+    let ours = observed.links.iter().filter(|(name, link)| is_ours(name, link));
+    ours.filter_map(|(_, link)| UdpPort::try_from(u64::from(link.vxlan()?.udp_port)).ok()).collect()
+}
+
+/// Devices of ours that have to go: no longer wanted, or wanted with an attribute that cannot be changed. vxlan devices go first.
+fn stale<'a>(wanted: &BTreeMap<&IfName, &Net>, observed: &'a Observed) -> Vec<&'a IfName> {
+    let wanted: BTreeMap<&IfName, &Link> = wanted.values().flat_map(|net| &net.links).collect();
+    let stays = |name: &IfName, link: &Link| {
+        wanted
+            .get(name)
+            .is_some_and(|w| w.alias == link.alias && (w.kind == link.kind || matches!(w.kind, Kind::Bridge(_))))
+    };
+    let ours = observed.links.iter().filter(|(name, link)| is_ours(name, link));
+    let mut gone: Vec<&IfName> = ours.filter(|(name, link)| !stays(name, link)).map(|(name, _)| name).collect();
+    let rank = |name: &IfName| match names::parse(name.as_str()).map(|(device, _, _)| device) {
+        Some(Device::Vxlan) => 0,
+        Some(Device::Tap) => 1,
+        Some(Device::Bridge) | None => 2,
+    };
+    gone.sort_by_key(|name| rank(name));
+    gone
+}
+
+/// The guard without UDP ports that others hold and that no network of ours uses.
+fn kept_guard(desired: &Desired, wanted: &BTreeMap<&IfName, &Net>, observed: &Observed) -> Guard {
+    let taken = taken_ports(observed);
+    let used = |port: &UdpPort| {
+        wanted.values().any(|net| net.links.values().any(|l| l.vxlan().is_some_and(|v| v.udp_port == port.get())))
+    };
+    let mut guard = desired.guard.clone();
+    guard.ports.retain(|port| !taken.contains_key(&port.get()) || used(port));
+    guard
+}
+
+/// The step that shuts the filter before all others, and the one that lets go of UDP ports after all others.
+fn guards(wanted: Guard, observed: &Observed) -> (Option<Op>, Option<Op>) {
+    let mut first = wanted.clone();
+    first.ports.extend(our_ports(observed));
+    let step = |from: &ObservedGuard, to: &Guard| match from {
+        ObservedGuard::Loaded(from) if from == to => None,
+        ObservedGuard::Absent if to.is_empty() => None,
+        _ if to.is_empty() => Some(Op::DeleteGuard),
+        ObservedGuard::Loaded(from) => Some(Op::ChangeGuard { from: from.clone(), to: to.clone() }),
+        ObservedGuard::Absent | ObservedGuard::Unknown => Some(Op::LoadGuard(to.clone())),
+    };
+    let shut = step(&observed.guard, &first);
+    let open = if first == wanted { None } else { step(&ObservedGuard::Loaded(first), &wanted) };
+    (shut, open)
+}
+
+/// The steps of one network.
+struct Work<'a> {
+    bridge: &'a IfName,
+    net: &'a Net,
+    observed: &'a Observed,
+    gone: &'a BTreeSet<&'a IfName>,
+    ops: &'a mut Vec<Op>,
+}
+
+impl<'a> Work<'a> {
+    fn all(&mut self) {
+        let net = self.net;
+        let bridge = self.bridge;
+        let ports = net.links.iter().filter(|(name, _)| *name != bridge);
+        if let Some(link) = net.links.get(self.bridge) {
+            self.device(self.bridge, link);
+        }
+        for (name, link) in ports.clone() {
+            self.device(name, link);
+        }
+        self.forget();
+        if let Some(link) = net.links.get(self.bridge) {
+            self.up(self.bridge, link);
+        }
+        self.learn();
+        for (name, link) in ports {
+            self.up(name, link);
+        }
+        self.flood();
+    }
+
+    /// The device as it is now, if it is there and stays.
+    fn now(&self, name: &IfName) -> Option<&'a Link> {
+        self.observed.links.get(name).filter(|_| !self.gone.contains(name))
+    }
+
+    /// Made if it is not there, then everything about it but whether it is up.
+    fn device(&mut self, name: &IfName, want: &Link) {
+        let now = self.now(name);
+        let name = || name.clone();
+        if now.is_none() {
+            self.ops.push(Op::AddLink { name: name(), link: Link { up: false, port: None, ..want.clone() } });
+        }
+        if now.is_some_and(|now| now.mtu != want.mtu) {
+            self.ops.push(Op::SetMtu { name: name(), mtu: want.mtu });
+        }
+        if now.is_some_and(|now| !now.addr_gen_none) {
+            self.ops.push(Op::NoAddresses { name: name() });
+        }
+        if let Kind::Bridge(bridge) = &want.kind
+            && now.is_none_or(|now| now.kind != want.kind)
+        {
+            self.ops.push(Op::SetBridge { name: name(), bridge: bridge.clone() });
+        }
+        let Some(port) = &want.port else { return };
+        let enslaved = self.enslaved(now, want);
+        if !enslaved {
+            // A port starts with everything allowed, so it is down until its flags are set.
+            if now.is_some_and(|now| now.up) {
+                self.ops.push(Op::SetUp { name: name(), up: false });
+            }
+            self.ops.push(Op::SetMaster { name: name(), bridge: port.bridge.clone() });
+        }
+        if !enslaved || now.and_then(|now| now.port.as_ref()) != Some(port) {
+            self.ops.push(Op::SetPort { name: name(), flags: port.flags });
+        }
+    }
+
+    /// True where the device stands in the right bridge already. A bridge that is made anew has no ports yet.
+    fn enslaved(&self, now: Option<&Link>, want: &Link) -> bool {
+        let bridge = |link: &Link| link.port.as_ref().map(|p| p.bridge.clone());
+        now.is_some_and(|now| bridge(now) == bridge(want)) && self.now(self.bridge).is_some()
+    }
+
+    fn up(&mut self, name: &IfName, want: &Link) {
+        let now = self.now(name);
+        let taken_down = want.port.is_some() && !self.enslaved(now, want);
+        if want.up && (taken_down || now.is_none_or(|now| !now.up)) {
+            self.ops.push(Op::SetUp { name: name.clone(), up: true });
+        }
+    }
+
+    /// Removes what the tables should not hold, floods first.
+    fn forget(&mut self) {
+        let net = self.net;
+        if let Some(vxlan) = net.vxlan.as_ref().filter(|name| self.now(name).is_some()) {
+            for vtep in self.observed.flood.get(vxlan).into_iter().flatten().filter(|v| !net.flood.contains(v)) {
+                self.ops.push(Op::DeleteFlood { vxlan: vxlan.clone(), vtep: vtep.clone() });
+            }
+        }
+        if self.now(self.bridge).is_some() {
+            for address in self.observed.neighbours.get(self.bridge).into_iter().flatten().map(|(a, _)| *a) {
+                if !net.neighbours.contains_key(&address) {
+                    self.ops.push(Op::DeleteNeighbour { bridge: self.bridge.clone(), address });
+                }
+            }
+        }
+        for (mac, entry) in self.bridge_entries() {
+            // Only what stands on our own ports: the guests' ports are the guests'.
+            if !net.bridge_fdb.contains_key(mac) && net.links.contains_key(&entry.port) {
+                self.ops.push(Op::Unpin { port: entry.port.clone(), mac: *mac });
+            }
+        }
+    }
+
+    /// Fills the tables; what moved from one path to the other leaves the old one last.
+    fn learn(&mut self) {
+        let net = self.net;
+        let pinned: BTreeMap<&Mac, &BridgeEntry> = self.bridge_entries().collect();
+        let vteps =
+            net.vxlan.as_ref().filter(|name| self.now(name).is_some()).and_then(|n| self.observed.vxlan_fdb.get(n));
+        if let Some(vxlan) = &net.vxlan {
+            for (mac, vtep) in net.vxlan_fdb.iter().filter(|(mac, vtep)| vteps.and_then(|t| t.get(mac)) != Some(vtep)) {
+                self.ops.push(Op::SetVtep { vxlan: vxlan.clone(), mac: *mac, vtep: vtep.clone() });
+            }
+        }
+        for (mac, entry) in net.bridge_fdb.iter().filter(|(mac, entry)| pinned.get(mac) != Some(entry)) {
+            debug_assert_eq!(entry.hold, Hold::Pinned, "nothing but pinned entries is ever wanted");
+            self.ops.push(Op::Pin { port: entry.port.clone(), mac: *mac });
+        }
+        if let (Some(vxlan), Some(vteps)) = (&net.vxlan, vteps) {
+            for (mac, vtep) in vteps.iter().filter(|(mac, _)| !net.vxlan_fdb.contains_key(mac)) {
+                self.ops.push(Op::DeleteVtep { vxlan: vxlan.clone(), mac: *mac, vtep: vtep.clone() });
+            }
+        }
+        let known = self.observed.neighbours.get(self.bridge).filter(|_| self.now(self.bridge).is_some());
+        for (address, neighbour) in &net.neighbours {
+            if known.and_then(|k| k.get(address)) != Some(neighbour) {
+                self.ops.push(Op::SetNeighbour { bridge: self.bridge.clone(), address: *address, mac: neighbour.mac });
+            }
+        }
+    }
+
+    fn flood(&mut self) {
+        let Some(vxlan) = &self.net.vxlan else { return };
+        let now = self.observed.flood.get(vxlan).filter(|_| self.now(vxlan).is_some());
+        for vtep in self.net.flood.iter().filter(|v| !now.is_some_and(|now| now.contains(v))) {
+            self.ops.push(Op::AddFlood { vxlan: vxlan.clone(), vtep: vtep.clone() });
+        }
+    }
+
+    /// Entries of the bridge that outlive the steps so far: those on devices that go, go with them.
+    fn bridge_entries(&self) -> impl Iterator<Item = (&'a Mac, &'a BridgeEntry)> + use<'a> {
+        let (gone, here) = (self.gone, self.now(self.bridge).is_some());
+        let entries = self.observed.bridge_fdb.get(self.bridge).filter(|_| here);
+        entries.into_iter().flatten().filter(move |(_, entry)| !gone.contains(&entry.port))
+    }
+}
+
+fn foreign_name(net: &Net, name: &IfName, link: &Link) -> Finding {
+    let alias =
+        link.alias.as_deref().map_or_else(|| "no alias".to_owned(), |a| format!("alias '{}'", a.escape_debug()));
+    Finding {
+        code: "M0611".into(),
+        what: format!(
+            "network {}: there is a device {name} ({}, {alias}) that is not ours; it is left alone and the network is not built",
+            net.key,
+            link.kind.word()
+        ),
+        help: format!("find out whose it is (ip -d link show {name}), then rename or delete it"),
+    }
+}
+
+fn foreign_port(net: &Net, port: u16, other: &IfName) -> Finding {
+    Finding {
+        code: "M0612".into(),
+        what: format!(
+            "network {}: UDP port {port} belongs to the vxlan device {other}, which is not ours; the network is not built",
+            net.key
+        ),
+        help: format!("give overlay '{}' another UDP port, or remove {other}", net.key.overlay),
+    }
+}
