@@ -270,7 +270,7 @@ struct WrittenPeer {
     vtep: Spanned<IpAddr>,
     public_key: PublicKey,
     psk_file: Option<PathBuf>,
-    endpoint: Option<SocketAddr>,
+    endpoint: Option<Spanned<SocketAddr>>,
     lanes: Option<Spanned<u8>>,
 }
 
@@ -293,7 +293,7 @@ struct WrittenNetwork {
 impl Written {
     fn check(self, source: Source<'_>) -> Result<Config, Problem> {
         let paths = self.paths.fill();
-        let table = self.table.check(source, &paths)?;
+        let table = self.table.check(source, &paths, self.node.name.as_ref())?;
         let files = matches!(table, Table::Files(_));
         if files && self.node.name.is_none() {
             return Err(
@@ -366,7 +366,7 @@ impl WrittenPaths {
 }
 
 impl WrittenTable {
-    fn check(self, source: Source<'_>, paths: &Paths) -> Result<Table, Problem> {
+    fn check(self, source: Source<'_>, paths: &Paths, own: Option<&NodeId>) -> Result<Table, Problem> {
         if self.source == TableSource::Management {
             let idle =
                 self.dir.is_some() || !(self.underlay.is_empty() && self.peer.is_empty() && self.network.is_empty());
@@ -380,10 +380,10 @@ impl WrittenTable {
         }
         let dir = self.dir.unwrap_or_else(|| paths.state.join("table"));
         let networks = self.network.into_iter().map(|n| check_network(source, n)).collect::<Result<Vec<_>, _>>()?;
-        let mut names = BTreeSet::new();
+        let mut names: BTreeSet<NodeId> = own.into_iter().cloned().collect();
         let peers = self.peer.into_iter().map(|peer| {
-            let twice = names.insert(peer.name.get_ref().clone());
-            peer.check(source, &self.underlay, twice)
+            let first = names.insert(peer.name.get_ref().clone());
+            peer.check(source, &self.underlay, first)
         });
         Ok(Table::Files(TableFiles { dir, peers: peers.collect::<Result<_, _>>()?, underlay: self.underlay, networks }))
     }
@@ -400,7 +400,7 @@ impl WrittenPeer {
             .help("a smaller underlay, or no [[table.peer]] for it"));
         }
         if !first {
-            let what = format!("two peers are called '{}'", self.name.get_ref());
+            let what = format!("two nodes are called '{}'", self.name.get_ref());
             return Err(say::value(what).at(source.bytes(self.name.span())));
         }
         let lanes = match self.lanes {
@@ -411,12 +411,19 @@ impl WrittenPeer {
             Some(lanes) => lanes.into_inner(),
             None => 1,
         };
+        let endpoint = match self.endpoint {
+            Some(endpoint) if endpoint.get_ref().port() == 0 => {
+                return Err(say::value("UDP port 0 is nobody's").at(source.bytes(endpoint.span())));
+            }
+            Some(endpoint) => endpoint.into_inner(),
+            None => SocketAddr::new(vtep, LISTEN),
+        };
         Ok(TablePeer {
             name: self.name.into_inner(),
             vtep,
             public_key: self.public_key,
             psk_file: self.psk_file,
-            endpoint: self.endpoint.unwrap_or_else(|| SocketAddr::new(vtep, LISTEN)),
+            endpoint,
             lanes,
         })
     }

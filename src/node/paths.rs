@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::policy::path::{self, End, Outer, Path, Verdict};
+use crate::policy::path::{self, End, Outer, Path, Verdict, Why};
 use crate::table::{NetKey, Peer, Slice};
 use crate::types::NodeId;
 
@@ -26,7 +26,9 @@ pub fn decide_all(slice: &Slice, own: Own) -> Paths {
         let one = |(node, theirs): (&NodeId, &Path)| {
             let peer = slice.peers.get(node)?;
             let ours = decide(slice, own, &network.name, node, peer);
-            Some((node.clone(), path::stricter(ours, *theirs)))
+            let verdict = path::stricter(ours, *theirs);
+            let from_files = slice.version.incarnation == 0;
+            Some((node.clone(), if from_files { named_by_files(verdict) } else { verdict }))
         };
         (key.clone(), network.members.iter().filter_map(one).collect())
     };
@@ -38,6 +40,18 @@ fn decide(slice: &Slice, own: Own, network: &crate::types::NetworkId, node: &Nod
     let foreign = peer.foreign.is_some();
     let there = End { node, pdc: &peer.pdc, admin: peer.admin, external: peer.external, foreign };
     path::decide(here, there, network, &slice.pdcs, &slice.policies)
+}
+
+/// A slice out of table files has no certified PDC and no management node to disagree with: names what really decided.
+fn named_by_files(verdict: Verdict) -> Verdict {
+    let why = if matches!(verdict.why, Why::SamePdc(_)) {
+        Why::TableFile
+    } else if verdict.path == Path::Forbidden && verdict.why == Why::Disagreement {
+        Why::TableFileOutsideUnderlay
+    } else {
+        return verdict;
+    };
+    Verdict { why, ..verdict }
 }
 
 /// Outer address of the plain path to a peer.

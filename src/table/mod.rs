@@ -4,6 +4,7 @@
 //! text in, text out. [`files`] reads and writes the illumos `files` form of one (overlay, VNI).
 
 pub mod delta;
+pub mod files;
 mod key;
 mod peer;
 
