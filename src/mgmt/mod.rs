@@ -1,5 +1,18 @@
 //! Ring 2: management without a store and without HTTP. State and a request come in, writes or a refusal come out.
 //!
-//! [`certs`] makes and reads certificates; it is the only module that does.
+//! [`state`] is everything declared and known; [`index`] and [`slice`] turn it into what one node needs; [`certs`] is the only
+//! module that makes and reads certificates. Time, randomness and the installation's secrets are arguments.
 
+pub mod addresses;
+pub mod audit;
 pub mod certs;
+pub mod index;
+pub mod matrix;
+pub mod psk;
+pub mod roles;
+pub mod slice;
+pub mod state;
+pub mod token;
+
+#[cfg(test)]
+pub(crate) mod fixture;

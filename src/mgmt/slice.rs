@@ -1,0 +1,142 @@
+//! The slice of one node out of the whole state: the networks that it hosts, their rows, and the nodes that host them too.
+//! What a node does not host it does not learn.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::index::{self, Index};
+use super::psk;
+use crate::api::objects::{self, Node, Port};
+use crate::policy::mtu::MtuError;
+use crate::table::{Foreign, NetKey, Network, Peer, Row, RowKey, Slice, Suite};
+use crate::types::{Mtu, NodeId, SecretKey, UdpPort, Version};
+
+/// UDP port of a peer's tunnel where none is known.
+const USUAL_LISTEN: u64 = 51_820;
+
+/// Builds the slice of `node`; none: there is no such node. Without `secret` the PSKs are left out.
+pub fn build(index: &Index, node: &NodeId, version: Version, secret: Option<&SecretKey>) -> Option<Slice> {
+    let me = index.state.nodes.get(node)?;
+    let mut slice = Slice::empty(version, node.clone(), me.spec.pdc.clone());
+    slice.tunnel_address = me.status.tunnel_address;
+    let mut peers = BTreeSet::new();
+    for id in index.hosted.get(node).into_iter().flatten() {
+        let Some(network) = index.state.networks.get(id) else { continue };
+        let key = NetKey { overlay: network.spec.overlay.clone(), vni: network.spec.vni };
+        for port in index.ports.get(id).into_iter().flatten() {
+            add_row(index, &mut slice, &key, port);
+        }
+        let Some(seen) = as_seen(index, me, network) else { continue };
+        peers.extend(seen.members.keys().cloned());
+        slice.networks.insert(key, seen);
+    }
+    let peer = |id: NodeId| index.state.nodes.get(&id).map(|node| (id, peer_of(me, node, secret)));
+    slice.peers = peers.into_iter().filter_map(peer).collect();
+    add_policy(index, &mut slice);
+    Some(slice)
+}
+
+/// Facts of the PDCs that the slice names, and the policies that can match in it.
+fn add_policy(index: &Index, slice: &mut Slice) {
+    let pdcs = slice.peers.values().map(|peer| &peer.pdc).chain([&slice.pdc]);
+    let named = pdcs.filter_map(|id| index.pdcs.get_key_value(id)).map(|(id, facts)| (id.clone(), facts.clone()));
+    slice.pdcs = named.collect();
+    let names: BTreeSet<_> = slice.networks.values().map(|network| &network.name).collect();
+    let concerns = index.policies.iter().filter(|(_, rule)| rule.network.as_ref().is_none_or(|n| names.contains(n)));
+    slice.policies = concerns.map(|(id, rule)| (id.clone(), rule.clone())).collect();
+}
+
+/// A network as `me` sees it; none: its overlay is gone or has no UDP port yet.
+fn as_seen(index: &Index, me: &Node, network: &objects::Network) -> Option<Network> {
+    let overlay = index.overlay(network)?;
+    let id = &network.metadata.name;
+    let others = index.hosts.get(id).into_iter().flatten().filter(|other| **other != me.metadata.name);
+    let member = |other: &NodeId| {
+        let node = index.state.nodes.get(other)?;
+        Some((other.clone(), index.verdict(id, me, node).path))
+    };
+    Some(Network {
+        name: id.clone(),
+        udp_port: overlay.spec.udp_port?,
+        cidr: network.spec.cidr.clone(),
+        gateway: network.spec.gateway.clone(),
+        mtu: index.mtu_policy(network),
+        guest_mtu: guest_mtu(index, network)?,
+        flood: network.spec.flood.unwrap_or(overlay.spec.flood),
+        learning: network.spec.learning,
+        members: others.filter_map(member).collect(),
+    })
+}
+
+/// The network's MTU. A fixed number that fitted when it was declared, and fits no longer because a node said that its underlay
+/// shrank, gives way to what fits: a smaller MTU works, a black hole does not.
+fn guest_mtu(index: &Index, network: &objects::Network) -> Option<Mtu> {
+    match index.mtus.get(&network.metadata.name)? {
+        Ok(mtu) => Some(*mtu),
+        Err(MtuError::TooLarge { sum, .. }) => sum.mtu().ok().or_else(least),
+        Err(MtuError::NothingFits { .. }) => least(),
+    }
+}
+
+fn least() -> Option<Mtu> {
+    Mtu::try_from(Mtu::MIN).ok()
+}
+
+fn add_row(index: &Index, slice: &mut Slice, net: &NetKey, port: &Port) {
+    let spec = &port.spec;
+    // A port on a node that its overlay no longer admits is nowhere.
+    if !index.hosts.get(&spec.network).is_some_and(|hosts| hosts.contains(&spec.node)) {
+        return;
+    }
+    let key = RowKey { overlay: net.overlay.clone(), vni: net.vni, vlan: spec.vlan, mac: spec.mac };
+    let mut row = Row {
+        node: spec.node.clone(),
+        arp: BTreeSet::new(),
+        nd: BTreeSet::new(),
+        port: Some(port.metadata.name.clone()),
+        dhcp_proxy: None,
+    };
+    for ip in &spec.ips {
+        match ip {
+            IpAddr::V4(ip) => drop(row.arp.insert(*ip)),
+            IpAddr::V6(ip) => drop(row.nd.insert(*ip)),
+        }
+    }
+    slice.rows.insert(key, row);
+}
+
+/// Another node as `me` must know it.
+fn peer_of(me: &Node, other: &Node, secret: Option<&SecretKey>) -> Peer {
+    let end = index::end(other);
+    let facts = other.status.facts.as_ref();
+    let foreign = other.spec.foreign.as_ref();
+    let key = index::public_key(other);
+    let psk = match (secret, index::public_key(me), key) {
+        (Some(secret), Some(mine), Some(theirs)) => Some(psk::of_pair(secret, &mine, &theirs)),
+        _ => None,
+    };
+    let lanes = |node: &Node| node.status.facts.as_ref().map_or(1, |facts| facts.lanes.max(1));
+    let listen = foreign.and_then(|f| f.endpoint).and_then(|e| UdpPort::try_from(u64::from(e.port())).ok());
+    Peer {
+        pdc: other.spec.pdc.clone(),
+        public_key: key,
+        psk,
+        suite: Suite::Chacha,
+        admin: end.admin,
+        external: end.external,
+        listen: listen.or_else(|| facts.map(|facts| facts.listen)).unwrap_or_else(usual_listen),
+        lanes: if foreign.is_some() { 1 } else { lanes(me).min(lanes(other)) },
+        foreign: foreign.map(|f| Foreign { tunnel_address: f.tunnel_address, endpoint: f.endpoint }),
+    }
+}
+
+fn usual_listen() -> UdpPort {
+    match UdpPort::try_from(USUAL_LISTEN) {
+        Ok(port) => port,
+        Err(_) => unreachable!("{USUAL_LISTEN} is a UDP port"),
+    }
+}
+
+#[cfg(test)]
+#[path = "slice_tests.rs"]
+mod tests;

@@ -1,0 +1,143 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::api::objects::{Any, ForeignSpec, Kind};
+use crate::mgmt::fixture;
+use crate::mgmt::state::State;
+use crate::policy::path::Path;
+use crate::table::Learning;
+use crate::types::PublicKey;
+
+const SECRET: [u8; 32] = [7; 32];
+
+fn slice_of(state: State, node: &str) -> Slice {
+    let version = Version { incarnation: 1, revision: 9 };
+    let index = Index::new(Arc::new(state));
+    build(&index, &node.parse().unwrap(), version, Some(&SecretKey::from_bytes(SECRET))).unwrap()
+}
+
+#[test]
+fn the_slice_of_a_node_of_two_by_two() {
+    let slice = slice_of(fixture::mesh(), "a-1");
+    let printed = serde_json::to_string_pretty(&slice).unwrap();
+    let golden = include_str!("slice_golden.json");
+    assert_eq!(printed.trim(), golden.trim());
+}
+
+#[test]
+fn both_ends_of_a_pair_get_one_psk_and_an_operators_view_has_none() {
+    let [a, b] = ["a-1", "b-1"].map(|name| slice_of(fixture::mesh(), name));
+    let psk = |slice: &Slice, peer: &str| slice.peers[&peer.parse().unwrap()].psk.clone().unwrap();
+    assert!(psk(&a, "b-1") == psk(&b, "a-1"));
+    assert!(psk(&a, "b-1") != psk(&a, "b-2"));
+    let index = Index::new(Arc::new(fixture::mesh()));
+    let view = build(&index, &"a-1".parse().unwrap(), Version::default(), None).unwrap();
+    assert!(view.peers.values().all(|peer| peer.psk.is_none()));
+}
+
+#[test]
+fn a_node_learns_nothing_of_networks_that_it_does_not_host() {
+    let mut state = fixture::mesh();
+    state.put(Any::Network(fixture::network("red", "default", 11, "192.168.11.0/24")));
+    state.put(Any::Port(fixture::port("red-b", "red", "b-1", 99, "192.168.11.5")));
+    let slice = slice_of(state.clone(), "a-1");
+    assert!(slice.rows.keys().all(|key| key.vni.get() == 10) && slice.networks.len() == 1);
+    assert_eq!(slice_of(state, "b-1").networks.len(), 2);
+    let mut alone = fixture::mesh();
+    alone.put(Any::Node(fixture::joined("a-3", "a", "10.0.0.3", "198.51.0.3", 9)));
+    let nothing = slice_of(alone, "a-3");
+    assert!(nothing.rows.is_empty() && nothing.peers.is_empty() && nothing.networks.is_empty());
+}
+
+#[test]
+fn learning_networks_are_hosted_by_every_joined_node_that_the_overlay_admits() {
+    let mut state = fixture::mesh();
+    let mut net = fixture::network("learn", "default", 12, "192.168.12.0/24");
+    net.spec.learning = Learning::Local;
+    state.put(Any::Network(net));
+    state.put(Any::Node(fixture::node("declared-only", "a")));
+    let hosts = |state: &State| Index::new(Arc::new(state.clone())).hosts[&"learn".parse().unwrap()].len();
+    assert_eq!(hosts(&state), 4);
+    let mut overlay = fixture::overlay("default", 4789);
+    overlay.spec.nodes = Some(["a-1", "b-2", "not-yet"].map(|n| n.parse().unwrap()).into());
+    state.put(Any::Overlay(overlay));
+    assert_eq!(hosts(&state), 2);
+    let slice = slice_of(state, "a-2");
+    assert!(slice.networks.is_empty(), "a node that the overlay does not admit hosts nothing, whatever its ports say");
+}
+
+#[test]
+fn a_removed_node_is_in_no_slice() {
+    let mut state = fixture::mesh();
+    state.remove(Kind::Port, "guest-b-2");
+    state.remove(Kind::Node, "b-2");
+    let slice = slice_of(state, "a-1");
+    assert!(!slice.peers.contains_key(&"b-2".parse().unwrap()));
+    assert_eq!(slice.rows.len(), 3);
+}
+
+#[test]
+fn a_foreign_peer_has_one_lane_form_a_and_lowers_the_mtu() {
+    let mut state = fixture::mesh();
+    let mut foreign = fixture::node("box", "b");
+    foreign.spec.foreign = Some(ForeignSpec {
+        public_key: PublicKey([9; 32]),
+        endpoint: Some("203.0.113.9:51999".parse().unwrap()),
+        tunnel_address: "100.64.9.9".parse().unwrap(),
+    });
+    state.put(Any::Node(foreign));
+    state.put(Any::Port(fixture::port("guest-box", "blue", "box", 77, "192.168.10.77")));
+    let slice = slice_of(state, "a-1");
+    let peer = &slice.peers[&"box".parse().unwrap()];
+    assert_eq!((peer.lanes, peer.listen.get(), peer.suite), (1, 51999, Suite::Chacha));
+    assert!(peer.psk.is_some() && peer.foreign.is_some());
+    let network = slice.networks.values().next().unwrap();
+    assert_eq!(network.members[&"box".parse().unwrap()], Path::Tunnel);
+    assert_eq!(network.guest_mtu.get(), 1500 - 110);
+}
+
+#[test]
+fn a_fixed_mtu_that_no_longer_fits_gives_way() {
+    let mut state = fixture::mesh();
+    let mut net = fixture::network("blue", "default", 10, "192.168.10.0/24");
+    net.spec.mtu = Some(crate::policy::mtu::MtuPolicy { fixed: Mtu::try_from(1418).ok(), ..Default::default() });
+    state.put(Any::Network(net));
+    let mtu = |state: &State| slice_of(state.clone(), "a-1").networks.values().next().unwrap().guest_mtu.get();
+    assert_eq!(mtu(&state), 1418);
+    let mut node = fixture::joined("b-1", "b", "10.1.0.1", "198.51.1.1", 3);
+    node.status.facts.as_mut().unwrap().external_mtu = Mtu::try_from(1420).unwrap();
+    state.put(Any::Node(node));
+    assert_eq!(mtu(&state), 1338);
+}
+
+/// 10,000 ports on 50 nodes. The bound is for release builds; a debug build gets ten times as much.
+#[test]
+fn ten_thousand_ports_are_sliced_quickly() {
+    let mut state = fixture::mesh();
+    for n in 0..50_u8 {
+        state.put(Any::Node(fixture::joined(
+            &format!("n{n}"),
+            "a",
+            &format!("10.0.0.{}", n + 10),
+            "198.51.100.1",
+            n + 10,
+        )));
+    }
+    let mut big = fixture::network("big", "default", 13, "10.64.0.0/16");
+    big.spec.cidr = vec!["10.64.0.0/16".parse().unwrap()];
+    state.put(Any::Network(big));
+    for n in 0..10_000_u32 {
+        let ip = format!("10.64.{}.{}", n / 250, n % 250 + 1);
+        state.put(Any::Port(fixture::port(&format!("p{n}"), "big", &format!("n{}", n % 50), n + 1000, &ip)));
+    }
+    let state = Arc::new(state);
+    let start = crate::clock::mono();
+    let index = Index::new(Arc::clone(&state));
+    let slice =
+        build(&index, &"n7".parse().unwrap(), Version::default(), Some(&SecretKey::from_bytes(SECRET))).unwrap();
+    let took = crate::clock::mono().since(start);
+    assert_eq!((slice.rows.len(), slice.peers.len()), (10_000, 49));
+    let bound = if cfg!(debug_assertions) { 2000 } else { 200 };
+    assert!(took.as_millis() < bound, "{took:?}");
+    println!("index and one slice of 10,000 rows: {took:?}");
+}
