@@ -1,4 +1,5 @@
 //! Ring 3: the kernel as two verbs, observe and apply. Holds no policy. `sys` is the only `unsafe`.
 
 pub mod file;
+pub mod netns;
 pub mod sys;
