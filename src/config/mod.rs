@@ -16,7 +16,10 @@ pub use self::values::{Attach, Lanes, Level, Period, UnderlayMtu};
 use crate::api::problem::Problem;
 
 /// Reads TOML into `T`; everything that is wrong with it becomes a [`Problem`] with its place.
-fn from_toml<T: serde::de::DeserializeOwned>(source: Source<'_>) -> Result<T, Problem> {
+///
+/// # Errors
+/// M03xx.
+pub fn from_toml<T: serde::de::DeserializeOwned>(source: Source<'_>) -> Result<T, Problem> {
     toml::from_str(source.text).map_err(|error| {
         let problem = say::problem(error.message());
         match error.span() {

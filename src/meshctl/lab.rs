@@ -1,0 +1,259 @@
+//! `meshctl lab`: a whole mesh on this machine.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::api::problem::{Exit, Problem};
+use crate::lab::layout::Shape;
+use crate::lab::progress::Progress;
+use crate::lab::state::Home;
+use crate::lab::transfer::{self, Amount};
+use crate::lab::{LabError, daemons, down, process, shell, status, up, watch};
+
+/// A whole mesh in network namespaces on this machine: management, nodes, wires, guests.
+#[derive(Debug, Parser)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make a lab and leave it running.
+    Up(UpArgs),
+    /// Show what a lab consists of.
+    Status {
+        #[command(flatten)]
+        lab: NameArgs,
+        /// Form of the answer.
+        #[arg(short, long, value_enum, default_value_t = Form::Table)]
+        output: Form,
+    },
+    /// Run a command in a namespace of a lab.
+    Exec {
+        #[command(flatten)]
+        lab: NameArgs,
+        /// The namespace, with or without the lab's name in front: lab-a-1 or a-1.
+        namespace: String,
+        /// The command.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Remove a lab, also after a crash. Nothing to remove is fine.
+    Down {
+        #[command(flatten)]
+        lab: NameArgs,
+    },
+    /// Become a daemon of a lab.
+    #[command(hide = true)]
+    Launch {
+        #[arg(long)]
+        record: PathBuf,
+        #[arg(last = true, required = true)]
+        words: Vec<String>,
+    },
+    /// Listen on a wire.
+    #[command(hide = true)]
+    Watch {
+        #[arg(long)]
+        device: String,
+    },
+    /// Receive one transfer.
+    #[command(hide = true)]
+    Receive {
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// Send one transfer.
+    #[command(hide = true)]
+    Send {
+        #[arg(long)]
+        to: SocketAddr,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        #[arg(long, conflicts_with = "millis", required_unless_present = "millis")]
+        bytes: Option<u64>,
+        #[arg(long)]
+        millis: Option<u64>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct NameArgs {
+    /// Name of the lab, the prefix of its namespaces.
+    #[arg(long, default_value = "lab")]
+    name: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct UpArgs {
+    #[command(flatten)]
+    shape: ShapeArgs,
+    /// Only namespaces, wires and guests: no daemons.
+    #[arg(long)]
+    wires_only: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct ShapeArgs {
+    /// Name of the lab, the prefix of its namespaces [default: lab].
+    #[arg(long)]
+    name: Option<String>,
+    /// How many PDCs: a, b, ...
+    #[arg(long, default_value_t = 2)]
+    pdcs: u8,
+    /// How many nodes in each PDC.
+    #[arg(long, default_value_t = 2)]
+    nodes: u8,
+    /// How many guests on each node.
+    #[arg(long, default_value_t = 1)]
+    guests: u8,
+    /// MTU of the nodes' interfaces.
+    #[arg(long, default_value_t = 1500)]
+    mtu: u16,
+    /// Take the shape from a file instead.
+    #[arg(long, conflicts_with_all = ["pdcs", "nodes", "guests", "mtu"])]
+    file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Table,
+    Json,
+}
+
+impl ShapeArgs {
+    fn shape(&self) -> Result<Shape, Problem> {
+        let Some(file) = &self.file else {
+            let name = self.name.clone().unwrap_or_else(|| "lab".to_owned());
+            return Ok(Shape::uniform(name, self.mtu, self.pdcs, self.nodes, self.guests)?);
+        };
+        let name = file.display().to_string();
+        let text = std::fs::read_to_string(file).map_err(LabError::io(format!("cannot read {name}")))?;
+        let mut shape: Shape = crate::config::from_toml(crate::config::Source::new(&name, &text))?;
+        if let Some(name) = &self.name {
+            shape.name.clone_from(name);
+        }
+        Ok(shape)
+    }
+}
+
+/// Runs one of the verbs.
+///
+/// # Errors
+/// What went wrong, complete.
+pub fn run(args: Args) -> Result<(), Problem> {
+    match args.verb {
+        Verb::Up(args) => bring_up(&args),
+        Verb::Status { lab, output } => show(&lab.name, output),
+        Verb::Exec { lab, namespace, command } => Err(exec(&lab.name, &namespace, &command)),
+        Verb::Down { lab } => take_down(&lab.name),
+        Verb::Launch { record, words } => Ok(process::launch(&record, &words)?),
+        Verb::Watch { device } => Ok(watch::watch(&device)?),
+        Verb::Receive { listen } => print_json(&transfer::receive(listen, &mut io::stdout())?),
+        Verb::Send { to, seed, bytes, millis } => {
+            let amount = match (bytes, millis) {
+                (Some(bytes), _) => Amount::Bytes(bytes),
+                (None, millis) => Amount::Time(Duration::from_millis(millis.unwrap_or(0))),
+            };
+            print_json(&transfer::send(to, seed, amount)?)
+        }
+    }
+}
+
+fn bring_up(args: &UpArgs) -> Result<(), Problem> {
+    let shape = args.shape.shape()?;
+    let progress = Progress::new(false);
+    let home = Home::of(&shape.name);
+    interruptible(&progress, || up::up(&shape, args.wires_only, &progress))?;
+    progress.say(format!("lab '{}' is up", shape.name));
+    progress.say(format!("look at it: {}    take it down: {}", home.hint("status"), home.hint("down")));
+    Ok(())
+}
+
+fn show(name: &str, output: Form) -> Result<(), Problem> {
+    let status = status::status(&Home::of(name))?;
+    match output {
+        Form::Json => print_json(&status),
+        Form::Table => print(&status.table()),
+    }
+}
+
+fn take_down(name: &str) -> Result<(), Problem> {
+    let progress = Progress::new(false);
+    let removed = down::down(&Home::of(name), &progress)?;
+    progress.say(format!("lab '{name}': {} daemons and {} namespaces removed", removed.processes, removed.namespaces));
+    Ok(())
+}
+
+/// Becomes the command; comes back only if it cannot.
+fn exec(name: &str, namespace: &str, words: &[String]) -> Problem {
+    use std::os::unix::process::CommandExt as _;
+    let home = Home::of(name);
+    let state = match home.need() {
+        Ok(state) => state,
+        Err(error) => return error.into(),
+    };
+    let full = [namespace.to_owned(), format!("{name}-{namespace}")];
+    let known = state.layout.namespaces();
+    let Some(full) = full.iter().find(|full| known.contains(&full.as_str())) else {
+        let what = format!("lab '{name}' has no namespace '{namespace}'");
+        return Problem::new("M0660", Exit::NotFound, what).help(format!("one of: {}", known.join(" ")));
+    };
+    let mut command = std::process::Command::new("ip");
+    command.args(["netns", "exec", full]).args(words);
+    if let Some(node) = state.layout.node(full) {
+        command.env("VXMESH_SOCKET", home.socket(&node.name));
+    }
+    if *full == state.layout.management {
+        command.env("VXMESH_MANAGEMENT", daemons::management_address()).env("VXMESH_CREDENTIAL", home.credential());
+    }
+    if let Ok(program) = shell::program("meshctl") {
+        let mut path = program.parent().map(|folder| folder.as_os_str().to_owned()).unwrap_or_default();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        command.env("PATH", path);
+    }
+    LabError::io(format!("cannot run `{}`", words.join(" ")))(command.exec()).into()
+}
+
+/// Runs `work`; the first Ctrl-C asks it to stop and clean up, a second one is not listened to.
+fn interruptible<T>(progress: &Progress, work: impl FnOnce() -> Result<T, LabError>) -> Result<T, Problem> {
+    let stop = progress.stop_flag();
+    let listener = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime else { return };
+        runtime.block_on(async {
+            let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+            let Ok(mut terminate) = terminate else { return };
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            std::future::pending::<()>().await;
+        });
+    };
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(listener)
+        .map_err(|e| Problem::from(LabError::io("cannot listen for signals")(e)))?;
+    Ok(work()?)
+}
+
+fn print_json<T: serde::Serialize>(value: &T) -> Result<(), Problem> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| LabError::io("cannot print")(e.into()))?;
+    print(&format!("{text}\n"))
+}
+
+/// A reader that has gone away is no error.
+fn print(text: &str) -> Result<(), Problem> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(LabError::io("cannot print")(error).into()),
+        _ => Ok(()),
+    }
+}
