@@ -86,7 +86,8 @@ pub enum Event {
         /// With whom.
         peer: PeerSlot,
     },
-    /// No session came about in 180 s times three: all its keys are wiped.
+    /// There is no session any more, and its keys are wiped: none came after it in three times 180 s, or its peer was removed
+    /// or got another PSK or suite.
     Down {
         /// With whom.
         peer: PeerSlot,

@@ -1,10 +1,18 @@
-//! All tunnels of one lane behind one socket.
+//! All tunnels of one lane behind one socket: which peer a packet belongs to, and what protects against strangers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use super::common::Common;
+use super::cookie::Checker;
 use super::drops::DropReason;
-use super::interface::{Counters, Event, Open, PeerConfig, PeerStatus, Random, Seal, Transmit};
+use super::interface::{Counters, Event, Open, PeerConfig, PeerStatus, Random, Refusal, Seal, Transmit};
+use super::load::{Load, Sources};
+use super::message::{Kind, cookie, data, index, initiation, response};
+use super::noise::{Identity, Responder};
+use super::peer::Peer;
+use super::timers::NEVER;
+use crate::table::Suite;
 use crate::types::{Mono, PeerSlot, PublicKey, SecretKey, Wall};
 
 /// The public key of `secret` (RFC 7748 section 6.1).
@@ -13,62 +21,260 @@ pub fn public_key(secret: &SecretKey) -> PublicKey {
     PublicKey(x25519_dalek::PublicKey::from(&secret).to_bytes())
 }
 
-/// All tunnels of one lane.
+/// All tunnels of one lane. See the [module](super) for how it is driven.
 #[expect(missing_debug_implementations, reason = "holds secrets")]
 pub struct Tunnels {
-    peers: BTreeMap<PeerSlot, PeerConfig>,
-    counters: Counters,
+    common: Common,
+    /// By slot.
+    peers: Vec<Option<Box<Peer>>>,
+    by_key: BTreeMap<PublicKey, PeerSlot>,
+    /// The suites that peers have, each once: what an initiation may be in.
+    suites: BTreeSet<Suite>,
+    checker: Checker,
+    load: Load,
+    sources: Sources,
 }
 
 impl Tunnels {
     /// Tunnels of the node whose static key is `secret`, without peers.
-    pub fn new(_secret: SecretKey, _random: Box<dyn Random + Send>, _now: Mono) -> Self {
-        Self { peers: BTreeMap::new(), counters: Counters::default() }
+    pub fn new(secret: SecretKey, random: Box<dyn Random + Send>, now: Mono) -> Self {
+        let identity = Identity { public: public_key(&secret), secret };
+        Self {
+            checker: Checker::new(&identity.public),
+            common: Common::new(identity, random),
+            peers: Vec::new(),
+            by_key: BTreeMap::new(),
+            suites: BTreeSet::new(),
+            load: Load::new(now),
+            sources: Sources::new(now),
+        }
     }
 
-    /// Sets who the peers are. Sessions of unchanged peers stay; those of others end at once.
-    pub fn set_peers(&mut self, peers: Vec<PeerConfig>, _now: Mono) {
-        self.peers = peers.into_iter().map(|p| (p.slot, p)).collect();
+    /// Sets how many handshake initiations a second, all sources together, put this end under load (default 256).
+    pub const fn set_load_limit(&mut self, per_second: u32) {
+        self.load.set_limit(per_second);
     }
 
-    /// Seals the payload `buf[HEADROOM..HEADROOM + len]` in place.
-    pub fn seal(&mut self, peer: PeerSlot, _buf: &mut [u8], _len: usize, _now: Mono) -> Seal {
-        let reason = if self.peers.contains_key(&peer) { DropReason::NoEndpoint } else { DropReason::NoPeer };
-        self.counters.drops.count(reason);
-        Seal::Dropped(reason)
+    /// Sets who the peers are. A peer with unchanged key, PSK and suite keeps its session; a changed PSK or suite ends the
+    /// session and calls the peer anew; a peer that is missing is refused from now on, in both directions.
+    pub fn set_peers(&mut self, peers: Vec<PeerConfig>, now: Mono) {
+        let accepted = self.accept(peers);
+        let keys: BTreeMap<PeerSlot, PublicKey> = accepted.iter().map(|p| (p.slot, p.public_key)).collect();
+        for peer in &mut self.peers {
+            if let Some(mut gone) = peer.take_if(|p| keys.get(&p.config.slot) != Some(&p.config.public_key)) {
+                self.by_key.remove(&gone.config.public_key);
+                gone.end(&mut self.common);
+            }
+        }
+        self.suites = accepted.iter().map(|p| p.suite).collect();
+        for config in accepted {
+            self.set_peer(config, now);
+        }
     }
 
-    /// Takes a received datagram.
-    pub fn open<'a>(&mut self, _from: SocketAddr, _datagram: &'a mut [u8], _now: Mono, _wall: Wall) -> Open<'a> {
-        self.counters.drops.count(DropReason::UnknownIndex);
-        Open::Dropped(DropReason::UnknownIndex)
+    /// The usable ones of `peers`; the others are reported.
+    fn accept(&mut self, peers: Vec<PeerConfig>) -> Vec<PeerConfig> {
+        let (mut slots, mut keys) = (BTreeSet::new(), BTreeSet::new());
+        let mut accepted = Vec::with_capacity(peers.len());
+        for peer in peers {
+            let refusal = if peer.public_key == self.common.identity.public {
+                Some(Refusal::OwnKey)
+            } else if !self.by_key.contains_key(&peer.public_key) && self.is_weak(&peer.public_key) {
+                Some(Refusal::WeakKey)
+            } else if !slots.insert(peer.slot) {
+                Some(Refusal::DuplicateSlot)
+            } else if !keys.insert(peer.public_key) {
+                Some(Refusal::DuplicateKey)
+            } else {
+                None
+            };
+            match refusal {
+                Some(why) => self.common.report(Event::Refused { peer: peer.slot, why }),
+                None => accepted.push(peer),
+            }
+        }
+        accepted
     }
 
-    /// Does what is due at `now`.
-    pub fn handle_timeout(&mut self, _now: Mono, _wall: Wall) {}
-
-    /// When [`Self::handle_timeout`] has something to do; may be in the past.
-    pub fn poll_timeout(&self) -> Option<Mono> {
-        None
+    /// Whether the shared secret with this key is one that everybody knows.
+    fn is_weak(&self, key: &PublicKey) -> bool {
+        let secret = x25519_dalek::StaticSecret::from(*self.common.identity.secret.expose());
+        !secret.diffie_hellman(&x25519_dalek::PublicKey::from(key.0)).was_contributory()
     }
 
-    /// The next datagram to send.
+    fn set_peer(&mut self, config: PeerConfig, now: Mono) {
+        let (slot, key) = (config.slot, config.public_key);
+        if self.peers.len() <= slot.index() {
+            self.peers.resize_with(slot.index() + 1, || None);
+        }
+        match &mut self.peers[slot.index()] {
+            Some(peer) => peer.update(config, &mut self.common, now),
+            empty @ None => {
+                *empty = Some(Box::new(Peer::new(config, &mut self.common, now)));
+                self.by_key.insert(key, slot);
+            }
+        }
+    }
+
+    /// Seals the payload `buf[HEADROOM..HEADROOM + len]` in place. [`Seal::Ready`] says how much of `buf` is the datagram.
+    ///
+    /// Padding to a multiple of 16 goes as far as `buf` reaches and no further: a `buf` that is cut to what the path carries
+    /// keeps the datagram within it (as Linux clamps padding to the MTU). `buf` holds at least header, payload and tag.
+    ///
+    /// Without a session a copy of the payload is kept (64 a peer, the oldest goes first) and a handshake begins:
+    /// [`Self::poll_timeout`] is due at once then.
+    pub fn seal(&mut self, peer: PeerSlot, buf: &mut [u8], len: usize, now: Mono) -> Seal {
+        let sealed = match self.peers.get_mut(peer.index()).and_then(Option::as_deref_mut) {
+            Some(peer) => peer.seal(buf, len, &mut self.common, now),
+            None => Seal::Dropped(DropReason::NoPeer),
+        };
+        if let Seal::Dropped(reason) = sealed {
+            self.common.dropped(reason);
+        }
+        sealed
+    }
+
+    /// Takes a received datagram, whole and alone. A payload is decrypted in place; after anything else the datagram's
+    /// contents are not to be used. Answers, if any, wait in [`Self::poll_transmit`].
+    pub fn open<'a>(&mut self, from: SocketAddr, datagram: &'a mut [u8], now: Mono, wall: Wall) -> Open<'a> {
+        let opened = match Kind::of(datagram) {
+            Some(Kind::Data) => self.data(from, datagram, now),
+            Some(Kind::Initiation) => self.initiation(from, datagram, now).map(|()| Open::Nothing),
+            Some(Kind::Response) => self.response(from, datagram, now).map(|()| Open::Nothing),
+            Some(Kind::Cookie) => self.cookie(datagram, now).map(|()| Open::Nothing),
+            None => Err(DropReason::Malformed),
+        };
+        if self.common.wake <= now {
+            self.handle_timeout(now, wall);
+        }
+        opened.unwrap_or_else(|reason| Open::Dropped(self.common.dropped(reason)))
+    }
+
+    fn peer_of(&mut self, local: u32) -> Result<(&mut Peer, &mut Common), DropReason> {
+        let slot = self.common.indices.get(local).ok_or(DropReason::UnknownIndex)?;
+        let peer = self.peers.get_mut(slot.index()).and_then(Option::as_deref_mut).ok_or(DropReason::UnknownIndex)?;
+        Ok((peer, &mut self.common))
+    }
+
+    fn data<'a>(&mut self, from: SocketAddr, datagram: &'a mut [u8], now: Mono) -> Result<Open<'a>, DropReason> {
+        let (peer, common) = self.peer_of(index(datagram, data::RECEIVER))?;
+        peer.open(from, datagram, common, now)
+    }
+
+    /// Cheap refusals first: a MAC, then (under load) a second MAC and the source's allowance, then the handshake.
+    fn initiation(&mut self, from: SocketAddr, datagram: &[u8], now: Mono) -> Result<(), DropReason> {
+        if !self.checker.first_holds(datagram) {
+            return Err(DropReason::WrongMac1);
+        }
+        let remote = index(datagram, initiation::SENDER);
+        if self.load.count(now) {
+            self.demand_cookie(from, datagram, remote, now)?;
+            if !self.sources.allow(from.ip(), now) {
+                return Err(DropReason::SourceLimited);
+            }
+        }
+        let (suite, responder) = self.read_initiation(datagram)?;
+        let slot = self.by_key.get(&responder.peer).ok_or(DropReason::UnknownPeer)?;
+        let peer = self.peers.get_mut(slot.index()).and_then(Option::as_deref_mut).ok_or(DropReason::UnknownPeer)?;
+        if peer.config.suite != suite {
+            return Err(DropReason::WrongSuite);
+        }
+        peer.answer(responder, remote, from, &mut self.common, now)
+    }
+
+    /// Passes who sends our cookie back, sends it to everybody else.
+    fn demand_cookie(&mut self, from: SocketAddr, datagram: &[u8], remote: u32, now: Mono) -> Result<(), DropReason> {
+        let Common { random, .. } = &mut self.common;
+        if self.checker.second_holds(datagram, from, now, random.as_mut()) {
+            return Ok(());
+        }
+        if let Some(reply) = self.checker.reply(datagram, remote, from, now, random.as_mut()) {
+            self.common.counters.cookies_sent += 1;
+            self.common.send(Transmit { to: from, datagram: reply.to_vec() });
+        }
+        Err(DropReason::CookieDemanded)
+    }
+
+    /// The wire does not say the suite, so each that some peer has is tried: one more X25519 for the second.
+    fn read_initiation(&mut self, datagram: &[u8]) -> Result<(Suite, Responder), DropReason> {
+        let message = super::message::field(datagram, initiation::NOISE);
+        for &suite in &self.suites {
+            let ephemeral = self.common.ephemeral();
+            if let Ok(responder) = Responder::read(suite, &self.common.identity, ephemeral, &message) {
+                return Ok((suite, responder));
+            }
+        }
+        Err(DropReason::HandshakeForged)
+    }
+
+    /// A response must name an initiation of ours that still waits. Its 32-bit index is a nonce that only the way to the peer has
+    /// seen, so load does not matter here: an answer that we asked for is never put off.
+    fn response(&mut self, from: SocketAddr, datagram: &[u8], now: Mono) -> Result<(), DropReason> {
+        if !self.checker.first_holds(datagram) {
+            return Err(DropReason::WrongMac1);
+        }
+        let message: &[u8; response::LEN] = datagram.try_into().map_err(|_| DropReason::Malformed)?;
+        let local = index(message, response::RECEIVER);
+        let (peer, common) = self.peer_of(local)?;
+        if peer.pending.as_ref().is_none_or(|pending| pending.index != local) {
+            return Err(DropReason::UnknownIndex);
+        }
+        peer.response(message, index(message, response::SENDER), from, common, now)
+    }
+
+    fn cookie(&mut self, datagram: &[u8], now: Mono) -> Result<(), DropReason> {
+        let (peer, common) = self.peer_of(index(datagram, cookie::RECEIVER))?;
+        if !peer.jar.accept(datagram, now) {
+            return Err(DropReason::WrongCookie);
+        }
+        common.counters.cookies_accepted += 1;
+        Ok(())
+    }
+
+    /// Does what is due: initiations, keepalives, giving up, wiping. Harmless when nothing is.
+    pub fn handle_timeout(&mut self, now: Mono, wall: Wall) {
+        if self.common.wake > now {
+            return;
+        }
+        self.common.wake = NEVER;
+        let mut next = NEVER;
+        for peer in self.peers.iter_mut().flatten() {
+            peer.handle_timeout(&mut self.common, now, wall);
+            next = next.min(peer.timers.next());
+        }
+        self.common.wake = next;
+    }
+
+    /// When to call [`Self::handle_timeout`] next; in the past if it is overdue. None: nothing will ever be due by itself.
+    pub const fn poll_timeout(&self) -> Option<Mono> {
+        if self.common.wake.as_nanos() == NEVER.as_nanos() { None } else { Some(self.common.wake) }
+    }
+
+    /// The next datagram to send, until there is none.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        None
+        self.common.outbox.datagram()
     }
 
-    /// The next event.
+    /// The next event, until there is none.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.common.outbox.event()
     }
 
-    /// How a peer is.
-    pub fn status(&self, _peer: PeerSlot, _now: Mono) -> Option<PeerStatus> {
-        None
+    /// How a peer is; none if the slot holds none.
+    pub fn status(&self, peer: PeerSlot, now: Mono) -> Option<PeerStatus> {
+        self.peers.get(peer.index()).and_then(Option::as_deref).map(|peer| peer.status(now))
     }
 
     /// Counters since the start.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
+    pub const fn counters(&self) -> &Counters {
+        &self.common.counters
+    }
+}
+
+#[cfg(test)]
+impl Tunnels {
+    /// A peer, for tests that look inside.
+    pub(super) fn peer_mut(&mut self, slot: PeerSlot) -> &mut Peer {
+        self.peers[slot.index()].as_deref_mut().unwrap()
     }
 }

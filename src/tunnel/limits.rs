@@ -1,0 +1,56 @@
+//! Every number of the protocol, with the section of the WireGuard whitepaper (2020-06-01) that it comes from.
+
+use std::time::Duration;
+
+/// A session starts to be replaced after this many messages (6.1, Rekey-After-Messages).
+pub(super) const REKEY_AFTER_MESSAGES: u64 = 1 << 60;
+/// The first counter that is never used (6.1, Reject-After-Messages): 2^64 - 2^13 - 1.
+pub(super) const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
+/// The initiator of a session that sends in it replaces it from this age on (6.1, Rekey-After-Time).
+pub(super) const REKEY_AFTER_TIME: Duration = Duration::from_secs(120);
+/// A session is not used from this age on, in neither direction (6.1, Reject-After-Time).
+pub(super) const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
+/// Keys are wiped when none came after them for this long (6.3).
+pub(super) const WIPE_AFTER_TIME: Duration = Duration::from_secs(3 * 180);
+/// An unanswered initiation is repeated until this long after the first (6.1, Rekey-Attempt-Time).
+pub(super) const REKEY_ATTEMPT_TIME: Duration = Duration::from_secs(90);
+/// Initiations to one peer are at least this far apart (6.1, Rekey-Timeout).
+pub(super) const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
+/// A retry is late by up to this much, so that two ends that call each other at once do not stay in step (6.1).
+pub(super) const REKEY_JITTER: Duration = Duration::from_millis(334);
+/// Who received data and has nothing to send says so after this long (6.1, Keepalive-Timeout; 6.5).
+pub(super) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Who sent data and hears nothing for this long starts a new handshake (6.5).
+pub(super) const SILENCE_TIMEOUT: Duration = KEEPALIVE_TIMEOUT.saturating_add(REKEY_TIMEOUT);
+/// The initiator of a session that receives in it replaces it from this age on, so that it never runs out unused (6.2).
+pub(super) const REKEY_ON_RECEIVE: Duration = REJECT_AFTER_TIME.saturating_sub(SILENCE_TIMEOUT);
+
+/// The secret behind our cookies lives this long (5.4.7).
+pub(super) const COOKIE_SECRET_TIME: Duration = Duration::from_secs(120);
+/// A received cookie is used this long: its secret's life less 5 s on the way (6.6).
+pub(super) const COOKIE_TIME: Duration = Duration::from_secs(115);
+
+/// At most one initiation of a peer in this time is answered (5.1; 50 a second, as Linux and wireguard-go have it).
+pub(super) const INITIATION_INTERVAL: Duration = Duration::from_millis(20);
+/// Initiations in one second, all sources together, beyond which we are under load (5.3 leaves the measure open). At about
+/// 0.35 ms each this is a tenth of a core.
+pub(super) const LOAD_INITIATIONS_PER_SECOND: u32 = 256;
+/// Handshakes a second that one source may have under load, once its address is proved (5.3; as wireguard-go has it).
+pub(super) const SOURCE_PER_SECOND: u32 = 20;
+/// Handshakes that one source may have at once under load.
+pub(super) const SOURCE_BURST: u32 = 5;
+/// Sources that are remembered under load.
+pub(super) const SOURCES: usize = 4096;
+
+/// Counters this far behind the newest are still told apart (5.4.6 asks for about 2000; Linux has 8128).
+pub(super) const WINDOW: u64 = 8192;
+/// Payloads are padded with zeros to a multiple of this (5.4.6).
+pub(super) const PADDING: usize = 16;
+/// Payloads of one peer that wait for a handshake.
+pub(super) const STAGED: usize = 64;
+/// Bytes of datagrams that wait to be fetched.
+pub(super) const OUTBOX_BYTES: usize = 16 << 20;
+/// Events that wait to be fetched.
+pub(super) const OUTBOX_EVENTS: usize = 1 << 16;
+/// An endpoint that flaps is reported at most this often.
+pub(super) const MOVE_EVENT_INTERVAL: Duration = Duration::from_secs(1);

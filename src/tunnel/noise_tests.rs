@@ -1,0 +1,88 @@
+use super::*;
+use crate::tunnel::public_key;
+use crate::types::Wall;
+
+fn identity(byte: u8) -> Identity {
+    let secret = SecretKey::from_bytes([byte; 32]);
+    Identity { public: public_key(&secret), secret }
+}
+
+fn ephemeral(byte: u8) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new([byte; 32])
+}
+
+fn start(suite: Suite) -> (Initiator, [u8; NOISE_1]) {
+    let stamp = Tai64n::after(None, Wall::from_secs(1_000));
+    Initiator::start(suite, &identity(1), &identity(2).public, ephemeral(3), stamp).unwrap()
+}
+
+fn read(suite: Suite, message: &[u8; NOISE_1]) -> Result<Responder, Failed> {
+    Responder::read(suite, &identity(2), ephemeral(4), message)
+}
+
+#[test]
+fn both_sides_get_the_same_keys_in_each_suite() {
+    for suite in [Suite::Chacha, Suite::Aesgcm] {
+        let (mut initiator, first) = start(suite);
+        let responder = read(suite, &first).unwrap();
+        assert_eq!(responder.peer, identity(1).public);
+        assert_eq!(responder.stamp, Tai64n::after(None, Wall::from_secs(1_000)));
+        let (theirs, second) = responder.respond(&[9; 32]).unwrap();
+        let ours = initiator.finish(&[9; 32], &second).unwrap();
+        assert_eq!(ours.initiator, theirs.initiator);
+        assert_eq!(ours.responder, theirs.responder);
+        assert_ne!(ours.initiator, ours.responder);
+    }
+}
+
+#[test]
+fn the_suites_do_not_understand_each_other() {
+    assert!(read(Suite::Aesgcm, &start(Suite::Chacha).1).is_err());
+    assert!(read(Suite::Chacha, &start(Suite::Aesgcm).1).is_err());
+}
+
+#[test]
+fn a_forged_response_does_not_spoil_the_true_one() {
+    let (mut initiator, first) = start(Suite::Chacha);
+    let (theirs, second) = read(Suite::Chacha, &first).unwrap().respond(&NO_PSK).unwrap();
+    for at in 0..NOISE_2 {
+        let mut forged = second;
+        forged[at] ^= 1;
+        assert!(initiator.finish(&NO_PSK, &forged).is_err(), "byte {at}");
+    }
+    assert_eq!(initiator.finish(&NO_PSK, &second).unwrap().responder, theirs.responder);
+}
+
+#[test]
+fn another_psk_fails_at_the_response() {
+    let (mut initiator, first) = start(Suite::Chacha);
+    let (_, second) = read(Suite::Chacha, &first).unwrap().respond(&[9; 32]).unwrap();
+    assert!(initiator.finish(&[8; 32], &second).is_err());
+    assert!(initiator.finish(&[9; 32], &second).is_ok());
+}
+
+#[test]
+fn any_flipped_bit_of_the_initiation_is_refused() {
+    let (_, first) = start(Suite::Chacha);
+    for at in 0..NOISE_1 {
+        let mut forged = first;
+        forged[at] ^= 0x40;
+        assert!(read(Suite::Chacha, &forged).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn a_point_of_low_order_is_refused() {
+    let stamp = Tai64n::after(None, Wall::default());
+    for weak in [[0; 32], std::array::from_fn(|i| u8::from(i == 0))] {
+        assert!(Initiator::start(Suite::Chacha, &identity(1), &PublicKey(weak), ephemeral(3), stamp).is_err());
+    }
+}
+
+#[test]
+fn the_ephemeral_key_is_the_one_passed_in() {
+    let (_, first) = start(Suite::Chacha);
+    assert_eq!(first[..32], public_key(&SecretKey::from_bytes([3; 32])).0);
+    let (_, second) = read(Suite::Chacha, &first).unwrap().respond(&NO_PSK).unwrap();
+    assert_eq!(second[..32], public_key(&SecretKey::from_bytes([4; 32])).0);
+}

@@ -1,0 +1,11 @@
+//! Two ends and a wire between them under simulated time, and tests by subject.
+
+mod established;
+mod flood;
+mod forged;
+mod lossy;
+mod peers;
+mod timing;
+mod world;
+
+pub(super) use self::world::Dice;
