@@ -1,0 +1,62 @@
+//! Control messages between two daemons, behind a header of form B with the O flag. An echo request is answered with an echo
+//! reply that names the size in which it arrived, so that probes of a path can be large one way and small the other.
+//!
+//! ```text
+//!  0      1      2      4                8        12
+//! +------+------+------+----------------+--------
+//! | kind |  0   | size |     token      | filling
+//! +------+------+------+----------------+--------
+//! ```
+
+use super::{Header, WireError, front, front_mut};
+
+const REQUEST: u8 = 1;
+const REPLY: u8 = 2;
+
+/// A control message. A request may be followed by any filling, which is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Oam {
+    /// Request or reply.
+    pub kind: Kind,
+    /// Chosen by the asker, returned as it is.
+    pub token: u64,
+}
+
+/// Kinds of control messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Please answer.
+    EchoRequest,
+    /// The answer.
+    EchoReply {
+        /// Bytes of form B header, message and filling that the request had on arrival.
+        size: u16,
+    },
+}
+
+impl Header for Oam {
+    const NAME: &'static str = "control message";
+    const LEN: usize = 12;
+
+    fn parse(bytes: &[u8]) -> Result<Self, WireError> {
+        let [kind, _, s0, s1, token @ ..] = *front::<12>(Self::NAME, bytes)?;
+        let kind = match kind {
+            REQUEST => Kind::EchoRequest,
+            REPLY => Kind::EchoReply { size: u16::from_be_bytes([s0, s1]) },
+            _ => return Err(WireError::Field { header: Self::NAME, field: "kind" }),
+        };
+        Ok(Self { kind, token: u64::from_be_bytes(token) })
+    }
+
+    fn emit(&self, out: &mut [u8]) -> Result<(), WireError> {
+        let out = front_mut::<12>(Self::NAME, out)?;
+        let (kind, size) = match self.kind {
+            Kind::EchoRequest => (REQUEST, 0),
+            Kind::EchoReply { size } => (REPLY, size),
+        };
+        out[..2].copy_from_slice(&[kind, 0]);
+        out[2..4].copy_from_slice(&size.to_be_bytes());
+        out[4..].copy_from_slice(&self.token.to_be_bytes());
+        Ok(())
+    }
+}
