@@ -18,9 +18,17 @@ pub fn wall() -> Wall {
 ///
 /// # Panics
 /// If the operating system has no randomness to give: no key may be made then.
-#[expect(clippy::expect_used, reason = "going on without randomness would make guessable keys")]
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    fill_random(&mut bytes);
     bytes
+}
+
+/// Random bytes from the operating system into all of `bytes`.
+///
+/// # Panics
+/// If the operating system has no randomness to give: no key may be made then.
+#[expect(clippy::expect_used, reason = "going on without randomness would make guessable keys")]
+pub fn fill_random(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the operating system gives randomness");
 }

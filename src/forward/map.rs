@@ -9,7 +9,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// From small integer keys to values.
 #[derive(Debug, Clone)]
-pub struct Lookup<K, V>(HashMap<K, V, BuildHasherDefault<Mix>>);
+pub(super) struct Lookup<K, V>(HashMap<K, V, BuildHasherDefault<Mix>>);
 
 impl<K: Eq + Hash, V> Default for Lookup<K, V> {
     fn default() -> Self {
@@ -19,34 +19,24 @@ impl<K: Eq + Hash, V> Default for Lookup<K, V> {
 
 impl<K: Eq + Hash, V> Lookup<K, V> {
     /// The value of a key.
-    pub fn get(&self, key: &K) -> Option<&V> {
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
         self.0.get(key)
     }
 
     /// Adds a key unless it is there: the first one wins. Returns true if it was added.
-    pub fn add(&mut self, key: K, value: V) -> bool {
+    pub(super) fn add(&mut self, key: K, value: V) -> bool {
         let free = !self.0.contains_key(&key);
         if free {
             self.0.insert(key, value);
         }
         free
     }
-
-    /// How many keys there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// True without keys.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// A multiplicative hasher for integers: one rotate, one xor and one multiply a word, and a last fold because the map takes
 /// its group from the top bits and its bucket from the low ones.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Mix(u64);
+pub(super) struct Mix(u64);
 
 /// 2^64 divided by the golden ratio, odd: consecutive keys land far apart (Knuth, TAOCP volume 3, section 6.4).
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -2,13 +2,24 @@
 //!
 //! [`Table`] is an immutable snapshot, [`Slots`] names its indices. Every exit is forwarding or a [`DropReason`].
 
+mod buffer;
 mod drops;
+mod egress;
+mod form;
+mod ingress;
 mod map;
+mod neigh;
 mod rate;
+mod refused;
 mod slots;
 mod table;
+mod view;
 
+pub use self::buffer::{Buf, HEADROOM, MIDDLE, Pool, TAILROOM};
 pub use self::drops::{DropReason, Drops};
+pub use self::egress::{Egress, EgressOut, Frame, Outgoing};
+pub use self::ingress::{Delivery, Ingress, IngressOut, Payload, echo};
 pub use self::rate::{Bucket, Rate};
+pub use self::refused::Refused;
 pub use self::slots::{Slots, SlotsFull};
 pub use self::table::{Form, Neighbour, Net, Place, Station, Table};

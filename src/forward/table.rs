@@ -69,8 +69,8 @@ pub enum Place {
 pub struct Neighbour {
     /// Its Ethernet address.
     pub mac: Mac,
-    /// True where it lives on another node that frames may go to: then this node answers in its place.
-    pub answered: bool,
+    /// Where it lives. This node answers in place of guests on other nodes that frames may go to.
+    pub place: Place,
     /// True for a gateway of the network: a neighbour advertisement says so (RFC 4861 section 4.4, R).
     pub router: bool,
 }
@@ -162,14 +162,13 @@ impl Net {
 
     fn add_row(&mut self, key: &RowKey, row: &Row, place: Place, network: &Network) {
         self.fdb.add(fdb_key(key.vlan, key.mac), Station { place, dhcp_proxy: row.dhcp_proxy });
-        let answered = matches!(place, Place::Tunnel(_) | Place::Plain(_));
         for ip in &row.arp {
             let router = network.gateway.contains(&(*ip).into());
-            self.arp.add(arp_key(key.vlan, *ip), Neighbour { mac: key.mac, answered, router });
+            self.arp.add(arp_key(key.vlan, *ip), Neighbour { mac: key.mac, place, router });
         }
         for ip in &row.nd {
             let router = network.gateway.contains(&(*ip).into());
-            self.nd.add(nd_key(key.vlan, *ip), Neighbour { mac: key.mac, answered, router });
+            self.nd.add(nd_key(key.vlan, *ip), Neighbour { mac: key.mac, place, router });
         }
     }
 

@@ -2,4 +2,7 @@
 
 pub mod file;
 pub mod netns;
+pub mod poll;
 pub mod sys;
+pub mod tap;
+pub mod udp;

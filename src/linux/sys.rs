@@ -3,7 +3,9 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
+
+use crate::types::IfName;
 
 /// Turns the -1 of a system call into its error.
 fn check(code: libc::c_int) -> io::Result<libc::c_int> {
@@ -105,4 +107,112 @@ pub fn receive_buffer(socket: &impl AsRawFd, bytes: usize) -> io::Result<()> {
     // SAFETY: `half` is a valid integer of `length` bytes for the whole call.
     let code = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const half).cast(), length) };
     if code < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// `TUNSETIFF` (linux/if_tun.h): makes the open `/dev/net/tun` a queue of device `name`, creating the device if it is missing.
+pub fn tun_set_iff(tun: BorrowedFd<'_>, name: &IfName, flags: i16) -> io::Result<()> {
+    let mut request = interface_request(name);
+    request.ifr_ifru.ifru_flags = flags;
+    // SAFETY: `tun` is open, and the kernel reads and writes one `ifreq`, which `request` is, for the length of the call.
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF as libc::Ioctl, &raw mut request) }).map(drop)
+}
+
+/// `TUNGETIFF`: flags of the device that `tun` is a queue of, `IFF_PERSIST` among them.
+pub fn tun_flags(tun: BorrowedFd<'_>) -> io::Result<i16> {
+    // SAFETY: all-zero bytes are a valid `ifreq`: arrays of integers and a union of plain data.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // SAFETY: `tun` is open, and the kernel writes one `ifreq`, which `request` is, for the length of the call.
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNGETIFF as libc::Ioctl, &raw mut request) })?;
+    // SAFETY: the kernel has filled in the flags, and any bit pattern is an integer.
+    Ok(unsafe { request.ifr_ifru.ifru_flags })
+}
+
+/// `TUNSETPERSIST`: whether the device outlives its queues.
+pub fn tun_set_persist(tun: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    // SAFETY: `tun` is open; the argument is an integer, not a pointer (drivers/net/tun.c, __tun_chr_ioctl).
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETPERSIST as libc::Ioctl, libc::c_ulong::from(on)) })
+        .map(drop)
+}
+
+/// `TUNSETOFFLOAD`: which work the reader of the device takes over (`TUN_F_*`). Device-wide; outlives the queue.
+pub fn tun_set_offload(tun: BorrowedFd<'_>, mask: u32) -> io::Result<()> {
+    // SAFETY: `tun` is open; the argument is an integer, not a pointer (drivers/net/tun.c, set_offload).
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETOFFLOAD as libc::Ioctl, libc::c_ulong::from(mask)) })
+        .map(drop)
+}
+
+/// `TUNSETVNETHDRSZ`: size of the virtio header before each frame. Device-wide; outlives the queue.
+pub fn tun_set_header_size(tun: BorrowedFd<'_>, size: i32) -> io::Result<()> {
+    // SAFETY: `tun` is open, and the kernel reads one `int`, which `size` is, for the length of the call.
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETVNETHDRSZ as libc::Ioctl, &raw const size) }).map(drop)
+}
+
+/// An `ifreq` that names an interface and is zero otherwise.
+fn interface_request(name: &IfName) -> libc::ifreq {
+    // SAFETY: all-zero bytes are a valid `ifreq`: arrays of integers and a union of plain data.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // An `IfName` has at most 15 bytes, so the last of the 16 stays zero.
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    request
+}
+
+/// Sets an option of a socket that is one `int`.
+pub fn set_socket_option(socket: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io::Result<()> {
+    let size = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or_default();
+    // SAFETY: `socket` is open, and the kernel reads `size` bytes of `value`, which outlives the call.
+    check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), size) }).map(drop)
+}
+
+/// A non-blocking eventfd at zero, closed on exec.
+pub fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers; on success the descriptor is new and ours alone.
+    let fd = check(unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) })?;
+    // SAFETY: `fd` has just been made and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// An epoll instance, closed on exec.
+pub fn epoll_create() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers; on success the descriptor is new and ours alone.
+    let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+    // SAFETY: `fd` has just been made and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Reports `token` whenever `watched` is readable. Ends by itself when the last copy of `watched` is closed.
+pub fn epoll_add(epoll: BorrowedFd<'_>, watched: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+    let mut event = libc::epoll_event { events: libc::EPOLLIN.cast_unsigned(), u64: token };
+    let (epoll, watched) = (epoll.as_raw_fd(), watched.as_raw_fd());
+    // SAFETY: both descriptors are open, and the kernel reads `event` during the call only.
+    check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, watched, &raw mut event) }).map(drop)
+}
+
+/// No longer reports `watched`.
+pub fn epoll_remove(epoll: BorrowedFd<'_>, watched: BorrowedFd<'_>) -> io::Result<()> {
+    let (epoll, watched) = (epoll.as_raw_fd(), watched.as_raw_fd());
+    // SAFETY: both descriptors are open; the event is ignored for this operation and may be null since Linux 2.6.9.
+    check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, watched, std::ptr::null_mut()) }).map(drop)
+}
+
+/// Waits for events, at most `millis` (negative: for ever), and returns how many there are.
+pub fn epoll_wait(epoll: BorrowedFd<'_>, events: &mut [libc::epoll_event], millis: i32) -> io::Result<usize> {
+    let most = libc::c_int::try_from(events.len()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: `epoll` is open, and the kernel writes at most `most` events, for which `events` has room.
+    let count = check(unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), most, millis) })?;
+    Ok(usize::try_from(count).unwrap_or_default())
+}
+
+/// Binds the calling thread to one CPU.
+pub fn pin_thread(cpu: usize) -> io::Result<()> {
+    if cpu >= libc::CPU_SETSIZE as usize {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: all-zero bytes are an empty `cpu_set_t`.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `cpu` is below the number of bits of the set, checked above.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: the kernel reads the size of `set` from `set`; 0 is the calling thread.
+    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) }).map(drop)
 }

@@ -1,1 +1,2 @@
 //! Ring 4: shell of the node daemon.
+pub mod lane;

@@ -1,14 +1,14 @@
 //! The header of payload form B: VXLAN's eight bytes with two of its reserved fields put to use.
 //!
 //! ```text
-//!  0      1        3      4               7      8
-//! +------+--------+------+---------------+------+------
-//! |0000I00O| port | mod  |      VNI      |  0   | frame or control message
-//! +------+--------+------+---------------+------+------
+//!  0        1     2        4               7      8
+//! +--------+-----+--------+---------------+------+------
+//! |0000I00O| mod | port   |      VNI      |  0   | frame or control message
+//! +--------+-----+--------+---------------+------+------
 //! ```
 //!
-//! * Form A names the overlay by its UDP port; two overlays may use one VNI. Here bytes 1 and 2 carry that UDP port.
-//! * A tunnel pads to 16 bytes, and an Ethernet frame does not say how long it is. Byte 3 carries the length of header and
+//! * Form A names the overlay by its UDP port; two overlays may use one VNI. Here bytes 2 and 3 carry that UDP port.
+//! * A tunnel pads to 16 bytes, and an Ethernet frame does not say how long it is. Byte 1 carries the length of header and
 //!   what follows, modulo 16, from which the receiver knows how much is padding, whether the tunnel padded or not.
 //! * The first nibble is zero, so a receiver tells it from IPv4 (4) and IPv6 (6).
 //! * O marks a control message between two daemons; it belongs to no network, so I, port and VNI are zero.
@@ -71,7 +71,7 @@ impl Header for Compact {
 
     fn parse(bytes: &[u8]) -> Result<Self, WireError> {
         let field = |field| WireError::Field { header: Self::NAME, field };
-        let [flags, p0, p1, modulo, a, b, c, _] = *front::<8>(Self::NAME, bytes)?;
+        let [flags, modulo, p0, p1, a, b, c, _] = *front::<8>(Self::NAME, bytes)?;
         if usize::from(modulo) >= PAD {
             return Err(field("length modulo 16"));
         }
@@ -80,7 +80,7 @@ impl Header for Compact {
                 udp_port: UdpPort::try_from(u64::from(u16::from_be_bytes([p0, p1]))).map_err(|_| field("UDP port"))?,
                 vni: Vni::try_from(u64::from(u32::from_be_bytes([0, a, b, c]))).map_err(|_| field("VNI"))?,
             },
-            FLAG_CONTROL => Content::Control,
+            FLAG_CONTROL if [p0, p1, a, b, c] == [0; 5] => Content::Control,
             _ => return Err(field("flags")),
         };
         Ok(Self { content, modulo })
@@ -92,9 +92,9 @@ impl Header for Compact {
             Content::Frame { udp_port, vni } => {
                 let [p0, p1] = udp_port.get().to_be_bytes();
                 let [_, a, b, c] = vni.get().to_be_bytes();
-                [FLAG_VNI, p0, p1, self.modulo, a, b, c, 0]
+                [FLAG_VNI, self.modulo, p0, p1, a, b, c, 0]
             }
-            Content::Control => [FLAG_CONTROL, 0, 0, self.modulo, 0, 0, 0, 0],
+            Content::Control => [FLAG_CONTROL, self.modulo, 0, 0, 0, 0, 0, 0],
         };
         Ok(())
     }

@@ -263,9 +263,10 @@ fn a_vlan_of_4095_a_vni_of_0_and_a_missing_flag_are_refused() {
     assert!(Vxlan::parse(&[8, 0, 0, 0, 0, 0, 0, 0]).is_err());
     assert!(Vxlan::parse(&[0, 0, 0, 0, 0, 0, 10, 0]).is_err());
     assert!(Vxlan::parse(&[0xff, 1, 2, 3, 0, 0, 10, 9]).is_ok());
-    assert!(Compact::parse(&[9, 0x12, 0xb5, 0, 0, 0, 10, 0]).is_err());
+    assert!(Compact::parse(&[8, 0, 0x12, 0xb5, 0, 0, 10, 0]).is_ok());
+    assert!(Compact::parse(&[9, 0, 0x12, 0xb5, 0, 0, 10, 0]).is_err());
     assert!(Compact::parse(&[8, 0, 0, 0, 0, 0, 10, 0]).is_err());
-    assert!(Compact::parse(&[8, 0x12, 0xb5, 16, 0, 0, 10, 0]).is_err());
+    assert!(Compact::parse(&[8, 16, 0x12, 0xb5, 0, 0, 10, 0]).is_err());
 }
 
 #[test]

@@ -1,0 +1,203 @@
+//! The UDP socket of a lane. Datagrams never leave in fragments: what does not fit is told, and path MTU discovery is ours.
+//!
+//! Send and receive take batches in which a buffer may hold several datagrams of one size; how many system calls that takes is
+//! decided here.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::sys;
+use crate::forward::Buf;
+
+/// Bytes of socket buffer that are asked for: some hundred super-frames, so that a burst meets no wall.
+const BUFFER: i32 = 8 << 20;
+
+/// The socket of one lane.
+#[derive(Debug)]
+pub struct LaneSocket {
+    socket: UdpSocket,
+    ipv6: bool,
+}
+
+/// Datagrams of one size, one after the other in one buffer, to or from one place. The last may be shorter.
+#[derive(Debug)]
+pub struct Datagrams {
+    /// The other end.
+    pub address: SocketAddr,
+    /// The bytes.
+    pub buf: Buf,
+    /// Size of each in bytes; the length of `buf` for a single one.
+    pub segment: usize,
+}
+
+/// What became of a batch that was sent, in datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sent {
+    /// Handed to the system.
+    pub sent: u64,
+    /// Larger than the interface takes.
+    pub too_big: u64,
+    /// The socket's buffer was full.
+    pub busy: u64,
+    /// Anything else: no route, network down, refused by a firewall.
+    pub failed: u64,
+}
+
+/// Why the socket of a lane could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum UdpError {
+    /// Another program listens there.
+    #[error("UDP port {} of {} is taken by another program; `ss -lunp sport = :{}` names it", .0.port(), .0.ip(), .0.port())]
+    Taken(SocketAddr),
+    /// The address is not on this machine.
+    #[error("{0} is not an address of this machine")]
+    NoAddress(IpAddr),
+    /// Something else.
+    #[error("UDP socket on {address}: {step}: {source}")]
+    System {
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// What was tried.
+        step: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl LaneSocket {
+    /// Listens on `address`. The unspecified IPv6 address takes IPv4 too, and stands for the IPv4 one on a kernel without IPv6.
+    ///
+    /// # Errors
+    /// [`UdpError`].
+    pub fn bind(address: SocketAddr) -> Result<Self, UdpError> {
+        match Self::bind_one(address) {
+            Err(UdpError::System { source, .. })
+                if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+                    && matches!(source.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) =>
+            {
+                Self::bind_one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
+            }
+            result => result,
+        }
+    }
+
+    fn bind_one(address: SocketAddr) -> Result<Self, UdpError> {
+        let system = |step| move |source| UdpError::System { address, step, source };
+        let ipv6 = address.is_ipv6();
+        let domain = if ipv6 { Domain::IPV6 } else { Domain::IPV4 };
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(system("socket"))?;
+        if ipv6 {
+            socket.set_only_v6(false).map_err(system("IPV6_V6ONLY"))?;
+        }
+        socket.set_nonblocking(true).map_err(system("O_NONBLOCK"))?;
+        never_fragment(socket.as_fd(), ipv6).map_err(system("IP_MTU_DISCOVER"))?;
+        enlarge(&socket).map_err(system("SO_RCVBUF"))?;
+        socket.bind(&address.into()).map_err(|source| match source.raw_os_error() {
+            Some(libc::EADDRINUSE) => UdpError::Taken(address),
+            Some(libc::EADDRNOTAVAIL) if !address.ip().is_unspecified() => UdpError::NoAddress(address.ip()),
+            _ => UdpError::System { address, step: "bind", source },
+        })?;
+        Ok(Self { socket: socket.into(), ipv6 })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Of `getsockname(2)`.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Fills buffers from the front of `batch` with what has arrived and returns how many are filled.
+    ///
+    /// # Errors
+    /// Of `recvfrom(2)`, if it is the first; a later one is reported by the next call.
+    pub fn receive(&self, batch: &mut [Datagrams]) -> io::Result<usize> {
+        for (count, datagrams) in batch.iter_mut().enumerate() {
+            let got = loop {
+                match self.socket.recv_from(datagrams.buf.space()) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    result => break result,
+                }
+            };
+            match got {
+                Ok((len, from)) => {
+                    datagrams.buf.filled(len);
+                    datagrams.segment = len;
+                    datagrams.address = plain(from);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock || count > 0 => return Ok(count),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(batch.len())
+    }
+
+    /// Sends everything in `batch`. What cannot be sent is counted, not kept: a tunnel is allowed to lose datagrams.
+    pub fn send(&self, batch: &[Datagrams]) -> Sent {
+        let mut sent = Sent::default();
+        for datagrams in batch {
+            for datagram in datagrams.buf.bytes().chunks(datagrams.segment.max(1)) {
+                self.send_one(datagrams.address, datagram, &mut sent);
+            }
+        }
+        sent
+    }
+
+    /// Sends one datagram and counts what became of it.
+    pub fn send_one(&self, to: SocketAddr, datagram: &[u8], sent: &mut Sent) {
+        let to = self.mapped(to);
+        let result = loop {
+            match self.socket.send_to(datagram, to) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        let counter = match result {
+            Ok(_) => &mut sent.sent,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => &mut sent.busy,
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => &mut sent.busy,
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => &mut sent.too_big,
+            Err(_) => &mut sent.failed,
+        };
+        *counter += 1;
+    }
+
+    /// An IPv6 socket reaches IPv4 through mapped addresses (RFC 4291 section 2.5.5.2).
+    fn mapped(&self, to: SocketAddr) -> SocketAddr {
+        match to {
+            SocketAddr::V4(v4) if self.ipv6 => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
+            SocketAddr::V4(_) | SocketAddr::V6(_) => to,
+        }
+    }
+}
+
+impl AsFd for LaneSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The address without the mapping.
+fn plain(from: SocketAddr) -> SocketAddr {
+    SocketAddr::new(from.ip().to_canonical(), from.port())
+}
+
+/// "Don't fragment" on everything, and no belief in ICMP about the path: anybody can send that.
+fn never_fragment(socket: BorrowedFd<'_>, ipv6: bool) -> io::Result<()> {
+    if ipv6 {
+        sys::set_socket_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)?;
+    }
+    sys::set_socket_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)
+}
+
+/// Large buffers: beyond the system's limit with `CAP_NET_ADMIN`, else up to it.
+fn enlarge(socket: &Socket) -> io::Result<()> {
+    let force = |option| sys::set_socket_option(socket.as_fd(), libc::SOL_SOCKET, option, BUFFER);
+    let bytes = usize::try_from(BUFFER).unwrap_or_default();
+    force(libc::SO_RCVBUFFORCE).or_else(|_| socket.set_recv_buffer_size(bytes))?;
+    force(libc::SO_SNDBUFFORCE).or_else(|_| socket.set_send_buffer_size(bytes))
+}

@@ -1,0 +1,197 @@
+//! A lane: one thread with its own queue of each TAP, its own UDP socket and its own tunnel sessions. Lanes share nothing.
+//!
+//! [`spawn`] starts one. What it forwards by, its [`Setup`], is swapped in whole with [`Lane::set`] and looked at once a batch;
+//! the owner asks for [`Lane::stats`], drains [`Lane::events`] and starts a new lane if [`Lane::is_dead`].
+
+mod mailbox;
+mod setup;
+mod shell;
+mod taps;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use self::mailbox::Mailbox;
+pub use self::setup::{Setup, peer_configs, taps};
+use crate::forward::{self, Drops};
+use crate::linux::tap::TapError;
+use crate::linux::udp::UdpError;
+use crate::tunnel;
+use crate::types::{IfName, NetSlot, PeerSlot, SecretKey};
+
+/// Events kept while nobody drains them; more are lost and counted.
+const EVENTS: usize = 256;
+/// How long [`Lane::stats`] waits for a lane. A lane answers between two batches, which take microseconds.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a lane needs to start.
+#[expect(missing_debug_implementations, reason = "holds a secret")]
+pub struct LaneConfig {
+    /// Which lane it is, from 0.
+    pub index: u8,
+    /// Where it listens: `[::]` and `listen + index`; an unspecified IPv6 address takes IPv4 too.
+    pub listen: SocketAddr,
+    /// The node's static key.
+    pub secret: SecretKey,
+    /// CPU that the thread is pinned to; none lets the scheduler choose.
+    pub cpu: Option<usize>,
+}
+
+/// A running lane. Dropping it stops the thread.
+#[derive(Debug)]
+pub struct Lane {
+    index: u8,
+    mailbox: Arc<Mailbox>,
+    events: Receiver<LaneEvent>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why a lane did not start or does not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LaneError {
+    /// Its socket.
+    #[error(transparent)]
+    Udp(#[from] UdpError),
+    /// Its thread, eventfd or epoll.
+    #[error("lane {index} could not start: {source}")]
+    Start {
+        /// Which lane.
+        index: u8,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Its thread has ended: it panicked, or it was stopped.
+    #[error("lane {index} is dead")]
+    Dead {
+        /// Which lane.
+        index: u8,
+    },
+}
+
+/// Something worth a log line. Rare: refused frames come at a limited rate.
+#[derive(Debug, Clone)]
+pub enum LaneEvent {
+    /// Of a tunnel.
+    Tunnel(tunnel::Event),
+    /// A frame was refused that should not exist.
+    Refused(forward::Refused),
+    /// A peer answered an echo request.
+    Echo {
+        /// Who.
+        peer: PeerSlot,
+        /// What the request said.
+        token: u64,
+        /// In which size it had arrived there, in bytes of payload.
+        size: u16,
+    },
+    /// A TAP was opened.
+    TapOpened(NetSlot, IfName),
+    /// A TAP could not be opened, or stopped working; it is tried again every second.
+    TapFailed(NetSlot, IfName, Arc<TapError>),
+}
+
+/// What a lane has done since it started. Plain numbers; the owner sums them over lanes.
+#[derive(Debug, Clone, Default)]
+pub struct LaneStats {
+    /// Frames and bytes.
+    pub traffic: Traffic,
+    /// What was dropped, by reason.
+    pub drops: Drops,
+    /// What the tunnels did, with their own drop reasons.
+    pub tunnels: tunnel::Counters,
+    /// Each peer's tunnel.
+    pub peers: Vec<(PeerSlot, tunnel::PeerStatus)>,
+    /// Each TAP, and whether it is open.
+    pub taps: Vec<(NetSlot, IfName, bool)>,
+    /// Events that nobody had drained in time.
+    pub events_lost: u64,
+}
+
+/// Frames and bytes of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Frames read from TAPs.
+    pub egress_frames: u64,
+    /// Their bytes.
+    pub egress_bytes: u64,
+    /// Datagrams sent, handshakes included.
+    pub datagrams_sent: u64,
+    /// Datagrams received.
+    pub datagrams_received: u64,
+    /// Frames written to TAPs that came out of tunnels.
+    pub ingress_frames: u64,
+    /// Their bytes.
+    pub ingress_bytes: u64,
+    /// ARP requests and neighbour solicitations answered.
+    pub answered: u64,
+}
+
+/// Starts a lane. It forwards nothing before its first [`Lane::set`]. The socket, and the TAPs later, belong to the network
+/// namespace of the calling thread.
+///
+/// # Errors
+/// [`LaneError`]: the UDP port is taken, or the system gives no thread, eventfd or epoll.
+pub fn spawn(config: LaneConfig) -> Result<Lane, LaneError> {
+    let index = config.index;
+    let start = |source| LaneError::Start { index, source };
+    let mailbox = Arc::new(Mailbox::new().map_err(start)?);
+    let (sender, events) = mpsc::sync_channel(EVENTS);
+    let shell = shell::Shell::new(config, Arc::clone(&mailbox), sender)?;
+    let thread = std::thread::Builder::new().name(format!("lane-{index}")).spawn(move || shell.run()).map_err(start)?;
+    Ok(Lane { index, mailbox, events, thread: Some(thread) })
+}
+
+impl Lane {
+    /// Which lane it is.
+    pub fn index(&self) -> u8 {
+        self.index
+    }
+
+    /// What it forwards by from its next batch on. Peers and TAPs that are gone are closed, new ones opened.
+    pub fn set(&self, setup: Arc<Setup>) {
+        self.mailbox.set(setup);
+    }
+
+    /// What it has done.
+    ///
+    /// # Errors
+    /// [`LaneError::Dead`].
+    pub fn stats(&self) -> Result<LaneStats, LaneError> {
+        self.mailbox.stats(PATIENCE).ok_or(LaneError::Dead { index: self.index })
+    }
+
+    /// Its events, oldest first; drain it without waiting.
+    pub fn events(&self) -> &Receiver<LaneEvent> {
+        &self.events
+    }
+
+    /// True once the thread has ended without having been told to.
+    pub fn is_dead(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Stops it and waits for the end of its thread.
+    ///
+    /// # Errors
+    /// [`LaneError::Dead`]: it had panicked.
+    pub fn stop(mut self) -> Result<(), LaneError> {
+        self.halt()
+    }
+
+    fn halt(&mut self) -> Result<(), LaneError> {
+        self.mailbox.stop();
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().map_err(|_| LaneError::Dead { index: self.index })
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        // A panic of the thread was printed by its panic hook; there is nobody left to tell.
+        let _ = self.halt();
+    }
+}

@@ -1,0 +1,75 @@
+//! What a lane forwards by, made from a slice by the control plane.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::forward::{Slots, Table};
+use crate::node::names::{self, Device};
+use crate::node::paths::{self, Paths};
+use crate::policy::path::{Path, Verdict};
+use crate::table::{Peer, Slice};
+use crate::tunnel::PeerConfig;
+use crate::types::{IfName, NetSlot, NodeId};
+
+/// How often an idle tunnel sends something: keeps NAT open on the way, and makes a lane that has just started call its peers
+/// at once instead of at the first frame. WireGuard's customary 25 s.
+const KEEPALIVE: Duration = Duration::from_secs(25);
+
+/// What a lane forwards by. Immutable; a change is a new one.
+#[derive(Default)]
+pub struct Setup {
+    /// What it asks for each frame.
+    pub table: Table,
+    /// Its tunnels.
+    pub peers: Vec<PeerConfig>,
+    /// Its TAPs.
+    pub taps: Vec<(NetSlot, IfName)>,
+}
+
+impl fmt::Debug for Setup {
+    /// Sizes only: peers hold secrets, tables are long.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup").field("peers", &self.peers.len()).field("taps", &self.taps).finish_non_exhaustive()
+    }
+}
+
+impl Setup {
+    /// All of it for one lane. `slots` must have been given the slice with [`Slots::assign`].
+    pub fn build(slice: &Slice, paths: &Paths, slots: &Slots, lane: u8) -> Self {
+        Self {
+            table: Table::build(slice, paths, slots),
+            peers: peer_configs(slice, paths, slots, lane),
+            taps: taps(slice, slots),
+        }
+    }
+}
+
+/// The tunnels of one lane: every peer that some network reaches by one, that has joined, and that uses this lane.
+pub fn peer_configs(slice: &Slice, paths: &Paths, slots: &Slots, lane: u8) -> Vec<PeerConfig> {
+    let tunnelled = paths.values().flatten().filter(|(_, verdict)| verdict.path == Path::Tunnel);
+    let by_node: BTreeMap<&NodeId, &Verdict> = tunnelled.collect();
+    let config = |(node, verdict): (&NodeId, &Verdict)| -> Option<PeerConfig> {
+        let peer: &Peer = slice.peers.get(node)?;
+        if lane >= peer.lanes.max(1) {
+            return None;
+        }
+        Some(PeerConfig {
+            slot: slots.peer(node)?,
+            public_key: peer.public_key?,
+            psk: peer.psk.clone(),
+            suite: peer.suite,
+            endpoint: paths::endpoint(peer, verdict.outer, lane),
+            keepalive: Some(KEEPALIVE),
+        })
+    };
+    by_node.into_iter().filter_map(config).collect()
+}
+
+/// The TAPs of all hosted networks.
+pub fn taps(slice: &Slice, slots: &Slots) -> Vec<(NetSlot, IfName)> {
+    let named = |(key, network): (&crate::table::NetKey, &crate::table::Network)| {
+        Some((slots.net(key)?, names::device(Device::Tap, key.vni, network.udp_port)))
+    };
+    slice.networks.iter().filter_map(named).collect()
+}

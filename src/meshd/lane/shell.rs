@@ -1,0 +1,333 @@
+//! The thread of a lane: waits for descriptors, moves batches between TAPs, tunnels and the socket.
+//!
+//! Per packet it allocates nothing, takes no lock and writes no log. Work per descriptor and turn is bounded, so a busy TAP
+//! starves neither the others nor the timers.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use super::mailbox::Mailbox;
+use super::taps::Taps;
+use super::{LaneConfig, LaneError, LaneEvent, LaneStats, Setup, Traffic};
+use crate::clock;
+use crate::forward::{Buf, DropReason, Drops, Egress, EgressOut, Frame, Ingress, IngressOut, Outgoing, Payload, Pool};
+use crate::linux::poll::Poll;
+use crate::linux::sys;
+use crate::linux::udp::{Datagrams, LaneSocket, Sent};
+use crate::tunnel::{self, Open, Seal, Tunnels};
+use crate::types::{Mono, PeerSlot};
+
+/// Frames or datagrams taken from one descriptor in one turn.
+const BATCH: usize = 64;
+/// How long a TAP that cannot be opened is left alone.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Token of the mailbox's bell.
+const BELL: u64 = u64::MAX;
+/// Token of the socket. The tokens of TAPs are their network's slot.
+const SOCKET: u64 = u64::MAX - 1;
+
+/// Everything that a lane owns.
+pub(super) struct Shell {
+    cpu: Option<usize>,
+    mailbox: Arc<Mailbox>,
+    events: SyncSender<LaneEvent>,
+    events_lost: u64,
+    poll: Poll,
+    socket: LaneSocket,
+    tunnels: Tunnels,
+    taps: Taps,
+    setup: Arc<Setup>,
+    egress: Egress,
+    ingress: Ingress,
+    drops: Drops,
+    traffic: Traffic,
+    pool: Pool,
+    frames: Vec<Frame>,
+    egress_out: EgressOut,
+    ingress_out: IngressOut,
+    received: Vec<Datagrams>,
+    payloads: Vec<Payload>,
+    sending: Vec<Datagrams>,
+}
+
+/// The operating system's randomness for tunnels.
+struct System;
+
+impl tunnel::Random for System {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        clock::fill_random(bytes);
+    }
+}
+
+impl Shell {
+    pub(super) fn new(
+        config: LaneConfig,
+        mailbox: Arc<Mailbox>,
+        events: SyncSender<LaneEvent>,
+    ) -> Result<Self, LaneError> {
+        let start = |source| LaneError::Start { index: config.index, source };
+        let poll = Poll::new().map_err(start)?;
+        let socket = LaneSocket::bind(config.listen)?;
+        poll.add(mailbox.wake.as_fd(), BELL).map_err(start)?;
+        poll.add(socket.as_fd(), SOCKET).map_err(start)?;
+        let nowhere = || Datagrams { address: config.listen, buf: Buf::default(), segment: 0 };
+        Ok(Self {
+            cpu: config.cpu,
+            mailbox,
+            events,
+            events_lost: 0,
+            poll,
+            socket,
+            tunnels: Tunnels::new(config.secret, Box::new(System), clock::mono()),
+            taps: Taps::default(),
+            setup: Arc::default(),
+            egress: Egress::default(),
+            ingress: Ingress::default(),
+            drops: Drops::default(),
+            traffic: Traffic::default(),
+            pool: Pool::default(),
+            frames: Vec::with_capacity(BATCH),
+            egress_out: EgressOut::default(),
+            ingress_out: IngressOut::default(),
+            received: (0..BATCH).map(|_| nowhere()).collect(),
+            payloads: Vec::with_capacity(BATCH),
+            sending: Vec::with_capacity(BATCH),
+        })
+    }
+
+    /// Runs until the mailbox says stop.
+    pub(super) fn run(mut self) {
+        if let Some(cpu) = self.cpu {
+            // A CPU that has gone away costs speed, not frames.
+            let _ = sys::pin_thread(cpu);
+        }
+        while self.turn() {}
+    }
+
+    /// One wait and everything that it found. False: stop.
+    fn turn(&mut self) -> bool {
+        let now = clock::mono();
+        let due = [self.tunnels.poll_timeout(), self.taps.retry_at()].into_iter().flatten().min();
+        if self.poll.wait(due.map(|due| due.since(now))).is_err() {
+            // Only a closed or invalid descriptor does this, and both are ours: end, and be restarted.
+            return false;
+        }
+        let now = clock::mono();
+        let mut at = 0;
+        while let Some(token) = self.poll.nth(at) {
+            at += 1;
+            match token {
+                BELL => {
+                    if !self.mail(now) {
+                        return false;
+                    }
+                }
+                SOCKET => self.from_wire(now),
+                tap => self.from_tap(tap, now),
+            }
+        }
+        self.timers(clock::mono());
+        true
+    }
+
+    /// Does what the owner asks. False: stop.
+    fn mail(&mut self, now: Mono) -> bool {
+        let letters = self.mailbox.take();
+        if letters.stop {
+            return false;
+        }
+        if let Some(setup) = letters.setup {
+            self.tunnels.set_peers(setup.peers.clone(), now);
+            let used = std::mem::replace(&mut self.setup, setup);
+            self.mailbox.give_back(used);
+            self.taps.want(&self.setup.taps, &self.poll);
+            self.open_taps(now);
+        }
+        for asker in letters.stats {
+            // The asker may have lost its patience.
+            let _ = asker.try_send(self.stats(now));
+        }
+        true
+    }
+
+    fn stats(&self, now: Mono) -> LaneStats {
+        let mut drops = self.drops.clone();
+        drops.merge(&self.egress.drops);
+        drops.merge(&self.ingress.drops);
+        let status = |slot: PeerSlot| Some((slot, self.tunnels.status(slot, now)?));
+        LaneStats {
+            traffic: Traffic { answered: self.egress.answered, ..self.traffic },
+            drops,
+            tunnels: *self.tunnels.counters(),
+            peers: self.setup.peers.iter().filter_map(|peer| status(peer.slot)).collect(),
+            taps: self.taps.status(),
+            events_lost: self.events_lost,
+        }
+    }
+
+    /// Reads frames from one TAP and forwards them.
+    fn from_tap(&mut self, token: u64, now: Mono) {
+        let Some((net, tap)) = self.taps.get(token) else { return };
+        let mut broken = None;
+        while self.frames.len() < BATCH {
+            let Some(mut buf) = self.pool.take() else { break };
+            match tap.read(buf.space()) {
+                Ok(Some((len, header))) if header.is_plain() => {
+                    buf.filled(len);
+                    self.traffic.egress_frames += 1;
+                    self.traffic.egress_bytes += u64::try_from(len).unwrap_or(u64::MAX);
+                    self.frames.push(Frame { net, buf });
+                }
+                Ok(Some(_)) => {
+                    self.drops.count(DropReason::OffloadUnexpected);
+                    self.pool.give(buf);
+                }
+                Ok(None) => {
+                    self.pool.give(buf);
+                    break;
+                }
+                Err(error) => {
+                    broken = Some(error);
+                    self.pool.give(buf);
+                    break;
+                }
+            }
+        }
+        if let Some(error) = broken {
+            self.tell_tap(token, error, now);
+        }
+        let Self { egress, setup, frames, pool, egress_out, .. } = self;
+        egress.batch(&setup.table, now, frames, pool, egress_out);
+        self.after_egress(now);
+    }
+
+    fn tell_tap(&mut self, token: u64, error: std::io::Error, now: Mono) {
+        if let Some(event) = self.taps.broken(token, error, &self.poll, now + RETRY) {
+            self.tell(event);
+        }
+    }
+
+    fn after_egress(&mut self, now: Mono) {
+        let mut out = std::mem::take(&mut self.egress_out);
+        for Outgoing { peer, buf } in out.tunnels.drain(..) {
+            self.seal(peer, buf, now);
+        }
+        for Frame { net, buf } in out.answers.drain(..) {
+            self.taps.write(net, buf.bytes(), &mut self.drops);
+            self.pool.give(buf);
+        }
+        for refused in out.refused.drain(..) {
+            self.tell(LaneEvent::Refused(refused));
+        }
+        self.egress_out = out;
+        self.flush(now);
+    }
+
+    /// Seals a payload in place and lines it up for sending.
+    fn seal(&mut self, peer: PeerSlot, mut buf: Buf, now: Mono) {
+        let (space, len) = buf.sealing();
+        match self.tunnels.seal(peer, space, len, now) {
+            Seal::Ready { len, to } => {
+                buf.sealed(len);
+                self.sending.push(Datagrams { address: to, buf, segment: len });
+            }
+            Seal::Queued => self.pool.give(buf),
+            Seal::Dropped(_) => {
+                self.drops.count(DropReason::TunnelRefused);
+                self.pool.give(buf);
+            }
+        }
+    }
+
+    /// Sends what is lined up, and what the tunnels themselves have to say.
+    fn flush(&mut self, _now: Mono) {
+        let mut sent = self.socket.send(&self.sending);
+        for datagrams in self.sending.drain(..) {
+            self.pool.give(datagrams.buf);
+        }
+        while let Some(transmit) = self.tunnels.poll_transmit() {
+            self.socket.send_one(transmit.to, &transmit.datagram, &mut sent);
+        }
+        let Sent { sent, too_big, busy, failed } = sent;
+        self.traffic.datagrams_sent += sent;
+        self.drops.add(DropReason::SendTooBig, too_big);
+        self.drops.add(DropReason::SendBusy, busy);
+        self.drops.add(DropReason::SendFailed, failed);
+        while let Some(event) = self.tunnels.poll_event() {
+            self.tell(LaneEvent::Tunnel(event));
+        }
+    }
+
+    /// Reads datagrams and forwards what they hold.
+    fn from_wire(&mut self, now: Mono) {
+        // An error of one datagram (an ICMP answer to an earlier one) says nothing about the next.
+        let count = self.socket.receive(&mut self.received).unwrap_or_default();
+        self.traffic.datagrams_received += u64::try_from(count).unwrap_or_default();
+        let wall = clock::wall();
+        self.payloads.clear();
+        for (index, datagrams) in self.received[..count].iter_mut().enumerate() {
+            let from = datagrams.address;
+            match self.tunnels.open(from, datagrams.buf.bytes_mut(), now, wall) {
+                Open::Payload { peer, payload } => {
+                    let (start, len) = (tunnel::HEADROOM, payload.len());
+                    self.payloads.push(Payload { peer, buf: index, start, len });
+                }
+                Open::Nothing => {}
+                Open::Dropped(_) => self.drops.count(DropReason::DatagramRefused),
+            }
+        }
+        let Self { ingress, setup, received, payloads, pool, ingress_out, .. } = self;
+        ingress.batch(&setup.table, now, |index| received[index].buf.bytes(), payloads, pool, ingress_out);
+        self.after_ingress(now);
+    }
+
+    fn after_ingress(&mut self, now: Mono) {
+        let mut out = std::mem::take(&mut self.ingress_out);
+        for delivery in out.frames.drain(..) {
+            let bytes = self.received[delivery.buf].buf.bytes();
+            let frame = &bytes[delivery.start..delivery.start + delivery.len];
+            if self.taps.write(delivery.net, frame, &mut self.drops) {
+                self.traffic.ingress_frames += 1;
+                self.traffic.ingress_bytes += u64::try_from(frame.len()).unwrap_or_default();
+            }
+        }
+        for Outgoing { peer, buf } in out.tunnels.drain(..) {
+            self.seal(peer, buf, now);
+        }
+        for (peer, token, size) in out.echoes.drain(..) {
+            self.tell(LaneEvent::Echo { peer, token, size });
+        }
+        for refused in out.refused.drain(..) {
+            self.tell(LaneEvent::Refused(refused));
+        }
+        self.ingress_out = out;
+        self.flush(now);
+    }
+
+    fn timers(&mut self, now: Mono) {
+        if self.tunnels.poll_timeout().is_some_and(|due| due <= now) {
+            self.tunnels.handle_timeout(now, clock::wall());
+        }
+        if self.taps.retry_at().is_some_and(|due| due <= now) {
+            self.open_taps(now);
+        }
+        self.flush(now);
+    }
+
+    fn open_taps(&mut self, now: Mono) {
+        let mut told = Vec::new();
+        self.taps.open_missing(&self.poll, now + RETRY, &mut told);
+        for event in told {
+            self.tell(event);
+        }
+    }
+
+    fn tell(&mut self, event: LaneEvent) {
+        if self.events.try_send(event).is_err() {
+            self.events_lost += 1;
+        }
+    }
+}

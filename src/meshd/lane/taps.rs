@@ -1,0 +1,126 @@
+//! The TAPs of a lane: opened and closed by difference, tried again while they are missing.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use super::LaneEvent;
+use crate::forward::{DropReason, Drops};
+use crate::linux::poll::Poll;
+use crate::linux::tap::{Tap, TapError};
+use crate::types::{IfName, Mono, NetSlot};
+
+/// By network slot, which is also the token that [`Poll`] reports.
+#[derive(Debug, Default)]
+pub(super) struct Taps {
+    slots: Vec<Option<Slot>>,
+    retry_at: Option<Mono>,
+}
+
+/// One TAP that is wanted.
+#[derive(Debug)]
+struct Slot {
+    net: NetSlot,
+    name: IfName,
+    tap: Option<Tap>,
+    /// The last failure was told; tell the next only after a success.
+    told: bool,
+}
+
+impl Taps {
+    /// Closes what is not in `wanted` and remembers what is. A network keeps its TAP if the name is the same.
+    pub(super) fn want(&mut self, wanted: &[(NetSlot, IfName)], poll: &Poll) {
+        let by_slot: BTreeMap<usize, &IfName> = wanted.iter().map(|(net, name)| (net.index(), name)).collect();
+        for (index, place) in self.slots.iter_mut().enumerate() {
+            let kept = place.as_ref().is_some_and(|slot| by_slot.get(&index) == Some(&&slot.name));
+            if !kept && let Some(Slot { tap: Some(tap), .. }) = place.take() {
+                close(tap, poll);
+            }
+        }
+        for (net, name) in wanted {
+            if self.slots.len() <= net.index() {
+                self.slots.resize_with(net.index() + 1, || None);
+            }
+            let fresh = || Slot { net: *net, name: name.clone(), tap: None, told: false };
+            self.slots[net.index()].get_or_insert_with(fresh);
+        }
+    }
+
+    /// Opens every TAP that is wanted and not open; tries again at `retry` if one fails.
+    pub(super) fn open_missing(&mut self, poll: &Poll, retry: Mono, told: &mut Vec<LaneEvent>) {
+        self.retry_at = None;
+        for slot in self.slots.iter_mut().flatten().filter(|slot| slot.tap.is_none()) {
+            match open(slot, poll) {
+                Ok(tap) => {
+                    slot.tap = Some(tap);
+                    slot.told = false;
+                    told.push(LaneEvent::TapOpened(slot.net, slot.name.clone()));
+                }
+                Err(error) => {
+                    self.retry_at = Some(retry);
+                    if !slot.told {
+                        slot.told = true;
+                        told.push(LaneEvent::TapFailed(slot.net, slot.name.clone(), Arc::new(error)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// When [`Taps::open_missing`] should be called again.
+    pub(super) fn retry_at(&self) -> Option<Mono> {
+        self.retry_at
+    }
+
+    /// The TAP of a token, if it is open.
+    pub(super) fn get(&self, token: u64) -> Option<(NetSlot, &Tap)> {
+        let slot = self.slots.get(usize::try_from(token).ok()?)?.as_ref()?;
+        Some((slot.net, slot.tap.as_ref()?))
+    }
+
+    /// Closes a TAP that gave an error when read: its device is down or gone. It is tried again at `retry`.
+    pub(super) fn broken(&mut self, token: u64, source: io::Error, poll: &Poll, retry: Mono) -> Option<LaneEvent> {
+        let slot = self.slots.get_mut(usize::try_from(token).ok()?)?.as_mut()?;
+        close(slot.tap.take()?, poll);
+        slot.told = true;
+        self.retry_at = Some(self.retry_at.map_or(retry, |earlier| earlier.min(retry)));
+        let error = TapError::System { name: slot.name.clone(), step: "read", source };
+        Some(LaneEvent::TapFailed(slot.net, slot.name.clone(), Arc::new(error)))
+    }
+
+    /// Writes a frame to the TAP of a network, or counts why not.
+    pub(super) fn write(&self, net: NetSlot, frame: &[u8], drops: &mut Drops) -> bool {
+        let slot = self.slots.get(net.index()).and_then(Option::as_ref);
+        let Some(tap) = slot.and_then(|slot| slot.tap.as_ref()) else {
+            drops.count(DropReason::TapClosed);
+            return false;
+        };
+        match tap.write(frame) {
+            Ok(()) => return true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => drops.count(DropReason::TapBusy),
+            Err(_) => drops.count(DropReason::TapFailed),
+        }
+        false
+    }
+
+    /// Each TAP that is wanted, and whether it is open.
+    pub(super) fn status(&self) -> Vec<(NetSlot, IfName, bool)> {
+        self.slots.iter().flatten().map(|slot| (slot.net, slot.name.clone(), slot.tap.is_some())).collect()
+    }
+}
+
+fn open(slot: &Slot, poll: &Poll) -> Result<Tap, TapError> {
+    let tap = Tap::attach(&slot.name)?;
+    let token = u64::from(slot.net.0);
+    match poll.add(tap.as_fd(), token) {
+        Ok(()) => Ok(tap),
+        Err(source) => Err(TapError::System { name: slot.name.clone(), step: "epoll_ctl", source }),
+    }
+}
+
+fn close(tap: Tap, poll: &Poll) {
+    // Closing the last copy of the descriptor removes it as well.
+    let _ = poll.remove(tap.as_fd());
+    drop(tap);
+}
