@@ -6,14 +6,17 @@
 
 pub mod classify;
 pub mod daemons;
+pub mod demo;
 pub mod down;
 mod error;
 pub mod layout;
 pub mod process;
 pub mod progress;
+pub mod report;
 pub mod shell;
 pub mod state;
 pub mod status;
+pub mod traffic;
 pub mod transfer;
 pub mod up;
 pub mod watch;

@@ -12,7 +12,7 @@ use crate::lab::layout::Shape;
 use crate::lab::progress::Progress;
 use crate::lab::state::Home;
 use crate::lab::transfer::{self, Amount};
-use crate::lab::{LabError, daemons, down, process, shell, status, up, watch};
+use crate::lab::{LabError, daemons, demo, down, process, shell, status, up, watch};
 
 /// A whole mesh in network namespaces on this machine: management, nodes, wires, guests.
 #[derive(Debug, Parser)]
@@ -47,6 +47,14 @@ enum Verb {
     Down {
         #[command(flatten)]
         lab: NameArgs,
+    },
+    /// Make a lab, use it, listen on every wire, and remove it again.
+    Demo {
+        #[command(flatten)]
+        shape: ShapeArgs,
+        /// Leave the lab up.
+        #[arg(long)]
+        keep: bool,
     },
     /// Become a daemon of a lab.
     #[command(hide = true)]
@@ -152,6 +160,7 @@ pub fn run(args: Args) -> Result<(), Problem> {
         Verb::Status { lab, output } => show(&lab.name, output),
         Verb::Exec { lab, namespace, command } => Err(exec(&lab.name, &namespace, &command)),
         Verb::Down { lab } => take_down(&lab.name),
+        Verb::Demo { shape, keep } => demonstrate(&shape, keep),
         Verb::Launch { record, words } => Ok(process::launch(&record, &words)?),
         Verb::Watch { device } => Ok(watch::watch(&device)?),
         Verb::Receive { listen } => print_json(&transfer::receive(listen, &mut io::stdout())?),
@@ -173,6 +182,18 @@ fn bring_up(args: &UpArgs) -> Result<(), Problem> {
     progress.say(format!("lab '{}' is up", shape.name));
     progress.say(format!("look at it: {}    take it down: {}", home.hint("status"), home.hint("down")));
     Ok(())
+}
+
+fn demonstrate(shape: &ShapeArgs, keep: bool) -> Result<(), Problem> {
+    let shape = shape.shape()?;
+    let progress = Progress::new(false);
+    let outcome = interruptible(&progress, || demo::demo(&shape, keep, &progress))?;
+    print(&outcome.text)?;
+    if outcome.failures.is_empty() {
+        return print("\neverything holds\n");
+    }
+    let what = format!("{} things do not hold", outcome.failures.len());
+    Err(outcome.failures.into_iter().fold(Problem::new("M0661", Exit::Failed, what), Problem::note))
 }
 
 fn show(name: &str, output: Form) -> Result<(), Problem> {

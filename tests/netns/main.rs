@@ -4,4 +4,5 @@
 #[expect(unreachable_pub, dead_code, reason = "a toolbox: each test takes what it needs")]
 mod harness;
 
+mod lab;
 mod spaces;

@@ -1,0 +1,17 @@
+#!/bin/bash
+# Installs what the tests need on Debian, builds, runs all of them. Root: the tests on the real kernel make network
+# namespaces; without it they say SKIPPED and prove nothing.
+#
+# usage: tests/run.sh [arguments of `cargo test`, for example a test's name]
+set -eu
+cd "$(dirname "$0")/.."
+. tests/need.sh
+
+need ip:iproute2 bridge:iproute2 nft:nftables ping:iputils-ping wg:wireguard-tools wireguard-go:wireguard-go \
+  ethtool:ethtool tcpdump:tcpdump cc:gcc
+need_cargo
+if [ "$(id -u)" != 0 ]; then
+  echo "tests/run.sh: not root: every test that needs the real kernel will be SKIPPED" >&2
+fi
+cargo build --bins
+exec cargo test --no-fail-fast "$@"
