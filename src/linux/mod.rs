@@ -1,8 +1,20 @@
 //! Ring 3: the kernel as two verbs, observe and apply. Holds no policy. `sys` is the only `unsafe`.
 
+mod error;
 pub mod file;
+mod kernel;
+mod netlink;
 pub mod netns;
+mod nft;
+mod observe;
 pub mod poll;
+mod request;
 pub mod sys;
+mod sysctl;
 pub mod tap;
 pub mod udp;
+mod watch;
+
+pub use self::error::KernelError;
+pub use self::kernel::Kernel;
+pub use self::watch::Watch;

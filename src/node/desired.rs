@@ -47,8 +47,8 @@ pub struct Observed {
     pub links: BTreeMap<IfName, Link>,
     /// FDB of each bridge with our name. Addresses of the ports themselves are left out.
     pub bridge_fdb: BTreeMap<IfName, BTreeMap<Mac, BridgeEntry>>,
-    /// Unicast FDB of each vxlan device with our name.
-    pub vxlan_fdb: BTreeMap<IfName, BTreeMap<Mac, Vtep>>,
+    /// Unicast FDB of each vxlan device with our name. More than one VTEP for a MAC means that each gets a copy.
+    pub vxlan_fdb: BTreeMap<IfName, BTreeMap<Mac, BTreeSet<Vtep>>>,
     /// Flood list of each vxlan device with our name.
     pub flood: BTreeMap<IfName, BTreeSet<Vtep>>,
     /// Neighbours on each bridge with our name.
@@ -104,7 +104,7 @@ pub struct Bridge {
     pub mcast_snooping: bool,
     /// 802.1Q filtering; off: one FDB for all tags of the guests.
     pub vlan_filtering: bool,
-    /// `net.ipv6.conf.DEV.accept_ra`; 0: a guest's router advertisement cannot give the host a route.
+    /// `net.ipv6.conf.DEV.accept_ra`; read for devices with our name only; 0: a guest's router advertisement cannot give the host a route.
     pub accept_ra: u8,
     /// `net.ipv4.conf.DEV.arp_ignore`; 8: the host never answers a guest's ARP for an address of its own.
     pub arp_ignore: u8,
@@ -117,6 +117,8 @@ pub struct Vxlan {
     pub vni: u32,
     /// UDP port, ours and the peers'.
     pub udp_port: u16,
+    /// True where it carries over IPv6; a device speaks one family.
+    pub ipv6: bool,
     /// Outer source address; none lets the route decide.
     pub local: Option<IpAddr>,
     /// Interface that frames leave through; none lets each entry decide.
@@ -240,8 +242,8 @@ impl Desired {
 
 impl Vxlan {
     /// A device as we make it.
-    pub fn ours(vni: Vni, udp_port: u16, local: Option<IpAddr>, dev: Option<IfName>) -> Self {
-        Self { vni: vni.get(), udp_port, local, dev, ttl: 255, learning: false }
+    pub fn ours(vni: Vni, udp_port: u16, ipv6: bool) -> Self {
+        Self { vni: vni.get(), udp_port, ipv6, local: None, dev: None, ttl: 255, learning: false }
     }
 }
 

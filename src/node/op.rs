@@ -45,12 +45,17 @@ pub enum Op {
         /// Device.
         name: IfName,
     },
-    /// Sets a bridge's own attributes.
+    /// Sets a bridge's own attributes but 802.1Q filtering.
     SetBridge {
         /// Bridge.
         name: IfName,
         /// Attributes.
         bridge: Bridge,
+    },
+    /// Turns 802.1Q filtering of a bridge off. A step of its own, because a kernel without it refuses even that.
+    NoVlanFiltering {
+        /// Bridge.
+        name: IfName,
     },
     /// Puts a device into a bridge.
     SetMaster {
@@ -147,6 +152,7 @@ impl Op {
             | Self::SetMtu { name, .. }
             | Self::NoAddresses { name }
             | Self::SetBridge { name, .. }
+            | Self::NoVlanFiltering { name }
             | Self::SetMaster { name, .. }
             | Self::SetPort { name, .. }
             | Self::SetUp { name, .. } => Some(name),
@@ -184,6 +190,7 @@ impl fmt::Display for Op {
             Self::SetMtu { name, mtu } => write!(f, "ip link set dev {name} mtu {mtu}"),
             Self::NoAddresses { name } => write!(f, "ip link set dev {name} addrgenmode none"),
             Self::SetBridge { name, bridge } => set_bridge(f, name, bridge),
+            Self::NoVlanFiltering { name } => write!(f, "ip link set dev {name} type bridge vlan_filtering 0"),
             Self::SetMaster { name, bridge } => write!(f, "ip link set dev {name} master {bridge}"),
             Self::SetPort { name, flags } => set_port(f, name, *flags),
             Self::SetUp { name, up } => write!(f, "ip link set dev {name} {}", if *up { "up" } else { "down" }),
@@ -237,8 +244,7 @@ fn add_link(f: &mut fmt::Formatter<'_>, name: &IfName, link: &Link) -> fmt::Resu
 }
 
 fn set_bridge(f: &mut fmt::Formatter<'_>, name: &IfName, bridge: &Bridge) -> fmt::Result {
-    let (snooping, filtering) = (u8::from(bridge.mcast_snooping), u8::from(bridge.vlan_filtering));
-    write!(f, "ip link set dev {name} type bridge mcast_snooping {snooping} vlan_filtering {filtering}")?;
+    write!(f, "ip link set dev {name} type bridge mcast_snooping {}", u8::from(bridge.mcast_snooping))?;
     // Slashes, because a device name holds dots.
     let (ra, arp) = (bridge.accept_ra, bridge.arp_ignore);
     write!(f, " && sysctl -q net/ipv6/conf/{name}/accept_ra={ra} net/ipv4/conf/{name}/arp_ignore={arp}")

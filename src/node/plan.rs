@@ -187,7 +187,8 @@ impl<'a> View<'a> {
         let (Some(name), Some(first)) = (&net.vxlan, members.values().next()) else { return };
         let side = self.local.side(first.outer).filter(|_| !mixed);
         let (local, dev) = (side.map(|u| u.address), side.map(|u| u.interface.clone()));
-        let vxlan = Vxlan::ours(self.key.vni, self.network.udp_port.get(), local, dev);
+        let ours = Vxlan::ours(self.key.vni, self.network.udp_port.get(), first.address.is_ipv6());
+        let vxlan = Vxlan { local, dev, ..ours };
         // The kernel refuses a vxlan device more than its underlay carries; `mtu` has told the operator.
         let most = side.and_then(|u| Carrier::Plain(family(u.address)).sum(u.mtu, false).mtu().ok()).unwrap_or(mtu);
         net.links.insert(name.clone(), link(Kind::Vxlan(vxlan), mtu.min(most), port(true)));

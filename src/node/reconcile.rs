@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::desired::{BridgeEntry, Desired, Hold, Kind, Link, Net, Observed, ObservedGuard};
+use super::desired::{BridgeEntry, Desired, Hold, Kind, Link, Net, Observed, ObservedGuard, Vtep};
 use super::guard::Guard;
 use super::names::{self, Device};
 pub use super::op::Op;
@@ -186,6 +186,9 @@ impl<'a> Work<'a> {
             && now.is_none_or(|now| now.kind != want.kind)
         {
             self.ops.push(Op::SetBridge { name: name(), bridge: bridge.clone() });
+            if now.is_some_and(|now| matches!(&now.kind, Kind::Bridge(now) if now.vlan_filtering)) {
+                self.ops.push(Op::NoVlanFiltering { name: name() });
+            }
         }
         let Some(port) = &want.port else { return };
         let enslaved = self.enslaved(now, want);
@@ -242,28 +245,38 @@ impl<'a> Work<'a> {
     fn learn(&mut self) {
         let net = self.net;
         let pinned: BTreeMap<&Mac, &BridgeEntry> = self.bridge_entries().collect();
-        let vteps =
-            net.vxlan.as_ref().filter(|name| self.now(name).is_some()).and_then(|n| self.observed.vxlan_fdb.get(n));
-        if let Some(vxlan) = &net.vxlan {
-            for (mac, vtep) in net.vxlan_fdb.iter().filter(|(mac, vtep)| vteps.and_then(|t| t.get(mac)) != Some(vtep)) {
-                self.ops.push(Op::SetVtep { vxlan: vxlan.clone(), mac: *mac, vtep: vtep.clone() });
-            }
-        }
+        let stray = net.vxlan.as_ref().map(|vxlan| self.vteps(vxlan));
         for (mac, entry) in net.bridge_fdb.iter().filter(|(mac, entry)| pinned.get(mac) != Some(entry)) {
             debug_assert_eq!(entry.hold, Hold::Pinned, "nothing but pinned entries is ever wanted");
             self.ops.push(Op::Pin { port: entry.port.clone(), mac: *mac });
         }
-        if let (Some(vxlan), Some(vteps)) = (&net.vxlan, vteps) {
-            for (mac, vtep) in vteps.iter().filter(|(mac, _)| !net.vxlan_fdb.contains_key(mac)) {
-                self.ops.push(Op::DeleteVtep { vxlan: vxlan.clone(), mac: *mac, vtep: vtep.clone() });
-            }
-        }
+        self.ops.extend(stray.into_iter().flatten());
         let known = self.observed.neighbours.get(self.bridge).filter(|_| self.now(self.bridge).is_some());
         for (address, neighbour) in &net.neighbours {
             if known.and_then(|k| k.get(address)) != Some(neighbour) {
                 self.ops.push(Op::SetNeighbour { bridge: self.bridge.clone(), address: *address, mac: neighbour.mac });
             }
         }
+    }
+
+    /// Sets what the vxlan device should know and returns the steps that remove what it should not.
+    fn vteps(&mut self, vxlan: &IfName) -> Vec<Op> {
+        let net = self.net;
+        let none = BTreeMap::new();
+        let now = self.observed.vxlan_fdb.get(vxlan).filter(|_| self.now(vxlan).is_some()).unwrap_or(&none);
+        let delete = |mac: &Mac, vtep: &Vtep| Op::DeleteVtep { vxlan: vxlan.clone(), mac: *mac, vtep: vtep.clone() };
+        for (mac, vtep) in &net.vxlan_fdb {
+            let here = now.get(mac);
+            let right = here.is_some_and(|here| here.contains(vtep));
+            // Setting replaces one wrong VTEP; any more of them get copies of the guest's frames.
+            let wrong = here.into_iter().flatten().filter(|other| *other != vtep).skip(usize::from(!right));
+            self.ops.extend(wrong.map(|other| delete(mac, other)));
+            if !right {
+                self.ops.push(Op::SetVtep { vxlan: vxlan.clone(), mac: *mac, vtep: vtep.clone() });
+            }
+        }
+        let stray = now.iter().filter(|(mac, _)| !net.vxlan_fdb.contains_key(mac));
+        stray.flat_map(|(mac, vteps)| vteps.iter().map(move |vtep| delete(mac, vtep))).collect()
     }
 
     fn flood(&mut self) {

@@ -3,6 +3,9 @@
 #[path = "harness.rs"]
 #[expect(unreachable_pub, dead_code, reason = "a toolbox: each test takes what it needs")]
 mod harness;
+#[expect(unreachable_pub, dead_code, reason = "a toolbox: each test takes what it needs")]
+mod node;
 
 mod lab;
+mod reconcile;
 mod spaces;

@@ -1,0 +1,115 @@
+//! What can go wrong between us and the kernel, and how it is told.
+
+use std::io;
+
+use crate::api::problem::{Exit, Problem};
+use crate::types::IfName;
+
+/// Why the kernel could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The capability is missing.
+    #[error("not allowed to change the network: CAP_NET_ADMIN is missing")]
+    NotAllowed,
+    /// There is no `nft`.
+    #[error("the program 'nft' is not installed; without its packet filter no VXLAN device is made")]
+    NoNft,
+    /// `nft` refused.
+    #[error("the packet filter was not loaded, and nothing else was done: {0}")]
+    Nft(String),
+    /// The kernel has no VXLAN.
+    #[error("the kernel has no VXLAN (module 'vxlan')")]
+    NoVxlan,
+    /// The kernel has no TUN/TAP.
+    #[error("the kernel has no TAP devices: there is no /dev/net/tun")]
+    NoTun,
+    /// Somebody else listens on the UDP port.
+    #[error("{name} does not come up: its UDP port is taken by another program")]
+    PortTaken {
+        /// Our vxlan device.
+        name: IfName,
+    },
+    /// One step was refused.
+    #[error("{op}: {why}")]
+    Op {
+        /// The step as a command.
+        op: String,
+        /// The kernel's words.
+        why: String,
+    },
+    /// Several steps failed.
+    #[error("{} steps failed and {skipped} that depend on them were left out; the first: {}", .failed.len(), first(.failed))]
+    Steps {
+        /// Each failure, at least one.
+        failed: Vec<Self>,
+        /// Steps on the same devices that were left out.
+        skipped: usize,
+    },
+    /// The socket to the kernel failed.
+    #[error("{what}: {why}")]
+    Socket {
+        /// What was done.
+        what: &'static str,
+        /// Why it failed.
+        why: io::Error,
+    },
+}
+
+fn first(failed: &[KernelError]) -> String {
+    failed.first().map(ToString::to_string).unwrap_or_default()
+}
+
+impl KernelError {
+    /// For `map_err`.
+    pub(super) fn socket(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |why| if why.raw_os_error() == Some(libc::EPERM) { Self::NotAllowed } else { Self::Socket { what, why } }
+    }
+
+    /// Code of its [`Problem`].
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotAllowed => "M0620",
+            Self::NoNft => "M0621",
+            Self::Nft(_) => "M0622",
+            Self::NoVxlan => "M0623",
+            Self::NoTun => "M0624",
+            Self::PortTaken { .. } => "M0625",
+            Self::Op { .. } | Self::Steps { .. } => "M0626",
+            Self::Socket { .. } => "M0627",
+        }
+    }
+
+    /// The next command.
+    fn help(&self) -> &'static str {
+        match self {
+            Self::NotAllowed => "run meshd as root, or with AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW",
+            Self::NoNft => "apt install nftables",
+            Self::Nft(_) => {
+                "nft list table inet vxmesh; a kernel without nf_tables or its 'fib' expression cannot be guarded"
+            }
+            Self::NoVxlan => "modprobe vxlan, or install the kernel's extra modules",
+            Self::NoTun => "modprobe tun; in a container: pass /dev/net/tun in",
+            Self::PortTaken { .. } => "ss -ulnp shows who has it; or give the overlay another UDP port",
+            Self::Op { .. } | Self::Steps { .. } => "the next pass tries again; meshctl status shows what is left",
+            Self::Socket { .. } => "the next pass tries again",
+        }
+    }
+}
+
+impl From<&KernelError> for Problem {
+    fn from(error: &KernelError) -> Self {
+        let exit = if matches!(error, KernelError::NotAllowed) { Exit::Denied } else { Exit::Failed };
+        let problem = Self::new(error.code(), exit, error.to_string()).help(error.help());
+        match error {
+            KernelError::Steps { failed, .. } => {
+                failed.iter().skip(1).take(9).fold(problem, |problem, one| problem.note(one.to_string()))
+            }
+            KernelError::NoNft | KernelError::NotAllowed | KernelError::Nft(_) => problem.note("nothing was changed"),
+            KernelError::NoVxlan
+            | KernelError::NoTun
+            | KernelError::PortTaken { .. }
+            | KernelError::Op { .. }
+            | KernelError::Socket { .. } => problem,
+        }
+    }
+}

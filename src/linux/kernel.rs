@@ -1,0 +1,335 @@
+//! The two verbs on the real kernel. One [`Kernel`] belongs to one thread: sockets, `/proc` and `nft` are those of the network
+//! namespace that the thread is in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netlink_packet_route::RouteNetlinkMessage;
+
+use super::error::KernelError;
+use super::netlink::{Netlink, Refusal, Request};
+use super::request::{self, Verb};
+use super::watch::Watch;
+use super::{nft, observe, sysctl, tap};
+use crate::node::desired::{Kind, Link, Observed, ObservedGuard};
+use crate::node::guard::Guard;
+use crate::node::op::Op;
+use crate::types::{IfName, Mac};
+
+/// Name of a device until it gets its own together with its alias. What a crash leaves under it is removed with the next.
+const UNNAMED: &str = "vxmesh-new";
+/// Entries that wait for their turn at most, before they are sent.
+const PENDING: usize = 4096;
+
+/// Reads and changes the kernel.
+#[derive(Debug)]
+pub struct Kernel {
+    netlink: Netlink,
+    indices: BTreeMap<IfName, u32>,
+    /// What was loaded last and how `nft` lists it: if it lists otherwise, somebody changed it.
+    loaded: Option<(Guard, String)>,
+}
+
+/// Failures of one [`Kernel::apply`].
+#[derive(Default)]
+struct Failures {
+    failed: Vec<KernelError>,
+    devices: BTreeSet<IfName>,
+    skipped: usize,
+}
+
+impl Kernel {
+    /// Opens the kernel of the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// There is no netlink.
+    pub fn new() -> Result<Self, KernelError> {
+        let netlink = Netlink::open().map_err(KernelError::socket("opening a netlink socket"))?;
+        Ok(Self { netlink, indices: BTreeMap::new(), loaded: None })
+    }
+
+    /// What the kernel holds now.
+    ///
+    /// # Errors
+    /// [`KernelError::NoNft`], or the kernel cannot be read.
+    pub fn observe(&mut self) -> Result<Observed, KernelError> {
+        let mut observed = observe::observe(&mut self.netlink).map_err(KernelError::socket("reading the kernel"))?;
+        observed.guard = match (nft::list()?, &self.loaded) {
+            (None, _) => ObservedGuard::Absent,
+            (Some(now), Some((guard, listing))) if now == *listing => ObservedGuard::Loaded(guard.clone()),
+            (Some(_), _) => ObservedGuard::Unknown,
+        };
+        Ok(observed)
+    }
+
+    /// Does `ops` in order. When the packet filter cannot be changed, nothing after it is done. When another step fails, the
+    /// steps after it on the same device are left out (a port whose flags were refused never comes up) and the rest is done.
+    ///
+    /// # Errors
+    /// What failed; the next [`Kernel::observe`] shows where that leaves us.
+    pub fn apply(&mut self, ops: &[Op]) -> Result<(), KernelError> {
+        self.indices.clear();
+        let mut failures = Failures::default();
+        let mut pending: Vec<(&Op, Request)> = Vec::new();
+        for op in ops {
+            if failures.stops(op) {
+                continue;
+            }
+            if is_entry(op) {
+                match self.entry(op) {
+                    Ok(request) => pending.push((op, request)),
+                    Err(error) => failures.add(op, error),
+                }
+                if pending.len() >= PENDING {
+                    self.flush(&mut pending, &mut failures)?;
+                }
+                continue;
+            }
+            self.flush(&mut pending, &mut failures)?;
+            match self.step(op) {
+                Ok(()) => {}
+                Err(error) if op.device().is_none() => return Err(error),
+                Err(error) => failures.add(op, error),
+            }
+        }
+        self.flush(&mut pending, &mut failures)?;
+        failures.result()
+    }
+
+    /// Packets that each counter of the packet filter ([`crate::node::guard::COUNTERS`]) has seen.
+    ///
+    /// # Errors
+    /// [`KernelError::NoNft`].
+    pub fn guard_counters(&self) -> Result<BTreeMap<String, u64>, KernelError> {
+        nft::counters()
+    }
+
+    /// Something that says when the kernel's tables or the packet filter change.
+    ///
+    /// # Errors
+    /// There is no netlink.
+    pub fn watch(&self) -> Result<Watch, KernelError> {
+        Watch::open().map_err(KernelError::socket("watching the kernel"))
+    }
+
+    /// Sends all waiting entries.
+    fn flush(&mut self, pending: &mut Vec<(&Op, Request)>, failures: &mut Failures) -> Result<(), KernelError> {
+        let (ops, requests): (Vec<&Op>, Vec<Request>) = std::mem::take(pending).into_iter().unzip();
+        let refused = self.netlink.batch(&requests).map_err(KernelError::socket("changing the kernel's tables"))?;
+        for (at, refusal) in refused {
+            if let Some(op) = ops.get(at).filter(|op| !(op.removes() && is_gone(&refusal))) {
+                failures.add(op, told(op, &refusal));
+            }
+        }
+        Ok(())
+    }
+
+    /// The request for one entry of a table.
+    fn entry(&mut self, op: &Op) -> Result<Request, KernelError> {
+        let device = op.device().cloned();
+        let index = match &device {
+            Some(name) => self.index(op, name)?,
+            None => 0,
+        };
+        Ok(match op {
+            Op::Pin { mac, .. } => request::bridge_entry(Verb::Replace, index, *mac),
+            Op::Unpin { mac, .. } => request::bridge_entry(Verb::Delete, index, *mac),
+            Op::SetVtep { mac, vtep, .. } | Op::DeleteVtep { mac, vtep, .. } => {
+                let verb = if op.removes() { Verb::Delete } else { Verb::Replace };
+                request::vxlan_entry(verb, index, *mac, vtep, self.via(op, vtep.via.as_ref())?)
+            }
+            Op::AddFlood { vtep, .. } | Op::DeleteFlood { vtep, .. } => {
+                let verb = if op.removes() { Verb::Delete } else { Verb::Append };
+                request::vxlan_entry(verb, index, Mac::ZERO, vtep, self.via(op, vtep.via.as_ref())?)
+            }
+            Op::SetNeighbour { address, mac, .. } => request::neighbour(Verb::Replace, index, *address, Some(*mac)),
+            Op::DeleteNeighbour { address, .. } => request::neighbour(Verb::Delete, index, *address, None),
+            Op::LoadGuard(_)
+            | Op::ChangeGuard { .. }
+            | Op::DeleteGuard
+            | Op::AddLink { .. }
+            | Op::DeleteLink { .. }
+            | Op::SetMtu { .. }
+            | Op::NoAddresses { .. }
+            | Op::SetBridge { .. }
+            | Op::NoVlanFiltering { .. }
+            | Op::SetMaster { .. }
+            | Op::SetPort { .. }
+            | Op::SetUp { .. } => unreachable!("is_entry() has sorted these out"),
+        })
+    }
+
+    fn via(&mut self, op: &Op, name: Option<&IfName>) -> Result<Option<u32>, KernelError> {
+        name.map(|name| self.index(op, name)).transpose()
+    }
+
+    /// One step that the next may depend on.
+    fn step(&mut self, op: &Op) -> Result<(), KernelError> {
+        match op {
+            Op::LoadGuard(guard) => self.load(guard, &guard.text()),
+            Op::ChangeGuard { from, to } => self.load(to, &to.change_from(from)),
+            Op::DeleteGuard => {
+                self.loaded = None;
+                nft::delete()
+            }
+            Op::AddLink { name, link } => self.add_link(op, name, link),
+            Op::DeleteLink { name } => match self.index(op, name) {
+                Ok(index) => {
+                    self.indices.remove(name);
+                    self.one(op, request::delete(index))
+                }
+                Err(_) => Ok(()),
+            },
+            Op::SetBridge { name, bridge } => {
+                let index = self.index(op, name)?;
+                self.one(op, request::bridge(index, bridge))?;
+                sysctl::set(name, bridge).map_err(|why| KernelError::Op { op: op.to_string(), why: why.to_string() })
+            }
+            Op::NoVlanFiltering { name } => self.with(op, name, request::no_vlan_filtering),
+            Op::SetMaster { name, bridge } => {
+                let (index, bridge) = (self.index(op, name)?, self.index(op, bridge)?);
+                self.one(op, request::master(index, bridge))
+            }
+            Op::SetMtu { name, mtu } => self.with(op, name, |index| request::mtu(index, *mtu)),
+            Op::NoAddresses { name } => self.with(op, name, request::no_addresses),
+            Op::SetPort { name, flags } => self.with(op, name, |index| request::port(index, *flags)),
+            Op::SetUp { name, up } => self.with(op, name, |index| request::up(index, *up)),
+            Op::Pin { .. }
+            | Op::Unpin { .. }
+            | Op::SetVtep { .. }
+            | Op::DeleteVtep { .. }
+            | Op::AddFlood { .. }
+            | Op::DeleteFlood { .. }
+            | Op::SetNeighbour { .. }
+            | Op::DeleteNeighbour { .. } => unreachable!("is_entry() has sorted these out"),
+        }
+    }
+
+    /// Loads the packet filter and remembers how it lists.
+    fn load(&mut self, guard: &Guard, text: &str) -> Result<(), KernelError> {
+        self.loaded = None;
+        nft::run(text)?;
+        self.loaded = nft::list()?.map(|listing| (guard.clone(), listing));
+        Ok(())
+    }
+
+    fn with(&mut self, op: &Op, name: &IfName, make: impl FnOnce(u32) -> Request) -> Result<(), KernelError> {
+        let index = self.index(op, name)?;
+        self.one(op, make(index))
+    }
+
+    fn add_link(&mut self, op: &Op, name: &IfName, link: &Link) -> Result<(), KernelError> {
+        if let Some(left) = self.find(UNNAMED)? {
+            self.one(op, request::delete(left))?;
+        }
+        match &link.kind {
+            Kind::Bridge(_) => self.one(op, request::new_bridge(UNNAMED))?,
+            Kind::Vxlan(vxlan) => {
+                let dev = vxlan.dev.as_ref().map(|dev| self.index(op, dev)).transpose()?;
+                let create = request::new_vxlan(UNNAMED, vxlan, link.mtu, dev, vxlan.ipv6);
+                self.one(op, create)?;
+            }
+            Kind::Tap(_) => make_tap(op)?,
+            Kind::Other(_) => return Err(KernelError::Op { op: op.to_string(), why: "no device of ours".into() }),
+        }
+        let index = self.find(UNNAMED)?.ok_or_else(|| missing(op, UNNAMED))?;
+        self.one(op, request::no_addresses(index))?;
+        let alias = link.alias.as_deref().unwrap_or_default();
+        self.one(op, request::christen(index, name, alias, link.mtu))?;
+        self.indices.insert(name.clone(), index);
+        Ok(())
+    }
+
+    fn one(&mut self, op: &Op, request: Request) -> Result<(), KernelError> {
+        let answer = self.netlink.request(request).map_err(KernelError::socket("changing the kernel"))?;
+        match answer {
+            Err(refusal) if !(op.removes() && is_gone(&refusal)) => Err(told(op, &refusal)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    fn index(&mut self, op: &Op, name: &IfName) -> Result<u32, KernelError> {
+        if let Some(index) = self.indices.get(name) {
+            return Ok(*index);
+        }
+        let index = self.find(name.as_str())?.ok_or_else(|| missing(op, name.as_str()))?;
+        self.indices.insert(name.clone(), index);
+        Ok(index)
+    }
+
+    fn find(&mut self, name: &str) -> Result<Option<u32>, KernelError> {
+        let answer = self.netlink.request(request::find(name)).map_err(KernelError::socket("looking for a device"))?;
+        Ok(match answer {
+            Ok(Some(RouteNetlinkMessage::NewLink(link))) => Some(link.header.index),
+            Ok(_) | Err(_) => None,
+        })
+    }
+}
+
+impl Failures {
+    /// True where a step depends on one that failed. It is counted.
+    fn stops(&mut self, op: &Op) -> bool {
+        let stops = op.device().is_some_and(|device| self.devices.contains(device));
+        self.skipped += usize::from(stops);
+        stops
+    }
+
+    fn add(&mut self, op: &Op, error: KernelError) {
+        // One row that the kernel refuses must not cost the other rows of its device.
+        if !is_entry(op) {
+            self.devices.extend(op.device().cloned());
+        }
+        self.failed.push(error);
+    }
+
+    fn result(mut self) -> Result<(), KernelError> {
+        match (self.failed.len(), self.skipped) {
+            (0, _) => Ok(()),
+            (1, 0) => self.failed.pop().map_or(Ok(()), Err),
+            _ => Err(KernelError::Steps { failed: self.failed, skipped: self.skipped }),
+        }
+    }
+}
+
+/// True for entries of tables, which do not depend on each other and go in batches.
+const fn is_entry(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Pin { .. }
+            | Op::Unpin { .. }
+            | Op::SetVtep { .. }
+            | Op::DeleteVtep { .. }
+            | Op::AddFlood { .. }
+            | Op::DeleteFlood { .. }
+            | Op::SetNeighbour { .. }
+            | Op::DeleteNeighbour { .. }
+    )
+}
+
+fn make_tap(op: &Op) -> Result<(), KernelError> {
+    let name: IfName = match UNNAMED.parse() {
+        Ok(name) => name,
+        Err(_) => unreachable!("{UNNAMED} is a name"),
+    };
+    tap::create_persistent(&name).map_err(|error| match error {
+        tap::TapError::NoDevice => KernelError::NoTun,
+        other => KernelError::Op { op: op.to_string(), why: other.to_string() },
+    })
+}
+
+fn is_gone(refusal: &Refusal) -> bool {
+    matches!(refusal.errno, libc::ENOENT | libc::ENODEV | libc::ESRCH)
+}
+
+fn missing(op: &Op, name: &str) -> KernelError {
+    KernelError::Op { op: op.to_string(), why: format!("there is no device {name}") }
+}
+
+/// A refusal in words that say what to do, where the number alone would not.
+fn told(op: &Op, refusal: &Refusal) -> KernelError {
+    match (refusal.errno, op) {
+        (libc::EPERM, _) => KernelError::NotAllowed,
+        (libc::EOPNOTSUPP, Op::AddLink { link, .. }) if link.vxlan().is_some() => KernelError::NoVxlan,
+        (libc::EADDRINUSE, Op::SetUp { name, up: true }) => KernelError::PortTaken { name: name.clone() },
+        _ => KernelError::Op { op: op.to_string(), why: refusal.to_string() },
+    }
+}

@@ -1,0 +1,206 @@
+//! A blocking rtnetlink socket: dumps, single requests, and batches of many requests in one system call.
+
+use std::fmt;
+use std::io;
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload, NlasIterator,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+/// Messages in one system call. Each is answered by a buffer of under 1 KiB, and all answers must fit into the default receive
+/// buffer of 208 KiB.
+const BATCH: usize = 128;
+/// Larger than any datagram of a dump (`NLMSG_GOODSIZE` and the 32 KiB of `netlink_dump`).
+const BUFFER: usize = 256 * 1024;
+/// `NLMSGERR_ATTR_MSG` (linux/netlink.h): the kernel's own words.
+const ERROR_TEXT: u16 = 1;
+/// How often a dump that the kernel calls inconsistent is repeated.
+const DUMP_TRIES: usize = 5;
+
+/// What the kernel refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// Positive `errno`.
+    pub(super) errno: i32,
+    /// The kernel's own words, if it had any.
+    pub(super) text: String,
+}
+
+/// One request: the message and its flags besides `NLM_F_REQUEST` and `NLM_F_ACK`.
+pub(super) type Request = (RouteNetlinkMessage, u16);
+
+/// A socket of the namespace in which it was opened.
+#[derive(Debug)]
+pub(super) struct Netlink {
+    socket: Socket,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let errno = io::Error::from_raw_os_error(self.errno).to_string();
+        let errno = errno.split(" (os error").next().unwrap_or_default();
+        if self.text.is_empty() { f.write_str(errno) } else { write!(f, "{errno}: {}", self.text) }
+    }
+}
+
+impl Netlink {
+    /// Opens a socket in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// The kernel has none to give.
+    pub(super) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        // Errors need not repeat the request, but should say why in words.
+        socket.set_cap_ack(true)?;
+        socket.set_ext_ack(true)?;
+        Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER] })
+    }
+
+    /// All answers to a dump request.
+    ///
+    /// # Errors
+    /// The kernel refused, or said something that cannot be read.
+    pub(super) fn dump(&mut self, request: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+        for _ in 0..DUMP_TRIES {
+            if let Some(all) = self.dump_once(request.clone())? {
+                return Ok(all);
+            }
+        }
+        Err(io::Error::other("the kernel's tables change faster than they can be read"))
+    }
+
+    /// None where the table changed in between.
+    fn dump_once(&mut self, request: RouteNetlinkMessage) -> io::Result<Option<Vec<RouteNetlinkMessage>>> {
+        self.send(&[(request, NLM_F_DUMP)], false)?;
+        let (mut all, mut consistent) = (Vec::new(), true);
+        loop {
+            let mut done = false;
+            let sequence = self.sequence;
+            self.receive(|message| {
+                if message.header.sequence_number != sequence {
+                    return Ok(());
+                }
+                consistent &= message.header.flags & NLM_F_DUMP_INTR == 0;
+                match message.payload {
+                    NetlinkPayload::InnerMessage(inner) => all.push(inner),
+                    NetlinkPayload::Done(_) => done = true,
+                    NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+                    _ => {}
+                }
+                Ok(())
+            })?;
+            if done {
+                return Ok(consistent.then_some(all));
+            }
+        }
+    }
+
+    /// One request that has one answer or none.
+    ///
+    /// # Errors
+    /// The socket failed (outer) or the kernel refused (inner).
+    pub(super) fn request(&mut self, request: Request) -> io::Result<Result<Option<RouteNetlinkMessage>, Refusal>> {
+        let mut answer = None;
+        let refusals = self.exchange(&[request], |inner| answer = Some(inner))?;
+        Ok(match refusals.into_iter().next() {
+            Some((_, refusal)) => Err(refusal),
+            None => Ok(answer),
+        })
+    }
+
+    /// Many requests in few system calls, in order. Returns what was refused, by position. A refusal does not stop the rest.
+    ///
+    /// # Errors
+    /// The socket failed; what was not answered is not known to be done.
+    pub(super) fn batch(&mut self, requests: &[Request]) -> io::Result<Vec<(usize, Refusal)>> {
+        let mut refusals = Vec::new();
+        for (number, chunk) in requests.chunks(BATCH).enumerate() {
+            let chunk = self.exchange(chunk, |_| {})?;
+            refusals.extend(chunk.into_iter().map(|(at, refusal)| (number * BATCH + at, refusal)));
+        }
+        Ok(refusals)
+    }
+
+    /// Sends up to [`BATCH`] requests at once and waits for all their answers.
+    fn exchange(
+        &mut self,
+        requests: &[Request],
+        mut answer: impl FnMut(RouteNetlinkMessage),
+    ) -> io::Result<Vec<(usize, Refusal)>> {
+        let first = self.sequence.wrapping_add(1);
+        self.send(requests, true)?;
+        let (mut left, mut refusals) = (requests.len(), Vec::new());
+        while left > 0 {
+            self.receive(|message| {
+                let at = message.header.sequence_number.wrapping_sub(first) as usize;
+                if at >= requests.len() {
+                    return Ok(());
+                }
+                match message.payload {
+                    NetlinkPayload::Error(error) => {
+                        left = left.saturating_sub(1);
+                        if let Some(code) = error.code {
+                            let errno = code.get().saturating_abs();
+                            refusals.push((at, Refusal { errno, text: words(&error.header) }));
+                        }
+                    }
+                    NetlinkPayload::InnerMessage(inner) => answer(inner),
+                    _ => {}
+                }
+                Ok(())
+            })?;
+        }
+        Ok(refusals)
+    }
+
+    fn send(&mut self, requests: &[Request], acknowledge: bool) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(requests.len() * 96);
+        for (message, flags) in requests {
+            self.sequence = self.sequence.wrapping_add(1);
+            let mut message = NetlinkMessage::from(message.clone());
+            message.header.flags = NLM_F_REQUEST | *flags | if acknowledge { NLM_F_ACK } else { 0 };
+            message.header.sequence_number = self.sequence;
+            message.finalize();
+            let at = bytes.len();
+            bytes.resize(at + message.buffer_len(), 0);
+            let (_, place) = bytes.split_at_mut(at);
+            message.serialize(place);
+        }
+        self.socket.send(&bytes, 0).map(drop)
+    }
+
+    /// Takes one datagram and hands over each message in it.
+    fn receive(
+        &mut self,
+        mut take: impl FnMut(NetlinkMessage<RouteNetlinkMessage>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let length = self.socket.recv(&mut &mut self.buffer[..], 0)?;
+        let mut rest = self.buffer.get(..length).ok_or_else(|| invalid("a netlink answer of over 256 KiB"))?;
+        while !rest.is_empty() {
+            let header = NetlinkBuffer::new_checked(rest).map_err(invalid)?;
+            let length = header.length() as usize;
+            let (one, _) = rest.split_at_checked(length).ok_or_else(|| invalid("a netlink answer that is cut"))?;
+            take(NetlinkMessage::deserialize(one).map_err(invalid)?)?;
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+fn invalid(why: impl fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why.to_string())
+}
+
+/// The kernel's words behind the repeated header (16 bytes) of an error.
+fn words(after_code: &[u8]) -> String {
+    let attributes = NlasIterator::new(after_code.get(16..).unwrap_or_default());
+    let text = attributes.flatten().find(|a| a.kind() == ERROR_TEXT).map(|a| a.value().to_vec()).unwrap_or_default();
+    let text: Vec<u8> = text.into_iter().take_while(|b| *b != 0).collect();
+    String::from_utf8_lossy(&text).trim_end_matches('.').to_owned()
+}
