@@ -6,6 +6,7 @@
 pub mod addresses;
 pub mod audit;
 pub mod certs;
+pub mod edit;
 pub mod index;
 pub mod matrix;
 pub mod psk;
@@ -13,6 +14,7 @@ pub mod roles;
 pub mod slice;
 pub mod state;
 pub mod token;
+pub mod validate;
 
 #[cfg(test)]
 pub(crate) mod fixture;

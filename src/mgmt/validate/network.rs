@@ -1,0 +1,164 @@
+//! Rules about overlays, networks and ports.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{TEXT_MAX, exists, refuse, taken, twice};
+use crate::api::objects::{Kind, Network, Overlay, Port};
+use crate::api::problem::Problem;
+use crate::mgmt::edit;
+use crate::mgmt::index::{Index, admits};
+use crate::mgmt::state::State;
+use crate::types::{NetworkId, Prefix};
+
+/// Addresses of one port, at most.
+const IPS_MAX: usize = 64;
+/// Prefixes and gateways of one network, at most.
+const PREFIXES_MAX: usize = 64;
+
+pub(super) fn check_overlay(state: &State, overlay: &Overlay) -> Result<(), Problem> {
+    let name = &overlay.metadata.name;
+    let Some(port) = overlay.spec.udp_port else { return Ok(()) };
+    if let Some(why) = edit::reserved(state, port) {
+        let what = format!("overlay '{name}' cannot have UDP port {port}: {why}");
+        return Err(refuse("M0318", what).help("leave 'udpPort' out to get a free one"));
+    }
+    let other = state.overlays.values().find(|o| o.spec.udp_port == Some(port) && o.metadata.name != *name);
+    match other {
+        Some(other) => {
+            let what = format!("overlays '{}' and '{name}' have the same UDP port {port}", other.metadata.name);
+            Err(taken("M0317", what).help("leave 'udpPort' out to get a free one"))
+        }
+        None => Ok(()),
+    }
+}
+
+pub(super) fn check_network(state: &State, network: &Network) -> Result<(), Problem> {
+    let (name, spec) = (&network.metadata.name, &network.spec);
+    exists(state, Kind::Overlay, spec.overlay.as_str(), &format!("network {name}"))?;
+    let same = |other: &&Arc<Network>| {
+        other.spec.overlay == spec.overlay && other.spec.vni == spec.vni && other.metadata.name != *name
+    };
+    if let Some(other) = state.networks.values().find(same) {
+        let what = format!(
+            "networks '{}' and '{name}' have the same VNI {} in overlay '{}'",
+            other.metadata.name, spec.vni, spec.overlay
+        );
+        return Err(taken("M0316", what).help("give one of them another VNI"));
+    }
+    if spec.cidr.len().max(spec.gateway.len()) > PREFIXES_MAX || spec.owner.as_ref().is_some_and(|o| o.len() > TEXT_MAX)
+    {
+        return Err(refuse(
+            "M0327",
+            format!("network '{name}' has more than {PREFIXES_MAX} prefixes or gateways, or a long owner"),
+        ));
+    }
+    for (n, a) in spec.cidr.iter().enumerate() {
+        if let Some(b) = spec.cidr[n + 1..].iter().find(|b| a.contains(b.network()) || b.contains(a.network())) {
+            return Err(refuse("M0329", format!("prefixes {a} and {b} of network '{name}' overlap")));
+        }
+    }
+    match spec.gateway.iter().find(|gateway| !spec.cidr.iter().any(|prefix| is_host(prefix, **gateway))) {
+        Some(gateway) => {
+            let what = format!("gateway {gateway} of network '{name}' is outside of its prefixes");
+            Err(refuse("M0319", what).note(format!("prefixes: {}", list(&spec.cidr))))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Rules about one port alone; [`check_all`] compares it with others.
+pub(super) fn check_port(state: &State, port: &Port) -> Result<(), Problem> {
+    let (name, spec) = (&port.metadata.name, &port.spec);
+    let whose = format!("port {name}");
+    exists(state, Kind::Network, spec.network.as_str(), &whose)?;
+    exists(state, Kind::Node, spec.node.as_str(), &whose)?;
+    spec.mac.unicast().map_err(|e| refuse("M0320", format!("port '{name}': {e}")))?;
+    if spec.ips.len() > IPS_MAX {
+        return Err(refuse("M0327", format!("port '{name}' has more than {IPS_MAX} addresses")));
+    }
+    let overlay = state.networks.get(&spec.network).and_then(|network| state.overlays.get(&network.spec.overlay));
+    match overlay.filter(|overlay| !admits(overlay, &spec.node)) {
+        Some(overlay) => {
+            let (overlay, node) = (&overlay.metadata.name, &spec.node);
+            let what = format!("port '{name}' is on node '{node}', but overlay '{overlay}' does not admit that node");
+            Err(refuse("M0324", what).help(format!("add it to 'nodes' of overlay '{overlay}'")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Rules about networks as a whole: no MAC and no address twice, all addresses inside, the MTU possible.
+pub(super) fn check_all(state: &State, networks: &BTreeSet<NetworkId>) -> Result<(), Problem> {
+    if networks.is_empty() {
+        return Ok(());
+    }
+    let index = Index::new(Arc::new(state.clone()));
+    for network in networks.iter().filter_map(|id| state.networks.get(id)) {
+        let name = &network.metadata.name;
+        let ports = index.ports.get(name).map(Vec::as_slice).unwrap_or_default();
+        check_ports(network, ports)?;
+        if let Some(Err(error)) = index.mtus.get(name) {
+            let what = format!("network '{name}' cannot have this MTU: {error}");
+            return Err(refuse("M0501", what).help("take a smaller 'fixed', or leave 'mtu' out to have it computed"));
+        }
+    }
+    Ok(())
+}
+
+fn check_ports(network: &Network, ports: &[Arc<Port>]) -> Result<(), Problem> {
+    let name = &network.metadata.name;
+    let tag = |vlan: Option<crate::types::Vlan>| vlan.map_or_else(String::new, |vlan| format!(" VLAN {vlan}"));
+    let macs = ports.iter().map(|p| ((p.spec.vlan, p.spec.mac), &p.metadata.name));
+    if let Some(((vlan, mac), a, b)) = twice(macs) {
+        let what = format!("ports '{a}' and '{b}' of network '{name}'{} have the same address {mac}", tag(vlan));
+        return Err(taken("M0314", what));
+    }
+    let ips = ports.iter().flat_map(|p| p.spec.ips.iter().map(move |ip| ((p.spec.vlan, *ip), &p.metadata.name)));
+    if let Some(((vlan, ip), a, b)) = twice(ips) {
+        let what = format!("ports '{a}' and '{b}' of network '{name}'{} have the same address {ip}", tag(vlan));
+        return Err(taken("M0315", what));
+    }
+    for port in ports {
+        if let Some(ip) = port.spec.ips.iter().find(|ip| !belongs(network, **ip)) {
+            let what = format!("address {ip} of port '{}' is outside of network '{name}'", port.metadata.name);
+            return Err(refuse("M0321", what).note(format!("prefixes: {}", list(&network.spec.cidr))));
+        }
+    }
+    Ok(())
+}
+
+/// May a guest of the network have this address? Without prefixes: any; IPv6 link-local ones always.
+pub(in crate::mgmt) fn belongs(network: &Network, ip: IpAddr) -> bool {
+    let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let cidr = &network.spec.cidr;
+    let fits = if cidr.is_empty() { !ip.is_unspecified() } else { cidr.iter().any(|prefix| is_host(prefix, ip)) };
+    link_local || (fits && !ip.is_multicast())
+}
+
+/// Inside, and in IPv4 neither the network's nor the broadcast address.
+fn is_host(prefix: &Prefix, ip: IpAddr) -> bool {
+    let edge = match ip {
+        IpAddr::V4(v4) if prefix.len() < 31 => {
+            let host = u32::MAX.checked_shr(u32::from(prefix.len())).unwrap_or(0);
+            let bits = u32::from(v4) & host;
+            bits == 0 || bits == host
+        }
+        IpAddr::V4(_) | IpAddr::V6(_) => false,
+    };
+    prefix.contains(ip) && !edge
+}
+
+/// True for a network whose MTU is a fixed number.
+pub(super) fn fixed_mtu(state: &State, network: &Network) -> bool {
+    let overlay = state.overlays.get(&network.spec.overlay);
+    network.spec.mtu.or_else(|| overlay.and_then(|o| o.spec.mtu)).is_some_and(|policy| policy.fixed.is_some())
+}
+
+fn list(prefixes: &[Prefix]) -> String {
+    if prefixes.is_empty() {
+        return "none".to_owned();
+    }
+    prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

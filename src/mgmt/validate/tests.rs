@@ -1,0 +1,262 @@
+use super::*;
+use crate::api::objects::{ForeignSpec, Object};
+use crate::mgmt::edit;
+use crate::mgmt::fixture;
+use crate::policy::mtu::MtuPolicy;
+use crate::policy::path::PathRule;
+use crate::types::{Mac, Mtu, PublicKey, Vlan};
+
+fn apply(items: Vec<Any>) -> Result<State, Problem> {
+    let state = fixture::mesh();
+    let edits = edit::apply(&state, items)?;
+    check(&state, &edits)
+}
+
+fn refused(items: Vec<Any>) -> Problem {
+    let problem = apply(items).unwrap_err();
+    assert!(problem.notes.contains(&"nothing was changed".to_owned()), "{problem}");
+    problem
+}
+
+fn port(name: &str, mac: u32, ip: &str) -> crate::api::objects::Port {
+    fixture::port(name, "blue", "a-1", mac, ip)
+}
+
+fn policy(name: &str, between: Vec<Selector>, action: Action) -> Any {
+    let spec = PathRule { between, network: None, action, i_know_this_is_clear: false };
+    Any::PathPolicy(Object { metadata: fixture::meta(name), spec, status: () })
+}
+
+#[test]
+fn a_good_port_passes() {
+    let state = apply(vec![Any::Port(port("web", 50, "192.168.10.50"))]).unwrap();
+    assert_eq!(state.ports.len(), 5);
+}
+
+#[test]
+fn the_same_mac_or_address_twice_names_both_ports() {
+    let mac = refused(vec![Any::Port(port("web", 1, "192.168.10.50"))]);
+    assert_eq!(mac.what, "ports 'guest-a-1' and 'web' of network 'blue' have the same address 02:00:00:00:00:01");
+    assert_eq!((mac.code.as_str(), mac.exit), ("M0314", Exit::Conflict));
+    let ip = refused(vec![Any::Port(port("web", 50, "192.168.10.11"))]);
+    assert_eq!((ip.code.as_str(), ip.what.contains("192.168.10.11")), ("M0315", true));
+    let both_new = vec![Any::Port(port("x", 60, "192.168.10.60")), Any::Port(port("y", 60, "192.168.10.61"))];
+    assert_eq!(refused(both_new).code, "M0314");
+}
+
+#[test]
+fn another_vlan_or_network_may_use_the_same_mac_and_address() {
+    let mut tagged = port("web", 1, "192.168.10.11");
+    tagged.spec.vlan = Some(Vlan::try_from(5).unwrap());
+    apply(vec![Any::Port(tagged)]).unwrap();
+    let red = fixture::network("red", "default", 11, "192.168.10.0/24");
+    let twin = fixture::port("twin", "red", "a-1", 1, "192.168.10.11");
+    apply(vec![Any::Network(red), Any::Port(twin)]).unwrap();
+}
+
+#[test]
+fn addresses_that_no_guest_can_have_are_refused() {
+    for (ip, code) in
+        [("192.168.11.1", "M0321"), ("192.168.10.0", "M0321"), ("192.168.10.255", "M0321"), ("2001:db8::1", "M0321")]
+    {
+        assert_eq!(refused(vec![Any::Port(port("web", 50, ip))]).code, code, "{ip}");
+    }
+    apply(vec![Any::Port(port("web", 50, "fe80::1"))]).unwrap();
+    for mac in [Mac::BROADCAST, Mac::ZERO, Mac([1, 0, 0x5e, 0, 0, 1])] {
+        let mut bad = port("web", 50, "192.168.10.50");
+        bad.spec.mac = mac;
+        assert_eq!(refused(vec![Any::Port(bad)]).code, "M0320");
+    }
+}
+
+#[test]
+fn a_missing_reference_comes_with_the_name_that_was_probably_meant() {
+    let missing = refused(vec![Any::Port(fixture::port("web", "bleu", "a-1", 50, "192.168.10.50"))]);
+    assert_eq!(missing.what, "network 'bleu' does not exist");
+    assert_eq!(missing.help, ["did you mean 'blue'?"]);
+    assert_eq!(missing.exit, Exit::Invalid);
+    assert_eq!(
+        refused(vec![Any::Port(fixture::port("web", "blue", "a-9", 50, "192.168.10.50"))]).what,
+        "node 'a-9' does not exist"
+    );
+    assert_eq!(
+        refused(vec![Any::Network(fixture::network("red", "defualt", 11, "10.0.0.0/24"))]).help,
+        ["did you mean 'default'?"]
+    );
+    assert_eq!(refused(vec![Any::Node(fixture::node("c-1", "brno"))]).what, "PDC 'brno' does not exist");
+    let ghost = vec![Selector::Node("ghost".parse().unwrap())];
+    assert_eq!(refused(vec![policy("p", ghost, Action::Forbid)]).code, "M0312");
+}
+
+#[test]
+fn only_an_overlays_nodes_may_not_exist_yet() {
+    let mut overlay = fixture::overlay("other", 4790);
+    overlay.spec.nodes = Some(["not-yet".parse().unwrap()].into());
+    apply(vec![Any::Overlay(overlay.clone())]).unwrap();
+    let net = fixture::network("red", "other", 10, "192.168.11.0/24");
+    let refused = refused(vec![
+        Any::Overlay(overlay),
+        Any::Network(net),
+        Any::Port(fixture::port("web", "red", "a-1", 50, "192.168.11.50")),
+    ]);
+    assert_eq!(refused.code, "M0324");
+}
+
+#[test]
+fn an_overlay_gets_the_lowest_free_udp_port_and_keeps_it() {
+    let free = |name: &str| Any::Overlay(fixture::overlay(name, 0));
+    let state = apply(vec![free("x"), free("y"), Any::Overlay(fixture::overlay("z", 4790))]).unwrap();
+    let port = |state: &State, name: &str| state.overlays[&name.parse().unwrap()].spec.udp_port.unwrap().get();
+    assert_eq!([port(&state, "x"), port(&state, "y"), port(&state, "z")], [4791, 4792, 4790]);
+    let again = edit::apply(&state, vec![free("y")]).unwrap();
+    assert_eq!(port(&check(&state, &again).unwrap(), "y"), 4792);
+}
+
+#[test]
+fn two_overlays_on_one_udp_port_and_reserved_ones_are_refused() {
+    assert_eq!(refused(vec![Any::Overlay(fixture::overlay("x", 4789))]).code, "M0317");
+    for port in [53, 68, 51820, 51821] {
+        assert_eq!(refused(vec![Any::Overlay(fixture::overlay("x", port))]).code, "M0318", "{port}");
+    }
+    apply(vec![Any::Overlay(fixture::overlay("x", 8472))]).unwrap();
+}
+
+#[test]
+fn one_vni_is_one_network_of_an_overlay() {
+    assert_eq!(refused(vec![Any::Network(fixture::network("red", "default", 10, "10.0.0.0/24"))]).code, "M0316");
+    apply(vec![
+        Any::Overlay(fixture::overlay("x", 4790)),
+        Any::Network(fixture::network("red", "x", 10, "10.0.0.0/24")),
+    ])
+    .unwrap();
+}
+
+#[test]
+fn gateways_and_prefixes_must_agree() {
+    for gateway in ["192.168.11.1", "192.168.10.0", "192.168.10.255"] {
+        let mut net = fixture::network("blue", "default", 10, "192.168.10.0/24");
+        net.spec.gateway = vec![gateway.parse().unwrap()];
+        assert_eq!(refused(vec![Any::Network(net)]).code, "M0319", "{gateway}");
+    }
+    let mut net = fixture::network("red", "default", 11, "10.0.0.0/8");
+    net.spec.cidr.push("10.1.0.0/16".parse().unwrap());
+    assert_eq!(refused(vec![Any::Network(net)]).code, "M0329");
+    let narrower = fixture::network("blue", "default", 10, "192.168.10.0/29");
+    assert_eq!(refused(vec![Any::Network(narrower)]).code, "M0321", "its ports must still fit");
+}
+
+#[test]
+fn an_impossible_fixed_mtu_is_refused_with_the_missing_bytes() {
+    let fixed = |mtu: u64| {
+        let mut net = fixture::network("blue", "default", 10, "192.168.10.0/24");
+        net.spec.mtu = Some(MtuPolicy { fixed: Mtu::try_from(mtu).ok(), ..MtuPolicy::default() });
+        Any::Network(net)
+    };
+    apply(vec![fixed(1418)]).unwrap();
+    let problem = refused(vec![fixed(1450)]);
+    assert!(problem.what.contains("32 bytes too large"), "{problem}");
+    assert_eq!(problem.code, "M0501");
+}
+
+#[test]
+fn a_port_that_makes_a_fixed_mtu_impossible_is_refused() {
+    let mut state = fixture::mesh();
+    let mut net = fixture::network("inside", "default", 11, "192.168.11.0/24");
+    net.spec.mtu = Some(MtuPolicy { fixed: Mtu::try_from(1450).ok(), ..MtuPolicy::default() });
+    state.put(Any::Network(net));
+    let add = |state: &State, name: &str, node: &str, n: u32| {
+        let item = Any::Port(fixture::port(name, "inside", node, n, &format!("192.168.11.{n}")));
+        check(state, &edit::apply(state, vec![item]).unwrap())
+    };
+    let state = add(&state, "one", "a-1", 1).unwrap();
+    let state = add(&state, "two", "a-2", 2).unwrap();
+    assert_eq!(add(&state, "three", "b-1", 3).unwrap_err().code, "M0501");
+}
+
+#[test]
+fn what_is_referred_to_is_not_deleted() {
+    let state = fixture::mesh();
+    let delete = |kind, name: &str, cascade| check(&state, &edit::delete(&state, kind, name, None, cascade).unwrap());
+    for (kind, name, by) in [
+        (Kind::Pdc, "a", "by node a-1"),
+        (Kind::Node, "a-1", "by port guest-a-1"),
+        (Kind::Overlay, "default", "by network blue"),
+        (Kind::Network, "blue", "by port guest-a-1"),
+    ] {
+        let problem = delete(kind, name, false).unwrap_err();
+        assert_eq!((problem.code.as_str(), problem.notes[1].as_str()), ("M0313", by));
+    }
+    let after = delete(Kind::Node, "a-1", true).unwrap();
+    assert_eq!((after.nodes.len(), after.ports.len()), (3, 3));
+    delete(Kind::Port, "guest-a-1", false).unwrap();
+    assert_eq!(
+        edit::delete(&state, Kind::Port, "guest-a-7", None, false).unwrap_err().help,
+        ["did you mean 'guest-a-1'?"]
+    );
+}
+
+#[test]
+fn a_joined_node_keeps_its_pdc_and_its_status() {
+    let mut moved = fixture::joined("a-1", "b", "10.0.0.1", "198.51.0.1", 1);
+    assert_eq!(refused(vec![Any::Node(moved.clone())]).code, "M0323");
+    moved.spec.pdc = "a".parse().unwrap();
+    apply(vec![Any::Node(moved.clone())]).unwrap();
+    moved.status.public_key = Some(PublicKey([99; 32]));
+    assert_eq!(refused(vec![Any::Node(moved)]).code, "M0322");
+    let kept = apply(vec![Any::Node(fixture::node("a-1", "a"))]).unwrap();
+    assert!(kept.nodes[&"a-1".parse().unwrap()].status.joined.is_some());
+}
+
+#[test]
+fn two_nodes_never_share_a_key_or_a_tunnel_address() {
+    let foreign = |key: u8, address: &str| {
+        let mut node = fixture::node("box", "a");
+        node.spec.foreign = Some(ForeignSpec {
+            public_key: PublicKey([key; 32]),
+            endpoint: None,
+            tunnel_address: address.parse().unwrap(),
+        });
+        Any::Node(node)
+    };
+    assert_eq!(refused(vec![foreign(1, "100.64.9.9")]).code, "M0325");
+    assert_eq!(refused(vec![foreign(50, "100.64.0.1")]).code, "M0325");
+    apply(vec![foreign(50, "100.64.9.9")]).unwrap();
+}
+
+#[test]
+fn clear_text_across_pdcs_needs_its_confirmation() {
+    let ends = || vec![Selector::Pdc("a".parse().unwrap()), Selector::Node("b-1".parse().unwrap())];
+    assert_eq!(refused(vec![policy("p", ends(), Action::Plain)]).code, "M0401");
+    apply(vec![policy("p", ends(), Action::Encrypt)]).unwrap();
+    let three = vec![ends()[0].clone(), ends()[0].clone(), ends()[1].clone()];
+    assert_eq!(refused(vec![policy("p", three, Action::Forbid)]).code, "M0402");
+}
+
+#[test]
+fn an_old_revision_loses() {
+    let mut state = fixture::mesh();
+    let mut net = fixture::network("blue", "default", 10, "192.168.10.0/24");
+    net.metadata.revision = Some(7);
+    state.put(Any::Network(net.clone()));
+    net.metadata.revision = Some(6);
+    let problem = edit::put_one(&state, Any::Network(net.clone()), false).unwrap_err();
+    assert_eq!((problem.code.as_str(), problem.exit), ("M0303", Exit::Conflict));
+    assert!(problem.what.ends_with("you have revision 6, it is at revision 7"), "{problem}");
+    net.metadata.revision = Some(7);
+    edit::put_one(&state, Any::Network(net.clone()), false).unwrap();
+    assert_eq!(edit::put_one(&state, Any::Network(net), true).unwrap_err().code, "M0302");
+    assert_eq!(edit::delete(&state, Kind::Network, "blue", Some(6), true).unwrap_err().code, "M0303");
+}
+
+#[test]
+fn tokens_and_doubles_cannot_be_applied() {
+    let twice = vec![Any::Port(port("web", 50, "192.168.10.50")); 2];
+    assert_eq!(refused(twice).code, "M0306");
+}
+
+#[test]
+fn near_names_are_near() {
+    assert_eq!(near("brn01", vec!["brno1", "fra"]), Some("brno1"));
+    assert_eq!(near("x", vec!["fra", "y"]), Some("y"));
+    assert_eq!(near("ams", vec!["fra"]), None);
+}
