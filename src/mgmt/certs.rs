@@ -25,8 +25,8 @@ use crate::types::{Label, NodeId, PdcId, Wall};
 pub const AUTHORITY_LIFE: Duration = Duration::from_hours(24 * 3650);
 /// Life of a server certificate: ninety days; a running server makes a new one at two thirds.
 pub const SERVER_LIFE: Duration = Duration::from_hours(24 * 90);
-/// Life of a node certificate: seven days; a node renews at two thirds.
-pub const NODE_LIFE: Duration = Duration::from_hours(24 * 7);
+/// Life of a node certificate: thirty days; a node renews at two thirds.
+pub const NODE_LIFE: Duration = Duration::from_hours(24 * 30);
 /// Life of an admin or tenant certificate: one year.
 pub const PERSON_LIFE: Duration = Duration::from_hours(24 * 365);
 /// How long after its end a node certificate may still ask for its own renewal, and for nothing else.
@@ -111,6 +111,24 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
     pin: [u8; 32],
+    lives: Lives,
+}
+
+/// How long certificates live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lives {
+    /// Of nodes.
+    pub node: Duration,
+    /// Of management servers.
+    pub server: Duration,
+    /// Of admins and tenants.
+    pub person: Duration,
+}
+
+impl Default for Lives {
+    fn default() -> Self {
+        Self { node: NODE_LIFE, server: SERVER_LIFE, person: PERSON_LIFE }
+    }
 }
 
 /// What a leaf is for.
@@ -236,7 +254,13 @@ impl Authority {
             return Err(CertError::Library("the CA certificate is not of the CA key".to_owned()));
         }
         let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(library)?;
-        Ok(Self { issuer, certificate: certificate.to_owned(), pin })
+        Ok(Self { issuer, certificate: certificate.to_owned(), pin, lives: Lives::default() })
+    }
+
+    /// Issues with these lives from now on.
+    #[must_use]
+    pub fn with_lives(self, lives: Lives) -> Self {
+        Self { lives, ..self }
     }
 
     /// PEM of the authority's own certificate.
@@ -254,7 +278,7 @@ impl Authority {
     /// # Errors
     /// [`CertError::Library`], [`CertError::Time`].
     pub fn server(&self, now: Wall, serial: Serial) -> Result<Issued, CertError> {
-        self.with_new_key(&Purpose::Server, now, SERVER_LIFE, serial)
+        self.with_new_key(&Purpose::Server, now, self.lives.server, serial)
     }
 
     /// A key and certificate for an operator or a tenant.
@@ -262,7 +286,7 @@ impl Authority {
     /// # Errors
     /// [`CertError::Library`], [`CertError::Time`].
     pub fn person(&self, role: &Role, now: Wall, serial: Serial) -> Result<Issued, CertError> {
-        self.with_new_key(&Purpose::Client(role), now, PERSON_LIFE, serial)
+        self.with_new_key(&Purpose::Client(role), now, self.lives.person, serial)
     }
 
     fn with_new_key(
@@ -290,7 +314,7 @@ impl Authority {
         serial: Serial,
     ) -> Result<String, CertError> {
         let role = Role::Node { name: node.clone(), pdc: pdc.clone() };
-        let params = leaf(&Purpose::Client(&role), now, NODE_LIFE, serial)?;
+        let params = leaf(&Purpose::Client(&role), now, self.lives.node, serial)?;
         let asked = CertificateSigningRequestParams { params, public_key: request.key };
         Ok(asked.signed_by(&self.issuer).map_err(library)?.pem())
     }

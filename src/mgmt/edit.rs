@@ -29,7 +29,7 @@ pub fn apply(state: &State, items: Vec<Any>) -> Result<Vec<Edit>, Problem> {
     for item in items {
         if !seen.insert((item.kind(), item.name().to_owned())) {
             let what = format!("{} '{}' is in the request twice", item.kind(), item.name());
-            return Err(Problem::new("M0306", Exit::Invalid, what).note("nothing was changed"));
+            return Err(Problem::new("M0334", Exit::Invalid, what).note("nothing was changed"));
         }
         edits.push(put(state, item, false, &mut ports)?);
     }
@@ -39,7 +39,7 @@ pub fn apply(state: &State, items: Vec<Any>) -> Result<Vec<Edit>, Problem> {
 /// The edit of one object; with `create`, an existing one is refused.
 ///
 /// # Errors
-/// As [`apply`], and [`Problem`] M0302.
+/// As [`apply`], and [`Problem`] M0331.
 pub fn put_one(state: &State, item: Any, create: bool) -> Result<Edit, Problem> {
     let mut ports = udp_ports(state, std::slice::from_ref(&item));
     put(state, item, create, &mut ports)
@@ -49,7 +49,7 @@ fn put(state: &State, item: Any, create: bool, ports: &mut BTreeSet<u16>) -> Res
     let (kind, name) = (item.kind(), item.name().to_owned());
     let before = state.get(kind, &name);
     if create && before.is_some() {
-        let problem = Problem::new("M0302", Exit::Conflict, format!("{kind} '{name}' exists already"));
+        let problem = Problem::new("M0331", Exit::Conflict, format!("{kind} '{name}' exists already"));
         return Err(problem.note("nothing was changed").help(format!("to change it: meshctl {kind} set {name} ...")));
     }
     check_revision(kind, &name, item.revision(), before.as_ref())?;
@@ -67,7 +67,7 @@ fn check_revision(kind: Kind, name: &str, wanted: Option<u64>, before: Option<&A
     }
     let found = newest.map_or_else(|| "it does not exist".to_owned(), |r| format!("it is at revision {r}"));
     let what = format!("{kind} '{name}' was changed meanwhile: you have revision {wanted}, {found}");
-    Err(Problem::new("M0303", Exit::Conflict, what)
+    Err(Problem::new("M0332", Exit::Conflict, what)
         .note("nothing was changed")
         .help(format!("look at what is there now: meshctl get {kind} {name} -o yaml")))
 }
@@ -155,7 +155,7 @@ pub(super) fn reserved(state: &State, port: UdpPort) -> Option<&'static str> {
 /// the declared ones.
 ///
 /// # Errors
-/// [`Problem`] M0304: there is none; M0303: it has another revision.
+/// [`Problem`] M0333: there is none; M0332: it has another revision.
 pub fn delete(
     state: &State,
     kind: Kind,
@@ -163,7 +163,7 @@ pub fn delete(
     revision: Option<u64>,
     cascade: bool,
 ) -> Result<Vec<Edit>, Problem> {
-    let object = state.get(kind, name).ok_or_else(|| missing(state, "M0304", kind, name))?;
+    let object = state.get(kind, name).ok_or_else(|| missing(state, "M0333", kind, name))?;
     check_revision(kind, name, revision, Some(&object))?;
     let goes = |port: &crate::api::objects::Port| {
         let on = match kind {

@@ -7,6 +7,7 @@ mod node;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(super) use self::network::belongs;
 use super::state::{Edit, State};
 use crate::api::objects::{Any, Kind, Meta, PathPolicy};
 use crate::api::problem::{Exit, Problem};
@@ -154,7 +155,7 @@ fn exists(state: &State, kind: Kind, name: &str, whose: &str) -> Result<(), Prob
 pub fn missing(state: &State, code: &str, kind: Kind, name: &str) -> Problem {
     let problem = Problem::new(code, Exit::NotFound, format!("{} '{}' does not exist", title(kind), name));
     let problem = problem.note("nothing was changed");
-    match near(name, state.names(kind)) {
+    match crate::config::nearest(name, state.names(kind)) {
         Some(near) => problem.help(format!("did you mean '{near}'?")),
         None => problem.help(format!("see what there is: meshctl {kind} list")),
     }
@@ -170,14 +171,6 @@ const fn title(kind: Kind) -> &'static str {
         Kind::PathPolicy => "path policy",
         Kind::Token => "token",
     }
-}
-
-/// The name that was probably meant: at most two slips away, and no more than a third of it.
-pub fn near<'a>(name: &str, names: Vec<&'a str>) -> Option<&'a str> {
-    let slips = |other: &str| strsim::damerau_levenshtein(name, other);
-    let close =
-        names.into_iter().map(|other| (slips(other), other)).filter(|(n, _)| *n <= 2 && *n * 3 <= name.len().max(3));
-    close.min().map(|(_, other)| other)
 }
 
 /// First value that two share, with both names.

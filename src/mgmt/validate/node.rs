@@ -1,19 +1,17 @@
 //! Rules about nodes.
 
-use std::net::IpAddr;
-
 use super::{exists, refuse, taken};
 use crate::api::objects::{Kind, Node};
 use crate::api::problem::Problem;
-use crate::mgmt::index;
 use crate::mgmt::state::State;
+use crate::mgmt::{facts, index};
 
 pub(super) fn check(before: &State, after: &State, node: &Node) -> Result<(), Problem> {
     let name = &node.metadata.name;
     exists(after, Kind::Pdc, node.spec.pdc.as_str(), &format!("node {name}"))?;
     check_pdc(before, node)?;
     for address in [node.spec.admin, node.spec.external].into_iter().flatten() {
-        if !can_be_a_hosts(address) {
+        if !facts::is_hosts(address) {
             return Err(refuse("M0328", format!("{address} of node '{name}' is not an address of one host")));
         }
     }
@@ -30,11 +28,6 @@ fn check_pdc(before: &State, node: &Node) -> Result<(), Problem> {
     let what =
         format!("node '{name}' joined as one of PDC '{}'; it cannot be moved to '{}'", old.spec.pdc, node.spec.pdc);
     Err(refuse("M0323", what).help(format!("delete it and let it join with a token of PDC '{}'", node.spec.pdc)))
-}
-
-fn can_be_a_hosts(address: IpAddr) -> bool {
-    let broadcast = matches!(address, IpAddr::V4(ip) if ip.is_broadcast());
-    !(address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast)
 }
 
 /// No two nodes have one WireGuard key or one tunnel address.

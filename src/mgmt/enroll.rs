@@ -1,0 +1,207 @@
+//! Who gets in: the token, the state and the request come in; what is written and what is signed, or a refusal, comes out.
+//! The shell commits the edits in one transaction, so of many that race with one token one wins and the others are judged again.
+
+use super::audit::Origin;
+use super::certs::Request;
+use super::facts::{self, FactsError};
+use super::state::{Edit, State};
+use super::token::{self, Fit, TokenError};
+use super::{addresses, validate};
+use crate::api::enroll::EnrollRequest;
+use crate::api::objects::{Any, Kind, Meta, Node, NodeSpec, NodeStatus, Object, Token, TokenUse};
+use crate::api::problem::{Exit, Problem};
+use crate::types::{NodeId, PdcId, Prefix, Wall};
+
+/// A machine may join. Nothing is written or signed yet.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// What to write, all of it or nothing.
+    pub edits: Vec<Edit>,
+    /// PDC of the certificate, from the token.
+    pub pdc: PdcId,
+    /// True where this key has joined before and only the reply was lost.
+    pub again: bool,
+}
+
+/// Why a machine may not join.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnrollError {
+    /// The token does not let it in.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// What it says of itself is not plausible.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    /// The token's PDC was deleted.
+    #[error("PDC '{0}' of the token does not exist any more")]
+    PdcGone(PdcId),
+    /// The name is declared for another PDC.
+    #[error("node '{node}' is declared in PDC '{declared}', the token is for PDC '{token}'")]
+    DeclaredElsewhere {
+        /// The name.
+        node: NodeId,
+        /// Its declared PDC.
+        declared: PdcId,
+        /// The token's.
+        token: PdcId,
+    },
+    /// The name belongs to a foreign peer.
+    #[error("node '{0}' is declared as a foreign peer; no meshd can join as it")]
+    Foreign(NodeId),
+    /// Another machine has joined with this name.
+    #[error("a node '{node}' joined at {joined} with another key")]
+    NameTaken {
+        /// The name.
+        node: NodeId,
+        /// When.
+        joined: Wall,
+    },
+    /// This key joined before with this token, but the node was removed since.
+    #[error("node '{0}' was removed after it had joined with this token")]
+    Removed(NodeId),
+    /// No tunnel address is left.
+    #[error("no address is left in the tunnel prefix {0}")]
+    AddressesUsedUp(Prefix),
+    /// The result would break a rule.
+    #[error("{0}")]
+    Rule(Box<Problem>),
+}
+
+/// Decides. `key` is of the verified certificate request.
+///
+/// # Errors
+/// [`EnrollError`]
+pub fn decide(
+    state: &State,
+    request: &EnrollRequest,
+    key: &Request,
+    origin: &Origin,
+    tunnel_prefix: &Prefix,
+) -> Result<Admission, EnrollError> {
+    let token = state.tokens.get(&request.token).map(AsRef::as_ref);
+    let fit = token::judge(token, request, key.key_hash(), origin.at)?;
+    facts::check(&request.facts)?;
+    let Some(token) = token else { return Err(TokenError::Unknown(request.token.clone()).into()) };
+    let pdc = token.spec.pdc.clone();
+    if !state.pdcs.contains_key(&pdc) {
+        return Err(EnrollError::PdcGone(pdc));
+    }
+    let known = state.nodes.get(&request.name).map(AsRef::as_ref);
+    check_name(known, request, key, &pdc, fit)?;
+    let node = member(known, state, request, key, &pdc, origin.at, tunnel_prefix)?;
+    let before = known.map(|node| Any::Node(node.clone()));
+    let mut edits = vec![Edit { before, after: Some(Any::Node(node)) }];
+    if fit == Fit::New {
+        edits.push(spend(token, request, key, origin));
+    }
+    validate::check(state, &edits).map_err(|problem| EnrollError::Rule(Box::new(problem)))?;
+    Ok(Admission { edits, pdc, again: fit == Fit::Again })
+}
+
+/// May this key have this name?
+fn check_name(
+    known: Option<&Node>,
+    request: &EnrollRequest,
+    key: &Request,
+    pdc: &PdcId,
+    fit: Fit,
+) -> Result<(), EnrollError> {
+    let name = || request.name.clone();
+    let Some(known) = known else {
+        // A removed node does not come back by repeating its old request.
+        return if fit == Fit::Again { Err(EnrollError::Removed(name())) } else { Ok(()) };
+    };
+    if known.spec.foreign.is_some() {
+        return Err(EnrollError::Foreign(name()));
+    }
+    if known.spec.pdc != *pdc {
+        let declared = known.spec.pdc.clone();
+        return Err(EnrollError::DeclaredElsewhere { node: name(), declared, token: pdc.clone() });
+    }
+    match (&known.status.tls_key, known.status.joined) {
+        (Some(theirs), joined) if theirs != key.key_hash() => {
+            Err(EnrollError::NameTaken { node: name(), joined: joined.unwrap_or_default() })
+        }
+        (None, _) if fit == Fit::Again => Err(EnrollError::Removed(name())),
+        _ => Ok(()),
+    }
+}
+
+/// The node as a member.
+fn member(
+    known: Option<&Node>,
+    state: &State,
+    request: &EnrollRequest,
+    key: &Request,
+    pdc: &PdcId,
+    now: Wall,
+    tunnel_prefix: &Prefix,
+) -> Result<Node, EnrollError> {
+    let mut node = known.cloned().unwrap_or_else(|| Object {
+        metadata: Meta { name: request.name.clone(), labels: Default::default(), revision: None },
+        spec: NodeSpec { pdc: pdc.clone(), admin: None, external: None, foreign: None },
+        status: NodeStatus::default(),
+    });
+    let address = match node.status.tunnel_address {
+        Some(address) => address,
+        None => addresses::lowest_free(tunnel_prefix, state).ok_or(EnrollError::AddressesUsedUp(*tunnel_prefix))?,
+    };
+    node.status = NodeStatus {
+        public_key: Some(request.public_key),
+        tls_key: Some(key.key_hash().to_owned()),
+        facts: Some(request.facts.clone()),
+        tunnel_address: Some(address),
+        joined: node.status.joined.or(Some(now)),
+        ..node.status
+    };
+    Ok(node)
+}
+
+fn spend(token: &Token, request: &EnrollRequest, key: &Request, origin: &Origin) -> Edit {
+    let mut spent = token.clone();
+    spent.status.used.push(TokenUse {
+        node: request.name.clone(),
+        key: key.key_hash().to_owned(),
+        from: origin.from.clone(),
+        at: origin.at,
+    });
+    Edit::update(Any::Token(token.clone()), Any::Token(spent))
+}
+
+impl EnrollError {
+    /// For the user.
+    pub fn problem(&self) -> Problem {
+        let refuse = |code: &str, exit, help: String| {
+            Problem::new(code, exit, self.to_string()).note("nothing was changed").help(help)
+        };
+        match self {
+            Self::Token(error) => error.problem(),
+            Self::Rule(problem) => problem.as_ref().clone(),
+            Self::Facts(_) => refuse("M0217", Exit::Invalid, "look at [underlay] in meshd.toml".to_owned()),
+            Self::PdcGone(pdc) => refuse("M0210", Exit::Denied, format!("meshctl pdc create {pdc}")),
+            Self::DeclaredElsewhere { declared, .. } => {
+                refuse("M0211", Exit::Denied, format!("use a token of PDC '{declared}', or another name"))
+            }
+            Self::Foreign(_) => {
+                refuse("M0212", Exit::Denied, "join with another name: meshctl join --name NAME".to_owned())
+            }
+            Self::NameTaken { node, .. } => {
+                let help = format!(
+                    "join with another name, or, if that machine is gone: meshctl {} delete {node}",
+                    Kind::Node
+                );
+                refuse("M0213", Exit::Denied, help)
+            }
+            Self::Removed(_) => {
+                refuse("M0214", Exit::Denied, "join with a new token: meshctl token create --pdc PDC".to_owned())
+            }
+            Self::AddressesUsedUp(_) => {
+                refuse("M0215", Exit::Failed, "set a larger tunnel_prefix in meshmgr.toml".to_owned())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "enroll_tests.rs"]
+mod tests;

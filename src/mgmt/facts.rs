@@ -1,0 +1,79 @@
+//! What a node says of itself: looked at before it is believed. It can never say where it is: its PDC is in its certificate.
+
+use std::net::IpAddr;
+
+use crate::api::objects::NodeFacts;
+
+/// Most lanes of a node.
+const LANES_MAX: u8 = 64;
+/// Bytes of the version text.
+const VERSION_MAX: usize = 64;
+
+/// Why facts are not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FactsError {
+    /// An address that no single host has.
+    #[error("{0} is not an address of one host")]
+    Address(IpAddr),
+    /// No lanes, or too many.
+    #[error("{0} lanes: a node has 1 to {LANES_MAX}")]
+    Lanes(u8),
+    /// More UDP ports than there are.
+    #[error("{lanes} lanes from UDP port {listen} go beyond 65535")]
+    Ports {
+        /// Of lane 0.
+        listen: u16,
+        /// How many.
+        lanes: u8,
+    },
+    /// A version that is no short plain text.
+    #[error("the version is not a short text of printable ASCII")]
+    Version,
+}
+
+/// True for an address that one host may have on an underlay.
+pub(super) fn is_hosts(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(ip) if ip.is_broadcast());
+    !(address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast)
+}
+
+/// Checks all of it.
+///
+/// # Errors
+/// [`FactsError`]
+pub fn check(facts: &NodeFacts) -> Result<(), FactsError> {
+    if let Some(bad) = [facts.admin, facts.external].into_iter().flatten().find(|address| !is_hosts(*address)) {
+        return Err(FactsError::Address(bad));
+    }
+    if facts.lanes == 0 || facts.lanes > LANES_MAX {
+        return Err(FactsError::Lanes(facts.lanes));
+    }
+    let listen = facts.listen.get();
+    if listen.checked_add(u16::from(facts.lanes) - 1).is_none() {
+        return Err(FactsError::Ports { listen, lanes: facts.lanes });
+    }
+    let plain = facts.version.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if facts.version.len() > VERSION_MAX || !plain { Err(FactsError::Version) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mgmt::fixture;
+
+    #[test]
+    fn only_plausible_facts_are_believed() {
+        let good = fixture::facts("10.0.0.1", "198.51.100.1");
+        assert_eq!(check(&good), Ok(()));
+        let with = |change: fn(&mut NodeFacts)| {
+            let mut facts = good.clone();
+            change(&mut facts);
+            check(&facts)
+        };
+        assert!(matches!(with(|f| f.admin = "127.0.0.1".parse().ok()), Err(FactsError::Address(_))));
+        assert!(matches!(with(|f| f.external = "224.0.0.1".parse().ok()), Err(FactsError::Address(_))));
+        assert_eq!(with(|f| f.lanes = 0), Err(FactsError::Lanes(0)));
+        assert!(matches!(with(|f| f.listen = "65535".parse().unwrap()), Err(FactsError::Ports { .. })));
+        assert_eq!(with(|f| f.version = "1\u{1b}[2J".into()), Err(FactsError::Version));
+    }
+}

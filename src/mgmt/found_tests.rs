@@ -1,0 +1,86 @@
+use super::*;
+use crate::mgmt::fixture;
+use crate::mgmt::state::State;
+use crate::mgmt::validate;
+
+fn learning() -> State {
+    let mut state = fixture::mesh();
+    let mut network = fixture::network("learn", "default", 12, "192.168.12.0/24");
+    network.spec.learning = Learning::Local;
+    state.put(Any::Network(network));
+    state
+}
+
+fn claim(vni: u64, mac: u8, ips: &[&str]) -> FoundPort {
+    let network = format!("default/{vni}").parse().unwrap();
+    FoundPort { network, mac: Mac([2, 0, 0, 0, 9, mac]), ips: ips.iter().map(|ip| ip.parse().unwrap()).collect() }
+}
+
+fn report(state: &State, node: &str, claims: &[FoundPort]) -> (State, Found) {
+    let found = decide(&Index::new(Arc::new(state.clone())), &node.parse().unwrap(), claims);
+    (validate::check(state, &found.edits).unwrap(), found)
+}
+
+#[test]
+fn what_is_found_appears_changes_and_goes() {
+    let (state, found) = report(&learning(), "a-1", &[claim(12, 1, &["192.168.12.5"]), claim(12, 2, &[])]);
+    assert!(found.refused.is_empty());
+    let name: PortId = "learn-020000000901".parse().unwrap();
+    assert!(state.ports[&name].spec.reported && state.ports[&name].spec.ips.len() == 1);
+    let (state, again) = report(&state, "a-1", &[claim(12, 1, &["192.168.12.5"]), claim(12, 2, &[])]);
+    assert_eq!(again.edits, []);
+    let (state, _) = report(&state, "a-1", &[claim(12, 1, &["192.168.12.6"])]);
+    assert_eq!(state.ports.len(), 5);
+    assert!(state.ports[&name].spec.ips.contains(&"192.168.12.6".parse().unwrap()));
+    assert_eq!(report(&state, "a-1", &[]).0.ports.len(), 4, "declared ports stay");
+}
+
+#[test]
+fn a_claim_of_anothers_address_is_refused() {
+    let (state, _) = report(&learning(), "a-1", &[claim(12, 1, &["192.168.12.5"])]);
+    let (after, found) = report(&state, "b-1", &[claim(12, 1, &[]), claim(12, 2, &["192.168.12.5", "192.168.12.7"])]);
+    let owned = Refusal::Owned { port: "learn-020000000901".parse().unwrap(), node: "a-1".parse().unwrap() };
+    assert_eq!(found.refused.values().collect::<Vec<_>>(), [&owned]);
+    let other = &after.ports[&"learn-020000000902".parse().unwrap()];
+    assert_eq!(other.spec.ips, BTreeSet::from(["192.168.12.7".parse().unwrap()]), "another's IP address is left out");
+    assert_eq!(after.ports[&"learn-020000000901".parse().unwrap()].spec.node.as_str(), "a-1");
+}
+
+#[test]
+fn only_learning_networks_that_the_node_may_host_are_listened_to() {
+    let mut state = learning();
+    let refusal = |state: &State, claim: FoundPort| report(state, "a-2", &[claim]).1.refused.into_values().next();
+    assert_eq!(refusal(&state, claim(10, 1, &[])), Some(Refusal::Declared("blue".parse().unwrap())));
+    assert_eq!(refusal(&state, claim(99, 1, &[])), Some(Refusal::NoNetwork));
+    let group = FoundPort { mac: Mac::BROADCAST, ..claim(12, 1, &[]) };
+    assert_eq!(refusal(&state, group), Some(Refusal::NotUnicast));
+    let mut overlay = fixture::overlay("default", 4789);
+    overlay.spec.nodes = Some(["a-1".parse().unwrap()].into());
+    state.put(Any::Overlay(overlay));
+    assert_eq!(refusal(&state, claim(12, 1, &[])), Some(Refusal::NotAdmitted("learn".parse().unwrap())));
+}
+
+#[test]
+fn a_declared_port_that_is_found_stays_declared() {
+    let mut state = learning();
+    let mut port = fixture::port("web", "learn", "a-1", 0x901, "192.168.12.9");
+    port.spec.mac = Mac([2, 0, 0, 0, 9, 1]);
+    state.put(Any::Port(port));
+    let (after, found) = report(&state, "a-1", &[claim(12, 1, &["192.168.12.44"])]);
+    assert_eq!((found.edits.len(), after), (0, state));
+}
+
+#[test]
+fn addresses_outside_of_the_network_are_left_out() {
+    let (state, _) =
+        report(&learning(), "a-1", &[claim(12, 1, &["10.0.0.1", "fe80::1", "224.0.0.1", "192.168.12.255"])]);
+    let port = &state.ports[&"learn-020000000901".parse().unwrap()];
+    assert_eq!(port.spec.ips, BTreeSet::from(["fe80::1".parse().unwrap()]));
+}
+
+#[test]
+fn long_names_are_cut_and_stay_apart() {
+    let long = |end: &str| -> NetworkId { format!("{}{end}", "n".repeat(60)).parse().unwrap() };
+    let [a, b] = ["x", "y"].map(|end| name_of(&long(end), Mac([2, 0, 0, 0, 0, 1])));
+    assert!(a != b && a.as_str().len() <= 63);
+}
