@@ -1,63 +1,16 @@
 //! The lab itself: names, wires, watches, and that it always goes away again.
 
-use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use vxmesh::lab::classify::Class;
 use vxmesh::lab::layout::Layout;
-use vxmesh::lab::progress::Progress;
 use vxmesh::lab::state::Home;
 use vxmesh::lab::transfer::Amount;
 use vxmesh::lab::watch::Watch;
-use vxmesh::lab::{down, shell, traffic, wires};
+use vxmesh::lab::{shell, traffic, wires};
 
 use crate::harness::{can_run, wait_until};
-
-static COUNTER: AtomicU32 = AtomicU32::new(0);
-
-/// A lab that is taken down when dropped.
-struct Lab {
-    home: Home,
-}
-
-impl Lab {
-    fn name() -> String {
-        format!("t{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn wires(words: &[&str]) -> Self {
-        let lab = Self { home: Home::of(&Self::name()) };
-        let output = lab.ctl("up", &[&["--wires-only"], words].concat());
-        assert!(output.status.success(), "{}", said(&output));
-        lab
-    }
-
-    fn ctl(&self, verb: &str, words: &[&str]) -> Output {
-        ctl(&[&["lab", verb, "--name", self.home.name()], words].concat())
-    }
-
-    fn layout(&self) -> Layout {
-        self.home.need().unwrap().layout
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let removed = down::down(&self.home, &Progress::new(true));
-        if !std::thread::panicking() {
-            removed.unwrap();
-        }
-    }
-}
-
-fn ctl(words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_meshctl")).args(words).output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use crate::labs::{Lab, said};
 
 fn namespaces(lab: &Lab) -> usize {
     wires::namespaces_with_prefix(lab.home.name()).len()

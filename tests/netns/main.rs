@@ -7,5 +7,7 @@ mod harness;
 mod node;
 
 mod lab;
+#[expect(unreachable_pub, reason = "a toolbox of this test program")]
+mod labs;
 mod reconcile;
 mod spaces;
