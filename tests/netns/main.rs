@@ -9,5 +9,6 @@ mod node;
 mod lab;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod labs;
+mod promises;
 mod reconcile;
 mod spaces;

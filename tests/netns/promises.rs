@@ -1,0 +1,146 @@
+//! The promises of the mesh, one test each, on whole labs: real kernel, real certificates, real handshakes.
+
+use std::time::Duration;
+
+use vxmesh::clock;
+use vxmesh::lab::classify::Class;
+use vxmesh::lab::layout::WireKind;
+use vxmesh::lab::traffic;
+use vxmesh::lab::transfer::Amount;
+
+use crate::harness::{can_run, wait_until};
+use crate::labs::{Lab, assert_nothing_in_clear};
+
+#[test]
+fn guests_of_one_network_are_on_one_switch() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
+    let watches = lab.watch();
+    lab.settled();
+    for (from, to) in [("a-1", "a-2"), ("a-1", "b-1"), ("b-2", "a-2"), ("b-2", "b-1")] {
+        let pings = lab.pings(from, to, 50).join().unwrap();
+        assert_eq!(pings.received, pings.sent, "{from} to {to}");
+    }
+    let ((from, _), (to, ip)) = (lab.guest("a-1"), lab.guest("b-2"));
+    let transfer = traffic::transfer_to(&from, &to, ip, Amount::Bytes(10_000_000)).unwrap();
+    assert!(transfer.intact());
+    for watch in watches {
+        let wire = watch.wire.clone();
+        let seen = watch.end().unwrap();
+        let (wanted, unwanted) = match wire.kind {
+            WireKind::Admin => (Class::Vxlan, Class::Wireguard),
+            WireKind::Internet => (Class::Wireguard, Class::Vxlan),
+        };
+        assert!(seen.frames(wanted) > 50, "{}: {seen:?}", wire.device);
+        let never = [unwanted, Class::Clear, Class::Other].map(|class| seen.frames(class));
+        assert_eq!((never, seen.missed), ([0, 0, 0], 0), "{}: {seen:?}", wire.device);
+    }
+}
+
+#[test]
+fn the_largest_packet_of_the_guests_mtu_passes_inside_and_across() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
+    lab.settled();
+    let mtu = lab.home.need().unwrap().guest_mtu.unwrap();
+    for (from, to) in [("a-1", "a-2"), ("a-1", "b-1")] {
+        let ((from, _), (_, to)) = (lab.guest(from), lab.guest(to));
+        assert_eq!(traffic::ping(&from, to, 3, 10, mtu - 28).unwrap().received, 3, "{mtu}");
+    }
+}
+
+#[test]
+fn guests_do_not_notice_that_management_is_gone() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
+    let watches = lab.watch();
+    lab.settled();
+    let inside = lab.pings("a-1", "a-2", 100);
+    let across = lab.pings("a-2", "b-1", 100);
+    lab.kill("mgmt");
+    for pings in [inside.join().unwrap(), across.join().unwrap()] {
+        assert_eq!(pings.received, pings.sent);
+    }
+    lab.settled();
+    assert_nothing_in_clear(watches);
+}
+
+#[test]
+fn a_killed_daemon_costs_nothing_inside_and_a_second_across() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
+    let watches = lab.watch();
+    lab.settled();
+    lab.kill("mgmt");
+    let inside = lab.pings("a-2", "a-1", 100);
+    lab.kill("a-1");
+    lab.start("a-1");
+    let started = clock::mono();
+    wait_until("b-1 reaches a-1 again", Duration::from_secs(10), || lab.answers("b-1", "a-1"));
+    let back = clock::mono().since(started);
+    wait_until("a-1 reaches b-2 again", Duration::from_secs(10), || lab.answers("a-1", "b-2"));
+    let back_too = clock::mono().since(started);
+    let pings = inside.join().unwrap();
+    assert_eq!((pings.sent, pings.received), (100, 100), "inside the PDC");
+    println!("back across after {back:?}, the other way after {back_too:?}");
+    assert!(back < Duration::from_secs(1) && back_too < Duration::from_secs(1), "{back:?}, {back_too:?}");
+    assert_nothing_in_clear(watches);
+}
+
+#[test]
+fn without_its_daemon_a_node_lets_nothing_out_in_clear() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "1"]);
+    let watches = lab.watch();
+    lab.settled();
+    lab.kill("a-1");
+    for _ in 0..5 {
+        assert!(!lab.answers("a-1", "b-1"), "nobody carries it");
+    }
+    assert_nothing_in_clear(watches);
+}
+
+#[test]
+fn a_removed_node_is_refused_by_its_peers_within_five_seconds() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
+    let watches = lab.watch();
+    lab.settled();
+    let start = clock::mono();
+    lab.admin(&["port", "delete", "b-2-g1"]);
+    lab.admin(&["node", "delete", "b-2"]);
+    let limit = Duration::from_secs(5);
+    wait_until("b-1 refuses b-2", limit, || !lab.answers("b-2", "b-1") && !lab.answers("b-1", "b-2"));
+    wait_until("a-1 refuses b-2", limit, || !lab.answers("b-2", "a-1") && !lab.answers("a-1", "b-2"));
+    println!("refused after {:?}", clock::mono().since(start));
+    assert!(clock::mono().since(start) < limit);
+    assert!(lab.answers("a-1", "b-1") && lab.answers("a-2", "a-1"), "the others go on");
+    assert_nothing_in_clear(watches);
+}
+
+#[test]
+fn a_lab_with_killed_daemons_says_so_and_goes_away() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "1", "--nodes", "2"]);
+    lab.kill("a-2");
+    let status: serde_json::Value = serde_json::from_slice(&lab.ctl("status", &["-o", "json"]).stdout).unwrap();
+    assert!(status["nodes"][0]["pid"].is_u64() && status["nodes"][1]["pid"].is_null());
+    let running: Vec<_> = ["mgmt", "a-1"].map(|machine| lab.home.running(machine).unwrap()).into();
+    assert!(lab.ctl("down", &[]).status.success());
+    assert!(running.iter().all(|process| !process.alive()));
+    assert!(!lab.home.exists());
+}
