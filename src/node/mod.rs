@@ -19,3 +19,6 @@ pub mod sync;
 #[cfg(test)]
 #[path = "golden_tests.rs"]
 mod golden;
+
+#[cfg(test)]
+mod files_tests;

@@ -59,6 +59,8 @@ impl File {
     }
 }
 #[cfg(test)]
-mod oracle;
+pub(crate) mod oracle;
+#[cfg(test)]
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use crate::types::Mac;
 
 /// What a guest sends.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Frame {
+pub(crate) enum Frame {
     /// An ARP request.
     Arp(Ipv4Addr),
     /// IPv6 to `33:33:...`, with the address that it asks for.
@@ -20,14 +20,14 @@ pub(super) enum Frame {
 
 /// What becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Answered(Mac),
     Sent(IpAddr, u16),
     Dropped,
 }
 
 /// The five rules (DESIGN's reference: no default entry; ARP; ND; IPv4 broadcast; everything else).
-pub(super) fn lookup(file: &File, frame: Frame) -> Fate {
+pub(crate) fn lookup(file: &File, frame: Frame) -> Fate {
     let sent = |mac: &Mac| {
         let entry = file.entries.get(mac);
         entry.and_then(|entry| Some(Fate::Sent(entry.ip, entry.port?.get()))).unwrap_or(Fate::Dropped)
