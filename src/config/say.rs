@@ -125,7 +125,8 @@ fn wanted(expected: &str) -> String {
 }
 
 fn other(message: &str) -> Problem {
-    let syntax = ["TOML", "unclosed", "unquoted", "expected", "invalid", "unexpected", "while parsing", "EOF"];
+    let syntax =
+        ["TOML", "unclosed", "unquoted", "expected", "invalid", "unexpected", "while parsing", "EOF", "not allowed"];
     let code = if syntax.iter().any(|word| message.contains(word)) { SYNTAX } else { VALUE };
     Problem::new(code, Exit::Invalid, message)
 }

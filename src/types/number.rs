@@ -14,6 +14,26 @@ pub struct NumberError {
     given: String,
 }
 
+/// Takes a whole number and nothing that merely looks like one: YAML would hand over `"10"` where a `u64` is asked for.
+struct WholeNumber;
+
+impl serde::de::Visitor<'_> for WholeNumber {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("u64")
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<u64, E> {
+        Ok(number)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<u64, E> {
+        let refuse = |_| E::invalid_type(serde::de::Unexpected::Signed(number), &self);
+        u64::try_from(number).map_err(refuse)
+    }
+}
+
 macro_rules! number_type {
     ($(#[$doc:meta])* $name:ident, $inner:ty, $repr:ty, $what:literal, $min:literal, $max:literal) => {
         $(#[$doc])*
@@ -65,7 +85,8 @@ macro_rules! number_type {
         }
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Self::try_from(u64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+                let given = deserializer.deserialize_any(WholeNumber)?;
+                Self::try_from(given).map_err(serde::de::Error::custom)
             }
         }
     };
