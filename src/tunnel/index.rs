@@ -89,3 +89,11 @@ impl IndexTable {
 #[cfg(test)]
 #[path = "index_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+impl IndexTable {
+    /// How many indices name something.
+    pub(super) const fn used(&self) -> usize {
+        self.used
+    }
+}

@@ -87,20 +87,19 @@ impl Peer {
         if self.config.endpoint != old.endpoint && self.config.endpoint.is_some() {
             self.endpoint = self.config.endpoint;
         }
+        self.timers.set_interval(self.config.keepalive, now);
         if self.config.psk != old.psk || self.config.suite != old.suite {
-            let wanted = !self.sessions.is_empty() || self.unanswered.is_some();
+            let wanted = !self.sessions.is_empty() || self.timers.initiate != NEVER;
             self.end_sessions(common);
             self.timers.clear();
             self.unanswered = None;
             if wanted {
+                // At once, whenever the last initiation was: that one was for another session.
                 self.timers.initiate = now;
             }
         }
-        if self.config.keepalive != old.keepalive {
-            self.timers.set_interval(self.config.keepalive, now);
-            if self.config.keepalive.is_some() && self.sessions.is_empty() {
-                self.want_handshake(common, now);
-            }
+        if self.config.keepalive.is_some() && self.sessions.is_empty() {
+            self.want_handshake(common, now);
         }
         common.wake_by(self.timers.next());
     }

@@ -277,4 +277,9 @@ impl Tunnels {
     pub(super) fn peer_mut(&mut self, slot: PeerSlot) -> &mut Peer {
         self.peers[slot.index()].as_deref_mut().unwrap()
     }
+
+    /// How many indices name something.
+    pub(super) const fn indices_used(&self) -> usize {
+        self.common.indices.used()
+    }
 }

@@ -1,1 +1,3 @@
 //! Interop with other WireGuard implementations.
+
+mod boringtun;

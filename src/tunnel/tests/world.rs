@@ -173,6 +173,13 @@ impl World {
         world
     }
 
+    /// A session in which everything has been answered.
+    pub(super) fn quiet() -> Self {
+        let mut world = Self::up();
+        world.live(Duration::from_secs(11));
+        world
+    }
+
     /// Lets timers fire that are due, and takes what both ends have to send.
     pub(super) fn sent(&mut self) -> Vec<OnWire> {
         let mut sent = Vec::new();
