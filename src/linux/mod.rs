@@ -2,6 +2,8 @@
 
 mod error;
 pub mod file;
+pub mod host;
+pub mod inotify;
 mod kernel;
 mod netlink;
 pub mod netns;

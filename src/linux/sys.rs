@@ -1,6 +1,7 @@
 //! The only `unsafe` of the project: system calls that no safe crate offers.
 #![expect(unsafe_code, reason = "system calls; each block says why it is sound")]
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
@@ -215,4 +216,34 @@ pub fn pin_thread(cpu: usize) -> io::Result<()> {
     unsafe { libc::CPU_SET(cpu, &mut set) };
     // SAFETY: the kernel reads the size of `set` from `set`; 0 is the calling thread.
     check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) }).map(drop)
+}
+
+/// A new inotify instance (inotify_init1(2)); reading blocks.
+///
+/// # Errors
+/// Too many instances of this user.
+pub fn inotify() -> io::Result<OwnedFd> {
+    // SAFETY: takes an integer.
+    let raw = check(unsafe { libc::inotify_init1(libc::IN_CLOEXEC) })?;
+    // SAFETY: the kernel has just given us this descriptor and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Watches a path (inotify_add_watch(2)); one that is watched already gets the new mask.
+///
+/// # Errors
+/// There is no such path, or too many watches.
+pub fn inotify_watch(inotify: &impl AsRawFd, path: &CStr, mask: u32) -> io::Result<()> {
+    // SAFETY: the descriptor is open and the path is a NUL-terminated text for the whole call.
+    check(unsafe { libc::inotify_add_watch(inotify.as_raw_fd(), path.as_ptr(), mask) }).map(drop)
+}
+
+/// From now on this process leaves no core dump and other processes of its user cannot look into its memory (prctl(2),
+/// `PR_SET_DUMPABLE`).
+///
+/// # Errors
+/// The system's; none is documented for these arguments.
+pub fn no_core_dumps() -> io::Result<()> {
+    // SAFETY: takes integers.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)
 }

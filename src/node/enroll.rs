@@ -3,26 +3,22 @@
 //! [`Token`] -> [`Waiting`] (with the request to send) -> [`Member`] -> [`Member::files`]. Nothing is written before the last
 //! step, and a [`Member`] exists only if the answer is for our name and our key, under the authority that the token pins.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use toml::Spanned;
 use zeroize::Zeroizing;
 
-use crate::api::enroll::{EnrollAnswer, EnrollRequest, TOKEN_PREFIX, TokenText};
+use crate::api::enroll::{EnrollAnswer, EnrollRequest};
 use crate::api::objects::NodeFacts;
 use crate::api::problem::{Exit, Problem};
 use crate::config::Source;
 use crate::mgmt::certs::{self, CertError, Identity, Role};
+use crate::mgmt::token::{self, ReadToken, TokenTextError};
 use crate::table::Slice;
 use crate::types::{NodeId, PdcId, PublicKey, SecretKey};
 
 /// Why enrolment stops.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnrollError {
-    /// The text is no token, or a part of it is missing.
-    #[error("this is not a join token: {0}")]
-    Token(&'static str),
     /// The request for a certificate cannot be read back.
     #[error("the certificate request made here is not valid: {0}")]
     Request(#[source] CertError),
@@ -41,10 +37,7 @@ pub enum EnrollError {
 
 /// A join token that was read. No `Debug`: the secret is in it.
 #[expect(missing_debug_implementations, reason = "holds a secret")]
-pub struct Token {
-    text: TokenText,
-    pin: [u8; 32],
-}
+pub struct Token(ReadToken);
 
 /// The keys that were made on this machine and stay there.
 #[expect(missing_debug_implementations, reason = "holds secrets")]
@@ -146,36 +139,25 @@ impl Token {
     /// Reads a token's text. White space around it, as a copied line has, is no fault.
     ///
     /// # Errors
-    /// [`EnrollError::Token`].
-    pub fn parse(text: &str) -> Result<Self, EnrollError> {
-        let refuse = EnrollError::Token;
-        let body = text.trim().strip_prefix(TOKEN_PREFIX).ok_or(refuse("a token starts with 'vxm1.'"))?;
-        let json = URL_SAFE_NO_PAD.decode(body).map_err(|_| refuse("it is cut short or mistyped"))?;
-        let json = Zeroizing::new(json);
-        let text: TokenText =
-            serde_json::from_slice(&json).map_err(|_| refuse("it is cut short, mistyped, or of another version"))?;
-        let pin = URL_SAFE_NO_PAD.decode(&text.pin).ok().and_then(|pin| pin.try_into().ok());
-        let pin = pin.ok_or(refuse("its pin is not a SHA-256"))?;
-        if text.addresses.is_empty() {
-            return Err(refuse("it names no address"));
-        }
-        Ok(Self { text, pin })
+    /// [`TokenTextError`].
+    pub fn parse(text: &str) -> Result<Self, TokenTextError> {
+        token::read(text).map(Self)
     }
 
     /// SHA-256 of the public key of the authority to believe.
     pub const fn pin(&self) -> [u8; 32] {
-        self.pin
+        self.0.pin
     }
 
     /// `host:port` of the management nodes.
     pub fn addresses(&self) -> &[String] {
-        &self.text.addresses
+        &self.0.addresses
     }
 
     /// Puts an address in front of those of the token: the operator named it.
     pub fn prefer(&mut self, address: String) {
-        self.text.addresses.retain(|known| *known != address);
-        self.text.addresses.insert(0, address);
+        self.0.addresses.retain(|known| *known != address);
+        self.0.addresses.insert(0, address);
     }
 
     /// The request to send, over a connection whose server proved [`Token::pin`], and what is needed to judge the answer.
@@ -184,8 +166,8 @@ impl Token {
     /// [`EnrollError::Request`]: `keys.csr` is none.
     pub fn request(self, wish: Wish, keys: Keys) -> Result<(EnrollRequest, Waiting), EnrollError> {
         let request = EnrollRequest {
-            token: self.text.id.clone(),
-            secret: self.text.secret.clone(),
+            token: self.0.id.clone(),
+            secret: self.0.secret.to_string(),
             name: wish.name.clone(),
             asserted_pdc: wish.pdc.clone(),
             csr: keys.csr.clone(),
@@ -193,7 +175,7 @@ impl Token {
             facts: wish.facts.clone(),
         };
         let tls_key = certs::Request::read(&keys.csr).map_err(EnrollError::Request)?.key_hash().to_owned();
-        Ok((request, Waiting { pin: self.pin, addresses: self.text.addresses.clone(), wish, keys, tls_key }))
+        Ok((request, Waiting { pin: self.0.pin, addresses: self.0.addresses, wish, keys, tls_key }))
     }
 }
 

@@ -77,6 +77,22 @@ impl Client {
         Self { target: Target::Unix { path: path.into() } }
     }
 
+    /// `host:port` of the servers; none over a Unix socket.
+    pub fn addresses(&self) -> &[String] {
+        match &self.target {
+            Target::Https { addresses, .. } => addresses,
+            Target::Unix { .. } => &[],
+        }
+    }
+
+    /// Connects and says nothing: the server is there and has proved who it is. Returns its address.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn probe(&self) -> Result<String, Problem> {
+        self.connect().await.map(|connection| connection.address)
+    }
+
     /// Asks and reads the whole answer.
     ///
     /// # Errors

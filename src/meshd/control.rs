@@ -1,0 +1,168 @@
+//! The control socket: HTTP over a Unix socket for `meshctl`. Only the owner and the group may connect; nothing here changes
+//! anything, and no answer holds a secret.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Deserialize;
+use tokio::net::UnixListener;
+
+use super::shared::Shared;
+use super::status;
+use crate::api::local::Explanation;
+use crate::api::problem::{Exit, Problem};
+use crate::linux::file;
+use crate::node::explain::{Here, Target, explain};
+use crate::table::Slice;
+use crate::types::{Mtu, PortId};
+
+/// The right to be the daemon of a `run` folder. Held as long as it lives, given up by the kernel whatever happens.
+#[derive(Debug)]
+pub struct Claim(#[expect(dead_code, reason = "the lock ends when the file is closed")] File);
+
+/// Makes the folder and claims it.
+///
+/// # Errors
+/// M0610: another `meshd` runs with this folder; M0601: the folder cannot be made or is open to everybody.
+pub fn claim(run: &Path) -> Result<Claim, Problem> {
+    let failed = |e: io::Error| Problem::new("M0601", Exit::Failed, e.to_string()).note("nothing was changed");
+    file::ensure_dir(run, 0o755).map_err(failed)?;
+    let path = run.join("meshd.lock");
+    let lock = File::options().write(true).create(true).truncate(false).open(&path);
+    let lock = lock.map_err(|e| failed(io::Error::new(e.kind(), format!("{}: {e}", path.display()))))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Claim(lock)),
+        Err(_) => Err(Problem::new("M0610", Exit::Conflict, format!("another meshd runs with {}", run.display()))
+            .note("nothing was changed")
+            .help("systemctl status meshd; or set another run = in [paths] for a second one")),
+    }
+}
+
+/// Listens on the socket. One that a dead daemon left is replaced: `claim` proves that it is dead.
+///
+/// # Errors
+/// M0601: the socket cannot be made.
+pub fn listen(_claim: &Claim, socket: &Path) -> Result<UnixListener, Problem> {
+    let failed = |e: io::Error| Problem::new("M0601", Exit::Failed, format!("{}: {e}", socket.display()));
+    file::remove(socket).map_err(failed)?;
+    let listener = UnixListener::bind(socket).map_err(failed)?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Answers until the program ends.
+pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
+    let router = Router::new()
+        .route("/v1/status", get(get_status))
+        .route("/v1/tunnels", get(get_tunnels))
+        .route("/v1/slice", get(get_slice))
+        .route("/v1/events", get(get_events))
+        .route("/v1/explain", get(get_explain))
+        .fallback(unknown)
+        .with_state(shared);
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!("control socket: {error}");
+    }
+}
+
+type App = State<Arc<Shared>>;
+
+/// Runs what may wait for a lane beside the async thread.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
+    let failed = |_| Refused(Problem::new("M0103", Exit::Failed, "the daemon failed to look at itself"));
+    tokio::task::spawn_blocking(work).await.map_err(failed)
+}
+
+async fn get_status(State(shared): App) -> Result<Response, Refused> {
+    Ok(Json(aside(move || status::status(&shared)).await?).into_response())
+}
+
+async fn get_tunnels(State(shared): App) -> Result<Response, Refused> {
+    Ok(Json(aside(move || status::tunnels(&shared)).await?).into_response())
+}
+
+async fn get_slice(State(shared): App) -> Result<Json<Slice>, Refused> {
+    let mut slice = Slice::clone(&*current(&shared)?);
+    for peer in slice.peers.values_mut() {
+        peer.psk = None;
+    }
+    Ok(Json(slice))
+}
+
+async fn get_events(State(shared): App) -> Response {
+    Json(shared.events.list()).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    from: String,
+    to: String,
+}
+
+async fn get_explain(
+    State(shared): App,
+    question: Result<Query<Question>, QueryRejection>,
+) -> Result<Json<Explanation>, Refused> {
+    let usage =
+        |why: String| Refused(Problem::new("M0106", Exit::Usage, why).help("/v1/explain?from=PORT&to=PORT|MAC|IP"));
+    let Query(question) = question.map_err(|error| usage(error.body_text()))?;
+    let from: PortId = question.from.parse().map_err(|e| usage(format!("from: {e}")))?;
+    let to: Target = question.to.parse().map_err(usage)?;
+    let slice = current(&shared)?;
+    let view = shared.view();
+    let mtu =
+        |side: &Option<crate::node::plan::Underlay>| side.as_ref().and_then(|u| Mtu::try_from(u64::from(u.mtu)).ok());
+    let here = Here {
+        slice: &slice,
+        paths: &view.paths,
+        own: view.local.own(),
+        admin_mtu: mtu(&view.local.admin),
+        external_mtu: mtu(&view.local.external),
+    };
+    explain(here, &from, &to).map(Json).map_err(|error| Refused(error.into()))
+}
+
+fn current(shared: &Shared) -> Result<Arc<Slice>, Refused> {
+    shared.view().slice.clone().ok_or_else(|| {
+        let problem = Problem::new("M0214", Exit::Degraded, "this node has no slice yet");
+        Refused(problem.help("wait for the management node: meshctl status"))
+    })
+}
+
+async fn unknown() -> Refused {
+    Refused(
+        Problem::new("M0106", Exit::NotFound, "this meshd knows no such question")
+            .help("run the same version of meshctl"),
+    )
+}
+
+/// A problem as an HTTP answer.
+struct Refused(Problem);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = match self.0.exit {
+            Exit::Usage | Exit::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Exit::NotFound => StatusCode::NOT_FOUND,
+            Exit::Conflict => StatusCode::CONFLICT,
+            Exit::Denied => StatusCode::FORBIDDEN,
+            Exit::Degraded => StatusCode::SERVICE_UNAVAILABLE,
+            Exit::Failed | Exit::Unreachable | Exit::Timeout => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, Json(self.0)).into_response()
+    }
+}
+
+#[cfg(test)]
+#[path = "control_tests.rs"]
+mod tests;

@@ -1,0 +1,352 @@
+//! The engine: one thread that owns the kernel. A slice goes in; disk, kernel and lanes follow it, in this order, and the
+//! rest of the daemon is told. What goes wrong is a finding and is tried again; the engine itself never ends.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use super::disk;
+use super::files::Tables;
+use super::shared::{Shared, Topic};
+use crate::api::local::Finding;
+use crate::api::objects::NodeFacts;
+use crate::clock::mono;
+use crate::config::meshd::Config;
+use crate::forward::Slots;
+use crate::linux::host;
+use crate::meshd::lane::Setup;
+use crate::node::attach::{Attached, attach};
+use crate::node::desired::{Desired, Observed};
+use crate::node::discover::discover;
+use crate::node::op::Op;
+use crate::node::{paths, plan, reconcile};
+use crate::table::Slice;
+use crate::types::{Mono, Mtu};
+
+/// How often the kernel is compared with the plan although nothing was heard.
+const CHECK: Duration = Duration::from_secs(30);
+/// How often lanes are looked after.
+const TICK: Duration = Duration::from_millis(500);
+/// Least time between two looks at the kernel that the kernel itself asked for.
+const CALM: Duration = Duration::from_millis(500);
+/// Rounds of observe and apply in which the kernel must reach the plan.
+const ROUNDS: u8 = 3;
+
+/// The kernel as two verbs.
+pub trait Kernel {
+    /// What it holds.
+    ///
+    /// # Errors
+    /// A finding with what failed and what to do.
+    fn observe(&mut self) -> Result<Observed, Finding>;
+    /// Does these steps.
+    ///
+    /// # Errors
+    /// A finding with the step that failed; those before it are done.
+    fn apply(&mut self, ops: &[Op]) -> Result<(), Finding>;
+}
+
+/// What the engine is told.
+#[derive(Debug)]
+pub enum Command {
+    /// Follow this slice, and keep it on disk.
+    Slice(Box<Slice>),
+    /// This node is no member any more.
+    Removed,
+    /// Something in the kernel changed.
+    Look,
+    /// A table file changed.
+    Files,
+    /// `meshd.toml` was read again.
+    Config(Box<Config>),
+    /// End.
+    Stop,
+}
+
+/// The engine.
+#[derive(Debug)]
+pub struct Engine<K> {
+    kernel: K,
+    shared: Arc<Shared>,
+    config: Config,
+    slice: Option<Arc<Slice>>,
+    desired: Desired,
+    slots: Slots,
+    tables: Option<Tables>,
+    removed: bool,
+    /// The next comparison of kernel and plan.
+    check_at: Mono,
+    checked: Mono,
+}
+
+impl<K: Kernel> Engine<K> {
+    /// An engine that follows nothing yet. `tables` is set where the table comes from files.
+    pub fn new(kernel: K, shared: Arc<Shared>, config: Config, tables: Option<Tables>) -> Self {
+        let now = mono();
+        Self {
+            kernel,
+            shared,
+            config,
+            slice: None,
+            desired: Desired::default(),
+            slots: Slots::default(),
+            tables,
+            removed: false,
+            check_at: now + CHECK,
+            checked: now,
+        }
+    }
+
+    /// Follows the slice that was found on disk.
+    pub fn boot(&mut self, slice: Slice) {
+        self.follow(slice, false);
+    }
+
+    /// Works until [`Command::Stop`], or until nobody can tell it anything any more. Lanes stop then; devices and guard stay.
+    pub fn run(mut self, commands: &Receiver<Command>) {
+        loop {
+            match commands.recv_timeout(TICK) {
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(command) => {
+                    if !self.gather(command, commands) {
+                        break;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.tend();
+        }
+        self.shared.lanes.stop();
+    }
+
+    /// Handles a command and all that wait behind it; of several slices only the last counts. False: stop.
+    fn gather(&mut self, first: Command, commands: &Receiver<Command>) -> bool {
+        let (mut newest, mut files) = (None, false);
+        for command in std::iter::once(first).chain(commands.try_iter()) {
+            match command {
+                Command::Slice(slice) => newest = Some(slice),
+                Command::Removed => {
+                    newest = None;
+                    self.remove();
+                }
+                Command::Look => self.check_at = self.check_at.min((self.checked + CALM).max(mono())),
+                Command::Files => files = true,
+                Command::Config(config) => {
+                    self.config = *config;
+                    self.check_at = mono();
+                    files = self.tables.is_some();
+                }
+                Command::Stop => return false,
+            }
+        }
+        if let Some(slice) = newest {
+            self.follow(*slice, true);
+        }
+        if files {
+            self.read_tables();
+        }
+        true
+    }
+
+    /// What is due without being told.
+    fn tend(&mut self) {
+        self.shared.lanes.tend(&self.shared);
+        if mono() >= self.check_at {
+            self.check();
+        }
+    }
+
+    /// Reads the table files and follows what they stand for.
+    pub fn read_tables(&mut self) {
+        let Some(tables) = &mut self.tables else { return };
+        let attached = look(&self.config);
+        match tables.read(&self.config, &attached.local, self.slice.as_deref()) {
+            Ok(Some(slice)) => self.follow(slice, false),
+            Ok(None) => self.shared.find(Topic::Slice, Vec::new()),
+            Err(problem) => {
+                let what = format!("{}; the table of before stays in force", problem.what);
+                let help = problem.help.join("; ");
+                self.shared.find(Topic::Slice, vec![Finding { code: problem.code, what, help }]);
+            }
+        }
+    }
+
+    fn follow(&mut self, slice: Slice, new: bool) {
+        if let Err(error) = self.slots.assign(&slice) {
+            self.shared.find(Topic::Slice, vec![finding("M0606", error.to_string(), "systemctl restart meshd")]);
+        } else {
+            self.shared.find(Topic::Slice, Vec::new());
+        }
+        self.removed = false;
+        self.shared.find(Topic::Removed, Vec::new());
+        let slice = Arc::new(slice);
+        self.slice = Some(Arc::clone(&slice));
+        let kept = if new { disk::save_slice(&self.config.paths.state, &slice) } else { Ok(()) };
+        let kept = match (kept, &self.tables) {
+            (Ok(()), None) => self.settle(&slice, true),
+            (Ok(()), Some(_)) => self.settle(&slice, false),
+            (Err(error), _) => {
+                // A full disk must not stop what the management node says, least of all a revocation.
+                let _ = self.settle(&slice, false);
+                Err(error)
+            }
+        };
+        let findings = kept.err().map(|error| not_kept(&error)).into_iter().collect();
+        self.shared.find(Topic::Disk, findings);
+    }
+
+    /// Brings everything to the slice. The result is of the disk.
+    fn settle(&mut self, slice: &Arc<Slice>, tables: bool) -> std::io::Result<()> {
+        let attached = look(&self.config);
+        let own = attached.local.own();
+        let paths = Arc::new(paths::decide_all(slice, own));
+        let plan = plan::plan(slice, &paths, &attached.local);
+        self.shared.find(Topic::Plan, plan.findings);
+        self.desired = plan.desired;
+        let settled = self.reconcile(false);
+        {
+            let lanes = &self.shared.lanes;
+            lanes.set(|lane| Arc::new(Setup::build(slice, &paths, &self.slots, lane)));
+            let mut view = self.shared.view();
+            view.pdc = slice.pdc.clone();
+            view.slice = Some(Arc::clone(slice));
+            view.paths = Arc::clone(&paths);
+            view.local = attached.local.clone();
+            view.slots = self.slots.clone();
+            view.mtus = self
+                .desired
+                .networks
+                .iter()
+                .map(|(bridge, net)| (net.key.clone(), (bridge.clone(), mtu(net, bridge))))
+                .collect();
+            if settled {
+                view.applied = slice.version;
+            }
+        }
+        let facts = facts(&self.config, &attached, self.shared.lanes.count());
+        self.shared.find(Topic::Underlay, attached.findings);
+        self.shared.say(|outgoing| {
+            outgoing.facts = Some(facts);
+            if settled {
+                outgoing.applied = Some(slice.version);
+            }
+        });
+        if tables { disk::save_tables(&self.config.paths.state, slice, &paths).map(drop) } else { Ok(()) }
+    }
+
+    /// Compares host and kernel with what they were and should be, and repairs.
+    fn check(&mut self) {
+        let Some(slice) = self.slice.clone().filter(|_| !self.removed) else {
+            self.check_at = mono() + CHECK;
+            return;
+        };
+        let moved = look(&self.config).local != self.shared.view().local;
+        let behind = self.shared.view().applied != slice.version;
+        if moved || behind {
+            // What fails here is already a finding; the disk has its own.
+            let _ = self.settle(&slice, false);
+        } else {
+            self.reconcile(true);
+        }
+    }
+
+    /// Repeats observe and apply until nothing is left to do. `quiet` means that nothing is expected: what is found is drift.
+    fn reconcile(&mut self, quiet: bool) -> bool {
+        let outcome = self.rounds(quiet);
+        self.checked = mono();
+        self.check_at = self.checked + if outcome.is_ok() { CHECK } else { Duration::from_secs(2) };
+        let settled = outcome.is_ok();
+        self.shared.find(Topic::Kernel, outcome.err().into_iter().collect());
+        settled
+    }
+
+    fn rounds(&mut self, quiet: bool) -> Result<(), Finding> {
+        for round in 0..=ROUNDS {
+            let observed = self.kernel.observe()?;
+            self.shared.find(Topic::Conflict, reconcile::conflicts(&self.desired, &observed));
+            let ops = reconcile::diff(&self.desired, &observed);
+            if ops.is_empty() {
+                self.found(&observed);
+                return Ok(());
+            }
+            if round == ROUNDS {
+                let what = format!("the kernel does not keep what it was told: {}", brief(&ops));
+                return Err(finding(
+                    "M0607",
+                    what,
+                    "look for another program that manages these devices: meshctl events",
+                ));
+            }
+            if quiet && round == 0 {
+                self.shared.events.warn("drift", format!("repaired: {}", brief(&ops)));
+            }
+            tracing::debug!("{} steps: {}", ops.len(), brief(&ops));
+            self.kernel.apply(&ops)?;
+        }
+        Ok(())
+    }
+
+    /// Reports guests on our bridges, where the network wants that.
+    fn found(&self, observed: &Observed) {
+        if let Some(slice) = &self.slice {
+            let mut ports = discover(slice, &self.desired, observed);
+            ports.sort();
+            self.shared.say(|outgoing| outgoing.ports = ports);
+        }
+    }
+
+    fn remove(&mut self) {
+        self.removed = true;
+        self.shared.lanes.set(|_| Arc::default());
+        let what = "the management node has removed this node; its tunnels are closed".to_owned();
+        self.shared
+            .find(Topic::Removed, vec![finding("M0211", what, "meshctl leave, then meshctl join with a new token")]);
+    }
+}
+
+fn look(config: &Config) -> Attached {
+    match host::interfaces() {
+        Ok(interfaces) => attach(config, &interfaces, host::default_route().as_ref()),
+        Err(error) => Attached {
+            findings: vec![finding(
+                "M0605",
+                format!("cannot list the interfaces of this host: {error}"),
+                "meshctl events",
+            )],
+            ..Attached::default()
+        },
+    }
+}
+
+fn facts(config: &Config, attached: &Attached, lanes: u8) -> NodeFacts {
+    super::facts(config, &attached.local, lanes)
+}
+
+fn mtu(net: &crate::node::desired::Net, bridge: &crate::types::IfName) -> Option<Mtu> {
+    net.links.get(bridge).and_then(|link| Mtu::try_from(u64::from(link.mtu)).ok())
+}
+
+/// The first steps as text, and how many more there are.
+fn brief(ops: &[Op]) -> String {
+    let shown: Vec<String> =
+        ops.iter().take(3).map(|op| op.to_string().lines().collect::<Vec<_>>().join("; ")).collect();
+    let more = ops.len().saturating_sub(shown.len());
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{rest}", shown.join(" | "))
+}
+
+pub(super) fn finding(code: &str, what: String, help: &str) -> Finding {
+    Finding { code: code.into(), what, help: help.into() }
+}
+
+fn not_kept(error: &std::io::Error) -> Finding {
+    finding(
+        "M0701",
+        format!("the newest slice is in force but not on disk: {error}; a restart would begin with an older one"),
+        "free some space: df; it is written again with the next change",
+    )
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -1,0 +1,203 @@
+//! All lanes of the node: started together, set together, looked after, and started anew where one dies.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::engine::finding;
+use super::lane::{self, Lane, LaneConfig, LaneError, LaneEvent, LaneStats, Setup};
+use super::shared::{Shared, Topic};
+use crate::api::problem::{Exit, Problem};
+use crate::forward::{Refused, Slots};
+use crate::linux::udp::UdpError;
+use crate::tunnel;
+use crate::types::{PeerSlot, SecretKey, UdpPort};
+
+/// The lanes.
+#[derive(Debug)]
+pub struct Lanes {
+    count: u8,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    listen: UdpPort,
+    secret: SecretKey,
+    running: Vec<Running>,
+    stopped: bool,
+}
+
+struct Running {
+    /// None: it could not be started again yet.
+    lane: Option<Lane>,
+    index: u8,
+    setup: Arc<Setup>,
+}
+
+impl Lanes {
+    /// Starts `count` lanes; lane i listens on UDP port `listen` + i. They forward nothing before [`Lanes::set`].
+    ///
+    /// # Errors
+    /// M0608: a UDP port is taken; M0609: the system gives no thread or socket. No lane runs then.
+    pub fn start(count: u8, listen: UdpPort, secret: SecretKey) -> Result<Self, Problem> {
+        let mut inner = Inner { listen, secret, running: Vec::new(), stopped: false };
+        for index in 0..count {
+            let lane = inner.spawn(index, count).map_err(|error| not_started(index, &error))?;
+            inner.running.push(Running { lane: Some(lane), index, setup: Arc::default() });
+        }
+        Ok(Self { count, inner: Mutex::new(inner) })
+    }
+
+    /// How many there are.
+    pub const fn count(&self) -> u8 {
+        self.count
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives each lane what it forwards by from now on.
+    pub fn set(&self, make: impl Fn(u8) -> Arc<Setup>) {
+        for running in &mut self.inner().running {
+            running.setup = make(running.index);
+            if let Some(lane) = &running.lane {
+                lane.set(Arc::clone(&running.setup));
+            }
+        }
+    }
+
+    /// What each lane has done; a dead one is left out.
+    pub fn stats(&self) -> Vec<LaneStats> {
+        self.inner().running.iter().filter_map(|r| r.lane.as_ref()?.stats().ok()).collect()
+    }
+
+    /// Turns events of lanes into events of the node, and starts dead lanes again with what they forwarded by.
+    pub fn tend(&self, shared: &Shared) {
+        let mut inner = self.inner();
+        if inner.stopped {
+            return;
+        }
+        let slots = shared.view().slots.clone();
+        for running in &inner.running {
+            for event in running.lane.iter().flat_map(|lane| lane.events().try_iter()) {
+                tell(shared, &slots, running.index, &event);
+            }
+        }
+        let dead: Vec<usize> = (0..inner.running.len())
+            .filter(|n| inner.running.get(*n).is_some_and(|r| r.lane.as_ref().is_none_or(Lane::is_dead)))
+            .collect();
+        let mut findings = Vec::new();
+        for place in dead {
+            if let Err((index, error)) = inner.revive(place, self.count, shared) {
+                let what = format!("lane {index} died and does not start: {error}; it is tried again");
+                findings.push(finding("M0609", what, "systemctl restart meshd"));
+            }
+        }
+        drop(inner);
+        shared.find(Topic::Lanes, findings);
+    }
+
+    /// Stops all of them.
+    pub fn stop(&self) {
+        let mut inner = self.inner();
+        inner.stopped = true;
+        inner.running.clear();
+    }
+}
+
+impl Inner {
+    fn spawn(&self, index: u8, count: u8) -> Result<Lane, LaneError> {
+        let port = self.listen.get().saturating_add(u16::from(index));
+        // One lane alone is best placed by the scheduler; several share the CPUs out.
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cpu = (count > 1).then_some(usize::from(index) % cpus);
+        let listen = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+        lane::spawn(LaneConfig { index, listen, secret: self.secret.clone(), cpu })
+    }
+
+    fn revive(&mut self, place: usize, count: u8, shared: &Shared) -> Result<(), (u8, LaneError)> {
+        let Some(running) = self.running.get_mut(place) else { return Ok(()) };
+        let index = running.index;
+        if running.lane.take().is_some() {
+            shared.events.warn("lane-died", format!("lane {index} died; it is started again"));
+        }
+        let lane = self.spawn(index, count).map_err(|error| (index, error))?;
+        if let Some(running) = self.running.get_mut(place) {
+            lane.set(Arc::clone(&running.setup));
+            running.lane = Some(lane);
+        }
+        Ok(())
+    }
+}
+
+fn not_started(index: u8, error: &LaneError) -> Problem {
+    match error {
+        LaneError::Udp(UdpError::Taken(address)) => {
+            let port = address.port();
+            Problem::new("M0608", Exit::Failed, format!("UDP port {port}, where lane {index} would listen, is taken"))
+                .note("nothing was changed")
+                .help(format!("ss -lunp sport = :{port} names the other program"))
+                .help("stop it, or set another listen in [underlay] of meshd.toml (lane i uses listen + i)")
+        }
+        LaneError::Udp(_) | LaneError::Start { .. } | LaneError::Dead { .. } => {
+            Problem::new("M0609", Exit::Failed, format!("lane {index} cannot start: {error}"))
+                .note("nothing was changed")
+        }
+    }
+}
+
+fn tell(shared: &Shared, slots: &Slots, lane: u8, event: &LaneEvent) {
+    let name = |slot: PeerSlot| slots.peer_name(slot).map_or_else(|| "a former peer".to_owned(), ToString::to_string);
+    match event {
+        LaneEvent::Tunnel(event) => tell_tunnel(shared, lane, event, name),
+        LaneEvent::Refused(refused) => shared.events.warn("source-refused", refusal(slots, refused)),
+        LaneEvent::TapOpened(_, tap) => tracing::debug!("lane {lane} opened {tap}"),
+        LaneEvent::TapFailed(_, tap, error) => {
+            shared.events.warn("tap-failed", format!("lane {lane} cannot use {tap}: {error}; it is tried again"));
+        }
+        LaneEvent::Echo { peer, token, size } => {
+            tracing::debug!("lane {lane}: {} echoed {token:#x}, {size} bytes", name(*peer));
+        }
+    }
+}
+
+fn tell_tunnel(shared: &Shared, lane: u8, event: &tunnel::Event, name: impl Fn(PeerSlot) -> String) {
+    let events = &shared.events;
+    match event {
+        tunnel::Event::Up { peer } => events.info("tunnel-up", format!("{} on lane {lane}", name(*peer))),
+        tunnel::Event::Down { peer } => {
+            events.warn("tunnel-down", format!("{} on lane {lane}: no session any more", name(*peer)))
+        }
+        tunnel::Event::GaveUp { peer } => {
+            events.warn("tunnel-silent", format!("{} on lane {lane} answered no handshake for 90 s", name(*peer)));
+        }
+        tunnel::Event::EndpointMoved { peer, from, to } => {
+            let from = from.map_or_else(|| "an unknown place".to_owned(), |from| from.to_string());
+            events.info("endpoint-moved", format!("{} on lane {lane}: from {from} to {to}", name(*peer)));
+        }
+        tunnel::Event::Refused { peer, why } => {
+            events.warn("peer-refused", format!("{} on lane {lane}: {why}", name(*peer)));
+        }
+    }
+}
+
+fn refusal(slots: &Slots, refused: &Refused) -> String {
+    let net = refused
+        .net
+        .and_then(|net| slots.net_name(net))
+        .map_or_else(|| "no network of this node".into(), ToString::to_string);
+    let from = refused
+        .peer
+        .and_then(|peer| slots.peer_name(peer))
+        .map_or_else(|| "a guest here".into(), |peer| format!("peer {peer}"));
+    format!("a frame of {from} from {} in {net} was dropped: {}", refused.mac, refused.reason.meaning())
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner")
+            .field("listen", &self.listen)
+            .field("lanes", &self.running.len())
+            .finish_non_exhaustive()
+    }
+}

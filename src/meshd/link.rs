@@ -1,0 +1,295 @@
+//! The link to the management node: follows its stream, reports back, and renews the certificate. All three go on for ever and
+//! none of them is needed by the data plane.
+
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::Method;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::disk::Identity;
+use super::engine::{Command, finding};
+use super::shared::{Outgoing, Shared, Topic};
+use crate::api::enroll::{RenewAnswer, RenewRequest};
+use crate::api::local::Management;
+use crate::api::problem::{Exit, Problem};
+use crate::api::stream::{Message, Report};
+use crate::clock::{mono, random, wall};
+use crate::linux::file;
+use crate::mgmt::certs::{self, Role};
+use crate::node::enroll::CERTIFICATE;
+use crate::node::sync::{Next, Outcome, Sync};
+use crate::transport::client::{Client, Lines};
+use crate::transport::tls;
+use crate::types::Wall;
+
+/// Code of the refusal that a removed node gets.
+const REMOVED: &str = "M0803";
+/// Reports wait this long for more of the same change.
+const GATHER: Duration = Duration::from_millis(50);
+/// Wait before a report that failed is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Longest sleep of the renewal: clocks are set.
+const RENEWAL_LOOK: Duration = Duration::from_secs(600);
+/// Wait after a renewal that failed.
+const RENEWAL_AGAIN: Duration = Duration::from_secs(60);
+
+/// The link.
+#[expect(missing_debug_implementations, reason = "holds secrets")]
+pub struct Link {
+    shared: Arc<Shared>,
+    engine: Sender<Command>,
+    identity: Mutex<Identity>,
+    client: Mutex<Arc<Client>>,
+    connected: watch::Sender<bool>,
+    keys: std::path::PathBuf,
+}
+
+impl Link {
+    /// A link to the management nodes at `addresses`, not yet connected.
+    ///
+    /// # Errors
+    /// M0601: keys and certificates that do not belong together.
+    pub fn new(
+        shared: Arc<Shared>,
+        engine: Sender<Command>,
+        identity: Identity,
+        addresses: Vec<String>,
+        keys: std::path::PathBuf,
+    ) -> Result<Arc<Self>, Problem> {
+        let client = client(&identity, addresses)?;
+        shared.view().certificate_ends = Some(identity.validity.1);
+        let (connected, _) = watch::channel(false);
+        let (identity, client) = (Mutex::new(identity), Mutex::new(Arc::new(client)));
+        Ok(Arc::new(Self { shared, engine, identity, client, connected, keys }))
+    }
+
+    fn client(&self) -> Arc<Client> {
+        Arc::clone(&self.client.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Uses other addresses from the next connection on.
+    ///
+    /// # Errors
+    /// M0601.
+    pub fn set_addresses(&self, addresses: Vec<String>) -> Result<(), Problem> {
+        let new = client(&self.identity.lock().unwrap_or_else(PoisonError::into_inner), addresses)?;
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        Ok(())
+    }
+
+    /// Follows the stream for ever.
+    pub async fn follow(self: Arc<Self>, mut sync: Sync) {
+        loop {
+            let now = mono();
+            match sync.next(now) {
+                Next::Wait(until) => sleep(until.since(now)).await,
+                Next::Connect | Next::Dead => {
+                    sync.connecting();
+                    let why = self.stream(&mut sync).await;
+                    sync.lost(mono(), u32::from_ne_bytes(random()));
+                    self.away(why);
+                }
+            }
+        }
+    }
+
+    /// One connection, until it ends; why it did.
+    async fn stream(&self, sync: &mut Sync) -> String {
+        let mut lines = match self.client().lines(&sync.ask()).await {
+            Ok(lines) => lines,
+            Err(problem) => return self.refused(problem),
+        };
+        sync.heard(mono());
+        self.here(lines.address());
+        loop {
+            if let Err(why) = self.read(sync, &mut lines) {
+                return why;
+            }
+            let now = mono();
+            let Next::Wait(until) = sync.next(now) else { return "it has been silent for 10 s".to_owned() };
+            match timeout(until.since(now), lines.fill()).await {
+                Ok(Ok(true)) => sync.heard(mono()),
+                Ok(Ok(false)) => return "it closed the stream".to_owned(),
+                Ok(Err(problem)) => return problem.what,
+                // The machine decides whether that was too long.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Takes every line that has arrived.
+    fn read(&self, sync: &mut Sync, lines: &mut Lines) -> Result<(), String> {
+        while let Some(message) = lines.take::<Message>().map_err(|problem| problem.what)? {
+            match sync.message(message, mono()) {
+                Ok(Outcome::Current) => self.shared.find(Topic::Slice, Vec::new()),
+                Ok(Outcome::Adopted) => {
+                    if let Some(slice) = sync.slice() {
+                        tracing::debug!("slice {}", slice.version);
+                        self.tell(Command::Slice(Box::new(slice.clone())));
+                    }
+                }
+                Ok(Outcome::Removed) => {
+                    self.tell(Command::Removed);
+                    return Err("it has removed this node".to_owned());
+                }
+                Err(refusal) => {
+                    let help = "compare: meshctl status here and meshctl node show on the management side";
+                    self.shared.find(Topic::Slice, vec![finding("M0212", refusal.to_string(), help)]);
+                    return Err(refusal.to_string());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, command: Command) {
+        // The engine ends after this link, and then nobody needs to be told.
+        let _ = self.engine.send(command);
+    }
+
+    fn here(&self, address: &str) {
+        self.shared.events.info("management", format!("connected to {address}"));
+        self.shared.view().management = Management::Connected { address: address.to_owned(), since: wall() };
+        self.connected.send_replace(true);
+    }
+
+    fn away(&self, why: String) {
+        self.connected.send_replace(false);
+        let mut view = self.shared.view();
+        let since = match &view.management {
+            Management::Away { since, .. } => *since,
+            Management::Connected { .. } | Management::Files => wall(),
+        };
+        let news = !matches!(&view.management, Management::Away { why: old, .. } if *old == why);
+        view.management = Management::Away { since, why: why.clone() };
+        drop(view);
+        if news {
+            self.shared.events.warn("management", format!("away: {why}"));
+        }
+    }
+
+    /// A management node that was believed and said no.
+    fn refused(&self, problem: Problem) -> String {
+        if problem.code == REMOVED {
+            self.tell(Command::Removed);
+        }
+        problem.what
+    }
+
+    /// Reports what changed, for ever; all of it after each new connection.
+    pub async fn report(self: Arc<Self>) {
+        let mut outgoing = self.shared.outgoing.subscribe();
+        let mut connected = self.connected.subscribe();
+        let mut sent: Option<Outgoing> = None;
+        loop {
+            if !*connected.borrow_and_update() {
+                sent = None;
+                if connected.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            let wanted = outgoing.borrow_and_update().clone();
+            if sent.as_ref() != Some(&wanted) {
+                let report = difference(sent.as_ref(), &wanted);
+                match self.client().call::<_, serde_json::Value>(Method::POST, "/v1/report", Some(&report)).await {
+                    Ok(_) => sent = Some(wanted),
+                    Err(problem) => {
+                        tracing::warn!("report: {problem}");
+                        sleep(AGAIN).await;
+                    }
+                }
+                continue;
+            }
+            tokio::select! {
+                changed = outgoing.changed() => if changed.is_err() { return },
+                changed = connected.changed() => if changed.is_err() { return },
+            }
+            sleep(GATHER).await;
+        }
+    }
+
+    /// Renews the certificate at two thirds of its life, for ever.
+    pub async fn renew(self: Arc<Self>) {
+        loop {
+            let validity = self.identity.lock().unwrap_or_else(PoisonError::into_inner).validity;
+            let left = due(validity).as_nanos().saturating_sub(wall().as_nanos());
+            if left > 0 {
+                sleep(Duration::from_nanos(left).min(RENEWAL_LOOK)).await;
+                continue;
+            }
+            match self.renew_now().await {
+                Ok(ends) => {
+                    self.shared.events.info("certificate", format!("renewed until {ends}"));
+                    self.shared.find(Topic::Certificate, Vec::new());
+                }
+                Err(problem) => {
+                    let what = format!("the certificate ends at {} and is not renewed: {}", validity.1, problem.what);
+                    let help = "check the management node; traffic goes on without it";
+                    self.shared.find(Topic::Certificate, vec![finding("M0213", what, help)]);
+                    sleep(RENEWAL_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn renew_now(&self) -> Result<Wall, Problem> {
+        let failed = |why: String| Problem::new("M0213", Exit::Failed, why);
+        let (request, old_ca, addresses) = {
+            let identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+            let csr = certs::renew_request(&identity.name, &identity.tls_key).map_err(|e| failed(e.to_string()))?;
+            (RenewRequest { csr }, identity.ca.clone(), self.client().addresses().to_vec())
+        };
+        let answer: RenewAnswer = self.client().call(Method::POST, "/v1/renew", Some(&request)).await?;
+        tls::vouches(&old_ca, &answer.certificate)
+            .map_err(|e| failed(format!("the new certificate is refused: {e}")))?;
+        let new = certs::identity_of_pem(&answer.certificate).map_err(|e| failed(e.to_string()))?;
+        let validity = certs::validity_of_pem(&answer.certificate).map_err(|e| failed(e.to_string()))?;
+        let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = certs::identity_of_pem(&identity.certificate).map_err(|e| failed(e.to_string()))?.key;
+        let same_name = matches!(&new.role, Role::Node { name, .. } if *name == identity.name);
+        if new.key != key || !same_name {
+            return Err(failed("the new certificate is for another key or name".to_owned()));
+        }
+        file::write(&self.keys.join(CERTIFICATE), answer.certificate.as_bytes(), 0o600)
+            .map_err(|e| failed(e.to_string()))?;
+        identity.certificate = answer.certificate;
+        identity.validity = validity;
+        // The stream goes on with the old certificate until it reconnects.
+        let renewed = client(&identity, addresses)?;
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
+        self.shared.view().certificate_ends = Some(validity.1);
+        Ok(validity.1)
+    }
+}
+
+fn client(identity: &Identity, addresses: Vec<String>) -> Result<Client, Problem> {
+    let config = tls::client_config(&identity.ca, Some((&identity.certificate, &identity.tls_key)));
+    let config = config.map_err(|e| {
+        Problem::new("M0601", Exit::Failed, format!("keys and certificates in the keys folder cannot be used: {e}"))
+            .help("run: meshctl leave, then meshctl join with a new token")
+    })?;
+    Ok(Client::https(addresses, config))
+}
+
+/// What a report must say, given what the management node has acknowledged on this connection.
+fn difference(sent: Option<&Outgoing>, wanted: &Outgoing) -> Report {
+    let changed = |same: bool| sent.is_none() || !same;
+    Report {
+        applied: wanted.applied.filter(|_| changed(sent.is_some_and(|s| s.applied == wanted.applied))),
+        facts: wanted.facts.clone().filter(|_| changed(sent.is_some_and(|s| s.facts == wanted.facts))),
+        ports: changed(sent.is_some_and(|s| s.ports == wanted.ports)).then(|| wanted.ports.clone()),
+    }
+}
+
+/// When a certificate is renewed: at two thirds of its life.
+fn due((begins, ends): (Wall, Wall)) -> Wall {
+    Wall::from_nanos(begins.as_nanos() + ends.as_nanos().saturating_sub(begins.as_nanos()) / 3 * 2)
+}
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

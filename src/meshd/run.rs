@@ -1,0 +1,330 @@
+//! The daemon from its first line to its last: what is read, claimed and started, in which order, and how it ends.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::control;
+use super::disk::{self, Identity};
+use super::engine::{self, Command, Engine, finding};
+use super::files::{self, Tables};
+use super::lanes::Lanes;
+use super::link::Link;
+use super::log::{self, Log};
+use super::shared::{Shared, Topic};
+use crate::api::local::{Finding, Management};
+use crate::api::problem::{Exit, Problem};
+use crate::clock::{mono, random, wall};
+use crate::config::Source;
+use crate::config::meshd::{Config, Table};
+use crate::linux::{self, KernelError, file, sys};
+use crate::node::desired::Observed;
+use crate::node::enroll::WIREGUARD_KEY;
+use crate::node::op::Op;
+use crate::node::reconcile;
+use crate::node::sync::Sync;
+use crate::table::Slice;
+use crate::tunnel;
+use crate::types::{NodeId, PdcId, SecretKey};
+
+/// How often the kernel's watch looks whether the engine still lives.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// A configuration and where it came from.
+#[derive(Debug)]
+struct Loaded {
+    path: PathBuf,
+    text: String,
+    config: Config,
+}
+
+/// What a start found and claimed, before anything is changed.
+struct Ready {
+    loaded: Loaded,
+    identity: Option<Identity>,
+    secret: SecretKey,
+    claim: control::Claim,
+}
+
+/// `meshd check-config FILE`.
+///
+/// # Errors
+/// M03xx with the place; M0601 where the file cannot be read.
+pub fn check_config(path: &Path) -> Result<(), Problem> {
+    load(path).map(drop)
+}
+
+/// `meshd cleanup`: removes devices and packet filter that are ours, and nothing else. Returns the steps.
+///
+/// # Errors
+/// M062x: the kernel refuses. M0610: a `meshd` runs, which would make them again.
+pub fn cleanup(path: Option<&Path>) -> Result<Vec<String>, Problem> {
+    let config = path.filter(|path| path.exists()).map(load).transpose()?;
+    let run = config.map_or_else(|| crate::config::meshd::Paths::default().run, |loaded| loaded.config.paths.run);
+    let _claim = control::claim(&run)?;
+    let mut kernel = linux::Kernel::new().map_err(|e| Problem::from(&e))?;
+    let observed = kernel.observe().map_err(|e| Problem::from(&e))?;
+    let ops = reconcile::cleanup(&observed);
+    kernel.apply(&ops).map_err(|e| Problem::from(&e))?;
+    Ok(ops.iter().map(ToString::to_string).collect())
+}
+
+/// `meshd run --config FILE`: until SIGTERM or SIGINT.
+///
+/// # Errors
+/// A [`Problem`] where the daemon cannot start; nothing was changed then.
+pub fn run(path: &Path) -> Result<(), Problem> {
+    let loaded = load(path)?;
+    let log = log::start(loaded.config.log);
+    // Without this a crash would write keys to disk; with it the daemon runs all the same.
+    let _ = sys::no_core_dumps();
+    let ready = prepare(loaded)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Problem::new("M0601", Exit::Failed, format!("no event loop: {e}")))?;
+    let outcome = runtime.block_on(start(ready, log));
+    // What is still looking at a lane is not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn load(path: &Path) -> Result<Loaded, Problem> {
+    let failed =
+        |why: String| Problem::new("M0601", Exit::Failed, why).help("run: meshctl join; or give --config FILE");
+    let bytes = file::read(path).map_err(|e| failed(e.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|e| failed(format!("{} is not UTF-8: {e}", path.display())))?;
+    let config = Config::parse(&path.display().to_string(), &text)?;
+    Ok(Loaded { path: path.to_owned(), text, config })
+}
+
+fn prepare(loaded: Loaded) -> Result<Ready, Problem> {
+    let config = &loaded.config;
+    let failed = |e: std::io::Error| Problem::new("M0601", Exit::Failed, e.to_string()).note("nothing was changed");
+    linux::Kernel::new().and_then(|mut kernel| kernel.observe()).map_err(|e| Problem::from(&e))?;
+    let claim = control::claim(&config.paths.run)?;
+    file::ensure_dir(&config.paths.state, 0o755).map_err(failed)?;
+    for folder in [&config.paths.state, &config.paths.keys] {
+        file::clean(folder).map_err(failed)?;
+    }
+    let name = loaded.path.display().to_string();
+    let identity = match config.table {
+        Table::Management => Some(disk::identity(config, Source::new(&name, &loaded.text))?),
+        Table::Files(_) => None,
+    };
+    let secret = match config.table {
+        Table::Management => disk::secret(config)?,
+        Table::Files(_) => own_secret(config).map_err(failed)?,
+    };
+    Ok(Ready { loaded, identity, secret, claim })
+}
+
+/// The key of a node without a management node: nobody else makes it.
+fn own_secret(config: &Config) -> std::io::Result<SecretKey> {
+    let path = config.paths.keys.join(WIREGUARD_KEY);
+    if !path.exists() {
+        file::ensure_dir(&config.paths.keys, 0o700)?;
+        let secret = SecretKey::from_bytes(random());
+        file::write(&path, format!("{}\n", secret.to_text().as_str()).as_bytes(), 0o600)?;
+    }
+    let text = file::read_secret(&path)?;
+    let secret: SecretKey = text.trim().parse().map_err(std::io::Error::other)?;
+    tracing::info!("public key of this node: {}", tunnel::public_key(&secret));
+    Ok(secret)
+}
+
+/// Who this node is: by its certificate, or by its file where there is none.
+fn who(ready: &Ready) -> (NodeId, PdcId) {
+    let node = &ready.loaded.config.node;
+    match (&ready.identity, &node.name) {
+        (Some(identity), _) => (identity.name.clone(), identity.pdc.clone()),
+        (None, Some(name)) => (name.clone(), node.pdc.clone().unwrap_or_else(here)),
+        (None, None) => unreachable!("a configuration with table files has a name"),
+    }
+}
+
+fn here() -> PdcId {
+    match "here".parse() {
+        Ok(pdc) => pdc,
+        Err(_) => unreachable!("'here' is a label"),
+    }
+}
+
+async fn start(ready: Ready, log: Log) -> Result<(), Problem> {
+    let (name, pdc) = who(&ready);
+    let Ready { loaded, identity, secret, claim } = ready;
+    let config = &loaded.config;
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let lanes = Lanes::start(config.underlay.lanes.count(cpus), config.underlay.listen, secret)?;
+    let management = match identity {
+        Some(_) => Management::Away { since: wall(), why: "not connected yet".into() },
+        None => Management::Files,
+    };
+    let listener = control::listen(&claim, &config.socket())?;
+    let shared = Shared::new(name.clone(), pdc.clone(), management, lanes);
+    let slice = if identity.is_some() { boot_slice(config, &name, &pdc, &shared) } else { None };
+
+    let (engine, commands) = mpsc::channel();
+    let thread = start_engine(&shared, config, slice.clone(), name.clone(), (engine.clone(), commands))?;
+    let link = match identity {
+        Some(identity) => {
+            let (addresses, keys) = (config.management.clone(), config.paths.keys.clone());
+            let link = Link::new(Arc::clone(&shared), engine.clone(), identity, addresses, keys)?;
+            let sync = Sync::new(name, config.node.pdc.clone(), slice, mono());
+            tokio::spawn(Arc::clone(&link).follow(sync));
+            tokio::spawn(Arc::clone(&link).report());
+            tokio::spawn(Arc::clone(&link).renew());
+            Some(link)
+        }
+        None => None,
+    };
+    tokio::spawn(control::serve(listener, Arc::clone(&shared)));
+    // Nobody to notify is no fault.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let reload = Reload { loaded, shared: &shared, engine: &engine, link: link.as_deref(), log };
+    let stopped = until_told(reload).await;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    // An engine that is gone has stopped already.
+    let _ = engine.send(Command::Stop);
+    if thread.join().is_err() {
+        return Err(Problem::new("M0601", Exit::Failed, "the engine ended with a panic; see the log"));
+    }
+    tracing::info!("stopped; the plain path and the packet filter stay in the kernel");
+    drop(claim);
+    stopped
+}
+
+fn boot_slice(config: &Config, name: &NodeId, pdc: &PdcId, shared: &Shared) -> Option<Slice> {
+    match disk::load_slice(&config.paths.state, name, pdc) {
+        Ok(Some(slice)) => {
+            shared.events.info("boot", format!("slice {} from disk", slice.version));
+            Some(slice)
+        }
+        Ok(None) => {
+            shared.events.info("boot", "no slice on disk; waiting for the management node");
+            None
+        }
+        Err(error) => {
+            let what = format!("{error}; the kernel keeps what it has until a snapshot comes");
+            shared.find(Topic::Slice, vec![finding("M0215", what, "check the management node: meshctl status")]);
+            None
+        }
+    }
+}
+
+type Channel = (Sender<Command>, mpsc::Receiver<Command>);
+
+/// Starts the engine and what wakes it.
+fn start_engine(
+    shared: &Arc<Shared>,
+    config: &Config,
+    slice: Option<Slice>,
+    name: NodeId,
+    (sender, commands): Channel,
+) -> Result<std::thread::JoinHandle<()>, Problem> {
+    let failed = |e: std::io::Error| Problem::new("M0601", Exit::Failed, e.to_string());
+    let kernel = linux::Kernel::new().map_err(|e| Problem::from(&e))?;
+    let mut watch = kernel.watch().map_err(|e| Problem::from(&e))?;
+    let tables = match &config.table {
+        Table::Management => None,
+        Table::Files(declared) => {
+            file::ensure_dir(&declared.dir, 0o755).map_err(failed)?;
+            files::watch(&declared.dir, sender.clone()).map_err(failed)?;
+            Some(Tables::new(name))
+        }
+    };
+    let mut engine = Engine::new(kernel, Arc::clone(shared), config.clone(), tables);
+    std::thread::Builder::new()
+        .name("kernel-watch".into())
+        .spawn(move || {
+            loop {
+                match watch.wait(WATCH) {
+                    Ok(true) if sender.send(Command::Look).is_err() => return,
+                    Ok(_) => {}
+                    // The engine looks by itself every half minute.
+                    Err(error) => return tracing::warn!("watching the kernel: {error}"),
+                }
+            }
+        })
+        .map_err(failed)?;
+    let work = move || {
+        if let Some(slice) = slice {
+            engine.boot(slice);
+        }
+        engine.run(&commands);
+    };
+    std::thread::Builder::new().name("engine".into()).spawn(work).map_err(failed)
+}
+
+impl engine::Kernel for linux::Kernel {
+    fn observe(&mut self) -> Result<Observed, Finding> {
+        Self::observe(self).map_err(|error| told(&error))
+    }
+
+    fn apply(&mut self, ops: &[Op]) -> Result<(), Finding> {
+        Self::apply(self, ops).map_err(|error| told(&error))
+    }
+}
+
+fn told(error: &KernelError) -> Finding {
+    let problem = Problem::from(error);
+    finding(&problem.code, problem.what, &problem.help.join("; "))
+}
+
+/// What SIGHUP works on.
+struct Reload<'a> {
+    loaded: Loaded,
+    shared: &'a Shared,
+    engine: &'a Sender<Command>,
+    link: Option<&'a Link>,
+    log: Log,
+}
+
+async fn until_told(mut reload: Reload<'_>) -> Result<(), Problem> {
+    let failed = |e: std::io::Error| Problem::new("M0601", Exit::Failed, format!("signals: {e}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => reload.again(),
+        }
+    }
+}
+
+impl Reload<'_> {
+    /// Reads `meshd.toml` again and takes over what can change while the daemon runs.
+    fn again(&mut self) {
+        let new = match load(&self.loaded.path) {
+            Ok(new) => new,
+            Err(problem) => {
+                let what = format!("meshd.toml was not read again, the old one counts: {}", problem.what);
+                let help = problem.help.join("; ");
+                return self.shared.find(Topic::Config, vec![finding(&problem.code, what, &help)]);
+            }
+        };
+        let (old, config) = (&self.loaded.config, &new.config);
+        let fixed = old.node != config.node
+            || old.paths != config.paths
+            || (old.underlay.listen, old.underlay.lanes) != (config.underlay.listen, config.underlay.lanes)
+            || std::mem::discriminant(&old.table) != std::mem::discriminant(&config.table);
+        if fixed {
+            let what = "[node], [paths], listen, lanes and table.source take effect at the next start".to_owned();
+            return self.shared.find(Topic::Config, vec![finding("M0314", what, "systemctl restart meshd")]);
+        }
+        self.shared.find(Topic::Config, Vec::new());
+        self.log.set(config.log);
+        if let Some(link) = self.link.filter(|_| old.management != config.management)
+            && let Err(problem) = link.set_addresses(config.management.clone())
+        {
+            tracing::warn!("{problem}");
+        }
+        // An engine that is gone ends the daemon by itself.
+        let _ = self.engine.send(Command::Config(Box::new(config.clone())));
+        self.shared.events.info("reload", "meshd.toml was read again");
+        self.loaded = new;
+    }
+}

@@ -1,0 +1,141 @@
+//! What the parts of the daemon tell each other: the engine and the management link write it, the control socket reads it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::events::Events;
+use super::lanes::Lanes;
+use crate::api::local::{Finding, Management};
+use crate::api::objects::NodeFacts;
+use crate::api::stream::FoundPort;
+use crate::forward::Slots;
+use crate::node::paths::Paths;
+use crate::node::plan::Local;
+use crate::table::{NetKey, Slice};
+use crate::types::{IfName, Mono, Mtu, NodeId, PdcId, Version, Wall};
+
+/// Where a finding comes from, worst first: `status` lists them in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// This node is no member any more.
+    Removed,
+    /// The kernel refuses the plan.
+    Kernel,
+    /// Lanes that do not run.
+    Lanes,
+    /// No slice, or one that is refused.
+    Slice,
+    /// Interfaces and addresses of this host.
+    Underlay,
+    /// What the plan cannot do.
+    Plan,
+    /// Devices of others in the way.
+    Conflict,
+    /// The state cannot be written.
+    Disk,
+    /// The certificate ends soon.
+    Certificate,
+    /// `meshd.toml` as it is now cannot be used.
+    Config,
+}
+
+/// What the node says to the management node when it changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outgoing {
+    /// What kernel and lanes follow.
+    pub applied: Option<Version>,
+    /// Addresses, MTUs and the like.
+    pub facts: Option<NodeFacts>,
+    /// Guests found on bridges.
+    pub ports: Vec<FoundPort>,
+}
+
+/// What is true now.
+#[derive(Debug)]
+pub struct View {
+    /// This node.
+    pub node: NodeId,
+    /// Its PDC.
+    pub pdc: PdcId,
+    /// What it follows.
+    pub slice: Option<Arc<Slice>>,
+    /// The verdicts for it.
+    pub paths: Arc<Paths>,
+    /// Interfaces and addresses.
+    pub local: Local,
+    /// Indices of peers and networks.
+    pub slots: Slots,
+    /// Bridge and guest MTU of each network as planned; an MTU that is none stands on a device that is not.
+    pub mtus: BTreeMap<NetKey, (IfName, Option<Mtu>)>,
+    /// Version that kernel and lanes follow.
+    pub applied: Version,
+    /// The connection to a management node.
+    pub management: Management,
+    /// When the certificate ends.
+    pub certificate_ends: Option<Wall>,
+    /// What is wrong.
+    pub findings: BTreeMap<Topic, Vec<Finding>>,
+    /// Since when the daemon runs.
+    pub started: Mono,
+}
+
+/// Shared by all parts.
+#[derive(Debug)]
+pub struct Shared {
+    /// What happened.
+    pub events: Events,
+    /// The lanes.
+    pub lanes: Lanes,
+    /// What the reporter sends.
+    pub outgoing: watch::Sender<Outgoing>,
+    view: Mutex<View>,
+}
+
+impl Shared {
+    /// At start: nothing applied, nothing wrong.
+    pub fn new(node: NodeId, pdc: PdcId, management: Management, lanes: Lanes) -> Arc<Self> {
+        let view = View {
+            node,
+            pdc,
+            slice: None,
+            paths: Arc::default(),
+            local: Local::default(),
+            slots: Slots::default(),
+            mtus: BTreeMap::new(),
+            applied: Version::default(),
+            management,
+            certificate_ends: None,
+            findings: BTreeMap::new(),
+            started: crate::clock::mono(),
+        };
+        let (outgoing, _) = watch::channel(Outgoing::default());
+        Arc::new(Self { events: Events::default(), lanes, outgoing, view: Mutex::new(view) })
+    }
+
+    /// What is true now. Held for a moment only, never across I/O.
+    pub fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces what is wrong in one respect; what is new there is also an event.
+    pub fn find(&self, topic: Topic, findings: Vec<Finding>) {
+        let old = self.view().findings.insert(topic, findings.clone()).unwrap_or_default();
+        for finding in findings.iter().filter(|f| !old.contains(f)) {
+            self.events.warn("problem", format!("[{}] {}; {}", finding.code, finding.what, finding.help));
+        }
+        for gone in old.iter().filter(|f| !findings.contains(f)) {
+            self.events.info("solved", format!("[{}] {}", gone.code, gone.what));
+        }
+    }
+
+    /// Changes what the reporter sends; it is woken only by a difference.
+    pub fn say(&self, change: impl FnOnce(&mut Outgoing)) {
+        self.outgoing.send_if_modified(|outgoing| {
+            let before = outgoing.clone();
+            change(outgoing);
+            *outgoing != before
+        });
+    }
+}

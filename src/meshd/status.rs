@@ -1,0 +1,170 @@
+//! What `status`, `tunnels` and `explain` say, out of what is true now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::engine::finding;
+use super::lane::LaneStats;
+use super::shared::{Shared, View};
+use crate::api::local::{Finding, Management, NetworkStatus, PeerStatus, Status, TunnelStatus};
+use crate::clock::{mono, wall};
+use crate::node::names::{self, Device};
+use crate::node::paths;
+use crate::policy::path::{Path, Verdict};
+use crate::table::{NetKey, Network, Peer, Slice};
+use crate::types::{Mono, NodeId, Wall};
+
+/// How long after its start a node waits before it calls a tunnel down.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// All of it.
+pub fn status(shared: &Shared) -> Status {
+    // Before the view is held: a lane may take its time.
+    let stats = shared.lanes.stats();
+    let view = shared.view();
+    let slice = view.slice.clone();
+    let tunnels = tunnels_of(&view, &stats, mono());
+    let peers = slice.as_deref().map(|slice| peers(slice, &view, &tunnels)).unwrap_or_default();
+    Status {
+        node: view.node.clone(),
+        pdc: view.pdc.clone(),
+        daemon: env!("CARGO_PKG_VERSION").to_owned(),
+        management: view.management.clone(),
+        version: view.applied,
+        certificate_ends: view.certificate_ends,
+        networks: slice.as_deref().map(|slice| networks(slice, &view)).unwrap_or_default(),
+        problems: problems(&view, &peers),
+        peers,
+        drops: drops(&stats),
+    }
+}
+
+/// One line a peer that is reached by a tunnel.
+pub fn tunnels(shared: &Shared) -> Vec<TunnelStatus> {
+    let stats = shared.lanes.stats();
+    let view = shared.view();
+    tunnels_of(&view, &stats, mono()).into_values().collect()
+}
+
+fn verdicts<'a>(view: &'a View, node: &'a NodeId) -> impl Iterator<Item = &'a Verdict> {
+    view.paths.values().filter_map(move |of| of.get(node))
+}
+
+/// Each peer's tunnel, summed over lanes.
+fn tunnels_of(view: &View, stats: &[LaneStats], now: Mono) -> BTreeMap<NodeId, TunnelStatus> {
+    let Some(slice) = &view.slice else { return BTreeMap::new() };
+    let mut tunnels = BTreeMap::new();
+    for (node, peer) in &slice.peers {
+        let Some(verdict) = verdicts(view, node).find(|v| v.path == Path::Tunnel) else { continue };
+        let mut tunnel = TunnelStatus {
+            node: node.clone(),
+            endpoint: paths::endpoint(peer, verdict.outer, 0),
+            handshake_age: None,
+            up: false,
+            suite: peer.suite,
+            received: 0,
+            sent: 0,
+        };
+        let slot = view.slots.peer(node);
+        let of_lanes = stats.iter().flat_map(|lane| &lane.peers).filter(|(s, _)| Some(*s) == slot);
+        for (_, lane) in of_lanes {
+            tunnel.endpoint = lane.endpoint.or(tunnel.endpoint);
+            let age = lane.last_handshake.map(|at| now.since(at).as_secs());
+            tunnel.handshake_age = [tunnel.handshake_age, age].into_iter().flatten().min();
+            tunnel.up |= lane.up;
+            tunnel.received += lane.received_bytes;
+            tunnel.sent += lane.sent_bytes;
+        }
+        tunnels.insert(node.clone(), tunnel);
+    }
+    tunnels
+}
+
+fn networks(slice: &Slice, view: &View) -> Vec<NetworkStatus> {
+    let one = |(key, network): (&NetKey, &Network)| {
+        let ports = slice.rows_of(key).filter(|(_, row)| row.node == slice.node).count();
+        let planned = view.mtus.get(key);
+        NetworkStatus {
+            name: network.name.clone(),
+            key: key.clone(),
+            bridge: names::device(Device::Bridge, key.vni, network.udp_port).to_string(),
+            ports,
+            rows: slice.rows_of(key).count() - ports,
+            mtu: planned.and_then(|(_, mtu)| *mtu).unwrap_or(network.guest_mtu),
+            problem: planned.is_none().then(|| "not built; see problems".to_owned()),
+        }
+    };
+    slice.networks.iter().map(one).collect()
+}
+
+fn peers(slice: &Slice, view: &View, tunnels: &BTreeMap<NodeId, TunnelStatus>) -> Vec<PeerStatus> {
+    let one = |(node, peer): (&NodeId, &Peer)| {
+        let paths: BTreeSet<Path> = verdicts(view, node).map(|v| v.path).collect();
+        let why: BTreeSet<String> = verdicts(view, node).map(|v| v.why.to_string()).collect();
+        let vtep: Option<IpAddr> =
+            verdicts(view, node).find(|v| v.path == Path::Plain).and_then(|v| paths::vtep(peer, v.outer));
+        PeerStatus {
+            node: node.clone(),
+            pdc: peer.pdc.clone(),
+            paths: paths.into_iter().collect(),
+            why: why.into_iter().collect::<Vec<_>>().join("; "),
+            vtep,
+            tunnel: tunnels.get(node).cloned(),
+        }
+    };
+    slice.peers.iter().map(one).collect()
+}
+
+/// Findings, worst first, with those that only time brings.
+fn problems(view: &View, peers: &[PeerStatus]) -> Vec<Finding> {
+    let mut problems: Vec<Finding> = view.findings.values().flatten().cloned().collect();
+    if mono().since(view.started) > GRACE {
+        problems.extend(peers.iter().filter_map(|peer| silent(peer, view.slice.as_deref())));
+    }
+    match &view.management {
+        Management::Away { since, why } => problems.push(finding(
+            "M0105",
+            format!("no management node since {since}: {why}"),
+            "traffic goes on; check the management node",
+        )),
+        Management::Connected { .. } | Management::Files => {}
+    }
+    problems.extend(view.certificate_ends.and_then(|ends| ended(ends, wall())));
+    problems
+}
+
+/// A peer with a tunnel that is not up.
+fn silent(peer: &PeerStatus, slice: Option<&Slice>) -> Option<Finding> {
+    let tunnel = peer.tunnel.as_ref().filter(|tunnel| !tunnel.up)?;
+    let joined = slice?.peers.get(&peer.node)?.public_key.is_some();
+    let (why, help) = match (joined, tunnel.endpoint) {
+        (false, _) => ("it has not joined yet".to_owned(), "run meshctl join there"),
+        (true, None) => ("nothing says where it is".to_owned(), "it must call first, or: meshctl node set"),
+        (true, Some(to)) => {
+            (format!("{to} answers no handshake"), "check that UDP passes both ways: meshctl tunnel list")
+        }
+    };
+    let what = format!("the tunnel to {} is down: {why}; frames to it are dropped, never sent in clear", peer.node);
+    Some(finding("M0410", what, help))
+}
+
+fn ended(ends: Wall, now: Wall) -> Option<Finding> {
+    (ends <= now).then(|| {
+        let help = "check the clock and the management node; it is renewed as soon as that answers";
+        finding("M0213", format!("the certificate ended at {ends}"), help)
+    })
+}
+
+fn drops(stats: &[LaneStats]) -> BTreeMap<String, u64> {
+    let mut drops = BTreeMap::new();
+    for lane in stats {
+        for (reason, count) in lane.drops.nonzero() {
+            *drops.entry(reason.name().to_owned()).or_default() += count;
+        }
+        for (reason, count) in lane.tunnels.drops.iter().filter(|(_, count)| *count > 0) {
+            *drops.entry(format!("tunnel-{}", reason.name())).or_default() += count;
+        }
+    }
+    drops
+}
