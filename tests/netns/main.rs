@@ -11,4 +11,5 @@ mod lab;
 mod labs;
 mod promises;
 mod reconcile;
+mod rows;
 mod spaces;
