@@ -241,3 +241,21 @@ fn text(path: PathBuf) -> String {
 pub fn management_address() -> String {
     format!("{MANAGEMENT}:{MANAGEMENT_TCP_PORT}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::objects::Any;
+    use crate::lab::layout::Shape;
+
+    #[test]
+    fn what_the_lab_writes_is_what_operators_may_write() {
+        let mut shape = Shape::uniform("lab".into(), 1500, 2, 2, 2).unwrap();
+        shape.pdcs[1].encrypted = true;
+        let text = objects(&shape.layout().unwrap());
+        let objects = crate::config::manifest::parse("lab", &text).unwrap_or_else(|problem| panic!("{problem}"));
+        assert_eq!(objects.len(), 2 + 2 + 4 + 8);
+        let ports = objects.iter().filter(|object| matches!(object, Any::Port(_))).count();
+        assert_eq!(ports, 8);
+    }
+}

@@ -83,6 +83,8 @@ impl Lab {
 
     /// Takes the lab away because of `error`, after showing the last lines of the logs.
     pub fn give_up(self, error: LabError, progress: &Progress) -> LabError {
+        // Ctrl-C also ends the command that was running; its error is not the user's concern.
+        let error = progress.go_on().err().unwrap_or(error);
         if !matches!(error, LabError::Interrupted) {
             daemons::tell_logs(&self.home, progress);
         }
