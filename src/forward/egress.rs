@@ -51,6 +51,13 @@ pub struct EgressOut {
     pub refused: Vec<Refused>,
 }
 
+/// What is known of a frame on its way out.
+struct Route<'a> {
+    table: &'a Table,
+    net: &'a Net,
+    view: View,
+}
+
 /// Where one frame goes.
 enum Decision {
     To(PeerSlot),
@@ -69,10 +76,10 @@ impl Egress {
             };
             let decided = View::parse(frame.buf.bytes())
                 .map_err(|_| DropReason::FrameMalformed)
-                .and_then(|view| Ok((view, self.decide(net, &view, &mut frame, now, out)?)));
+                .and_then(|view| Ok((Route { table, net, view }, self.decide(net, &view, &mut frame, now, out)?)));
             match decided {
-                Ok((view, Decision::To(peer))) => self.send(table, net, &view, peer, frame.buf, pool, out),
-                Ok((view, Decision::Flood)) => self.flood(table, net, &view, frame.buf, pool, out),
+                Ok((route, Decision::To(peer))) => self.send(&route, peer, frame.buf, pool, out),
+                Ok((route, Decision::Flood)) => self.flood(&route, frame.buf, pool, out),
                 Ok((_, Decision::Answered)) => out.answers.push(frame),
                 Err(reason) => {
                     self.drops.count(reason);
@@ -153,19 +160,8 @@ impl Egress {
         Ok(Decision::Flood)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one frame's way; a struct would be built once a frame")]
-    fn send(
-        &mut self,
-        table: &Table,
-        net: &Net,
-        view: &View,
-        peer: PeerSlot,
-        mut buf: Buf,
-        pool: &mut Pool,
-        out: &mut EgressOut,
-    ) {
-        let flow = view.flow(buf.bytes());
-        match form::wrap(table, net, peer, flow, &mut buf) {
+    fn send(&mut self, route: &Route<'_>, peer: PeerSlot, mut buf: Buf, pool: &mut Pool, out: &mut EgressOut) {
+        match form::wrap(route.table, route.net, peer, &route.view, &mut buf) {
             Ok(()) => out.tunnels.push(Outgoing { peer, buf }),
             Err(reason) => {
                 self.drops.count(reason);
@@ -175,8 +171,8 @@ impl Egress {
     }
 
     /// A copy for each member; the last one gets the original.
-    fn flood(&mut self, table: &Table, net: &Net, view: &View, buf: Buf, pool: &mut Pool, out: &mut EgressOut) {
-        let Some((last, others)) = net.members.split_last() else {
+    fn flood(&mut self, route: &Route<'_>, buf: Buf, pool: &mut Pool, out: &mut EgressOut) {
+        let Some((last, others)) = route.net.members.split_last() else {
             self.drops.count(DropReason::FloodNobody);
             pool.give(buf);
             return;
@@ -187,9 +183,9 @@ impl Egress {
                 continue;
             };
             copy.copy_from(buf.bytes());
-            self.send(table, net, view, *peer, copy, pool, out);
+            self.send(route, *peer, copy, pool, out);
         }
-        self.send(table, net, view, *last, buf, pool, out);
+        self.send(route, *last, buf, pool, out);
     }
 }
 

@@ -12,6 +12,7 @@ use std::net::Ipv4Addr;
 use super::buffer::Buf;
 use super::drops::DropReason;
 use super::table::{Form, Net, Table};
+use super::view::View;
 use crate::types::{PeerSlot, UdpPort, Vni};
 use crate::wire::compact::{Compact, Content};
 use crate::wire::ip::{self, Ipv4};
@@ -38,8 +39,9 @@ pub(super) enum What {
     Control,
 }
 
-/// Puts the headers of the peer's form before the frame in `buf`. `flow` chooses the source UDP port of form A.
-pub(super) fn wrap(table: &Table, net: &Net, peer: PeerSlot, flow: u64, buf: &mut Buf) -> Result<(), DropReason> {
+/// Puts the headers of the peer's form before the frame in `buf`. The flow of the frame chooses the source
+/// UDP port of form A.
+pub(super) fn wrap(table: &Table, net: &Net, peer: PeerSlot, view: &View, buf: &mut Buf) -> Result<(), DropReason> {
     match table.form(peer).ok_or(DropReason::PeerGone)? {
         Form::Compact => {
             let content = Content::Frame { udp_port: net.udp_port, vni: net.vni };
@@ -47,6 +49,7 @@ pub(super) fn wrap(table: &Table, net: &Net, peer: PeerSlot, flow: u64, buf: &mu
         }
         Form::Standard { address } => {
             let own = table.tunnel_address().ok_or(DropReason::NoTunnelAddress)?;
+            let flow = view.flow(buf.bytes());
             wrap_standard(net, own, address, flow, buf).map_err(|_| DropReason::FrameMalformed)
         }
     }

@@ -23,3 +23,6 @@ pub use self::rate::{Bucket, Rate};
 pub use self::refused::Refused;
 pub use self::slots::{Slots, SlotsFull};
 pub use self::table::{Form, Neighbour, Net, Place, Station, Table};
+
+#[cfg(test)]
+mod tests;

@@ -87,10 +87,9 @@ impl Tap {
     fn open(name: &IfName) -> Result<Self, TapError> {
         let opened =
             OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(DEVICE);
-        let file = opened.map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => TapError::NoDevice,
-            io::ErrorKind::PermissionDenied => TapError::Denied(name.clone()),
-            _ if source.raw_os_error() == Some(libc::ENODEV) => TapError::NoDevice,
+        let file = opened.map_err(|source| match source.raw_os_error() {
+            Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => TapError::NoDevice,
+            Some(libc::EPERM | libc::EACCES) => TapError::Denied(name.clone()),
             _ => system(name, "open", source),
         })?;
         let flags = i16::try_from(FLAGS).unwrap_or_default();

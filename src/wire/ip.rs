@@ -64,7 +64,7 @@ impl Ipv4 {
 
     /// True where the checksum of the header at the front of `bytes` is right.
     pub fn checksum_holds(&self, bytes: &[u8]) -> bool {
-        bytes.get(..self.header_len()).is_some_and(|header| Checksum::default().add(header).value() == 0)
+        bytes.get(..self.header_len()).is_some_and(|header| Checksum::default().with(header).value() == 0)
     }
 }
 
@@ -116,7 +116,7 @@ impl Header for Ipv4 {
         out[8..12].copy_from_slice(&[self.ttl, self.protocol, 0, 0]);
         out[12..16].copy_from_slice(&self.source.octets());
         out[16..].copy_from_slice(&self.destination.octets());
-        let checksum = Checksum::default().add(out.as_slice()).value();
+        let checksum = Checksum::default().with(out.as_slice()).value();
         out[10..12].copy_from_slice(&checksum.to_be_bytes());
         Ok(())
     }
@@ -182,7 +182,7 @@ pub struct Checksum(u64);
 impl Checksum {
     /// With more bytes; an odd last byte counts as if a zero followed.
     #[must_use]
-    pub fn add(self, bytes: &[u8]) -> Self {
+    pub fn with(self, bytes: &[u8]) -> Self {
         let pairs = bytes.chunks_exact(2);
         let last = pairs.remainder().first().map_or(0, |byte| u64::from(*byte) << 8);
         let sum: u64 = pairs.map(|pair| u64::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
@@ -192,8 +192,8 @@ impl Checksum {
     /// With the pseudo header of IPv6 (RFC 8200 section 8.1).
     #[must_use]
     pub fn pseudo_v6(self, source: Ipv6Addr, destination: Ipv6Addr, length: u16, next: u8) -> Self {
-        let with = self.add(&source.octets()).add(&destination.octets());
-        Self(with.0 + u64::from(length) + u64::from(next))
+        let sum = self.with(&source.octets()).with(&destination.octets());
+        Self(sum.0 + u64::from(length) + u64::from(next))
     }
 
     /// The value for the checksum field; zero for bytes that hold a right checksum.

@@ -101,7 +101,7 @@ impl Advertisement {
 /// True where the checksum of an ICMPv6 message is right.
 pub fn checksum_holds(message: &[u8], from: Ipv6Addr, to: Ipv6Addr) -> bool {
     let Ok(length) = u16::try_from(message.len()) else { return false };
-    Checksum::default().pseudo_v6(from, to, length, ICMPV6).add(message).value() == 0
+    Checksum::default().pseudo_v6(from, to, length, ICMPV6).with(message).value() == 0
 }
 
 /// Target and flags of a message of the wanted type.
@@ -155,7 +155,7 @@ fn write(
         out[24..26].copy_from_slice(&[kind, 1]);
         out[26..].copy_from_slice(&mac.0);
     }
-    let checksum = Checksum::default().pseudo_v6(from, to, len, ICMPV6).add(out).value();
+    let checksum = Checksum::default().pseudo_v6(from, to, len, ICMPV6).with(out).value();
     out[2..4].copy_from_slice(&checksum.to_be_bytes());
     Ok(needs)
 }

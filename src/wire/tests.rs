@@ -272,7 +272,7 @@ fn a_vlan_of_4095_a_vni_of_0_and_a_missing_flag_are_refused() {
 #[test]
 fn the_checksum_of_the_example_in_rfc_1071() {
     let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
-    assert_eq!(Checksum::default().add(&bytes).value(), !0xddf2);
+    assert_eq!(Checksum::default().with(&bytes).value(), !0xddf2);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Per packet it allocates nothing, takes no lock and writes no log. Work per descriptor and turn is bounded, so a busy TAP
 //! starves neither the others nor the timers.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -125,8 +126,8 @@ impl Shell {
                         return false;
                     }
                 }
-                SOCKET => self.from_wire(now),
-                tap => self.from_tap(tap, now),
+                SOCKET => self.wire_readable(now),
+                tap => self.tap_readable(tap, now),
             }
         }
         self.timers(clock::mono());
@@ -169,45 +170,40 @@ impl Shell {
     }
 
     /// Reads frames from one TAP and forwards them.
-    fn from_tap(&mut self, token: u64, now: Mono) {
-        let Some((net, tap)) = self.taps.get(token) else { return };
-        let mut broken = None;
-        while self.frames.len() < BATCH {
-            let Some(mut buf) = self.pool.take() else { break };
-            match tap.read(buf.space()) {
-                Ok(Some((len, header))) if header.is_plain() => {
-                    buf.filled(len);
-                    self.traffic.egress_frames += 1;
-                    self.traffic.egress_bytes += u64::try_from(len).unwrap_or(u64::MAX);
-                    self.frames.push(Frame { net, buf });
-                }
-                Ok(Some(_)) => {
-                    self.drops.count(DropReason::OffloadUnexpected);
-                    self.pool.give(buf);
-                }
-                Ok(None) => {
-                    self.pool.give(buf);
-                    break;
-                }
-                Err(error) => {
-                    broken = Some(error);
-                    self.pool.give(buf);
-                    break;
-                }
-            }
-        }
-        if let Some(error) = broken {
-            self.tell_tap(token, error, now);
+    fn tap_readable(&mut self, token: u64, now: Mono) {
+        if let Err(error) = self.read_tap(token)
+            && let Some(event) = self.taps.broken(token, error, &self.poll, now + RETRY)
+        {
+            self.tell(event);
         }
         let Self { egress, setup, frames, pool, egress_out, .. } = self;
         egress.batch(&setup.table, now, frames, pool, egress_out);
         self.after_egress(now);
     }
 
-    fn tell_tap(&mut self, token: u64, error: std::io::Error, now: Mono) {
-        if let Some(event) = self.taps.broken(token, error, &self.poll, now + RETRY) {
-            self.tell(event);
+    /// Fills `frames` with at most a batch.
+    fn read_tap(&mut self, token: u64) -> io::Result<()> {
+        let Some((net, tap)) = self.taps.get(token) else { return Ok(()) };
+        while self.frames.len() < BATCH {
+            let Some(mut buf) = self.pool.take() else { break };
+            let (len, header) = match tap.read(buf.space()) {
+                Ok(Some(read)) => read,
+                nothing @ (Ok(None) | Err(_)) => {
+                    self.pool.give(buf);
+                    return nothing.map(drop);
+                }
+            };
+            if !header.is_plain() {
+                self.drops.count(DropReason::OffloadUnexpected);
+                self.pool.give(buf);
+                continue;
+            }
+            buf.filled(len);
+            self.traffic.egress_frames += 1;
+            self.traffic.egress_bytes += u64::try_from(len).unwrap_or(u64::MAX);
+            self.frames.push(Frame { net, buf });
         }
+        Ok(())
     }
 
     fn after_egress(&mut self, now: Mono) {
@@ -223,7 +219,7 @@ impl Shell {
             self.tell(LaneEvent::Refused(refused));
         }
         self.egress_out = out;
-        self.flush(now);
+        self.flush();
     }
 
     /// Seals a payload in place and lines it up for sending.
@@ -243,7 +239,7 @@ impl Shell {
     }
 
     /// Sends what is lined up, and what the tunnels themselves have to say.
-    fn flush(&mut self, _now: Mono) {
+    fn flush(&mut self) {
         let mut sent = self.socket.send(&self.sending);
         for datagrams in self.sending.drain(..) {
             self.pool.give(datagrams.buf);
@@ -262,7 +258,7 @@ impl Shell {
     }
 
     /// Reads datagrams and forwards what they hold.
-    fn from_wire(&mut self, now: Mono) {
+    fn wire_readable(&mut self, now: Mono) {
         // An error of one datagram (an ICMP answer to an earlier one) says nothing about the next.
         let count = self.socket.receive(&mut self.received).unwrap_or_default();
         self.traffic.datagrams_received += u64::try_from(count).unwrap_or_default();
@@ -304,7 +300,7 @@ impl Shell {
             self.tell(LaneEvent::Refused(refused));
         }
         self.ingress_out = out;
-        self.flush(now);
+        self.flush();
     }
 
     fn timers(&mut self, now: Mono) {
@@ -314,7 +310,7 @@ impl Shell {
         if self.taps.retry_at().is_some_and(|due| due <= now) {
             self.open_taps(now);
         }
-        self.flush(now);
+        self.flush();
     }
 
     fn open_taps(&mut self, now: Mono) {

@@ -1,0 +1,184 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const BLUE: &str = "default/10";
+
+fn dropped(world: &mut World, frame: &[u8]) -> DropReason {
+    match world.out(BLUE, frame) {
+        Fate::Dropped(reason) => reason,
+        other @ (Fate::Tunnels(_) | Fate::Answer(_)) => panic!("not dropped: {other:?}"),
+    }
+}
+
+#[test]
+fn unicast_goes_where_the_row_says() {
+    let mut world = World::new(Flood::Suppress);
+    let (far, other) = (world.peer("b-1"), world.peer("b-2"));
+    assert_eq!(world.reached(BLUE, &plain(FAR, HERE)), [far]);
+    assert_eq!(world.reached(BLUE, &plain(OTHER, HERE)), [other]);
+    assert_eq!(world.reached("other/10", &plain(FAR, HERE)), [other], "the same MAC in another overlay");
+    assert_eq!(world.reached(BLUE, &tagged(FAR, HERE, 7, 0x88b5, b"x")), [other], "the same MAC in a VLAN");
+    assert_eq!(world.reached(BLUE, &tagged(FAR, HERE, 0xe000, 0x88b5, b"x")), [far], "a priority tag is no VLAN");
+}
+
+#[test]
+fn every_other_place_has_its_own_reason() {
+    let mut world = World::new(Flood::Suppress);
+    for (destination, reason) in [
+        (HERE_TOO, DropReason::DestinationLocal),
+        (PLAIN, DropReason::DestinationPlain),
+        (BANNED, DropReason::DestinationForbidden),
+        (STRANGER, DropReason::DestinationUnknown),
+        (Mac::ZERO, DropReason::DestinationUnknown),
+    ] {
+        assert_eq!(dropped(&mut world, &plain(destination, HERE)), reason);
+    }
+}
+
+#[test]
+fn only_guests_of_this_node_may_send_from_it() {
+    let mut world = World::new(Flood::Replicate);
+    for (source, reason) in [
+        (STRANGER, DropReason::SourceUnknown),
+        (FAR, DropReason::SourceNotHere),
+        (PLAIN, DropReason::SourceNotHere),
+        (Mac::ZERO, DropReason::SourceNotUnicast),
+        (Mac::BROADCAST, DropReason::SourceNotUnicast),
+    ] {
+        assert_eq!(dropped(&mut world, &plain(OTHER, source)), reason);
+        assert_eq!(dropped(&mut world, &plain(Mac::BROADCAST, source)), reason);
+    }
+    assert_eq!(dropped(&mut world, &tagged(FAR, HERE_TOO, 7, 0x88b5, b"x")), DropReason::SourceUnknown);
+}
+
+#[test]
+fn a_refused_source_is_told_once() {
+    let mut world = World::new(Flood::Suppress);
+    let mut out = EgressOut::default();
+    let mut frames: Vec<_> = (0..50)
+        .map(|_| {
+            let mut buf = Buf::default();
+            buf.copy_from(&plain(OTHER, FAR));
+            Frame { net: world.net(BLUE), buf }
+        })
+        .collect();
+    world.egress.batch(&world.table, world.now, &mut frames, &mut world.pool, &mut out);
+    let told = Refused { net: Some(world.net(BLUE)), peer: None, mac: FAR, reason: DropReason::SourceNotHere };
+    assert_eq!(out.refused, [told]);
+    assert_eq!(world.egress.drops.get(DropReason::SourceNotHere), 50);
+}
+
+#[test]
+fn unknown_unicast_floods_only_where_the_network_replicates() {
+    let frame = plain(STRANGER, HERE);
+    assert_eq!(dropped(&mut World::new(Flood::Off), &frame), DropReason::DestinationUnknown);
+    assert_eq!(dropped(&mut World::new(Flood::Suppress), &frame), DropReason::DestinationUnknown);
+    let mut world = World::new(Flood::Replicate);
+    let members = ["b-1", "b-2", "f-1"].map(|name| world.peer(name));
+    assert_eq!(world.reached(BLUE, &frame), members);
+}
+
+#[test]
+fn broadcast_and_multicast_follow_the_flood_mode() {
+    for destination in [Mac::BROADCAST, MULTICAST, Mac([0x33, 0x33, 0, 0, 0, 1])] {
+        let frame = plain(destination, HERE);
+        assert_eq!(dropped(&mut World::new(Flood::Off), &frame), DropReason::FloodOff);
+        for flood in [Flood::Suppress, Flood::Replicate] {
+            let mut world = World::new(flood);
+            let members = ["b-1", "b-2", "f-1"].map(|name| world.peer(name));
+            assert_eq!(world.reached(BLUE, &frame), members, "{flood:?}");
+        }
+    }
+}
+
+#[test]
+fn suppress_limits_a_storm_and_replicate_does_not() {
+    let frame = plain(Mac::BROADCAST, HERE);
+    for (flood, passes) in [(Flood::Suppress, 500), (Flood::Replicate, 2000)] {
+        let mut world = World::new(flood);
+        let through = (0..2000).filter(|_| !world.reached(BLUE, &frame).is_empty()).count();
+        assert_eq!(through, passes, "{flood:?}");
+        assert_eq!(world.reached("other/10", &frame).len(), 3, "another network has its own allowance");
+    }
+}
+
+#[test]
+fn a_flood_that_nobody_would_hear_is_named() {
+    let mut slice = slice(Flood::Suppress);
+    slice.networks.get_mut(&key(BLUE)).unwrap().members.retain(|member, _| *member == node("a-2"));
+    let mut world = World::of(&slice);
+    assert_eq!(dropped(&mut world, &plain(Mac::BROADCAST, HERE)), DropReason::FloodNobody);
+}
+
+#[test]
+fn dhcp_broadcasts_go_to_the_proxy_alone() {
+    let mut slice = slice(Flood::Off);
+    slice.rows.get_mut(&row_key("default/10/-", HERE)).unwrap().dhcp_proxy = Some(OTHER);
+    let mut world = World::of(&slice);
+    let discover = dhcp(67);
+    let other = world.peer("b-2");
+    let Fate::Tunnels(sent) = world.out(BLUE, &frame(Mac::BROADCAST, HERE, 0x0800, &discover)) else { panic!() };
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].0, other);
+    assert_eq!(sent[0].1[8..14], OTHER.0, "now a unicast frame");
+    assert_eq!(sent[0].1[14..20], HERE.0);
+    let answer = frame(Mac::BROADCAST, HERE, 0x0800, &dhcp(68));
+    assert_eq!(dropped(&mut world, &answer), DropReason::FloodOff, "only what clients say");
+    let from_another = frame(Mac::BROADCAST, HERE_TOO, 0x0800, &discover);
+    assert_eq!(dropped(&mut world, &from_another), DropReason::FloodOff, "only of that guest");
+}
+
+/// An IPv4 packet with UDP to a port.
+fn dhcp(port: u8) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255];
+    packet.extend([0, 68, 0, port, 0, 12, 0, 0, 1, 1, 6, 0]);
+    packet
+}
+
+#[test]
+fn a_frame_beyond_the_guest_mtu_is_oversize_and_tags_do_not_count() {
+    let mut world = World::new(Flood::Suppress);
+    let (fits, too_large) = (vec![0; 1400], vec![0; 1401]);
+    assert_eq!(world.reached(BLUE, &frame(FAR, HERE, 0x88b5, &fits)).len(), 1);
+    assert_eq!(world.reached(BLUE, &tagged(FAR, HERE, 7, 0x88b5, &fits)).len(), 1);
+    assert_eq!(dropped(&mut world, &frame(FAR, HERE, 0x88b5, &too_large)), DropReason::Oversize);
+}
+
+#[test]
+fn a_network_that_has_left_the_table_is_named() {
+    let mut world = World::new(Flood::Suppress);
+    world.table = Table::default();
+    assert_eq!(dropped(&mut world, &plain(FAR, HERE)), DropReason::NetworkGone);
+}
+
+#[test]
+fn buffers_come_back() {
+    let mut world = World::new(Flood::Suppress);
+    for _ in 0..10_000 {
+        world.out(BLUE, &plain(STRANGER, HERE));
+    }
+    assert!(world.pool.take().is_some(), "a dropped frame gives its buffer back");
+}
+
+proptest! {
+    #[test]
+    fn no_frame_panics_and_every_frame_has_one_fate(
+        noise in proptest::collection::vec(any::<u8>(), 0..200), known in any::<bool>(), group in any::<bool>(),
+        ethertype in prop_oneof![Just(0x0800u16), Just(0x0806), Just(0x86dd), Just(0x8100), any::<u16>()],
+    ) {
+        let mut noise = noise;
+        if known && noise.len() >= 14 {
+            noise[..6].copy_from_slice(&if group { Mac::BROADCAST } else { FAR }.0);
+            noise[6..12].copy_from_slice(&HERE.0);
+            noise[12..14].copy_from_slice(&ethertype.to_be_bytes());
+        }
+        for flood in [Flood::Off, Flood::Suppress, Flood::Replicate] {
+            let mut world = World::new(flood);
+            let before = world.egress.drops.total();
+            let fate = world.out(BLUE, &noise);
+            let drops = world.egress.drops.total() - before;
+            prop_assert_eq!(drops, u64::from(matches!(fate, Fate::Dropped(_))));
+        }
+    }
+}

@@ -1,0 +1,155 @@
+use super::*;
+use crate::wire::compact::{Compact, Content};
+use crate::wire::oam::{Kind, Oam};
+
+const BLUE: &str = "default/10";
+
+/// A payload of form B.
+fn compact(udp_port: u64, vni: u64, frame: &[u8]) -> Vec<u8> {
+    let content = Content::Frame { udp_port: UdpPort::try_from(udp_port).unwrap(), vni: vni.try_into().unwrap() };
+    let mut bytes = vec![0; 8];
+    Compact::new(content, frame.len()).emit(&mut bytes).unwrap();
+    bytes.extend(frame);
+    bytes.resize(bytes.len().next_multiple_of(16), 0);
+    bytes
+}
+
+#[test]
+fn a_frame_of_the_right_peer_arrives_without_its_padding() {
+    let mut world = World::new(Flood::Suppress);
+    let frame = plain(HERE, FAR);
+    let arrived = world.arrive(world.peer("b-1"), &compact(4789, 10, &frame));
+    assert_eq!(arrived, Ok((world.net(BLUE), frame)));
+}
+
+#[test]
+fn peer_vni_and_mac_must_agree() {
+    let mut world = World::new(Flood::Replicate);
+    let frame = plain(HERE, FAR);
+    let from_stranger = plain(HERE, STRANGER);
+    for (peer, udp_port, vni, frame, reason) in [
+        ("b-2", 4789, 10, &frame, DropReason::SourceNotThere),
+        ("a-2", 4789, 10, &frame, DropReason::SourceNotThere),
+        ("b-1", 4790, 10, &frame, DropReason::SourceNotThere),
+        ("b-1", 4789, 20, &frame, DropReason::SourceUnknown),
+        ("b-1", 4789, 30, &frame, DropReason::NetworkUnknown),
+        ("b-1", 4791, 10, &frame, DropReason::NetworkUnknown),
+        ("b-1", 4789, 10, &from_stranger, DropReason::SourceUnknown),
+        ("b-1", 4789, 10, &plain(HERE, HERE_TOO), DropReason::SourceNotThere),
+        ("b-1", 4789, 10, &plain(HERE, Mac::BROADCAST), DropReason::SourceNotUnicast),
+        ("c-1", 4789, 10, &plain(HERE, BANNED), DropReason::SourceForbidden),
+        ("b-1", 4789, 10, &tagged(HERE, FAR, 7, 0x88b5, b"x"), DropReason::SourceNotThere),
+    ] {
+        let sent = compact(udp_port, vni, frame);
+        assert_eq!(world.arrive(world.peer(peer), &sent), Err(reason), "{peer} {udp_port} {vni}");
+    }
+}
+
+#[test]
+fn two_overlays_with_one_vni_stay_apart() {
+    let mut world = World::new(Flood::Suppress);
+    let frame = plain(HERE, FAR);
+    let green = world.arrive(world.peer("b-2"), &compact(4790, 10, &frame));
+    assert_eq!(green, Ok((world.net("other/10"), frame.clone())));
+    let blue = world.arrive(world.peer("b-1"), &compact(4789, 10, &frame));
+    assert_eq!(blue, Ok((world.net(BLUE), frame)));
+}
+
+#[test]
+fn a_peer_that_decided_more_strictly_is_heard() {
+    let mut world = World::new(Flood::Suppress);
+    let frame = plain(HERE, PLAIN);
+    assert_eq!(world.arrive(world.peer("a-2"), &compact(4789, 10, &frame)), Ok((world.net(BLUE), frame)));
+}
+
+#[test]
+fn nothing_goes_from_tunnel_to_tunnel_or_to_the_plain_path() {
+    for flood in [Flood::Off, Flood::Suppress, Flood::Replicate] {
+        let mut world = World::new(flood);
+        for elsewhere in [OTHER, PLAIN, FAR, BANNED] {
+            let sent = compact(4789, 10, &plain(elsewhere, FAR));
+            assert_eq!(world.arrive(world.peer("b-1"), &sent), Err(DropReason::DestinationElsewhere));
+        }
+        let out = world.arrive_all(world.peer("b-1"), &compact(4789, 10, &plain(Mac::BROADCAST, FAR)));
+        assert!(out.tunnels.is_empty(), "a flooded frame is not flooded on");
+    }
+}
+
+#[test]
+fn floods_and_unknown_destinations_follow_the_mode() {
+    let broadcast = compact(4789, 10, &plain(Mac::BROADCAST, FAR));
+    let unknown = compact(4789, 10, &plain(STRANGER, FAR));
+    for (flood, group, unicast) in [
+        (Flood::Off, Some(DropReason::FloodOff), Some(DropReason::DestinationUnknown)),
+        (Flood::Suppress, None, Some(DropReason::DestinationUnknown)),
+        (Flood::Replicate, None, None),
+    ] {
+        let mut world = World::new(flood);
+        assert_eq!(world.arrive(world.peer("b-1"), &broadcast).err(), group, "{flood:?}");
+        assert_eq!(world.arrive(world.peer("b-1"), &unknown).err(), unicast, "{flood:?}");
+    }
+}
+
+#[test]
+fn a_peer_cannot_storm_a_network_that_suppresses() {
+    let mut world = World::new(Flood::Suppress);
+    let broadcast = compact(4789, 10, &plain(Mac::BROADCAST, FAR));
+    let arrived = (0..2000).filter(|_| world.arrive(world.peer("b-1"), &broadcast).is_ok()).count();
+    assert_eq!(arrived, 500);
+    assert_eq!(world.ingress.drops.get(DropReason::FloodLimited), 1500);
+}
+
+#[test]
+fn a_refused_source_is_told_with_its_peer() {
+    let mut world = World::new(Flood::Suppress);
+    let out = world.arrive_all(world.peer("b-2"), &compact(4789, 10, &plain(HERE, FAR)));
+    let (net, peer) = (Some(world.net(BLUE)), Some(world.peer("b-2")));
+    assert_eq!(out.refused, [Refused { net, peer, mac: FAR, reason: DropReason::SourceNotThere }]);
+}
+
+#[test]
+fn an_echo_request_is_answered_with_the_size_in_which_it_arrived() {
+    let mut world = World::new(Flood::Suppress);
+    let peer = world.peer("b-1");
+    let mut buf = Buf::default();
+    echo(Kind::EchoRequest, 0x1234_5678_9abc_def0, 1000, &mut buf).unwrap();
+    assert_eq!((buf.len(), buf.bytes()[0]), (1008, 1));
+    let request = buf.bytes().to_vec();
+    let mut out = world.arrive_all(peer, &request);
+    let answer = out.tunnels.pop().unwrap();
+    assert_eq!(answer.peer, peer);
+    let reply = Oam::parse(&answer.buf.bytes()[8..]).unwrap();
+    assert_eq!(reply, Oam { kind: Kind::EchoReply { size: 1008 }, token: 0x1234_5678_9abc_def0 });
+    let heard = world.arrive_all(peer, answer.buf.bytes());
+    assert_eq!(heard.echoes, [(peer, 0x1234_5678_9abc_def0, 1008)]);
+    assert!(heard.tunnels.is_empty(), "an answer is not answered");
+}
+
+#[test]
+fn echo_requests_are_limited_for_each_peer() {
+    let mut world = World::new(Flood::Suppress);
+    let mut buf = Buf::default();
+    echo(Kind::EchoRequest, 1, 12, &mut buf).unwrap();
+    let request = buf.bytes().to_vec();
+    let mut answers = |name: &str| {
+        let peer = world.peer(name);
+        (0..100).filter(|_| !world.arrive_all(peer, &request).tunnels.is_empty()).count()
+    };
+    assert_eq!((answers("b-1"), answers("b-2")), (20, 20));
+}
+
+#[test]
+fn a_control_message_of_unknown_kind_or_length_is_dropped() {
+    let mut world = World::new(Flood::Suppress);
+    let peer = world.peer("b-1");
+    let mut short = vec![1, 8 + 4, 0, 0, 0, 0, 0, 0];
+    short.extend([1, 0, 0, 0]);
+    let mut unknown = vec![1, 4, 0, 0, 0, 0, 0, 0];
+    unknown.extend([9; 12]);
+    for bad in [short, unknown] {
+        let before = world.ingress.drops.get(DropReason::ControlMalformed);
+        let out = world.arrive_all(peer, &bad);
+        assert!(out.tunnels.is_empty() && out.frames.is_empty());
+        assert_eq!(world.ingress.drops.get(DropReason::ControlMalformed), before + 1);
+    }
+}
