@@ -6,6 +6,7 @@ mod harness;
 #[expect(unreachable_pub, dead_code, reason = "a toolbox: each test takes what it needs")]
 mod node;
 
+mod foreign;
 mod lab;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod labs;
