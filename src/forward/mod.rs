@@ -3,14 +3,17 @@
 //! [`Table`] is an immutable snapshot, [`Slots`] names its indices. Every exit is forwarding or a [`DropReason`].
 
 mod buffer;
+pub mod coalesce;
 mod drops;
 mod egress;
 mod form;
 mod ingress;
+mod layout;
 mod map;
 mod neigh;
 mod rate;
 mod refused;
+pub mod segment;
 mod slots;
 mod table;
 mod view;
@@ -24,5 +27,7 @@ pub use self::refused::Refused;
 pub use self::slots::{Slots, SlotsFull};
 pub use self::table::{Form, Neighbour, Net, Place, Station, Table};
 
+#[cfg(test)]
+mod sample_tests;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,9 @@ pub mod ethernet;
 pub mod ip;
 pub mod nd;
 pub mod oam;
+pub mod sum;
 pub mod udp;
+pub mod virtio;
 pub mod vlan;
 pub mod vxlan;
 
