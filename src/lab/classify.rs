@@ -131,13 +131,7 @@ impl Eye {
     pub fn classify(&self, frame: &[u8]) -> Class {
         let class = self.outside(frame).unwrap_or(Class::Other);
         let readable = || vxlan_on_any_udp_port(frame) || self.holds_guest(frame);
-        match class {
-            Class::Vxlan => Class::Vxlan,
-            Class::Wireguard | Class::Management | Class::Housekeeping | Class::Other | Class::Clear if readable() => {
-                Class::Clear
-            }
-            other => other,
-        }
+        if class != Class::Vxlan && readable() { Class::Clear } else { class }
     }
 
     /// By the outermost headers alone; none where they are cut short.

@@ -1,4 +1,5 @@
 //! Tests on the real kernel, in network namespaces that they make themselves.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests: what fails says where")]
 
 #[path = "harness.rs"]
 #[expect(unreachable_pub, dead_code, reason = "a toolbox: each test takes what it needs")]
