@@ -1,6 +1,8 @@
 //! Ring 3: the kernel as two verbs, observe and apply. Holds no policy. `sys` is the only `unsafe`.
 
+pub mod caps;
 mod error;
+pub mod fake;
 pub mod file;
 pub mod host;
 pub mod inotify;
@@ -15,6 +17,7 @@ pub mod sys;
 mod sysctl;
 pub mod tap;
 pub mod udp;
+pub mod underlay;
 mod watch;
 
 pub use self::error::KernelError;

@@ -247,3 +247,55 @@ pub fn no_core_dumps() -> io::Result<()> {
     // SAFETY: takes integers.
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)
 }
+
+/// True where the kernel knows the capability of this number (prctl(2), `PR_CAPBSET_READ`).
+pub fn capability_is_known(number: u8) -> bool {
+    let number = libc::c_ulong::from(number);
+    // SAFETY: takes and returns integers only.
+    unsafe { libc::prctl(libc::PR_CAPBSET_READ, number, 0, 0, 0) >= 0 }
+}
+
+/// Takes a capability out of the calling thread's bounding set (`PR_CAPBSET_DROP`).
+///
+/// # Errors
+/// `CAP_SETPCAP` is missing.
+pub fn capability_unbound(number: u8) -> io::Result<()> {
+    let number = libc::c_ulong::from(number);
+    // SAFETY: takes integers only.
+    check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) }).map(drop)
+}
+
+/// Makes `set` the effective, permitted and inheritable capabilities of the calling thread (capset(2), version 3).
+///
+/// # Errors
+/// `set` has a capability that the thread does not have.
+pub fn capabilities_set(set: u64) -> io::Result<()> {
+    /// `_LINUX_CAPABILITY_VERSION_3` and the calling thread.
+    const HEADER: [u32; 2] = [0x2008_0522, 0];
+    let [low, high] = [set & 0xffff_ffff, set >> 32].map(|half| u32::try_from(half).unwrap_or(0));
+    let data = [[low; 3], [high; 3]];
+    // SAFETY: the header is two and the data twice three 32-bit words, as `struct __user_cap_header_struct` and
+    // `__user_cap_data_struct[2]` are; the kernel only reads them.
+    let code = unsafe { libc::syscall(libc::SYS_capset, HEADER.as_ptr(), data.as_ptr()) };
+    if code < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Empties the ambient set of the calling thread.
+///
+/// # Errors
+/// The kernel is older than 4.3.
+pub fn ambient_clear() -> io::Result<()> {
+    let what = libc::PR_CAP_AMBIENT_CLEAR_ALL;
+    // SAFETY: takes integers only.
+    check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::c_ulong::from(what.cast_unsigned()), 0, 0, 0) }).map(drop)
+}
+
+/// Hands a capability on to programs that the calling thread starts.
+///
+/// # Errors
+/// It is not permitted and inheritable.
+pub fn ambient_raise(number: u8) -> io::Result<()> {
+    let what = libc::c_ulong::from(libc::PR_CAP_AMBIENT_RAISE.cast_unsigned());
+    // SAFETY: takes integers only.
+    check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, what, libc::c_ulong::from(number), 0, 0) }).map(drop)
+}

@@ -342,3 +342,7 @@ fn two_owners(key: &RowKey, first: &NodeId, second: &NodeId) -> Finding {
         "give one of the two guests another address: a host's bridge has one table for all VLANs".into(),
     )
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+pub(super) mod tests;

@@ -319,3 +319,7 @@ fn foreign_port(net: &Net, port: u16, other: &IfName) -> Finding {
         help: format!("give overlay '{}' another UDP port, or remove {other}", net.key.overlay),
     }
 }
+
+#[cfg(test)]
+#[path = "reconcile_tests.rs"]
+mod tests;

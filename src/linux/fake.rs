@@ -1,0 +1,218 @@
+//! The same two verbs in memory: a kernel for tests that need no rights, and for showing what a plan would do. It refuses what the
+//! real one refuses, so that an order that only works here is found here.
+
+use super::error::KernelError;
+use crate::node::desired::{BridgeEntry, Hold, Kind, Link, Neighbour, Observed, ObservedGuard, Port, PortFlags};
+use crate::node::op::Op;
+use crate::types::IfName;
+
+/// A kernel in memory.
+#[derive(Debug, Clone, Default)]
+pub struct Fake {
+    /// What it holds. Tests put foreign devices and drift in here.
+    pub state: Observed,
+    /// Every step ever done, as text.
+    pub log: Vec<String>,
+}
+
+/// What the kernel gives a new bridge port.
+pub const NEW_PORT: PortFlags = PortFlags {
+    isolated: false,
+    learning: true,
+    neigh_suppress: false,
+    flood: true,
+    mcast_flood: true,
+    bcast_flood: true,
+};
+
+impl Fake {
+    /// What it holds.
+    ///
+    /// # Errors
+    /// Never; the real one does.
+    pub fn observe(&mut self) -> Result<Observed, KernelError> {
+        Ok(self.state.clone())
+    }
+
+    /// Does `ops` in order and stops at the first that the kernel would refuse.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn apply(&mut self, ops: &[Op]) -> Result<(), KernelError> {
+        for op in ops {
+            let done = self.step(op);
+            self.tidy();
+            done.map_err(|why| KernelError::Op { op: op.to_string(), why: why.to_owned() })?;
+            self.log.push(op.to_string());
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, op: &Op) -> Result<(), &'static str> {
+        match op {
+            Op::LoadGuard(guard) => self.state.guard = ObservedGuard::Loaded(guard.clone()),
+            Op::ChangeGuard { from, to } => {
+                if self.state.guard != ObservedGuard::Loaded(from.clone()) {
+                    return Err("No such file or directory");
+                }
+                self.state.guard = ObservedGuard::Loaded(to.clone());
+            }
+            Op::DeleteGuard => self.state.guard = ObservedGuard::Absent,
+            Op::AddLink { name, link } => self.add(name, link)?,
+            Op::DeleteLink { name } => self.delete(name),
+            Op::SetMtu { name, mtu } => self.link(name)?.mtu = *mtu,
+            Op::NoAddresses { name } => self.link(name)?.addr_gen_none = true,
+            Op::SetBridge { name, bridge } => {
+                let filtering = matches!(&self.link(name)?.kind, Kind::Bridge(now) if now.vlan_filtering);
+                let bridge = crate::node::desired::Bridge { vlan_filtering: filtering, ..bridge.clone() };
+                self.link(name)?.kind = Kind::Bridge(bridge);
+            }
+            Op::NoVlanFiltering { name } => {
+                if let Kind::Bridge(bridge) = &mut self.link(name)?.kind {
+                    bridge.vlan_filtering = false;
+                }
+            }
+            Op::SetMaster { name, bridge } => self.enslave(name, bridge)?,
+            Op::SetPort { name, flags } => {
+                self.link(name)?.port.as_mut().ok_or("Operation not supported")?.flags = *flags;
+            }
+            Op::SetUp { name, up } => self.set_up(name, *up)?,
+            Op::Pin { .. }
+            | Op::Unpin { .. }
+            | Op::SetVtep { .. }
+            | Op::DeleteVtep { .. }
+            | Op::AddFlood { .. }
+            | Op::DeleteFlood { .. }
+            | Op::SetNeighbour { .. }
+            | Op::DeleteNeighbour { .. } => self.entry(op)?,
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, op: &Op) -> Result<(), &'static str> {
+        let device = op.device().ok_or("Invalid argument")?.clone();
+        let link = self.link(&device)?;
+        let (up, bridge) = (link.up, link.port.as_ref().map(|p| p.bridge.clone()));
+        let state = &mut self.state;
+        match op {
+            Op::Pin { port, mac } => {
+                let entry = BridgeEntry { port: port.clone(), hold: Hold::Pinned };
+                state.bridge_fdb.entry(bridge.ok_or("Operation not supported")?).or_default().insert(*mac, entry);
+            }
+            Op::Unpin { mac, .. } => {
+                state.bridge_fdb.entry(bridge.ok_or("Operation not supported")?).or_default().remove(mac);
+            }
+            Op::SetVtep { mac, vtep, .. } => {
+                let table = state.vxlan_fdb.entry(device).or_default();
+                let vteps = table.entry(*mac).or_default();
+                vteps.pop_first();
+                vteps.insert(vtep.clone());
+            }
+            Op::DeleteVtep { mac, vtep, .. } => {
+                let table = state.vxlan_fdb.entry(device).or_default();
+                table.entry(*mac).or_default().remove(vtep);
+                table.retain(|_, vteps| !vteps.is_empty());
+            }
+            Op::AddFlood { vtep, .. } => {
+                state.flood.entry(device).or_default().insert(vtep.clone());
+            }
+            Op::DeleteFlood { vtep, .. } => {
+                state.flood.entry(device).or_default().remove(vtep);
+            }
+            Op::SetNeighbour { address, mac, .. } if up => {
+                let neighbour = Neighbour { mac: *mac, permanent: true };
+                state.neighbours.entry(device).or_default().insert(*address, neighbour);
+            }
+            Op::SetNeighbour { .. } => return Err("Network is down"),
+            Op::DeleteNeighbour { address, .. } => {
+                state.neighbours.entry(device).or_default().remove(address);
+            }
+            Op::LoadGuard(_)
+            | Op::ChangeGuard { .. }
+            | Op::DeleteGuard
+            | Op::AddLink { .. }
+            | Op::DeleteLink { .. }
+            | Op::SetMtu { .. }
+            | Op::NoAddresses { .. }
+            | Op::SetBridge { .. }
+            | Op::NoVlanFiltering { .. }
+            | Op::SetMaster { .. }
+            | Op::SetPort { .. }
+            | Op::SetUp { .. } => unreachable!("step() has sorted these out"),
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, name: &IfName) -> Result<&mut Link, &'static str> {
+        self.state.links.get_mut(name).ok_or("No such device")
+    }
+
+    fn add(&mut self, name: &IfName, link: &Link) -> Result<(), &'static str> {
+        if self.state.links.contains_key(name) {
+            return Err("File exists");
+        }
+        if let Some(vxlan) = link.vxlan() {
+            let same = |other: &Link| other.vxlan().is_some_and(|o| (o.vni, o.udp_port) == (vxlan.vni, vxlan.udp_port));
+            if self.state.links.values().any(same) {
+                return Err("A VXLAN device with the specified VNI already exists");
+            }
+        }
+        let mut link = Link { up: false, port: None, ..link.clone() };
+        if let Kind::Bridge(bridge) = &mut link.kind {
+            (bridge.mcast_snooping, bridge.accept_ra, bridge.arp_ignore) = (true, 1, 0);
+        }
+        self.state.links.insert(name.clone(), link);
+        Ok(())
+    }
+
+    fn delete(&mut self, name: &IfName) {
+        let state = &mut self.state;
+        state.links.remove(name);
+        for link in state.links.values_mut() {
+            link.port = link.port.take().filter(|port| port.bridge != *name);
+        }
+        state.bridge_fdb.remove(name);
+        self.leave(name);
+        self.state.vxlan_fdb.remove(name);
+        self.state.flood.remove(name);
+        self.state.neighbours.remove(name);
+    }
+
+    /// The device is no longer a port of anything.
+    fn leave(&mut self, name: &IfName) {
+        for table in self.state.bridge_fdb.values_mut() {
+            table.retain(|_, entry| entry.port != *name);
+        }
+    }
+
+    /// The kernel shows no empty tables.
+    fn tidy(&mut self) {
+        self.state.bridge_fdb.retain(|_, table| !table.is_empty());
+        self.state.vxlan_fdb.retain(|_, table| !table.is_empty());
+        self.state.flood.retain(|_, list| !list.is_empty());
+        self.state.neighbours.retain(|_, table| !table.is_empty());
+    }
+
+    fn enslave(&mut self, name: &IfName, bridge: &IfName) -> Result<(), &'static str> {
+        if !matches!(self.link(bridge)?.kind, Kind::Bridge(_)) {
+            return Err("Operation not supported");
+        }
+        self.link(name)?;
+        self.leave(name);
+        self.link(name)?.port = Some(Port { bridge: bridge.clone(), flags: NEW_PORT });
+        Ok(())
+    }
+
+    fn set_up(&mut self, name: &IfName, up: bool) -> Result<(), &'static str> {
+        let link = self.link(name)?;
+        // The promise that no test would see from outside: a port of ours never passes a frame before it is locked down.
+        if up && link.port.as_ref().is_some_and(|port| port.flags == NEW_PORT) && !matches!(link.kind, Kind::Other(_)) {
+            return Err("a port of ours came up before its flags were set");
+        }
+        link.up = up;
+        if !up {
+            self.state.neighbours.remove(name);
+        }
+        Ok(())
+    }
+}

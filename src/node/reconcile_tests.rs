@@ -1,0 +1,282 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::linux::fake::Fake;
+use crate::node::desired::{BridgeEntry, Port, Vxlan};
+use crate::node::golden;
+use crate::node::plan::tests::{local, planned, slice};
+use crate::table::Slice;
+
+fn text(ops: &[Op]) -> String {
+    ops.iter().map(|op| format!("{op}\n")).collect()
+}
+
+fn name(text: &str) -> IfName {
+    text.parse().unwrap()
+}
+
+/// Applies the difference and checks that nothing is left to do.
+fn settle(kernel: &mut Fake, desired: &Desired) -> Vec<Op> {
+    let ops = diff(desired, &kernel.observe().unwrap());
+    kernel.apply(&ops).unwrap_or_else(|e| panic!("{e}\n{}", text(&ops)));
+    let left = diff(desired, &kernel.observe().unwrap());
+    assert!(left.is_empty(), "still to do:\n{}after:\n{}", text(&left), text(&ops));
+    ops
+}
+
+fn desired(slice: &Slice) -> Desired {
+    planned(slice, &local()).desired
+}
+
+fn suppress() -> Slice {
+    slice("suppress", json!({}))
+}
+
+fn other(kind: Kind, alias: Option<&str>) -> Link {
+    Link { kind, alias: alias.map(Into::into), mtu: 1500, up: true, addr_gen_none: false, port: None }
+}
+
+#[test]
+fn a_node_that_moves_from_plain_to_tunnel_is_shut_out_first() {
+    let mut kernel = Fake::default();
+    settle(&mut kernel, &desired(&suppress()));
+    let encrypt = slice("suppress", json!({"c": {"between": [{"node": "a"}, {"node": "c"}], "action": "encrypt"}}));
+    let ops = settle(&mut kernel, &desired(&encrypt));
+    golden::check("plain-to-tunnel.txt", &text(&ops));
+}
+
+#[test]
+fn a_network_that_goes_away_leaves_the_guard_until_its_last_device_is_gone() {
+    let mut kernel = Fake::default();
+    let both = {
+        let mut slice = suppress();
+        let mut second = slice.networks.values().next().unwrap().clone();
+        second.udp_port = UdpPort::try_from(4790).unwrap();
+        slice.networks.insert("second/11".parse().unwrap(), second);
+        slice
+    };
+    settle(&mut kernel, &desired(&both));
+    golden::check("network-gone.txt", &text(&settle(&mut kernel, &desired(&suppress()))));
+}
+
+#[test]
+fn cleanup_removes_all_that_is_ours_and_only_that() {
+    let mut kernel = Fake::default();
+    let mine = other(Kind::Other("veth".into()), None);
+    kernel.state.links.insert(name("tap0"), mine.clone());
+    // Our alias under another name, and our name with another alias: both are somebody else's.
+    kernel
+        .state
+        .links
+        .insert(name("br0"), other(Kind::Bridge(crate::node::desired::Bridge::OURS), Some("vxmesh:default/10")));
+    kernel.state.links.insert(name("vb77.12b5"), other(Kind::Bridge(crate::node::desired::Bridge::OURS), Some("lab")));
+    let before = kernel.state.clone();
+    settle(&mut kernel, &desired(&suppress()));
+    kernel.apply(&cleanup(&kernel.state.clone())).unwrap();
+    assert_eq!(kernel.state, before);
+}
+
+#[test]
+fn a_foreign_bridge_with_our_name_is_reported_and_left_alone() {
+    let mut kernel = Fake::default();
+    let foreign = other(Kind::Bridge(crate::node::desired::Bridge::OURS), None);
+    kernel.state.links.insert(name("vb10.12b5"), foreign.clone());
+    let desired = desired(&suppress());
+    let findings = conflicts(&desired, &kernel.state);
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].code, "M0611");
+    settle(&mut kernel, &desired);
+    assert_eq!(kernel.state.links, [(name("vb10.12b5"), foreign)].into());
+}
+
+#[test]
+fn a_foreign_vxlan_device_on_our_udp_port_blocks_the_network_and_keeps_its_traffic() {
+    let mut kernel = Fake::default();
+    let flannel = Vxlan { vni: 1, udp_port: 4789, ipv6: false, local: None, dev: None, ttl: 0, learning: true };
+    kernel.state.links.insert(name("flannel.1"), other(Kind::Vxlan(flannel.clone()), None));
+    let desired = desired(&suppress());
+    assert_eq!(conflicts(&desired, &kernel.state)[0].code, "M0612");
+    settle(&mut kernel, &desired);
+    assert_eq!(kernel.state.links.len(), 1);
+    assert_eq!(kernel.state.guard, ObservedGuard::Absent, "there is nothing of ours to guard on that port");
+
+    // It came after us: ours stays, and stays guarded.
+    let mut kernel = Fake::default();
+    settle(&mut kernel, &desired);
+    kernel.state.links.insert(name("flannel.1"), other(Kind::Vxlan(flannel), None));
+    assert!(diff(&desired, &kernel.state).is_empty());
+}
+
+#[test]
+fn an_attribute_that_cannot_change_makes_the_device_anew() {
+    let mut kernel = Fake::default();
+    let desired = desired(&suppress());
+    settle(&mut kernel, &desired);
+    if let Some(Link { kind: Kind::Vxlan(vxlan), .. }) = kernel.state.links.get_mut(&name("vv10.12b5")) {
+        vxlan.ttl = 64;
+    }
+    let ops = text(&settle(&mut kernel, &desired));
+    assert!(ops.starts_with("ip link delete dev vv10.12b5\nip link add name vv10.12b5"), "{ops}");
+    assert!(!ops.contains("vt10.12b5"), "the other path is not disturbed: {ops}");
+}
+
+#[test]
+fn a_copy_to_a_second_vtep_is_removed() {
+    let mut kernel = Fake::default();
+    let desired = desired(&suppress());
+    settle(&mut kernel, &desired);
+    let vteps = kernel.state.vxlan_fdb.get_mut(&name("vv10.12b5")).unwrap().values_mut().next().unwrap();
+    vteps.insert(Vtep { address: "192.0.2.66".parse().unwrap(), via: None });
+    let ops = text(&settle(&mut kernel, &desired));
+    assert_eq!(ops, "bridge fdb delete 02:00:00:00:00:02 dev vv10.12b5 self dst 192.0.2.66\n");
+}
+
+#[test]
+fn what_a_guest_learned_on_its_own_port_is_not_ours_to_remove() {
+    let mut kernel = Fake::default();
+    let desired = desired(&suppress());
+    settle(&mut kernel, &desired);
+    let guest = BridgeEntry { port: name("tap0"), hold: Hold::Learned };
+    let table = kernel.state.bridge_fdb.get_mut(&name("vb10.12b5")).unwrap();
+    table.insert("02:00:00:00:00:01".parse().unwrap(), guest.clone());
+    assert!(diff(&desired, &kernel.state).is_empty());
+    // But a remote guest's address on it is: the table says where that guest is.
+    let table = kernel.state.bridge_fdb.get_mut(&name("vb10.12b5")).unwrap();
+    table.insert("02:00:00:00:00:02".parse().unwrap(), guest);
+    let ops = diff(&desired, &kernel.state);
+    assert_eq!(text(&ops), "bridge fdb replace 02:00:00:00:00:02 dev vv10.12b5 master static sticky\n");
+}
+
+/// Ways in which others disturb what we made.
+#[derive(Debug, Clone)]
+enum Drift {
+    Delete(usize),
+    Down(usize),
+    Flags(usize),
+    Mtu(usize),
+    Free(usize),
+    Learn(u8, usize),
+    Flush(usize),
+    Guard(bool),
+}
+
+fn drifts() -> impl Strategy<Value = Vec<Drift>> {
+    let one = prop_oneof![
+        (0..3_usize).prop_map(Drift::Delete),
+        (0..3_usize).prop_map(Drift::Down),
+        (0..3_usize).prop_map(Drift::Flags),
+        (0..3_usize).prop_map(Drift::Mtu),
+        (0..3_usize).prop_map(Drift::Free),
+        (any::<u8>(), 0..3_usize).prop_map(|(mac, port)| Drift::Learn(mac, port)),
+        (0..4_usize).prop_map(Drift::Flush),
+        any::<bool>().prop_map(Drift::Guard),
+    ];
+    prop::collection::vec(one, 0..8)
+}
+
+fn disturb(kernel: &mut Fake, drift: &Drift) {
+    let at = |n: usize| name(["vb10.12b5", "vt10.12b5", "vv10.12b5"][n]);
+    let bridge = at(0);
+    match *drift {
+        Drift::Delete(n) => kernel.apply(&[Op::DeleteLink { name: at(n) }]).unwrap(),
+        Drift::Down(n) => drop(kernel.apply(&[Op::SetUp { name: at(n), up: false }])),
+        Drift::Mtu(n) => drop(kernel.apply(&[Op::SetMtu { name: at(n), mtu: 1280 }])),
+        Drift::Flags(n) => {
+            if let Some(Port { flags, .. }) = kernel.state.links.get_mut(&at(n)).and_then(|l| l.port.as_mut()) {
+                flags.isolated = false;
+            }
+        }
+        Drift::Free(n) => {
+            if let Some(link) = kernel.state.links.get_mut(&at(n)) {
+                link.port = None;
+                kernel.state.bridge_fdb.clear();
+            }
+        }
+        Drift::Learn(mac, n) => {
+            let here =
+                kernel.state.links.get(&at(n)).is_some_and(|l| l.port.as_ref().is_some_and(|p| p.bridge == bridge));
+            if here {
+                let entry = BridgeEntry { port: at(n), hold: Hold::Learned };
+                kernel.state.bridge_fdb.entry(bridge).or_default().insert(Mac([2, 0, 0, 0, 0, mac]), entry);
+            }
+        }
+        Drift::Flush(0) => kernel.state.bridge_fdb.clear(),
+        Drift::Flush(1) => kernel.state.vxlan_fdb.clear(),
+        Drift::Flush(2) => kernel.state.flood.clear(),
+        Drift::Flush(_) => kernel.state.neighbours.clear(),
+        Drift::Guard(gone) => {
+            kernel.state.guard = if gone { ObservedGuard::Absent } else { ObservedGuard::Unknown };
+        }
+    }
+}
+
+fn slices() -> impl Strategy<Value = Slice> {
+    let policy = prop_oneof![
+        Just(json!({})),
+        Just(json!({"p": {"between": [], "action": "encrypt"}})),
+        Just(json!({"p": {"between": [], "action": "forbid"}})),
+        Just(json!({"p": {"between": [{"node": "b"}], "action": "encrypt"}})),
+        Just(json!({"p": {"between": [{"pdc": "x"}, {"pdc": "y"}], "action": "plain", "iKnowThisIsClear": true}})),
+    ];
+    let rows = prop::collection::btree_map(
+        (any::<u8>(), prop::option::of(1..4_u64)),
+        (prop::sample::select(vec!["a", "b", "c", "far", "shut", "nobody"]), any::<u8>()),
+        0..12,
+    );
+    (prop::sample::select(vec!["off", "suppress", "replicate"]), policy, rows, any::<bool>()).prop_map(
+        |(flood, policy, rows, hosted)| {
+            let mut slice = slice(flood, policy);
+            let wanted = rows.into_iter().map(|((mac, vlan), (node, address))| {
+                let vlan = vlan.map_or_else(|| "-".to_owned(), |v| v.to_string());
+                let key = format!("default/10/{vlan}/02:00:00:00:00:{mac:02x}").parse().unwrap();
+                let row = json!({"node": node, "arp": [format!("192.168.10.{address}")], "nd": [format!("fd10::{address:x}")]});
+                (key, serde_json::from_value(row).unwrap())
+            });
+            slice.rows = wanted.collect();
+            if !hosted {
+                slice.networks.clear();
+            }
+            slice
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn any_slice_after_any_other_settles_and_cleans_up(first in slices(), drift in drifts(), second in slices()) {
+        let mut kernel = Fake::default();
+        kernel.state.links.insert(name("eth0"), other(Kind::Other(String::new()), None));
+        let bare = kernel.state.clone();
+        settle(&mut kernel, &desired(&first));
+        for one in &drift {
+            disturb(&mut kernel, one);
+        }
+        settle(&mut kernel, &desired(&second));
+        settle(&mut kernel, &Desired::default());
+        prop_assert_eq!(kernel.state, bare);
+    }
+
+    /// The guard is the first step that changes it, and at no moment does a VTEP stand in a table that the guard then has not.
+    #[test]
+    fn the_guard_is_ahead_of_every_table(first in slices(), second in slices()) {
+        let mut kernel = Fake::default();
+        settle(&mut kernel, &desired(&first));
+        let wanted = desired(&second);
+        for op in diff(&wanted, &kernel.state.clone()) {
+            kernel.apply(std::slice::from_ref(&op)).unwrap();
+            let adds = match &op { Op::SetVtep { vtep, .. } | Op::AddFlood { vtep, .. } => Some(vtep), _ => None };
+            if let (Some(vtep), ObservedGuard::Loaded(guard)) = (adds, &kernel.state.guard) {
+                let known = guard.admin.iter().chain(&guard.external).flat_map(|s| &s.vteps).any(|(_, a)| *a == vtep.address);
+                prop_assert!(known, "{op}");
+            }
+            let open: Vec<u16> = kernel.state.links.values().filter_map(Link::vxlan).map(|v| v.udp_port).collect();
+            if let Some(port) = open.first() {
+                prop_assert!(
+                    matches!(&kernel.state.guard, ObservedGuard::Loaded(g) if g.ports.iter().any(|p| p.get() == *port)),
+                    "UDP port {port} is open and not guarded after {op}"
+                );
+            }
+        }
+    }
+}
