@@ -112,6 +112,17 @@ pub fn aes_instructions() -> bool {
     false
 }
 
+/// Effective capabilities of this process, one bit each (capabilities(7)).
+///
+/// # Errors
+/// The system's.
+pub fn capabilities() -> io::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    bits.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/self/status names no capabilities"))
+}
+
 /// The first label of the host's name, in lower case.
 ///
 /// # Errors

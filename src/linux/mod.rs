@@ -16,6 +16,7 @@ mod request;
 pub mod sys;
 mod sysctl;
 pub mod tap;
+pub mod terminal;
 pub mod udp;
 pub mod underlay;
 mod watch;

@@ -299,3 +299,23 @@ pub fn ambient_raise(number: u8) -> io::Result<()> {
     // SAFETY: takes integers only.
     check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, what, libc::c_ulong::from(number), 0, 0) }).map(drop)
 }
+
+/// Switches the echo of a terminal (tcsetattr(3)); returns whether it was on.
+///
+/// # Errors
+/// It is no terminal.
+pub fn terminal_echo(terminal: &impl AsRawFd, on: bool) -> io::Result<bool> {
+    // SAFETY: all zeros is a valid termios.
+    let mut settings: libc::termios = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open and `settings` is valid and writable for the whole call.
+    check(unsafe { libc::tcgetattr(terminal.as_raw_fd(), &raw mut settings) })?;
+    let was = settings.c_lflag & libc::ECHO != 0;
+    if on {
+        settings.c_lflag |= libc::ECHO;
+    } else {
+        settings.c_lflag &= !libc::ECHO;
+    }
+    // SAFETY: the descriptor is open and `settings` is a termios that tcgetattr has filled.
+    check(unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSAFLUSH, &raw const settings) })?;
+    Ok(was)
+}

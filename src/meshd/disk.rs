@@ -17,7 +17,7 @@ use crate::table::{NetKey, Slice, files};
 use crate::types::{NodeId, PdcId, SecretKey, Wall};
 
 /// Copy of a `slice.json` that could not be used.
-const BAD_SLICE: &str = "slice.json.bad";
+pub const BAD_SLICE: &str = "slice.json.bad";
 
 /// Who this node is, by its certificate.
 #[expect(missing_debug_implementations, reason = "holds secrets")]

@@ -1,0 +1,380 @@
+//! `meshctl join`: from a token to a running node, one line a step. Each step can be repeated: what was made before it failed
+//! is used again, and nothing is kept of a refused token but the keys.
+
+mod leave;
+mod preflight;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use hyper::Method;
+use zeroize::Zeroizing;
+
+pub use self::leave::{LeaveArgs, leave};
+use crate::api::enroll::EnrollAnswer;
+use crate::api::problem::{Exit, Problem, printable};
+use crate::clock::random;
+use crate::config::Source;
+use crate::config::meshd::{Attach, Config};
+use crate::linux::{file, host, terminal};
+use crate::mgmt::certs;
+use crate::node::enroll::{
+    self, Authority, CERTIFICATE, EnrollError, Folder, Keys, Member, TLS_KEY, Token, WIREGUARD_KEY, Waiting, Wish,
+    wrong_pdc,
+};
+use crate::transport::client::Client;
+use crate::transport::tls;
+use crate::tunnel;
+use crate::types::{NodeId, SecretKey, UdpPort};
+
+/// Where `meshd.toml` is where nobody says otherwise; only then the unit of the system is started.
+pub const CONFIG: &str = "/etc/vxmesh/meshd.toml";
+/// TCP port of a management node that is named without one.
+const PORT: u16 = crate::config::meshmgr::PORT;
+/// How many steps there are.
+const STEPS: usize = 7;
+
+/// Join this machine to a mesh.
+#[derive(Debug, Args)]
+pub struct JoinArgs {
+    /// Management node (`HOST[:PORT]`; the token names it too), and the token. A token here can be seen in the process list:
+    /// better let it be asked for.
+    #[arg(value_name = "MGMT|TOKEN", num_args = 0..=2)]
+    words: Vec<String>,
+    /// File that holds the token.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Name of this node; default: the first label of the host's name.
+    #[arg(long)]
+    name: Option<NodeId>,
+    /// Interface or address used inside the PDC.
+    #[arg(long, value_name = "IF|ADDR")]
+    admin: Option<Attach>,
+    /// Interface or address used between PDCs.
+    #[arg(long, value_name = "IF|ADDR")]
+    external: Option<Attach>,
+    /// UDP port of lane 0.
+    #[arg(long, value_name = "UDP PORT")]
+    listen: Option<UdpPort>,
+    /// Written if it is not there; if it is, it counts.
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+    /// Neither enable nor start meshd.service.
+    #[arg(long)]
+    no_start: bool,
+    /// Stop after this step.
+    #[arg(long, value_enum)]
+    phase: Option<Phase>,
+}
+
+/// Steps that can be tried alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Phase {
+    /// Only look whether this machine could run meshd; needs no token.
+    Preflight,
+}
+
+/// What the file says, or will say.
+struct Setup {
+    text: String,
+    config: Config,
+    exists: bool,
+}
+
+/// Joins.
+///
+/// # Errors
+/// A [`Problem`] that says which step failed and what was left behind.
+pub async fn join(args: JoinArgs) -> Result<(), Problem> {
+    let token = if args.phase.is_none() { Some(read_token(&args)?) } else { None };
+    let setup = setup(&args, token.as_ref())?;
+    not_joined(&setup.config)?;
+    let (facts, found) = preflight::run(&setup.config)?;
+    step(1, "preflight", &found);
+    let Some(token) = token else { return Ok(()) };
+    let client =
+        Client::https(token.addresses().to_vec(), tls::pinned_client_config(token.pin()).map_err(|e| library(&e))?);
+    let address = client.probe().await?;
+    step(2, "pin", &format!("{address}, CA pin matches the token"));
+    let name = name(&args, &setup.config)?;
+    let (keys, old) = keys(&setup.config.paths.keys, &name)?;
+    step(3, "keys", if old { "those of an earlier attempt, never sent" } else { "made on this host, never sent" });
+    let wish = Wish { name, pdc: setup.config.node.pdc.clone(), facts };
+    let (request, waiting) = token.request(wish, keys).map_err(|e| refused(&e))?;
+    let answer: EnrollAnswer = client
+        .call(Method::POST, "/v1/enroll", Some(&request))
+        .await
+        .map_err(|problem| with_place(problem, &args.config, &setup))?;
+    step(4, "request", &format!("node {}, PDC {} (from the token)", printable(answer.name.as_str()), answer.pdc));
+    let member = accept(waiting, answer, &args.config, &setup)?;
+    step(5, "certificate", &format!("valid until {}, renews by itself", member.identity.ends));
+    write(&member, &setup, &args)?;
+    let slice = &member.slice;
+    let rows = slice.rows.len();
+    step(6, "table", &format!("revision {}, {} networks, {rows} rows", slice.version, slice.networks.len()));
+    step(7, "service", &service(&args)?);
+    say(&format!("joined as {} in PDC {}. Next: meshctl status", member.name, member.pdc));
+    Ok(())
+}
+
+/// One line on standard error.
+fn say(text: &str) {
+    // Nobody listens: the work goes on.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn step(number: usize, name: &str, found: &str) {
+    say(&format!(" [{number}/{STEPS}] {name:<13} ok    {found}"));
+}
+
+fn library(error: &tls::TlsError) -> Problem {
+    Problem::new("M0104", Exit::Failed, error.to_string()).note("nothing was changed")
+}
+
+/// The token: from a file, the environment, an argument, or a person.
+fn read_token(args: &JoinArgs) -> Result<Token, Problem> {
+    let given = args.words.iter().find(|word| is_token(word));
+    let address = args.words.iter().find(|word| !is_token(word));
+    let text = if let Some(path) = &args.token_file {
+        let bytes = Zeroizing::new(file::read(path).map_err(|e| unreadable(&e))?);
+        Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned())
+    } else if let Some(token) = given {
+        say(
+            "warning: other users see a token given as an argument in the process list; better: --token-file, or let it be asked for",
+        );
+        Zeroizing::new(token.clone())
+    } else if let Ok(token) = std::env::var("VXMESH_TOKEN") {
+        Zeroizing::new(token)
+    } else {
+        terminal::read_hidden("Token (hidden): ").map_err(|e| unreadable(&e))?
+    };
+    let mut token = Token::parse(&text).map_err(crate::mgmt::token::TokenTextError::problem)?;
+    if let Some(address) = address {
+        token.prefer(with_port(address));
+    }
+    Ok(token)
+}
+
+fn is_token(word: &str) -> bool {
+    word.trim_start().starts_with(crate::api::enroll::TOKEN_PREFIX)
+}
+
+fn unreadable(error: &std::io::Error) -> Problem {
+    Problem::new("M0201", Exit::Usage, format!("no token: {error}"))
+        .note("nothing was changed")
+        .help("meshctl token create --pdc PDC on the management side prints one")
+        .help("give it at the prompt, with --token-file FILE, or in VXMESH_TOKEN")
+}
+
+/// `HOST` is `HOST:7443`; an IPv6 address without a port gets its brackets.
+fn with_port(address: &str) -> String {
+    if address.parse::<std::net::Ipv6Addr>().is_ok() {
+        return format!("[{address}]:{PORT}");
+    }
+    let port =
+        address.rsplit_once(':').is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()));
+    if port { address.to_owned() } else { format!("{address}:{PORT}") }
+}
+
+/// The file that is there, or else the one that the flags stand for.
+fn setup(args: &JoinArgs, token: Option<&Token>) -> Result<Setup, Problem> {
+    let file = args.config.display().to_string();
+    if args.config.exists() {
+        let failed = |why: String| Problem::new("M0601", Exit::Failed, why).note("nothing was changed");
+        let bytes = file::read(&args.config).map_err(|e| failed(e.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|e| failed(format!("{file} is not UTF-8: {e}")))?;
+        if args.admin.is_some() || args.external.is_some() || args.listen.is_some() {
+            return Err(Problem::new(
+                "M0217",
+                Exit::Usage,
+                format!("{file} exists, so --admin, --external and --listen do not count"),
+            )
+            .note("nothing was changed")
+            .help(format!("edit [underlay] in {file}, or remove the file")));
+        }
+        let config = Config::parse(&file, &text)?;
+        return Ok(Setup { text, config, exists: true });
+    }
+    let none: [String; 1] = ["localhost:7443".into()];
+    let text = config_text(args, token.map_or(&none, |token| token.addresses()));
+    let config = Config::parse(&file, &text)?;
+    Ok(Setup { text, config, exists: false })
+}
+
+/// A `meshd.toml` with what is known and nothing else.
+fn config_text(args: &JoinArgs, addresses: &[String]) -> String {
+    // A JSON text is a TOML basic string: both escape the same way.
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let addresses: Vec<String> = addresses.iter().map(|a| quoted(a)).collect();
+    let mut text = format!(
+        "# Written by meshctl join. Every other key has a default: see meshd.toml in the examples.\nmanagement = [{}]\n",
+        addresses.join(", ")
+    );
+    if args.admin.is_some() || args.external.is_some() || args.listen.is_some() {
+        text.push_str("\n[underlay]\n");
+    }
+    for (key, attach) in [("admin", &args.admin), ("external", &args.external)] {
+        if let Some(attach) = attach {
+            text.push_str(&format!("{key} = {}\n", quoted(&attach.to_string())));
+        }
+    }
+    if let Some(listen) = args.listen {
+        text.push_str(&format!("listen = {listen}\n"));
+    }
+    text
+}
+
+fn not_joined(config: &Config) -> Result<(), Problem> {
+    let path = config.paths.keys.join(CERTIFICATE);
+    if !path.exists() {
+        return Ok(());
+    }
+    let who = std::fs::read_to_string(&path).ok().and_then(|pem| certs::identity_of_pem(&pem).ok());
+    let who = who.map_or_else(String::new, |identity| format!(" as {}", identity.role.title()));
+    Err(Problem::new("M0216", Exit::Conflict, format!("this machine has joined already{who}"))
+        .note("nothing was changed and the token was not used")
+        .help("meshctl status; or meshctl leave first"))
+}
+
+fn name(args: &JoinArgs, config: &Config) -> Result<NodeId, Problem> {
+    match (&args.name, &config.node.name) {
+        (Some(flag), Some(file)) if flag != file => Err(Problem::new(
+            "M0313",
+            Exit::Invalid,
+            format!("--name says '{flag}', {} says '{file}'", args.config.display()),
+        )
+        .note("nothing was changed")),
+        (Some(name), _) | (None, Some(name)) => Ok(name.clone()),
+        (None, None) => {
+            let text = host::name().unwrap_or_default();
+            text.parse().map_err(|e| {
+                Problem::new("M0313", Exit::Invalid, format!("the host's name '{text}' cannot be a node's name: {e}"))
+                    .note("nothing was changed")
+                    .help("give one with --name")
+            })
+        }
+    }
+}
+
+/// The keys of an earlier attempt, or new ones, written before anybody hears of them: a lost answer is asked for again with the
+/// same keys.
+fn keys(folder: &Path, name: &NodeId) -> Result<(Keys, bool), Problem> {
+    let failed = |why: String| Problem::new("M0601", Exit::Failed, why);
+    let io = |e: std::io::Error| failed(e.to_string());
+    file::ensure_dir(folder, 0o700).map_err(io)?;
+    file::clean(folder).map_err(io)?;
+    let (wireguard_path, tls_path) = (folder.join(WIREGUARD_KEY), folder.join(TLS_KEY));
+    let old = wireguard_path.exists() && tls_path.exists();
+    let keys = if old {
+        let wireguard: SecretKey = file::read_secret(&wireguard_path).map_err(io)?.trim().parse().map_err(|e| {
+            failed(format!("{}: {e}", wireguard_path.display())).help("remove the file: a new key is made")
+        })?;
+        let tls = file::read_secret(&tls_path).map_err(io)?;
+        let csr = certs::renew_request(name, &tls)
+            .map_err(|e| failed(format!("{}: {e}", tls_path.display())).help("remove the file: a new key is made"))?;
+        Keys { public: tunnel::public_key(&wireguard), wireguard, tls, csr }
+    } else {
+        let request = certs::new_request(name).map_err(|e| failed(e.to_string()))?;
+        let wireguard = SecretKey::from_bytes(random());
+        Keys { public: tunnel::public_key(&wireguard), wireguard, tls: request.key, csr: request.csr }
+    };
+    if !old {
+        for file in keys.files() {
+            file::write(&folder.join(file.name), file.text.as_bytes(), file.mode).map_err(io)?;
+        }
+    }
+    Ok((keys, old))
+}
+
+/// A refusal because of the PDC points at the line that asserts it.
+fn with_place(problem: Problem, path: &Path, setup: &Setup) -> Problem {
+    let asserted = setup.config.node.pdc.as_ref().filter(|_| problem.place.is_none());
+    match asserted {
+        Some(file) if ["M0208", "M0312"].contains(&problem.code.as_str()) => {
+            let name = path.display().to_string();
+            let place = wrong_pdc(Source::new(&name, &setup.text), file, file, "").place;
+            Problem { place, ..problem }
+        }
+        Some(_) | None => problem,
+    }
+}
+
+/// Signatures by the same library that TLS uses.
+struct WebPki;
+
+impl Authority for WebPki {
+    fn pin(&self, ca: &str) -> Option<[u8; 32]> {
+        tls::spki_hash(tls::certificates(ca).ok()?.first()?)
+    }
+
+    fn vouches(&self, ca: &str, certificate: &str) -> Result<(), String> {
+        tls::vouches(ca, certificate).map_err(|e| e.to_string())
+    }
+}
+
+fn accept(waiting: Waiting, answer: EnrollAnswer, path: &Path, setup: &Setup) -> Result<Member, Problem> {
+    waiting.accept(answer, &WebPki).map_err(|error| match error {
+        EnrollError::OtherPdc { token, file } => {
+            wrong_pdc(Source::new(&path.display().to_string(), &setup.text), &file, &token, "the token")
+        }
+        EnrollError::Request(_) | EnrollError::Answer(_) => refused(&error),
+    })
+}
+
+fn refused(error: &EnrollError) -> Problem {
+    Problem::new("M0218", Exit::Denied, error.to_string())
+        .note("nothing was kept but the keys of this machine; the same token works again with them")
+        .help("check that management node and this machine run the same version, then join again")
+}
+
+fn write(member: &Member, setup: &Setup, args: &JoinArgs) -> Result<(), Problem> {
+    let failed = |e: std::io::Error| {
+        Problem::new("M0601", Exit::Failed, e.to_string())
+            .help("make room, then join again: the same token works with the same keys")
+    };
+    let paths = &setup.config.paths;
+    file::ensure_dir(&paths.state, 0o755).map_err(failed)?;
+    if !setup.exists {
+        if let Some(folder) = args.config.parent() {
+            file::ensure_dir(folder, 0o755).map_err(failed)?;
+        }
+        file::write(&args.config, setup.text.as_bytes(), 0o644).map_err(failed)?;
+    }
+    for file in member.files().map_err(|e| refused(&e))? {
+        let folder = match file.folder {
+            Folder::Keys => &paths.keys,
+            Folder::State => &paths.state,
+        };
+        file::write(&folder.join(file.name), file.text.as_bytes(), file.mode).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Enables and starts the unit, where that is ours to do.
+fn service(args: &JoinArgs) -> Result<String, Problem> {
+    if args.no_start {
+        return Ok("left alone (--no-start)".into());
+    }
+    let command = format!("meshd run --config {}", args.config.display());
+    if args.config != Path::new(CONFIG) {
+        return Ok(format!("left alone (not the system's file); run: {command}"));
+    }
+    if !sd_notify::booted().unwrap_or(false) {
+        return Ok(format!("systemd does not run here; run: {command}"));
+    }
+    systemctl(&["enable", "--now", "meshd.service"])?;
+    Ok("meshd.service is enabled and started".into())
+}
+
+fn systemctl(words: &[&str]) -> Result<(), Problem> {
+    let line = format!("systemctl {}", words.join(" "));
+    let failed =
+        |why: &str| Problem::new("M0628", Exit::Failed, format!("{line} failed: {}", why.trim())).help(line.clone());
+    let output = std::process::Command::new("systemctl").args(words).output().map_err(|e| failed(&e.to_string()))?;
+    if output.status.success() { Ok(()) } else { Err(failed(&String::from_utf8_lossy(&output.stderr))) }
+}
+
+#[cfg(test)]
+#[path = "join/tests.rs"]
+mod tests;
