@@ -201,3 +201,7 @@ fn enlarge(socket: &Socket) -> io::Result<()> {
     force(libc::SO_RCVBUFFORCE).or_else(|_| socket.set_recv_buffer_size(bytes))?;
     force(libc::SO_SNDBUFFORCE).or_else(|_| socket.set_send_buffer_size(bytes))
 }
+
+#[cfg(test)]
+#[path = "udp_tests.rs"]
+mod tests;

@@ -76,7 +76,8 @@ pub struct Network {
 pub enum Flood {
     /// Dropped, but for ARP and ND that the table answers.
     Off,
-    /// The table answers ARP and ND; the rest goes to all members, rate-limited.
+    /// The table answers ARP and ND; other broadcast and multicast goes to all members, rate-limited; unicast to a MAC that is in
+    /// no row is dropped.
     #[default]
     Suppress,
     /// All of it goes to all members.

@@ -2,10 +2,10 @@
 //! reply that names the size in which it arrived, so that probes of a path can be large one way and small the other.
 //!
 //! ```text
-//!  0      1      2      4                8        12
-//! +------+------+------+----------------+--------
-//! | kind |  0   | size |     token      | filling
-//! +------+------+------+----------------+--------
+//!  0      1      2      4                       12
+//! +------+------+------+-----------------------+--------
+//! | kind |  0   | size |         token         | filling
+//! +------+------+------+-----------------------+--------
 //! ```
 
 use super::{Header, WireError, front, front_mut};

@@ -11,6 +11,7 @@ mod foreign;
 mod lab;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod labs;
+mod lane;
 mod promises;
 mod reconcile;
 mod rows;

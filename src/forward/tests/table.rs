@@ -98,3 +98,12 @@ fn names_of_drop_reasons_are_unique_kebab_case_and_explained() {
     names.dedup();
     assert_eq!(names.len(), DropReason::COUNT);
 }
+
+#[test]
+fn the_documentation_lists_every_drop_reason() {
+    let page = include_str!("../../../docs/datapath.md");
+    for reason in DropReason::ALL {
+        let line = format!("| `{reason}` | {} |", reason.meaning());
+        assert!(page.contains(&line), "docs/datapath.md needs this line:\n{line}");
+    }
+}

@@ -161,7 +161,8 @@ impl Lane {
     /// # Errors
     /// [`LaneError::Dead`].
     pub fn stats(&self) -> Result<LaneStats, LaneError> {
-        self.mailbox.stats(PATIENCE).ok_or(LaneError::Dead { index: self.index })
+        let dead = LaneError::Dead { index: self.index };
+        if self.is_dead() { Err(dead) } else { self.mailbox.stats(PATIENCE).ok_or(dead) }
     }
 
     /// Its events, oldest first; drain it without waiting.

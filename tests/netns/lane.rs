@@ -1,0 +1,271 @@
+//! Lanes on the real kernel: two nodes in two PDCs, each with a bridge, a TAP and a guest.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use vxmesh::forward::{DropReason, Slots};
+use vxmesh::linux::tap::{self, Tap, TapError};
+use vxmesh::linux::udp::UdpError;
+use vxmesh::meshd::lane::{self, Lane, LaneConfig, LaneError, LaneEvent, LaneStats, Setup};
+use vxmesh::node::paths::{Own, decide_all};
+use vxmesh::policy::path::Path;
+use vxmesh::table::{Flood, Learning, NetKey, Network, Peer, Row, RowKey, Slice, Suite};
+use vxmesh::tunnel::public_key;
+use vxmesh::types::{IfName, Mtu, NetSlot, Psk, SecretKey, UdpPort, Version};
+
+use crate::harness::{Space, cable, can_run, guest, wait_until};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const TAP: &str = "vt10.12b5";
+const MACS: [&str; 2] = ["02:00:00:00:0a:01", "02:00:00:00:0b:01"];
+
+fn net() -> NetKey {
+    "default/10".parse().unwrap()
+}
+
+fn name(text: &str) -> IfName {
+    text.parse().unwrap()
+}
+
+fn secret(end: usize) -> SecretKey {
+    SecretKey::from_bytes([u8::try_from(end).unwrap() + 7; 32])
+}
+
+fn address(end: usize) -> IpAddr {
+    IpAddr::from([10, 0, 0, u8::try_from(end).unwrap() + 1])
+}
+
+/// The slice of one end: node `n0` in PDC `p0`, node `n1` in PDC `p1`, one guest each.
+fn slice(end: usize, flood: Flood) -> Slice {
+    let node = |end: usize| format!("n{end}").parse().unwrap();
+    let other = 1 - end;
+    let mut slice = Slice::empty(Version::default(), node(end), format!("p{end}").parse().unwrap());
+    let peer = Peer {
+        pdc: format!("p{other}").parse().unwrap(),
+        public_key: Some(public_key(&secret(other))),
+        psk: Some(Psk::from_bytes([9; 32])),
+        suite: Suite::Chacha,
+        admin: None,
+        external: Some(address(other)),
+        listen: UdpPort::try_from(51_820).unwrap(),
+        lanes: 1,
+        foreign: None,
+    };
+    slice.peers = BTreeMap::from([(node(other), peer)]);
+    let network = Network {
+        name: "blue".parse().unwrap(),
+        udp_port: UdpPort::try_from(4789).unwrap(),
+        cidr: vec!["192.168.10.0/24".parse().unwrap()],
+        gateway: Vec::new(),
+        mtu: None,
+        guest_mtu: Mtu::try_from(1400).unwrap(),
+        flood,
+        learning: Learning::Declared,
+        members: BTreeMap::from([(node(other), Path::Tunnel)]),
+    };
+    slice.networks = BTreeMap::from([(net(), network)]);
+    for (at, mac) in MACS.iter().enumerate() {
+        let key: RowKey = format!("default/10/-/{mac}").parse().unwrap();
+        let arp = [format!("192.168.10.{}", 11 + at).parse().unwrap()].into();
+        let nd = [format!("fd00::{}", 11 + at).parse().unwrap()].into();
+        slice.rows.insert(key, Row { node: node(at), arp, nd, port: None, dhcp_proxy: None });
+    }
+    slice
+}
+
+fn setup(slice: &Slice, end: usize) -> Arc<Setup> {
+    let mut slots = Slots::default();
+    slots.assign(slice).unwrap();
+    let own = Own { admin: None, external: Some(address(end)) };
+    Arc::new(Setup::build(slice, &decide_all(slice, own), &slots, 0))
+}
+
+fn spawn(host: &Space, end: usize) -> Lane {
+    let listen = SocketAddr::new("::".parse().unwrap(), 51_820);
+    host.enter(|| lane::spawn(LaneConfig { index: 0, listen, secret: secret(end), cpu: Some(0) }).unwrap())
+}
+
+/// Makes the TAP of a node and puts it on its bridge.
+fn make_tap(host: &Space) {
+    host.enter(|| tap::create_persistent(&name(TAP)).unwrap());
+    host.sh(&format!("ip link set {TAP} mtu 1400 master br0 up"));
+}
+
+struct Mesh {
+    lanes: Vec<Lane>,
+    guests: Vec<Space>,
+    hosts: Vec<Space>,
+}
+
+impl Mesh {
+    fn new(flood: Flood) -> Self {
+        let hosts = vec![Space::new("n0"), Space::new("n1")];
+        cable(&hosts[0], "wan", &hosts[1], "wan");
+        let (mut lanes, mut guests) = (Vec::new(), Vec::new());
+        for (end, host) in hosts.iter().enumerate() {
+            host.sh(&format!(
+                "ip address add {}/24 dev wan; ip link add br0 type bridge; ip link set br0 up",
+                address(end)
+            ));
+            make_tap(host);
+            let addresses = [format!("192.168.10.{}/24", 11 + end), format!("fd00::{}/64", 11 + end)];
+            let guest = guest(host, "br0", "g1", MACS[end], &addresses.each_ref().map(String::as_str));
+            guest.sh("ip link set eth0 mtu 1400");
+            guests.push(guest);
+            let lane = spawn(host, end);
+            lane.set(setup(&slice(end, flood), end));
+            lanes.push(lane);
+        }
+        Self { lanes, guests, hosts }
+    }
+
+    fn wait_for_ping(&self) {
+        wait_until("the guests ping each other", PATIENCE, || self.guests[0].holds("ping -c1 -W1 192.168.10.12 >&2"));
+    }
+
+    fn stats(&self, end: usize) -> LaneStats {
+        self.lanes[end].stats().unwrap()
+    }
+}
+
+#[test]
+fn guests_in_two_pdcs_are_on_one_switch() {
+    if !can_run() {
+        return;
+    }
+    let mesh = Mesh::new(Flood::Suppress);
+    mesh.wait_for_ping();
+    for (guest, there) in [(0, 12), (1, 11)] {
+        mesh.guests[guest].sh(&format!("ping -c20 -i0.01 -W2 192.168.10.{there}"));
+        mesh.guests[guest].sh(&format!("ping -c50 -i0.005 -W2 -M do -s 1372 192.168.10.{there}"));
+        mesh.guests[guest].sh(&format!("ping -c20 -i0.01 -W2 fd00::{there}"));
+    }
+    for end in [0, 1] {
+        let stats = mesh.stats(end);
+        assert!(stats.traffic.answered > 0, "ARP and ND are answered here: {stats:?}");
+        assert!(stats.traffic.ingress_frames >= 180, "{stats:?}");
+        assert!(stats.peers[0].1.up, "{stats:?}");
+        assert_eq!(stats.drops.get(DropReason::DatagramRefused), 0, "{stats:?}");
+        assert_eq!(stats.taps, [(NetSlot(0), name(TAP), true)]);
+    }
+    for lane in mesh.lanes {
+        assert!(!lane.is_dead());
+        lane.stop().unwrap();
+    }
+}
+
+#[test]
+fn the_wire_sees_no_address_of_a_guest() {
+    if !can_run() {
+        return;
+    }
+    let mesh = Mesh::new(Flood::Replicate);
+    mesh.wait_for_ping();
+    // No rule matches a frame that is not WireGuard's UDP port: every other packet of the wire is counted.
+    mesh.hosts[0].sh(
+        "nft add table netdev t; nft 'add chain netdev t in { type filter hook ingress device wan priority 0; }'; \
+         nft add rule netdev t in udp dport 51820 counter accept; nft add rule netdev t in ether type arp accept; \
+         nft add rule netdev t in icmpv6 type 133-143 accept; nft add rule netdev t in counter",
+    );
+    mesh.guests[1].sh("ping -c50 -i0.01 -W2 192.168.10.11");
+    let rules = mesh.hosts[0].sh("nft list table netdev t");
+    let counts: Vec<u64> = rules
+        .lines()
+        .filter_map(|line| line.split_once("counter packets ")?.1.split(' ').next()?.parse().ok())
+        .collect();
+    assert!(counts.len() == 2 && counts[0] >= 50 && counts[1] == 0, "{rules}");
+}
+
+#[test]
+fn a_tap_that_goes_and_comes_back_heals() {
+    if !can_run() {
+        return;
+    }
+    let mesh = Mesh::new(Flood::Suppress);
+    mesh.wait_for_ping();
+    mesh.hosts[1].sh(&format!("ip link delete {TAP}"));
+    wait_until("the lane notices", PATIENCE, || !mesh.stats(1).taps[0].2);
+    let events: Vec<LaneEvent> = mesh.lanes[1].events().try_iter().collect();
+    assert!(events.iter().any(|event| matches!(event, LaneEvent::TapFailed(..))), "{events:?}");
+    assert!(!mesh.hosts[1].holds(&format!("ip link show {TAP}")), "the lane does not make one itself");
+    make_tap(&mesh.hosts[1]);
+    mesh.wait_for_ping();
+}
+
+#[test]
+fn a_new_setup_takes_a_peer_away_at_once() {
+    if !can_run() {
+        return;
+    }
+    let mesh = Mesh::new(Flood::Suppress);
+    mesh.wait_for_ping();
+    let mut without = slice(0, Flood::Suppress);
+    without.peers.clear();
+    without.rows.retain(|_, row| row.node == without.node);
+    without.networks.values_mut().for_each(|network| network.members.clear());
+    mesh.lanes[0].set(setup(&without, 0));
+    wait_until("the peer is gone", PATIENCE, || mesh.stats(0).peers.is_empty());
+    assert!(!mesh.guests[1].holds("ping -c3 -i0.1 -W1 192.168.10.11 >&2"));
+    assert!(mesh.stats(0).drops.get(DropReason::DatagramRefused) > 0);
+    mesh.lanes[0].set(setup(&slice(0, Flood::Suppress), 0));
+    mesh.wait_for_ping();
+}
+
+#[test]
+fn hundreds_of_taps_are_opened_and_closed_by_difference() {
+    if !can_run() {
+        return;
+    }
+    let host = Space::new("many");
+    let lane = spawn(&host, 0);
+    let taps: Vec<(NetSlot, IfName)> = (0..300).map(|n| (NetSlot(n), name(&format!("vt{}.1", n + 1)))).collect();
+    host.enter(|| taps.iter().for_each(|(_, name)| tap::create_persistent(name).unwrap()));
+    let open = |lane: &Lane| lane.stats().unwrap().taps.iter().filter(|(_, _, open)| *open).count();
+    lane.set(Arc::new(Setup { taps: taps.clone(), ..Setup::default() }));
+    wait_until("all are open", PATIENCE, || open(&lane) == 300);
+    lane.set(Arc::new(Setup { taps: taps[100..150].to_vec(), ..Setup::default() }));
+    wait_until("fifty are open", PATIENCE, || open(&lane) == 50);
+    assert_eq!(lane.stats().unwrap().taps[0].0, NetSlot(100));
+    lane.stop().unwrap();
+}
+
+#[test]
+fn a_taken_udp_port_is_named() {
+    if !can_run() {
+        return;
+    }
+    let host = Space::new("taken");
+    let error = host.enter(|| {
+        let _other = UdpSocket::bind("[::]:51820").unwrap();
+        let listen = SocketAddr::new("::".parse().unwrap(), 51_820);
+        lane::spawn(LaneConfig { index: 0, listen, secret: secret(0), cpu: None }).unwrap_err()
+    });
+    assert!(matches!(error, LaneError::Udp(UdpError::Taken(_))), "{error}");
+    assert!(error.to_string().contains("UDP port 51820"), "{error}");
+}
+
+#[test]
+fn attaching_makes_no_device_and_takes_no_foreign_one() {
+    if !can_run() {
+        return;
+    }
+    let host = Space::new("foreign");
+    host.sh("ip link add vt1.1 type bridge; ip tuntap add vt2.1 mode tap");
+    host.enter(|| {
+        assert!(matches!(Tap::attach(&name("vt3.1")), Err(TapError::Missing(_))));
+        assert!(matches!(Tap::attach(&name("vt1.1")), Err(TapError::Foreign(_))));
+        assert!(matches!(Tap::attach(&name("vt2.1")), Err(TapError::Foreign(_))), "not a multi-queue one");
+        tap::create_persistent(&name("vt4.1")).unwrap();
+        tap::create_persistent(&name("vt4.1")).unwrap();
+        let (_first, _second) = (Tap::attach(&name("vt4.1")).unwrap(), Tap::attach(&name("vt4.1")).unwrap());
+    });
+    assert!(!host.holds("ip link show vt3.1"));
+    host.sh("ip link show vt4.1");
+    host.enter(|| {
+        tap::remove(&name("vt4.1")).unwrap();
+        tap::remove(&name("vt4.1")).unwrap();
+    });
+    assert!(!host.holds("ip link show vt4.1"));
+}
