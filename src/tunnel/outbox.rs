@@ -47,3 +47,27 @@ impl Outbox {
         self.events.pop_front()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_can_fill_the_memory_of_an_end_that_is_not_served() {
+        let (mut outbox, mut drops) = (Outbox::default(), Drops::default());
+        let to = SocketAddr::from(([192, 0, 2, 1], 1));
+        for _ in 0..20 {
+            outbox.send(to, vec![0; 1 << 20], &mut drops);
+        }
+        assert_eq!(drops.get(DropReason::OutboxFull), 4);
+        assert!(outbox.datagram().is_some());
+        outbox.send(to, vec![0; 1 << 20], &mut drops);
+        assert_eq!(drops.get(DropReason::OutboxFull), 4, "what is fetched makes room");
+        assert_eq!(std::iter::from_fn(|| outbox.datagram()).count(), 16);
+        let event = Event::Up { peer: crate::types::PeerSlot(0) };
+        for _ in 0..OUTBOX_EVENTS + 3 {
+            outbox.report(event, &mut drops);
+        }
+        assert_eq!(drops.get(DropReason::OutboxFull), 7);
+    }
+}

@@ -145,16 +145,3 @@ fn our_own_calls_are_answered_even_when_we_are_under_load() {
     world.settle();
     assert_eq!(world.b.got, [padded(b"x")]);
 }
-
-#[test]
-fn nobody_can_fill_the_memory_of_an_end_that_is_not_served() {
-    let mut world = World::new();
-    world.b.tunnels.set_load_limit(0);
-    let message = &junk(1)[0];
-    for number in 0..300_000 {
-        let _ = world.b.take(spoofed(number), message, world.now, world.wall);
-    }
-    let kept = std::iter::from_fn(|| world.b.tunnels.poll_transmit()).count();
-    assert_eq!(kept, (16 << 20) / 64);
-    assert_eq!(world.b.drops(DropReason::OutboxFull), 300_000 - (16 << 20) / 64);
-}

@@ -279,3 +279,24 @@ fn the_deadline_is_never_late() {
     assert!((17..=18).contains(&sent), "{sent}");
     assert_eq!(world.a.events(), [Event::GaveUp { peer: PEER }]);
 }
+
+#[test]
+fn two_ends_that_always_call_at_once_lose_nothing_in_an_hour() {
+    let every = |c| PeerConfig { keepalive: Some(Duration::from_secs(25)), ..c };
+    let mut world = World::with(every, every);
+    let crossing = world.sent();
+    assert_eq!(crossing.len(), 2);
+    for packet in crossing {
+        world.deliver(&packet).unwrap();
+    }
+    world.settle();
+    for _ in 0..3_600 {
+        world.live(Duration::from_secs(1));
+        world.say_a(&[1; 100]);
+        world.say_b(&[2; 100]);
+    }
+    assert_eq!((world.a.got.len(), world.b.got.len()), (3_600, 3_600));
+    assert_eq!(world.a.counters().drops.total() + world.b.counters().drops.total(), 0);
+    let handshakes = world.a.counters().initiations_sent + world.b.counters().initiations_sent;
+    assert!((30..=61).contains(&handshakes), "{handshakes}");
+}
