@@ -20,8 +20,7 @@ use crate::config::meshd::{Attach, Config};
 use crate::linux::{file, host, terminal};
 use crate::mgmt::certs;
 use crate::node::enroll::{
-    self, Authority, CERTIFICATE, EnrollError, Folder, Keys, Member, TLS_KEY, Token, WIREGUARD_KEY, Waiting, Wish,
-    wrong_pdc,
+    Authority, CERTIFICATE, EnrollError, Folder, Keys, Member, TLS_KEY, Token, WIREGUARD_KEY, Waiting, Wish, wrong_pdc,
 };
 use crate::transport::client::Client;
 use crate::transport::tls;

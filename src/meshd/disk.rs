@@ -221,4 +221,4 @@ pub fn folders(root: &Path) -> io::Result<BTreeSet<PathBuf>> {
 
 #[cfg(test)]
 #[path = "disk_tests.rs"]
-mod tests;
+pub(crate) mod tests;

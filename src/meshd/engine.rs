@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use super::disk;
 use super::files::Tables;
+use super::look::{Host, look};
 use super::shared::{Shared, Topic};
 use crate::api::local::Finding;
-use crate::api::objects::NodeFacts;
+use crate::api::problem::Problem;
 use crate::clock::mono;
 use crate::config::meshd::Config;
 use crate::forward::Slots;
-use crate::linux::host;
+use crate::linux::{self, KernelError};
 use crate::meshd::lane::Setup;
-use crate::node::attach::{Attached, attach};
 use crate::node::desired::{Desired, Observed};
 use crate::node::discover::discover;
 use crate::node::op::Op;
@@ -37,13 +37,23 @@ pub trait Kernel {
     /// What it holds.
     ///
     /// # Errors
-    /// A finding with what failed and what to do.
-    fn observe(&mut self) -> Result<Observed, Finding>;
+    /// It cannot be read.
+    fn observe(&mut self) -> Result<Observed, KernelError>;
     /// Does these steps.
     ///
     /// # Errors
-    /// A finding with the step that failed; those before it are done.
-    fn apply(&mut self, ops: &[Op]) -> Result<(), Finding>;
+    /// A step was refused; others are done.
+    fn apply(&mut self, ops: &[Op]) -> Result<(), KernelError>;
+}
+
+impl Kernel for linux::Kernel {
+    fn observe(&mut self) -> Result<Observed, KernelError> {
+        Self::observe(self)
+    }
+
+    fn apply(&mut self, ops: &[Op]) -> Result<(), KernelError> {
+        Self::apply(self, ops)
+    }
 }
 
 /// What the engine is told.
@@ -67,6 +77,7 @@ pub enum Command {
 #[derive(Debug)]
 pub struct Engine<K> {
     kernel: K,
+    look: fn(&Config) -> Host,
     shared: Arc<Shared>,
     config: Config,
     slice: Option<Arc<Slice>>,
@@ -85,6 +96,7 @@ impl<K: Kernel> Engine<K> {
         let now = mono();
         Self {
             kernel,
+            look,
             shared,
             config,
             slice: None,
@@ -159,8 +171,8 @@ impl<K: Kernel> Engine<K> {
     /// Reads the table files and follows what they stand for.
     pub fn read_tables(&mut self) {
         let Some(tables) = &mut self.tables else { return };
-        let attached = look(&self.config);
-        match tables.read(&self.config, &attached.local, self.slice.as_deref()) {
+        let host = (self.look)(&self.config);
+        match tables.read(&self.config, &host.local, self.slice.as_deref()) {
             Ok(Some(slice)) => self.follow(slice, false),
             Ok(None) => self.shared.find(Topic::Slice, Vec::new()),
             Err(problem) => {
@@ -197,10 +209,10 @@ impl<K: Kernel> Engine<K> {
 
     /// Brings everything to the slice. The result is of the disk.
     fn settle(&mut self, slice: &Arc<Slice>, tables: bool) -> std::io::Result<()> {
-        let attached = look(&self.config);
-        let own = attached.local.own();
+        let host = (self.look)(&self.config);
+        let own = host.local.own();
         let paths = Arc::new(paths::decide_all(slice, own));
-        let plan = plan::plan(slice, &paths, &attached.local);
+        let plan = plan::plan(slice, &paths, &host.local);
         self.shared.find(Topic::Plan, plan.findings);
         self.desired = plan.desired;
         let settled = self.reconcile(false);
@@ -211,7 +223,7 @@ impl<K: Kernel> Engine<K> {
             view.pdc = slice.pdc.clone();
             view.slice = Some(Arc::clone(slice));
             view.paths = Arc::clone(&paths);
-            view.local = attached.local.clone();
+            view.local = host.local.clone();
             view.slots = self.slots.clone();
             view.mtus = self
                 .desired
@@ -223,8 +235,8 @@ impl<K: Kernel> Engine<K> {
                 view.applied = slice.version;
             }
         }
-        let facts = facts(&self.config, &attached, self.shared.lanes.count());
-        self.shared.find(Topic::Underlay, attached.findings);
+        let facts = super::facts(&self.config, &host.local, self.shared.lanes.count());
+        self.shared.find(Topic::Underlay, host.findings);
         self.shared.say(|outgoing| {
             outgoing.facts = Some(facts);
             if settled {
@@ -240,7 +252,7 @@ impl<K: Kernel> Engine<K> {
             self.check_at = mono() + CHECK;
             return;
         };
-        let moved = look(&self.config).local != self.shared.view().local;
+        let moved = (self.look)(&self.config).local != self.shared.view().local;
         let behind = self.shared.view().applied != slice.version;
         if moved || behind {
             // What fails here is already a finding; the disk has its own.
@@ -262,7 +274,7 @@ impl<K: Kernel> Engine<K> {
 
     fn rounds(&mut self, quiet: bool) -> Result<(), Finding> {
         for round in 0..=ROUNDS {
-            let observed = self.kernel.observe()?;
+            let observed = self.kernel.observe().map_err(|e| told(&e))?;
             self.shared.find(Topic::Conflict, reconcile::conflicts(&self.desired, &observed));
             let ops = reconcile::diff(&self.desired, &observed);
             if ops.is_empty() {
@@ -281,7 +293,7 @@ impl<K: Kernel> Engine<K> {
                 self.shared.events.warn("drift", format!("repaired: {}", brief(&ops)));
             }
             tracing::debug!("{} steps: {}", ops.len(), brief(&ops));
-            self.kernel.apply(&ops)?;
+            self.kernel.apply(&ops).map_err(|e| told(&e))?;
         }
         Ok(())
     }
@@ -304,24 +316,6 @@ impl<K: Kernel> Engine<K> {
     }
 }
 
-fn look(config: &Config) -> Attached {
-    match host::interfaces() {
-        Ok(interfaces) => attach(config, &interfaces, host::default_route().as_ref()),
-        Err(error) => Attached {
-            findings: vec![finding(
-                "M0605",
-                format!("cannot list the interfaces of this host: {error}"),
-                "meshctl events",
-            )],
-            ..Attached::default()
-        },
-    }
-}
-
-fn facts(config: &Config, attached: &Attached, lanes: u8) -> NodeFacts {
-    super::facts(config, &attached.local, lanes)
-}
-
 fn mtu(net: &crate::node::desired::Net, bridge: &crate::types::IfName) -> Option<Mtu> {
     net.links.get(bridge).and_then(|link| Mtu::try_from(u64::from(link.mtu)).ok())
 }
@@ -333,6 +327,11 @@ fn brief(ops: &[Op]) -> String {
     let more = ops.len().saturating_sub(shown.len());
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{rest}", shown.join(" | "))
+}
+
+fn told(error: &KernelError) -> Finding {
+    let problem = Problem::from(error);
+    finding(&problem.code, problem.what, &problem.help.join("; "))
 }
 
 pub(super) fn finding(code: &str, what: String, help: &str) -> Finding {

@@ -1,1 +1,207 @@
+use std::sync::mpsc;
 
+use super::super::disk::tests::slice;
+use super::super::lanes::Lanes;
+use super::*;
+use crate::api::local::Management;
+use crate::linux::fake::Fake;
+use crate::node::desired::{Hold, ObservedGuard};
+use crate::node::enroll::SLICE;
+use crate::node::plan::{Local, Underlay};
+use crate::types::{SecretKey, UdpPort, Version};
+
+impl Kernel for Fake {
+    fn observe(&mut self) -> Result<Observed, KernelError> {
+        Self::observe(self)
+    }
+    fn apply(&mut self, ops: &[Op]) -> Result<(), KernelError> {
+        Self::apply(self, ops)
+    }
+}
+
+fn host(_: &Config) -> Host {
+    let eth0 = Underlay { interface: "eth0".parse().unwrap(), address: "10.0.0.1".parse().unwrap(), mtu: 1500 };
+    Host { local: Local { admin: Some(eth0), external: None, mtu: Default::default() }, findings: Vec::new() }
+}
+
+struct World {
+    engine: Engine<Fake>,
+    shared: Arc<Shared>,
+    folder: tempfile::TempDir,
+}
+
+fn world() -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("management = ['m:1']\n[paths]\nstate = '{}'\n", folder.path().display());
+    let config = Config::parse("f", &text).unwrap();
+    let lanes = Lanes::start(0, UdpPort::try_from(51820).unwrap(), SecretKey::from_bytes([1; 32])).unwrap();
+    let shared = Shared::new("a-1".parse().unwrap(), "a".parse().unwrap(), Management::Files, lanes);
+    let mut engine = Engine::new(Fake::default(), Arc::clone(&shared), config, None);
+    engine.look = host;
+    World { engine, shared, folder }
+}
+
+fn codes(shared: &Shared) -> Vec<String> {
+    shared.view().findings.values().flatten().map(|f| f.code.clone()).collect()
+}
+
+/// Drift: somebody takes away what the plan put there.
+fn damage(fake: &mut Fake) {
+    let fdb = fake.state.vxlan_fdb.values_mut().next().unwrap();
+    fdb.clear();
+}
+
+#[test]
+fn a_new_slice_reaches_disk_kernel_and_report() {
+    let World { mut engine, shared, folder } = world();
+    engine.gather(Command::Slice(Box::new(slice(7))), &mpsc::channel().1);
+    assert!(folder.path().join(SLICE).exists() && folder.path().join("table/default/10.json").exists());
+    assert!(matches!(engine.kernel.state.guard, ObservedGuard::Loaded(_)));
+    assert!(engine.kernel.log[0].contains("nft"), "the packet filter comes first: {}", engine.kernel.log[0]);
+    assert!(reconcile::diff(&engine.desired, &engine.kernel.state).is_empty());
+    let outgoing = shared.outgoing.borrow().clone();
+    assert_eq!(outgoing.applied, Some(Version { incarnation: 1, revision: 7 }));
+    assert_eq!(outgoing.facts.unwrap().admin, Some("10.0.0.1".parse().unwrap()));
+    assert_eq!(shared.view().applied.revision, 7);
+    assert!(codes(&shared).is_empty());
+}
+
+#[test]
+fn of_several_waiting_slices_only_the_last_counts() {
+    let World { mut engine, shared, .. } = world();
+    let (sender, commands) = mpsc::channel();
+    for revision in [8, 9] {
+        sender.send(Command::Slice(Box::new(slice(revision)))).unwrap();
+    }
+    assert!(engine.gather(Command::Slice(Box::new(slice(7))), &commands));
+    assert_eq!(shared.view().applied.revision, 9);
+    sender.send(Command::Stop).unwrap();
+    assert!(!engine.gather(Command::Look, &commands));
+}
+
+#[test]
+fn drift_is_repaired_and_told() {
+    let World { mut engine, shared, .. } = world();
+    engine.boot(slice(7));
+    assert!(!shared.events.list().iter().any(|e| e.kind == "drift"), "the first build is no drift");
+    damage(&mut engine.kernel);
+    engine.check();
+    assert!(reconcile::diff(&engine.desired, &engine.kernel.state).is_empty());
+    let events = shared.events.list();
+    let drift = events.iter().find(|e| e.kind == "drift").unwrap();
+    assert!(drift.text.contains("02:00:00:00:00:02"), "{}", drift.text);
+}
+
+#[test]
+fn a_full_disk_does_not_stop_what_management_says() {
+    let World { mut engine, shared, folder } = world();
+    // A file where the folder should be: every write fails, whoever runs the test.
+    engine.config.paths.state = folder.path().join("file");
+    std::fs::write(folder.path().join("file"), "x").unwrap();
+    engine.gather(Command::Slice(Box::new(slice(7))), &mpsc::channel().1);
+    assert_eq!(shared.view().applied.revision, 7);
+    assert_eq!(codes(&shared), ["M0701"]);
+    engine.config.paths.state = folder.path().to_owned();
+    engine.gather(Command::Slice(Box::new(slice(8))), &mpsc::channel().1);
+    assert!(codes(&shared).is_empty());
+}
+
+#[test]
+fn a_kernel_that_refuses_is_a_finding_and_is_not_acknowledged() {
+    struct Refuses(Fake);
+    impl Kernel for Refuses {
+        fn observe(&mut self) -> Result<Observed, KernelError> {
+            self.0.observe()
+        }
+        fn apply(&mut self, _: &[Op]) -> Result<(), KernelError> {
+            Err(KernelError::NoVxlan)
+        }
+    }
+    let World { engine, shared, .. } = world();
+    let mut engine = Engine::new(Refuses(engine.kernel), Arc::clone(&shared), engine.config, None);
+    engine.look = host;
+    engine.boot(slice(7));
+    assert_eq!(codes(&shared), ["M0623"]);
+    assert_eq!(shared.outgoing.borrow().applied, None);
+    assert!(engine.check_at < mono() + Duration::from_secs(5), "it is tried again soon");
+}
+
+#[test]
+fn a_kernel_that_forgets_is_not_told_for_ever() {
+    struct Forgets(Fake, u32);
+    impl Kernel for Forgets {
+        fn observe(&mut self) -> Result<Observed, KernelError> {
+            Ok(Observed::default())
+        }
+        fn apply(&mut self, _: &[Op]) -> Result<(), KernelError> {
+            self.1 += 1;
+            Ok(())
+        }
+    }
+    let World { engine, shared, .. } = world();
+    let mut engine = Engine::new(Forgets(engine.kernel, 0), Arc::clone(&shared), engine.config, None);
+    engine.look = host;
+    engine.boot(slice(7));
+    assert_eq!(engine.kernel.1, u32::from(ROUNDS));
+    assert_eq!(codes(&shared), ["M0607"]);
+}
+
+#[test]
+fn a_removed_node_keeps_no_tunnel_and_repairs_nothing() {
+    let World { mut engine, shared, .. } = world();
+    engine.boot(slice(7));
+    engine.gather(Command::Removed, &mpsc::channel().1);
+    assert_eq!(codes(&shared), ["M0211"]);
+    damage(&mut engine.kernel);
+    engine.check();
+    assert!(engine.kernel.state.vxlan_fdb.values().next().unwrap().is_empty());
+    engine.gather(Command::Slice(Box::new(slice(8))), &mpsc::channel().1);
+    assert!(codes(&shared).is_empty(), "let in again");
+}
+
+#[test]
+fn guests_on_the_bridge_are_reported_where_the_network_wants_it() {
+    let World { mut engine, shared, .. } = world();
+    let mut wanted = slice(7);
+    wanted.networks.values_mut().next().unwrap().learning = crate::table::Learning::Local;
+    engine.boot(wanted);
+    let bridge = engine.desired.networks.keys().next().unwrap().clone();
+    let mac: crate::types::Mac = "02:00:00:00:00:77".parse().unwrap();
+    let entry = crate::node::desired::BridgeEntry { port: "tap7".parse().unwrap(), hold: Hold::Learned };
+    engine.kernel.state.bridge_fdb.entry(bridge).or_default().insert(mac, entry);
+    engine.check();
+    let ports = shared.outgoing.borrow().ports.clone();
+    assert_eq!(ports.iter().map(|p| p.mac).collect::<Vec<_>>(), [mac]);
+    engine.check();
+    assert_eq!(shared.outgoing.borrow().ports, ports);
+}
+
+#[test]
+fn table_files_alone_run_a_node_and_a_cut_one_changes_nothing() {
+    let World { engine, shared, folder } = world();
+    let dir = folder.path().join("table");
+    let text = format!(
+        "[node]\nname = 'a-1'\n[table]\nsource = 'files'\nunderlay = ['10.0.0.0/24']\n[paths]\nstate = '{}'\n",
+        folder.path().display()
+    );
+    let config = Config::parse("f", &text).unwrap();
+    let tables = Tables::new("a-1".parse().unwrap());
+    let mut engine = Engine::new(engine.kernel, Arc::clone(&shared), config, Some(tables));
+    engine.look = host;
+    std::fs::create_dir_all(dir.join("default")).unwrap();
+    let path = dir.join("default/10.json");
+    let whole = r#"{"02:00:00:00:00:02": {"ip": "10.0.0.2", "port": 4789, "arp": "192.168.10.12"}}"#;
+    std::fs::write(&path, whole).unwrap();
+    engine.gather(Command::Files, &mpsc::channel().1);
+    assert_eq!(codes(&shared), Vec::<String>::new());
+    assert_eq!(engine.desired.networks.values().next().unwrap().vxlan_fdb.len(), 1);
+    let steps = engine.kernel.log.len();
+    std::fs::write(&path, &whole[..40]).unwrap();
+    engine.gather(Command::Files, &mpsc::channel().1);
+    assert_eq!(codes(&shared), ["M0310"]);
+    assert_eq!(engine.kernel.log.len(), steps, "the table of before stays in force");
+    std::fs::write(&path, whole).unwrap();
+    engine.gather(Command::Files, &mpsc::channel().1);
+    assert_eq!((codes(&shared).len(), engine.kernel.log.len()), (0, steps));
+    assert!(!folder.path().join(SLICE).exists(), "the files are the table; nothing else is kept");
+}

@@ -26,7 +26,7 @@ use crate::transport::tls;
 use crate::types::Wall;
 
 /// Code of the refusal that a removed node gets.
-const REMOVED: &str = "M0803";
+const REMOVED: &str = "M0802";
 /// Reports wait this long for more of the same change.
 const GATHER: Duration = Duration::from_millis(50);
 /// Wait before a report that failed is tried again.

@@ -13,6 +13,7 @@ pub mod lane;
 pub mod lanes;
 pub mod link;
 pub mod log;
+pub mod look;
 pub mod run;
 pub mod shared;
 pub mod status;

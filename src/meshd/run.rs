@@ -9,21 +9,19 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::control;
 use super::disk::{self, Identity};
-use super::engine::{self, Command, Engine, finding};
+use super::engine::{Command, Engine, finding};
 use super::files::{self, Tables};
 use super::lanes::Lanes;
 use super::link::Link;
 use super::log::{self, Log};
 use super::shared::{Shared, Topic};
-use crate::api::local::{Finding, Management};
+use crate::api::local::Management;
 use crate::api::problem::{Exit, Problem};
 use crate::clock::{mono, random, wall};
 use crate::config::Source;
 use crate::config::meshd::{Config, Table};
-use crate::linux::{self, KernelError, file, sys};
-use crate::node::desired::Observed;
+use crate::linux::{self, caps, file, sys};
 use crate::node::enroll::WIREGUARD_KEY;
-use crate::node::op::Op;
 use crate::node::reconcile;
 use crate::node::sync::Sync;
 use crate::table::Slice;
@@ -102,6 +100,8 @@ fn load(path: &Path) -> Result<Loaded, Problem> {
 fn prepare(loaded: Loaded) -> Result<Ready, Problem> {
     let config = &loaded.config;
     let failed = |e: std::io::Error| Problem::new("M0601", Exit::Failed, e.to_string()).note("nothing was changed");
+    caps::check().map_err(|e| Problem::from(&e))?;
+    caps::drop_others().map_err(failed)?;
     linux::Kernel::new().and_then(|mut kernel| kernel.observe()).map_err(|e| Problem::from(&e))?;
     let claim = control::claim(&config.paths.run)?;
     file::ensure_dir(&config.paths.state, 0o755).map_err(failed)?;
@@ -255,21 +255,6 @@ fn start_engine(
         engine.run(&commands);
     };
     std::thread::Builder::new().name("engine".into()).spawn(work).map_err(failed)
-}
-
-impl engine::Kernel for linux::Kernel {
-    fn observe(&mut self) -> Result<Observed, Finding> {
-        Self::observe(self).map_err(|error| told(&error))
-    }
-
-    fn apply(&mut self, ops: &[Op]) -> Result<(), Finding> {
-        Self::apply(self, ops).map_err(|error| told(&error))
-    }
-}
-
-fn told(error: &KernelError) -> Finding {
-    let problem = Problem::from(error);
-    finding(&problem.code, problem.what, &problem.help.join("; "))
 }
 
 /// What SIGHUP works on.

@@ -4,7 +4,6 @@
 //! steps lead there, [`discover`] finds guests in what the kernel learned, [`explain`] tells the whole chain for one frame. No
 //! netlink here: `linux` does what this ring writes down.
 
-pub mod attach;
 pub mod desired;
 pub mod discover;
 pub mod enroll;

@@ -8,16 +8,11 @@ use crate::api::objects::NodeFacts;
 use crate::api::problem::{Exit, Problem};
 use crate::clock::wall;
 use crate::config::meshd::Config;
-use crate::linux::host;
+use crate::linux::caps;
 use crate::linux::udp::{LaneSocket, UdpError};
-use crate::meshd;
-use crate::node::attach::attach;
+use crate::meshd::{self, look::look};
 use crate::types::Wall;
 
-/// `CAP_NET_ADMIN` (capabilities(7)).
-const NET_ADMIN: u64 = 1 << 12;
-/// `CAP_NET_RAW`.
-const NET_RAW: u64 = 1 << 13;
 /// 2025-01-01: no clock that is right shows less.
 const OLDEST: Wall = Wall::from_secs(1_735_689_600);
 
@@ -45,11 +40,7 @@ fn missing(code: &str, what: impl Into<String>, help: &str) -> Problem {
 }
 
 fn rights() -> Result<(), Problem> {
-    let held = host::capabilities().unwrap_or(0);
-    if held & NET_ADMIN != 0 && held & NET_RAW != 0 {
-        return Ok(());
-    }
-    Err(missing("M0620", "CAP_NET_ADMIN or CAP_NET_RAW is missing", "run it as root: sudo meshctl join"))
+    caps::check().map_err(|error| Problem::from(&error).help("sudo meshctl join"))
 }
 
 fn kernel() -> Result<(), Problem> {
@@ -98,11 +89,10 @@ fn free(port: u16) -> Result<(), Problem> {
 }
 
 fn facts(config: &Config, lanes: u8) -> Result<NodeFacts, Problem> {
-    let interfaces = host::interfaces().map_err(|e| missing("M0605", e.to_string(), "ip address"))?;
-    let attached = attach(config, &interfaces, host::default_route().as_ref());
-    match attached.findings.into_iter().next() {
+    let host = look(config);
+    match host.findings.into_iter().next() {
         Some(finding) => Err(missing(&finding.code, finding.what, &finding.help)
             .help("name interfaces or addresses with --admin and --external")),
-        None => Ok(meshd::facts(config, &attached.local, lanes)),
+        None => Ok(meshd::facts(config, &host.local, lanes)),
     }
 }
