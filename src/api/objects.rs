@@ -142,6 +142,9 @@ pub struct NodeStatus {
     /// SHA-256 (hexadecimal) of its TLS public key (SPKI).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<String>,
+    /// The same of the key that it changes to; it takes the place of `tls_key` when the node first uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_tls_key: Option<String>,
     /// What it says of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<NodeFacts>,

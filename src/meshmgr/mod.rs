@@ -1,1 +1,125 @@
-//! Ring 4: shell of the management server.
+//! Ring 4: shell of the management server. It owns the sockets, the store's file and the keys; what happens is decided in
+//! [`crate::mgmt`].
+
+mod admin;
+mod app;
+mod core;
+mod http;
+mod hub;
+mod keys;
+mod members;
+mod serve;
+mod stream;
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::api::problem::{Exit, Problem};
+use crate::config::meshmgr::Config;
+use crate::linux::file;
+
+/// The management server of a vxmesh installation.
+#[derive(Debug, Parser)]
+#[command(name = "meshmgr", version, about, propagate_version = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make the keys and the store of a new installation; never touches an existing one.
+    Init {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = "/etc/vxmesh/meshmgr.toml")]
+        config: PathBuf,
+    },
+    /// Serve until SIGTERM.
+    Run {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = "/etc/vxmesh/meshmgr.toml")]
+        config: PathBuf,
+    },
+    /// Read a configuration, say what is wrong with it, and exit.
+    CheckConfig {
+        /// The configuration.
+        #[arg(value_name = "FILE", default_value = "/etc/vxmesh/meshmgr.toml")]
+        file: PathBuf,
+    },
+}
+
+/// Does what the arguments say. Results go to stdout, everything else to stderr.
+pub fn main(arguments: Arguments) -> ExitCode {
+    let done = match arguments.command {
+        Command::Init { config } => init(&config),
+        Command::Run { config } => run(&config),
+        Command::CheckConfig { file } => read(&file).and_then(|_| say(&format!("{}: valid\n", file.display()))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            // Nobody is left to tell when stderr is closed.
+            let _ = writeln!(std::io::stderr(), "{problem}");
+            ExitCode::from(problem.exit.code())
+        }
+    }
+}
+
+fn say(text: &str) -> Result<(), Problem> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Problem::new("M0106", Exit::Failed, format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read(path: &Path) -> Result<Config, Problem> {
+    let bytes = file::read(path).map_err(|error| {
+        let problem = Problem::new("M0606", Exit::NotFound, error.to_string());
+        problem
+            .help("the least that it needs: addresses = [\"mgmt.example.net:7443\"]")
+            .help("or name another: --config FILE")
+    })?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Problem::new("M0305", Exit::Invalid, format!("{} is not UTF-8 text", path.display())))?;
+    Config::parse(&path.display().to_string(), &text)
+}
+
+fn init(path: &Path) -> Result<(), Problem> {
+    let config = read(path)?;
+    keys::refuse_existing(&config.paths.keys)?;
+    serve::begin(&serve::open_store(&config.paths.state)?, &config.paths.state)?;
+    // The keys come last: with them the installation is there, and until then `init` can be run again.
+    keys::make(&config.paths.keys, serve::lives(&config), crate::clock::wall())?;
+    let (keys, state) = (config.paths.keys.display(), config.paths.state.display());
+    say(&format!(
+        "keys    {keys}\nadmin   {keys}/admin   (copy this folder to where meshctl runs, mode 0700)\nstore   {state}\n\
+         next:   meshmgr run --config {}\nthen:   meshctl --management {} --credential {keys}/admin status\n",
+        path.display(),
+        config.addresses.first().map(String::as_str).unwrap_or_default(),
+    ))
+}
+
+fn run(path: &Path) -> Result<(), Problem> {
+    let config = read(path)?;
+    log(&config);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Problem::new("M0105", Exit::Failed, format!("cannot start: {e}")))?;
+    runtime.block_on(serve::run(config))
+}
+
+fn log(config: &Config) {
+    let level = tracing_subscriber::EnvFilter::builder().parse_lossy(config.log.word());
+    let logger = tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr);
+    let logger = logger.with_ansi(std::io::stderr().is_terminal());
+    if logger.try_init().is_err() {
+        tracing::debug!("a logger is there already");
+    }
+}
+
+#[cfg(test)]
+mod tests;

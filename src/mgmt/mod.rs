@@ -9,6 +9,7 @@ pub mod certs;
 pub mod edit;
 pub mod enroll;
 pub mod facts;
+pub mod foreign;
 pub mod found;
 pub mod index;
 pub mod matrix;

@@ -1,4 +1,5 @@
-//! Ring 3: HTTP over TLS and Unix sockets. [`tls`] says whom to believe, [`client`] asks. Nothing here knows what is asked.
+//! Ring 3: HTTP over TLS and Unix sockets. [`tls`] says whom to believe, [`client`] asks, [`server`] is asked. Nothing here knows what is asked.
 
 pub mod client;
+pub mod server;
 pub mod tls;

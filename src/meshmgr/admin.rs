@@ -1,0 +1,401 @@
+//! What operators ask.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::app::{App, blocking};
+use super::core::{Plan, View};
+use super::http::{APPLY_MAX, Answer, ENROLL_MAX, Json, OBJECT_MAX, Refused, body};
+use super::stream;
+use crate::api::API_VERSION;
+use crate::api::admin::{
+    Applied, Apply, AuditEvent, Events, ForeignConfig, MadeToken, Matrix, MeshStatus, NewToken, NodeLine, ObjectChange,
+    Objects, Verb,
+};
+use crate::api::local::Explanation;
+use crate::api::objects::{Any, Kind, Meta, Node, Object, TokenSpec, TokenStatus};
+use crate::api::problem::{Exit, Problem};
+use crate::mgmt::state::{self, Edit};
+use crate::mgmt::{audit, edit, foreign as foreign_peers, index, matrix as matrices, slice as slices, token, validate};
+use crate::node::explain::{self as explaining, Here, Target};
+use crate::node::paths::{self, Own};
+use crate::table::Slice;
+use crate::transport::server::{Caller, stopped};
+use crate::types::{Mtu, NodeId, PortId};
+
+/// Longest life of a token, seconds: thirty days.
+const TOKEN_LIFE_MAX: u64 = 30 * 86_400;
+/// Expired tokens are forgotten after this time.
+const TOKEN_KEPT: Duration = Duration::from_hours(24 * 7);
+
+fn kind_of(word: &str) -> Result<Kind, Problem> {
+    state::kind(word).ok_or_else(|| {
+        let words = Kind::ALL.map(Kind::word);
+        let word: String = word.chars().take(40).collect();
+        let problem = Problem::new("M0336", Exit::NotFound, format!("there is no kind '{word}'"));
+        match crate::config::nearest(&word, words) {
+            Some(near) => problem.help(format!("did you mean '{near}'?")),
+            None => problem.help(format!("kinds: {}", words.join(", "))),
+        }
+    })
+}
+
+/// Adds what only the running server knows.
+fn shown(app: &App, mut object: Any) -> Any {
+    if let Any::Node(node) = &mut object {
+        node.status.acknowledged = app.hub.with(&node.metadata.name, |seat| seat.acknowledged);
+    }
+    object
+}
+
+/// `GET /v1/objects/{kind}`
+///
+/// # Errors
+/// [`Refused`]
+pub(super) async fn list(State(app): State<Arc<App>>, Path(kind): Path<String>) -> Answer<Objects> {
+    let kind = kind_of(&kind)?;
+    let items = app.core.view().index.state.list(kind).into_iter().map(|object| shown(&app, object)).collect();
+    Ok(Json(Objects { api_version: API_VERSION.to_owned(), items }))
+}
+
+/// `GET /v1/objects/{kind}/{name}`
+///
+/// # Errors
+/// [`Refused`]
+pub(super) async fn get(State(app): State<Arc<App>>, Path((kind, name)): Path<(String, String)>) -> Answer<Any> {
+    let kind = kind_of(&kind)?;
+    let state = &app.core.view().index.state;
+    let object = state.get(kind, &name).ok_or_else(|| validate::missing(state, "M0333", kind, &name))?;
+    Ok(Json(shown(&app, object)))
+}
+
+/// Query of `PUT` and `DELETE`.
+#[derive(Debug, Deserialize)]
+pub(super) struct How {
+    #[serde(default)]
+    create: bool,
+    #[serde(default)]
+    cascade: bool,
+    revision: Option<u64>,
+}
+
+/// `PUT /v1/objects/{kind}/{name}`
+///
+/// # Errors
+/// [`Refused`]
+pub(super) async fn put(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path((kind, name)): Path<(String, String)>,
+    Query(how): Query<How>,
+    request: Body,
+) -> Answer<Any> {
+    let kind = kind_of(&kind)?;
+    let object: Any = body(request, OBJECT_MAX).await?;
+    if object.kind() != kind || object.name() != name {
+        let what = format!("the path says {kind} '{name}', the object says {} '{}'", object.kind(), object.name());
+        return Err(Problem::new("M0337", Exit::Invalid, what).note("nothing was changed").into());
+    }
+    let origin = app.origin(&caller);
+    let done = blocking(&app, move |app| {
+        app.core.change(|view| {
+            let edit = edit::put_one(&view.index.state, object.clone(), how.create)?;
+            validate::check(&view.index.state, std::slice::from_ref(&edit))?;
+            let verb = if edit.before.is_some() { "update" } else { "create" };
+            let edits = vec![edit];
+            let changed = edits.iter().any(|edit| edit.before != edit.after);
+            let event = changed.then(|| origin.event(verb, format!("{kind} {name}"), &edits));
+            Ok(Plan { edits, event, answer: () })
+        })?;
+        app.core.view().index.state.get(kind, &name).ok_or_else(|| gone(kind, &name))
+    });
+    Ok(Json(shown(&app, done.await?)))
+}
+
+fn gone(kind: Kind, name: &str) -> Problem {
+    Problem::new("M0333", Exit::NotFound, format!("{kind} '{name}' was written, and deleted by somebody else since"))
+}
+
+/// `DELETE /v1/objects/{kind}/{name}`: `?cascade=true` takes the ports of a node or network along.
+///
+/// # Errors
+/// [`Refused`]
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path((kind, name)): Path<(String, String)>,
+    Query(how): Query<How>,
+) -> Answer<Any> {
+    let kind = kind_of(&kind)?;
+    let origin = app.origin(&caller);
+    let deleted = blocking(&app, move |app| {
+        app.core.change(|view| {
+            let state = &view.index.state;
+            let edits = edit::delete(state, kind, &name, how.revision, how.cascade)?;
+            validate::check(state, &edits)?;
+            let object = state.get(kind, &name).ok_or_else(|| gone(kind, &name))?;
+            let event = origin.event("delete", format!("{kind} {name}"), &edits);
+            Ok(Plan { edits, event: Some(event), answer: object })
+        })
+    });
+    Ok(Json(deleted.await?))
+}
+
+/// `POST /v1/apply`
+///
+/// # Errors
+/// [`Refused`]
+pub(super) async fn apply(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Body,
+) -> Answer<Applied> {
+    let asked: Apply = body(request, APPLY_MAX).await?;
+    let origin = app.origin(&caller);
+    let changes = blocking(&app, move |app| {
+        app.core.change(|view| {
+            let edits = edit::apply(&view.index.state, asked.items.clone())?;
+            validate::check(&view.index.state, &edits)?;
+            let answer: Vec<ObjectChange> = edits.iter().filter_map(object_change).collect();
+            let changed = edits.iter().filter(|edit| edit.before != edit.after).count();
+            if asked.dry_run || changed == 0 {
+                return Ok(Plan { edits: Vec::new(), event: None, answer });
+            }
+            let edits: Vec<_> = edits.into_iter().filter(|edit| edit.before != edit.after).collect();
+            let event = origin.event("apply", format!("{changed} objects"), &edits);
+            Ok(Plan { edits, event: Some(event), answer })
+        })
+    });
+    Ok(Json(Applied { changes: changes.await? }))
+}
+
+fn object_change(edit: &Edit) -> Option<ObjectChange> {
+    let object = edit.object()?;
+    let change = audit::verb(edit);
+    let (kind, name) = (object.kind(), object.name().to_owned());
+    // What did not change is not worth its weight twice.
+    let (before, after) = match change {
+        Verb::Unchanged => (None, None),
+        Verb::Create | Verb::Update | Verb::Delete => (edit.before.clone(), edit.after.clone()),
+    };
+    Some(ObjectChange { kind, name, change, before, after })
+}
+
+/// `POST /v1/tokens`
+///
+/// # Errors
+/// [`Refused`]
+pub(super) async fn make_token(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Body,
+) -> Answer<MadeToken> {
+    let asked: NewToken = body(request, ENROLL_MAX).await?;
+    check_token(&asked)?;
+    let origin = app.origin(&caller);
+    let made = blocking(&app, move |app| {
+        let secret = zeroize::Zeroizing::new(crate::clock::random::<32>());
+        let made = token::make(crate::clock::random(), &secret, &app.addresses, &app.authority.pin());
+        let expires = origin.at + Duration::from_secs(asked.ttl_seconds);
+        let spec =
+            TokenSpec { pdc: asked.pdc.clone(), name_pattern: asked.name_pattern.clone(), uses: asked.uses, expires };
+        let status = TokenStatus { secret_hash: made.secret_hash.clone(), used: Vec::new() };
+        let metadata = Meta { name: made.id.clone(), labels: Default::default(), revision: None };
+        let object = Any::Token(Object { metadata, spec, status });
+        app.core.change(|view| {
+            let mut edits = vec![Edit::create(object.clone())];
+            validate::check(&view.index.state, &edits)?;
+            edits.extend(stale_tokens(view, origin.at));
+            let event = origin.event("token", format!("token {} for PDC {}", made.id, asked.pdc), &edits);
+            Ok(Plan { edits, event: Some(event), answer: () })
+        })?;
+        Ok(MadeToken { id: made.id.clone(), token: made.text.to_string(), expires })
+    });
+    Ok(Json(made.await?))
+}
+
+fn check_token(asked: &NewToken) -> Result<(), Problem> {
+    let pattern = &asked.name_pattern;
+    let plain = pattern.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-' | '*'));
+    let what = if pattern.is_empty() || pattern.len() > 63 || !plain {
+        "a name pattern has 1 to 63 of a-z, 0-9, '-' and '*'".to_owned()
+    } else if !(1..=10_000).contains(&asked.uses) {
+        format!("a token has 1 to 10000 uses, not {}", asked.uses)
+    } else if !(1..=TOKEN_LIFE_MAX).contains(&asked.ttl_seconds) {
+        format!("a token lives 1 second to 30 days, not {} seconds", asked.ttl_seconds)
+    } else {
+        return Ok(());
+    };
+    Err(Problem::new("M0219", Exit::Invalid, what).note("nothing was changed"))
+}
+
+/// Tokens that ended so long ago that nobody asks about them.
+fn stale_tokens(view: &View, now: crate::types::Wall) -> Vec<Edit> {
+    let stale = view.index.state.tokens.values().filter(|token| token.spec.expires + TOKEN_KEPT < now);
+    stale.map(|token| Edit::delete(Any::Token(token.as_ref().clone()))).collect()
+}
+
+/// A node, or the problem that there is none.
+fn node_of(view: &View, name: &str) -> Result<Arc<Node>, Problem> {
+    let state = &view.index.state;
+    let found = name.parse::<NodeId>().ok().and_then(|id| state.nodes.get(&id).cloned());
+    found.ok_or_else(|| validate::missing(state, "M0333", Kind::Node, name))
+}
+
+/// `GET /v1/slice/{node}`
+///
+/// # Errors
+/// [`Refused`]
+pub(super) async fn slice(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answer<Slice> {
+    let slice = blocking(&app, move |app| {
+        let view = app.core.view();
+        let node = node_of(&view, &name)?;
+        let slice = slices::build(&view.index, &node.metadata.name, view.version, None);
+        slice.ok_or_else(|| gone(Kind::Node, &name))
+    });
+    Ok(Json(slice.await?))
+}
+
+/// `GET /v1/matrix`
+///
+/// # Errors
+/// [`Refused`]
+pub(super) async fn matrix(State(app): State<Arc<App>>) -> Answer<Matrix> {
+    Ok(Json(blocking(&app, |app| Ok(matrices::matrix(&app.core.view().index))).await?))
+}
+
+/// Query of `GET /v1/explain`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Between {
+    from: String,
+    to: String,
+}
+
+/// `GET /v1/explain?from=PORT&to=TARGET`, as the sending port's node would explain it.
+///
+/// # Errors
+/// [`Refused`]
+pub(super) async fn explain(State(app): State<Arc<App>>, Query(between): Query<Between>) -> Answer<Explanation> {
+    Ok(Json(blocking(&app, move |app| explain_on(&app.core.view(), &between)).await?))
+}
+
+fn explain_on(view: &View, between: &Between) -> Result<Explanation, Problem> {
+    let state = &view.index.state;
+    let port = between.from.parse::<PortId>().ok().and_then(|id| state.ports.get(&id));
+    let port = port.ok_or_else(|| validate::missing(state, "M0333", Kind::Port, &between.from))?;
+    let to: Target = between.to.parse().map_err(|e: String| Problem::new("M0338", Exit::Invalid, e))?;
+    let node = node_of(view, port.spec.node.as_str())?;
+    let slice = slices::build(&view.index, &port.spec.node, view.version, None);
+    let slice = slice.ok_or_else(|| gone(Kind::Node, port.spec.node.as_str()))?;
+    let end = index::end(&node);
+    let own = Own { admin: end.admin, external: end.external };
+    let facts = node.status.facts.as_ref();
+    let [admin_mtu, external_mtu]: [Option<Mtu>; 2] = [facts.map(|f| f.admin_mtu), facts.map(|f| f.external_mtu)];
+    let paths = paths::decide_all(&slice, own);
+    let here = Here { slice: &slice, paths: &paths, own, admin_mtu, external_mtu };
+    explaining::explain(here, &port.metadata.name, &to).map_err(Problem::from)
+}
+
+/// `GET /v1/status`
+///
+/// # Errors
+/// [`Refused`]
+pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
+    let view = app.core.view();
+    let state = &view.index.state;
+    let objects = Kind::ALL.into_iter().map(|kind| (kind, state.count(kind))).collect();
+    let nodes = state.nodes.values().map(|node| line(&app, node)).collect();
+    let daemon = env!("CARGO_PKG_VERSION").to_owned();
+    Ok(Json(MeshStatus { daemon, version: view.version, objects, nodes }))
+}
+
+fn line(app: &App, node: &Node) -> NodeLine {
+    let name = &node.metadata.name;
+    let in_sync = app.hub.in_sync(name);
+    let (connected, seen, acknowledged) = app.hub.with(name, |seat| (seat.streams > 0, seat.seen, seat.acknowledged));
+    NodeLine {
+        node: name.clone(),
+        pdc: node.spec.pdc.clone(),
+        foreign: node.spec.foreign.is_some(),
+        joined: node.status.joined,
+        connected,
+        seen,
+        acknowledged,
+        in_sync: connected && in_sync,
+        daemon: node.status.facts.as_ref().map(|facts| facts.version.clone()),
+    }
+}
+
+/// Query of `GET /v1/events`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Follow {
+    #[serde(default)]
+    follow: bool,
+}
+
+/// `GET /v1/events`; with `?follow=true` one entry a line, without end.
+///
+/// # Errors
+/// [`Refused`]
+pub(super) async fn events(State(app): State<Arc<App>>, Query(how): Query<Follow>) -> Result<Response, Refused> {
+    let seen = app.core.view().version.revision;
+    let items = blocking(&app, |app| app.core.events()).await?;
+    if !how.follow {
+        return Ok(Json(Events { items }).into_response());
+    }
+    let (writer, body) = stream::lines();
+    tokio::spawn(follow(Arc::clone(&app), items, seen, writer));
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+async fn follow(app: Arc<App>, items: Vec<AuditEvent>, mut seen: u64, writer: stream::Writer) {
+    let (mut views, mut stop) = (app.core.watch(), app.stop.clone());
+    for item in &items {
+        if !writer.line(item).await {
+            return;
+        }
+    }
+    loop {
+        let from = seen;
+        seen = views.borrow_and_update().version.revision;
+        let Ok(changes) = blocking(&app, move |app| app.core.changes(from)).await else { return };
+        let new = changes.into_iter().filter(|change| change.key.starts_with(audit::PREFIX) && change.revision <= seen);
+        for event in new.filter_map(|change| serde_json::from_slice::<AuditEvent>(&change.value?).ok()) {
+            if !items.contains(&event) && !writer.line(&event).await {
+                return;
+            }
+        }
+        tokio::select! {
+            changed = views.changed() => if changed.is_err() { return },
+            () = writer.closed() => return,
+            () = stopped(&mut stop) => return,
+        }
+    }
+}
+
+/// `GET /v1/nodes/{name}/foreign`
+///
+/// # Errors
+/// [`Refused`]
+pub(super) async fn foreign(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answer<ForeignConfig> {
+    let config = blocking(&app, move |app| {
+        let view = app.core.view();
+        let node = node_of(&view, &name)?;
+        let slice = slices::build(&view.index, &node.metadata.name, view.version, Some(&app.psk));
+        slice.and_then(|slice| foreign_peers::config(&view.index, &slice)).ok_or_else(|| {
+            Problem::new(
+                "M0339",
+                Exit::Invalid,
+                format!("node '{name}' runs meshd; only a foreign peer is set up by hand"),
+            )
+        })
+    });
+    Ok(Json(config.await?))
+}

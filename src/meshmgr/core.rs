@@ -1,0 +1,219 @@
+//! The one place where the mesh changes: decide on the newest state, commit with preconditions, publish. The audit entry is in
+//! the same transaction as the change it tells of.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::api::admin::AuditEvent;
+use crate::api::problem::{Exit, Problem};
+use crate::mgmt::audit;
+use crate::mgmt::edit;
+use crate::mgmt::index::Index;
+use crate::mgmt::state::{self, Edit, State};
+use crate::store::{Change, Store, StoreError, Transaction};
+use crate::types::Version;
+
+/// Key of the incarnation: raised by a restore.
+pub(super) const INCARNATION: &str = "meta/incarnation";
+/// Attempts of one change against others.
+const ATTEMPTS: usize = 4;
+
+/// The mesh as of one revision.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    /// The revision.
+    pub(super) version: Version,
+    /// The state, and what follows from it. The same `Arc` as before where a revision changed no object.
+    pub(super) index: Arc<Index>,
+}
+
+/// What a decision wants to happen.
+#[derive(Debug)]
+pub(super) struct Plan<T> {
+    /// Objects to write or delete. Those that change nothing are left out.
+    pub(super) edits: Vec<Edit>,
+    /// The entry for the audit log.
+    pub(super) event: Option<AuditEvent>,
+    /// What the caller gets once it has happened.
+    pub(super) answer: T,
+}
+
+/// The store, the state that it holds, and those who wait for the next one.
+pub(super) struct Core {
+    store: Arc<dyn Store>,
+    view: watch::Sender<View>,
+    /// One change at a time; the keys of the audit log, oldest first.
+    audit: Mutex<VecDeque<String>>,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("version", &self.view.borrow().version).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// Reads everything from the store.
+    ///
+    /// # Errors
+    /// A [`Problem`]: the store cannot be read, or holds what is no object.
+    pub(super) fn load(store: Arc<dyn Store>) -> Result<Self, Problem> {
+        let range = store.range("").map_err(|e| problem(&e))?;
+        let (mut state, mut keys, mut incarnation) = (State::default(), VecDeque::new(), 1);
+        for (key, entry) in range.entries {
+            if key == INCARNATION {
+                let text = String::from_utf8_lossy(&entry.value);
+                incarnation = text.trim().parse().map_err(|_| damaged(&format!("{key} is no number")))?;
+            } else if key.starts_with(audit::PREFIX) {
+                keys.push_back(key);
+            } else if state::object_of_key(&key).is_some() {
+                state.put(state::decode(&key, &entry.value, entry.revision).map_err(|e| damaged(&e.to_string()))?);
+            }
+        }
+        let version = Version { incarnation, revision: range.revision };
+        let view = View { version, index: Arc::new(Index::new(Arc::new(state))) };
+        Ok(Self { store, view: watch::Sender::new(view), audit: Mutex::new(keys) })
+    }
+
+    /// The newest view.
+    pub(super) fn view(&self) -> View {
+        self.view.borrow().clone()
+    }
+
+    /// The newest view, and a wake-up for each next one.
+    pub(super) fn watch(&self) -> watch::Receiver<View> {
+        self.view.subscribe()
+    }
+
+    /// The store's changes after a revision.
+    ///
+    /// # Errors
+    /// A [`Problem`] of the store.
+    pub(super) fn changes(&self, revision: u64) -> Result<Vec<Change>, Problem> {
+        self.store.changes(revision).map_err(|e| problem(&e))
+    }
+
+    /// The audit log, oldest first.
+    ///
+    /// # Errors
+    /// A [`Problem`] of the store.
+    pub(super) fn events(&self) -> Result<Vec<AuditEvent>, Problem> {
+        let range = self.store.range(audit::PREFIX).map_err(|e| problem(&e))?;
+        Ok(range.entries.iter().filter_map(|(_, entry)| serde_json::from_slice(&entry.value).ok()).collect())
+    }
+
+    /// Decides on the newest state and makes it so; `decide` is asked again where somebody else was faster. Blocks.
+    ///
+    /// # Errors
+    /// What `decide` says, or a [`Problem`] of the store. Nothing was changed then.
+    pub(super) fn change<T>(&self, mut decide: impl FnMut(&View) -> Result<Plan<T>, Problem>) -> Result<T, Problem> {
+        let mut keys = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            self.catch_up()?;
+            let view = self.view();
+            let plan = decide(&view)?;
+            let edits: Vec<_> = plan.edits.into_iter().filter(|edit| edit.before != edit.after).collect();
+            if edits.is_empty() && plan.event.is_none() {
+                return Ok(plan.answer);
+            }
+            let (transaction, key) = transaction(&edits, plan.event.as_ref(), &keys);
+            match self.store.commit(&transaction) {
+                Ok(revision) => {
+                    let pruned = transaction.deletes.iter().filter(|key| key.starts_with(audit::PREFIX)).count();
+                    let pruned = pruned.min(keys.len());
+                    keys.drain(..pruned);
+                    keys.extend(key);
+                    self.publish(&view, revision, edits);
+                    return Ok(plan.answer);
+                }
+                Err(error @ StoreError::Conflict { .. }) => last = Some(problem(&error)),
+                Err(error) => return Err(problem(&error)),
+            }
+        }
+        Err(last.unwrap_or_else(|| damaged("no attempt was made")))
+    }
+
+    fn publish(&self, view: &View, revision: u64, edits: Vec<Edit>) {
+        let version = Version { revision, ..view.version };
+        let index = if edits.is_empty() {
+            Arc::clone(&view.index)
+        } else {
+            let stamp =
+                |edit: Edit| Edit { after: edit.after.map(|o| state::with_revision(o, Some(revision))), ..edit };
+            let edits: Vec<_> = edits.into_iter().map(stamp).collect();
+            Arc::new(Index::new(Arc::new(view.index.state.after(&edits))))
+        };
+        self.view.send_replace(View { version, index });
+    }
+
+    /// Takes in what others wrote into the store: another management node, or a write of ours whose confirmation was lost.
+    fn catch_up(&self) -> Result<(), Problem> {
+        let view = self.view();
+        let newest = *self.store.head().borrow();
+        if newest <= view.version.revision {
+            return Ok(());
+        }
+        let changes = self.store.changes(view.version.revision).map_err(|e| problem(&e))?;
+        let mut state = view.index.state.as_ref().clone();
+        for change in changes {
+            let Some((kind, name)) = state::object_of_key(&change.key) else { continue };
+            match change.value {
+                Some(value) => {
+                    let object = state::decode(&change.key, &value, change.revision);
+                    state.put(object.map_err(|e| damaged(&e.to_string()))?);
+                }
+                None => state.remove(kind, name),
+            }
+        }
+        let version = Version { revision: newest, ..view.version };
+        self.view.send_replace(View { version, index: Arc::new(Index::new(Arc::new(state))) });
+        Ok(())
+    }
+}
+
+/// The transaction of some edits and their audit entry; and the entry's key.
+fn transaction(edits: &[Edit], event: Option<&AuditEvent>, log: &VecDeque<String>) -> (Transaction, Option<String>) {
+    let mut transaction = Transaction::new();
+    for edit in edits {
+        let Some((key, revision)) = edit::precondition(edit) else { continue };
+        transaction = transaction.expect(key.clone(), revision);
+        transaction = match &edit.after {
+            Some(after) => transaction.write(key, state::encode(after)),
+            None => transaction.delete(key),
+        };
+    }
+    let Some(event) = event else { return (transaction, None) };
+    let key = audit::key(event.at, crate::clock::random());
+    // Texts and names: serialising cannot fail.
+    transaction = transaction.write(key.clone(), serde_json::to_vec(event).unwrap_or_default());
+    let surplus = (log.len() + 1).saturating_sub(audit::KEEP);
+    let transaction = log.iter().take(surplus).fold(transaction, |transaction, old| transaction.delete(old.clone()));
+    (transaction, Some(key))
+}
+
+fn damaged(what: &str) -> Problem {
+    Problem::new("M0703", Exit::Failed, format!("the store is damaged: {what}"))
+        .note("nothing was changed")
+        .help("restore a backup of the state folder")
+}
+
+/// What a store error means for whoever asked.
+pub(super) fn problem(error: &StoreError) -> Problem {
+    let (code, exit, help) = match error {
+        StoreError::Conflict { .. } => ("M0701", Exit::Conflict, "look at what is there now and try again"),
+        StoreError::Compacted { .. } => ("M0707", Exit::Failed, "ask again without a revision"),
+        StoreError::DiskFull(_) => {
+            ("M0702", Exit::Failed, "make room on the disk of the management node and try again")
+        }
+        StoreError::Corrupted(_) => ("M0703", Exit::Failed, "restore a backup of the state folder"),
+        StoreError::Busy(_) => ("M0704", Exit::Failed, "one meshmgr is enough: systemctl status meshmgr"),
+        StoreError::Format { .. } => {
+            ("M0705", Exit::Failed, "run the program version that made it, or restore a backup")
+        }
+        StoreError::Io(_) => ("M0706", Exit::Failed, "look at the disk and the rights of the state folder"),
+    };
+    Problem::new(code, exit, error.to_string()).note("nothing was changed").help(help)
+}

@@ -1,0 +1,133 @@
+//! Paths to handlers. Each path stands with the [`Request`] that the role table knows it by, so no path is without a check.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request as HttpRequest, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::app::{App, BODY_TIME};
+use super::{admin, members};
+use crate::api::problem::{Exit, Problem, printable};
+use crate::mgmt::roles::Request;
+use crate::transport::server::Caller;
+
+/// Body of `POST /v1/enroll`, bytes.
+pub(super) const ENROLL_MAX: usize = 16 << 10;
+/// Body of a node's report, bytes.
+pub(super) const REPORT_MAX: usize = 4 << 20;
+/// Body of one object, bytes.
+pub(super) const OBJECT_MAX: usize = 1 << 20;
+/// Body of `POST /v1/apply`, bytes: room for a hundred thousand ports.
+pub(super) const APPLY_MAX: usize = 64 << 20;
+
+/// An answer: JSON, or a problem.
+pub(super) type Answer<T> = Result<Json<T>, Refused>;
+
+/// A JSON answer.
+#[derive(Debug)]
+pub(super) struct Json<T>(pub(super) T);
+
+/// A [`Problem`] as an HTTP answer.
+#[derive(Debug)]
+pub(super) struct Refused(pub(super) Problem);
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+            Err(error) => Refused(Problem::new("M0105", Exit::Failed, error.to_string())).into_response(),
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = match self.0.exit {
+            Exit::Invalid | Exit::Usage => StatusCode::UNPROCESSABLE_ENTITY,
+            Exit::NotFound => StatusCode::NOT_FOUND,
+            Exit::Conflict => StatusCode::CONFLICT,
+            Exit::Denied => StatusCode::FORBIDDEN,
+            Exit::Failed | Exit::Unreachable | Exit::Timeout | Exit::Degraded => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        tracing::debug!(code = self.0.code, what = printable(&self.0.what), "answered");
+        (status, Json(self.0)).into_response()
+    }
+}
+
+/// Reads a JSON body of at most `limit` bytes.
+///
+/// # Errors
+/// [`Problem`]: too large, too slow, or not what is expected there.
+pub(super) async fn body<T: DeserializeOwned>(body: Body, limit: usize) -> Result<T, Problem> {
+    let refuse = |what: String| Problem::new("M0335", Exit::Invalid, what).note("nothing was changed");
+    let collected = tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await;
+    let bytes: Bytes = match collected {
+        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return Err(refuse(format!("the request is larger than {limit} bytes")));
+        }
+        Ok(Err(error)) => return Err(refuse(format!("the request broke off: {error}"))),
+        Err(_) => return Err(refuse("the request took too long".to_owned())),
+    };
+    serde_json::from_slice(&bytes).map_err(|error| refuse(format!("the request is not valid: {error}")))
+}
+
+/// All paths.
+pub(super) fn router(app: &Arc<App>) -> Router {
+    let guarded = |request: Request, handler: MethodRouter<Arc<App>>| {
+        handler.route_layer(middleware::from_fn_with_state((Arc::clone(app), request), check))
+    };
+    let object = guarded(Request::Read, get(admin::get))
+        .merge(guarded(Request::Write, axum::routing::put(admin::put).delete(admin::delete)));
+    Router::new()
+        .route("/v1/enroll", guarded(Request::Enroll, post(members::enroll)))
+        .route("/v1/renew", guarded(Request::Renew, post(members::renew)))
+        .route("/v1/slice", guarded(Request::OwnSlice, get(members::slice)))
+        .route("/v1/report", guarded(Request::Report, post(members::report)))
+        .route("/v1/objects/{kind}", guarded(Request::Read, get(admin::list)))
+        .route("/v1/objects/{kind}/{name}", object)
+        .route("/v1/apply", guarded(Request::Write, post(admin::apply)))
+        .route("/v1/tokens", guarded(Request::MakeToken, post(admin::make_token)))
+        .route("/v1/slice/{node}", guarded(Request::AnySlice, get(admin::slice)))
+        .route("/v1/matrix", guarded(Request::Observe, get(admin::matrix)))
+        .route("/v1/explain", guarded(Request::Observe, get(admin::explain)))
+        .route("/v1/status", guarded(Request::Observe, get(admin::status)))
+        .route("/v1/events", guarded(Request::Audit, get(admin::events)))
+        .route("/v1/nodes/{name}/foreign", guarded(Request::ForeignConfig, get(admin::foreign)))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(nothing_here)
+        .with_state(Arc::clone(app))
+}
+
+/// The role table, before any handler.
+async fn check(
+    State((app, asked)): State<(Arc<App>, Request)>,
+    axum::Extension(caller): axum::Extension<Caller>,
+    request: HttpRequest,
+    next: Next,
+) -> Response {
+    match app.admit(&caller, asked) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => Refused(problem).into_response(),
+    }
+}
+
+async fn nothing_here(request: HttpRequest) -> Refused {
+    let path: String = request.uri().path().chars().take(80).collect();
+    let what = format!("there is no {} {path}", request.method());
+    Refused(Problem::new("M0106", Exit::NotFound, what).help("is meshctl of the same version as meshmgr?"))
+}

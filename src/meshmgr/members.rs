@@ -1,0 +1,248 @@
+//! What machines ask: to be let in, to renew, for their slice, and to report.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::app::{App, Member, blocking};
+use super::core::{Plan, View};
+use super::http::{Answer, ENROLL_MAX, Json, OBJECT_MAX, REPORT_MAX, Refused, body};
+use super::stream::{self, Resume};
+use crate::api::enroll::{EnrollAnswer, EnrollRequest, RenewAnswer, RenewRequest};
+use crate::api::objects::{Any, Node};
+use crate::api::problem::{Exit, Problem, printable};
+use crate::api::stream::{FoundPort, Report};
+use crate::mgmt::audit::Origin;
+use crate::mgmt::certs::{self, CertError};
+use crate::mgmt::state::Edit;
+use crate::mgmt::{enroll as decisions, facts, found, slice as slices, validate};
+use crate::transport::server::Caller;
+use crate::types::{NodeId, PdcId, Version};
+
+/// Refused claims that get an audit entry each in one report; the rest is in the log only.
+const CLAIMS_NOTED: usize = 16;
+
+fn cert_problem(error: &CertError) -> Problem {
+    let problem = Problem::new("M0218", Exit::Invalid, error.to_string());
+    problem.note("nothing was changed").help("meshctl join makes a new key and request")
+}
+
+/// `POST /v1/enroll`
+///
+/// # Errors
+/// [`Refused`]: each refusal has its own code, M0204 to M0218.
+pub(super) async fn enroll(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Body,
+) -> Answer<EnrollAnswer> {
+    let asked: EnrollRequest = body(request, ENROLL_MAX).await?;
+    // The queue for strangers: their signatures and disk writes never crowd out the members.
+    let _place = app.enrolling.acquire().await.map_err(|_| Problem::new("M0105", Exit::Failed, "stopping"))?;
+    Ok(Json(blocking(&app, move |app| admit(app, &caller, &asked)).await?))
+}
+
+fn admit(app: &App, caller: &Caller, asked: &EnrollRequest) -> Result<EnrollAnswer, Problem> {
+    let token: String = asked.token.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
+    let origin = Origin { who: format!("token/{token}"), ..app.origin(caller) };
+    let done = write_admission(app, asked, &origin);
+    if let Err(problem) = &done {
+        tracing::warn!(from = origin.from, node = %asked.name, token, code = problem.code, "enrolment refused");
+        if app.may_note() {
+            let text = format!("node {} refused: {}", asked.name, printable(&problem.what));
+            app.note(origin.event("enroll-refused", text, &[]));
+        }
+    }
+    done
+}
+
+fn write_admission(app: &App, asked: &EnrollRequest, origin: &Origin) -> Result<EnrollAnswer, Problem> {
+    let key = certs::Request::read(&asked.csr).map_err(|e| cert_problem(&e))?;
+    let pdc = app.core.change(|view| {
+        let admission = decisions::decide(&view.index.state, asked, &key, origin, &app.tunnel_prefix)
+            .map_err(|error| error.problem())?;
+        let event = (!admission.again).then(|| {
+            let text = format!("node {} joined PDC {}", asked.name, admission.pdc);
+            origin.event("enroll", text, &admission.edits)
+        });
+        Ok(Plan { edits: admission.edits, event, answer: admission.pdc })
+    })?;
+    // Signing comes last: whoever gets a certificate is in the store, and asking again signs again.
+    let certificate = sign(app, key, &asked.name, &pdc)?;
+    tracing::info!(node = %asked.name, %pdc, from = origin.from, "enrolled");
+    let view = app.core.view();
+    let slice = slices::build(&view.index, &asked.name, view.version, Some(&app.psk));
+    let slice = slice.ok_or_else(|| Problem::new("M0214", Exit::Denied, "the node was removed meanwhile"))?;
+    let ca = app.authority.certificate().to_owned();
+    Ok(EnrollAnswer { name: asked.name.clone(), pdc, certificate, ca, slice })
+}
+
+fn sign(app: &App, key: certs::Request, node: &NodeId, pdc: &PdcId) -> Result<String, Problem> {
+    app.authority.node(key, node, pdc, crate::clock::wall(), crate::clock::random()).map_err(|e| cert_problem(&e))
+}
+
+/// `POST /v1/renew`: for the same key, or for a new one, which counts beside the old until it is first used.
+///
+/// # Errors
+/// [`Refused`]
+pub(super) async fn renew(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Body,
+) -> Answer<RenewAnswer> {
+    let member = app.member(&caller)?;
+    let asked: RenewRequest = body(request, ENROLL_MAX).await?;
+    let certificate = blocking(&app, move |app| {
+        let key = certs::Request::read(&asked.csr).map_err(|e| cert_problem(&e))?;
+        let origin = app.origin(&caller);
+        let pdc = app.core.change(|view| renewal(view, &member, key.key_hash(), &origin))?;
+        sign(app, key, &member.node, &pdc)
+    });
+    Ok(Json(RenewAnswer { certificate: certificate.await? }))
+}
+
+fn renewal(view: &View, member: &Member, key: &str, origin: &Origin) -> Result<Plan<PdcId>, Problem> {
+    let node = current(view, member)?;
+    let pdc = node.spec.pdc.clone();
+    let edits = if key == member.key {
+        Vec::new()
+    } else {
+        let mut renewed = node.clone();
+        renewed.status.next_tls_key = Some(key.to_owned());
+        vec![Edit::update(Any::Node(node), Any::Node(renewed))]
+    };
+    let event = origin.event("renew", format!("certificate of node {}", member.node), &edits);
+    Ok(Plan { edits, event: Some(event), answer: pdc })
+}
+
+/// The node as it is now, if it is still a member.
+fn current(view: &View, member: &Member) -> Result<Node, Problem> {
+    let node = view.index.state.nodes.get(&member.node).filter(|_| stream::is_member(view, &member.node, &member.key));
+    let gone = || Problem::new("M0802", Exit::Denied, format!("node '{}' is no member any more", member.node));
+    node.map(|node| node.as_ref().clone()).ok_or_else(gone)
+}
+
+/// A node that comes with its next key has left its old one.
+fn promote(app: &App, member: &Member, origin: &Origin) -> Result<(), Problem> {
+    let is_next = |node: &Node| node.status.next_tls_key.as_deref() == Some(member.key.as_str());
+    if !app.core.view().index.state.nodes.get(&member.node).is_some_and(|node| is_next(node)) {
+        return Ok(());
+    }
+    app.core.change(|view| {
+        let node = current(view, member)?;
+        let mut promoted = node.clone();
+        promoted.status.tls_key = Some(member.key.clone());
+        promoted.status.next_tls_key = None;
+        let edits = vec![Edit::update(Any::Node(node), Any::Node(promoted))];
+        let event = origin.event("renew", format!("node {} uses its new key", member.node), &edits);
+        Ok(Plan { edits, event: Some(event), answer: () })
+    })
+}
+
+/// Query of `GET /v1/slice`.
+#[derive(Debug, Deserialize)]
+pub(super) struct From {
+    #[serde(default)]
+    incarnation: u64,
+    #[serde(default)]
+    revision: u64,
+    #[serde(default)]
+    hash: String,
+}
+
+/// `GET /v1/slice`: the stream.
+///
+/// # Errors
+/// [`Refused`]
+pub(super) async fn slice(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Query(from): Query<From>,
+) -> Result<Response, Refused> {
+    let member = app.member(&caller)?;
+    let promoting = member.clone();
+    let origin = app.origin(&caller);
+    blocking(&app, move |app| promote(app, &promoting, &origin)).await?;
+    let version = Version { incarnation: from.incarnation, revision: from.revision };
+    tracing::info!(node = %member.node, from = %caller.address, %version, "follows");
+    let (writer, body) = stream::lines();
+    let resume = Resume { version, hash: from.hash };
+    tokio::spawn(stream::run(Arc::clone(&app), member.node, member.key, resume, writer));
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// `POST /v1/report`
+///
+/// # Errors
+/// [`Refused`]
+pub(super) async fn report(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Body,
+) -> Answer<Value> {
+    let member = app.member(&caller)?;
+    let said: Report = body(request, REPORT_MAX.max(OBJECT_MAX)).await?;
+    let origin = app.origin(&caller);
+    blocking(&app, move |app| take_report(app, &member, said, &origin)).await?;
+    Ok(Json(Value::Object(serde_json::Map::new())))
+}
+
+fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Result<(), Problem> {
+    promote(app, member, origin)?;
+    app.hub.with(&member.node, |seat| {
+        seat.seen = Some(origin.at);
+        // What a node says of versions from elsewhere is its own affair; only ours are remembered.
+        let now = app.core.view().version;
+        seat.acknowledged = said.applied.filter(|applied| *applied <= now).or(seat.acknowledged);
+    });
+    if let Some(new) = said.facts {
+        facts::check(&new)
+            .map_err(|error| Problem::new("M0217", Exit::Invalid, error.to_string()).note("nothing was changed"))?;
+        app.core.change(|view| {
+            let node = current(view, member)?;
+            let mut changed = node.clone();
+            changed.status.facts = Some(new.clone());
+            let edits = vec![Edit::update(Any::Node(node), Any::Node(changed))];
+            let same = edits.iter().all(|edit| edit.before == edit.after);
+            let event = (!same).then(|| origin.event("facts", format!("of node {}", member.node), &edits));
+            Ok(Plan { edits, event, answer: () })
+        })?;
+    }
+    if let Some(ports) = said.ports {
+        let claims = ports.into_iter().take(found::PORTS_MAX + 1).collect();
+        app.hub.with(&member.node, |seat| seat.claims = claims);
+        take_claims(app, &member.node, origin)?;
+        // What this node no longer has may be what another has been waiting for: a guest that moved.
+        for waiting in app.hub.waiting().into_iter().filter(|node| *node != member.node) {
+            let origin = Origin { who: format!("node/{waiting}"), ..origin.clone() };
+            take_claims(app, &waiting, &origin)?;
+        }
+    }
+    Ok(())
+}
+
+/// Judges what a node last found on its bridges, and writes what is believed.
+fn take_claims(app: &App, node: &NodeId, origin: &Origin) -> Result<(), Problem> {
+    let (claims, before): (Vec<FoundPort>, _) = app.hub.with(node, |seat| (seat.claims.clone(), seat.refused.clone()));
+    let refused = app.core.change(|view| {
+        let found = found::decide(&view.index, node, &claims);
+        validate::check(&view.index.state, &found.edits)?;
+        let event = (!found.edits.is_empty())
+            .then(|| origin.event("ports-found", format!("{} ports on node {node}", claims.len()), &found.edits));
+        Ok(Plan { edits: found.edits, event, answer: found.refused })
+    })?;
+    let new = refused.iter().filter(|(claim, why)| before.get(*claim) != Some(*why));
+    for (claim, why) in new.take(CLAIMS_NOTED) {
+        tracing::warn!(%node, network = %claim.network, mac = %claim.mac, %why, "found port refused");
+        let text = format!("{} in {} found on node {node}: {why}", claim.mac, claim.network);
+        app.note(origin.event("port-refused", text, &[]));
+    }
+    app.hub.with(node, |seat| seat.refused = refused);
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! `meshmgr run`: from the configuration to a server that answers, and back to nothing on SIGTERM.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::app::App;
+use super::core::{self, Core, INCARNATION};
+use super::http;
+use super::keys::{Keys, ServerKey};
+use crate::api::problem::{Exit, Problem};
+use crate::config::meshmgr::Config;
+use crate::linux::file;
+use crate::mgmt::certs::Lives;
+use crate::store::{Embedded, Store, Transaction};
+use crate::transport::server::{self, Limits};
+
+/// The store's file in the state folder.
+pub(super) const STORE: &str = "mesh.redb";
+/// How often the server looks at the age of its own certificate.
+const LOOK: Duration = Duration::from_hours(1);
+
+/// The lives that the configuration gives.
+pub(super) const fn lives(config: &Config) -> Lives {
+    let certificates = config.certificates;
+    Lives { node: certificates.node, server: certificates.server, person: certificates.admin }
+}
+
+/// Opens the store in the state folder.
+///
+/// # Errors
+/// A [`Problem`] of the disk or the store.
+pub(super) fn open_store(state: &Path) -> Result<Embedded, Problem> {
+    let disk = |e: std::io::Error| Problem::new("M0606", Exit::Failed, e.to_string());
+    file::ensure_dir(state, 0o700).map_err(disk)?;
+    Embedded::open(&state.join(STORE)).map_err(|e| core::problem(&e))
+}
+
+/// Begins the life of a store. One that has begun and holds nothing yet is as good as new.
+///
+/// # Errors
+/// A [`Problem`] of the store; M0608 where it holds a mesh.
+pub(super) fn begin(store: &dyn Store, folder: &Path) -> Result<(), Problem> {
+    let range = store.range("").map_err(|e| core::problem(&e))?;
+    match range.entries.as_slice() {
+        [] => {
+            let first = Transaction::new().expect(INCARNATION, None).write(INCARNATION, "1");
+            store.commit(&first).map(|_| ()).map_err(|e| core::problem(&e))
+        }
+        [(key, _)] if key == INCARNATION => Ok(()),
+        _ => {
+            let what = format!("there is an installation already: {} holds its objects", folder.join(STORE).display());
+            Err(Problem::new("M0608", Exit::Conflict, what)
+                .note("nothing was changed")
+                .help("its keys are missing: restore the keys folder from its backup")
+                .help("to give it up for ever, move the state folder away first"))
+        }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// A [`Problem`]: keys, store or socket.
+pub(super) async fn run(config: Config) -> Result<(), Problem> {
+    let keys = Keys::load(&config.paths.keys, lives(&config))?;
+    let state = config.paths.state.clone();
+    let store = tokio::task::spawn_blocking(move || open_store(&state)).await;
+    let store = store.map_err(|e| Problem::new("M0105", Exit::Failed, e.to_string()))??;
+    let core = Core::load(Arc::new(store))?;
+    let server_key = keys.server(config.certificates.server, crate::clock::wall())?;
+    let tls = Arc::new(ArcSwap::new(tls_of(&keys, &server_key)?));
+    let listener = listen(&config).await?;
+    let (stop, stopping) = watch::channel(false);
+    let version = core.view().version;
+    let renewing = renew(Keys::load(&config.paths.keys, lives(&config))?, config.clone(), Arc::clone(&tls));
+    let renewing = tokio::spawn(renewing);
+    let app =
+        App::new(core, keys.authority, keys.psk, config.addresses.clone(), config.tunnel_prefix, stopping.clone());
+    let router = http::router(&Arc::new(app));
+    tracing::info!(listen = %config.listen, %version, certificate_ends = %server_key.ends, "serving");
+    ready();
+    let serving = tokio::spawn(server::serve(listener, tls, Limits::default(), router, stopping));
+    wait_for_signal().await?;
+    tracing::info!("stopping");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    stop.send_replace(true);
+    renewing.abort();
+    serving.await.map_err(|e| Problem::new("M0105", Exit::Failed, e.to_string()))
+}
+
+fn tls_of(keys: &Keys, own: &ServerKey) -> Result<Arc<ServerConfig>, Problem> {
+    server::server_config(keys.ca(), &own.chain, &own.key)
+        .map_err(|e| Problem::new("M0607", Exit::Failed, format!("the server certificate: {e}")))
+}
+
+fn ready() {
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!(%error, "cannot tell systemd that the server is ready");
+    }
+}
+
+async fn listen(config: &Config) -> Result<TcpListener, Problem> {
+    TcpListener::bind(config.listen).await.map_err(|error| {
+        let what = format!("cannot listen on {}: {error}", config.listen);
+        let problem = Problem::new("M0609", Exit::Failed, what);
+        match error.kind() {
+            std::io::ErrorKind::AddrInUse => problem
+                .help(format!("find who has it: ss -ltnp 'sport = :{}'", config.listen.port()))
+                .help("or set another 'listen' in meshmgr.toml; tokens say 'addresses'"),
+            std::io::ErrorKind::AddrNotAvailable => {
+                problem.help("set 'listen' in meshmgr.toml to an address of this machine: ip address")
+            }
+            _ => problem,
+        }
+    })
+}
+
+/// Exchanges the server's certificate at two thirds of its life, without losing a connection.
+async fn renew(keys: Keys, config: Config, tls: Arc<ArcSwap<ServerConfig>>) {
+    loop {
+        tokio::time::sleep(LOOK.min(config.certificates.server / 6)).await;
+        let made = keys.server(config.certificates.server, crate::clock::wall());
+        match made.and_then(|own| tls_of(&keys, &own)) {
+            Ok(fresh) => tls.store(fresh),
+            Err(problem) => tracing::error!(%problem, "cannot renew the server certificate"),
+        }
+    }
+}
+
+async fn wait_for_signal() -> Result<(), Problem> {
+    let refused = |e: std::io::Error| Problem::new("M0105", Exit::Failed, format!("cannot wait for signals: {e}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! The stream of one node: its slice, then what changes, then a sign of life every two seconds. It resumes from what the node
+//! says it has, and ends with [`Message::Removed`] when the node is no member any more.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use hyper::body::Frame;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::app::App;
+use super::core::View;
+use super::hub::Made;
+use crate::api::stream::Message;
+use crate::table::Delta;
+use crate::transport::server::stopped;
+use crate::types::{NodeId, Version};
+
+/// Longest silence on a healthy stream.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Changes that come within this time go out as one.
+const BURST: Duration = Duration::from_millis(20);
+/// A node that takes no line for this long is gone.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// What the node says it has.
+#[derive(Debug, Clone)]
+pub(super) struct Resume {
+    /// Its slice's version.
+    pub(super) version: Version,
+    /// Its slice's hash; empty: it has none.
+    pub(super) hash: String,
+}
+
+/// A body that grows line by line.
+pub(super) struct Lines(mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for Lines {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line))))
+    }
+}
+
+/// The sending end of a body of lines.
+pub(super) struct Writer(mpsc::Sender<Bytes>);
+
+/// A body of lines and the end that writes them.
+pub(super) fn lines() -> (Writer, Body) {
+    let (sender, receiver) = mpsc::channel(2);
+    (Writer(sender), Body::new(Lines(receiver)))
+}
+
+impl Writer {
+    /// Writes one line; false: nobody takes it any more.
+    pub(super) async fn line(&self, value: &(impl Serialize + Sync)) -> bool {
+        let Ok(mut line) = serde_json::to_vec(value) else { return false };
+        line.push(b'\n');
+        self.0.send_timeout(line.into(), STALLED).await.is_ok()
+    }
+
+    /// Ends when nobody reads any more.
+    pub(super) async fn closed(&self) {
+        self.0.closed().await;
+    }
+}
+
+/// Counts a stream as open for as long as it lives.
+struct Presence {
+    app: Arc<App>,
+    node: NodeId,
+}
+
+impl Presence {
+    fn new(app: &Arc<App>, node: &NodeId) -> Self {
+        app.hub.with(node, |seat| seat.streams += 1);
+        Self { app: Arc::clone(app), node: node.clone() }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.app.hub.with(&self.node, |seat| {
+            seat.streams = seat.streams.saturating_sub(1);
+            seat.seen = Some(crate::clock::wall());
+        });
+    }
+}
+
+/// The slice that the node has now: the content, under the version that the node calls it by.
+struct Held {
+    version: Version,
+    made: Arc<Made>,
+}
+
+/// Runs the stream of a node that authenticated with `key`, until it is read no more, or the server stops.
+pub(super) async fn run(app: Arc<App>, node: NodeId, key: String, resume: Resume, writer: Writer) {
+    let presence = Presence::new(&app, &node);
+    let (mut views, mut stop) = (app.core.watch(), app.stop.clone());
+    let mut held: Option<Held> = None;
+    let mut first = true;
+    loop {
+        let view = views.borrow_and_update().clone();
+        if !is_member(&view, &node, &key) {
+            tracing::info!(%node, "removed; its stream ends");
+            writer.line(&Message::Removed).await;
+            drop(presence);
+            app.hub.forget(&node);
+            return;
+        }
+        let Some(made) = make(&app, &node, &view).await else { return };
+        if std::mem::take(&mut first) {
+            held = resumed(&app, &node, &resume, &made, view.version);
+        }
+        let (message, next) = message(held, made, &view);
+        held = Some(next);
+        if !writer.line(&message).await {
+            return;
+        }
+        app.hub.with(&node, |seat| seat.seen = Some(crate::clock::wall()));
+        tokio::select! {
+            changed = views.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(HEARTBEAT) => continue,
+            () = writer.closed() => return,
+            () = stopped(&mut stop) => return,
+        }
+        tokio::time::sleep(BURST).await;
+    }
+}
+
+/// Is this key still the node's?
+pub(super) fn is_member(view: &View, node: &NodeId, key: &str) -> bool {
+    view.index.state.nodes.get(node).is_some_and(|node| {
+        let status = &node.status;
+        status.tls_key.as_deref() == Some(key) || status.next_tls_key.as_deref() == Some(key)
+    })
+}
+
+/// Makes the slice away from the threads that serve.
+async fn make(app: &Arc<App>, node: &NodeId, view: &View) -> Option<Arc<Made>> {
+    let (app, node, view) = (Arc::clone(app), node.clone(), view.clone());
+    tokio::task::spawn_blocking(move || app.hub.made(&node, &view, &app.psk)).await.ok().flatten()
+}
+
+/// What the node has, if it is something that a delta can start from. A node from the future gets a snapshot and refuses it: its
+/// operator must know that the store was set back.
+fn resumed(app: &App, node: &NodeId, resume: &Resume, newest: &Arc<Made>, now: Version) -> Option<Held> {
+    if resume.hash.is_empty() {
+        return None;
+    }
+    if resume.version > now {
+        tracing::error!(%node, theirs = %resume.version, ours = %now, "the node has a newer slice than this store");
+        return None;
+    }
+    let known = if newest.hash == resume.hash { Some(Arc::clone(newest)) } else { app.hub.recent(node, &resume.hash) };
+    known.filter(|_| resume.version.incarnation == now.incarnation).map(|made| Held { version: resume.version, made })
+}
+
+/// The next line for a node that has `held`, and what it has then.
+fn message(held: Option<Held>, newest: Arc<Made>, view: &View) -> (Message, Held) {
+    match held {
+        Some(held) if held.made.hash == newest.hash => (Message::Current { version: view.version }, held),
+        Some(held) if newest.slice.version > held.version => {
+            let delta = Delta { from: held.version, ..Delta::between(&held.made.slice, &newest.slice) };
+            let version = newest.slice.version;
+            (Message::Delta { delta: Box::new(delta) }, Held { version, made: newest })
+        }
+        Some(_) | None => {
+            let message = Message::Snapshot { slice: Box::new(newest.slice.clone()), hash: newest.hash.clone() };
+            (message, Held { version: newest.slice.version, made: newest })
+        }
+    }
+}
