@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +12,18 @@ use vxmesh::linux::udp::UdpError;
 use vxmesh::meshd::lane::{self, Lane, LaneConfig, LaneError, LaneEvent, LaneStats, Setup};
 use vxmesh::node::paths::{Own, decide_all};
 use vxmesh::policy::path::Path;
-use vxmesh::table::{Flood, Learning, NetKey, Network, Peer, Row, RowKey, Slice, Suite};
+use vxmesh::table::{Flood, Foreign, Learning, NetKey, Network, Peer, Row, RowKey, Slice, Suite};
 use vxmesh::tunnel::public_key;
 use vxmesh::types::{IfName, Mtu, NetSlot, Psk, SecretKey, UdpPort, Version};
 
-use crate::harness::{Space, cable, can_run, guest, wait_until};
+use crate::harness::{Background, Space, cable, can_run, guest, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A function, because a constant of a type that is wiped on drop would be copied at each use.
+fn psk() -> Psk {
+    Psk::from_bytes([9; 32])
+}
+
 const TAP: &str = "vt10.12b5";
 const MACS: [&str; 2] = ["02:00:00:00:0a:01", "02:00:00:00:0b:01"];
 
@@ -45,7 +51,7 @@ fn slice(end: usize, flood: Flood) -> Slice {
     let peer = Peer {
         pdc: format!("p{other}").parse().unwrap(),
         public_key: Some(public_key(&secret(other))),
-        psk: Some(Psk::from_bytes([9; 32])),
+        psk: Some(psk()),
         suite: Suite::Chacha,
         admin: None,
         external: Some(address(other)),
@@ -268,4 +274,78 @@ fn attaching_makes_no_device_and_takes_no_foreign_one() {
         tap::remove(&name("vt4.1")).unwrap();
     });
     assert!(!host.holds("ip link show vt4.1"));
+}
+
+/// Ends `wireguard-go` when dropped and keeps the key files while it lives.
+struct WireguardGo {
+    _process: Background,
+    _keys: tempfile::TempDir,
+}
+
+/// A WireGuard interface with a kernel vxlan device on top, on the second host: what a foreign peer is.
+fn foreign_end(host: &Space) -> WireguardGo {
+    let interface = format!("wgo{}", std::process::id());
+    let process = host.start(host.command("wireguard-go").args(["-f", &interface]));
+    wait_until("wireguard-go listens", PATIENCE, || host.holds(&format!("wg show {interface} >&2")));
+    let keys = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| {
+        let path = keys.path().join(file);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (secret_file, psk_file) = (write("secret", &secret(1).to_text()), write("psk", &psk().to_text()));
+    let (peer, here) = (public_key(&secret(0)), address(0));
+    host.sh(&format!(
+        "wg set {interface} listen-port 51820 private-key {secret_file} peer '{peer}' preshared-key {psk_file} \
+         allowed-ips 10.255.0.1/32 endpoint {here}:51820
+         ip link set {interface} mtu 1450 up
+         ip address add 10.255.0.9/32 dev {interface}
+         ip route add 10.255.0.1/32 dev {interface}
+         ip link add vx type vxlan id 10 dstport 4789 local 10.255.0.9 remote 10.255.0.1
+         ip link add br0 type bridge
+         ip link set br0 up
+         ip link set vx mtu 1400 master br0 up"
+    ));
+    WireguardGo { _process: process, _keys: keys }
+}
+
+#[test]
+fn wireguard_go_with_a_kernel_vxlan_device_is_a_peer_of_form_a() {
+    if !can_run() {
+        return;
+    }
+    if Command::new("wireguard-go").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: 'wireguard-go' is not installed (apt install wireguard-go wireguard-tools)");
+        return;
+    }
+    let hosts = [Space::new("n0"), Space::new("n1")];
+    cable(&hosts[0], "wan", &hosts[1], "wan");
+    for (end, host) in hosts.iter().enumerate() {
+        host.sh(&format!("ip address add {}/24 dev wan; ip link set wan mtu 1600", address(end)));
+    }
+    hosts[0].sh("ip link add br0 type bridge; ip link set br0 up");
+    make_tap(&hosts[0]);
+    let _wireguard = foreign_end(&hosts[1]);
+    let guests = [0, 1].map(|end| {
+        let inside = guest(&hosts[end], "br0", "g1", MACS[end], &[&format!("192.168.10.{}/24", 11 + end)]);
+        inside.sh("ip link set eth0 mtu 1400");
+        inside
+    });
+    let mut slice = slice(0, Flood::Suppress);
+    slice.tunnel_address = Some("10.255.0.1".parse().unwrap());
+    let there = slice.peers.values_mut().next().unwrap();
+    let endpoint = Some(SocketAddr::new(address(1), 51_820));
+    there.foreign = Some(Foreign { tunnel_address: "10.255.0.9".parse().unwrap(), endpoint });
+    let lane = spawn(&hosts[0], 0);
+    lane.set(setup(&slice, 0));
+    wait_until("the guests ping each other", PATIENCE, || guests[0].holds("ping -c1 -W1 192.168.10.12 >&2"));
+    for (guest, there) in [(0, 12), (1, 11)] {
+        guests[guest].sh(&format!("ping -c50 -i0.005 -W2 -M do -s 1372 192.168.10.{there}"));
+    }
+    guests[1].sh("ip neighbour flush dev eth0; ping -c3 -i0.1 -W2 192.168.10.11");
+    let stats = lane.stats().unwrap();
+    assert_eq!(stats.drops.get(DropReason::FormWrong) + stats.drops.get(DropReason::OuterMalformed), 0, "{stats:?}");
+    guests[1].sh("ip link set eth0 address 02:00:00:00:0b:99");
+    assert!(!guests[1].holds("ping -c2 -i0.1 -W1 192.168.10.11 >&2"), "a guest that no row knows");
+    assert!(lane.stats().unwrap().drops.get(DropReason::SourceUnknown) > 0);
 }
