@@ -1,4 +1,161 @@
 //! Ring 4: the command line, one file a noun.
+//!
+//! Results on stdout, everything else on stderr; exit codes are [`Exit`]'s. Nothing here decides: a command turns flags into an
+//! object or a question, asks `meshd` or a management node, and prints the answer.
 
-pub mod join;
-pub mod lab;
+mod events;
+mod explain;
+mod get;
+mod manifests;
+mod network;
+mod node;
+mod objects;
+mod out;
+mod overlay;
+mod pdc;
+mod policy;
+mod port;
+mod remote;
+mod status;
+mod table;
+mod token;
+mod tunnel;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use self::objects::Verbs;
+use self::out::{Done, Format, Stop};
+use self::remote::Access;
+use crate::api::problem::{Exit, Problem};
+
+/// Layer-2 networks across datacenters: plain VXLAN inside one, WireGuard between them
+#[derive(Debug, Parser)]
+#[command(name = "meshctl", version, propagate_version = true, subcommand_required = true)]
+struct Cli {
+    #[command(flatten)]
+    access: Access,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What is up, what is wrong and what to do: of this node, or of the mesh
+    Status,
+    /// Why a frame arrives or does not
+    Explain(explain::Args),
+    /// What happened
+    Events(events::Args),
+    /// Bring objects to what a file says, all of them or none
+    Apply(manifests::Args),
+    /// What `apply` would change
+    Diff(manifests::Args),
+    /// Print objects of a kind
+    Get(get::Args),
+    /// Physical datacenters
+    #[command(subcommand)]
+    Pdc(Verbs<pdc::Fields>),
+    /// Machines that run meshd, and foreign peers
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Templates for networks
+    #[command(subcommand)]
+    Overlay(Verbs<overlay::Fields>),
+    /// Layer-2 networks
+    #[command(subcommand)]
+    Network(Verbs<network::Fields>),
+    /// vNICs of guests
+    #[command(subcommand)]
+    Port(Verbs<port::Fields>),
+    /// Join tokens
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Path policies: plain, encrypt or forbid, and the matrix of all paths
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// The ARP and VTEP table of a node, and illumos `files` JSON
+    #[command(subcommand)]
+    Table(table::Command),
+    /// WireGuard tunnels of this node
+    #[command(subcommand)]
+    Tunnel(tunnel::Command),
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let parsed = Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to stdout, complaints to stderr; a closed pipe is nobody's fault.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(Exit::Usage.code()) } else { ExitCode::SUCCESS };
+        }
+    };
+    let format = cli.access.output;
+    match run(cli) {
+        Ok(()) | Err(Stop::PipeClosed) => ExitCode::SUCCESS,
+        Err(Stop::Degraded) => ExitCode::from(Exit::Degraded.code()),
+        Err(Stop::Refused(problem)) => {
+            out::problem(format, &problem);
+            ExitCode::from(problem.exit.code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Done {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|e| Problem::new("M0601", Exit::Failed, format!("the machine gives no event queue: {e}")))?;
+    runtime.block_on(dispatch(cli))
+}
+
+async fn dispatch(Cli { access, command }: Cli) -> Done {
+    let access = &access;
+    match command {
+        Command::Status => status::run(access).await,
+        Command::Explain(args) => explain::run(access, args).await,
+        Command::Events(args) => events::run(access, args).await,
+        Command::Apply(args) => manifests::apply(access, args).await,
+        Command::Diff(args) => manifests::diff(access, args).await,
+        Command::Get(args) => get::run(access, args).await,
+        Command::Pdc(verb) => objects::run(access, verb).await,
+        Command::Node(command) => node::run(access, command).await,
+        Command::Overlay(verb) => objects::run(access, verb).await,
+        Command::Network(verb) => objects::run(access, verb).await,
+        Command::Port(verb) => objects::run(access, verb).await,
+        Command::Token(command) => token::run(access, command).await,
+        Command::Policy(command) => policy::run(access, command).await,
+        Command::Table(command) => table::run(access, command).await,
+        Command::Tunnel(command) => tunnel::run(access, command).await,
+    }
+}
+
+/// A flag that is needed and not there.
+fn missing(flag: &str, example: &str) -> Problem {
+    Problem::new("M0106", Exit::Usage, format!("--{flag} is needed")).help(format!("--{flag} {example}"))
+}
+
+/// Reads a word of one of our enumerations as manifests write it.
+fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    use serde::de::IntoDeserializer as _;
+    let reader: serde::de::value::StrDeserializer<'_, serde::de::value::Error> = text.into_deserializer();
+    T::deserialize(reader).map_err(|error| {
+        let text = error.to_string();
+        text.split_once(", expected ").map_or(text.clone(), |(_, known)| format!("known: {}", known.replace('`', "")))
+    })
+}
+
+/// The format for a thing that has no table of its own.
+const fn data(format: Format) -> Format {
+    match format {
+        Format::Table | Format::Yaml => Format::Yaml,
+        Format::Json => Format::Json,
+    }
+}
+
+#[cfg(test)]
+#[path = "cli_tests.rs"]
+mod tests;

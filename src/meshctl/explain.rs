@@ -1,0 +1,47 @@
+//! `meshctl explain`: why a frame arrives or does not.
+
+use super::out::{self, Done, Format, Lines, Stop};
+use super::remote::{Access, Either};
+use crate::api::local::Explanation;
+use crate::node::explain::Target;
+use crate::types::PortId;
+
+/// Flags.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Sending port; the meshd of its own node or a management node knows the answer
+    #[arg(long)]
+    from: PortId,
+    /// Port, Ethernet address or IP address that it sends to
+    #[arg(long)]
+    to: Target,
+}
+
+/// Runs it. Ends as degraded where the frame does not arrive.
+///
+/// # Errors
+/// The sending port is not known, or nobody answers.
+pub async fn run(access: &Access, args: Args) -> Done {
+    let path = format!("/v1/explain?from={}&to={}", args.from, args.to);
+    let answer: Explanation = match access.either()? {
+        Either::Node(server) | Either::Management(server) => server.get(&path).await?,
+    };
+    match access.output {
+        Format::Table => print(&answer)?,
+        Format::Json | Format::Yaml => out::value(access.output, &answer)?,
+    }
+    if answer.delivered { Ok(()) } else { Err(Stop::Degraded) }
+}
+
+fn print(answer: &Explanation) -> Done {
+    let mut lines = Lines::new(&["", "STEP", ""]);
+    for (number, step) in answer.steps.iter().enumerate() {
+        let text = if step.passes { step.text.clone() } else { format!("ENDS HERE: {}", step.text) };
+        lines.add([(number + 1).to_string(), step.what.clone(), text]);
+    }
+    let end = if answer.delivered { "arrives" } else { "does not arrive" };
+    // The header says nothing that the lines do not say themselves.
+    let text = lines.text();
+    let body = text.split_once('\n').map_or("", |(_, body)| body);
+    out::text(&format!("{} on {} -> {}: {end}\n{body}", answer.from, answer.from_node, answer.to))
+}

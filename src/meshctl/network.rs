@@ -1,0 +1,101 @@
+//! `meshctl network`
+
+use std::net::IpAddr;
+
+use super::objects::{Noun, joined, name, or_none, other_kind};
+use super::overlay::{MtuFlag, flood_cell, mtu_cell};
+use super::{missing, word};
+use crate::api::objects::{Any, Kind, Meta, NetworkSpec, Object};
+use crate::api::problem::Problem;
+use crate::table::{Flood, Learning};
+use crate::types::{OverlayId, Prefix, Vni};
+
+/// Flags of a network.
+#[derive(Debug, clap::Args)]
+pub struct Fields {
+    /// Its overlay
+    #[arg(long)]
+    overlay: Option<OverlayId>,
+    /// Its VNI, 1 to 16777215, unique in the overlay
+    #[arg(long)]
+    vni: Option<Vni>,
+    /// Prefixes of its guests, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    cidr: Option<Vec<Prefix>>,
+    /// Gateway addresses, each inside one of the prefixes
+    #[arg(long, value_delimiter = ',')]
+    gateway: Option<Vec<IpAddr>>,
+    /// Guest MTU: auto, a number of bytes, or inherit (the overlay's) [default: inherit]
+    #[arg(long)]
+    mtu: Option<MtuFlag>,
+    /// Whose it is
+    #[arg(long)]
+    owner: Option<String>,
+    /// Where its ports come from: declared or local (found on bridges, reported) [default: declared]
+    #[arg(long, value_parser = word::<Learning>)]
+    learning: Option<Learning>,
+    /// What happens to frames without one known destination: off, suppress or replicate [default: the overlay's]
+    #[arg(long, value_parser = word::<Flood>)]
+    flood: Option<Flood>,
+}
+
+impl Noun for Fields {
+    const KIND: Kind = Kind::Network;
+    const COLUMNS: &'static [&'static str] = &["NAME", "OVERLAY", "VNI", "CIDR", "GATEWAY", "MTU", "LEARNING", "FLOOD"];
+
+    fn create(self, text: &str) -> Result<Any, Problem> {
+        let spec = NetworkSpec {
+            overlay: self.overlay.clone().ok_or_else(|| missing("overlay", "default"))?,
+            vni: self.vni.ok_or_else(|| missing("vni", "10"))?,
+            cidr: Vec::new(),
+            gateway: Vec::new(),
+            mtu: None,
+            owner: None,
+            learning: Learning::default(),
+            flood: None,
+        };
+        let metadata = Meta { name: name(Kind::Network, text)?, labels: Default::default(), revision: None };
+        let mut object = Any::Network(Object { metadata, spec, status: () });
+        self.set(&mut object)?;
+        Ok(object)
+    }
+
+    fn set(self, object: &mut Any) -> Result<(), Problem> {
+        let Any::Network(network) = object else { return Err(other_kind(object)) };
+        let spec = &mut network.spec;
+        spec.overlay = self.overlay.unwrap_or_else(|| spec.overlay.clone());
+        spec.vni = self.vni.unwrap_or(spec.vni);
+        spec.learning = self.learning.unwrap_or(spec.learning);
+        spec.flood = self.flood.or(spec.flood);
+        spec.owner = self.owner.or_else(|| spec.owner.take());
+        if let Some(cidr) = self.cidr {
+            spec.cidr = cidr;
+        }
+        if let Some(gateway) = self.gateway {
+            spec.gateway = gateway;
+        }
+        if let Some(mtu) = self.mtu {
+            spec.mtu = mtu.over(spec.mtu);
+        }
+        Ok(())
+    }
+
+    fn cells(object: &Any) -> Vec<String> {
+        let Any::Network(network) = object else { return Vec::new() };
+        let spec = &network.spec;
+        let learning = match spec.learning {
+            Learning::Declared => "declared",
+            Learning::Local => "local",
+        };
+        vec![
+            network.metadata.name.to_string(),
+            spec.overlay.to_string(),
+            spec.vni.to_string(),
+            joined(&spec.cidr),
+            joined(&spec.gateway),
+            mtu_cell(spec.mtu, "overlay"),
+            learning.to_owned(),
+            or_none(spec.flood.map(flood_cell)),
+        ]
+    }
+}

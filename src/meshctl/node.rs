@@ -1,0 +1,135 @@
+//! `meshctl node`
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::missing;
+use super::objects::{self, Noun, Verbs, name, or_none, other_kind};
+use super::out::{self, Done, Format};
+use super::remote::Access;
+use crate::api::admin::ForeignConfig;
+use crate::api::objects::{Any, ForeignSpec, Kind, Meta, NodeSpec, NodeStatus, Object};
+use crate::api::problem::{Exit, Problem};
+use crate::types::{NodeId, PdcId, PublicKey};
+
+/// The verbs of a node.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    #[command(flatten)]
+    Verbs(Verbs<Fields>),
+    /// What to type on a foreign peer: a wg-quick file and its vxlan and bridge lines. Holds secrets
+    Foreign {
+        /// Its name
+        name: NodeId,
+    },
+}
+
+/// Flags of a node.
+#[derive(Debug, clap::Args)]
+pub struct Fields {
+    /// Its PDC; a token of another PDC cannot join as this node
+    #[arg(long)]
+    pdc: Option<PdcId>,
+    /// Its address inside the PDC; overrides what it reports
+    #[arg(long)]
+    admin: Option<IpAddr>,
+    /// Its address for other PDCs; overrides what it reports
+    #[arg(long)]
+    external: Option<IpAddr>,
+    /// Foreign peer (any WireGuard box with VXLAN): its WireGuard public key
+    #[arg(long, requires = "tunnel_address")]
+    foreign_key: Option<PublicKey>,
+    /// Foreign peer: its address inside the tunnel
+    #[arg(long)]
+    tunnel_address: Option<Ipv4Addr>,
+    /// Foreign peer: where its WireGuard listens, if it is reachable
+    #[arg(long)]
+    endpoint: Option<SocketAddr>,
+}
+
+/// Runs a verb.
+///
+/// # Errors
+/// What the management node refuses.
+pub async fn run(access: &Access, command: Command) -> Done {
+    let name = match command {
+        Command::Verbs(verb) => return objects::run(access, verb).await,
+        Command::Foreign { name } => name,
+    };
+    let config: ForeignConfig = access.management()?.get(&format!("/v1/nodes/{name}/foreign")).await?;
+    match access.output {
+        Format::Table => out::text(&format!("{}\n{}", config.wireguard, config.commands)),
+        Format::Json | Format::Yaml => out::value(access.output, &config),
+    }
+}
+
+impl Fields {
+    fn foreign(&self, before: Option<ForeignSpec>) -> Result<Option<ForeignSpec>, Problem> {
+        let given = self.foreign_key.is_some() || self.tunnel_address.is_some() || self.endpoint.is_some();
+        match before {
+            Some(foreign) => Ok(Some(ForeignSpec {
+                public_key: self.foreign_key.unwrap_or(foreign.public_key),
+                endpoint: self.endpoint.or(foreign.endpoint),
+                tunnel_address: self.tunnel_address.unwrap_or(foreign.tunnel_address),
+            })),
+            None if given => Ok(Some(ForeignSpec {
+                public_key: self.foreign_key.ok_or_else(|| missing("foreign-key", "KEY"))?,
+                endpoint: self.endpoint,
+                tunnel_address: self.tunnel_address.ok_or_else(|| missing("tunnel-address", "100.64.1.1"))?,
+            })),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Noun for Fields {
+    const KIND: Kind = Kind::Node;
+    const COLUMNS: &'static [&'static str] = &["NAME", "PDC", "ADMIN", "EXTERNAL", "STATE", "TABLE", "DAEMON"];
+
+    fn create(self, text: &str) -> Result<Any, Problem> {
+        let pdc = self.pdc.clone().ok_or_else(|| missing("pdc", "fra"))?;
+        let metadata = Meta { name: name(Kind::Node, text)?, labels: Default::default(), revision: None };
+        let spec = NodeSpec { pdc, admin: None, external: None, foreign: None };
+        let mut object = Any::Node(Object { metadata, spec, status: NodeStatus::default() });
+        self.set(&mut object)?;
+        Ok(object)
+    }
+
+    fn set(self, object: &mut Any) -> Result<(), Problem> {
+        let Any::Node(node) = object else { return Err(other_kind(object)) };
+        let joined = node.status.joined.is_some();
+        if joined && self.pdc.as_ref().is_some_and(|pdc| *pdc != node.spec.pdc) {
+            let what = format!("node '{}' has joined in PDC '{}'", node.metadata.name, node.spec.pdc);
+            return Err(Problem::new("M0307", Exit::Conflict, what)
+                .note("its certificate says so; nothing was changed")
+                .help(format!(
+                    "meshctl node delete {}, then join it with a token of the other PDC",
+                    node.metadata.name
+                )));
+        }
+        let spec = &mut node.spec;
+        spec.foreign = self.foreign(spec.foreign.take())?;
+        spec.pdc = self.pdc.unwrap_or_else(|| spec.pdc.clone());
+        spec.admin = self.admin.or(spec.admin);
+        spec.external = self.external.or(spec.external);
+        Ok(())
+    }
+
+    fn cells(object: &Any) -> Vec<String> {
+        let Any::Node(node) = object else { return Vec::new() };
+        let facts = node.status.facts.as_ref();
+        let state = match (&node.spec.foreign, node.status.joined) {
+            (Some(_), _) => "foreign",
+            (None, Some(_)) => "joined",
+            (None, None) => "declared",
+        };
+        vec![
+            node.metadata.name.to_string(),
+            node.spec.pdc.to_string(),
+            or_none(node.spec.admin.or_else(|| facts?.admin)),
+            or_none(node.spec.external.or_else(|| facts?.external)),
+            state.to_owned(),
+            or_none(node.status.acknowledged),
+            or_none(facts.map(|facts| facts.version.clone())),
+        ]
+    }
+}

@@ -1,0 +1,171 @@
+//! The only way to stdout. Results go there, as a table, JSON or YAML; talk goes to stderr. A reader that has seen enough and
+//! closes the pipe ends the program quietly.
+
+use std::io::{self, Write as _};
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::api::API_VERSION;
+use crate::api::problem::{Exit, Problem, printable};
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: one JSON document.
+    Json,
+    /// For people and programs.
+    Yaml,
+}
+
+/// Why a command ends before its end.
+#[derive(Debug)]
+pub enum Stop {
+    /// Something is wrong.
+    Refused(Box<Problem>),
+    /// Nobody reads the result any more.
+    PipeClosed,
+    /// The result is out, and what it shows is not well.
+    Degraded,
+}
+
+/// What a command comes to.
+pub type Done = Result<(), Stop>;
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(Box::new(problem))
+    }
+}
+
+/// A list for people: lines of cells under column names.
+#[derive(Debug, Clone, Default)]
+pub struct Lines {
+    columns: Vec<&'static str>,
+    lines: Vec<Vec<String>>,
+}
+
+impl Lines {
+    /// Without lines yet.
+    pub fn new(columns: &[&'static str]) -> Self {
+        Self { columns: columns.to_vec(), lines: Vec::new() }
+    }
+
+    /// Adds a line. An empty cell is shown as `-`.
+    pub fn add(&mut self, cells: impl IntoIterator<Item = String>) {
+        let clean = |cell: String| if cell.is_empty() { "-".to_owned() } else { printable(&cell) };
+        self.lines.push(cells.into_iter().map(clean).collect());
+    }
+
+    /// Number of lines.
+    pub const fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// True where there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Cuts to `most` lines and says how many are not shown.
+    pub fn cut(&mut self, most: usize) -> usize {
+        let more = self.lines.len().saturating_sub(most);
+        self.lines.truncate(most);
+        more
+    }
+
+    /// The text: columns two spaces apart, no frame, nothing behind the last character of a line.
+    pub fn text(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(self.columns.clone());
+        table.add_rows(self.lines.clone());
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    }
+}
+
+/// Writes text to stdout.
+pub fn text(text: &str) -> Done {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Stop::PipeClosed,
+        _ => Problem::new("M0110", Exit::Failed, format!("the result cannot be written: {error}")).into(),
+    })
+}
+
+/// Writes one line to stdout.
+pub fn line(line: &str) -> Done {
+    text(&format!("{}\n", printable(line)))
+}
+
+/// Writes a line to stderr. What cannot be said there cannot be said at all.
+pub fn talk(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Writes a value as JSON or YAML.
+///
+/// # Errors
+/// The pipe is closed, or the value cannot be written in this format.
+pub fn value(format: Format, value: &impl Serialize) -> Done {
+    match format {
+        Format::Json | Format::Table => {
+            let written = serde_json::to_string_pretty(value).map_err(|e| unprintable(&e.to_string()))?;
+            text(&format!("{written}\n"))
+        }
+        Format::Yaml => text(&serde_saphyr::to_string(value).map_err(|e| unprintable(&e.to_string()))?),
+    }
+}
+
+fn unprintable(why: &str) -> Problem {
+    Problem::new("M0110", Exit::Failed, format!("the result cannot be written: {why}"))
+}
+
+/// The envelope of lists: `{"apiVersion", "kind", "items"}`.
+pub fn envelope(kind: &str, items: &impl Serialize) -> Result<Value, Problem> {
+    let items = serde_json::to_value(items).map_err(|e| unprintable(&e.to_string()))?;
+    Ok(serde_json::json!({ "apiVersion": API_VERSION, "kind": kind, "items": items }))
+}
+
+/// Prints a list in any format: `lines` for people, the items in their envelope for programs.
+pub fn list(format: Format, kind: &str, items: &impl Serialize, lines: &Lines) -> Done {
+    match format {
+        Format::Table if lines.is_empty() => {
+            talk(&format!("no {kind}"));
+            Ok(())
+        }
+        Format::Table => text(&lines.text()),
+        Format::Json | Format::Yaml => value(format, &envelope(kind, items)?),
+    }
+}
+
+/// Tells a refusal: to people on stderr, to programs on stdout.
+pub fn problem(format: Format, problem: &Problem) {
+    if format == Format::Json {
+        let _ = value(format, &serde_json::json!({ "error": problem }));
+    } else {
+        talk(&problem.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_plain_text_without_a_frame() {
+        let mut lines = Lines::new(&["NAME", "VNI"]);
+        lines.add(["blue".to_owned(), "10".to_owned()]);
+        lines.add(["\u{1b}[2Jx".to_owned(), String::new()]);
+        assert_eq!(lines.text(), "NAME          VNI\nblue          10\n\\u{1b}[2Jx     -\n");
+        assert_eq!((lines.cut(1), lines.len()), (1, 1));
+    }
+}

@@ -1,0 +1,137 @@
+//! `meshctl overlay`
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+use super::objects::{Noun, joined, name, or_none, other_kind};
+use super::word;
+use crate::api::objects::{Any, Kind, Meta, Object, OverlaySpec};
+use crate::api::problem::Problem;
+use crate::policy::mtu::MtuPolicy;
+use crate::table::Flood;
+use crate::types::{Mtu, NodeId, UdpPort};
+
+/// Flags of an overlay.
+#[derive(Debug, clap::Args)]
+pub struct Fields {
+    /// VXLAN UDP port, unique among overlays [default: the lowest free one from 4789]
+    #[arg(long)]
+    udp_port: Option<UdpPort>,
+    /// Guest MTU of its networks: auto, a number of bytes, or node (each node's [mtu] decides)
+    #[arg(long)]
+    mtu: Option<MtuFlag>,
+    /// Nodes that may host its networks, separated by commas, or all [default: all]
+    #[arg(long)]
+    nodes: Option<Nodes>,
+    /// What happens to frames without one known destination: off, suppress or replicate [default: suppress]
+    #[arg(long, value_parser = word::<Flood>)]
+    flood: Option<Flood>,
+}
+
+/// `--nodes`
+#[derive(Debug, Clone)]
+struct Nodes(Option<BTreeSet<NodeId>>);
+
+impl FromStr for Nodes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(Self(None));
+        }
+        let nodes: Result<_, _> = text.split(',').map(NodeId::from_str).collect();
+        nodes.map(|nodes| Self(Some(nodes))).map_err(|e| e.to_string())
+    }
+}
+
+/// `--mtu`: of an overlay or a network.
+#[derive(Debug, Clone, Copy)]
+pub enum MtuFlag {
+    /// Whatever the next one in the order network, overlay, node says.
+    Inherit,
+    /// Computed.
+    Auto,
+    /// This.
+    Fixed(Mtu),
+}
+
+impl FromStr for MtuFlag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "inherit" | "node" => Ok(Self::Inherit),
+            number => number.parse().map(Self::Fixed).map_err(|e: crate::types::NumberError| e.to_string()),
+        }
+    }
+}
+
+impl MtuFlag {
+    /// The policy after this flag.
+    pub fn over(self, policy: Option<MtuPolicy>) -> Option<MtuPolicy> {
+        match self {
+            Self::Inherit => None,
+            Self::Auto => Some(MtuPolicy { fixed: None, ..policy.unwrap_or_default() }),
+            Self::Fixed(mtu) => Some(MtuPolicy { fixed: Some(mtu), ..policy.unwrap_or_default() }),
+        }
+    }
+}
+
+/// The cell of an MTU policy.
+pub fn mtu_cell(policy: Option<MtuPolicy>, nobody: &str) -> String {
+    match policy {
+        None => nobody.to_owned(),
+        Some(policy) => policy.fixed.map_or_else(|| "auto".to_owned(), |mtu| mtu.to_string()),
+    }
+}
+
+/// The cell of a flood mode.
+pub fn flood_cell(flood: Flood) -> &'static str {
+    match flood {
+        Flood::Off => "off",
+        Flood::Suppress => "suppress",
+        Flood::Replicate => "replicate",
+    }
+}
+
+impl Noun for Fields {
+    const KIND: Kind = Kind::Overlay;
+    const COLUMNS: &'static [&'static str] = &["NAME", "UDP PORT", "MTU", "NODES", "FLOOD"];
+
+    fn create(self, text: &str) -> Result<Any, Problem> {
+        let metadata = Meta { name: name(Kind::Overlay, text)?, labels: Default::default(), revision: None };
+        let spec = OverlaySpec { udp_port: None, mtu: None, nodes: None, flood: Flood::default() };
+        let mut object = Any::Overlay(Object { metadata, spec, status: () });
+        self.set(&mut object)?;
+        Ok(object)
+    }
+
+    fn set(self, object: &mut Any) -> Result<(), Problem> {
+        let Any::Overlay(overlay) = object else { return Err(other_kind(object)) };
+        let spec = &mut overlay.spec;
+        spec.udp_port = self.udp_port.or(spec.udp_port);
+        spec.flood = self.flood.unwrap_or(spec.flood);
+        if let Some(mtu) = self.mtu {
+            spec.mtu = mtu.over(spec.mtu);
+        }
+        if let Some(Nodes(nodes)) = self.nodes {
+            spec.nodes = nodes;
+        }
+        Ok(())
+    }
+
+    fn cells(object: &Any) -> Vec<String> {
+        let Any::Overlay(overlay) = object else { return Vec::new() };
+        let spec = &overlay.spec;
+        let nodes = spec.nodes.as_ref().map_or_else(|| "all".to_owned(), joined);
+        let port = or_none(spec.udp_port);
+        vec![
+            overlay.metadata.name.to_string(),
+            port,
+            mtu_cell(spec.mtu, "node"),
+            nodes,
+            flood_cell(spec.flood).to_owned(),
+        ]
+    }
+}

@@ -1,0 +1,55 @@
+//! `meshctl pdc`
+
+use super::objects::{Noun, joined, name, other_kind};
+use super::word;
+use crate::api::objects::{Any, Kind, Meta, Object};
+use crate::api::problem::Problem;
+use crate::policy::path::{Intra, PdcFacts};
+use crate::types::Prefix;
+
+/// Flags of a PDC.
+#[derive(Debug, clap::Args)]
+pub struct Fields {
+    /// How its nodes talk to each other: plain or encrypted [default: encrypted]
+    #[arg(long, value_parser = word::<Intra>)]
+    intra: Option<Intra>,
+    /// Prefixes that hold the admin addresses of its nodes, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    underlay: Option<Vec<Prefix>>,
+    /// Routers between two of its nodes [default: 0]
+    #[arg(long)]
+    max_hops: Option<u8>,
+}
+
+impl Noun for Fields {
+    const KIND: Kind = Kind::Pdc;
+    const COLUMNS: &'static [&'static str] = &["NAME", "INTRA", "UNDERLAY", "HOPS"];
+
+    fn create(self, text: &str) -> Result<Any, Problem> {
+        let metadata = Meta { name: name(Kind::Pdc, text)?, labels: Default::default(), revision: None };
+        let mut object = Any::Pdc(Object { metadata, spec: PdcFacts::default(), status: () });
+        self.set(&mut object)?;
+        Ok(object)
+    }
+
+    fn set(self, object: &mut Any) -> Result<(), Problem> {
+        let Any::Pdc(pdc) = object else { return Err(other_kind(object)) };
+        let spec = &mut pdc.spec;
+        spec.intra = self.intra.unwrap_or(spec.intra);
+        spec.max_hops = self.max_hops.unwrap_or(spec.max_hops);
+        if let Some(underlay) = self.underlay {
+            spec.underlay = underlay;
+        }
+        Ok(())
+    }
+
+    fn cells(object: &Any) -> Vec<String> {
+        let Any::Pdc(pdc) = object else { return Vec::new() };
+        let intra = match pdc.spec.intra {
+            Intra::Plain => "plain",
+            Intra::Encrypted => "encrypted",
+        };
+        let spec = &pdc.spec;
+        vec![pdc.metadata.name.to_string(), intra.to_owned(), joined(&spec.underlay), spec.max_hops.to_string()]
+    }
+}

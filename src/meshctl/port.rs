@@ -1,0 +1,88 @@
+//! `meshctl port`
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::objects::{Noun, joined, name, or_none, other_kind};
+use super::{missing, word};
+use crate::api::objects::{Any, Kind, Meta, Object, PortRole, PortSpec};
+use crate::api::problem::Problem;
+use crate::types::{Mac, NetworkId, NodeId, Vlan};
+
+/// Flags of a port.
+#[derive(Debug, clap::Args)]
+pub struct Fields {
+    /// Its network
+    #[arg(long)]
+    network: Option<NetworkId>,
+    /// The node that its guest runs on
+    #[arg(long)]
+    node: Option<NodeId>,
+    /// Its Ethernet address
+    #[arg(long)]
+    mac: Option<Mac>,
+    /// The guest's own 802.1Q tag, 1 to 4094
+    #[arg(long)]
+    vlan: Option<Vlan>,
+    /// Its IP addresses, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    ip: Option<Vec<IpAddr>>,
+    /// What it may do besides being a guest: guest, router or dhcp [default: guest]
+    #[arg(long, value_parser = word::<PortRole>)]
+    role: Option<PortRole>,
+}
+
+impl Noun for Fields {
+    const KIND: Kind = Kind::Port;
+    const COLUMNS: &'static [&'static str] = &["NAME", "NETWORK", "NODE", "MAC", "VLAN", "IPS", "ROLE", "FROM"];
+
+    fn create(self, text: &str) -> Result<Any, Problem> {
+        let spec = PortSpec {
+            network: self.network.clone().ok_or_else(|| missing("network", "blue"))?,
+            node: self.node.clone().ok_or_else(|| missing("node", "a-1"))?,
+            mac: self.mac.ok_or_else(|| missing("mac", "02:00:00:00:00:0b"))?,
+            vlan: None,
+            ips: BTreeSet::new(),
+            role: PortRole::default(),
+            reported: false,
+        };
+        let metadata = Meta { name: name(Kind::Port, text)?, labels: Default::default(), revision: None };
+        let mut object = Any::Port(Object { metadata, spec, status: () });
+        self.set(&mut object)?;
+        Ok(object)
+    }
+
+    fn set(self, object: &mut Any) -> Result<(), Problem> {
+        let Any::Port(port) = object else { return Err(other_kind(object)) };
+        let spec = &mut port.spec;
+        spec.network = self.network.unwrap_or_else(|| spec.network.clone());
+        spec.node = self.node.unwrap_or_else(|| spec.node.clone());
+        spec.mac = self.mac.unwrap_or(spec.mac);
+        spec.vlan = self.vlan.or(spec.vlan);
+        spec.role = self.role.unwrap_or(spec.role);
+        if let Some(ips) = self.ip {
+            spec.ips = ips.into_iter().collect();
+        }
+        Ok(())
+    }
+
+    fn cells(object: &Any) -> Vec<String> {
+        let Any::Port(port) = object else { return Vec::new() };
+        let spec = &port.spec;
+        let role = match spec.role {
+            PortRole::Guest => "guest",
+            PortRole::Router => "router",
+            PortRole::Dhcp => "dhcp",
+        };
+        vec![
+            port.metadata.name.to_string(),
+            spec.network.to_string(),
+            spec.node.to_string(),
+            spec.mac.to_string(),
+            or_none(spec.vlan),
+            joined(&spec.ips),
+            role.to_owned(),
+            if spec.reported { "node" } else { "declared" }.to_owned(),
+        ]
+    }
+}

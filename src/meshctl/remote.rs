@@ -1,0 +1,171 @@
+//! Whom to ask: the `meshd` of this machine over its socket, or a management node over TLS.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hyper::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::out;
+use crate::api::problem::{Exit, Problem};
+use crate::config::Period;
+use crate::linux::file;
+use crate::transport::client::Client;
+use crate::transport::tls;
+
+/// Where `meshd` answers if nothing else is said.
+pub const SOCKET: &str = "/run/vxmesh/meshd.sock";
+
+/// How the two servers are reached; the same flags on every command.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Access {
+    /// How results are printed
+    #[arg(short, long, global = true, value_enum, default_value = "table", help_heading = "Global options")]
+    pub output: out::Format,
+    /// Management nodes, HOST:PORT [default: as in the credential folder, meshd.toml or meshmgr.toml]
+    #[arg(long, global = true, value_delimiter = ',', env = "VXMESH_MANAGEMENT", help_heading = "Global options")]
+    pub management: Vec<String>,
+    /// Folder with admin.crt, admin.key and ca.crt [default: ~/.config/vxmesh, then /etc/vxmesh/admin]
+    #[arg(long, global = true, env = "VXMESH_CREDENTIAL", help_heading = "Global options")]
+    pub credential: Option<PathBuf>,
+    /// Socket of the meshd on this machine [default: /run/vxmesh/meshd.sock]
+    #[arg(long, global = true, env = "VXMESH_SOCKET", help_heading = "Global options")]
+    pub socket: Option<PathBuf>,
+    /// Longest wait for an answer, like 5s or 2m
+    #[arg(long, global = true, default_value = "30s", help_heading = "Global options")]
+    pub timeout: Period,
+    /// Say whom is asked what, on stderr
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub verbose: bool,
+}
+
+/// One of the two servers.
+#[derive(Debug)]
+pub struct Server {
+    client: Client,
+    limit: Duration,
+    verbose: bool,
+}
+
+/// The two servers.
+#[derive(Debug)]
+pub enum Either {
+    /// `meshd` on this machine.
+    Node(Server),
+    /// A management node.
+    Management(Server),
+}
+
+impl Server {
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// What the server refuses, and M0101 to M0104 where it does not answer.
+    pub async fn get<R: DeserializeOwned>(&self, path: &str) -> Result<R, Problem> {
+        self.call::<(), R>(Method::GET, path, None).await
+    }
+
+    /// Asks with a body.
+    ///
+    /// # Errors
+    /// As [`Server::get`].
+    pub async fn call<B: Serialize + Sync, R: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<R, Problem> {
+        if self.verbose {
+            out::talk(&format!("{method} {path}"));
+        }
+        timeout(self.limit, self.client.call(method, path, body)).await.map_err(|_| {
+            let what = format!("no answer within {}", Period(self.limit));
+            Problem::new("M0102", Exit::Timeout, what).help("--timeout 2m waits longer")
+        })?
+    }
+}
+
+impl Access {
+    /// The `meshd` of this machine if its socket is there and no management node is named, else a management node.
+    ///
+    /// # Errors
+    /// As [`Access::management`].
+    pub fn either(&self) -> Result<Either, Problem> {
+        let local = self.socket.is_some() || (self.management.is_empty() && Path::new(SOCKET).exists());
+        if local { Ok(Either::Node(self.node())) } else { self.management().map(Either::Management) }
+    }
+
+    /// The `meshd` of this machine.
+    pub fn node(&self) -> Server {
+        let path = self.socket.clone().unwrap_or_else(|| SOCKET.into());
+        self.server(Client::unix(path))
+    }
+
+    /// A management node.
+    ///
+    /// # Errors
+    /// No address is known, or the credential is missing or unusable.
+    pub fn management(&self) -> Result<Server, Problem> {
+        let folder = self.folder()?;
+        let read = |name: &str| {
+            let path = folder.join(name);
+            file::read(&path).map_err(|error| unusable(&path, &error.to_string()))
+        };
+        let text = |name: &str| {
+            read(name)
+                .and_then(|bytes| String::from_utf8(bytes).map_err(|_| unusable(&folder.join(name), "it is no text")))
+        };
+        let key_path = folder.join("admin.key");
+        let key = file::read_secret(&key_path).map_err(|error| unusable(&key_path, &error.to_string()))?;
+        let tls = tls::client_config(&text("ca.crt")?, Some((&text("admin.crt")?, &key)))
+            .map_err(|error| unusable(&folder, &error.to_string()))?;
+        Ok(self.server(Client::https(self.addresses(&folder)?, tls)))
+    }
+
+    const fn server(&self, client: Client) -> Server {
+        Server { client, limit: self.timeout.0, verbose: self.verbose }
+    }
+
+    fn folder(&self) -> Result<PathBuf, Problem> {
+        if let Some(folder) = &self.credential {
+            return Ok(folder.clone());
+        }
+        let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".config/vxmesh"));
+        let places: Vec<PathBuf> = home.into_iter().chain([PathBuf::from("/etc/vxmesh/admin")]).collect();
+        places.iter().find(|folder| folder.join("admin.crt").exists()).cloned().ok_or_else(|| {
+            let shown: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+            Problem::new("M0801", Exit::Denied, "no credential for the management node")
+                .note(format!("looked into {}", shown.join(" and ")))
+                .help("--credential DIR, the folder that `meshmgr init` made")
+        })
+    }
+
+    /// Where management nodes are: as asked for, else as the files of this machine say.
+    fn addresses(&self, folder: &Path) -> Result<Vec<String>, Problem> {
+        if !self.management.is_empty() {
+            return Ok(self.management.clone());
+        }
+        let read = |path: &Path| std::fs::read_to_string(path).ok();
+        if let Some(text) = read(&folder.join("management")) {
+            return Ok(text.split_whitespace().map(str::to_owned).collect());
+        }
+        let node = read(Path::new("/etc/vxmesh/meshd.toml"));
+        let node = node.and_then(|text| crate::config::meshd::Config::parse("meshd.toml", &text).ok());
+        if let Some(config) = node.filter(|config| !config.management.is_empty()) {
+            return Ok(config.management);
+        }
+        let server = read(Path::new("/etc/vxmesh/meshmgr.toml"));
+        let server = server.and_then(|text| crate::config::meshmgr::Config::parse("meshmgr.toml", &text).ok());
+        server.map(|config| config.addresses).ok_or_else(|| {
+            Problem::new("M0105", Exit::Usage, "no management node is known")
+                .help("--management HOST:PORT, or VXMESH_MANAGEMENT, or a file `management` in the credential folder")
+        })
+    }
+}
+
+fn unusable(path: &Path, why: &str) -> Problem {
+    Problem::new("M0801", Exit::Denied, format!("the credential {} is unusable: {why}", path.display()))
+        .help("--credential DIR, a folder with admin.crt, admin.key and ca.crt")
+}

@@ -1,0 +1,114 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::api::local::{Finding, NetworkStatus, TunnelStatus};
+use crate::policy::path::Path;
+use crate::table::Suite;
+use crate::types::{Mtu, Version};
+
+fn network(n: usize) -> NetworkStatus {
+    NetworkStatus {
+        name: format!("network-with-a-long-name-{n}").parse().unwrap(),
+        key: format!("default/{}", n + 1).parse().unwrap(),
+        bridge: format!("vb{}.12b5", n + 1),
+        ports: 1000,
+        rows: 100_000,
+        mtu: Mtu::try_from(1418).unwrap(),
+        problem: (n > 90).then(|| "the bridge is gone".to_owned()),
+    }
+}
+
+fn peer(n: usize) -> PeerStatus {
+    let node: crate::types::NodeId = format!("node-with-a-long-name-{n}").parse().unwrap();
+    let tunnel = (n % 2 == 1).then(|| TunnelStatus {
+        node: node.clone(),
+        endpoint: "203.0.113.1:51820".parse().ok(),
+        handshake_age: Some(17),
+        up: n < 90,
+        suite: Suite::Chacha,
+        received: 123_456_789,
+        sent: 5,
+    });
+    PeerStatus {
+        node,
+        pdc: "frankfurt".parse().unwrap(),
+        paths: vec![if n % 2 == 1 { Path::Tunnel } else { Path::Plain }],
+        why: "different PDCs".to_owned(),
+        vtep: (n % 2 == 0).then(|| "10.0.0.1".parse().unwrap()),
+        tunnel,
+    }
+}
+
+fn status(count: usize, wrong: usize) -> Status {
+    let finding = |n: usize| Finding {
+        code: "M0417".to_owned(),
+        what: format!("peer b-{n} has been silent for an hour and this sentence goes on and on and on and on"),
+        help: format!("meshctl tunnel list | grep b-{n}"),
+    };
+    Status {
+        node: "a-1".parse().unwrap(),
+        pdc: "a".parse().unwrap(),
+        daemon: "0.1.0".to_owned(),
+        management: Management::Away { since: Wall::from_secs(100), why: "connection refused ".repeat(9) },
+        version: Version { incarnation: 1, revision: 48_213 },
+        certificate_ends: Some(Wall::from_secs(1_000_000)),
+        networks: (0..count).map(network).collect(),
+        peers: (0..count).map(peer).collect(),
+        problems: (0..wrong).map(finding).collect(),
+        drops: BTreeMap::from([("no-row".to_owned(), 12)]),
+    }
+}
+
+#[test]
+fn a_node_fits_one_screen_however_large_the_mesh_is() {
+    for (count, wrong) in [(0, 0), (3, 1), (100, 50)] {
+        let text = node(&status(count, wrong), Wall::from_secs(4000));
+        assert!(text.lines().count() <= 24, "{} lines:\n{text}", text.lines().count());
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert_eq!(text.contains("all is well"), wrong == 0, "{text}");
+        assert_eq!(text.contains("more peers"), count > MOST, "{text}");
+    }
+}
+
+#[test]
+fn what_is_wrong_comes_first_with_the_next_command() {
+    let text = node(&status(100, 50), Wall::from_secs(4000));
+    assert!(text.contains("network-with-a-long-name-91  92"), "{text}");
+    assert!(text.contains("problems: 50\n  M0417 peer b-0"), "{text}");
+    assert!(text.contains("    meshctl tunnel list | grep b-0\n"), "{text}");
+    assert!(text.contains("and 48 more problems"), "{text}");
+    assert!(text.contains("down"), "{text}");
+}
+
+fn line(n: usize, connected: bool, in_sync: bool) -> NodeLine {
+    NodeLine {
+        node: format!("a-{n}").parse().unwrap(),
+        pdc: "a".parse().unwrap(),
+        foreign: false,
+        joined: Some(Wall::from_secs(1)),
+        connected,
+        seen: Some(Wall::from_secs(90)),
+        acknowledged: Some(Version { incarnation: 1, revision: 7 }),
+        in_sync,
+        daemon: Some("0.1.0".to_owned()),
+    }
+}
+
+#[test]
+fn the_mesh_fits_one_screen_and_names_nodes_that_are_away() {
+    let nodes = (0..200).map(|n| line(n, n != 150, n != 160)).collect();
+    let status =
+        MeshStatus { daemon: "0.1.0".to_owned(), version: Version::default(), objects: BTreeMap::new(), nodes };
+    let (text, count) = mesh(&status, Wall::from_secs(100));
+    assert_eq!(count, 2);
+    assert!(text.lines().count() <= 24, "{text}");
+    assert!(text.contains("M0107 node a-150 is away") && text.contains("M0108 node a-160"), "{text}");
+    assert!(text.contains("a-150  a    away       10 s ago"), "{text}");
+}
+
+#[test]
+fn a_node_that_is_only_declared_or_foreign_is_no_problem() {
+    let declared = NodeLine { joined: None, ..line(1, false, false) };
+    let foreign = NodeLine { foreign: true, ..line(2, false, false) };
+    assert!(wrong(&declared).is_none() && wrong(&foreign).is_none());
+}

@@ -1,0 +1,106 @@
+//! `meshctl token`
+
+use hyper::Method;
+
+use super::objects;
+use super::out::{self, Done, Format, Lines};
+use super::remote::Access;
+use crate::api::admin::{MadeToken, NewToken};
+use crate::api::objects::{Any, Kind};
+use crate::api::problem::{Exit, Problem};
+use crate::clock;
+use crate::config::{Period, manifest};
+use crate::types::{PdcId, Wall};
+
+/// The verbs of a token. What a token allows is fixed when it is made: there is no `set`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Make one; its text on stdout is all that a machine needs to join, and is shown only now
+    Create(Create),
+    /// All of them, without their secrets
+    List,
+    /// One of them, without its secret
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Delete it: it cannot be used any more; nodes that joined with it stay
+    Delete {
+        /// Its id
+        id: String,
+    },
+}
+
+/// Flags of a new token.
+#[derive(Debug, clap::Args)]
+pub struct Create {
+    /// PDC of every node that joins with it
+    #[arg(long)]
+    pdc: PdcId,
+    /// How many nodes may join with it
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    uses: u32,
+    /// How long it holds, like 15m or 1h
+    #[arg(long, default_value = "1h")]
+    ttl: Period,
+    /// Names that it may be used for; * stands for any run of characters
+    #[arg(long, default_value = "*")]
+    name: String,
+}
+
+/// Runs a verb.
+///
+/// # Errors
+/// What the management node refuses.
+pub async fn run(access: &Access, command: Command) -> Done {
+    let server = access.management()?;
+    match command {
+        Command::Create(wish) => {
+            let ttl_seconds = wish.ttl.0.as_secs();
+            let body = NewToken { pdc: wish.pdc, name_pattern: wish.name, uses: wish.uses, ttl_seconds };
+            let made: MadeToken = server.call(Method::POST, "/v1/tokens", Some(&body)).await?;
+            match access.output {
+                Format::Table => {
+                    out::talk(&format!("token {}, until {}; on the new node: meshctl join", made.id, made.expires));
+                    out::line(&made.token)
+                }
+                Format::Json | Format::Yaml => out::value(access.output, &made),
+            }
+        }
+        Command::List => print(access.output, &objects::list(&server, Kind::Token).await?, clock::wall()),
+        Command::Show { id } => objects::print_one(access.output, &objects::get(&server, Kind::Token, &id).await?),
+        Command::Delete { id } => objects::delete(access, &server, Kind::Token, &id).await,
+    }
+}
+
+/// Prints a list of tokens.
+///
+/// # Errors
+/// The pipe is closed.
+pub fn print(format: Format, items: &[Any], now: Wall) -> Done {
+    let mut lines = Lines::new(&["ID", "PDC", "NAMES", "USED", "EXPIRES", "STATE"]);
+    for object in items {
+        let Any::Token(token) = object else { continue };
+        let (spec, used) = (&token.spec, token.status.used.len());
+        let state = if spec.expires <= now {
+            "expired"
+        } else if u32::try_from(used).is_ok_and(|used| used < spec.uses) {
+            "open"
+        } else {
+            "spent"
+        };
+        let id = token.metadata.name.clone();
+        let uses = format!("{used}/{}", spec.uses);
+        lines.add([
+            id,
+            spec.pdc.to_string(),
+            spec.name_pattern.clone(),
+            uses,
+            spec.expires.to_string(),
+            state.to_owned(),
+        ]);
+    }
+    let values: Result<Vec<_>, _> = items.iter().map(manifest::to_value).collect();
+    let values = values.map_err(|e| Problem::new("M0110", Exit::Failed, e.to_string()))?;
+    out::list(format, "token", &values, &lines)
+}

@@ -1,0 +1,83 @@
+//! `meshctl tunnel`
+
+use super::objects::or_none;
+use super::out::{self, Done, Lines};
+use super::remote::Access;
+use crate::api::local::TunnelStatus;
+use crate::table::Suite;
+
+/// The verbs.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Every tunnel of this node
+    List,
+}
+
+/// Runs a verb.
+///
+/// # Errors
+/// No `meshd` answers.
+pub async fn run(access: &Access, command: Command) -> Done {
+    let Command::List = command;
+    let tunnels: Vec<TunnelStatus> = access.node().get("/v1/tunnels").await?;
+    let mut lines = Lines::new(&["PEER", "ENDPOINT", "STATE", "HANDSHAKE", "SUITE", "RECEIVED", "SENT"]);
+    for tunnel in &tunnels {
+        lines.add([
+            tunnel.node.to_string(),
+            or_none(tunnel.endpoint),
+            if tunnel.up { "up" } else { "down" }.to_owned(),
+            age(tunnel.handshake_age),
+            suite(tunnel.suite).to_owned(),
+            bytes(tunnel.received),
+            bytes(tunnel.sent),
+        ]);
+    }
+    out::list(access.output, "tunnel", &tunnels, &lines)
+}
+
+const fn suite(suite: Suite) -> &'static str {
+    match suite {
+        Suite::Chacha => "chacha",
+        Suite::Aesgcm => "aesgcm",
+    }
+}
+
+/// How long ago, for people.
+pub fn age(seconds: Option<u64>) -> String {
+    match seconds {
+        None => "never".to_owned(),
+        Some(s @ 0..=119) => format!("{s} s ago"),
+        Some(s @ 120..=7199) => format!("{} min ago", s / 60),
+        Some(s @ 7200..=172_799) => format!("{} h ago", s / 3600),
+        Some(s) => format!("{} d ago", s / 86_400),
+    }
+}
+
+/// A number of bytes, for people.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match UNITS.iter().find(|(_, size)| count >= *size) {
+        None => format!("{count} B"),
+        Some((unit, size)) if count / size >= 100 => format!("{} {unit}", count / size),
+        Some((unit, size)) => format!("{}.{} {unit}", count / size, count % size * 10 / size),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_ages_are_short() {
+        let cases = [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (200 << 20, "200 MiB")];
+        for (count, text) in cases {
+            assert_eq!(bytes(count), text);
+        }
+        assert_eq!(bytes(u64::MAX), "16777215 TiB");
+        for (seconds, text) in
+            [(None, "never"), (Some(59), "59 s ago"), (Some(3600), "60 min ago"), (Some(1 << 20), "12 d ago")]
+        {
+            assert_eq!(age(seconds), text);
+        }
+    }
+}
