@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
+use super::out::Format;
 use crate::api::problem::{Exit, Problem};
 use crate::lab::layout::Shape;
 use crate::lab::progress::Progress;
@@ -29,9 +30,6 @@ enum Verb {
     Status {
         #[command(flatten)]
         lab: NameArgs,
-        /// Form of the answer.
-        #[arg(short, long, value_enum, default_value_t = Form::Table)]
-        output: Form,
     },
     /// Run a command in a namespace of a lab.
     Exec {
@@ -128,12 +126,6 @@ struct ShapeArgs {
     file: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
-    Table,
-    Json,
-}
-
 impl ShapeArgs {
     fn shape(&self) -> Result<Shape, Problem> {
         let Some(file) = &self.file else {
@@ -154,10 +146,10 @@ impl ShapeArgs {
 ///
 /// # Errors
 /// What went wrong, complete.
-pub fn run(args: Args) -> Result<(), Problem> {
+pub(super) fn run(args: Args, format: Format) -> Result<(), Problem> {
     match args.verb {
         Verb::Up(args) => bring_up(&args),
-        Verb::Status { lab, output } => show(&lab.name, output),
+        Verb::Status { lab } => show(&lab.name, format),
         Verb::Exec { lab, namespace, command } => Err(exec(&lab.name, &namespace, &command)),
         Verb::Down { lab } => take_down(&lab.name),
         Verb::Demo { shape, keep } => demonstrate(&shape, keep),
@@ -196,11 +188,11 @@ fn demonstrate(shape: &ShapeArgs, keep: bool) -> Result<(), Problem> {
     Err(outcome.failures.into_iter().fold(Problem::new("M0661", Exit::Failed, what), Problem::note))
 }
 
-fn show(name: &str, output: Form) -> Result<(), Problem> {
+fn show(name: &str, format: Format) -> Result<(), Problem> {
     let status = status::status(&Home::of(name))?;
-    match output {
-        Form::Json => print_json(&status),
-        Form::Table => print(&status.table()),
+    match format {
+        Format::Json | Format::Yaml => print_json(&status),
+        Format::Table => print(&status.table()),
     }
 }
 

@@ -6,6 +6,7 @@
 mod events;
 mod explain;
 mod get;
+pub mod lab;
 mod manifests;
 mod network;
 mod node;
@@ -42,6 +43,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Asks(Asks),
+    /// A whole mesh in network namespaces on this machine
+    Lab(lab::Args),
+}
+
+/// What asks `meshd` or a management node.
+#[derive(Debug, Subcommand)]
+enum Asks {
     /// What is up, what is wrong and what to do: of this node, or of the mesh
     Status,
     /// Why a frame arrives or does not
@@ -105,31 +115,35 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Done {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|e| Problem::new("M0601", Exit::Failed, format!("the machine gives no event queue: {e}")))?;
-    runtime.block_on(dispatch(cli))
+fn run(Cli { access, command }: Cli) -> Done {
+    match command {
+        Command::Asks(question) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let refuse = |e| Problem::new("M0601", Exit::Failed, format!("the machine gives no event queue: {e}"));
+            runtime.map_err(refuse)?.block_on(ask(&access, question))
+        }
+        // A lab makes runtimes of its own, and becomes other programs.
+        Command::Lab(args) => Ok(lab::run(args, access.output)?),
+    }
 }
 
-async fn dispatch(Cli { access, command }: Cli) -> Done {
-    let access = &access;
-    match command {
-        Command::Status => status::run(access).await,
-        Command::Explain(args) => explain::run(access, args).await,
-        Command::Events(args) => events::run(access, args).await,
-        Command::Apply(args) => manifests::apply(access, args).await,
-        Command::Diff(args) => manifests::diff(access, args).await,
-        Command::Get(args) => get::run(access, args).await,
-        Command::Pdc(verb) => objects::run(access, verb).await,
-        Command::Node(command) => node::run(access, command).await,
-        Command::Overlay(verb) => objects::run(access, verb).await,
-        Command::Network(verb) => objects::run(access, verb).await,
-        Command::Port(verb) => objects::run(access, verb).await,
-        Command::Token(command) => token::run(access, command).await,
-        Command::Policy(command) => policy::run(access, command).await,
-        Command::Table(command) => table::run(access, command).await,
-        Command::Tunnel(command) => tunnel::run(access, command).await,
+async fn ask(access: &Access, question: Asks) -> Done {
+    match question {
+        Asks::Status => status::run(access).await,
+        Asks::Explain(args) => explain::run(access, args).await,
+        Asks::Events(args) => events::run(access, args).await,
+        Asks::Apply(args) => manifests::apply(access, args).await,
+        Asks::Diff(args) => manifests::diff(access, args).await,
+        Asks::Get(args) => get::run(access, args).await,
+        Asks::Pdc(verb) => objects::run(access, verb).await,
+        Asks::Node(command) => node::run(access, command).await,
+        Asks::Overlay(verb) => objects::run(access, verb).await,
+        Asks::Network(verb) => objects::run(access, verb).await,
+        Asks::Port(verb) => objects::run(access, verb).await,
+        Asks::Token(command) => token::run(access, command).await,
+        Asks::Policy(command) => policy::run(access, command).await,
+        Asks::Table(command) => table::run(access, command).await,
+        Asks::Tunnel(command) => tunnel::run(access, command).await,
     }
 }
 

@@ -69,19 +69,22 @@ pub enum Verbs<F: clap::Args> {
 /// # Errors
 /// What the management node refuses.
 pub async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
-    let server = access.management()?;
+    // What is wrong with the flags is said before anybody is asked.
+    let server = || access.management();
     match verb {
         Verbs::Create { name, fields } => {
             let object = fields.create(&name)?;
             let path = format!("{}?create=true", path(F::KIND, &name)?);
+            let server = server()?;
             changed(access, "created", &server.call(Method::PUT, &path, Some(&object)).await?)
         }
         Verbs::List => {
-            let items = list(&server, F::KIND).await?;
+            let items = list(&server()?, F::KIND).await?;
             print_list::<F>(access.output, &items)
         }
-        Verbs::Show { name } => print_one(access.output, &get(&server, F::KIND, &name).await?),
+        Verbs::Show { name } => print_one(access.output, &get(&server()?, F::KIND, &name).await?),
         Verbs::Set { name, fields } => {
+            let server = server()?;
             let mut object = get(&server, F::KIND, &name).await?;
             let before = object.clone();
             fields.set(&mut object)?;
@@ -92,7 +95,7 @@ pub async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
             let path = path(F::KIND, &name)?;
             changed(access, "changed", &server.call(Method::PUT, &path, Some(&object)).await?)
         }
-        Verbs::Delete { name } => delete(access, &server, F::KIND, &name).await,
+        Verbs::Delete { name } => delete(access, &server()?, F::KIND, &name).await,
     }
 }
 
