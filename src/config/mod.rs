@@ -29,3 +29,6 @@ pub fn from_toml<T: serde::de::DeserializeOwned>(source: Source<'_>) -> Result<T
         }
     })
 }
+
+#[cfg(test)]
+mod examples_tests;

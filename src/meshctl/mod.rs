@@ -6,6 +6,7 @@
 mod events;
 mod explain;
 mod get;
+pub mod join;
 pub mod lab;
 mod manifests;
 mod network;
@@ -52,6 +53,10 @@ enum Command {
 /// What asks `meshd` or a management node.
 #[derive(Debug, Subcommand)]
 enum Asks {
+    /// Join this machine to a mesh
+    Join(join::JoinArgs),
+    /// Take this machine out of its mesh
+    Leave(join::LeaveArgs),
     /// What is up, what is wrong and what to do: of this node, or of the mesh
     Status,
     /// Why a frame arrives or does not
@@ -129,6 +134,8 @@ fn run(Cli { access, command }: Cli) -> Done {
 
 async fn ask(access: &Access, question: Asks) -> Done {
     match question {
+        Asks::Join(args) => Ok(join::join(args).await?),
+        Asks::Leave(args) => Ok(join::leave(&args)?),
         Asks::Status => status::run(access).await,
         Asks::Explain(args) => explain::run(access, args).await,
         Asks::Events(args) => events::run(access, args).await,

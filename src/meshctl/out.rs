@@ -165,7 +165,7 @@ mod tests {
         let mut lines = Lines::new(&["NAME", "VNI"]);
         lines.add(["blue".to_owned(), "10".to_owned()]);
         lines.add(["\u{1b}[2Jx".to_owned(), String::new()]);
-        assert_eq!(lines.text(), "NAME          VNI\nblue          10\n\\u{1b}[2Jx     -\n");
+        assert_eq!(lines.text(), "NAME        VNI\nblue        10\n\\u{1b}[2Jx  -\n");
         assert_eq!((lines.cut(1), lines.len()), (1, 1));
     }
 }

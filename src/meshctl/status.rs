@@ -10,7 +10,7 @@ use crate::clock;
 use crate::types::Wall;
 
 /// Lines of a list that fit on the screen beside the others.
-const MOST: usize = 5;
+const MOST: usize = 4;
 /// Columns of the screen.
 const WIDTH: usize = 80;
 
