@@ -10,7 +10,7 @@ use crate::node::guard::TABLE;
 /// Runs a transaction: all of it or nothing.
 pub(super) fn run(text: &str) -> Result<(), KernelError> {
     let output = nft(&["-f", "-"], text)?;
-    if output.status.success() { Ok(()) } else { Err(KernelError::Nft(words(&output))) }
+    if output.status.success() { Ok(()) } else { Err(refused(&output)) }
 }
 
 /// The table as `nft` prints it, without counters' values; none where there is no such table.
@@ -19,8 +19,7 @@ pub(super) fn list() -> Result<Option<String>, KernelError> {
     if output.status.success() {
         return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
     }
-    let why = words(&output);
-    if why.contains("No such file or directory") { Ok(None) } else { Err(KernelError::Nft(why)) }
+    if words(&output).contains("No such file or directory") { Ok(None) } else { Err(refused(&output)) }
 }
 
 /// Removes the table, if it is there.
@@ -54,6 +53,11 @@ fn nft(arguments: &[&str], input: &str) -> Result<Output, KernelError> {
         io::ErrorKind::NotFound => KernelError::NoNft,
         _ => KernelError::Socket { what: "running nft", why },
     })
+}
+
+fn refused(output: &Output) -> KernelError {
+    let why = words(output);
+    if why.contains("Operation not permitted") { KernelError::NotAllowed } else { KernelError::Nft(why) }
 }
 
 /// What it complained about, on one line.

@@ -197,8 +197,10 @@ fn read_entry(entry: &NeighbourMessage, names: &Names, observed: &mut Observed) 
     }
     let Some(mac) = mac else { return };
     if entry.header.family != AddressFamily::Bridge {
+        // The kernel's own entries for groups come and go.
         let permanent = entry.header.state == NeighbourState::Permanent;
-        if let Some(address) = address.filter(|_| names::parse(device.as_str()).is_some()) {
+        let ours = names::parse(device.as_str()).is_some() && entry.header.state != NeighbourState::Noarp;
+        if let Some(address) = address.filter(|_| ours) {
             observed.neighbours.entry(device.clone()).or_default().insert(address, Neighbour { mac, permanent });
         }
         return;

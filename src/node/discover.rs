@@ -40,3 +40,7 @@ fn heard(neighbours: Option<&BTreeMap<IpAddr, super::desired::Neighbour>>) -> BT
     }
     heard
 }
+
+#[cfg(test)]
+#[path = "discover_tests.rs"]
+mod tests;

@@ -227,10 +227,10 @@ impl<'a> Work<'a> {
             }
         }
         if self.now(self.bridge).is_some() {
-            for address in self.observed.neighbours.get(self.bridge).into_iter().flatten().map(|(a, _)| *a) {
-                if !net.neighbours.contains_key(&address) {
-                    self.ops.push(Op::DeleteNeighbour { bridge: self.bridge.clone(), address });
-                }
+            // What the kernel heard itself is not permanent and goes by itself.
+            let known = self.observed.neighbours.get(self.bridge).into_iter().flatten();
+            for (address, _) in known.filter(|(a, n)| n.permanent && !net.neighbours.contains_key(a)) {
+                self.ops.push(Op::DeleteNeighbour { bridge: self.bridge.clone(), address: *address });
             }
         }
         for (mac, entry) in self.bridge_entries() {

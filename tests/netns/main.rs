@@ -12,7 +12,9 @@ mod lab;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod labs;
 mod lane;
+mod plain;
 mod promises;
 mod reconcile;
+mod rights;
 mod rows;
 mod spaces;

@@ -1,17 +1,20 @@
 //! Plans meet the real kernel.
 
+use std::time::Duration;
+
 use serde_json::json;
-use vxmesh::linux::Kernel;
+use vxmesh::api::problem::Problem;
+use vxmesh::clock;
+use vxmesh::linux::fake::Fake;
+use vxmesh::linux::{Kernel, KernelError};
+use vxmesh::node::desired::{Desired, Observed};
+use vxmesh::node::plan::Plan;
+use vxmesh::node::{names, reconcile};
 
-use crate::harness::can_run;
-use crate::node::{host, local, planned, row, settle, slice, text};
+use crate::harness::{can_run, wait_until};
+use crate::node::{BRIDGE, TAP, VXLAN, host, local, planned, row, settle, slice, text};
 
-#[test]
-fn a_fresh_host_settles_in_one_pass() {
-    if !can_run() {
-        return;
-    }
-    let host = host("fresh", "10.9.0.1");
+fn three_guests() -> Plan {
     let rows = json!({
         "default/10/-/02:00:00:00:00:01": row("a", &["192.168.10.11"], &[]),
         "default/10/-/02:00:00:00:00:02": row("b", &["192.168.10.12"], &["fd10::12"]),
@@ -19,10 +22,269 @@ fn a_fresh_host_settles_in_one_pass() {
     });
     let plan = planned(&slice("a", rows), &local("10.9.0.1"));
     assert_eq!(plan.findings, []);
+    plan
+}
+
+#[test]
+fn a_fresh_host_settles_in_one_pass() {
+    if !can_run() {
+        return;
+    }
+    let host = host("fresh", "10.9.0.1");
     host.enter(|| {
-        let mut kernel = Kernel::new().unwrap();
-        let (first, second, _) = settle(&mut kernel, &plan);
+        let (first, second, _) = settle(&mut Kernel::new().unwrap(), &three_guests());
         assert!(!first.is_empty());
         assert_eq!(text(&second), "");
     });
+}
+
+#[test]
+fn a_new_daemon_finds_everything_in_place_but_loads_its_own_guard() {
+    if !can_run() {
+        return;
+    }
+    let host = host("again", "10.9.0.1");
+    host.enter(|| {
+        settle(&mut Kernel::new().unwrap(), &three_guests());
+        let (first, second, _) = settle(&mut Kernel::new().unwrap(), &three_guests());
+        assert!(first.len() == 1 && text(&first).starts_with("nft -f -"), "{}", text(&first));
+        assert_eq!(text(&second), "");
+    });
+}
+
+/// What ours looks like: devices and tables of our names.
+fn ours(observed: &Observed) -> Observed {
+    let mut ours = observed.clone();
+    ours.links.retain(|name, _| names::parse(name.as_str()).is_some());
+    // What the bridge hears of itself is not part of any plan.
+    for table in ours.neighbours.values_mut() {
+        table.retain(|_, neighbour| neighbour.permanent);
+    }
+    ours.neighbours.retain(|_, table| !table.is_empty());
+    ours
+}
+
+#[test]
+fn the_fake_kernel_ends_where_the_real_one_does() {
+    if !can_run() {
+        return;
+    }
+    let host = host("fake", "10.9.0.1");
+    let encrypted = {
+        let mut slice = slice("a", json!({"default/10/-/02:00:00:00:00:02": row("b", &["192.168.10.12"], &[])}));
+        for network in slice.networks.values_mut() {
+            network.members.insert("b".parse().unwrap(), vxmesh::policy::path::Path::Tunnel);
+        }
+        planned(&slice, &local("10.9.0.1"))
+    };
+    let plans = [three_guests(), encrypted, three_guests(), Plan::default()];
+    host.enter(|| {
+        let (mut real, mut fake) = (Kernel::new().unwrap(), Fake::default());
+        for plan in &plans {
+            let (ops, left, now) = settle(&mut real, plan);
+            assert_eq!(text(&left), "");
+            let expected = reconcile::diff(&plan.desired, &fake.observe().unwrap());
+            assert_eq!(text(&ops), text(&expected));
+            fake.apply(&expected).unwrap();
+            assert_eq!(ours(&now), ours(&fake.state));
+        }
+    });
+}
+
+#[test]
+fn drift_is_seen_at_once_and_repaired() {
+    if !can_run() {
+        return;
+    }
+    let host = host("drift", "10.9.0.1");
+    let plan = three_guests();
+    let damages = [
+        format!("ip link delete dev {VXLAN}"),
+        format!("ip link delete dev {BRIDGE}"),
+        format!("ip link set dev {TAP} down"),
+        format!("ip link set dev {VXLAN} nomaster"),
+        format!("ip link set dev {VXLAN} mtu 1300"),
+        format!("ip link set dev {BRIDGE} down"),
+        format!("bridge link set dev {VXLAN} isolated off learning on flood on neigh_suppress off"),
+        format!("bridge fdb del 02:00:00:00:00:02 dev {VXLAN} master"),
+        format!("bridge fdb replace 02:00:00:00:00:02 dev {VXLAN} self static dst 10.9.0.66"),
+        format!("bridge fdb append 00:00:00:00:00:00 dev {VXLAN} self permanent dst 10.9.0.66"),
+        format!("ip neigh flush dev {BRIDGE} nud permanent"),
+        "nft flush ruleset".into(),
+        "nft delete table inet vxmesh".into(),
+        "nft add element inet vxmesh admin4 '{ 4789 . 192.0.2.66 }'".into(),
+        "nft flush chain inet vxmesh arriving".into(),
+    ];
+    host.enter(|| {
+        let mut kernel = Kernel::new().unwrap();
+        let (_, _, settled) = settle(&mut kernel, &plan);
+        let mut watch = kernel.watch().unwrap();
+        for damage in &damages {
+            watch.clear();
+            let start = clock::mono();
+            host.sh(damage);
+            assert!(watch.wait(Duration::from_secs(2)).unwrap(), "nobody noticed: {damage}");
+            let (ops, left, now) = settle(&mut kernel, &plan);
+            assert!(!ops.is_empty(), "nothing was done about: {damage}");
+            assert_eq!(text(&left), "", "after {damage}");
+            assert_eq!(ours(&now), ours(&settled), "after {damage}");
+            assert!(clock::mono().since(start) < Duration::from_secs(2), "{damage} took too long");
+        }
+        watch.clear();
+        assert!(!watch.wait(Duration::from_millis(50)).unwrap(), "a settled kernel is silent");
+    });
+}
+
+#[test]
+fn foreign_devices_are_reported_and_left_alone() {
+    if !can_run() {
+        return;
+    }
+    let plan = three_guests();
+    for (what, make) in [
+        ("a bridge with our name", format!("ip link add name {BRIDGE} type bridge")),
+        (
+            "a vxlan device with our name",
+            format!("ip link add name {VXLAN} type vxlan id 9 dstport 9999 local 10.9.0.1"),
+        ),
+        ("another kind with our name", format!("ip link add name {TAP} type veth peer name p0")),
+        (
+            "a vxlan device on our UDP port",
+            "ip link add name flannel.1 type vxlan id 1 dstport 4789 local 10.9.0.1".into(),
+        ),
+    ] {
+        let host = host("foreign", "10.9.0.1");
+        host.sh(&make);
+        let before = host.sh("ip -o link");
+        host.enter(|| {
+            let mut kernel = Kernel::new().unwrap();
+            assert_eq!(reconcile::conflicts(&plan.desired, &kernel.observe().unwrap()).len(), 1, "{what}");
+            let (_, left, now) = settle(&mut kernel, &plan);
+            assert_eq!(text(&left), "", "{what}");
+            kernel.apply(&reconcile::cleanup(&now)).unwrap();
+        });
+        assert_eq!(host.sh("ip -o link"), before, "{what}");
+    }
+}
+
+#[test]
+fn cleanup_removes_ours_and_only_ours() {
+    if !can_run() {
+        return;
+    }
+    let host = host("cleanup", "10.9.0.1");
+    host.sh(
+        "ip link add name br0 type bridge; ip link set dev br0 alias 'vxmesh:default/10'; nft add table inet other",
+    );
+    host.sh("ip link add name vb11.12b5 type bridge; bridge fdb append 02:00:00:00:00:09 dev wire self");
+    let picture = "ip -o link; bridge fdb; nft list ruleset";
+    let before = host.sh(picture);
+    host.enter(|| {
+        let mut kernel = Kernel::new().unwrap();
+        settle(&mut kernel, &three_guests());
+        assert_ne!(host.sh(picture), before);
+        // As `meshd cleanup` does it: a process that knows nothing of what was loaded.
+        let mut kernel = Kernel::new().unwrap();
+        let ops = reconcile::cleanup(&kernel.observe().unwrap());
+        kernel.apply(&ops).unwrap();
+        assert_eq!(text(&reconcile::cleanup(&kernel.observe().unwrap())), "");
+    });
+    assert_eq!(host.sh(picture), before);
+}
+
+#[test]
+fn a_guest_port_survives_when_others_delete_the_vxlan_device() {
+    if !can_run() {
+        return;
+    }
+    let host = host("guest", "10.9.0.1");
+    host.enter(|| {
+        let mut kernel = Kernel::new().unwrap();
+        settle(&mut kernel, &three_guests());
+        host.sh(&format!("ip link add name g0 type veth peer name g1; ip link set dev g0 master {BRIDGE} up"));
+        host.sh(&format!("ip link delete dev {VXLAN}"));
+        let (_, left, _) = settle(&mut kernel, &three_guests());
+        assert_eq!(text(&left), "");
+        assert!(host.sh("bridge link show dev g0").contains(&format!("master {BRIDGE}")));
+    });
+}
+
+#[test]
+fn a_taken_udp_port_is_told_as_such_and_the_rest_is_built() {
+    if !can_run() {
+        return;
+    }
+    let host = host("taken", "10.9.0.1");
+    host.enter(|| {
+        let _taken = std::net::UdpSocket::bind("0.0.0.0:4789").unwrap();
+        let mut kernel = Kernel::new().unwrap();
+        let ops = reconcile::diff(&three_guests().desired, &kernel.observe().unwrap());
+        let error = kernel.apply(&ops).unwrap_err();
+        let KernelError::Steps { failed, .. } = &error else { panic!("{error}") };
+        assert!(matches!(&failed[..], [KernelError::PortTaken { name }] if name.as_str() == VXLAN), "{error}");
+        assert!(Problem::from(&error).to_string().contains("UDP port is taken"));
+        assert!(host.sh(&format!("ip link show dev {TAP}")).contains(",UP"), "the other path is up");
+    });
+}
+
+#[test]
+fn an_op_that_is_refused_is_named_with_the_kernels_words() {
+    if !can_run() {
+        return;
+    }
+    let host = host("refused", "10.9.0.1");
+    host.enter(|| {
+        let mut kernel = Kernel::new().unwrap();
+        let (_, _, now) = settle(&mut kernel, &three_guests());
+        let mut plan = three_guests();
+        let net = plan.desired.networks.values_mut().next().unwrap();
+        let vtep = vxmesh::node::desired::Vtep { address: "fd00::9".parse().unwrap(), via: None };
+        net.flood.insert(vtep);
+        let error = kernel.apply(&reconcile::diff(&plan.desired, &now)).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!(
+                "bridge fdb append 00:00:00:00:00:00 dev {VXLAN} self permanent dst fd00::9: Address family"
+            )),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn ten_thousand_rows_are_in_the_kernel_within_a_second() {
+    if !can_run() {
+        return;
+    }
+    let host = host("many", "10.9.0.1");
+    let rows = (0..10_000_u32).map(|n| {
+        let [_, a, b, c] = n.to_be_bytes();
+        let node = ["b", "c", "far"][n as usize % 3];
+        (format!("default/10/-/02:00:00:{a:02x}:{b:02x}:{c:02x}"), row(node, &[&format!("10.{a}.{b}.{c}")], &[]))
+    });
+    let rows = rows.skip(1).collect::<serde_json::Map<_, _>>();
+    let plan = planned(&slice("a", rows.into()), &local("10.9.0.1"));
+    host.enter(|| {
+        let mut kernel = Kernel::new().unwrap();
+        settle(&mut kernel, &three_guests());
+        let start = clock::mono();
+        let ops = reconcile::diff(&plan.desired, &kernel.observe().unwrap());
+        let decided = clock::mono();
+        kernel.apply(&ops).unwrap();
+        let applied = clock::mono();
+        assert_eq!(text(&reconcile::diff(&plan.desired, &kernel.observe().unwrap())), "");
+        let observed = clock::mono();
+        println!(
+            "{} steps: observe and diff {:?}, apply {:?}, observe and diff again {:?}",
+            ops.len(),
+            decided.since(start),
+            applied.since(decided),
+            observed.since(applied)
+        );
+        assert!(applied.since(start) < Duration::from_secs(2));
+        let gone = clock::mono();
+        let ops = reconcile::diff(&Desired::default(), &kernel.observe().unwrap());
+        kernel.apply(&ops).unwrap();
+        println!("cleanup {:?}", clock::mono().since(gone));
+    });
+    wait_until("the devices are gone", Duration::from_secs(5), || !host.sh("ip -o link").contains("12b5"));
 }

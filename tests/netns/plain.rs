@@ -1,0 +1,236 @@
+//! Frames on the plain path: what the kernel switches, answers and refuses.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use vxmesh::linux::Kernel;
+use vxmesh::node::discover::discover;
+use vxmesh::table::{Learning, Slice};
+
+use crate::harness::{Space, cable, can_run, guest, wait_until};
+use crate::node::{BRIDGE, VXLAN, host, local, planned, row, settle, slice, text};
+
+/// Guests .11 on node a and .12 on node b.
+fn rows() -> Value {
+    json!({
+        "default/10/-/02:00:00:00:00:01": row("a", &["192.168.10.11"], &["fd10::11"]),
+        "default/10/-/02:00:00:00:00:02": row("b", &["192.168.10.12"], &["fd10::12"]),
+    })
+}
+
+fn build(host: &Space, slice: &Slice, address: &str) {
+    let plan = planned(slice, &local(address));
+    assert_eq!(plan.findings, []);
+    host.enter(|| {
+        let (_, left, _) = settle(&mut Kernel::new().unwrap(), &plan);
+        assert_eq!(text(&left), "");
+    });
+}
+
+fn counters(host: &Space) -> BTreeMap<String, u64> {
+    host.enter(|| Kernel::new().unwrap().guard_counters().unwrap())
+}
+
+/// Two hosts with a cable between them.
+fn two_hosts(a: &str, b: &str) -> (Space, Space) {
+    let (left, right) = (Space::new("a"), Space::new("b"));
+    cable(&left, "eth0", &right, "eth0");
+    left.sh(&format!("ip address add {a} dev eth0 nodad"));
+    right.sh(&format!("ip address add {b} dev eth0 nodad"));
+    (left, right)
+}
+
+#[test]
+fn two_guests_on_two_nodes_are_on_one_switch() {
+    if !can_run() {
+        return;
+    }
+    let (a, b) = two_hosts("10.9.0.1/16", "10.9.0.2/16");
+    build(&a, &slice("a", rows()), "10.9.0.1");
+    build(&b, &slice("b", rows()), "10.9.0.2");
+    let here = guest(&a, BRIDGE, "g1", "02:00:00:00:00:01", &["192.168.10.11/24", "fd10::11/64"]);
+    let _there = guest(&b, BRIDGE, "g2", "02:00:00:00:00:02", &["192.168.10.12/24", "fd10::12/64"]);
+    here.sh("ping -q -c 3 -i 0.1 -W 2 192.168.10.12 && ping -q -c 3 -i 0.1 -W 2 fd10::12");
+    here.sh("ping -q -c 3 -i 0.1 -W 2 -M do -s 1372 192.168.10.12");
+    let seen = counters(&b);
+    assert!(seen["in_accepted"] >= 9, "{seen:?}");
+    assert_eq!((seen["in_unknown"], seen["in_ttl"], seen["out_unknown"]), (0, 0, 0));
+}
+
+#[test]
+fn two_guests_are_on_one_switch_over_ipv6() {
+    if !can_run() {
+        return;
+    }
+    let six = |node: &str| -> Slice {
+        let text = serde_json::to_string(&slice(node, rows())).unwrap();
+        let text = text.replace("10.9.0.0/16", "fd00::/16").replace("10.9.0.", "fd00::").replace("1400", "1398");
+        serde_json::from_str(&text).unwrap()
+    };
+    let (a, b) = two_hosts("fd00::1/64", "fd00::2/64");
+    build(&a, &six("a"), "fd00::1");
+    build(&b, &six("b"), "fd00::2");
+    let here = guest(&a, BRIDGE, "g1", "02:00:00:00:00:01", &["192.168.10.11/24"]);
+    let _there = guest(&b, BRIDGE, "g2", "02:00:00:00:00:02", &["192.168.10.12/24"]);
+    here.sh("ping -q -c 3 -i 0.1 -W 2 192.168.10.12");
+    let seen = counters(&b);
+    assert!(seen["in_accepted"] >= 3 && seen["in_unknown"] == 0, "{seen:?}");
+}
+
+#[test]
+fn clear_across_pdcs_takes_the_external_interface_and_inside_the_admin_one() {
+    if !can_run() {
+        return;
+    }
+    let (a, b) = two_hosts("10.9.0.1/16", "10.9.0.2/16");
+    let far = Space::new("far");
+    cable(&a, "eth1", &far, "eth1");
+    a.sh("ip address add 192.0.2.1/24 dev eth1");
+    far.sh("ip address add 192.0.2.4/24 dev eth1");
+    let clear = |node: &str| -> Slice {
+        let mut slice = slice(
+            node,
+            json!({
+                "default/10/-/02:00:00:00:00:01": row("a", &["192.168.10.11"], &[]),
+                "default/10/-/02:00:00:00:00:02": row("b", &["192.168.10.12"], &[]),
+                "default/10/-/02:00:00:00:00:04": row("far", &["192.168.10.14"], &[]),
+            }),
+        );
+        let policy =
+            json!({"lab": {"between": [{"pdc": "x"}, {"pdc": "y"}], "action": "plain", "iKnowThisIsClear": true}});
+        slice.policies = serde_json::from_value(policy).unwrap();
+        slice.pdc = if node == "far" { "y" } else { "x" }.parse().unwrap();
+        for (name, peer) in &mut slice.peers {
+            peer.external = Some(if name.as_str() == "far" { "192.0.2.4" } else { "192.0.2.1" }.parse().unwrap());
+        }
+        let paths = slice.networks.values_mut().flat_map(|n| n.members.values_mut());
+        paths.for_each(|path| *path = vxmesh::policy::path::Path::Plain);
+        slice
+    };
+    let mut both = local("10.9.0.1");
+    let outside = |address: &str| vxmesh::node::plan::Underlay {
+        interface: "eth1".parse().unwrap(),
+        address: address.parse().unwrap(),
+        mtu: 1500,
+    };
+    both.external = Some(outside("192.0.2.1"));
+    let only = vxmesh::node::plan::Local { admin: None, external: Some(outside("192.0.2.4")), ..local("10.9.0.2") };
+    for (host, node, local) in [(&a, "a", both), (&far, "far", only)] {
+        let plan = planned(&clear(node), &local);
+        host.enter(|| assert_eq!(text(&settle(&mut Kernel::new().unwrap(), &plan).1), ""));
+    }
+    build(&b, &clear_inside(&clear("b")), "10.9.0.2");
+    let here = guest(&a, BRIDGE, "g1", "02:00:00:00:00:01", &["192.168.10.11/24"]);
+    let _near = guest(&b, BRIDGE, "g2", "02:00:00:00:00:02", &["192.168.10.12/24"]);
+    let _far = guest(&far, BRIDGE, "g4", "02:00:00:00:00:04", &["192.168.10.14/24"]);
+    here.sh("ping -q -c 2 -i 0.1 -W 2 192.168.10.12");
+    here.sh("ping -q -c 2 -i 0.1 -W 2 192.168.10.14");
+    let seen = counters(&a);
+    assert_eq!((seen["in_unknown"], seen["out_unknown"]), (0, 0), "{seen:?}");
+}
+
+/// The same for a node that has nothing to do with the other PDC.
+fn clear_inside(slice: &Slice) -> Slice {
+    let mut slice = slice.clone();
+    for network in slice.networks.values_mut() {
+        network.members.retain(|node, _| node.as_str() != "far");
+    }
+    slice
+}
+
+#[test]
+fn the_bridge_answers_arp_and_nd_without_a_packet_on_the_wire() {
+    if !can_run() {
+        return;
+    }
+    // Nobody is behind the wire: every answer is the bridge's own.
+    let host = host("suppress", "10.9.0.1");
+    build(&host, &slice("a", rows()), "10.9.0.1");
+    let guest = guest(&host, BRIDGE, "g1", "02:00:00:00:00:01", &["192.168.10.11/24", "fd10::11/64"]);
+    let known = |address: &str| {
+        guest.sh(&format!("ip neigh replace {address} dev eth0 use"));
+        let answered = || guest.sh(&format!("ip neigh show {address}")).contains("lladdr 02:00:00:00:00:02");
+        wait_until(&format!("an answer for {address}"), Duration::from_secs(5), answered);
+    };
+    known("fd10::12");
+    // IPv6 chatters about its groups; without it, silence can be heard.
+    guest.sh("sysctl -q -w net.ipv6.conf.eth0.disable_ipv6=1");
+    let before = counters(&host);
+    known("192.168.10.12");
+    assert_eq!(counters(&host), before, "the ARP request left the host");
+    guest.sh("ip neigh replace 192.168.10.99 dev eth0 use");
+    wait_until("an unknown address is asked for on the wire", Duration::from_secs(5), || counters(&host) != before);
+}
+
+#[test]
+fn the_guard_refuses_strangers_wrong_ttl_and_wrong_interfaces_and_counts_them() {
+    if !can_run() {
+        return;
+    }
+    let (a, b) = two_hosts("10.9.0.1/16", "10.9.0.2/16");
+    cable(&a, "eth1", &b, "eth1");
+    b.sh("ip address add 10.9.0.9/16 dev eth0; sysctl -q -w net.ipv6.conf.default.disable_ipv6=1");
+    a.sh("sysctl -q -w net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth1.rp_filter=0");
+    build(&a, &slice("a", rows()), "10.9.0.1");
+    let _guest = guest(&a, BRIDGE, "g1", "02:00:00:00:00:01", &["192.168.10.11/24"]);
+    // An attacker with a VXLAN device of its own, without any guard.
+    let ping = |vxlan: &str| {
+        b.sh(&format!(
+            "ip link add name v type vxlan id 10 dstport 4789 remote 10.9.0.1 nolearning {vxlan}
+             ip link set dev v address 02:00:00:00:00:02 up
+             ip address add 192.168.10.12/24 dev v
+             ip neigh replace 192.168.10.11 dev v lladdr 02:00:00:00:00:01"
+        ));
+        let answered = b.holds("ping -q -c 3 -i 0.1 -W 1 192.168.10.11");
+        b.sh("ip link delete dev v");
+        answered
+    };
+    assert!(ping("local 10.9.0.2 ttl 255"), "the peer itself gets through, or this test proves nothing");
+    let clean = counters(&a);
+    assert_eq!((clean["in_unknown"], clean["in_ttl"]), (0, 0));
+    assert!(!ping("local 10.9.0.9 ttl 255"), "a stranger");
+    assert_eq!(counters(&a)["in_unknown"], 3);
+    assert!(!ping("local 10.9.0.2 ttl 254"), "one router too many");
+    assert_eq!(counters(&a)["in_ttl"], 3);
+    // Through the other interface, with everything else right.
+    let mac = a.sh("cat /sys/class/net/eth1/address");
+    b.sh(&format!("ip route add 10.9.0.1/32 dev eth1; ip neigh replace 10.9.0.1 dev eth1 lladdr {}", mac.trim()));
+    assert!(!ping("local 10.9.0.2 ttl 255"), "the wrong interface");
+    assert_eq!(counters(&a)["in_unknown"], 6);
+    assert!(!a.holds("echo | bash -c 'cat > /dev/udp/10.9.0.9/4789'"), "VXLAN to a stranger");
+    assert!(counters(&a)["out_unknown"] >= 1);
+}
+
+#[test]
+fn a_remote_address_cannot_be_taken_by_a_guest() {
+    if !can_run() {
+        return;
+    }
+    let host = host("sticky", "10.9.0.1");
+    build(&host, &slice("a", rows()), "10.9.0.1");
+    let thief = guest(&host, BRIDGE, "g1", "02:00:00:00:00:02", &["192.168.10.12/24"]);
+    thief.try_sh("ping -q -c 3 -i 0.1 -W 1 192.168.10.11");
+    let entry = host.sh(&format!("bridge fdb show br {BRIDGE} | grep '^02:00:00:00:00:02'"));
+    assert!(entry.contains(VXLAN) && !entry.contains("g1"), "{entry}");
+}
+
+#[test]
+fn a_guest_on_a_learning_network_is_found() {
+    if !can_run() {
+        return;
+    }
+    let host = host("found", "10.9.0.1");
+    let mut slice = slice("a", json!({}));
+    build(&host, &slice, "10.9.0.1");
+    let guest = guest(&host, BRIDGE, "g1", "02:00:00:00:00:07", &["192.168.10.17/24"]);
+    guest.try_sh("ping -q -c 1 -W 1 192.168.10.99");
+    let found = |slice: &Slice| {
+        let desired = planned(slice, &local("10.9.0.1")).desired;
+        host.enter(|| discover(slice, &desired, &Kernel::new().unwrap().observe().unwrap()))
+    };
+    assert_eq!(found(&slice), [], "a network with declared ports finds none");
+    slice.networks.values_mut().for_each(|n| n.learning = Learning::Local);
+    let ports = found(&slice);
+    assert_eq!(ports.iter().map(|p| p.mac.to_string()).collect::<Vec<_>>(), ["02:00:00:00:00:07"]);
+}
