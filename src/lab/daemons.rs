@@ -65,7 +65,7 @@ fn management(home: &Home, layout: &Layout, progress: &Progress) -> Result<(), L
     );
     file::write(&config, text.as_bytes(), 0o600).map_err(trouble())?;
     let mut init = shell::command(Some(&layout.management), shell::program("meshmgr")?);
-    init.arg("init").arg("--config").arg(&config).arg("--admin").arg(home.credential());
+    init.arg("init").arg("--config").arg(&config);
     shell::run(init)?;
     run_management(home, layout, progress)?;
     progress.say(format!("management answers at {MANAGEMENT}:{MANAGEMENT_TCP_PORT}"));
@@ -165,7 +165,7 @@ pub fn join(home: &Home, node: &Node, token: &str) -> Result<(), LabError> {
     let secret = folder.join("token");
     file::write(&secret, token.as_bytes(), 0o600).map_err(trouble())?;
     let mut join = shell::command(Some(&node.namespace), shell::program("meshctl")?);
-    join.arg("join").arg("--config").arg(&config).arg("--token-file").arg(&secret);
+    join.args(["join", "--no-start", "--config"]).arg(&config).arg("--token-file").arg(&secret);
     let joined = shell::run(join);
     std::fs::remove_file(&secret).map_err(trouble())?;
     joined.map(drop)

@@ -88,7 +88,7 @@ impl Home {
 
     /// The administrator's credential.
     pub fn credential(&self) -> PathBuf {
-        self.machine("mgmt").join("admin")
+        self.machine("mgmt").join("keys/admin")
     }
 
     fn state_file(&self) -> PathBuf {
