@@ -17,6 +17,7 @@ pub const MAGIC: &[u8; 16] = b"vxmesh-in-clear!";
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
+const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const IGMP: u8 = 2;
@@ -51,7 +52,7 @@ pub enum Class {
     Wireguard,
     /// TCP of the management API.
     Management,
-    /// ARP, neighbour discovery, multicast membership of the machines themselves.
+    /// ARP, neighbour discovery, multicast membership and ICMP of the machines themselves.
     Housekeeping,
     /// Something of a guest that anybody on this wire can read, where nobody may.
     Clear,
@@ -70,7 +71,7 @@ impl Class {
             Self::Vxlan => "VXLAN",
             Self::Wireguard => "WireGuard",
             Self::Management => "management",
-            Self::Housekeeping => "ARP, ND",
+            Self::Housekeeping => "ARP, ND, ICMP",
             Self::Clear => "in clear",
             Self::Other => "other",
         }
@@ -153,6 +154,8 @@ impl Eye {
         let between_nodes = self.expect.nodes.contains(&from) && self.expect.nodes.contains(&to);
         match *packet.get(9)? {
             IGMP => Some(Class::Housekeeping),
+            // An error quotes what it answers; whether that is a guest's is looked at like everything else.
+            ICMP if between_nodes => Some(Class::Housekeeping),
             UDP if between_nodes => self.udp(packet, body),
             TCP if from == self.expect.management || to == self.expect.management => {
                 let port = if from == self.expect.management { be16(body, 0)? } else { be16(body, 2)? };

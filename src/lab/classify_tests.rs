@@ -114,6 +114,11 @@ fn management_and_housekeeping_are_told_apart_from_the_rest() {
     assert_eq!(internet.classify(&api.with(&[0; 20])), Class::Management);
     let ssh = Packet { ports: (22, 40000), ..api };
     assert_eq!(internet.classify(&ssh.with(&[0; 20])), Class::Other);
+    let mut quoted = vec![0; 40];
+    let unreachable = Packet { protocol: 1, ..TUNNEL };
+    assert_eq!(internet.classify(&unreachable.with(&quoted)), Class::Housekeeping);
+    quoted[7..13].copy_from_slice(&[0x02, 0x76, 0x78, 1, 1, 1]);
+    assert_eq!(internet.classify(&unreachable.with(&quoted)), Class::Clear, "an error that quotes a guest");
     let mut arp = vec![0xff; 12];
     arp.extend([0x08, 0x06]);
     arp.resize(42, 0);

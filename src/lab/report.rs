@@ -44,8 +44,8 @@ impl WireSeen {
         let mut failures = Vec::new();
         let mut must_be_none = |count: u64, what: &str| {
             if count > 0 {
-                let examples = seen.examples.join("\n    ");
-                failures.push(format!("{name}: {count} frames {what}\n    {examples}"));
+                let examples = seen.examples.join(", ");
+                failures.push(format!("{name}: {count} frames {what} {examples}"));
             }
         };
         must_be_none(seen.frames(Class::Clear), "in clear");

@@ -184,7 +184,7 @@ fn demonstrate(shape: &ShapeArgs, keep: bool) -> Result<(), Problem> {
     if outcome.failures.is_empty() {
         return print("\neverything holds\n");
     }
-    let what = format!("{} things do not hold", outcome.failures.len());
+    let what = format!("the demo does not hold in {} points", outcome.failures.len());
     Err(outcome.failures.into_iter().fold(Problem::new("M0661", Exit::Failed, what), Problem::note))
 }
 
