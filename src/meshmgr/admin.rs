@@ -233,7 +233,7 @@ fn check_token(asked: &NewToken) -> Result<(), Problem> {
     } else {
         return Ok(());
     };
-    Err(Problem::new("M0219", Exit::Invalid, what).note("nothing was changed"))
+    Err(Problem::new("M0259", Exit::Invalid, what).note("nothing was changed"))
 }
 
 /// Tokens that ended so long ago that nobody asks about them.

@@ -19,6 +19,8 @@ const PSK_SECRET: &str = "psk.key";
 /// Folder of the first operator's credential, beside the others: copy it to where `meshctl` runs.
 const ADMIN: &str = "admin";
 const ADMIN_KEY: &str = "admin.key";
+/// What to do where there is none.
+const MAKE_ONE: &str = "make an installation first: meshmgr init";
 const ADMIN_CERTIFICATE: &str = "admin.crt";
 
 /// The keys that the server runs with.
@@ -58,10 +60,7 @@ pub(super) fn make(folder: &Path, lives: Lives, now: Wall) -> Result<(), Problem
     let random = crate::clock::random::<16>;
     let (authority, ca) = Authority::make(now, random()).map_err(|e| unusable("cannot make a CA", &e))?;
     let authority = authority.with_lives(lives);
-    let name = match "root".parse() {
-        Ok(name) => name,
-        Err(_) => unreachable!("'root' is a label"),
-    };
+    let Ok(name) = "root".parse() else { unreachable!("'root' is a label") };
     let admin = authority.person(&Role::Admin(name), now, random());
     let admin = admin.map_err(|e| unusable("cannot make the admin credential", &e))?;
     let psk = SecretKey::from_bytes(crate::clock::random());
@@ -107,13 +106,12 @@ impl Keys {
     /// # Errors
     /// [`Problem`] M0605: loose modes; M0606: a file is missing; M0607: a file holds something else.
     pub(super) fn load(folder: &Path, lives: Lives) -> Result<Self, Problem> {
-        let missing = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => disk(&error).help("make an installation first: meshmgr init"),
-            _ => disk(&error),
+        let missing = |error: io::Error| {
+            let problem = disk(&error);
+            if error.kind() == io::ErrorKind::NotFound { problem.help(MAKE_ONE) } else { problem }
         };
         if !folder.is_dir() {
-            return Err(disk(&io::Error::other(format!("there is no folder {}", folder.display())))
-                .help("make an installation first: meshmgr init"));
+            return Err(disk(&io::Error::other(format!("there is no folder {}", folder.display()))).help(MAKE_ONE));
         }
         file::ensure_dir(folder, 0o700).map_err(|e| disk(&e))?;
         let key = file::read_secret(&folder.join(CA_KEY)).map_err(missing)?;

@@ -29,14 +29,14 @@ use crate::types::{NodeId, PdcId, Version};
 const CLAIMS_NOTED: usize = 16;
 
 fn cert_problem(error: &CertError) -> Problem {
-    let problem = Problem::new("M0218", Exit::Invalid, error.to_string());
+    let problem = Problem::new("M0258", Exit::Invalid, error.to_string());
     problem.note("nothing was changed").help("meshctl join makes a new key and request")
 }
 
 /// `POST /v1/enroll`
 ///
 /// # Errors
-/// [`Refused`]: each refusal has its own code, M0204 to M0218.
+/// [`Refused`]: each refusal has its own code, M0244 to M0258.
 pub(super) async fn enroll(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -78,7 +78,7 @@ fn write_admission(app: &App, asked: &EnrollRequest, origin: &Origin) -> Result<
     tracing::info!(node = %asked.name, %pdc, from = origin.from, "enrolled");
     let view = app.core.view();
     let slice = slices::build(&view.index, &asked.name, view.version, Some(&app.psk));
-    let slice = slice.ok_or_else(|| Problem::new("M0214", Exit::Denied, "the node was removed meanwhile"))?;
+    let slice = slice.ok_or_else(|| Problem::new("M0254", Exit::Denied, "the node was removed meanwhile"))?;
     let ca = app.authority.certificate().to_owned();
     Ok(EnrollAnswer { name: asked.name.clone(), pdc, certificate, ca, slice })
 }
@@ -203,7 +203,7 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
     });
     if let Some(new) = said.facts {
         facts::check(&new)
-            .map_err(|error| Problem::new("M0217", Exit::Invalid, error.to_string()).note("nothing was changed"))?;
+            .map_err(|error| Problem::new("M0257", Exit::Invalid, error.to_string()).note("nothing was changed"))?;
         app.core.change(|view| {
             let node = current(view, member)?;
             let mut changed = node.clone();

@@ -110,6 +110,7 @@ async fn listen(config: &Config) -> Result<TcpListener, Problem> {
     TcpListener::bind(config.listen).await.map_err(|error| {
         let what = format!("cannot listen on {}: {error}", config.listen);
         let problem = Problem::new("M0609", Exit::Failed, what);
+        #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum, and not exhaustive")]
         match error.kind() {
             std::io::ErrorKind::AddrInUse => problem
                 .help(format!("find who has it: ss -ltnp 'sport = :{}'", config.listen.port()))

@@ -1,1 +1,412 @@
+//! The whole server over real TLS on the loopback, with the real store.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hyper::Method;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::app::App;
+use super::core::Core;
+use super::keys::{self, Keys};
+use super::{http, serve};
+use crate::api::admin::{MadeToken, MeshStatus};
+use crate::api::enroll::{EnrollAnswer, EnrollRequest, RenewAnswer, RenewRequest};
+use crate::api::objects::{Any, NodeFacts};
+use crate::api::problem::{Exit, Problem};
+use crate::api::stream::{FoundPort, Message, Report};
+use crate::mgmt::certs::{self, Authority, Lives, Role};
+use crate::mgmt::{fixture, token};
+use crate::table::{Slice, delta};
+use crate::transport::client::{Client, Lines};
+use crate::transport::server::{self, Limits};
+use crate::transport::tls::{client_config, pinned_client_config};
+use crate::types::{PublicKey, Version, Wall};
+
+struct World {
+    _folder: tempfile::TempDir,
+    address: String,
+    keys: Keys,
+    _stop: watch::Sender<bool>,
+}
+
+/// A node's credential.
+struct Node {
+    name: String,
+    key: String,
+    answer: EnrollAnswer,
+}
+
+impl World {
+    /// A server with PDCs `a` and `b`, and the learning network `blue`.
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (key_folder, state) = (folder.path().join("keys"), folder.path().join("state"));
+        keys::make(&key_folder, Lives::default(), crate::clock::wall()).unwrap();
+        let store = serve::open_store(&state).unwrap();
+        serve::begin(&store, &state).unwrap();
+        let [keys, served] = [(); 2].map(|()| Keys::load(&key_folder, Lives::default()).unwrap());
+        let own = keys.server(certs::SERVER_LIFE, crate::clock::wall()).unwrap();
+        let tls = server::server_config(keys.ca(), &own.chain, &own.key).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (stop, stopping) = watch::channel(false);
+        let core = Core::load(Arc::new(store)).unwrap();
+        let prefix = "100.64.0.0/16".parse().unwrap();
+        let app = App::new(core, served.authority, served.psk, vec![address.clone()], prefix, stopping.clone());
+        let limits = Limits { per_source: 256, ..Limits::default() };
+        let router = http::router(&Arc::new(app));
+        tokio::spawn(server::serve(listener, Arc::new(ArcSwap::new(tls)), limits, router, stopping));
+        let world = Self { _folder: folder, address, keys, _stop: stop };
+        let mut blue = fixture::network("blue", "default", 10, "192.168.10.0/24");
+        blue.spec.learning = crate::table::Learning::Local;
+        world
+            .apply(vec![
+                Any::Network(blue),
+                Any::Overlay(fixture::overlay("default", 4789)),
+                Any::Pdc(fixture::pdc("a", "10.0.0.0/24")),
+                Any::Pdc(fixture::pdc("b", "10.1.0.0/24")),
+            ])
+            .await
+            .unwrap();
+        world
+    }
+
+    fn client(&self, identity: Option<(&str, &str)>) -> Client {
+        Client::https(vec![self.address.clone()], client_config(self.keys.ca(), identity).unwrap())
+    }
+
+    fn person(&self, role: &Role) -> Client {
+        let issued = self.keys.authority.person(role, crate::clock::wall(), [3; 16]).unwrap();
+        self.client(Some((&issued.certificate, &issued.key)))
+    }
+
+    fn admin(&self) -> Client {
+        self.person(&Role::Admin("root".parse().unwrap()))
+    }
+
+    async fn apply(&self, items: Vec<Any>) -> Result<Value, Problem> {
+        self.admin().call(Method::POST, "/v1/apply", Some(&json!({ "items": items }))).await
+    }
+
+    async fn token(&self, uses: u32) -> String {
+        let body = json!({ "pdc": "a", "uses": uses });
+        let made: MadeToken = self.admin().call(Method::POST, "/v1/tokens", Some(&body)).await.unwrap();
+        made.token.clone()
+    }
+
+    async fn join(&self, name: &str, n: u8) -> Node {
+        let text = self.token(1).await;
+        let (request, key) = request(&text, name, n);
+        let answer = self.enroll(&request).await.unwrap();
+        Node { name: name.to_owned(), key, answer }
+    }
+
+    async fn enroll(&self, request: &EnrollRequest) -> Result<EnrollAnswer, Problem> {
+        let pinned = pinned_client_config(self.keys.authority.pin()).unwrap();
+        Client::https(vec![self.address.clone()], pinned).call(Method::POST, "/v1/enroll", Some(request)).await
+    }
+
+    fn node(&self, node: &Node) -> Client {
+        self.client(Some((&node.answer.certificate, &node.key)))
+    }
+}
+
+fn facts(n: u8) -> NodeFacts {
+    fixture::facts(&format!("10.0.0.{n}"), &format!("198.51.100.{n}"))
+}
+
+/// A request with a new key, and that key.
+fn request(text: &str, name: &str, n: u8) -> (EnrollRequest, String) {
+    let read = token::read(text).ok().unwrap();
+    let made = certs::new_request(&name.parse().unwrap()).unwrap();
+    let request = EnrollRequest {
+        token: read.id.clone(),
+        secret: read.secret.to_string(),
+        name: name.parse().unwrap(),
+        asserted_pdc: None,
+        csr: made.csr,
+        public_key: PublicKey([n; 32]),
+        facts: facts(n),
+    };
+    (request, made.key.to_string())
+}
+
+/// The next line that is no sign of life.
+async fn news(lines: &mut Lines) -> Message {
+    loop {
+        let message = tokio::time::timeout(Duration::from_secs(20), lines.next()).await.unwrap().unwrap().unwrap();
+        if !matches!(message, Message::Current { .. }) {
+            return message;
+        }
+    }
+}
+
+async fn snapshot(lines: &mut Lines) -> Slice {
+    match news(lines).await {
+        Message::Snapshot { slice, hash } => {
+            assert_eq!(delta::hash(&slice), hash);
+            *slice
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn after_delta(lines: &mut Lines, slice: &Slice) -> Slice {
+    match news(lines).await {
+        Message::Delta { delta } => delta.apply(slice.clone()).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn ask(slice: &Slice) -> String {
+    let Version { incarnation, revision } = slice.version;
+    format!("/v1/slice?incarnation={incarnation}&revision={revision}&hash={}", delta::hash(slice))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_sixty_four_machines_with_one_token_one_gets_in() {
+    let world = Arc::new(World::new().await);
+    let text = world.token(1).await;
+    let mut tries = tokio::task::JoinSet::new();
+    for n in 0..64_u8 {
+        let (world, (request, _)) = (Arc::clone(&world), request(&text, &format!("a-{n}"), n + 1));
+        tries.spawn(async move { world.enroll(&request).await });
+    }
+    let done = tries.join_all().await;
+    let refused: Vec<_> = done.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    assert_eq!(refused.len(), 63);
+    assert!(refused.iter().all(|p| p.code == "M0246" && p.exit == Exit::Denied), "{refused:?}");
+    let status: MeshStatus = world.admin().call::<(), _>(Method::GET, "/v1/status", None).await.unwrap();
+    assert_eq!(status.nodes.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_reply_is_not_a_lost_token() {
+    let world = World::new().await;
+    let (request, _) = request(&world.token(1).await, "a-1", 1);
+    let first = world.enroll(&request).await.unwrap();
+    let again = world.enroll(&request).await.unwrap();
+    let [one, two] = [&first, &again].map(|a| certs::identity_of_pem(&a.certificate).unwrap());
+    assert_eq!((one.key, one.role), (two.key, two.role));
+    assert_eq!((first.slice.tunnel_address, &first.pdc), (again.slice.tunnel_address, &again.pdc));
+    let (other, _) = self::request(&world.token(1).await, "a-1", 2);
+    assert_eq!(world.enroll(&other).await.unwrap_err().code, "M0253");
+    let events: Value = world.admin().call::<(), _>(Method::GET, "/v1/events", None).await.unwrap();
+    let whats: Vec<_> = events["items"].as_array().unwrap().iter().map(|e| e["what"].as_str().unwrap()).collect();
+    assert_eq!(whats.iter().filter(|what| **what == "enroll").count(), 1);
+    assert_eq!(whats.last(), Some(&"enroll-refused"), "{whats:?}");
+    assert!(!events.to_string().contains(&request.secret));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_path_asks_the_role_table() {
+    use crate::mgmt::roles::{Request as R, Standing as S};
+    let world = World::new().await;
+    let node = world.join("a-1", 1).await;
+    let callers = [
+        (S::Stranger, world.client(None)),
+        (S::Node, world.node(&node)),
+        (S::Admin, world.admin()),
+        (S::Tenant, world.person(&Role::Tenant("acme".parse().unwrap()))),
+    ];
+    let paths = [
+        (R::Enroll, Method::POST, "/v1/enroll"),
+        (R::Renew, Method::POST, "/v1/renew"),
+        (R::Report, Method::POST, "/v1/report"),
+        (R::Read, Method::GET, "/v1/objects/port"),
+        (R::Read, Method::GET, "/v1/objects/pdc/a"),
+        (R::Write, Method::PUT, "/v1/objects/pdc/a"),
+        (R::Write, Method::DELETE, "/v1/objects/pdc/zzz"),
+        (R::Write, Method::POST, "/v1/apply"),
+        (R::MakeToken, Method::POST, "/v1/tokens"),
+        (R::AnySlice, Method::GET, "/v1/slice/a-1"),
+        (R::Observe, Method::GET, "/v1/matrix"),
+        (R::Observe, Method::GET, "/v1/explain?from=x&to=y"),
+        (R::Observe, Method::GET, "/v1/status"),
+        (R::Audit, Method::GET, "/v1/events"),
+        (R::ForeignConfig, Method::GET, "/v1/nodes/a-1/foreign"),
+    ];
+    for (standing, client) in &callers {
+        for (request, method, path) in &paths {
+            let answer: Result<Value, Problem> = client.call(method.clone(), path, Some(&json!({}))).await;
+            let refused = answer.as_ref().is_err_and(|problem| problem.code == "M0801");
+            assert_eq!(!refused, request.allowed(*standing), "{standing:?} {method} {path}: {answer:?}");
+        }
+        let stream = client.lines("/v1/slice").await;
+        assert_eq!(stream.is_ok(), *standing == S::Node, "{standing:?} stream");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_sends_what_changes_and_resumes_from_what_the_node_has() {
+    let world = World::new().await;
+    let (one, two) = (world.join("a-1", 1).await, world.join("a-2", 2).await);
+    let client = world.node(&one);
+    let mut lines = client.lines("/v1/slice").await.unwrap();
+    let slice = snapshot(&mut lines).await;
+    assert!(slice.peers.contains_key(&"a-2".parse().unwrap()) && slice.rows.is_empty());
+
+    let found = |mac: u8| FoundPort {
+        network: "default/10".parse().unwrap(),
+        mac: crate::types::Mac([2, 0, 0, 0, 0, mac]),
+        ips: ["192.168.10.9".parse().unwrap()].into(),
+    };
+    let report = |ports| Report { applied: Some(slice.version), ports: Some(ports), ..Report::default() };
+    let other = world.node(&two);
+    let _: Value = other.call(Method::POST, "/v1/report", Some(&report(vec![found(1)]))).await.unwrap();
+    let slice = after_delta(&mut lines, &slice).await;
+    assert_eq!(slice.rows.len(), 1);
+
+    drop(lines);
+    let mut lines = client.lines(&ask(&slice)).await.unwrap();
+    let first: Message = lines.next().await.unwrap().unwrap();
+    assert!(matches!(first, Message::Current { .. }), "nothing changed, nothing is sent: {first:?}");
+    drop(lines);
+    let _: Value = other.call(Method::POST, "/v1/report", Some(&report(vec![]))).await.unwrap();
+    let mut lines = client.lines(&ask(&slice)).await.unwrap();
+    assert!(after_delta(&mut lines, &slice).await.rows.is_empty(), "what changed meanwhile comes as a delta");
+    let mut strange = client.lines("/v1/slice?incarnation=1&revision=2&hash=ffff").await.unwrap();
+    snapshot(&mut strange).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_moves_is_given_up_before_it_is_taken() {
+    let world = World::new().await;
+    let (one, two) = (world.join("a-1", 1).await, world.join("a-2", 2).await);
+    let guest = FoundPort {
+        network: "default/10".parse().unwrap(),
+        mac: crate::types::Mac([2, 0, 0, 0, 0, 1]),
+        ips: Default::default(),
+    };
+    let report = |ports: &[FoundPort]| Report { ports: Some(ports.to_vec()), ..Report::default() };
+    let says = async |node: &Node, ports: &[FoundPort]| {
+        let _: Value = world.node(node).call(Method::POST, "/v1/report", Some(&report(ports))).await.unwrap();
+        let ports: Value = world.admin().call::<(), _>(Method::GET, "/v1/objects/port", None).await.unwrap();
+        ports["items"][0]["spec"]["node"].as_str().map(str::to_owned)
+    };
+    assert_eq!(says(&one, std::slice::from_ref(&guest)).await.as_deref(), Some("a-1"));
+    assert_eq!(says(&two, std::slice::from_ref(&guest)).await.as_deref(), Some("a-1"), "a claim moves nothing");
+    assert_eq!(says(&one, &[]).await.as_deref(), Some("a-2"), "its owner let go, so the claim counts");
+    let events: Value = world.admin().call::<(), _>(Method::GET, "/v1/events", None).await.unwrap();
+    assert!(events.to_string().contains("port-refused"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_node_is_told_and_gets_nothing_more() {
+    let world = World::new().await;
+    let (one, two) = (world.join("a-1", 1).await, world.join("a-2", 2).await);
+    let mut lines = world.node(&one).lines("/v1/slice").await.unwrap();
+    let mut peers = world.node(&two).lines("/v1/slice").await.unwrap();
+    let (_, seen) = (snapshot(&mut lines).await, snapshot(&mut peers).await);
+    let _: Value = world.admin().call::<(), _>(Method::DELETE, "/v1/objects/node/a-1", None).await.unwrap();
+    assert!(matches!(news(&mut lines).await, Message::Removed));
+    assert!(!after_delta(&mut peers, &seen).await.peers.contains_key(&"a-1".parse().unwrap()));
+    let again = world.node(&one).call::<_, Value>(Method::POST, "/v1/report", Some(&Report::default())).await;
+    assert_eq!(again.unwrap_err().code, "M0802");
+    // The name joins anew with another key: the old certificate stays out.
+    let fresh = world.join(&one.name, 3).await;
+    assert!(world.node(&fresh).lines("/v1/slice").await.is_ok());
+    assert_eq!(world.node(&one).lines("/v1/slice").await.err().unwrap().code, "M0802");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_renewed_for_the_same_key_and_for_a_new_one() {
+    let world = World::new().await;
+    let node = world.join("a-1", 1).await;
+    let name = "a-1".parse().unwrap();
+    let renew = async |client: Client, csr: String| -> RenewAnswer {
+        client.call(Method::POST, "/v1/renew", Some(&RenewRequest { csr })).await.unwrap()
+    };
+    let same = renew(world.node(&node), certs::renew_request(&name, &node.key).unwrap()).await;
+    assert_eq!(certs::identity_of_pem(&same.certificate).unwrap().role.title(), "node/a-1");
+    let new = certs::new_request(&name).unwrap();
+    let fresh = renew(world.node(&node), new.csr.clone()).await.certificate;
+    let report =
+        async |client: Client| client.call::<_, Value>(Method::POST, "/v1/report", Some(&Report::default())).await;
+    report(world.node(&node)).await.unwrap();
+    report(world.client(Some((&fresh, &new.key)))).await.unwrap();
+    assert_eq!(
+        report(world.node(&node)).await.unwrap_err().code,
+        "M0802",
+        "the old key ends with the first use of the new"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_node_may_renew_and_nothing_else() {
+    let world = World::new().await;
+    let node = world.join("a-1", 1).await;
+    let csr = certs::renew_request(&"a-1".parse().unwrap(), &node.key).unwrap();
+    let issue = |days: u64| {
+        let then = Wall::from_secs(crate::clock::wall().as_secs() - days * 86_400);
+        let key = certs::Request::read(&csr).unwrap();
+        world.keys.authority.node(key, &"a-1".parse().unwrap(), &"a".parse().unwrap(), then, [4; 16]).unwrap()
+    };
+    let late = issue(35);
+    let client = world.client(Some((&late, &node.key)));
+    let refused = client.call::<_, Value>(Method::POST, "/v1/report", Some(&Report::default())).await.unwrap_err();
+    assert_eq!(refused.code, "M0801");
+    let renewed: RenewAnswer =
+        client.call(Method::POST, "/v1/renew", Some(&RenewRequest { csr: csr.clone() })).await.unwrap();
+    assert!(certs::identity_of_pem(&renewed.certificate).unwrap().ends > crate::clock::wall());
+    let too_late = issue(61);
+    let client = world.client(Some((&too_late, &node.key)));
+    let refused = client.call::<_, Value>(Method::POST, "/v1/renew", Some(&RenewRequest { csr: csr.clone() })).await;
+    assert_eq!(refused.unwrap_err().exit, Exit::Unreachable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_of_another_installation_is_nobody() {
+    let world = World::new().await;
+    let (theirs, _) = Authority::make(crate::clock::wall(), [9; 16]).unwrap();
+    let eve = theirs.person(&Role::Admin("root".parse().unwrap()), crate::clock::wall(), [9; 16]).unwrap();
+    let client = world.client(Some((&eve.certificate, &eve.key)));
+    let refused = client.call::<(), Value>(Method::GET, "/v1/status", None).await.unwrap_err();
+    assert_eq!(refused.exit, Exit::Unreachable, "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_revision_and_bad_input_change_nothing() {
+    let world = World::new().await;
+    let admin = world.admin();
+    let mut pdc: Value = admin.call::<(), _>(Method::GET, "/v1/objects/pdc/a", None).await.unwrap();
+    pdc["spec"]["maxHops"] = json!(1);
+    let newer: Value = admin.call(Method::PUT, "/v1/objects/pdc/a", Some(&pdc)).await.unwrap();
+    assert!(newer["metadata"]["revision"].as_u64() > pdc["metadata"]["revision"].as_u64());
+    let put = async |path: &str, body: &Value| admin.call::<_, Value>(Method::PUT, path, Some(body)).await.unwrap_err();
+    let old = put("/v1/objects/pdc/a", &pdc).await;
+    assert_eq!((old.code.as_str(), old.exit), ("M0332", Exit::Conflict));
+    assert_eq!(put("/v1/objects/pdc/a?create=true", &newer).await.code, "M0331");
+    assert_eq!(put("/v1/objects/pdc/b", &newer).await.code, "M0337");
+    assert_eq!(put("/v1/objects/nodes/a", &newer).await.help, ["did you mean 'node'?"]);
+    pdc["spec"]["speed"] = json!(1);
+    assert!(put("/v1/objects/pdc/a", &pdc).await.what.contains("unknown field `speed`"));
+    let traversal = admin.call::<(), Value>(Method::GET, "/v1/objects/pdc/..%2f..%2fetc", None).await.unwrap_err();
+    assert_eq!((traversal.code.as_str(), traversal.exit), ("M0333", Exit::NotFound));
+    let dry = json!({ "items": [Any::Pdc(fixture::pdc("c", "10.2.0.0/24"))], "dryRun": true });
+    let said: Value = admin.call(Method::POST, "/v1/apply", Some(&dry)).await.unwrap();
+    assert_eq!(said["changes"][0]["change"], "create");
+    let half = vec![Any::Pdc(fixture::pdc("c", "10.2.0.0/24")), Any::Node(fixture::node("x", "nowhere"))];
+    assert_eq!(world.apply(half).await.unwrap_err().code, "M0312");
+    assert_eq!(admin.call::<(), Value>(Method::GET, "/v1/objects/pdc/c", None).await.unwrap_err().exit, Exit::NotFound);
+}
+
+#[test]
+fn an_installation_is_made_once_and_its_keys_are_private() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys_folder = folder.path().join("keys");
+    let make = || keys::make(&keys_folder, Lives::default(), crate::clock::wall());
+    make().unwrap();
+    assert_eq!(make().unwrap_err().code, "M0608");
+    use std::os::unix::fs::PermissionsExt;
+    for name in ["ca.key", "psk.key", "admin/admin.key"] {
+        let mode = std::fs::metadata(keys_folder.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    std::fs::set_permissions(keys_folder.join("ca.key"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    let loose = Keys::load(&keys_folder, Lives::default()).err().unwrap();
+    assert!(loose.code == "M0605" && loose.what.contains("chmod 0600"), "{loose}");
+}

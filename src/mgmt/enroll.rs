@@ -177,26 +177,26 @@ impl EnrollError {
         match self {
             Self::Token(error) => error.problem(),
             Self::Rule(problem) => problem.as_ref().clone(),
-            Self::Facts(_) => refuse("M0217", Exit::Invalid, "look at [underlay] in meshd.toml".to_owned()),
-            Self::PdcGone(pdc) => refuse("M0210", Exit::Denied, format!("meshctl pdc create {pdc}")),
+            Self::Facts(_) => refuse("M0257", Exit::Invalid, "look at [underlay] in meshd.toml".to_owned()),
+            Self::PdcGone(pdc) => refuse("M0250", Exit::Denied, format!("meshctl pdc create {pdc}")),
             Self::DeclaredElsewhere { declared, .. } => {
-                refuse("M0211", Exit::Denied, format!("use a token of PDC '{declared}', or another name"))
+                refuse("M0261", Exit::Denied, format!("use a token of PDC '{declared}', or another name"))
             }
             Self::Foreign(_) => {
-                refuse("M0212", Exit::Denied, "join with another name: meshctl join --name NAME".to_owned())
+                refuse("M0252", Exit::Denied, "join with another name: meshctl join --name NAME".to_owned())
             }
             Self::NameTaken { node, .. } => {
                 let help = format!(
                     "join with another name, or, if that machine is gone: meshctl {} delete {node}",
                     Kind::Node
                 );
-                refuse("M0213", Exit::Denied, help)
+                refuse("M0253", Exit::Denied, help)
             }
             Self::Removed(_) => {
-                refuse("M0214", Exit::Denied, "join with a new token: meshctl token create --pdc PDC".to_owned())
+                refuse("M0254", Exit::Denied, "join with a new token: meshctl token create --pdc PDC".to_owned())
             }
             Self::AddressesUsedUp(_) => {
-                refuse("M0215", Exit::Failed, "set a larger tunnel_prefix in meshmgr.toml".to_owned())
+                refuse("M0255", Exit::Failed, "set a larger tunnel_prefix in meshmgr.toml".to_owned())
             }
         }
     }

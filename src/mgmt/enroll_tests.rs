@@ -82,16 +82,16 @@ fn a_lost_reply_is_answered_again_and_spends_nothing() {
 fn another_key_is_refused_before_and_after() {
     let mut world = world(1);
     world.ask("a-3", &key(), 77).unwrap();
-    assert_eq!(code(world.ask("a-3", &key(), 78).unwrap_err()), "M0207");
-    assert_eq!(code(world.ask("a-4", &key(), 78).unwrap_err()), "M0206");
+    assert_eq!(code(world.ask("a-3", &key(), 78).unwrap_err()), "M0247");
+    assert_eq!(code(world.ask("a-4", &key(), 78).unwrap_err()), "M0246");
 }
 
 #[test]
 fn a_name_that_is_taken_or_declared_otherwise_is_refused() {
     let mut world = world(9);
-    assert_eq!(code(world.ask("a-1", &key(), 77).unwrap_err()), "M0213");
+    assert_eq!(code(world.ask("a-1", &key(), 77).unwrap_err()), "M0253");
     world.state.put(Any::Node(fixture::node("planned", "b")));
-    assert_eq!(code(world.ask("planned", &key(), 77).unwrap_err()), "M0211");
+    assert_eq!(code(world.ask("planned", &key(), 77).unwrap_err()), "M0261");
     let mut foreign = fixture::node("box", "a");
     foreign.spec.foreign = Some(ForeignSpec {
         public_key: PublicKey([50; 32]),
@@ -99,7 +99,7 @@ fn a_name_that_is_taken_or_declared_otherwise_is_refused() {
         tunnel_address: "100.64.9.9".parse().unwrap(),
     });
     world.state.put(Any::Node(foreign));
-    assert_eq!(code(world.ask("box", &key(), 77).unwrap_err()), "M0212");
+    assert_eq!(code(world.ask("box", &key(), 77).unwrap_err()), "M0252");
     world.state.put(Any::Node(fixture::node("ready", "a")));
     world.ask("ready", &key(), 77).unwrap();
 }
@@ -115,14 +115,14 @@ fn a_removed_node_does_not_come_back_with_its_old_request() {
     let key = key();
     world.ask("a-3", &key, 77).unwrap();
     world.state.remove(Kind::Node, "a-3");
-    assert_eq!(code(world.ask("a-3", &key, 77).unwrap_err()), "M0214");
+    assert_eq!(code(world.ask("a-3", &key, 77).unwrap_err()), "M0254");
     world.state.put(Any::Node(fixture::node("a-3", "a")));
-    assert_eq!(code(world.ask("a-3", &key, 77).unwrap_err()), "M0214", "nor where the name is declared again");
+    assert_eq!(code(world.ask("a-3", &key, 77).unwrap_err()), "M0254", "nor where the name is declared again");
 }
 
 #[test]
 fn a_token_of_a_deleted_pdc_lets_nobody_in() {
     let mut world = world(1);
     world.state.remove(Kind::Pdc, "a");
-    assert_eq!(code(world.ask("a-3", &key(), 77).unwrap_err()), "M0210");
+    assert_eq!(code(world.ask("a-3", &key(), 77).unwrap_err()), "M0250");
 }

@@ -164,7 +164,7 @@ pub fn end(node: &Node) -> End<'_> {
         node: &node.metadata.name,
         pdc: &node.spec.pdc,
         admin: node.spec.admin.or_else(|| facts.and_then(|f| f.admin)),
-        external: node.spec.external.or_else(|| facts.and_then(|f| f.external)).or(endpoint.map(|e| e.ip())),
+        external: node.spec.external.or_else(|| facts.and_then(|f| f.external)).or_else(|| endpoint.map(|e| e.ip())),
         foreign: node.spec.foreign.is_some(),
     }
 }

@@ -217,8 +217,8 @@ impl TokenTextError {
     /// For the user.
     pub fn problem(self) -> Problem {
         let problem = match self {
-            Self::Prefix => Problem::new("M0202", Exit::Invalid, "this is not a join token"),
-            Self::Damaged => Problem::new("M0203", Exit::Invalid, "the join token is damaged"),
+            Self::Prefix => Problem::new("M0242", Exit::Invalid, "this is not a join token"),
+            Self::Damaged => Problem::new("M0243", Exit::Invalid, "the join token is damaged"),
         };
         problem
             .note(self.to_string())
@@ -231,12 +231,12 @@ impl TokenError {
     /// The stable code.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Unknown(_) => "M0204",
-            Self::Expired { .. } => "M0205",
-            Self::Spent { .. } => "M0206",
-            Self::OtherKey { .. } => "M0207",
-            Self::WrongPdc { .. } => "M0208",
-            Self::WrongName { .. } => "M0209",
+            Self::Unknown(_) => "M0244",
+            Self::Expired { .. } => "M0245",
+            Self::Spent { .. } => "M0246",
+            Self::OtherKey { .. } => "M0247",
+            Self::WrongPdc { .. } => "M0248",
+            Self::WrongName { .. } => "M0249",
         }
     }
 

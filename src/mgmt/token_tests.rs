@@ -96,26 +96,26 @@ fn every_refusal_has_its_own_code() {
         judge(token, request, "k", at).unwrap_err().problem()
     };
     let code = |problem: &Problem| problem.code.clone();
-    assert_eq!(code(&refuse(None, &good, now())), "M0204");
+    assert_eq!(code(&refuse(None, &good, now())), "M0244");
     let wrong_secret = EnrollRequest { secret: "A".repeat(43), ..good.clone() };
     let wrong = refuse(Some(&token(1)), &wrong_secret, Wall::from_secs(2_000_000));
-    assert_eq!(code(&wrong), "M0204", "without the secret nobody learns that it expired");
-    assert_eq!(code(&refuse(Some(&token(1)), &good, Wall::from_secs(1_003_600))), "M0205");
+    assert_eq!(code(&wrong), "M0244", "without the secret nobody learns that it expired");
+    assert_eq!(code(&refuse(Some(&token(1)), &good, Wall::from_secs(1_003_600))), "M0245");
 
     let mut spent = token(1);
     spent.status.used = vec![used("fra-9", "other")];
     let problem = refuse(Some(&spent), &good, now());
-    assert_eq!(code(&problem), "M0206");
+    assert_eq!(code(&problem), "M0246");
     assert!(problem.notes[0].contains("fra-9 from 192.0.2.7 at 1970-01-12T13:30:00Z"), "{problem}");
 
     let mut mine = token(2);
     mine.status.used = vec![used("fra-1", "other")];
-    assert_eq!(code(&refuse(Some(&mine), &good, now())), "M0207");
+    assert_eq!(code(&refuse(Some(&mine), &good, now())), "M0247");
 
     let typo = EnrollRequest { asserted_pdc: Some("far".parse().unwrap()), ..good.clone() };
-    assert_eq!(code(&refuse(Some(&token(1)), &typo, now())), "M0208");
+    assert_eq!(code(&refuse(Some(&token(1)), &typo, now())), "M0248");
     let name = EnrollRequest { name: "ams-1".parse().unwrap(), ..good };
-    assert_eq!(code(&refuse(Some(&token(1)), &name, now())), "M0209");
+    assert_eq!(code(&refuse(Some(&token(1)), &name, now())), "M0249");
 }
 
 #[test]

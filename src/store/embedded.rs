@@ -89,9 +89,12 @@ fn open_file(path: &PathBuf) -> Result<Database, StoreError> {
         .mode(0o600)
         .open(path)
         .map_err(|e| io_fault(io::Error::new(e.kind(), format!("{}: {e}", path.display()))))?;
-    Builder::new().set_cache_size(CACHE).create_file(file).map_err(|e| match e {
-        redb::DatabaseError::DatabaseAlreadyOpen => StoreError::Busy(path.display().to_string()),
-        other => fault(other),
+    Builder::new().set_cache_size(CACHE).create_file(file).map_err(|error| {
+        if matches!(error, redb::DatabaseError::DatabaseAlreadyOpen) {
+            StoreError::Busy(path.display().to_string())
+        } else {
+            fault(error)
+        }
     })
 }
 
@@ -264,6 +267,7 @@ fn part<'a>(packed: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 fn io_fault(error: io::Error) -> StoreError {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum, and not exhaustive")]
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::DiskFull(error),
         _ => StoreError::Io(error),

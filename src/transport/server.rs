@@ -288,7 +288,3 @@ fn caller(stream: &TlsStream<TcpStream>, address: SocketAddr) -> Result<Caller, 
     let standing = Standing::of(&identity.role, identity.ends <= crate::clock::wall());
     Ok(Caller { address, identity: Some(identity), standing })
 }
-
-#[cfg(test)]
-#[path = "server_tests.rs"]
-mod tests;
