@@ -77,68 +77,57 @@ impl Fake {
                 self.link(name)?.port.as_mut().ok_or("Operation not supported")?.flags = *flags;
             }
             Op::SetUp { name, up } => self.set_up(name, *up)?,
-            Op::Pin { .. }
-            | Op::Unpin { .. }
-            | Op::SetVtep { .. }
-            | Op::DeleteVtep { .. }
-            | Op::AddFlood { .. }
-            | Op::DeleteFlood { .. }
-            | Op::SetNeighbour { .. }
-            | Op::DeleteNeighbour { .. } => self.entry(op)?,
+            Op::Pin { .. } | Op::Unpin { .. } => self.bridge_entry(op)?,
+            Op::SetVtep { .. } | Op::DeleteVtep { .. } | Op::AddFlood { .. } | Op::DeleteFlood { .. } => {
+                self.vxlan_entry(op)?;
+            }
+            Op::SetNeighbour { bridge, address, mac } => {
+                if !self.link(bridge)?.up {
+                    return Err("Network is down");
+                }
+                let neighbour = Neighbour { mac: *mac, permanent: true };
+                self.state.neighbours.entry(bridge.clone()).or_default().insert(*address, neighbour);
+            }
+            Op::DeleteNeighbour { bridge, address } => {
+                self.state.neighbours.entry(bridge.clone()).or_default().remove(address);
+            }
         }
         Ok(())
     }
 
-    fn entry(&mut self, op: &Op) -> Result<(), &'static str> {
+    fn bridge_entry(&mut self, op: &Op) -> Result<(), &'static str> {
+        let (Op::Pin { port, mac } | Op::Unpin { port, mac }) = op else { return Ok(()) };
+        let bridge = self.link(port)?.port.as_ref().map(|p| p.bridge.clone()).ok_or("Operation not supported")?;
+        let table = self.state.bridge_fdb.entry(bridge).or_default();
+        if op.removes() {
+            table.remove(mac);
+        } else {
+            table.insert(*mac, BridgeEntry { port: port.clone(), hold: Hold::Pinned });
+        }
+        Ok(())
+    }
+
+    fn vxlan_entry(&mut self, op: &Op) -> Result<(), &'static str> {
         let device = op.device().ok_or("Invalid argument")?.clone();
-        let link = self.link(&device)?;
-        let (up, bridge) = (link.up, link.port.as_ref().map(|p| p.bridge.clone()));
+        self.link(&device)?;
         let state = &mut self.state;
-        match op {
-            Op::Pin { port, mac } => {
-                let entry = BridgeEntry { port: port.clone(), hold: Hold::Pinned };
-                state.bridge_fdb.entry(bridge.ok_or("Operation not supported")?).or_default().insert(*mac, entry);
-            }
-            Op::Unpin { mac, .. } => {
-                state.bridge_fdb.entry(bridge.ok_or("Operation not supported")?).or_default().remove(mac);
-            }
-            Op::SetVtep { mac, vtep, .. } => {
-                let table = state.vxlan_fdb.entry(device).or_default();
-                let vteps = table.entry(*mac).or_default();
+        if let Op::SetVtep { mac, vtep, .. } | Op::DeleteVtep { mac, vtep, .. } = op {
+            let table = state.vxlan_fdb.entry(device).or_default();
+            let vteps = table.entry(*mac).or_default();
+            if op.removes() {
+                vteps.remove(vtep);
+            } else {
                 vteps.pop_first();
                 vteps.insert(vtep.clone());
             }
-            Op::DeleteVtep { mac, vtep, .. } => {
-                let table = state.vxlan_fdb.entry(device).or_default();
-                table.entry(*mac).or_default().remove(vtep);
-                table.retain(|_, vteps| !vteps.is_empty());
+            table.retain(|_, vteps| !vteps.is_empty());
+        } else if let Op::AddFlood { vtep, .. } | Op::DeleteFlood { vtep, .. } = op {
+            let list = state.flood.entry(device).or_default();
+            if op.removes() {
+                list.remove(vtep);
+            } else {
+                list.insert(vtep.clone());
             }
-            Op::AddFlood { vtep, .. } => {
-                state.flood.entry(device).or_default().insert(vtep.clone());
-            }
-            Op::DeleteFlood { vtep, .. } => {
-                state.flood.entry(device).or_default().remove(vtep);
-            }
-            Op::SetNeighbour { address, mac, .. } if up => {
-                let neighbour = Neighbour { mac: *mac, permanent: true };
-                state.neighbours.entry(device).or_default().insert(*address, neighbour);
-            }
-            Op::SetNeighbour { .. } => return Err("Network is down"),
-            Op::DeleteNeighbour { address, .. } => {
-                state.neighbours.entry(device).or_default().remove(address);
-            }
-            Op::LoadGuard(_)
-            | Op::ChangeGuard { .. }
-            | Op::DeleteGuard
-            | Op::AddLink { .. }
-            | Op::DeleteLink { .. }
-            | Op::SetMtu { .. }
-            | Op::NoAddresses { .. }
-            | Op::SetBridge { .. }
-            | Op::NoVlanFiltering { .. }
-            | Op::SetMaster { .. }
-            | Op::SetPort { .. }
-            | Op::SetUp { .. } => unreachable!("step() has sorted these out"),
         }
         Ok(())
     }

@@ -313,7 +313,10 @@ fn make_tap(op: &Op) -> Result<(), KernelError> {
     tap::create_persistent(&name).map_err(|error| match error {
         tap::TapError::NoDevice => KernelError::NoTun,
         tap::TapError::Denied(_) => KernelError::NotAllowed,
-        other => KernelError::Op { op: op.to_string(), why: other.to_string() },
+        other @ (tap::TapError::Busy(_)
+        | tap::TapError::Foreign(_)
+        | tap::TapError::Missing(_)
+        | tap::TapError::System { .. }) => KernelError::Op { op: op.to_string(), why: other.to_string() },
     })
 }
 

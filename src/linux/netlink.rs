@@ -1,5 +1,7 @@
 //! A blocking rtnetlink socket: dumps, single requests, and batches of many requests in one system call.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "the kernel has more attributes than we look at")]
+
 use std::fmt;
 use std::io;
 

@@ -49,9 +49,9 @@ fn nft(arguments: &[&str], input: &str) -> Result<Output, KernelError> {
         }
         child.wait_with_output()
     };
-    run().map_err(|why| match why.kind() {
-        io::ErrorKind::NotFound => KernelError::NoNft,
-        _ => KernelError::Socket { what: "running nft", why },
+    run().map_err(|why| {
+        let missing = why.kind() == io::ErrorKind::NotFound;
+        if missing { KernelError::NoNft } else { KernelError::Socket { what: "running nft", why } }
     })
 }
 

@@ -1,5 +1,7 @@
 //! What the kernel holds, read from netlink dumps into [`Observed`].
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "the kernel has more attributes than we look at")]
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;

@@ -1,5 +1,7 @@
 //! From what an operator writes (an interface or an address) to what the plan needs: interface, address, MTU.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "the kernel has more attributes than we look at")]
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 

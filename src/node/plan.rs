@@ -112,7 +112,7 @@ impl<'a> View<'a> {
                 continue;
             };
             // A vxlan device speaks one family, which its first member decides.
-            let family = *family.get_or_insert(own.address.is_ipv4());
+            let family = *family.get_or_insert_with(|| own.address.is_ipv4());
             if [own.address.is_ipv4(), address.is_ipv4()] != [family; 2]
                 || address.is_unspecified()
                 || address.is_multicast()
