@@ -1,15 +1,15 @@
 //! Joins the frames of one batch into super-frames: one TAP write instead of up to 64.
 //!
-//! Frames stay where they were opened. A super-frame is the first frame, whose headers are patched in place with the virtio
-//! header put in front of them, and the payloads of those that follow: one `writev` of slices of the batch. Copying them
-//! together would cost 25 to 40 ns a packet, a slice costs the kernel less than 5; and a frame that stays alone is a single
-//! slice. Inner checksums are not verified: the tunnel has authenticated every byte.
+//! While a batch comes in, only offsets are noted. Then each super-frame is copied together into one buffer and leaves by one
+//! plain `write`; a frame that stays alone leaves from where it was opened, with the virtio header put in front of it. Handing
+//! the kernel a list of slices instead saves the copy and costs more: per packet of 1400 bytes into a TAP, `writev` of 46
+//! slices took 117 ns, `write` of the same bytes 80 ns and the copy 26 ns (AMD EPYC, Linux 6.18; the kernel's copy starts anew
+//! with each slice). Inner checksums are not verified: the tunnel has authenticated every byte.
 //!
 //! The order of a flow is kept. A frame that cannot join closes the super-frame of its flow; one whose flow cannot be told
 //! (fragments, ICMP, noise) closes all between the same two Ethernet addresses. Frames of different flows may change places,
 //! and nothing is kept from one batch to the next.
 
-use std::io::IoSlice;
 use std::ops::Range;
 
 use super::layout::{Layout, Protocol, Version, length, put, word};
@@ -29,6 +29,8 @@ pub const TUNNEL_PORTS: [u16; 4] = [4789, 8472, 6081, 51820];
 
 /// Largest IP packet.
 const MAX_PACKET: usize = 65_535;
+/// Ethernet header with a tag.
+const MAX_LINK: usize = 18;
 /// Flows that may have an open super-frame at a time; with more, the one opened longest ago is closed.
 const OPEN_FLOWS: usize = 16;
 /// End of a chain.
@@ -60,6 +62,8 @@ pub struct Coalescer {
     pieces: Vec<Piece>,
     open: [Open; OPEN_FLOWS],
     opened: usize,
+    /// Where super-frames are copied together.
+    together: Box<[u8]>,
 }
 
 /// One write to come.
@@ -108,6 +112,7 @@ impl Coalescer {
             pieces: Vec::with_capacity(frames),
             open: [Open::default(); OPEN_FLOWS],
             opened: 0,
+            together: vec![0; HEADROOM + MAX_LINK + MAX_PACKET].into(),
         }
     }
 
@@ -159,24 +164,25 @@ impl Coalescer {
         true
     }
 
-    /// Hands out everything in the order of the first frames and forgets it. `out` gets the network and the slices of one
+    /// Hands out everything in the order of the first frames and forgets it. `out` gets the network and the bytes of one
     /// write: virtio header and frame.
-    pub fn flush(&mut self, batch: &mut [u8], mut out: impl FnMut(NetSlot, &[IoSlice<'_>])) {
+    pub fn flush(&mut self, batch: &mut [u8], mut out: impl FnMut(NetSlot, &[u8])) {
         for unit in &self.units {
             unit.finish(batch);
-        }
-        let batch = &*batch;
-        let mut slices = [IoSlice::new(&[]); MAX_SEGMENTS];
-        for unit in &self.units {
-            slices[0] = IoSlice::new(&batch[unit.first()]);
-            let mut used = 1;
-            let mut next = unit.chain.map_or(NONE, |(first, _)| first);
+            let first = &batch[unit.first()];
+            let Some((mut next, _)) = unit.chain else {
+                out(unit.to, first);
+                continue;
+            };
+            self.together[..first.len()].copy_from_slice(first);
+            let mut used = first.len();
             while let Some(piece) = self.pieces.get(next) {
-                slices[used] = IoSlice::new(&batch[piece.bytes.clone()]);
-                used += 1;
+                let payload = &batch[piece.bytes.clone()];
+                self.together[used..used + payload.len()].copy_from_slice(payload);
+                used += payload.len();
                 next = piece.next;
             }
-            out(unit.to, &slices[..used]);
+            out(unit.to, &self.together[..used]);
         }
         self.units.clear();
         self.pieces.clear();
@@ -255,7 +261,7 @@ impl Unit {
             self.to == to
                 && (own.version, own.protocol, own.l3) == (layout.version, layout.protocol, layout.l3)
                 && first[..12] == bytes[..12]
-                && own.addresses(first) == layout.addresses(bytes)
+                && own.same_addresses(first, bytes)
                 && first[own.l4..own.l4 + 4] == bytes[layout.l4..layout.l4 + 4]
         })
     }
@@ -273,7 +279,8 @@ impl Unit {
             && size <= self.size
             && self.count < MAX_SEGMENTS
             && layout.payload - layout.l3 + self.payload + size <= MAX_PACKET
-            && first[12..layout.l3] == bytes[12..layout.l3]
+            && first[12..14] == bytes[12..14]
+            && (layout.l3 == 14 || first[14..18] == bytes[14..18])
             && match layout.protocol {
                 Protocol::Tcp => {
                     self.tcp_continues(&first[layout.l4..layout.payload], &bytes[layout.l4..layout.payload])

@@ -1,7 +1,5 @@
 //! What joins is what was cut, nothing else joins, and no flow is reordered.
 
-use std::io::IoSlice;
-
 use proptest::prelude::*;
 
 use super::super::sample_tests::{ACK, PSH, Sample, any_sample, finish, joinable_sample, read};
@@ -14,13 +12,13 @@ use crate::wire::virtio::{Gso, Virtio};
 
 const NET: NetSlot = NetSlot(3);
 
-/// One write: its network, virtio header and frame, and how many slices it came in.
+/// One write: its network, virtio header and frame, and how many packets it holds.
 #[derive(Debug, Clone, PartialEq)]
 struct Write {
     to: NetSlot,
     virtio: Virtio,
     frame: Vec<u8>,
-    slices: usize,
+    packets: usize,
 }
 
 /// Frames as they lie in a batch: each behind bytes that nobody needs any more.
@@ -35,10 +33,16 @@ fn batch(frames: &[Vec<u8>]) -> (Vec<u8>, Vec<std::ops::Range<usize>>) {
     (bytes, ranges)
 }
 
-fn write_of(to: NetSlot, slices: &[IoSlice<'_>]) -> Write {
-    let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
-    let virtio = Virtio::parse(&bytes).unwrap();
-    Write { to, virtio, frame: bytes[HEADROOM..].to_vec(), slices: slices.len() }
+fn write_of(to: NetSlot, bytes: &[u8]) -> Write {
+    let virtio = Virtio::parse(bytes).unwrap();
+    let frame = bytes[HEADROOM..].to_vec();
+    let packets = match virtio.gso {
+        Gso::None => 1,
+        Gso::TcpV4 | Gso::TcpV6 | Gso::UdpL4 => {
+            (frame.len() - usize::from(virtio.hdr_len)).div_ceil(usize::from(virtio.gso_size))
+        }
+    };
+    Write { to, virtio, frame, packets }
 }
 
 fn coalesce_with(coalescer: &mut Coalescer, frames: &[(NetSlot, Vec<u8>)]) -> Vec<Write> {
@@ -49,7 +53,7 @@ fn coalesce_with(coalescer: &mut Coalescer, frames: &[(NetSlot, Vec<u8>)]) -> Ve
     }
     let mut writes = Vec::new();
     let promised = coalescer.writes();
-    coalescer.flush(&mut bytes, |to, slices| writes.push(write_of(to, slices)));
+    coalescer.flush(&mut bytes, |to, bytes| writes.push(write_of(to, bytes)));
     assert_eq!(writes.len(), promised);
     writes
 }
@@ -116,10 +120,10 @@ proptest! {
         prop_assert_eq!(writes.len(), 1);
         if frames.len() == 1 {
             let whole = Virtio { checksum_valid: true, ..Virtio::default() };
-            prop_assert_eq!(&writes[0], &Write { to: NET, virtio: whole, frame: sample.finished(), slices: 1 });
+            prop_assert_eq!(&writes[0], &Write { to: NET, virtio: whole, frame: sample.finished(), packets: 1 });
         } else {
             let virtio = Virtio { gso_size: size, ..sample.virtio() };
-            prop_assert_eq!(&writes[0], &Write { to: NET, virtio, frame: sample.frame(), slices: frames.len() });
+            prop_assert_eq!(&writes[0], &Write { to: NET, virtio, frame: sample.frame(), packets: frames.len() });
         }
     }
 
@@ -153,8 +157,8 @@ proptest! {
             let number = number % frames.len();
             frames[number].truncate(length);
         }
-        let slices: usize = coalesce(&frames).iter().map(|write| write.slices).sum();
-        prop_assert_eq!(slices, frames.len());
+        let packets: usize = coalesce(&frames).iter().map(|write| write.packets).sum();
+        prop_assert_eq!(packets, frames.len());
     }
 }
 
@@ -316,7 +320,7 @@ fn two_networks_never_share_a_super_frame() {
     let frames = segments(&simple());
     let mixed = [(NetSlot(1), frames[0].clone()), (NetSlot(2), frames[1].clone()), (NetSlot(1), frames[1].clone())];
     let writes = coalesce_with(&mut Coalescer::new(8, &[]), &mixed);
-    assert_eq!(writes.iter().map(|w| (w.to, w.slices)).collect::<Vec<_>>(), [(NetSlot(1), 2), (NetSlot(2), 1)]);
+    assert_eq!(writes.iter().map(|w| (w.to, w.packets)).collect::<Vec<_>>(), [(NetSlot(1), 2), (NetSlot(2), 1)]);
 }
 
 #[test]
@@ -330,7 +334,7 @@ fn push_and_a_short_segment_end_a_super_frame() {
     });
     let all = [pushed, more].concat();
     let writes = coalesce(&all);
-    assert_eq!(writes.iter().map(|write| write.slices).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(writes.iter().map(|write| write.packets).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(read(&finish(writes[0].frame.clone(), 34, true)).flags, ACK | PSH);
     let after = segments(&Sample {
         sequence: simple().sequence.wrapping_add(4500),
@@ -346,19 +350,19 @@ fn a_longer_segment_starts_its_own_super_frame() {
     let short = Sample { payload: vec![1; 400], ..simple() };
     let long = Sample { sequence: short.sequence.wrapping_add(400), id: short.id.wrapping_add(1), ..simple() };
     let writes = coalesce(&[vec![short.finished()], segments(&long)].concat());
-    assert_eq!(writes.iter().map(|write| write.slices).collect::<Vec<_>>(), [1, 4]);
+    assert_eq!(writes.iter().map(|write| write.packets).collect::<Vec<_>>(), [1, 4]);
 }
 
 #[test]
 fn a_super_frame_has_at_most_64_segments_and_64_kibibytes() {
     let many = segments(&Sample { size: 100, payload: vec![7; 13_000], ..simple() });
-    assert_eq!(coalesce(&many).iter().map(|write| write.slices).collect::<Vec<_>>(), [64, 64, 2]);
+    assert_eq!(coalesce(&many).iter().map(|write| write.packets).collect::<Vec<_>>(), [64, 64, 2]);
     for tcp in [true, false] {
         let start = Sample { tcp, size: 1400, payload: vec![7; 44_800], ..simple() };
         let next =
             Sample { id: start.id.wrapping_add(32), sequence: start.sequence.wrapping_add(44_800), ..start.clone() };
         let writes = coalesce(&[segments(&start), segments(&next)].concat());
-        assert_eq!(writes.iter().map(|write| write.slices).collect::<Vec<_>>(), [46, 18]);
+        assert_eq!(writes.iter().map(|write| write.packets).collect::<Vec<_>>(), [46, 18]);
         assert!(writes.iter().all(|write| write.frame.len() <= 65_535 + 14));
     }
 }
@@ -423,7 +427,7 @@ fn fragments_and_options_close_what_is_open() {
     for between in [fragment, options, icmp] {
         let sent = [frames[0].clone(), frames[1].clone(), between, frames[2].clone(), frames[3].clone()];
         let writes = coalesce(&sent);
-        assert_eq!(writes.iter().map(|write| write.slices).collect::<Vec<_>>(), [2, 1, 2]);
+        assert_eq!(writes.iter().map(|write| write.packets).collect::<Vec<_>>(), [2, 1, 2]);
         assert_eq!(writes[1].frame, sent[2]);
     }
 }

@@ -87,6 +87,15 @@ impl Layout {
         }
     }
 
+    /// True where another frame with this layout has the same addresses. Fixed lengths compare without a call.
+    #[inline]
+    pub(super) fn same_addresses(&self, a: &[u8], b: &[u8]) -> bool {
+        match self.version {
+            Version::V4 => a[self.l3 + 12..self.l3 + 20] == b[self.l3 + 12..self.l3 + 20],
+            Version::V6 => a[self.l3 + 8..self.l3 + 40] == b[self.l3 + 8..self.l3 + 40],
+        }
+    }
+
     /// Sum of the pseudo header, without the length (RFC 9293 section 3.1, RFC 8200 section 8.1).
     #[inline]
     pub(super) fn pseudo(&self, frame: &[u8]) -> Sum {

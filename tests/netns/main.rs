@@ -12,6 +12,7 @@ mod lab;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod labs;
 mod lane;
+mod offload;
 mod plain;
 mod promises;
 mod reconcile;

@@ -1,0 +1,156 @@
+//! The kernel as a judge of super-frames: what is joined here goes through its bridge to a TAP that takes no super-frames, so
+//! the kernel cuts it, by its own rules, and must arrive at the very packets that were joined.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use vxmesh::forward::coalesce::{Coalescer, HEADROOM};
+use vxmesh::forward::segment::Segments;
+use vxmesh::linux::tap::Tap;
+use vxmesh::types::NetSlot;
+use vxmesh::wire::Header;
+use vxmesh::wire::ip::{Ipv4, Ipv6, TCP, UDP};
+use vxmesh::wire::virtio::{Gso, Virtio};
+
+use crate::harness::{Space, can_run, wait_until};
+
+/// Bytes of payload in each packet.
+const SIZE: u16 = 1300;
+
+/// Packets as a peer sends them, of one flow.
+fn packets(v6: bool, tcp: bool, tag: Option<u16>, payload: usize) -> Vec<Vec<u8>> {
+    let mut frame = vec![2, 0, 0, 0, 0, 0x0b, 2, 0, 0, 0, 0, 0x0a];
+    frame.extend(tag.iter().flat_map(|tag| [0x8100u16.to_be_bytes(), tag.to_be_bytes()].concat()));
+    frame.extend(if v6 { [0x86, 0xdd] } else { [8, 0] });
+    let l3 = frame.len();
+    let head = if tcp { 32 } else { 8 };
+    let (protocol, len) = (if tcp { TCP } else { UDP }, u16::try_from(head + payload).unwrap());
+    frame.extend(vec![0; if v6 { 40 } else { 20 }]);
+    let l4 = frame.len();
+    if v6 {
+        let [source, destination] = [1, 2].map(|n| [0xfd00, 0, 0, 0, 0, 0, 0, n].into());
+        let ip = Ipv6 { class: 0, label: 77, payload: len, next: protocol, hop_limit: 64, source, destination };
+        ip.emit(&mut frame[l3..]).unwrap();
+    } else {
+        let (source, destination) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let (total, id, ttl, dont_fragment, more_fragments) = (20 + len, 0xfff0, 64, true, false);
+        let ip = Ipv4 {
+            options: 0,
+            tos: 0,
+            total,
+            id,
+            dont_fragment,
+            more_fragments,
+            offset: 0,
+            ttl,
+            protocol,
+            source,
+            destination,
+        };
+        ip.emit(&mut frame[l3..]).unwrap();
+    }
+    frame.extend([0x9c, 0x40, 0x14, 0x51]);
+    if tcp {
+        frame.extend([0xff, 0xff, 0xf0, 0, 0, 0, 0, 9, 0x80, 0x18, 1, 0, 0, 0, 0, 0]);
+        frame.extend([1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]);
+    } else {
+        frame.extend([len.to_be_bytes(), [0, 0]].concat());
+    }
+    frame.extend((0..payload).map(|n| (n * 7 / 3).to_le_bytes()[0]));
+    let virtio = Virtio {
+        needs_checksum: true,
+        gso: match (tcp, v6) {
+            (true, false) => Gso::TcpV4,
+            (true, true) => Gso::TcpV6,
+            (false, _) => Gso::UdpL4,
+        },
+        gso_size: SIZE,
+        csum_start: u16::try_from(l4).unwrap(),
+        csum_offset: if tcp { 16 } else { 6 },
+        ..Virtio::default()
+    };
+    let mut segments = Segments::new(&frame, &virtio, 1500).unwrap();
+    let mut all = Vec::new();
+    while let Some(len) = segments.next_len() {
+        let mut out = vec![0; len];
+        segments.write_next(&mut out).unwrap();
+        all.push(out);
+    }
+    all
+}
+
+/// Joins packets and writes what comes of it to `tap`; says how many writes that took.
+fn write_joined(tap: &mut File, packets: &[Vec<u8>]) -> usize {
+    let mut coalescer = Coalescer::new(64, &[]);
+    let mut batch = Vec::new();
+    let mut ranges = Vec::new();
+    for packet in packets {
+        batch.extend([0; HEADROOM]);
+        ranges.push(batch.len()..batch.len() + packet.len());
+        batch.extend(packet);
+    }
+    for range in ranges {
+        coalescer.push(&batch, range, NetSlot(0)).unwrap();
+    }
+    let writes = coalescer.writes();
+    coalescer.flush(&mut batch, |_, bytes| {
+        assert_eq!(tap.write(bytes).ok(), Some(bytes.len()), "the kernel takes the super-frame")
+    });
+    writes
+}
+
+/// Reads frames from the address of [`packets`] until there are `count`.
+fn read_frames(tap: &mut File, count: usize) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    let mut bytes = vec![0; 70_000];
+    wait_until("all packets came through the bridge", Duration::from_secs(10), || {
+        loop {
+            match tap.read(&mut bytes) {
+                Ok(len) => frames.extend((bytes[16..22] == [2, 0, 0, 0, 0, 0x0a]).then(|| bytes[10..len].to_vec())),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break frames.len() >= count,
+                Err(error) => panic!("reading the TAP: {error}"),
+            }
+        }
+    });
+    frames
+}
+
+#[test]
+fn the_kernel_cuts_a_super_frame_into_the_packets_that_were_joined() {
+    if !can_run() {
+        return;
+    }
+    let space = Space::new("offload");
+    space.sh("sysctl -qw net.ipv6.conf.default.disable_ipv6=1
+              ip link add br0 type bridge
+              for tap in in0 out0; do
+                  ip tuntap add dev $tap mode tap multi_queue vnet_hdr
+                  ip link set $tap master br0 up txqueuelen 1000
+              done
+              ip link set br0 up");
+    space.enter(|| {
+        let open = |name: &str| {
+            let tap = Tap::attach(&name.parse().unwrap()).unwrap();
+            File::from(tap.as_fd().try_clone_to_owned().unwrap())
+        };
+        let (mut input, mut output) = (open("in0"), open("out0"));
+        wait_until("the bridge forwards", Duration::from_secs(10), || {
+            write_joined(&mut input, &packets(false, true, None, 100));
+            output.read(&mut [0; 2000]).is_ok()
+        });
+        while output.read(&mut [0; 2000]).is_ok() {}
+        for (v6, tcp, tag) in
+            [(false, true, None), (true, true, None), (false, false, None), (true, false, None), (false, true, Some(7))]
+        {
+            for payload in [1, 1300, 1301, 13_000, 59_799] {
+                let sent = packets(v6, tcp, tag, payload);
+                let what = format!("v6 {v6}, tcp {tcp}, tag {tag:?}, {payload} bytes");
+                assert_eq!(write_joined(&mut input, &sent), 1, "{what}");
+                let received = read_frames(&mut output, sent.len());
+                assert!(received == sent, "{what}: the kernel cut it otherwise");
+            }
+        }
+    });
+}
