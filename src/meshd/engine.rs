@@ -1,6 +1,7 @@
 //! The engine: one thread that owns the kernel. A slice goes in; disk, kernel and lanes follow it, in this order, and the
 //! rest of the daemon is told. What goes wrong is a finding and is tried again; the engine itself never ends.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -11,16 +12,17 @@ use super::look::{Host, look};
 use super::shared::{Shared, Topic};
 use crate::api::local::Finding;
 use crate::api::problem::Problem;
+use crate::api::stream::FoundPort;
 use crate::clock::mono;
 use crate::config::meshd::Config;
 use crate::forward::Slots;
 use crate::linux::{self, KernelError};
 use crate::meshd::lane::Setup;
 use crate::node::desired::{Desired, Observed};
-use crate::node::discover::discover;
+use crate::node::discover::{MAX_PORTS, discover};
 use crate::node::op::Op;
 use crate::node::{paths, plan, reconcile};
-use crate::table::Slice;
+use crate::table::{Row, RowKey, Slice};
 use crate::types::{Mono, Mtu};
 
 /// How often the kernel is compared with the plan although nothing was heard.
@@ -84,6 +86,10 @@ pub struct Engine<K> {
     desired: Desired,
     slots: Slots,
     tables: Option<Tables>,
+    /// With table files: the slice that they stand for, before this node's own guests are added.
+    base: Option<Slice>,
+    /// With table files: guests found on our bridges since the start.
+    guests: BTreeSet<FoundPort>,
     removed: bool,
     /// The next comparison of kernel and plan.
     check_at: Mono,
@@ -103,6 +109,8 @@ impl<K: Kernel> Engine<K> {
             desired: Desired::default(),
             slots: Slots::default(),
             tables,
+            base: None,
+            guests: BTreeSet::new(),
             removed: false,
             check_at: now + CHECK,
             checked: now,
@@ -164,7 +172,11 @@ impl<K: Kernel> Engine<K> {
     fn tend(&mut self) {
         self.shared.lanes.tend(&self.shared);
         if mono() >= self.check_at {
+            let known = self.guests.len();
             self.check();
+            if self.guests.len() != known {
+                self.follow_base();
+            }
         }
     }
 
@@ -172,8 +184,11 @@ impl<K: Kernel> Engine<K> {
     pub fn read_tables(&mut self) {
         let Some(tables) = &mut self.tables else { return };
         let host = (self.look)(&self.config);
-        match tables.read(&self.config, &host.local, self.slice.as_deref()) {
-            Ok(Some(slice)) => self.follow(slice, false),
+        match tables.read(&self.config, &host.local, self.base.as_ref()) {
+            Ok(Some(slice)) => {
+                self.base = Some(slice);
+                self.follow_base();
+            }
             Ok(None) => self.shared.find(Topic::Slice, Vec::new()),
             Err(problem) => {
                 let what = format!("{}; the table of before stays in force", problem.what);
@@ -181,6 +196,23 @@ impl<K: Kernel> Engine<K> {
                 self.shared.find(Topic::Slice, vec![Finding { code: problem.code, what, help }]);
             }
         }
+    }
+
+    /// Follows the table files and this node's own guests, which they do not name. A guest that they say is elsewhere stays there.
+    fn follow_base(&mut self) {
+        let Some(mut slice) = self.base.clone() else { return };
+        for guest in &self.guests {
+            let (overlay, vni) = (guest.network.overlay.clone(), guest.network.vni);
+            let row = Row {
+                node: slice.node.clone(),
+                arp: BTreeSet::new(),
+                nd: BTreeSet::new(),
+                port: None,
+                dhcp_proxy: None,
+            };
+            slice.rows.entry(RowKey { overlay, vni, vlan: None, mac: guest.mac }).or_insert(row);
+        }
+        self.follow(slice, false);
     }
 
     fn follow(&mut self, slice: Slice, new: bool) {
@@ -298,13 +330,20 @@ impl<K: Kernel> Engine<K> {
         Ok(())
     }
 
-    /// Reports guests on our bridges, where the network wants that.
-    fn found(&self, observed: &Observed) {
-        if let Some(slice) = &self.slice {
-            let mut ports = discover(slice, &self.desired, observed);
-            ports.sort();
-            self.shared.say(|outgoing| outgoing.ports = ports);
+    /// Reports guests on our bridges, where the network wants that. With table files there is nobody to report to: they are
+    /// kept, so that a guest may be silent for longer than a bridge remembers.
+    fn found(&mut self, observed: &Observed) {
+        let Some(slice) = &self.slice else { return };
+        let mut ports = discover(slice, &self.desired, observed);
+        ports.sort();
+        if self.tables.is_some() {
+            let room = MAX_PORTS.saturating_sub(self.guests.len());
+            // Without addresses: the same guest is not counted again when the bridge hears one.
+            let guests = ports.iter().map(|port| FoundPort { ips: BTreeSet::new(), ..port.clone() });
+            let new: Vec<FoundPort> = guests.filter(|guest| !self.guests.contains(guest)).take(room).collect();
+            self.guests.extend(new);
         }
+        self.shared.say(|outgoing| outgoing.ports = ports);
     }
 
     fn remove(&mut self) {

@@ -195,6 +195,15 @@ fn table_files_alone_run_a_node_and_a_cut_one_changes_nothing() {
     engine.gather(Command::Files, &mpsc::channel().1);
     assert_eq!(codes(&shared), Vec::<String>::new());
     assert_eq!(engine.desired.networks.values().next().unwrap().vxlan_fdb.len(), 1);
+    let bridge = engine.desired.networks.keys().next().unwrap().clone();
+    let guest: crate::types::Mac = "02:00:00:00:00:01".parse().unwrap();
+    let entry = crate::node::desired::BridgeEntry { port: "tap7".parse().unwrap(), hold: Hold::Learned };
+    engine.kernel.state.bridge_fdb.entry(bridge).or_default().insert(guest, entry);
+    engine.check_at = mono();
+    engine.tend();
+    let slice = shared.view().slice.clone().unwrap();
+    let here = slice.rows.iter().find(|(key, _)| key.mac == guest).unwrap().1;
+    assert_eq!(here.node, slice.node, "the files name guests elsewhere; those here are found");
     let steps = engine.kernel.log.len();
     std::fs::write(&path, &whole[..40]).unwrap();
     engine.gather(Command::Files, &mpsc::channel().1);
