@@ -331,10 +331,10 @@ fn unreachable_at(address: &str, why: &str) -> Problem {
 
 fn no_daemon(address: &str, error: &io::Error) -> Problem {
     let problem = Problem::new("M0101", Exit::Unreachable, format!("no meshd answers on {address}: {error}"));
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => problem.help("run it as root or as a member of the socket's group"),
-        _ => problem.help("run: systemctl start meshd (or meshd run --config /etc/vxmesh/meshd.toml)"),
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return problem.help("run it as root or as a member of the socket's group");
     }
+    problem.help("run: systemctl start meshd (or meshd run --config /etc/vxmesh/meshd.toml)")
 }
 
 fn too_slow(address: &str, limit: Duration) -> Problem {

@@ -102,7 +102,8 @@ async fn showing_the_pinned_ca_beside_a_leaf_of_another_is_not_enough() {
 #[tokio::test]
 async fn a_leaf_that_is_not_the_management_server_is_refused() {
     let ca = Ca::new();
-    let spoils: [(&str, fn(&mut CertificateParams)); 4] = [
+    type Spoil = (&'static str, fn(&mut CertificateParams));
+    let spoils: [Spoil; 4] = [
         ("a node's certificate", |p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]),
         ("another name", |p| {
             p.subject_alt_names = CertificateParams::new(vec!["x.example".into()]).unwrap().subject_alt_names
