@@ -128,9 +128,10 @@ pub fn cable(a: &Space, a_name: &str, b: &Space, b_name: &str) {
 /// A guest on a bridge: a namespace with `eth0`, whose other end is a port of `bridge` in `host`.
 pub fn guest(host: &Space, bridge: &str, port: &str, mac: &str, addresses: &[&str]) -> Space {
     let guest = Space::new(port);
-    cable(host, port, &guest, "eth0");
-    host.sh(&format!("ip link set dev {port} master {bridge}"));
-    guest.sh(&format!("ip link set dev eth0 address {mac}"));
+    // With its address before it is up: what it says first, the bridge learns.
+    host.sh(&format!("ip link add name {port} type veth peer name eth0 address {mac} netns {}", guest.name));
+    host.sh(&format!("ip link set dev {port} master {bridge} up"));
+    guest.sh("ip link set dev eth0 up");
     for address in addresses {
         let nodad = if address.contains(':') { "nodad" } else { "" };
         guest.sh(&format!("ip address add {address} dev eth0 {nodad}"));
