@@ -410,3 +410,37 @@ fn an_installation_is_made_once_and_its_keys_are_private() {
     let loose = Keys::load(&keys_folder, Lives::default()).err().unwrap();
     assert!(loose.code == "M0605" && loose.what.contains("chmod 0600"), "{loose}");
 }
+
+/// 10,000 ports on 50 nodes. The bound is for release builds; a debug build gets ten times as much.
+#[test]
+fn ten_thousand_ports_are_sliced_quickly() {
+    use crate::mgmt::{index::Index, slice};
+    use crate::types::SecretKey;
+    let mut state = fixture::mesh();
+    for n in 0..50_u8 {
+        state.put(Any::Node(fixture::joined(
+            &format!("n{n}"),
+            "a",
+            &format!("10.0.0.{}", n + 10),
+            "198.51.100.1",
+            n + 10,
+        )));
+    }
+    let mut big = fixture::network("big", "default", 13, "10.64.0.0/16");
+    big.spec.cidr = vec!["10.64.0.0/16".parse().unwrap()];
+    state.put(Any::Network(big));
+    for n in 0..10_000_u32 {
+        let ip = format!("10.64.{}.{}", n / 250, n % 250 + 1);
+        state.put(Any::Port(fixture::port(&format!("p{n}"), "big", &format!("n{}", n % 50), n + 1000, &ip)));
+    }
+    let state = Arc::new(state);
+    let start = crate::clock::mono();
+    let index = Index::new(Arc::clone(&state));
+    let slice = slice::build(&index, &"n7".parse().unwrap(), Version::default(), Some(&SecretKey::from_bytes([7; 32])))
+        .unwrap();
+    let took = crate::clock::mono().since(start);
+    assert_eq!((slice.rows.len(), slice.peers.len()), (10_000, 49));
+    let bound = if cfg!(debug_assertions) { 2000 } else { 200 };
+    assert!(took.as_millis() < bound, "{took:?}");
+    println!("index and one slice of 10,000 rows: {took:?}");
+}
