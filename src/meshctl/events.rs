@@ -7,7 +7,7 @@ use crate::api::local::Event;
 
 /// Flags.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Only the newest N
     #[arg(short = 'n', long, default_value_t = 50)]
     last: usize,
@@ -17,7 +17,7 @@ pub struct Args {
 ///
 /// # Errors
 /// Nobody answers.
-pub async fn run(access: &Access, args: Args) -> Done {
+pub(super) async fn run(access: &Access, args: Args) -> Done {
     match access.either()? {
         Either::Node(server) => {
             let mut events: Vec<Event> = server.get("/v1/events").await?;

@@ -8,7 +8,7 @@ use crate::types::PortId;
 
 /// Flags.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Sending port; the meshd of its own node or a management node knows the answer
     #[arg(long)]
     from: PortId,
@@ -21,7 +21,7 @@ pub struct Args {
 ///
 /// # Errors
 /// The sending port is not known, or nobody answers.
-pub async fn run(access: &Access, args: Args) -> Done {
+pub(super) async fn run(access: &Access, args: Args) -> Done {
     let path = format!("/v1/explain?from={}&to={}", args.from, args.to);
     let answer: Explanation = match access.either()? {
         Either::Node(server) | Either::Management(server) => server.get(&path).await?,

@@ -14,7 +14,7 @@ use crate::config::manifest;
 
 /// Flags of both.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// File with YAML or JSON objects; - reads stdin
     #[arg(short, long, value_name = "FILE")]
     file: String,
@@ -24,7 +24,7 @@ pub struct Args {
 ///
 /// # Errors
 /// The file is invalid, or the management node refuses; either way nothing was changed.
-pub async fn apply(access: &Access, args: Args) -> Done {
+pub(super) async fn apply(access: &Access, args: Args) -> Done {
     let items = read(&args.file)?;
     let applied = ask(access, items, false).await?;
     print_applied(access.output, &applied)
@@ -34,7 +34,7 @@ pub async fn apply(access: &Access, args: Args) -> Done {
 ///
 /// # Errors
 /// As [`apply`].
-pub async fn diff(access: &Access, args: Args) -> Done {
+pub(super) async fn diff(access: &Access, args: Args) -> Done {
     let items = read(&args.file)?;
     let applied = ask(access, items, true).await?;
     match access.output {
@@ -47,7 +47,7 @@ pub async fn diff(access: &Access, args: Args) -> Done {
 ///
 /// # Errors
 /// What the management node refuses; nothing was changed then.
-pub async fn ask(access: &Access, items: Vec<Any>, dry_run: bool) -> Result<Applied, Problem> {
+pub(super) async fn ask(access: &Access, items: Vec<Any>, dry_run: bool) -> Result<Applied, Problem> {
     access.management()?.call(Method::POST, "/v1/apply", Some(&Apply { items, dry_run })).await
 }
 
@@ -55,7 +55,7 @@ pub async fn ask(access: &Access, items: Vec<Any>, dry_run: bool) -> Result<Appl
 ///
 /// # Errors
 /// The pipe is closed.
-pub fn print_applied(format: Format, applied: &Applied) -> Done {
+pub(super) fn print_applied(format: Format, applied: &Applied) -> Done {
     match format {
         Format::Table => {
             let line = |change: &&ObjectChange| change.change != Verb::Unchanged;
@@ -82,7 +82,7 @@ fn read(file: &str) -> Result<Vec<Any>, Problem> {
 }
 
 /// A file that cannot be read.
-pub fn unreadable(file: &str, error: &std::io::Error) -> Problem {
+pub(super) fn unreadable(file: &str, error: &std::io::Error) -> Problem {
     let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Invalid };
     Problem::new("M0308", exit, format!("{file} cannot be read: {error}")).note("nothing was changed")
 }

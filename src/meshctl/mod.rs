@@ -156,7 +156,7 @@ async fn ask(access: &Access, question: Asks) -> Done {
 
 /// A flag that is needed and not there.
 fn missing(flag: &str, example: &str) -> Problem {
-    Problem::new("M0106", Exit::Usage, format!("--{flag} is needed")).help(format!("--{flag} {example}"))
+    Problem::new("M0111", Exit::Usage, format!("--{flag} is needed")).help(format!("--{flag} {example}"))
 }
 
 /// Reads a word of one of our enumerations as manifests write it.
@@ -165,7 +165,8 @@ fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     let reader: serde::de::value::StrDeserializer<'_, serde::de::value::Error> = text.into_deserializer();
     T::deserialize(reader).map_err(|error| {
         let text = error.to_string();
-        text.split_once(", expected ").map_or(text.clone(), |(_, known)| format!("known: {}", known.replace('`', "")))
+        let known = text.split_once(", expected ").map(|(_, known)| format!("known: {}", known.replace('`', "")));
+        known.unwrap_or(text)
     })
 }
 

@@ -12,7 +12,7 @@ use crate::types::{OverlayId, Prefix, Vni};
 
 /// Flags of a network.
 #[derive(Debug, clap::Args)]
-pub struct Fields {
+pub(super) struct Fields {
     /// Its overlay
     #[arg(long)]
     overlay: Option<OverlayId>,

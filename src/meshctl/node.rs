@@ -13,7 +13,7 @@ use crate::types::{NodeId, PdcId, PublicKey};
 
 /// The verbs of a node.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     #[command(flatten)]
     Verbs(Verbs<Fields>),
     /// What to type on a foreign peer: a wg-quick file and its vxlan and bridge lines. Holds secrets
@@ -25,7 +25,7 @@ pub enum Command {
 
 /// Flags of a node.
 #[derive(Debug, clap::Args)]
-pub struct Fields {
+pub(super) struct Fields {
     /// Its PDC; a token of another PDC cannot join as this node
     #[arg(long)]
     pdc: Option<PdcId>,
@@ -50,7 +50,7 @@ pub struct Fields {
 ///
 /// # Errors
 /// What the management node refuses.
-pub async fn run(access: &Access, command: Command) -> Done {
+pub(super) async fn run(access: &Access, command: Command) -> Done {
     let name = match command {
         Command::Verbs(verb) => return objects::run(access, verb).await,
         Command::Foreign { name } => name,

@@ -11,7 +11,7 @@ use crate::config::manifest;
 
 /// What is particular of a noun. All flags are optional for clap: `set` changes only what is given, `create` asks for what it
 /// needs.
-pub trait Noun: clap::Args {
+pub(super) trait Noun: clap::Args {
     /// Its kind.
     const KIND: Kind;
     /// Columns of its list, `NAME` first.
@@ -35,7 +35,7 @@ pub trait Noun: clap::Args {
 
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
-pub enum Verbs<F: clap::Args> {
+pub(super) enum Verbs<F: clap::Args> {
     /// Make a new one; refused if there is one of this name
     Create {
         /// Its name: a-z, 0-9 and '-'
@@ -61,6 +61,9 @@ pub enum Verbs<F: clap::Args> {
     Delete {
         /// Its name
         name: String,
+        /// Delete the ports that refer to it too
+        #[arg(long)]
+        cascade: bool,
     },
 }
 
@@ -68,7 +71,7 @@ pub enum Verbs<F: clap::Args> {
 ///
 /// # Errors
 /// What the management node refuses.
-pub async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
+pub(super) async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
     // What is wrong with the flags is said before anybody is asked.
     let server = || access.management();
     match verb {
@@ -95,7 +98,7 @@ pub async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
             let path = path(F::KIND, &name)?;
             changed(access, "changed", &server.call(Method::PUT, &path, Some(&object)).await?)
         }
-        Verbs::Delete { name } => delete(access, &server()?, F::KIND, &name).await,
+        Verbs::Delete { name, cascade } => delete(access, &server()?, F::KIND, &name, cascade).await,
     }
 }
 
@@ -103,8 +106,9 @@ pub async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
 ///
 /// # Errors
 /// What the management node refuses.
-pub async fn delete(access: &Access, server: &Server, kind: Kind, name: &str) -> Done {
-    let gone: serde_json::Value = server.call::<(), _>(Method::DELETE, &path(kind, name)?, None).await?;
+pub(super) async fn delete(access: &Access, server: &Server, kind: Kind, name: &str, cascade: bool) -> Done {
+    let path = format!("{}{}", path(kind, name)?, if cascade { "?cascade=true" } else { "" });
+    let gone: serde_json::Value = server.call::<(), _>(Method::DELETE, &path, None).await?;
     match access.output {
         Format::Table => out::line(&format!("{kind}/{name} deleted")),
         Format::Json | Format::Yaml => out::value(access.output, &gone),
@@ -115,7 +119,7 @@ pub async fn delete(access: &Access, server: &Server, kind: Kind, name: &str) ->
 ///
 /// # Errors
 /// What the management node refuses.
-pub async fn list(server: &Server, kind: Kind) -> Result<Vec<Any>, Problem> {
+pub(super) async fn list(server: &Server, kind: Kind) -> Result<Vec<Any>, Problem> {
     server.get::<Objects>(&format!("/v1/objects/{kind}")).await.map(|objects| objects.items)
 }
 
@@ -123,7 +127,7 @@ pub async fn list(server: &Server, kind: Kind) -> Result<Vec<Any>, Problem> {
 ///
 /// # Errors
 /// What the management node refuses.
-pub async fn get(server: &Server, kind: Kind, name: &str) -> Result<Any, Problem> {
+pub(super) async fn get(server: &Server, kind: Kind, name: &str) -> Result<Any, Problem> {
     server.get(&path(kind, name)?).await
 }
 
@@ -131,7 +135,7 @@ pub async fn get(server: &Server, kind: Kind, name: &str) -> Result<Any, Problem
 ///
 /// # Errors
 /// The pipe is closed.
-pub fn print_list<F: Noun>(format: Format, items: &[Any]) -> Done {
+pub(super) fn print_list<F: Noun>(format: Format, items: &[Any]) -> Done {
     let mut lines = Lines::new(F::COLUMNS);
     items.iter().for_each(|object| lines.add(F::cells(object)));
     let values: Result<Vec<_>, _> = items.iter().map(manifest::to_value).collect();
@@ -143,7 +147,7 @@ pub fn print_list<F: Noun>(format: Format, items: &[Any]) -> Done {
 ///
 /// # Errors
 /// The pipe is closed.
-pub fn print_one(format: Format, object: &Any) -> Done {
+pub(super) fn print_one(format: Format, object: &Any) -> Done {
     let value = manifest::to_value(object).map_err(|e| Problem::new("M0110", Exit::Failed, e.to_string()))?;
     out::value(super::data(format), &value)
 }
@@ -170,23 +174,23 @@ fn no_name(kind: Kind, name: &str) -> Problem {
 ///
 /// # Errors
 /// It is none.
-pub fn name<N: std::str::FromStr<Err: std::fmt::Display>>(kind: Kind, text: &str) -> Result<N, Problem> {
+pub(super) fn name<N: std::str::FromStr<Err: std::fmt::Display>>(kind: Kind, text: &str) -> Result<N, Problem> {
     text.parse().map_err(|e: N::Err| {
         Problem::new("M0302", Exit::Invalid, format!("'{text}' is not the name of a {kind}")).note(e.to_string())
     })
 }
 
 /// The server answered with an object of another kind.
-pub fn other_kind(object: &Any) -> Problem {
+pub(super) fn other_kind(object: &Any) -> Problem {
     Problem::new("M0103", Exit::Failed, format!("the answer is a {}, which was not asked for", object.kind()))
 }
 
 /// Cells of a list of things.
-pub fn joined<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+pub(super) fn joined<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")
 }
 
 /// The cell of something that may be missing.
-pub fn or_none<T: ToString>(item: Option<T>) -> String {
+pub(super) fn or_none<T: ToString>(item: Option<T>) -> String {
     item.map_or_else(String::new, |item| item.to_string())
 }

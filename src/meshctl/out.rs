@@ -12,7 +12,7 @@ use crate::api::problem::{Exit, Problem, printable};
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// For people.
     #[default]
     Table,
@@ -24,7 +24,7 @@ pub enum Format {
 
 /// Why a command ends before its end.
 #[derive(Debug)]
-pub enum Stop {
+pub(super) enum Stop {
     /// Something is wrong.
     Refused(Box<Problem>),
     /// Nobody reads the result any more.
@@ -34,7 +34,7 @@ pub enum Stop {
 }
 
 /// What a command comes to.
-pub type Done = Result<(), Stop>;
+pub(super) type Done = Result<(), Stop>;
 
 impl From<Problem> for Stop {
     fn from(problem: Problem) -> Self {
@@ -44,42 +44,37 @@ impl From<Problem> for Stop {
 
 /// A list for people: lines of cells under column names.
 #[derive(Debug, Clone, Default)]
-pub struct Lines {
+pub(super) struct Lines {
     columns: Vec<&'static str>,
     lines: Vec<Vec<String>>,
 }
 
 impl Lines {
     /// Without lines yet.
-    pub fn new(columns: &[&'static str]) -> Self {
+    pub(super) fn new(columns: &[&'static str]) -> Self {
         Self { columns: columns.to_vec(), lines: Vec::new() }
     }
 
     /// Adds a line. An empty cell is shown as `-`.
-    pub fn add(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(super) fn add(&mut self, cells: impl IntoIterator<Item = String>) {
         let clean = |cell: String| if cell.is_empty() { "-".to_owned() } else { printable(&cell) };
         self.lines.push(cells.into_iter().map(clean).collect());
     }
 
-    /// Number of lines.
-    pub const fn len(&self) -> usize {
-        self.lines.len()
-    }
-
     /// True where there are none.
-    pub const fn is_empty(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
     /// Cuts to `most` lines and says how many are not shown.
-    pub fn cut(&mut self, most: usize) -> usize {
+    pub(super) fn cut(&mut self, most: usize) -> usize {
         let more = self.lines.len().saturating_sub(most);
         self.lines.truncate(most);
         more
     }
 
     /// The text: columns two spaces apart, no frame, nothing behind the last character of a line.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         table.set_header(self.columns.clone());
@@ -92,22 +87,24 @@ impl Lines {
 }
 
 /// Writes text to stdout.
-pub fn text(text: &str) -> Done {
+pub(super) fn text(text: &str) -> Done {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    written.map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Stop::PipeClosed,
-        _ => Problem::new("M0110", Exit::Failed, format!("the result cannot be written: {error}")).into(),
+    written.map_err(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Stop::PipeClosed;
+        }
+        Problem::new("M0110", Exit::Failed, format!("the result cannot be written: {error}")).into()
     })
 }
 
 /// Writes one line to stdout.
-pub fn line(line: &str) -> Done {
+pub(super) fn line(line: &str) -> Done {
     text(&format!("{}\n", printable(line)))
 }
 
 /// Writes a line to stderr. What cannot be said there cannot be said at all.
-pub fn talk(line: &str) {
+pub(super) fn talk(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
@@ -115,7 +112,7 @@ pub fn talk(line: &str) {
 ///
 /// # Errors
 /// The pipe is closed, or the value cannot be written in this format.
-pub fn value(format: Format, value: &impl Serialize) -> Done {
+pub(super) fn value(format: Format, value: &impl Serialize) -> Done {
     match format {
         Format::Json | Format::Table => {
             let written = serde_json::to_string_pretty(value).map_err(|e| unprintable(&e.to_string()))?;
@@ -130,13 +127,13 @@ fn unprintable(why: &str) -> Problem {
 }
 
 /// The envelope of lists: `{"apiVersion", "kind", "items"}`.
-pub fn envelope(kind: &str, items: &impl Serialize) -> Result<Value, Problem> {
+pub(super) fn envelope(kind: &str, items: &impl Serialize) -> Result<Value, Problem> {
     let items = serde_json::to_value(items).map_err(|e| unprintable(&e.to_string()))?;
     Ok(serde_json::json!({ "apiVersion": API_VERSION, "kind": kind, "items": items }))
 }
 
 /// Prints a list in any format: `lines` for people, the items in their envelope for programs.
-pub fn list(format: Format, kind: &str, items: &impl Serialize, lines: &Lines) -> Done {
+pub(super) fn list(format: Format, kind: &str, items: &impl Serialize, lines: &Lines) -> Done {
     match format {
         Format::Table if lines.is_empty() => {
             talk(&format!("no {kind}"));
@@ -148,7 +145,7 @@ pub fn list(format: Format, kind: &str, items: &impl Serialize, lines: &Lines) -
 }
 
 /// Tells a refusal: to people on stderr, to programs on stdout.
-pub fn problem(format: Format, problem: &Problem) {
+pub(super) fn problem(format: Format, problem: &Problem) {
     if format == Format::Json {
         let _ = value(format, &serde_json::json!({ "error": problem }));
     } else {
@@ -166,6 +163,6 @@ mod tests {
         lines.add(["blue".to_owned(), "10".to_owned()]);
         lines.add(["\u{1b}[2Jx".to_owned(), String::new()]);
         assert_eq!(lines.text(), "NAME        VNI\nblue        10\n\\u{1b}[2Jx  -\n");
-        assert_eq!((lines.cut(1), lines.len()), (1, 1));
+        assert_eq!((lines.cut(1), lines.lines.len()), (1, 1));
     }
 }

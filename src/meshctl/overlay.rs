@@ -13,7 +13,7 @@ use crate::types::{Mtu, NodeId, UdpPort};
 
 /// Flags of an overlay.
 #[derive(Debug, clap::Args)]
-pub struct Fields {
+pub(super) struct Fields {
     /// VXLAN UDP port, unique among overlays [default: the lowest free one from 4789]
     #[arg(long)]
     udp_port: Option<UdpPort>,
@@ -46,7 +46,7 @@ impl FromStr for Nodes {
 
 /// `--mtu`: of an overlay or a network.
 #[derive(Debug, Clone, Copy)]
-pub enum MtuFlag {
+pub(super) enum MtuFlag {
     /// Whatever the next one in the order network, overlay, node says.
     Inherit,
     /// Computed.
@@ -69,7 +69,7 @@ impl FromStr for MtuFlag {
 
 impl MtuFlag {
     /// The policy after this flag.
-    pub fn over(self, policy: Option<MtuPolicy>) -> Option<MtuPolicy> {
+    pub(super) fn over(self, policy: Option<MtuPolicy>) -> Option<MtuPolicy> {
         match self {
             Self::Inherit => None,
             Self::Auto => Some(MtuPolicy { fixed: None, ..policy.unwrap_or_default() }),
@@ -79,7 +79,7 @@ impl MtuFlag {
 }
 
 /// The cell of an MTU policy.
-pub fn mtu_cell(policy: Option<MtuPolicy>, nobody: &str) -> String {
+pub(super) fn mtu_cell(policy: Option<MtuPolicy>, nobody: &str) -> String {
     match policy {
         None => nobody.to_owned(),
         Some(policy) => policy.fixed.map_or_else(|| "auto".to_owned(), |mtu| mtu.to_string()),
@@ -87,7 +87,7 @@ pub fn mtu_cell(policy: Option<MtuPolicy>, nobody: &str) -> String {
 }
 
 /// The cell of a flood mode.
-pub fn flood_cell(flood: Flood) -> &'static str {
+pub(super) fn flood_cell(flood: Flood) -> &'static str {
     match flood {
         Flood::Off => "off",
         Flood::Suppress => "suppress",

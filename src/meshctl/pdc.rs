@@ -9,7 +9,7 @@ use crate::types::Prefix;
 
 /// Flags of a PDC.
 #[derive(Debug, clap::Args)]
-pub struct Fields {
+pub(super) struct Fields {
     /// How its nodes talk to each other: plain or encrypted [default: encrypted]
     #[arg(long, value_parser = word::<Intra>)]
     intra: Option<Intra>,

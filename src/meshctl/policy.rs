@@ -14,7 +14,7 @@ use crate::types::NetworkId;
 
 /// The verbs of a path policy.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     #[command(flatten)]
     Verbs(Verbs<Fields>),
     /// The path of every pair of PDCs, and of every pair of nodes that share a network, and why
@@ -27,7 +27,7 @@ pub enum Command {
 
 /// Flags of a path policy.
 #[derive(Debug, clap::Args)]
-pub struct Fields {
+pub(super) struct Fields {
     /// One or two ends, pdc:NAME or node:NAME, separated by a comma [default: every pair]
     #[arg(long, value_delimiter = ',')]
     between: Option<Vec<EndFlag>>,
@@ -63,7 +63,7 @@ impl FromStr for EndFlag {
 ///
 /// # Errors
 /// What the management node refuses.
-pub async fn run(access: &Access, command: Command) -> Done {
+pub(super) async fn run(access: &Access, command: Command) -> Done {
     let network = match command {
         Command::Verbs(verb) => return objects::run(access, verb).await,
         Command::Matrix { network } => network,

@@ -11,7 +11,7 @@ use crate::types::{Mac, NetworkId, NodeId, Vlan};
 
 /// Flags of a port.
 #[derive(Debug, clap::Args)]
-pub struct Fields {
+pub(super) struct Fields {
     /// Its network
     #[arg(long)]
     network: Option<NetworkId>,

@@ -16,34 +16,34 @@ use crate::transport::client::Client;
 use crate::transport::tls;
 
 /// Where `meshd` answers if nothing else is said.
-pub const SOCKET: &str = "/run/vxmesh/meshd.sock";
+pub(super) const SOCKET: &str = "/run/vxmesh/meshd.sock";
 
 /// How the two servers are reached; the same flags on every command.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Access {
+pub(super) struct Access {
     /// How results are printed
     #[arg(short, long, global = true, value_enum, default_value = "table", help_heading = "Global options")]
-    pub output: out::Format,
+    pub(super) output: out::Format,
     /// Management nodes, HOST:PORT [default: as in the credential folder, meshd.toml or meshmgr.toml]
     #[arg(long, global = true, value_delimiter = ',', env = "VXMESH_MANAGEMENT", help_heading = "Global options")]
-    pub management: Vec<String>,
+    pub(super) management: Vec<String>,
     /// Folder with admin.crt, admin.key and ca.crt [default: ~/.config/vxmesh, then /etc/vxmesh/admin]
     #[arg(long, global = true, env = "VXMESH_CREDENTIAL", help_heading = "Global options")]
-    pub credential: Option<PathBuf>,
+    pub(super) credential: Option<PathBuf>,
     /// Socket of the meshd on this machine [default: /run/vxmesh/meshd.sock]
     #[arg(long, global = true, env = "VXMESH_SOCKET", help_heading = "Global options")]
-    pub socket: Option<PathBuf>,
+    pub(super) socket: Option<PathBuf>,
     /// Longest wait for an answer, like 5s or 2m
     #[arg(long, global = true, default_value = "30s", help_heading = "Global options")]
-    pub timeout: Period,
+    pub(super) timeout: Period,
     /// Say whom is asked what, on stderr
     #[arg(short, long, global = true, help_heading = "Global options")]
-    pub verbose: bool,
+    pub(super) verbose: bool,
 }
 
 /// One of the two servers.
 #[derive(Debug)]
-pub struct Server {
+pub(super) struct Server {
     client: Client,
     limit: Duration,
     verbose: bool,
@@ -51,7 +51,7 @@ pub struct Server {
 
 /// The two servers.
 #[derive(Debug)]
-pub enum Either {
+pub(super) enum Either {
     /// `meshd` on this machine.
     Node(Server),
     /// A management node.
@@ -63,7 +63,7 @@ impl Server {
     ///
     /// # Errors
     /// What the server refuses, and M0101 to M0104 where it does not answer.
-    pub async fn get<R: DeserializeOwned>(&self, path: &str) -> Result<R, Problem> {
+    pub(super) async fn get<R: DeserializeOwned>(&self, path: &str) -> Result<R, Problem> {
         self.call::<(), R>(Method::GET, path, None).await
     }
 
@@ -71,7 +71,7 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::get`].
-    pub async fn call<B: Serialize + Sync, R: DeserializeOwned>(
+    pub(super) async fn call<B: Serialize + Sync, R: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -92,13 +92,13 @@ impl Access {
     ///
     /// # Errors
     /// As [`Access::management`].
-    pub fn either(&self) -> Result<Either, Problem> {
+    pub(super) fn either(&self) -> Result<Either, Problem> {
         let local = self.socket.is_some() || (self.management.is_empty() && Path::new(SOCKET).exists());
         if local { Ok(Either::Node(self.node())) } else { self.management().map(Either::Management) }
     }
 
     /// The `meshd` of this machine.
-    pub fn node(&self) -> Server {
+    pub(super) fn node(&self) -> Server {
         let path = self.socket.clone().unwrap_or_else(|| SOCKET.into());
         self.server(Client::unix(path))
     }
@@ -107,7 +107,7 @@ impl Access {
     ///
     /// # Errors
     /// No address is known, or the credential is missing or unusable.
-    pub fn management(&self) -> Result<Server, Problem> {
+    pub(super) fn management(&self) -> Result<Server, Problem> {
         let folder = self.folder()?;
         let read = |name: &str| {
             let path = folder.join(name);
@@ -136,7 +136,7 @@ impl Access {
         let places: Vec<PathBuf> = home.into_iter().chain([PathBuf::from("/etc/vxmesh/admin")]).collect();
         places.iter().find(|folder| folder.join("admin.crt").exists()).cloned().ok_or_else(|| {
             let shown: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-            Problem::new("M0801", Exit::Denied, "no credential for the management node")
+            Problem::new("M0810", Exit::Denied, "no credential for the management node")
                 .note(format!("looked into {}", shown.join(" and ")))
                 .help("--credential DIR, the folder that `meshmgr init` made")
         })
@@ -159,13 +159,13 @@ impl Access {
         let server = read(Path::new("/etc/vxmesh/meshmgr.toml"));
         let server = server.and_then(|text| crate::config::meshmgr::Config::parse("meshmgr.toml", &text).ok());
         server.map(|config| config.addresses).ok_or_else(|| {
-            Problem::new("M0105", Exit::Usage, "no management node is known")
+            Problem::new("M0109", Exit::Usage, "no management node is known")
                 .help("--management HOST:PORT, or VXMESH_MANAGEMENT, or a file `management` in the credential folder")
         })
     }
 }
 
 fn unusable(path: &Path, why: &str) -> Problem {
-    Problem::new("M0801", Exit::Denied, format!("the credential {} is unusable: {why}", path.display()))
+    Problem::new("M0810", Exit::Denied, format!("the credential {} is unusable: {why}", path.display()))
         .help("--credential DIR, a folder with admin.crt, admin.key and ca.crt")
 }

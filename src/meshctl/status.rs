@@ -18,7 +18,7 @@ const WIDTH: usize = 80;
 ///
 /// # Errors
 /// Nobody answers.
-pub async fn run(access: &Access) -> Done {
+pub(super) async fn run(access: &Access) -> Done {
     let format = access.output;
     let (text, problems, value) = match access.either()? {
         Either::Node(server) => {
@@ -107,8 +107,10 @@ fn peers(peers: &[PeerStatus]) -> String {
 
 /// The mesh in at most 24 lines, and how many problems it has.
 fn mesh(status: &MeshStatus, now: Wall) -> (String, usize) {
-    let objects = status.objects.iter().map(|(kind, count)| format!(" {kind} {count}"));
-    let mut text = fit(&format!("meshmgr {}   table {}   {}", status.daemon, status.version, joined(objects)));
+    let objects = status.objects.iter().filter(|(_, count)| **count > 0);
+    let objects = joined(objects.map(|(kind, count)| format!(" {kind} {count}")));
+    let mut text = format!("meshmgr {}   table {}\n", status.daemon, status.version);
+    text.push_str(&fit(&format!("objects:{}", if objects.is_empty() { " none yet" } else { &objects })));
     text.push('\n');
     let mut lines = Lines::new(&["NODE", "PDC", "STATE", "SEEN", "TABLE", "SYNC", "MESHD"]);
     let (bad, good): (Vec<_>, Vec<_>) = status.nodes.iter().partition(|node| wrong(node).is_some());
@@ -131,7 +133,7 @@ fn mesh(status: &MeshStatus, now: Wall) -> (String, usize) {
         ]);
     }
     let more = lines.cut(2 * MOST);
-    text.push_str(&lines.text());
+    text.push_str(&if lines.is_empty() { "no nodes\n".to_owned() } else { lines.text() });
     text.push_str(&and_more(more, "nodes"));
     let found: Vec<_> = bad.iter().filter_map(|node| wrong(node)).collect();
     let count = found.len();

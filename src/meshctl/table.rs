@@ -20,7 +20,7 @@ use crate::types::{NetworkId, NodeId};
 
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Every row that the node has
     Show {
         #[command(flatten)]
@@ -62,7 +62,7 @@ pub enum Command {
 
 /// Whose table, and which part.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Of {
+pub(super) struct Of {
     /// Table of this node, as the management node makes it [default: of this machine]
     #[arg(long)]
     node: Option<NodeId>,
@@ -75,7 +75,7 @@ pub struct Of {
 ///
 /// # Errors
 /// Nobody answers, a file cannot be read or written, or its content is refused.
-pub async fn run(access: &Access, command: Command) -> Done {
+pub(super) async fn run(access: &Access, command: Command) -> Done {
     match command {
         Command::Show { of } => show(access, &of).await,
         Command::Export { of, dir } => export(access, &of, dir.as_deref()).await,
@@ -94,7 +94,7 @@ async fn slice(access: &Access, of: &Of) -> Result<Slice, Problem> {
             Either::Node(server) => server.get("/v1/slice").await?,
             Either::Management(_) => {
                 return Err(Problem::new(
-                    "M0106",
+                    "M0111",
                     Exit::Usage,
                     "no meshd runs here, so it is not clear whose table is meant",
                 )
@@ -216,7 +216,7 @@ async fn import(access: &Access, file: &File, network: &NetworkId, dry_run: bool
         unknown.sort();
         unknown.dedup();
         let what = format!("no node has the address {}", unknown.join(", "));
-        return Err(Problem::new("M0312", Exit::NotFound, what)
+        return Err(Problem::new("M0340", Exit::NotFound, what)
             .note("nothing was imported")
             .help("meshctl node create NAME --pdc PDC --admin ADDRESS for each of them")
             .into());
@@ -249,7 +249,7 @@ async fn diff(access: &Access, file: &File, of: &Of) -> Done {
     let Some((key, made)) =
         files::export_all(&slice, &verdicts(&slice)).into_iter().next().filter(|_| slice.networks.len() == 1)
     else {
-        let problem = Problem::new("M0106", Exit::Usage, "a table file is of one network");
+        let problem = Problem::new("M0111", Exit::Usage, "a table file is of one network");
         return Err(problem.help("--network NAME, or OVERLAY/VNI").into());
     };
     let (ours, theirs) = (&made.file.entries, &file.entries);

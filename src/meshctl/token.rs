@@ -14,7 +14,7 @@ use crate::types::{PdcId, Wall};
 
 /// The verbs of a token. What a token allows is fixed when it is made: there is no `set`.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Make one; its text on stdout is all that a machine needs to join, and is shown only now
     Create(Create),
     /// All of them, without their secrets
@@ -33,7 +33,7 @@ pub enum Command {
 
 /// Flags of a new token.
 #[derive(Debug, clap::Args)]
-pub struct Create {
+pub(super) struct Create {
     /// PDC of every node that joins with it
     #[arg(long)]
     pdc: PdcId,
@@ -52,7 +52,7 @@ pub struct Create {
 ///
 /// # Errors
 /// What the management node refuses.
-pub async fn run(access: &Access, command: Command) -> Done {
+pub(super) async fn run(access: &Access, command: Command) -> Done {
     let server = access.management()?;
     match command {
         Command::Create(wish) => {
@@ -69,7 +69,7 @@ pub async fn run(access: &Access, command: Command) -> Done {
         }
         Command::List => print(access.output, &objects::list(&server, Kind::Token).await?, clock::wall()),
         Command::Show { id } => objects::print_one(access.output, &objects::get(&server, Kind::Token, &id).await?),
-        Command::Delete { id } => objects::delete(access, &server, Kind::Token, &id).await,
+        Command::Delete { id } => objects::delete(access, &server, Kind::Token, &id, false).await,
     }
 }
 
@@ -77,7 +77,7 @@ pub async fn run(access: &Access, command: Command) -> Done {
 ///
 /// # Errors
 /// The pipe is closed.
-pub fn print(format: Format, items: &[Any], now: Wall) -> Done {
+pub(super) fn print(format: Format, items: &[Any], now: Wall) -> Done {
     let mut lines = Lines::new(&["ID", "PDC", "NAMES", "USED", "EXPIRES", "STATE"]);
     for object in items {
         let Any::Token(token) = object else { continue };

@@ -8,7 +8,7 @@ use crate::table::Suite;
 
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Every tunnel of this node
     List,
 }
@@ -17,7 +17,7 @@ pub enum Command {
 ///
 /// # Errors
 /// No `meshd` answers.
-pub async fn run(access: &Access, command: Command) -> Done {
+pub(super) async fn run(access: &Access, command: Command) -> Done {
     let Command::List = command;
     let tunnels: Vec<TunnelStatus> = access.node().get("/v1/tunnels").await?;
     let mut lines = Lines::new(&["PEER", "ENDPOINT", "STATE", "HANDSHAKE", "SUITE", "RECEIVED", "SENT"]);
@@ -43,7 +43,7 @@ const fn suite(suite: Suite) -> &'static str {
 }
 
 /// How long ago, for people.
-pub fn age(seconds: Option<u64>) -> String {
+pub(super) fn age(seconds: Option<u64>) -> String {
     match seconds {
         None => "never".to_owned(),
         Some(s @ 0..=119) => format!("{s} s ago"),
@@ -54,7 +54,7 @@ pub fn age(seconds: Option<u64>) -> String {
 }
 
 /// A number of bytes, for people.
-pub fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match UNITS.iter().find(|(_, size)| count >= *size) {
         None => format!("{count} B"),

@@ -67,7 +67,7 @@ pub enum ExplainError {
 
 impl From<ExplainError> for Problem {
     fn from(error: ExplainError) -> Self {
-        let problem = Self::new("M0401", Exit::NotFound, error.to_string());
+        let problem = Self::new("M0406", Exit::NotFound, error.to_string());
         match error {
             ExplainError::UnknownPort { near: Some(near), .. } => problem.help(format!("did you mean '{near}'?")),
             ExplainError::UnknownPort { .. } => problem.help("meshctl port list"),

@@ -1,4 +1,7 @@
 //! The three programs from outside: arguments, output, exit codes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod offline;
+mod online;
 mod program;

@@ -72,7 +72,7 @@ fn a_wrong_table_file_is_shown_with_a_caret() {
     std::fs::write(&path, "{\n  \"2:8:20:a:0:7\": {\"ip\": \"10.0.0.1\", \"port\": 4789, \"vlan\": 5}\n}\n").unwrap();
     let ended = run(MESHCTL, &["table", "import", path.to_str().unwrap(), "--network", "blue"]);
     assert_eq!(ended.code, Some(3));
-    assert!(ended.stderr.contains("10.json:2:54\n") && ended.stderr.contains("Joyent fork"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("10.json:2:52\n") && ended.stderr.contains("Joyent fork"), "{}", ended.stderr);
     assert!(ended.stderr.contains("help: --lenient leaves out and lists"), "{}", ended.stderr);
 }
 

@@ -91,7 +91,7 @@ fn token(source: Source<'_>, line: usize, end: usize) -> Place {
     let text = source.text.lines().nth(line.saturating_sub(1)).unwrap_or("").as_bytes();
     // A value that a visitor refused is only noticed at the delimiter behind it.
     let behind = |b: &u8| matches!(b, b',' | b'}' | b']' | b':') || b.is_ascii_whitespace();
-    let end = text[..end.min(text.len())].iter().rposition(|b| !behind(b)).map_or(end.min(text.len()), |at| at + 1);
+    let end = text[..end.min(text.len())].iter().rposition(|b| !behind(b)).map_or(0, |at| at + 1);
     let before = &text[..end];
     let start = match before.last() {
         Some(b'"') => before[..end - 1].iter().rposition(|b| *b == b'"').unwrap_or(end - 1),
