@@ -79,7 +79,7 @@ mod tests {
         let source = Source::new("f", "a = 1\nbé = 22\n");
         let place = source.bytes(12..14);
         assert_eq!((place.line, place.column, place.width, place.text.as_str()), (2, 6, 2, "bé = 22"));
-        for range in [0..0, 0..usize::MAX, std::ops::Range { start: usize::MAX, end: 0 }, 8..9, 13..14, 14..14] {
+        for range in [0..0, 0..usize::MAX, Range { start: usize::MAX, end: 0 }, 8..9, 13..14, 14..14] {
             let place = source.bytes(range);
             assert!(place.line <= 3 && place.width >= 1);
         }

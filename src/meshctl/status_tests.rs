@@ -34,7 +34,7 @@ fn peer(n: usize) -> PeerStatus {
         pdc: "frankfurt".parse().unwrap(),
         paths: vec![if n % 2 == 1 { Path::Tunnel } else { Path::Plain }],
         why: "different PDCs".to_owned(),
-        vtep: (n % 2 == 0).then(|| "10.0.0.1".parse().unwrap()),
+        vtep: n.is_multiple_of(2).then(|| "10.0.0.1".parse().unwrap()),
         tunnel,
     }
 }
