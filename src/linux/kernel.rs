@@ -218,7 +218,7 @@ impl Kernel {
     }
 
     fn add_link(&mut self, op: &Op, name: &IfName, link: &Link) -> Result<(), KernelError> {
-        if let Some(left) = self.find(UNNAMED)? {
+        if let Some((left, _)) = self.find(UNNAMED)? {
             self.one(op, request::delete(left))?;
         }
         match &link.kind {
@@ -231,7 +231,12 @@ impl Kernel {
             Kind::Tap(_) => make_tap(op)?,
             Kind::Other(_) => return Err(KernelError::Op { op: op.to_string(), why: "no device of ours".into() }),
         }
-        let index = self.find(UNNAMED)?.ok_or_else(|| missing(op, UNNAMED))?;
+        let (index, address) = self.find(UNNAMED)?.ok_or_else(|| missing(op, UNNAMED))?;
+        if matches!(link.kind, Kind::Bridge(_)) {
+            // Else it takes the lowest address of its ports, and each time that changes the kernel forgets all its neighbours,
+            // permanent ones too (neigh_changeaddr, net/core/neighbour.c).
+            self.one(op, request::address(index, address))?;
+        }
         self.one(op, request::no_addresses(index))?;
         let alias = link.alias.as_deref().unwrap_or_default();
         self.one(op, request::christen(index, name, alias, link.mtu))?;
@@ -251,15 +256,16 @@ impl Kernel {
         if let Some(index) = self.indices.get(name) {
             return Ok(*index);
         }
-        let index = self.find(name.as_str())?.ok_or_else(|| missing(op, name.as_str()))?;
+        let (index, _) = self.find(name.as_str())?.ok_or_else(|| missing(op, name.as_str()))?;
         self.indices.insert(name.clone(), index);
         Ok(index)
     }
 
-    fn find(&mut self, name: &str) -> Result<Option<u32>, KernelError> {
+    /// Index and Ethernet address of a device.
+    fn find(&mut self, name: &str) -> Result<Option<(u32, Vec<u8>)>, KernelError> {
         let answer = self.netlink.request(request::find(name)).map_err(KernelError::socket("looking for a device"))?;
         Ok(match answer {
-            Ok(Some(RouteNetlinkMessage::NewLink(link))) => Some(link.header.index),
+            Ok(Some(RouteNetlinkMessage::NewLink(link))) => Some((link.header.index, request::address_of(&link))),
             Ok(_) | Err(_) => None,
         })
     }

@@ -73,6 +73,17 @@ pub(super) fn christen(index: u32, name: &IfName, alias: &str, mtu: u32) -> Requ
     change(index, vec![name, LinkAttribute::IfAlias(alias.to_owned()), LinkAttribute::Mtu(mtu)])
 }
 
+/// Sets an Ethernet address, after which the kernel no longer chooses one.
+pub(super) fn address(index: u32, address: Vec<u8>) -> Request {
+    change(index, vec![LinkAttribute::Address(address)])
+}
+
+/// The Ethernet address that an answer tells.
+pub(super) fn address_of(link: &LinkMessage) -> Vec<u8> {
+    let address = |a: &LinkAttribute| if let LinkAttribute::Address(bytes) = a { Some(bytes.clone()) } else { None };
+    link.attributes.iter().find_map(address).unwrap_or_default()
+}
+
 pub(super) fn no_addresses(index: u32) -> Request {
     let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
     change(index, vec![LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])])])

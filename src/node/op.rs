@@ -225,7 +225,12 @@ fn add_link(f: &mut fmt::Formatter<'_>, name: &IfName, link: &Link) -> fmt::Resu
     let alias = link.alias.as_deref().unwrap_or("");
     let common = format!("alias '{alias}' mtu {} addrgenmode none", link.mtu);
     match &link.kind {
-        Kind::Bridge(_) => write!(f, "ip link add name {name} {common} type bridge"),
+        // An address that was set stays, whatever ports join.
+        Kind::Bridge(_) => write!(
+            f,
+            "ip link add name {name} {common} type bridge && \
+             ip link set dev {name} address $(cat /sys/class/net/{name}/address)"
+        ),
         Kind::Vxlan(vxlan) => {
             write!(f, "ip link add name {name} {common} type vxlan id {} dstport {}", vxlan.vni, vxlan.udp_port)?;
             if let Some(local) = vxlan.local {

@@ -148,10 +148,13 @@ fn the_bridge_answers_arp_and_nd_without_a_packet_on_the_wire() {
     let host = host("suppress", "10.9.0.1");
     build(&host, &slice("a", rows()), "10.9.0.1");
     let guest = guest(&host, BRIDGE, "g1", "02:00:00:00:00:01", &["192.168.10.11/24", "fd10::11/64"]);
+    // Asked again and again: a guest that has just come up may be deaf to its first answer.
+    let ask = |address: &str| guest.sh(&format!("ip neigh replace {address} dev eth0 use"));
     let known = |address: &str| {
-        guest.sh(&format!("ip neigh replace {address} dev eth0 use"));
-        let answered = || guest.sh(&format!("ip neigh show {address}")).contains("lladdr 02:00:00:00:00:02");
-        wait_until(&format!("an answer for {address}"), Duration::from_secs(5), answered);
+        wait_until(&format!("an answer for {address}"), Duration::from_secs(10), || {
+            ask(address);
+            guest.sh(&format!("ip neigh show {address}")).contains("lladdr 02:00:00:00:00:02")
+        });
     };
     known("fd10::12");
     // IPv6 chatters about its groups; without it, silence can be heard.
@@ -159,8 +162,10 @@ fn the_bridge_answers_arp_and_nd_without_a_packet_on_the_wire() {
     let before = counters(&host);
     known("192.168.10.12");
     assert_eq!(counters(&host), before, "the ARP request left the host");
-    guest.sh("ip neigh replace 192.168.10.99 dev eth0 use");
-    wait_until("an unknown address is asked for on the wire", Duration::from_secs(5), || counters(&host) != before);
+    wait_until("an unknown address is asked for on the wire", Duration::from_secs(10), || {
+        ask("192.168.10.99");
+        counters(&host) != before
+    });
 }
 
 #[test]

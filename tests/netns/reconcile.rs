@@ -210,6 +210,21 @@ fn a_guest_port_survives_when_others_delete_the_vxlan_device() {
 }
 
 #[test]
+fn a_port_with_the_lowest_address_does_not_cost_the_bridge_its_neighbours() {
+    if !can_run() {
+        return;
+    }
+    let host = host("lowest", "10.9.0.1");
+    host.enter(|| {
+        let mut kernel = Kernel::new().unwrap();
+        settle(&mut kernel, &three_guests());
+        host.sh(&format!("ip link add name g0 address 00:00:00:00:00:02 type veth peer name g1; ip link set dev g0 master {BRIDGE} up; ip link set dev g1 up"));
+        let now = kernel.observe().unwrap();
+        assert_eq!(text(&reconcile::diff(&three_guests().desired, &now)), "");
+    });
+}
+
+#[test]
 fn a_taken_udp_port_is_told_as_such_and_the_rest_is_built() {
     if !can_run() {
         return;
