@@ -90,7 +90,8 @@ fn src() -> Vec<(String, bool, String)> {
 #[test]
 fn arrows_point_inwards() {
     let mut wrong = Vec::new();
-    for (file, _, text) in src() {
+    // A test may look at its module from outside; what ships may not.
+    for (file, _, text) in src().into_iter().filter(|(_, test, _)| !test) {
         let module = file.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
         let Some(ring) = ring_of(&module) else { continue };
         for (number, line) in code(&text) {
