@@ -55,7 +55,7 @@ crate::types::serde_as_text!(Attach);
 /// How many lanes: threads with a TAP queue, a UDP socket and sessions of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Lanes {
-    /// As many as CPUs, at most 8.
+    /// One, as long as [`Lanes::MAX`] is one.
     #[default]
     Auto,
     /// This many, 1 to [`Lanes::MAX`].
@@ -63,13 +63,14 @@ pub enum Lanes {
 }
 
 impl Lanes {
-    /// Most lanes of a node.
-    pub const MAX: u8 = 64;
+    /// Most lanes of a node. One: a frame that the kernel puts on a queue whose lane has no tunnel to the peer (a foreign peer,
+    /// or a node with fewer lanes) would need a way to the lane that has one.
+    pub const MAX: u8 = 1;
 
-    /// How many lanes that is on a machine with `cpus` CPUs.
-    pub fn count(self, cpus: usize) -> u8 {
+    /// How many lanes that is.
+    pub const fn count(self) -> u8 {
         match self {
-            Self::Auto => u8::try_from(cpus.clamp(1, 8)).unwrap_or(8),
+            Self::Auto => Self::MAX,
             Self::Count(count) => count,
         }
     }
@@ -179,11 +180,11 @@ impl<'de> Deserialize<'de> for Lanes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(WordOr {
             word: "auto",
-            expecting: "\"auto\" or a whole number from 1 to 64",
+            expecting: "\"auto\" or the number 1",
             word_is: || Self::Auto,
             number_is: |n| match u8::try_from(n) {
                 Ok(count @ 1..=Self::MAX) => Ok(Self::Count(count)),
-                Ok(_) | Err(_) => Err(format!("a node has 1 to {} lanes, not {n}", Self::MAX)),
+                Ok(_) | Err(_) => Err(format!("this version runs one lane, not {n}")),
             },
             made: PhantomData,
         })

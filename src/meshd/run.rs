@@ -155,8 +155,7 @@ async fn start(ready: Ready, log: Log) -> Result<(), Problem> {
     let (name, pdc) = who(&ready);
     let Ready { loaded, identity, secret, claim } = ready;
     let config = &loaded.config;
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let lanes = Lanes::start(config.underlay.lanes.count(cpus), config.underlay.listen, secret)?;
+    let lanes = Lanes::start(config.underlay.lanes.count(), config.underlay.listen, secret)?;
     let management = match identity {
         Some(_) => Management::Away { since: wall(), why: "not connected yet".into() },
         None => Management::Files,

@@ -23,8 +23,7 @@ const OLDEST: Wall = Wall::from_secs(1_735_689_600);
 pub(super) fn run(config: &Config) -> Result<(NodeFacts, String), Problem> {
     let unchanged = |problem: Problem| problem.note("nothing was changed and the token was not used");
     rights().and_then(|()| kernel()).and_then(|()| clock()).map_err(unchanged)?;
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let lanes = config.underlay.lanes.count(cpus);
+    let lanes = config.underlay.lanes.count();
     let listen = config.underlay.listen;
     let last = listen.get().saturating_add(u16::from(lanes) - 1);
     for port in listen.get()..=last {
