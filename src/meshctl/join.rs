@@ -239,7 +239,7 @@ fn not_joined(config: &Config) -> Result<(), Problem> {
 fn name(args: &JoinArgs, config: &Config) -> Result<NodeId, Problem> {
     match (&args.name, &config.node.name) {
         (Some(flag), Some(file)) if flag != file => Err(Problem::new(
-            "M0313",
+            "M0350",
             Exit::Invalid,
             format!("--name says '{flag}', {} says '{file}'", args.config.display()),
         )
@@ -248,7 +248,7 @@ fn name(args: &JoinArgs, config: &Config) -> Result<NodeId, Problem> {
         (None, None) => {
             let text = host::name().unwrap_or_default();
             text.parse().map_err(|e| {
-                Problem::new("M0313", Exit::Invalid, format!("the host's name '{text}' cannot be a node's name: {e}"))
+                Problem::new("M0350", Exit::Invalid, format!("the host's name '{text}' cannot be a node's name: {e}"))
                     .note("nothing was changed")
                     .help("give one with --name")
             })
@@ -290,7 +290,7 @@ fn keys(folder: &Path, name: &NodeId) -> Result<(Keys, bool), Problem> {
 fn with_place(problem: Problem, path: &Path, setup: &Setup) -> Problem {
     let asserted = setup.config.node.pdc.as_ref().filter(|_| problem.place.is_none());
     match asserted {
-        Some(file) if ["M0208", "M0312"].contains(&problem.code.as_str()) => {
+        Some(file) if ["M0248", "M0312"].contains(&problem.code.as_str()) => {
             let name = path.display().to_string();
             let place = wrong_pdc(Source::new(&name, &setup.text), file, file, "").place;
             Problem { place, ..problem }

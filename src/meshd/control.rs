@@ -78,7 +78,7 @@ type App = State<Arc<Shared>>;
 
 /// Runs what may wait for a lane beside the async thread.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
-    let failed = |_| Refused(Problem::new("M0103", Exit::Failed, "the daemon failed to look at itself"));
+    let failed = |_| Refused(Problem::new("M0122", Exit::Failed, "the daemon failed to look at itself"));
     tokio::task::spawn_blocking(work).await.map_err(failed)
 }
 
@@ -114,7 +114,7 @@ async fn get_explain(
     question: Result<Query<Question>, QueryRejection>,
 ) -> Result<Json<Explanation>, Refused> {
     let usage =
-        |why: String| Refused(Problem::new("M0106", Exit::Usage, why).help("/v1/explain?from=PORT&to=PORT|MAC|IP"));
+        |why: String| Refused(Problem::new("M0121", Exit::Usage, why).help("/v1/explain?from=PORT&to=PORT|MAC|IP"));
     let Query(question) = question.map_err(|error| usage(error.body_text()))?;
     let from: PortId = question.from.parse().map_err(|e| usage(format!("from: {e}")))?;
     let to: Target = question.to.parse().map_err(usage)?;
@@ -141,7 +141,7 @@ fn current(shared: &Shared) -> Result<Arc<Slice>, Refused> {
 
 async fn unknown() -> Refused {
     Refused(
-        Problem::new("M0106", Exit::NotFound, "this meshd knows no such question")
+        Problem::new("M0121", Exit::NotFound, "this meshd knows no such question")
             .help("run the same version of meshctl"),
     )
 }

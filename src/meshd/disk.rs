@@ -86,7 +86,7 @@ pub fn secret(config: &Config) -> Result<SecretKey, Problem> {
 /// Reads keys and certificate, and holds them against what `meshd.toml` asserts.
 ///
 /// # Errors
-/// M0601: a file is missing, open to others or not what it should be; M0312, M0313: the file asserts another PDC or name.
+/// M0601: a file is missing, open to others or not what it should be; M0312, M0350: the file asserts another PDC or name.
 pub fn identity(config: &Config, source: Source<'_>) -> Result<Identity, Problem> {
     let keys = &config.paths.keys;
     let text = |name: &str| {
@@ -113,7 +113,7 @@ fn asserted(config: &Config, source: Source<'_>, name: &NodeId, pdc: &PdcId) -> 
         return Err(wrong_pdc(source, file, pdc, "the certificate"));
     }
     match config.node.name.as_ref().filter(|file| *file != name) {
-        Some(file) => Err(Problem::new("M0313", Exit::Invalid, format!("this node is not called '{file}'"))
+        Some(file) => Err(Problem::new("M0350", Exit::Invalid, format!("this node is not called '{file}'"))
             .note(format!("the certificate says '{name}'; {} only asserts the name", source.file))
             .help(format!("remove the line or write name = \"{name}\""))),
         None => Ok(()),

@@ -119,7 +119,7 @@ fn the_certificate_decides_and_the_file_only_asserts() {
     let problem = identity_with(folder.path(), "[node]\npdc = 'b'").err().unwrap().to_string();
     assert!(problem.contains("M0312") && problem.contains("meshd.toml:3:7") && problem.contains("'a'"), "{problem}");
     let problem = identity_with(folder.path(), "[node]\nname = 'a-2'").err().unwrap().to_string();
-    assert!(problem.contains("M0313"), "{problem}");
+    assert!(problem.contains("M0350"), "{problem}");
 }
 
 #[test]

@@ -217,7 +217,7 @@ impl<K: Kernel> Engine<K> {
 
     fn follow(&mut self, slice: Slice, new: bool) {
         if let Err(error) = self.slots.assign(&slice) {
-            self.shared.find(Topic::Slice, vec![finding("M0606", error.to_string(), "systemctl restart meshd")]);
+            self.shared.find(Topic::Slice, vec![finding("M0634", error.to_string(), "systemctl restart meshd")]);
         } else {
             self.shared.find(Topic::Slice, Vec::new());
         }
@@ -316,7 +316,7 @@ impl<K: Kernel> Engine<K> {
             if round == ROUNDS {
                 let what = format!("the kernel does not keep what it was told: {}", brief(&ops));
                 return Err(finding(
-                    "M0607",
+                    "M0635",
                     what,
                     "look for another program that manages these devices: meshctl events",
                 ));
@@ -351,7 +351,7 @@ impl<K: Kernel> Engine<K> {
         self.shared.lanes.set(|_| Arc::default());
         let what = "the management node has removed this node; its tunnels are closed".to_owned();
         self.shared
-            .find(Topic::Removed, vec![finding("M0211", what, "meshctl leave, then meshctl join with a new token")]);
+            .find(Topic::Removed, vec![finding("M0220", what, "meshctl leave, then meshctl join with a new token")]);
     }
 }
 
@@ -379,7 +379,7 @@ pub(super) fn finding(code: &str, what: String, help: &str) -> Finding {
 
 fn not_kept(error: &std::io::Error) -> Finding {
     finding(
-        "M0701",
+        "M0710",
         format!("the newest slice is in force but not on disk: {error}; a restart would begin with an older one"),
         "free some space: df; it is written again with the next change",
     )

@@ -100,7 +100,7 @@ fn a_full_disk_does_not_stop_what_management_says() {
     std::fs::write(folder.path().join("file"), "x").unwrap();
     engine.gather(Command::Slice(Box::new(slice(7))), &mpsc::channel().1);
     assert_eq!(shared.view().applied.revision, 7);
-    assert_eq!(codes(&shared), ["M0701"]);
+    assert_eq!(codes(&shared), ["M0710"]);
     engine.config.paths.state = folder.path().to_owned();
     engine.gather(Command::Slice(Box::new(slice(8))), &mpsc::channel().1);
     assert!(codes(&shared).is_empty());
@@ -143,7 +143,7 @@ fn a_kernel_that_forgets_is_not_told_for_ever() {
     engine.look = host;
     engine.boot(slice(7));
     assert_eq!(engine.kernel.0, u32::from(ROUNDS));
-    assert_eq!(codes(&shared), ["M0607"]);
+    assert_eq!(codes(&shared), ["M0635"]);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_removed_node_keeps_no_tunnel_and_repairs_nothing() {
     let World { mut engine, shared, .. } = world();
     engine.boot(slice(7));
     engine.gather(Command::Removed, &mpsc::channel().1);
-    assert_eq!(codes(&shared), ["M0211"]);
+    assert_eq!(codes(&shared), ["M0220"]);
     damage(&mut engine.kernel);
     engine.check();
     assert!(engine.kernel.state.vxlan_fdb.values().next().unwrap().is_empty());

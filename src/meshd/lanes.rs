@@ -37,7 +37,7 @@ impl Lanes {
     /// Starts `count` lanes; lane i listens on UDP port `listen` + i. They forward nothing before [`Lanes::set`].
     ///
     /// # Errors
-    /// M0608: a UDP port is taken; M0609: the system gives no thread or socket. No lane runs then.
+    /// M0636: a UDP port is taken; M0637: the system gives no thread or socket. No lane runs then.
     pub fn start(count: u8, listen: UdpPort, secret: SecretKey) -> Result<Self, Problem> {
         let mut inner = Inner { listen, secret, running: Vec::new(), stopped: false };
         for index in 0..count {
@@ -90,7 +90,7 @@ impl Lanes {
         for place in dead {
             if let Err((index, error)) = inner.revive(place, self.count, shared) {
                 let what = format!("lane {index} died and does not start: {error}; it is tried again");
-                findings.push(finding("M0609", what, "systemctl restart meshd"));
+                findings.push(finding("M0637", what, "systemctl restart meshd"));
             }
         }
         drop(inner);
@@ -134,13 +134,13 @@ fn not_started(index: u8, error: &LaneError) -> Problem {
     match error {
         LaneError::Udp(UdpError::Taken(address)) => {
             let port = address.port();
-            Problem::new("M0608", Exit::Failed, format!("UDP port {port}, where lane {index} would listen, is taken"))
+            Problem::new("M0636", Exit::Failed, format!("UDP port {port}, where lane {index} would listen, is taken"))
                 .note("nothing was changed")
                 .help(format!("ss -lunp sport = :{port} names the other program"))
                 .help("stop it, or set another listen in [underlay] of meshd.toml (lane i uses listen + i)")
         }
         LaneError::Udp(_) | LaneError::Start { .. } | LaneError::Dead { .. } => {
-            Problem::new("M0609", Exit::Failed, format!("lane {index} cannot start: {error}"))
+            Problem::new("M0637", Exit::Failed, format!("lane {index} cannot start: {error}"))
                 .note("nothing was changed")
         }
     }

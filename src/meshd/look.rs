@@ -33,7 +33,7 @@ fn sides(config: &Config, default: Option<&IfName>, resolve: impl Fn(&Attach) ->
     for (name, written, side) in sides {
         let resolved = match written.clone().or_else(|| default.cloned().map(Attach::Interface)) {
             Some(wanted) => resolve(&wanted),
-            None => Err(Problem::new("M0605", crate::api::problem::Exit::Invalid, "this host has no default route")
+            None => Err(Problem::new("M0633", crate::api::problem::Exit::Invalid, "this host has no default route")
                 .help("name an interface or address in [underlay] of meshd.toml")),
         };
         match resolved {

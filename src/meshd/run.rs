@@ -297,7 +297,7 @@ impl Reload<'_> {
             || std::mem::discriminant(&old.table) != std::mem::discriminant(&config.table);
         if fixed {
             let what = "[node], [paths], listen, lanes and table.source take effect at the next start".to_owned();
-            return self.shared.find(Topic::Config, vec![finding("M0314", what, "systemctl restart meshd")]);
+            return self.shared.find(Topic::Config, vec![finding("M0351", what, "systemctl restart meshd")]);
         }
         self.shared.find(Topic::Config, Vec::new());
         self.log.set(config.log);

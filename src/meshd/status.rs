@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::engine::finding;
 use super::lane::LaneStats;
-use super::shared::{Shared, View};
+use super::shared::{Shared, Topic, View};
 use crate::api::local::{Finding, Management, NetworkStatus, PeerStatus, Status, TunnelStatus};
 use crate::clock::{mono, wall};
 use crate::node::names::{self, Device};
@@ -122,9 +122,12 @@ fn problems(view: &View, peers: &[PeerStatus]) -> Vec<Finding> {
     if mono().since(view.started) > GRACE {
         problems.extend(peers.iter().filter_map(|peer| silent(peer, view.slice.as_deref())));
     }
+    let removed = view.findings.get(&Topic::Removed).is_some_and(|findings| !findings.is_empty());
     match &view.management {
+        // That it no longer answers is no news then.
+        Management::Away { .. } if removed => {}
         Management::Away { since, why } => problems.push(finding(
-            "M0105",
+            "M0120",
             format!("no management node since {since}: {why}"),
             "traffic goes on; check the management node",
         )),

@@ -318,10 +318,15 @@ fn refusal(bytes: &[u8], status: hyper::StatusCode, address: &str) -> Problem {
     serde_json::from_slice(bytes).unwrap_or_else(|_| not_understood(address, &format!("it answered {status}")))
 }
 
-/// hyper's errors hide their cause; the cause is what helps.
+/// hyper's errors hide their cause; the cause is what helps. A server that dies does not say goodbye in TLS, and the library's
+/// words for that are about something else.
 fn broken(error: &hyper::Error) -> String {
-    let cause = std::error::Error::source(error).map(|s| format!(": {s}")).unwrap_or_default();
-    format!("{error}{cause}")
+    let source = std::error::Error::source(error);
+    let io = source.and_then(|source| source.downcast_ref::<io::Error>());
+    if io.is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof) {
+        return "it closed the connection".to_owned();
+    }
+    source.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 fn unreachable_at(address: &str, why: &str) -> Problem {

@@ -78,12 +78,12 @@ fn a_refusal_for_the_pdc_points_at_the_line() {
     let text = "management = ['m:1']\n[node]\npdc = 'brn01'\n".to_owned();
     let setup = Setup { config: Config::parse("f", &text).unwrap(), text, exists: true };
     let problem = with_place(
-        Problem::new("M0208", Exit::Denied, "the token is for PDC 'brno1'"),
+        Problem::new("M0248", Exit::Denied, "the token is for PDC 'brno1'"),
         Path::new("meshd.toml"),
         &setup,
     );
     assert!(problem.to_string().contains("meshd.toml:3:7"), "{problem}");
-    let other = with_place(Problem::new("M0205", Exit::Denied, "expired"), Path::new("meshd.toml"), &setup);
+    let other = with_place(Problem::new("M0245", Exit::Denied, "expired"), Path::new("meshd.toml"), &setup);
     assert_eq!(other.place, None);
 }
 
