@@ -119,6 +119,8 @@ fn management_and_housekeeping_are_told_apart_from_the_rest() {
     assert_eq!(internet.classify(&unreachable.with(&quoted)), Class::Housekeeping);
     quoted[7..13].copy_from_slice(&[0x02, 0x76, 0x78, 1, 1, 1]);
     assert_eq!(internet.classify(&unreachable.with(&quoted)), Class::Clear, "an error that quotes a guest");
+    let inside = Packet { protocol: 1, ..PLAIN };
+    assert_eq!(admin.classify(&inside.with(&quoted)), Class::Housekeeping, "where plain VXLAN is allowed");
     let mut arp = vec![0xff; 12];
     arp.extend([0x08, 0x06]);
     arp.resize(42, 0);
