@@ -32,6 +32,9 @@ pub struct Index {
     pub pdcs: BTreeMap<PdcId, PdcFacts>,
     /// All policies, as `policy::path` takes them.
     pub policies: BTreeMap<PolicyId, PathRule>,
+    /// Lanes that every pair uses: as many as the node with the fewest runs, one where there is a foreign peer. One number for
+    /// all, because a guest's flow leaves by the lane that the kernel gives it to, whoever it is for.
+    pub lanes: u8,
 }
 
 impl Index {
@@ -52,7 +55,8 @@ impl Index {
         }
         let pdcs = state.pdcs.iter().map(|(id, pdc)| (id.clone(), pdc.spec.clone())).collect();
         let policies = state.policies.iter().map(|(id, policy)| (id.clone(), policy.spec.clone())).collect();
-        let mut index = Self { state, ports, hosts, hosted, mtus: BTreeMap::new(), pdcs, policies };
+        let lanes = fewest_lanes(&state);
+        let mut index = Self { state, ports, hosts, hosted, mtus: BTreeMap::new(), pdcs, policies, lanes };
         index.mtus = index.state.networks.keys().map(|id| (id.clone(), index.guest_mtu(id))).collect();
         index
     }
@@ -122,6 +126,14 @@ struct NodeKind<'a> {
 
 fn alone(kinds: &[(&Node, bool)]) -> u16 {
     kinds.iter().map(|(node, _)| underlay_mtu(node, Outer::Admin)).min().unwrap_or(USUAL_MTU)
+}
+
+fn fewest_lanes(state: &State) -> u8 {
+    let of = |node: &Arc<Node>| match (&node.spec.foreign, &node.status.facts) {
+        (Some(_), _) => Some(1),
+        (None, facts) => facts.as_ref().map(|facts| facts.lanes.max(1)),
+    };
+    state.nodes.values().filter_map(of).min().unwrap_or(1)
 }
 
 /// True for a node that frames can come from: one that has joined, or a foreign peer.

@@ -30,7 +30,7 @@ pub fn build(index: &Index, node: &NodeId, version: Version, secret: Option<&Sec
         peers.extend(seen.members.keys().cloned());
         slice.networks.insert(key, seen);
     }
-    let peer = |id: NodeId| index.state.nodes.get(&id).map(|node| (id, peer_of(me, node, secret)));
+    let peer = |id: NodeId| index.state.nodes.get(&id).map(|node| (id, peer_of(index, me, node, secret)));
     slice.peers = peers.into_iter().filter_map(peer).collect();
     add_policy(index, &mut slice);
     Some(slice)
@@ -106,7 +106,7 @@ fn add_row(index: &Index, slice: &mut Slice, net: &NetKey, port: &Port) {
 }
 
 /// Another node as `me` must know it.
-fn peer_of(me: &Node, other: &Node, secret: Option<&SecretKey>) -> Peer {
+fn peer_of(index: &Index, me: &Node, other: &Node, secret: Option<&SecretKey>) -> Peer {
     let end = index::end(other);
     let facts = other.status.facts.as_ref();
     let foreign = other.spec.foreign.as_ref();
@@ -115,7 +115,6 @@ fn peer_of(me: &Node, other: &Node, secret: Option<&SecretKey>) -> Peer {
         (Some(secret), Some(mine), Some(theirs)) => Some(psk::of_pair(secret, &mine, &theirs)),
         _ => None,
     };
-    let lanes = |node: &Node| node.status.facts.as_ref().map_or(1, |facts| facts.lanes.max(1));
     let listen = foreign.and_then(|f| f.endpoint).and_then(|e| UdpPort::try_from(u64::from(e.port())).ok());
     Peer {
         pdc: other.spec.pdc.clone(),
@@ -125,7 +124,7 @@ fn peer_of(me: &Node, other: &Node, secret: Option<&SecretKey>) -> Peer {
         admin: end.admin,
         external: end.external,
         listen: listen.or_else(|| facts.map(|facts| facts.listen)).unwrap_or_else(usual_listen),
-        lanes: if foreign.is_some() { 1 } else { lanes(me).min(lanes(other)) },
+        lanes: index.lanes,
         foreign: foreign.map(|f| Foreign { tunnel_address: f.tunnel_address, endpoint: f.endpoint }),
     }
 }

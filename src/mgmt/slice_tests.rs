@@ -91,6 +91,9 @@ fn a_foreign_peer_has_one_lane_form_a_and_lowers_the_mtu() {
     let peer = &slice.peers[&"box".parse().unwrap()];
     assert_eq!((peer.lanes, peer.listen.get(), peer.suite), (1, 51999, Suite::Chacha));
     assert!(peer.psk.is_some() && peer.foreign.is_some());
+    // A flow leaves by the lane that the kernel gives it to, whoever it is for: so all pairs use as many lanes.
+    assert!(slice.peers.values().all(|peer| peer.lanes == 1));
+    assert!(slice_of(fixture::mesh(), "a-1").peers.values().all(|peer| peer.lanes == 2));
     let network = slice.networks.values().next().unwrap();
     assert_eq!(network.members[&"box".parse().unwrap()], Path::Tunnel);
     assert_eq!(network.guest_mtu.get(), 1500 - 110);

@@ -37,20 +37,26 @@ impl fmt::Debug for Setup {
 impl Setup {
     /// All of it for one lane. `slots` must have been given the slice with [`Slots::assign`].
     pub fn build(slice: &Slice, paths: &Paths, slots: &Slots, lane: u8) -> Self {
+        let serves_all = tunnelled(slice, paths).all(|(_, peer, _)| lane < peer.lanes.max(1));
         Self {
             table: Table::build(slice, paths, slots),
             peers: peer_configs(slice, paths, slots, lane),
-            taps: taps(slice, slots),
+            // The kernel gives a flow to any queue that is there: a lane that some peer does not use must not have one.
+            taps: if serves_all { taps(slice, slots) } else { Vec::new() },
         }
     }
 }
 
+/// Every peer that some network reaches by a tunnel.
+fn tunnelled<'a>(slice: &'a Slice, paths: &'a Paths) -> impl Iterator<Item = (&'a NodeId, &'a Peer, &'a Verdict)> {
+    let verdicts = paths.values().flatten().filter(|(_, verdict)| verdict.path == Path::Tunnel);
+    let by_node: BTreeMap<&NodeId, &Verdict> = verdicts.collect();
+    by_node.into_iter().filter_map(|(node, verdict)| Some((node, slice.peers.get(node)?, verdict)))
+}
+
 /// The tunnels of one lane: every peer that some network reaches by one, that has joined, and that uses this lane.
 pub fn peer_configs(slice: &Slice, paths: &Paths, slots: &Slots, lane: u8) -> Vec<PeerConfig> {
-    let tunnelled = paths.values().flatten().filter(|(_, verdict)| verdict.path == Path::Tunnel);
-    let by_node: BTreeMap<&NodeId, &Verdict> = tunnelled.collect();
-    let config = |(node, verdict): (&NodeId, &Verdict)| -> Option<PeerConfig> {
-        let peer: &Peer = slice.peers.get(node)?;
+    let config = |(node, peer, verdict): (&NodeId, &Peer, &Verdict)| -> Option<PeerConfig> {
         if lane >= peer.lanes.max(1) {
             return None;
         }
@@ -63,7 +69,7 @@ pub fn peer_configs(slice: &Slice, paths: &Paths, slots: &Slots, lane: u8) -> Ve
             keepalive: Some(KEEPALIVE),
         })
     };
-    by_node.into_iter().filter_map(config).collect()
+    tunnelled(slice, paths).filter_map(config).collect()
 }
 
 /// The TAPs of all hosted networks.
