@@ -374,6 +374,11 @@ fn systemctl(words: &[&str]) -> Result<(), Problem> {
     if output.status.success() { Ok(()) } else { Err(failed(&String::from_utf8_lossy(&output.stderr))) }
 }
 
+/// The chain of [`crate::node::enroll`], with real signatures.
+#[cfg(test)]
+#[path = "join/enroll_tests.rs"]
+mod enroll_tests;
+
 #[cfg(test)]
 #[path = "join/tests.rs"]
 mod tests;

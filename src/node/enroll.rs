@@ -275,7 +275,3 @@ pub fn wrong_pdc(source: Source<'_>, file: &PdcId, truth: &PdcId, who: &str) -> 
         Err(_) => problem.note(format!("in {}", source.file)),
     }
 }
-
-#[cfg(test)]
-#[path = "enroll_tests.rs"]
-mod tests;

@@ -91,5 +91,5 @@ fn a_refusal_for_the_pdc_points_at_the_line() {
 fn a_token_among_the_words_is_told_from_an_address() {
     assert!(is_token("vxm1.abc") && !is_token("mgmt.example.net"));
     let problem = read_token(&args(&["mgmt", "vxm1.damaged"])).err().unwrap();
-    assert_eq!(problem.code, "M0203");
+    assert_eq!(problem.code, "M0243");
 }

@@ -1,21 +1,16 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::*;
-use crate::mgmt::certs::{Authority as Ca, Issued, Request};
-use crate::types::{Version, Wall};
-
-/// Signatures as the real shell checks them.
-struct WebPki;
-
-impl Authority for WebPki {
-    fn pin(&self, ca: &str) -> Option<[u8; 32]> {
-        crate::transport::tls::spki_hash(crate::transport::tls::certificates(ca).ok()?.first()?)
-    }
-    fn vouches(&self, ca: &str, certificate: &str) -> Result<(), String> {
-        crate::transport::tls::vouches(ca, certificate).map_err(|e| e.to_string())
-    }
-}
+use super::WebPki;
+use crate::api::enroll::{EnrollAnswer, EnrollRequest};
+use crate::api::objects::NodeFacts;
+use crate::config::Source;
+use crate::mgmt::certs::{self, Authority as Ca, Issued, Request, Role};
+use crate::node::enroll::{
+    Authority as _, CA, CERTIFICATE, EnrollError, Keys, Member, SLICE, TLS_KEY, Token, WIREGUARD_KEY, Wish, wrong_pdc,
+};
+use crate::table::Slice;
+use crate::types::{NodeId, PdcId, SecretKey, Version, Wall};
 
 fn now() -> Wall {
     crate::clock::wall()
