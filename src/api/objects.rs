@@ -65,6 +65,7 @@ pub type Token = Object<String, TokenSpec, TokenStatus>;
 /// Any object, told apart by `kind`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
+#[expect(clippy::large_enum_variant, reason = "few at a time, and a box would be in everybody's way")]
 pub enum Any {
     /// [`Pdc`]
     Pdc(Pdc),

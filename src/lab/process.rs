@@ -56,7 +56,7 @@ impl Process {
         }
     }
 
-    /// Ends it: SIGTERM, and SIGKILL after [`GRACE`].
+    /// Ends it: SIGTERM, and SIGKILL after `GRACE`.
     ///
     /// # Errors
     /// It cannot be signalled or does not go.

@@ -71,10 +71,10 @@ pub fn transfer(from: &Guest, to: &Guest, amount: Amount) -> Result<Transfer, La
     transfer_to(&from.namespace, &to.namespace, ip, amount)
 }
 
-/// As [`transfer`], between any two namespaces.
+/// As [`transfer()`], between any two namespaces.
 ///
 /// # Errors
-/// As [`transfer`].
+/// As [`transfer()`].
 pub fn transfer_to(from: &str, to: &str, ip: IpAddr, amount: Amount) -> Result<Transfer, LabError> {
     let target = transfer::target(ip).to_string();
     let mut receiver = Receiver::start(to, &target)?;

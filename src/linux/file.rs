@@ -21,7 +21,7 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     write_all(path, mode, |file| file.write_all(bytes))
 }
 
-/// As [`write`], with the content made by `fill`.
+/// As [`write()`], with the content made by `fill`.
 fn write_all(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let named = |error: io::Error| name(path, "write", &error);
     let (folder, temporary) = temporary_beside(path)?;
@@ -51,7 +51,7 @@ fn temporary_beside(path: &Path) -> io::Result<(&Path, PathBuf)> {
     Ok((folder, folder.join(format!(".{file}.{}-{count}{TEMPORARY}", std::process::id()))))
 }
 
-/// Removes temporary files that a crash left in `folder`; call it at start, before the first [`write`]. Returns how many.
+/// Removes temporary files that a crash left in `folder`; call it at start, before the first [`write()`]. Returns how many.
 /// A folder that does not exist holds none.
 ///
 /// # Errors

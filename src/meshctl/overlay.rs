@@ -17,7 +17,7 @@ pub(super) struct Fields {
     /// VXLAN UDP port, unique among overlays [default: the lowest free one from 4789]
     #[arg(long)]
     udp_port: Option<UdpPort>,
-    /// Guest MTU of its networks: auto, a number of bytes, or node (each node's [mtu] decides)
+    /// Guest MTU of its networks: auto, a number of bytes, or node (each node's `[mtu]` decides)
     #[arg(long)]
     mtu: Option<MtuFlag>,
     /// Nodes that may host its networks, separated by commas, or all [default: all]

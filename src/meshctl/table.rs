@@ -30,7 +30,7 @@ pub(super) enum Command {
     Export {
         #[command(flatten)]
         of: Of,
-        /// Folder for <overlay>/<vni>.json
+        /// Folder for `<overlay>/<vni>.json`
         #[arg(long, required_unless_present = "network")]
         dir: Option<PathBuf>,
     },

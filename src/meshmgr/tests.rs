@@ -145,20 +145,16 @@ async fn news(lines: &mut Lines) -> Message {
 }
 
 async fn snapshot(lines: &mut Lines) -> Slice {
-    match news(lines).await {
-        Message::Snapshot { slice, hash } => {
-            assert_eq!(delta::hash(&slice), hash);
-            *slice
-        }
-        other => panic!("{other:?}"),
-    }
+    let news = news(lines).await;
+    let Message::Snapshot { slice, hash } = news else { panic!("{news:?}") };
+    assert_eq!(delta::hash(&slice), hash);
+    *slice
 }
 
 async fn after_delta(lines: &mut Lines, slice: &Slice) -> Slice {
-    match news(lines).await {
-        Message::Delta { delta } => delta.apply(slice.clone()).unwrap(),
-        other => panic!("{other:?}"),
-    }
+    let news = news(lines).await;
+    let Message::Delta { delta } = news else { panic!("{news:?}") };
+    delta.apply(slice.clone()).unwrap()
 }
 
 fn ask(slice: &Slice) -> String {

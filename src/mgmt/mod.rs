@@ -1,6 +1,6 @@
 //! Ring 2: management without a store and without HTTP. State and a request come in, writes or a refusal come out.
 //!
-//! [`state`] is everything declared and known; [`index`] and [`slice`] turn it into what one node needs; [`certs`] is the only
+//! [`state`] is everything declared and known; [`index`] and [`mod@slice`] turn it into what one node needs; [`certs`] is the only
 //! module that makes and reads certificates. Time, randomness and the installation's secrets are arguments.
 
 pub mod addresses;

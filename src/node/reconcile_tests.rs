@@ -265,8 +265,7 @@ proptest! {
         let wanted = desired(&second);
         for op in diff(&wanted, &kernel.state.clone()) {
             kernel.apply(std::slice::from_ref(&op)).unwrap();
-            let adds = match &op { Op::SetVtep { vtep, .. } | Op::AddFlood { vtep, .. } => Some(vtep), _ => None };
-            if let (Some(vtep), ObservedGuard::Loaded(guard)) = (adds, &kernel.state.guard) {
+            if let (Op::SetVtep { vtep, .. } | Op::AddFlood { vtep, .. }, ObservedGuard::Loaded(guard)) = (&op, &kernel.state.guard) {
                 let known = guard.admin.iter().chain(&guard.external).flat_map(|s| &s.vteps).any(|(_, a)| *a == vtep.address);
                 prop_assert!(known, "{op}");
             }

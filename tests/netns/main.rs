@@ -4,7 +4,7 @@
 #[path = "harness.rs"]
 #[expect(unreachable_pub, dead_code, reason = "a toolbox: each test takes what it needs")]
 mod harness;
-#[expect(unreachable_pub, dead_code, reason = "a toolbox: each test takes what it needs")]
+#[expect(unreachable_pub, reason = "a toolbox: each test takes what it needs")]
 mod node;
 
 mod foreign;

@@ -1,7 +1,7 @@
 //! The illumos `files` form of one (overlay, VNI): the JSON that `files/config` of a SmartOS overlay names (`overlay_files(5)`).
 //!
-//! [`read`] is strict where the original is silent: it refuses what the original would drop, shadow or never match, with the
-//! place, unless asked to be lenient. [`export`] writes what a node needs, [`slice`] runs a node from nothing but such files.
+//! [`read()`] is strict where the original is silent: it refuses what the original would drop, shadow or never match, with the
+//! place, unless asked to be lenient. [`export()`] writes what a node needs, [`slice()`] runs a node from nothing but such files.
 
 mod export;
 mod read;
