@@ -1,6 +1,7 @@
 //! The rules of the tree that a machine can check. A failure says what to do.
 #![expect(clippy::unwrap_used, reason = "a file that cannot be read is a failed test")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -199,5 +200,59 @@ fn nothing_is_left_for_later() {
                 );
             }
         }
+    }
+}
+
+/// Codes that several files raise, all with the one meaning that `docs/errors.md` gives.
+const SHARED_CODES: &[&str] = &[
+    "M0102", "M0103", "M0105", "M0110", "M0113", "M0213", "M0224", "M0248", "M0254", "M0257", "M0302", "M0305",
+    "M0312", "M0327", "M0333", "M0350", "M0501", "M0601", "M0606", "M0607", "M0608", "M0621", "M0623", "M0624",
+    "M0636", "M0802",
+];
+
+/// Codes in production code, comments left out, and the files that name them.
+fn codes() -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (file, _, text) in src().into_iter().filter(|(_, test, _)| !test) {
+        for (_, line) in code(&text) {
+            for word in line.split(|c: char| !c.is_ascii_alphanumeric()) {
+                let number = word.strip_prefix('M').filter(|digits| digits.len() == 4);
+                if number.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit())) {
+                    found.entry(word.to_owned()).or_default().insert(file.clone());
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_error_code_has_one_line_in_the_list() {
+    let list = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md")).unwrap();
+    let mut listed = BTreeSet::new();
+    for line in list.lines().filter(|line| line.starts_with("| M")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        assert!(cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()), "docs/errors.md: three cells: {line}");
+        assert!(
+            listed.insert(cells[0].to_owned()),
+            "docs/errors.md: {} has two lines: one code, one meaning",
+            cells[0]
+        );
+    }
+    let used: BTreeSet<String> = codes().into_keys().collect();
+    let (unlisted, unused): (Vec<_>, Vec<_>) = (used.difference(&listed).collect(), listed.difference(&used).collect());
+    assert!(unlisted.is_empty(), "give these codes a line in docs/errors.md: {unlisted:?}");
+    assert!(unused.is_empty(), "no program raises these codes any more; take them out of docs/errors.md: {unused:?}");
+}
+
+#[test]
+fn one_error_code_is_raised_in_one_file() {
+    for (code, files) in codes() {
+        let shared = SHARED_CODES.contains(&code.as_str());
+        assert!(
+            files.len() == 1 || shared,
+            "{code} is in {files:?}: take a new code if the meaning is another, else name it in SHARED_CODES."
+        );
+        assert!(files.len() > 1 || !shared, "{code} is in one file only: take it out of SHARED_CODES.");
     }
 }

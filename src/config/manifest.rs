@@ -37,7 +37,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Any>, Problem> {
         document.read(Source::new(file, text), &mut objects)?;
     }
     if objects.is_empty() {
-        return Err(Problem::new("M0303", Exit::Invalid, format!("{file} holds no object")));
+        return Err(Problem::new("M0341", Exit::Invalid, format!("{file} holds no object")));
     }
     Ok(objects)
 }

@@ -66,7 +66,7 @@ impl From<LabError> for Problem {
             LabError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Self::new("M0652", Exit::Denied, text).help("a lab makes network namespaces: run it as root")
             }
-            LabError::Io { .. } => Self::new("M0652", Exit::Failed, text),
+            LabError::Io { .. } => Self::new("M0662", Exit::Failed, text),
             LabError::Timeout { .. } => Self::new("M0653", Exit::Timeout, text),
             LabError::Interrupted => Self::new("M0654", Exit::Failed, text),
             LabError::Shape(_) => Self::new("M0655", Exit::Invalid, text).note("nothing was changed"),

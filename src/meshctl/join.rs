@@ -128,7 +128,7 @@ fn step(number: usize, name: &str, found: &str) {
 }
 
 fn library(error: &tls::TlsError) -> Problem {
-    Problem::new("M0104", Exit::Failed, error.to_string()).note("nothing was changed")
+    Problem::new("M0221", Exit::Failed, error.to_string()).note("nothing was changed")
 }
 
 /// The token: from a file, the environment, an argument, or a person.
@@ -182,7 +182,9 @@ fn setup(args: &JoinArgs, token: Option<&Token>) -> Result<Setup, Problem> {
     if args.config.exists() {
         let failed = |why: String| Problem::new("M0601", Exit::Failed, why).note("nothing was changed");
         let bytes = file::read(&args.config).map_err(|e| failed(e.to_string()))?;
-        let text = String::from_utf8(bytes).map_err(|e| failed(format!("{file} is not UTF-8: {e}")))?;
+        let text = String::from_utf8(bytes).map_err(|e| {
+            Problem::new("M0305", Exit::Invalid, format!("{file} is not UTF-8 text: {e}")).note("nothing was changed")
+        })?;
         if args.admin.is_some() || args.external.is_some() || args.listen.is_some() {
             return Err(Problem::new(
                 "M0217",
@@ -248,7 +250,7 @@ fn name(args: &JoinArgs, config: &Config) -> Result<NodeId, Problem> {
         (None, None) => {
             let text = host::name().unwrap_or_default();
             text.parse().map_err(|e| {
-                Problem::new("M0350", Exit::Invalid, format!("the host's name '{text}' cannot be a node's name: {e}"))
+                Problem::new("M0222", Exit::Invalid, format!("the host's name '{text}' cannot be a node's name: {e}"))
                     .note("nothing was changed")
                     .help("give one with --name")
             })

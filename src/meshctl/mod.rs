@@ -124,7 +124,7 @@ fn run(Cli { access, command }: Cli) -> Done {
     match command {
         Command::Asks(question) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let refuse = |e| Problem::new("M0601", Exit::Failed, format!("the machine gives no event queue: {e}"));
+            let refuse = |e| Problem::new("M0113", Exit::Failed, format!("the machine gives no event queue: {e}"));
             runtime.map_err(refuse)?.block_on(ask(&access, question))
         }
         // A lab makes runtimes of its own, and becomes other programs.

@@ -94,7 +94,7 @@ async fn slice(access: &Access, of: &Of) -> Result<Slice, Problem> {
             Either::Node(server) => server.get("/v1/slice").await?,
             Either::Management(_) => {
                 return Err(Problem::new(
-                    "M0111",
+                    "M0114",
                     Exit::Usage,
                     "no meshd runs here, so it is not clear whose table is meant",
                 )
@@ -168,7 +168,7 @@ async fn export(access: &Access, of: &Of, dir: Option<&FilePath>) -> Done {
                 let written = std::fs::create_dir_all(&folder)
                     .and_then(|()| file::write(&path, made.file.to_json().as_bytes(), 0o400));
                 written.map_err(|error| {
-                    Problem::new("M0701", Exit::Failed, format!("{} cannot be written: {error}", path.display()))
+                    Problem::new("M0601", Exit::Failed, format!("{} cannot be written: {error}", path.display()))
                         .note("the file that was there is as it was")
                 })?;
                 out::line(&format!("{} {} guests", path.display(), made.file.entries.len()))?;
@@ -249,7 +249,7 @@ async fn diff(access: &Access, file: &File, of: &Of) -> Done {
     let Some((key, made)) =
         files::export_all(&slice, &verdicts(&slice)).into_iter().next().filter(|_| slice.networks.len() == 1)
     else {
-        let problem = Problem::new("M0111", Exit::Usage, "a table file is of one network");
+        let problem = Problem::new("M0114", Exit::Usage, "a table file is of one network");
         return Err(problem.help("--network NAME, or OVERLAY/VNI").into());
     };
     let (ours, theirs) = (&made.file.entries, &file.entries);

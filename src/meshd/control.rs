@@ -141,7 +141,7 @@ fn current(shared: &Shared) -> Result<Arc<Slice>, Refused> {
 
 async fn unknown() -> Refused {
     Refused(
-        Problem::new("M0121", Exit::NotFound, "this meshd knows no such question")
+        Problem::new("M0123", Exit::NotFound, "this meshd knows no such question")
             .help("run the same version of meshctl"),
     )
 }

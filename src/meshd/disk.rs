@@ -64,40 +64,45 @@ pub enum SliceError {
 
 /// A file that the daemon cannot do without.
 fn needed(error: &io::Error) -> Problem {
-    let problem = Problem::new("M0601", Exit::Failed, error.to_string());
     if error.kind() == io::ErrorKind::NotFound {
-        return problem
+        return Problem::new("M0223", Exit::Failed, error.to_string())
             .note("this machine has not joined; nothing was changed")
             .help("run: meshctl join (with a token of: meshctl token create --pdc PDC)");
     }
-    problem
+    Problem::new("M0601", Exit::Failed, error.to_string()).note("nothing was changed")
 }
 
 /// The tunnels' static key.
 ///
 /// # Errors
-/// M0601: there is none, it is open to others, or it is no key.
+/// M0223: there is none; M0601: it is open to others; M0224: it is no key.
 pub fn secret(config: &Config) -> Result<SecretKey, Problem> {
     let path = config.paths.keys.join(WIREGUARD_KEY);
     let text = file::read_secret(&path).map_err(|e| needed(&e))?;
-    text.trim().parse().map_err(|e| Problem::new("M0601", Exit::Failed, format!("{}: {e}", path.display())))
+    text.trim().parse().map_err(|e| {
+        Problem::new("M0224", Exit::Failed, format!("{}: {e}", path.display()))
+            .note("nothing was changed")
+            .help("restore it, or run: meshctl leave, then meshctl join with a new token")
+    })
 }
 
 /// Reads keys and certificate, and holds them against what `meshd.toml` asserts.
 ///
 /// # Errors
-/// M0601: a file is missing, open to others or not what it should be; M0312, M0350: the file asserts another PDC or name.
+/// M0223: a file is missing; M0601: it is open to others; M0224: it is not what it should be; M0312, M0350: the file asserts another PDC or name.
 pub fn identity(config: &Config, source: Source<'_>) -> Result<Identity, Problem> {
     let keys = &config.paths.keys;
     let text = |name: &str| {
         let bytes = file::read(&keys.join(name)).map_err(|e| needed(&e))?;
-        String::from_utf8(bytes).map_err(|e| Problem::new("M0601", Exit::Failed, format!("{name}: {e}")))
+        String::from_utf8(bytes).map_err(|e| Problem::new("M0224", Exit::Failed, format!("{name}: {e}")))
     };
     let (certificate, ca) = (text(CERTIFICATE)?, text(CA)?);
     let tls_key = file::read_secret(&keys.join(TLS_KEY)).map_err(|e| needed(&e))?;
     let bad = |e: certs::CertError| {
         let what = format!("{} cannot be used: {e}", keys.join(CERTIFICATE).display());
-        Problem::new("M0601", Exit::Failed, what).help("run: meshctl leave, then meshctl join with a new token")
+        Problem::new("M0224", Exit::Failed, what)
+            .note("nothing was changed")
+            .help("run: meshctl leave, then meshctl join with a new token")
     };
     let validity = certs::validity_of_pem(&certificate).map_err(bad)?;
     let (name, pdc) = match certs::identity_of_pem(&certificate).map_err(bad)?.role {

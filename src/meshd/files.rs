@@ -64,7 +64,7 @@ impl Tables {
 }
 
 fn read_all(dir: &Path) -> Result<BTreeMap<NetKey, files::File>, Problem> {
-    let failed = |e: io::Error| Problem::new("M0310", Exit::Failed, e.to_string());
+    let failed = |e: io::Error| Problem::new("M0343", Exit::Failed, e.to_string());
     let mut all = BTreeMap::new();
     for (net, path) in list_tables(dir).map_err(failed)? {
         let text = String::from_utf8_lossy(&file::read(&path).map_err(failed)?).into_owned();
@@ -78,7 +78,7 @@ fn psks(declared: &TableFiles) -> Result<BTreeMap<NodeId, Psk>, Problem> {
     let mut psks = BTreeMap::new();
     for peer in &declared.peers {
         let Some(path) = &peer.psk_file else { continue };
-        let failed = |why: String| Problem::new("M0310", Exit::Failed, why).help("wg genpsk > FILE, chmod 0600 FILE");
+        let failed = |why: String| Problem::new("M0343", Exit::Failed, why).help("wg genpsk > FILE, chmod 0600 FILE");
         let text = file::read_secret(path).map_err(|e| failed(e.to_string()))?;
         let psk = text.parse::<Psk>().map_err(|e| failed(format!("{}: {e}", path.display())))?;
         psks.insert(peer.name.clone(), psk);

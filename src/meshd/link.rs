@@ -51,7 +51,7 @@ impl Link {
     /// A link to the management nodes at `addresses`, not yet connected.
     ///
     /// # Errors
-    /// M0601: keys and certificates that do not belong together.
+    /// M0224: keys and certificates that do not belong together.
     pub fn new(
         shared: Arc<Shared>,
         engine: Sender<Command>,
@@ -73,7 +73,7 @@ impl Link {
     /// Uses other addresses from the next connection on.
     ///
     /// # Errors
-    /// M0601.
+    /// M0224.
     pub fn set_addresses(&self, addresses: Vec<String>) -> Result<(), Problem> {
         let new = client(&self.identity.lock().unwrap_or_else(PoisonError::into_inner), addresses)?;
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
@@ -269,7 +269,7 @@ impl Link {
 fn client(identity: &Identity, addresses: Vec<String>) -> Result<Client, Problem> {
     let config = tls::client_config(&identity.ca, Some((&identity.certificate, &identity.tls_key)));
     let config = config.map_err(|e| {
-        Problem::new("M0601", Exit::Failed, format!("keys and certificates in the keys folder cannot be used: {e}"))
+        Problem::new("M0224", Exit::Failed, format!("keys and certificates in the keys folder cannot be used: {e}"))
             .help("run: meshctl leave, then meshctl join with a new token")
     })?;
     Ok(Client::https(addresses, config))

@@ -50,7 +50,7 @@ struct Ready {
 /// `meshd check-config FILE`.
 ///
 /// # Errors
-/// M03xx with the place; M0601 where the file cannot be read.
+/// M03xx with the place; M0305 where it is no text; M0601 where the file cannot be read.
 pub fn check_config(path: &Path) -> Result<(), Problem> {
     load(path).map(drop)
 }
@@ -81,7 +81,7 @@ pub fn run(path: &Path) -> Result<(), Problem> {
     let _ = sys::no_core_dumps();
     let ready = prepare(loaded)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Problem::new("M0601", Exit::Failed, format!("no event loop: {e}")))?;
+    let runtime = runtime.map_err(|e| Problem::new("M0113", Exit::Failed, format!("no event loop: {e}")))?;
     let outcome = runtime.block_on(start(ready, log));
     // What is still looking at a lane is not waited for.
     runtime.shutdown_background();
@@ -92,7 +92,8 @@ fn load(path: &Path) -> Result<Loaded, Problem> {
     let failed =
         |why: String| Problem::new("M0601", Exit::Failed, why).help("run: meshctl join; or give --config FILE");
     let bytes = file::read(path).map_err(|e| failed(e.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|e| failed(format!("{} is not UTF-8: {e}", path.display())))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|e| Problem::new("M0305", Exit::Invalid, format!("{} is not UTF-8 text: {e}", path.display())))?;
     let config = Config::parse(&path.display().to_string(), &text)?;
     Ok(Loaded { path: path.to_owned(), text, config })
 }
@@ -187,7 +188,7 @@ async fn start(ready: Ready, log: Log) -> Result<(), Problem> {
     // An engine that is gone has stopped already.
     let _ = engine.send(Command::Stop);
     if thread.join().is_err() {
-        return Err(Problem::new("M0601", Exit::Failed, "the engine ended with a panic; see the log"));
+        return Err(Problem::new("M0638", Exit::Failed, "the engine ended with a panic; see the log"));
     }
     tracing::info!("stopped; the plain path and the packet filter stay in the kernel");
     drop(claim);
@@ -266,7 +267,7 @@ struct Reload<'a> {
 }
 
 async fn until_told(mut reload: Reload<'_>) -> Result<(), Problem> {
-    let failed = |e: std::io::Error| Problem::new("M0601", Exit::Failed, format!("signals: {e}"));
+    let failed = |e: std::io::Error| Problem::new("M0113", Exit::Failed, format!("signals: {e}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;

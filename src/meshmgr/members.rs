@@ -44,7 +44,11 @@ pub(super) async fn enroll(
 ) -> Answer<EnrollAnswer> {
     let asked: EnrollRequest = body(request, ENROLL_MAX).await?;
     // The queue for strangers: their signatures and disk writes never crowd out the members.
-    let _place = app.enrolling.acquire().await.map_err(|_| Problem::new("M0105", Exit::Failed, "stopping"))?;
+    let _place = app.enrolling.acquire().await.map_err(|_| {
+        Problem::new("M0112", Exit::Unreachable, "the management server is stopping")
+            .note("nothing was changed")
+            .help("ask again in a moment")
+    })?;
     Ok(Json(blocking(&app, move |app| admit(app, &caller, &asked)).await?))
 }
 

@@ -71,7 +71,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
 fn say(text: &str) -> Result<(), Problem> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Problem::new("M0106", Exit::Failed, format!("cannot write to stdout: {error}")))
+            Err(Problem::new("M0110", Exit::Failed, format!("cannot write to stdout: {error}")))
         }
         _ => Ok(()),
     }
@@ -108,7 +108,7 @@ fn run(path: &Path) -> Result<(), Problem> {
     let config = read(path)?;
     log(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Problem::new("M0105", Exit::Failed, format!("cannot start: {e}")))?;
+    let runtime = runtime.map_err(|e| Problem::new("M0113", Exit::Failed, format!("cannot start: {e}")))?;
     runtime.block_on(serve::run(config))
 }
 

@@ -136,7 +136,7 @@ async fn renew(keys: Keys, config: Config, tls: Arc<ArcSwap<ServerConfig>>) {
 }
 
 async fn wait_for_signal() -> Result<(), Problem> {
-    let refused = |e: std::io::Error| Problem::new("M0105", Exit::Failed, format!("cannot wait for signals: {e}"));
+    let refused = |e: std::io::Error| Problem::new("M0113", Exit::Failed, format!("cannot wait for signals: {e}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
     tokio::select! {

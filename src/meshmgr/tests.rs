@@ -386,7 +386,7 @@ async fn an_old_revision_and_bad_input_change_nothing() {
     let said: Value = admin.call(Method::POST, "/v1/apply", Some(&dry)).await.unwrap();
     assert_eq!(said["changes"][0]["change"], "create");
     let half = vec![Any::Pdc(fixture::pdc("c", "10.2.0.0/24")), Any::Node(fixture::node("x", "nowhere"))];
-    assert_eq!(world.apply(half).await.unwrap_err().code, "M0312");
+    assert_eq!(world.apply(half).await.unwrap_err().code, "M0330");
     assert_eq!(admin.call::<(), Value>(Method::GET, "/v1/objects/pdc/c", None).await.unwrap_err().exit, Exit::NotFound);
 }
 

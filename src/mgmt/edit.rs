@@ -119,7 +119,7 @@ fn overlay_port(mut overlay: Overlay, old: Option<UdpPort>, ports: &mut BTreeSet
 
 fn missing_port(overlay: &Overlay) -> Problem {
     let what = format!("no UDP port from {FIRST_UDP_PORT} is free for overlay '{}'", overlay.metadata.name);
-    Problem::new("M0317", Exit::Conflict, what).note("nothing was changed")
+    Problem::new("M0342", Exit::Conflict, what).note("nothing was changed")
 }
 
 fn lowest_free(taken: &BTreeSet<u16>) -> Option<UdpPort> {

@@ -296,7 +296,7 @@ fn same_names(key: &NetKey, other: &NetKey, port: UdpPort) -> Finding {
     finding(
         "M0603",
         format!("networks {other} and {key} both want VNI {} on UDP port {port}; {key} is left out", key.vni),
-        "give one of the two overlays another UDP port: meshctl overlay set NAME udpPort=PORT".into(),
+        "give one of the two overlays another UDP port: meshctl overlay set NAME --udp-port PORT".into(),
     )
 }
 
@@ -306,7 +306,7 @@ fn no_address(key: &NetKey, node: &NodeId, outer: Outer, theirs: bool) -> Findin
         Outer::External => "external",
     };
     let (who, help) = if theirs {
-        (format!("node '{node}'"), format!("meshctl node set {node} {word}=ADDRESS"))
+        (format!("node '{node}'"), format!("meshctl node set {node} --{word} ADDRESS"))
     } else {
         ("this node".to_owned(), format!("set [underlay] {word} in meshd.toml"))
     };
@@ -331,7 +331,7 @@ fn mtu_too_large(key: &NetKey, why: &str) -> Finding {
     finding(
         "M0501",
         format!("network {key}: {why}"),
-        "raise the MTU of the underlay, or lower the network's: meshctl network set NAME mtu=NUMBER".into(),
+        "raise the MTU of the underlay, or lower the network's: meshctl network set NAME --mtu NUMBER".into(),
     )
 }
 

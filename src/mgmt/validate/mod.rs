@@ -146,7 +146,7 @@ fn taken(code: &str, what: String) -> Problem {
 fn exists(state: &State, kind: Kind, name: &str, whose: &str) -> Result<(), Problem> {
     match state.get(kind, name) {
         Some(_) => Ok(()),
-        None => Err(Problem { exit: Exit::Invalid, ..missing(state, "M0312", kind, name) }
+        None => Err(Problem { exit: Exit::Invalid, ..missing(state, "M0330", kind, name) }
             .note(format!("{whose} refers to it"))),
     }
 }

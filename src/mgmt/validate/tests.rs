@@ -85,7 +85,7 @@ fn a_missing_reference_comes_with_the_name_that_was_probably_meant() {
     );
     assert_eq!(refused(vec![Any::Node(fixture::node("c-1", "brno"))]).what, "PDC 'brno' does not exist");
     let ghost = vec![Selector::Node("ghost".parse().unwrap())];
-    assert_eq!(refused(vec![policy("p", ghost, Action::Forbid)]).code, "M0312");
+    assert_eq!(refused(vec![policy("p", ghost, Action::Forbid)]).code, "M0330");
 }
 
 #[test]
