@@ -1,15 +1,20 @@
-//! Guest to wire: frames from TAPs come in, payloads for tunnels and answers for TAPs go out.
+//! Guest to wire: frames and super-frames from TAPs come in, trains for tunnels and answers for TAPs go out.
 
 use super::buffer::{Buf, Pool};
 use super::drops::{DropReason, Drops};
-use super::form;
+use super::form::Wrap;
 use super::neigh::{self, Question};
 use super::rate::Bucket;
 use super::refused::{Refusals, Refused};
+use super::segment::{Segments, Whole, finish_checksum};
 use super::table::{Net, Place, Table};
+use super::train::{Outgoing, line_up};
 use super::view::View;
 use crate::table::Flood;
 use crate::types::{Mac, Mono, NetSlot, PeerSlot};
+use crate::wire::Header;
+use crate::wire::ethernet::Ethernet;
+use crate::wire::virtio::{Gso, Virtio};
 
 /// Egress of one lane.
 #[derive(Debug, Default)]
@@ -18,8 +23,19 @@ pub struct Egress {
     pub drops: Drops,
     /// Questions answered from the table.
     pub answered: u64,
+    /// What became of super-frames.
+    pub cuts: Cuts,
     floods: Vec<Bucket>,
     refusals: Refusals,
+}
+
+/// What became of super-frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cuts {
+    /// Super-frames that were cut, one count for each peer that they went to.
+    pub cut: u64,
+    /// Super-frames in a shape that cannot be cut: sent as they are if they fit the guest MTU, else dropped as `oversize`.
+    pub whole: u64,
 }
 
 /// A frame as a TAP gave it.
@@ -29,15 +45,8 @@ pub struct Frame {
     pub net: NetSlot,
     /// The frame.
     pub buf: Buf,
-}
-
-/// A payload for a peer's tunnel, to be sealed in place.
-#[derive(Debug)]
-pub struct Outgoing {
-    /// Whose tunnel.
-    pub peer: PeerSlot,
-    /// The payload, in the peer's form.
-    pub buf: Buf,
+    /// What the guest left to do: a checksum, cutting.
+    pub virtio: Virtio,
 }
 
 /// What becomes of a batch. The owner drains it and gives the buffers back to the pool.
@@ -58,6 +67,12 @@ struct Route<'a> {
     view: View,
 }
 
+/// What of a frame goes out.
+enum Load<'a> {
+    One(&'a [u8]),
+    Cut(Segments<'a>),
+}
+
 /// Where one frame goes.
 enum Decision {
     To(PeerSlot),
@@ -66,27 +81,51 @@ enum Decision {
 }
 
 impl Egress {
-    /// Forwards a batch: drains `frames` into `out`. Buffers of dropped frames go to `pool`, those of copies come from there.
+    /// Forwards a batch: drains `frames` into `out`. Buffers of frames go back to `pool`, those of trains come from there.
     pub fn batch(&mut self, table: &Table, now: Mono, frames: &mut Vec<Frame>, pool: &mut Pool, out: &mut EgressOut) {
         for mut frame in frames.drain(..) {
-            let Some(net) = table.net(frame.net) else {
-                self.drops.count(DropReason::NetworkGone);
-                pool.give(frame.buf);
-                continue;
-            };
-            let decided = View::parse(frame.buf.bytes())
-                .map_err(|_| DropReason::FrameMalformed)
-                .and_then(|view| Ok((Route { table, net, view }, self.decide(net, &view, &mut frame, now, out)?)));
-            match decided {
-                Ok((route, Decision::To(peer))) => self.send(&route, peer, frame.buf, pool, out),
-                Ok((route, Decision::Flood)) => self.flood(&route, frame.buf, pool, out),
-                Ok((_, Decision::Answered)) => out.answers.push(frame),
-                Err(reason) => {
-                    self.drops.count(reason);
-                    pool.give(frame.buf);
+            match self.frame(table, now, &mut frame, pool, out) {
+                Ok(true) => {
+                    out.answers.push(frame);
+                    continue;
+                }
+                Ok(false) => {}
+                Err(reason) => self.drops.count(reason),
+            }
+            pool.give(frame.buf);
+        }
+    }
+
+    /// Forwards one frame. True: it has become the answer to itself.
+    fn frame(
+        &mut self,
+        table: &Table,
+        now: Mono,
+        frame: &mut Frame,
+        pool: &mut Pool,
+        out: &mut EgressOut,
+    ) -> Result<bool, DropReason> {
+        let net = table.net(frame.net).ok_or(DropReason::NetworkGone)?;
+        let view = View::parse(frame.buf.bytes()).map_err(|_| DropReason::FrameMalformed)?;
+        if frame.virtio.gso == Gso::None {
+            finish(frame)?;
+        }
+        let decision = self.decide(net, &view, frame, now, out)?;
+        let route = Route { table, net, view };
+        match decision {
+            Decision::Answered => return Ok(true),
+            Decision::To(peer) => {
+                let load = self.load(net, &view, frame)?;
+                self.send(&route, peer, &load, pool, &mut out.tunnels);
+            }
+            Decision::Flood => {
+                let load = self.load(net, &view, frame)?;
+                for peer in &net.members {
+                    self.send(&route, *peer, &load, pool, &mut out.tunnels);
                 }
             }
         }
+        Ok(false)
     }
 
     fn decide(
@@ -98,8 +137,8 @@ impl Egress {
         out: &mut EgressOut,
     ) -> Result<Decision, DropReason> {
         let sender = self.check_source(net, view, frame.net, now, out)?;
-        if frame.buf.len() - view.network > usize::from(net.guest_mtu) {
-            return Err(DropReason::Oversize);
+        if frame.virtio.gso == Gso::None {
+            fits(net, view, frame.buf.len())?;
         }
         if !view.destination.is_group() {
             return unicast(net, view, view.destination);
@@ -160,33 +199,95 @@ impl Egress {
         Ok(Decision::Flood)
     }
 
-    fn send(&mut self, route: &Route<'_>, peer: PeerSlot, mut buf: Buf, pool: &mut Pool, out: &mut EgressOut) {
-        match form::wrap(route.table, route.net, peer, &route.view, &mut buf) {
-            Ok(()) => out.tunnels.push(Outgoing { peer, buf }),
-            Err(reason) => {
-                self.drops.count(reason);
-                pool.give(buf);
+    /// What of a frame goes out: it as it is, or segments that fit the path.
+    fn load<'a>(&mut self, net: &Net, view: &View, frame: &'a mut Frame) -> Result<Load<'a>, DropReason> {
+        let limit = usize::from(net.guest_mtu);
+        match Segments::new(frame.buf.bytes(), &frame.virtio, limit).map(|segments| segments.packet_len()) {
+            // A datagram is a message: nobody but the guest may cut it smaller.
+            Ok(packet) if packet > limit => return Err(DropReason::Oversize),
+            Ok(_) => {
+                let segments = Segments::new(frame.buf.bytes(), &frame.virtio, limit);
+                return segments.map(Load::Cut).map_err(|_| DropReason::FrameMalformed);
+            }
+            Err(Whole::NotGso) => {}
+            Err(Whole::Shape | Whole::Header | Whole::Flags | Whole::Limit { .. }) => {
+                self.cuts.whole += 1;
+                fits(net, view, frame.buf.len())?;
+                finish(frame)?;
             }
         }
+        Ok(Load::One(frame.buf.bytes()))
     }
 
-    /// A copy for each member; the last one gets the original.
-    fn flood(&mut self, route: &Route<'_>, buf: Buf, pool: &mut Pool, out: &mut EgressOut) {
-        let Some((last, others)) = route.net.members.split_last() else {
-            self.drops.count(DropReason::FloodNobody);
-            pool.give(buf);
-            return;
+    /// Lines up what goes to one peer.
+    fn send(
+        &mut self,
+        route: &Route<'_>,
+        peer: PeerSlot,
+        load: &Load<'_>,
+        pool: &mut Pool,
+        trains: &mut Vec<Outgoing>,
+    ) {
+        let sent = match load {
+            Load::One(frame) => send_one(route, peer, frame, pool, trains),
+            Load::Cut(segments) => {
+                self.cuts.cut += 1;
+                send_cut(route, peer, segments.clone(), pool, trains)
+            }
         };
-        for peer in others {
-            let Some(mut copy) = pool.take() else {
-                self.drops.count(DropReason::NoBuffer);
-                continue;
-            };
-            copy.copy_from(buf.bytes());
-            self.send(route, *peer, copy, pool, out);
+        if let Err(reason) = sent {
+            self.drops.count(reason);
         }
-        self.send(route, *last, buf, pool, out);
     }
+}
+
+/// Finishes the checksum that the guest left to its interface.
+fn finish(frame: &mut Frame) -> Result<(), DropReason> {
+    finish_checksum(frame.buf.bytes_mut(), &frame.virtio).map_err(|_| DropReason::FrameMalformed)?;
+    frame.virtio = Virtio::default();
+    Ok(())
+}
+
+/// Whether a frame is one that a guest with the right MTU sends.
+fn fits(net: &Net, view: &View, len: usize) -> Result<(), DropReason> {
+    if len - view.network > usize::from(net.guest_mtu) { Err(DropReason::Oversize) } else { Ok(()) }
+}
+
+/// Largest payload that is known to fit the path: padding does not go beyond it.
+fn most(net: &Net, wrap: &Wrap) -> usize {
+    wrap.len() + Ethernet::LEN + usize::from(net.guest_mtu)
+}
+
+fn send_one(
+    route: &Route<'_>,
+    peer: PeerSlot,
+    frame: &[u8],
+    pool: &mut Pool,
+    trains: &mut Vec<Outgoing>,
+) -> Result<(), DropReason> {
+    let wrap = Wrap::new(route.table, route.net, peer, &route.view, frame)?;
+    let payload = line_up(trains, pool, peer, wrap.len() + frame.len(), most(route.net, &wrap))?;
+    let (head, body) = payload.split_at_mut(wrap.len());
+    body.copy_from_slice(frame);
+    wrap.write(head, frame.len())
+}
+
+fn send_cut(
+    route: &Route<'_>,
+    peer: PeerSlot,
+    mut segments: Segments<'_>,
+    pool: &mut Pool,
+    trains: &mut Vec<Outgoing>,
+) -> Result<(), DropReason> {
+    let wrap = Wrap::new(route.table, route.net, peer, &route.view, segments.head())?;
+    let most = most(route.net, &wrap);
+    while let Some(len) = segments.next_len() {
+        let payload = line_up(trains, pool, peer, wrap.len() + len, most)?;
+        let (head, body) = payload.split_at_mut(wrap.len());
+        segments.write_next(body);
+        wrap.write(head, len)?;
+    }
+    Ok(())
 }
 
 /// Where a frame for one address goes.

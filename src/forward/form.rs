@@ -9,7 +9,6 @@
 
 use std::net::Ipv4Addr;
 
-use super::buffer::Buf;
 use super::drops::DropReason;
 use super::table::{Form, Net, Table};
 use super::view::View;
@@ -39,53 +38,68 @@ pub(super) enum What {
     Control,
 }
 
-/// Puts the headers of the peer's form before the frame in `buf`. The flow of the frame chooses the source
-/// UDP port of form A.
-pub(super) fn wrap(table: &Table, net: &Net, peer: PeerSlot, view: &View, buf: &mut Buf) -> Result<(), DropReason> {
-    match table.form(peer).ok_or(DropReason::PeerGone)? {
-        Form::Compact => {
-            let content = Content::Frame { udp_port: net.udp_port, vni: net.vni };
-            wrap_compact(content, buf)
-        }
-        Form::Standard { address } => {
-            let own = table.tunnel_address().ok_or(DropReason::NoTunnelAddress)?;
-            let flow = view.flow(buf.bytes());
-            wrap_standard(net, own, address, flow, buf).map_err(|_| DropReason::FrameMalformed)
+/// The headers of a peer's form, ready to be written before frames of one flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrap {
+    Compact(Content),
+    Standard { own: Ipv4Addr, theirs: Ipv4Addr, source_port: u16, udp_port: UdpPort, vni: Vni },
+}
+
+impl Wrap {
+    /// For a frame to `peer`. The flow of the frame chooses the source UDP port of form A.
+    pub(super) fn new(table: &Table, net: &Net, peer: PeerSlot, view: &View, frame: &[u8]) -> Result<Self, DropReason> {
+        let (udp_port, vni) = (net.udp_port, net.vni);
+        Ok(match table.form(peer).ok_or(DropReason::PeerGone)? {
+            Form::Compact => Self::Compact(Content::Frame { udp_port, vni }),
+            Form::Standard { address: theirs } => {
+                let own = table.tunnel_address().ok_or(DropReason::NoTunnelAddress)?;
+                Self::Standard { own, theirs, source_port: source_port(view.flow(frame)), udp_port, vni }
+            }
+        })
+    }
+
+    /// Bytes of the headers.
+    pub(super) const fn len(&self) -> usize {
+        match self {
+            Self::Compact(_) => Compact::LEN,
+            Self::Standard { .. } => STANDARD,
         }
     }
-}
 
-/// Puts the header of form B before what is in `buf`.
-pub(super) fn wrap_compact(content: Content, buf: &mut Buf) -> Result<(), DropReason> {
-    let header = Compact::new(content, buf.len());
-    header.emit(buf.prepend(Compact::LEN)).map_err(|_| DropReason::FrameMalformed)
-}
+    /// Writes the headers for a frame of `len` bytes to the front of `out`.
+    pub(super) fn write(&self, out: &mut [u8], len: usize) -> Result<(), DropReason> {
+        match self {
+            Self::Compact(content) => Compact::new(*content, len).emit(out),
+            Self::Standard { .. } => self.write_standard(out, len),
+        }
+        .map_err(|_| DropReason::FrameMalformed)
+    }
 
-fn wrap_standard(net: &Net, own: Ipv4Addr, theirs: Ipv4Addr, flow: u64, buf: &mut Buf) -> Result<(), WireError> {
-    let too_long = |_| WireError::Field { header: Ipv4::NAME, field: "total length" };
-    let total = u16::try_from(buf.len() + STANDARD).map_err(too_long)?;
-    let length = total - u16::try_from(Ipv4::LEN).unwrap_or_default();
-    let out = buf.prepend(STANDARD);
-    let outer = Ipv4 {
-        options: 0,
-        tos: 0,
-        total,
-        id: 0,
-        // "VTEPs MUST NOT fragment VXLAN packets" (RFC 7348 section 4.3); without fragments the identification means nothing
-        // (RFC 6864 section 4.1).
-        dont_fragment: true,
-        more_fragments: false,
-        offset: 0,
-        ttl: 64,
-        protocol: ip::UDP,
-        source: own,
-        destination: theirs,
-    };
-    outer.emit(out)?;
-    // "UDP Checksum: It SHOULD be transmitted as zero" (RFC 7348 section 5).
-    Udp { source: source_port(flow), destination: net.udp_port.get(), length, checksum: 0 }
-        .emit(&mut out[Ipv4::LEN..])?;
-    Vxlan { vni: net.vni }.emit(&mut out[Ipv4::LEN + Udp::LEN..])
+    fn write_standard(&self, out: &mut [u8], len: usize) -> Result<(), WireError> {
+        let Self::Standard { own, theirs, source_port, udp_port, vni } = *self else { return Ok(()) };
+        let too_long = |_| WireError::Field { header: Ipv4::NAME, field: "total length" };
+        let total = u16::try_from(len + STANDARD).map_err(too_long)?;
+        let length = total - u16::try_from(Ipv4::LEN).unwrap_or_default();
+        let outer = Ipv4 {
+            options: 0,
+            tos: 0,
+            total,
+            id: 0,
+            // "VTEPs MUST NOT fragment VXLAN packets" (RFC 7348 section 4.3); without fragments the identification means
+            // nothing (RFC 6864 section 4.1).
+            dont_fragment: true,
+            more_fragments: false,
+            offset: 0,
+            ttl: 64,
+            protocol: ip::UDP,
+            source: own,
+            destination: theirs,
+        };
+        outer.emit(out)?;
+        // "UDP Checksum: It SHOULD be transmitted as zero" (RFC 7348 section 5).
+        Udp { source: source_port, destination: udp_port.get(), length, checksum: 0 }.emit(&mut out[Ipv4::LEN..])?;
+        Vxlan { vni }.emit(&mut out[Ipv4::LEN + Udp::LEN..])
+    }
 }
 
 /// "a hash of fields from the inner packet ... the dynamic/private port range 49152-65535" (RFC 7348 section 5).

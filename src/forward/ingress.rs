@@ -2,18 +2,19 @@
 //!
 //! The one check that matters: peer, VNI and source MAC must agree with the table. Nothing goes from tunnel to tunnel.
 
-use super::buffer::{Buf, Pool};
+use super::buffer::Pool;
 use super::drops::{DropReason, Drops};
-use super::egress::{Outgoing, allow};
-use super::form::{self, Inside, What};
+use super::egress::allow;
+use super::form::{self, Inside, What, Wrap};
 use super::rate::{Bucket, Rate};
 use super::refused::{Refusals, Refused};
 use super::table::{Net, Place, Table};
+use super::train::{Outgoing, line_up};
 use super::view::View;
 use crate::table::Flood;
 use crate::types::{Mono, NetSlot, PeerSlot};
 use crate::wire::Header;
-use crate::wire::compact::{Compact, Content};
+use crate::wire::compact::Content;
 use crate::wire::oam::{Kind, Oam};
 
 /// Ingress of one lane.
@@ -154,9 +155,7 @@ impl Ingress {
             Kind::EchoReply { size } => out.echoes.push((payload.peer, message.token, size)),
             Kind::EchoRequest => {
                 let size = u16::try_from(inside.end).unwrap_or(u16::MAX);
-                let mut buf = pool.take().ok_or(DropReason::NoBuffer)?;
-                echo(Kind::EchoReply { size }, message.token, Oam::LEN, &mut buf)?;
-                out.tunnels.push(Outgoing { peer: payload.peer, buf });
+                echo(Kind::EchoReply { size }, message.token, Oam::LEN, payload.peer, pool, &mut out.tunnels)?;
             }
         }
         Ok(())
@@ -179,13 +178,25 @@ fn source(net: &Net, view: &View, peer: PeerSlot) -> Result<(), DropReason> {
     }
 }
 
-/// Writes a control message of `len` bytes, filled up with zeros, as a payload of form B.
+/// Lines up a control message of `len` bytes, filled up with zeros, for a peer that speaks form B.
 ///
 /// # Errors
-/// [`DropReason::ControlMalformed`]: `len` has no room for the message.
-pub fn echo(kind: Kind, token: u64, len: usize, buf: &mut Buf) -> Result<(), DropReason> {
-    buf.filled(len);
-    buf.bytes_mut().fill(0);
-    Oam { kind, token }.emit(buf.bytes_mut()).map_err(|_| DropReason::ControlMalformed)?;
-    Compact::new(Content::Control, len).emit(buf.prepend(Compact::LEN)).map_err(|_| DropReason::ControlMalformed)
+/// [`DropReason::ControlMalformed`]: `len` has no room for the message. [`DropReason::NoBuffer`].
+pub fn echo(
+    kind: Kind,
+    token: u64,
+    len: usize,
+    peer: PeerSlot,
+    pool: &mut Pool,
+    trains: &mut Vec<Outgoing>,
+) -> Result<(), DropReason> {
+    if len < Oam::LEN {
+        return Err(DropReason::ControlMalformed);
+    }
+    let wrap = Wrap::Compact(Content::Control);
+    let payload = line_up(trains, pool, peer, wrap.len() + len, 0)?;
+    let (head, body) = payload.split_at_mut(wrap.len());
+    body.fill(0);
+    Oam { kind, token }.emit(body).map_err(|_| DropReason::ControlMalformed)?;
+    wrap.write(head, len)
 }

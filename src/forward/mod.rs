@@ -16,16 +16,18 @@ mod refused;
 pub mod segment;
 mod slots;
 mod table;
+pub mod train;
 mod view;
 
-pub use self::buffer::{Buf, HEADROOM, MIDDLE, Pool, TAILROOM};
+pub use self::buffer::{Buf, CAPACITY, Pool};
 pub use self::drops::{DropReason, Drops};
-pub use self::egress::{Egress, EgressOut, Frame, Outgoing};
+pub use self::egress::{Cuts, Egress, EgressOut, Frame};
 pub use self::ingress::{Delivery, Ingress, IngressOut, Payload, echo};
 pub use self::rate::{Bucket, Rate};
 pub use self::refused::Refused;
 pub use self::slots::{Slots, SlotsFull};
 pub use self::table::{Form, Neighbour, Net, Place, Station, Table};
+pub use self::train::Outgoing;
 
 #[cfg(test)]
 mod sample_tests;

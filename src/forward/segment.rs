@@ -133,6 +133,11 @@ impl<'a> Segments<'a> {
         })
     }
 
+    /// All headers of the frame, from the Ethernet header.
+    pub const fn head(&self) -> &'a [u8] {
+        self.head
+    }
+
     /// How many segments are left.
     pub fn count(&self) -> usize {
         self.payload.len().div_ceil(self.size)

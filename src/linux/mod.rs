@@ -4,6 +4,7 @@ pub mod caps;
 mod error;
 pub mod fake;
 pub mod file;
+mod gso;
 pub mod host;
 pub mod inotify;
 mod kernel;

@@ -10,9 +10,11 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use super::sys;
 use crate::types::IfName;
+use crate::wire::Header;
+use crate::wire::virtio::Virtio;
 
 /// Size of the virtio header: the legacy `struct virtio_net_hdr` in native byte order (linux/virtio_net.h).
-pub const HEADER: usize = 10;
+pub const HEADER: usize = Virtio::LEN;
 
 /// Where TAPs come from.
 const DEVICE: &str = "/dev/net/tun";
@@ -25,21 +27,36 @@ const FLAGS: i32 = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::
 #[derive(Debug)]
 pub struct Tap {
     file: File,
+    offloads: Offloads,
 }
 
-/// The virtio header of a frame, as far as it matters without offloads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FrameHeader {
-    /// `VIRTIO_NET_HDR_F_*`: 1 says that the checksum is still to be made.
-    pub flags: u8,
-    /// `VIRTIO_NET_HDR_GSO_*`: 0 says that it is one frame.
-    pub gso_type: u8,
+/// Which work of a guest's kernel the reader of a TAP takes over (`TUN_F_*`, linux/if_tun.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Offloads {
+    /// None: every frame comes as one packet with its checksums made.
+    None,
+    /// Checksums.
+    Checksum,
+    /// Checksums, and cutting TCP.
+    Tcp,
+    /// Checksums, and cutting TCP and UDP (Linux 6.2).
+    TcpUdp,
 }
 
-impl FrameHeader {
-    /// True for one whole frame with nothing left to do.
-    pub fn is_plain(self) -> bool {
-        self.flags & 1 == 0 && self.gso_type == 0
+impl Offloads {
+    /// The best first: what a kernel is asked in turn.
+    const ALL: [Self; 4] = [Self::TcpUdp, Self::Tcp, Self::Checksum, Self::None];
+
+    const fn mask(self) -> u32 {
+        const CSUM: u32 = 0x01;
+        const TSO: u32 = 0x02 | 0x04;
+        const USO: u32 = 0x20 | 0x40;
+        match self {
+            Self::None => 0,
+            Self::Checksum => CSUM,
+            Self::Tcp => CSUM | TSO,
+            Self::TcpUdp => CSUM | TSO | USO,
+        }
     }
 }
 
@@ -74,14 +91,37 @@ pub enum TapError {
 }
 
 impl Tap {
-    /// Attaches a queue, non-blocking, to an existing persistent TAP; resets the offload mask and the header size, which are
-    /// device-wide and survive whoever was attached before.
+    /// Attaches a queue, non-blocking, to an existing persistent TAP, with the best offloads that the kernel has, up to `most`.
+    /// Offloads and header size are device-wide and survive whoever was attached before, so they are set every time.
     ///
     /// # Errors
     /// [`TapError`]; [`TapError::Missing`] where the device does not exist, and then it does not exist afterwards either.
-    pub fn attach(name: &IfName) -> Result<Self, TapError> {
-        let tap = Self::open(name)?;
-        if tap.is_persistent(name)? { Ok(tap) } else { Err(TapError::Missing(name.clone())) }
+    pub fn attach(name: &IfName, most: Offloads) -> Result<Self, TapError> {
+        let mut tap = Self::open(name)?;
+        if !tap.is_persistent(name)? {
+            return Err(TapError::Missing(name.clone()));
+        }
+        let size = i32::try_from(HEADER).unwrap_or_default();
+        sys::tun_set_header_size(tap.as_fd(), size).map_err(|source| system(name, "TUNSETVNETHDRSZ", source))?;
+        tap.offloads = tap.offload(most).map_err(|source| system(name, "TUNSETOFFLOAD", source))?;
+        Ok(tap)
+    }
+
+    /// Asks for less and less until the kernel agrees.
+    fn offload(&self, most: Offloads) -> io::Result<Offloads> {
+        let mut refused = io::Error::from(io::ErrorKind::Unsupported);
+        for offloads in Offloads::ALL.into_iter().filter(|offloads| *offloads <= most) {
+            match sys::tun_set_offload(self.as_fd(), offloads.mask()) {
+                Ok(()) => return Ok(offloads),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+
+    /// What the kernel has agreed to.
+    pub const fn offloads(&self) -> Offloads {
+        self.offloads
     }
 
     fn open(name: &IfName) -> Result<Self, TapError> {
@@ -99,10 +139,7 @@ impl Tap {
             Some(libc::EINVAL) => TapError::Foreign(name.clone()),
             _ => system(name, "TUNSETIFF", source),
         })?;
-        let size = i32::try_from(HEADER).unwrap_or_default();
-        sys::tun_set_header_size(file.as_fd(), size).map_err(|source| system(name, "TUNSETVNETHDRSZ", source))?;
-        sys::tun_set_offload(file.as_fd(), 0).map_err(|source| system(name, "TUNSETOFFLOAD", source))?;
-        Ok(Self { file })
+        Ok(Self { file, offloads: Offloads::None })
     }
 
     fn is_persistent(&self, name: &IfName) -> Result<bool, TapError> {
@@ -110,11 +147,12 @@ impl Tap {
         Ok(i32::from(flags) & PERSIST != 0)
     }
 
-    /// Reads one frame into `frame`; returns its length and its header. None: there is nothing to read now.
+    /// Reads one frame into `frame`; returns its length and its header, which is none for a kind of super-frame that nobody
+    /// asked for. None: there is nothing to read now.
     ///
     /// # Errors
     /// Of `readv(2)`: the device is gone (`EBADFD`, `EIO`).
-    pub fn read(&self, frame: &mut [u8]) -> io::Result<Option<(usize, FrameHeader)>> {
+    pub fn read(&self, frame: &mut [u8]) -> io::Result<Option<(usize, Option<Virtio>)>> {
         let mut header = [0; HEADER];
         let got = loop {
             match (&self.file).read_vectored(&mut [IoSliceMut::new(&mut header), IoSliceMut::new(frame)]) {
@@ -124,8 +162,7 @@ impl Tap {
                 Err(error) => return Err(error),
             }
         };
-        let [flags, gso_type, ..] = header;
-        Ok(Some((got.saturating_sub(HEADER), FrameHeader { flags, gso_type })))
+        Ok(Some((got.saturating_sub(HEADER), Virtio::parse(&header).ok())))
     }
 
     /// Writes one plain frame.

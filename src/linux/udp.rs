@@ -7,10 +7,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::sys;
+use super::{gso, sys};
 use crate::forward::Buf;
+use crate::types::Mono;
 
 /// Bytes of socket buffer that are asked for: some hundred super-frames, so that a burst meets no wall.
 const BUFFER: i32 = 8 << 20;
@@ -20,6 +21,7 @@ const BUFFER: i32 = 8 << 20;
 pub struct LaneSocket {
     socket: UdpSocket,
     ipv6: bool,
+    refusals: gso::Refusals,
 }
 
 /// Datagrams of one size, one after the other in one buffer, to or from one place. The last may be shorter.
@@ -44,6 +46,8 @@ pub struct Sent {
     pub busy: u64,
     /// Anything else: no route, network down, refused by a firewall.
     pub failed: u64,
+    /// Trains that the system refused, so that their datagrams were sent one by one.
+    pub resent: u64,
 }
 
 /// Why the socket of a lane could not be opened.
@@ -100,7 +104,7 @@ impl LaneSocket {
             Some(libc::EADDRNOTAVAIL) if !address.ip().is_unspecified() => UdpError::NoAddress(address.ip()),
             _ => UdpError::System { address, step: "bind", source },
         })?;
-        Ok(Self { socket: socket.into(), ipv6 })
+        Ok(Self { socket: socket.into(), ipv6, refusals: gso::Refusals::default() })
     }
 
     /// Where it listens.
@@ -136,15 +140,49 @@ impl LaneSocket {
         Ok(batch.len())
     }
 
-    /// Sends everything in `batch`. What cannot be sent is counted, not kept: a tunnel is allowed to lose datagrams.
-    pub fn send(&self, batch: &[Datagrams]) -> Sent {
+    /// Sends everything in `batch`, each train in one call. A train that the system refuses is sent again one by one, and
+    /// so is what follows to that address for a minute. What cannot be sent then is counted, not kept: a tunnel is allowed to
+    /// lose datagrams.
+    pub fn send(&mut self, batch: &[Datagrams], now: Mono) -> Sent {
         let mut sent = Sent::default();
-        for datagrams in batch {
-            for datagram in datagrams.buf.bytes().chunks(datagrams.segment.max(1)) {
-                self.send_one(datagrams.address, datagram, &mut sent);
+        for train in batch {
+            let segment = u16::try_from(train.segment).ok().filter(|segment| *segment > 0);
+            match segment {
+                Some(segment) if train.buf.len() > train.segment && self.refusals.allow(train.address, now) => {
+                    self.send_train(train, segment, now, &mut sent);
+                }
+                Some(_) | None => drop(self.send_singly(train, &mut sent)),
             }
         }
         sent
+    }
+
+    fn send_train(&mut self, train: &Datagrams, segment: u16, now: Mono, sent: &mut Sent) {
+        let to = self.mapped(train.address);
+        match gso::send(SockRef::from(&self.socket), to, train.buf.bytes(), segment) {
+            Err(error) if gso::is_refusal(&error) => {
+                sent.resent += 1;
+                // Where the first datagram alone is refused too, it is not the train that is wrong.
+                if self.send_singly(train, sent) {
+                    self.refusals.refuse(train.address, now);
+                }
+            }
+            result => {
+                let count = train.buf.len().div_ceil(train.segment);
+                *counter(&result, sent) += u64::try_from(count).unwrap_or_default();
+            }
+        }
+    }
+
+    /// Sends the datagrams of a train one by one; true if the first could be sent.
+    fn send_singly(&self, train: &Datagrams, sent: &mut Sent) -> bool {
+        let mut first = None;
+        for datagram in train.buf.bytes().chunks(train.segment.max(1)) {
+            let before = sent.sent;
+            self.send_one(train.address, datagram, sent);
+            first.get_or_insert(sent.sent > before);
+        }
+        first.unwrap_or_default()
     }
 
     /// Sends one datagram and counts what became of it.
@@ -156,14 +194,7 @@ impl LaneSocket {
                 result => break result,
             }
         };
-        let counter = match result {
-            Ok(_) => &mut sent.sent,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => &mut sent.busy,
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => &mut sent.busy,
-            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => &mut sent.too_big,
-            Err(_) => &mut sent.failed,
-        };
-        *counter += 1;
+        *counter(&result.map(drop), sent) += 1;
     }
 
     /// An IPv6 socket reaches IPv4 through mapped addresses (RFC 4291 section 2.5.5.2).
@@ -178,6 +209,17 @@ impl LaneSocket {
 impl AsFd for LaneSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+/// Which counter an attempt to send belongs to.
+fn counter<'a>(result: &io::Result<()>, sent: &'a mut Sent) -> &'a mut u64 {
+    match result {
+        Ok(()) => &mut sent.sent,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => &mut sent.busy,
+        Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => &mut sent.busy,
+        Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => &mut sent.too_big,
+        Err(_) => &mut sent.failed,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 /// Bytes of an AEAD's tag.
-pub(super) const TAG: usize = 16;
+pub const TAG: usize = 16;
 /// Bytes of a MAC in a handshake message.
 pub(super) const MAC: usize = 16;
 

@@ -54,6 +54,7 @@ pub use self::drops::{DropReason, Drops};
 pub use self::interface::{
     Counters, Event, HEADROOM, Open, PeerConfig, PeerStatus, Random, Refusal, Seal, TAILROOM, Transmit,
 };
+pub use self::message::TAG;
 pub use self::tunnels::{Tunnels, public_key};
 pub use crate::table::Suite;
 

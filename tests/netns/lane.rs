@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vxmesh::forward::{DropReason, Slots};
-use vxmesh::linux::tap::{self, Tap, TapError};
+use vxmesh::linux::tap::{self, Offloads, Tap, TapError};
 use vxmesh::linux::udp::UdpError;
 use vxmesh::meshd::lane::{self, Lane, LaneConfig, LaneError, LaneEvent, LaneStats, Setup};
 use vxmesh::node::paths::{Own, decide_all};
@@ -260,12 +260,18 @@ fn attaching_makes_no_device_and_takes_no_foreign_one() {
     let host = Space::new("foreign");
     host.sh("ip link add vt1.1 type bridge; ip tuntap add vt2.1 mode tap");
     host.enter(|| {
-        assert!(matches!(Tap::attach(&name("vt3.1")), Err(TapError::Missing(_))));
-        assert!(matches!(Tap::attach(&name("vt1.1")), Err(TapError::Foreign(_))));
-        assert!(matches!(Tap::attach(&name("vt2.1")), Err(TapError::Foreign(_))), "not a multi-queue one");
+        assert!(matches!(Tap::attach(&name("vt3.1"), Offloads::TcpUdp), Err(TapError::Missing(_))));
+        assert!(matches!(Tap::attach(&name("vt1.1"), Offloads::TcpUdp), Err(TapError::Foreign(_))));
+        assert!(
+            matches!(Tap::attach(&name("vt2.1"), Offloads::TcpUdp), Err(TapError::Foreign(_))),
+            "not a multi-queue one"
+        );
         tap::create_persistent(&name("vt4.1")).unwrap();
         tap::create_persistent(&name("vt4.1")).unwrap();
-        let (_first, _second) = (Tap::attach(&name("vt4.1")).unwrap(), Tap::attach(&name("vt4.1")).unwrap());
+        let (_first, _second) = (
+            Tap::attach(&name("vt4.1"), Offloads::TcpUdp).unwrap(),
+            Tap::attach(&name("vt4.1"), Offloads::TcpUdp).unwrap(),
+        );
     });
     assert!(!host.holds("ip link show vt3.1"));
     host.sh("ip link show vt4.1");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use vxmesh::forward::coalesce::{Coalescer, HEADROOM};
 use vxmesh::forward::segment::Segments;
-use vxmesh::linux::tap::Tap;
+use vxmesh::linux::tap::{Offloads, Tap};
 use vxmesh::types::NetSlot;
 use vxmesh::wire::Header;
 use vxmesh::wire::ip::{Ipv4, Ipv6, TCP, UDP};
@@ -132,7 +132,7 @@ fn the_kernel_cuts_a_super_frame_into_the_packets_that_were_joined() {
               ip link set br0 up");
     space.enter(|| {
         let open = |name: &str| {
-            let tap = Tap::attach(&name.parse().unwrap()).unwrap();
+            let tap = Tap::attach(&name.parse().unwrap(), Offloads::None).unwrap();
             File::from(tap.as_fd().try_clone_to_owned().unwrap())
         };
         let (mut input, mut output) = (open("in0"), open("out0"));

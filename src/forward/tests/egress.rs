@@ -60,7 +60,7 @@ fn a_refused_source_is_told_once() {
         .map(|_| {
             let mut buf = Buf::default();
             buf.copy_from(&plain(OTHER, FAR));
-            Frame { net: world.net(BLUE), buf }
+            Frame { net: world.net(BLUE), buf, virtio: Virtio::default() }
         })
         .collect();
     world.egress.batch(&world.table, world.now, &mut frames, &mut world.pool, &mut out);

@@ -107,20 +107,25 @@ fn a_refused_source_is_told_with_its_peer() {
     assert_eq!(out.refused, [Refused { net, peer, mac: FAR, reason: DropReason::SourceNotThere }]);
 }
 
+/// A request of `len` bytes as the payload of form B that asks for an echo.
+fn control(token: u64, len: usize) -> Vec<u8> {
+    let mut trains = Vec::new();
+    echo(Kind::EchoRequest, token, len, PeerSlot(0), &mut Pool::default(), &mut trains).unwrap();
+    payloads(&mut trains[0]).pop().unwrap().1
+}
+
 #[test]
 fn an_echo_request_is_answered_with_the_size_in_which_it_arrived() {
     let mut world = World::new(Flood::Suppress);
     let peer = world.peer("b-1");
-    let mut buf = Buf::default();
-    echo(Kind::EchoRequest, 0x1234_5678_9abc_def0, 1000, &mut buf).unwrap();
-    assert_eq!((buf.len(), buf.bytes()[0]), (1008, 1));
-    let request = buf.bytes().to_vec();
+    let request = control(0x1234_5678_9abc_def0, 1000);
+    assert_eq!((request.len(), request[0]), (1008, 1));
     let mut out = world.arrive_all(peer, &request);
-    let answer = out.tunnels.pop().unwrap();
-    assert_eq!(answer.peer, peer);
-    let reply = Oam::parse(&answer.buf.bytes()[8..]).unwrap();
+    let (to, answer, _) = payloads(&mut out.tunnels[0]).pop().unwrap();
+    assert_eq!(to, peer);
+    let reply = Oam::parse(&answer[8..]).unwrap();
     assert_eq!(reply, Oam { kind: Kind::EchoReply { size: 1008 }, token: 0x1234_5678_9abc_def0 });
-    let heard = world.arrive_all(peer, answer.buf.bytes());
+    let heard = world.arrive_all(peer, &answer);
     assert_eq!(heard.echoes, [(peer, 0x1234_5678_9abc_def0, 1008)]);
     assert!(heard.tunnels.is_empty(), "an answer is not answered");
 }
@@ -128,9 +133,7 @@ fn an_echo_request_is_answered_with_the_size_in_which_it_arrived() {
 #[test]
 fn echo_requests_are_limited_for_each_peer() {
     let mut world = World::new(Flood::Suppress);
-    let mut buf = Buf::default();
-    echo(Kind::EchoRequest, 1, 12, &mut buf).unwrap();
-    let request = buf.bytes().to_vec();
+    let request = control(1, 12);
     let mut answers = |name: &str| {
         let peer = world.peer(name);
         (0..100).filter(|_| !world.arrive_all(peer, &request).tunnels.is_empty()).count()

@@ -14,6 +14,7 @@ mod egress;
 mod forms;
 mod ingress;
 mod neighbours;
+mod offload;
 mod pair;
 mod table;
 
@@ -26,7 +27,10 @@ use crate::policy::path::{Action, Intra, Path, PathRule, PdcFacts, Selector};
 use crate::table::{Flood, Foreign, Learning, NetKey, Network, Peer, Row, RowKey, Slice, Suite};
 use crate::types::{Mac, Mono, Mtu, NetSlot, NodeId, PeerSlot, PublicKey, UdpPort, Version};
 use crate::wire::Header;
+use crate::wire::compact::Compact;
 use crate::wire::ethernet::Ethernet;
+use crate::wire::ip::Ipv4;
+use crate::wire::virtio::Virtio;
 
 pub(super) const HERE: Mac = Mac([2, 0, 0, 0, 0, 1]);
 pub(super) const HERE_TOO: Mac = Mac([2, 0, 0, 0, 0, 2]);
@@ -142,6 +146,8 @@ pub(super) struct World {
     pub(super) ingress: Ingress,
     pub(super) pool: Pool,
     pub(super) now: Mono,
+    /// What guests leave to do in the frames that they send.
+    pub(super) virtio: Virtio,
 }
 
 /// What became of one frame on egress.
@@ -169,6 +175,7 @@ impl World {
             ingress: Ingress::default(),
             pool: Pool::default(),
             now: Mono::from_nanos(1_000_000_000),
+            virtio: Virtio::default(),
         }
     }
 
@@ -185,11 +192,11 @@ impl World {
         let before = self.egress.drops.clone();
         let mut buf = self.pool.take().unwrap();
         buf.copy_from(frame);
-        let mut frames = vec![Frame { net: self.net(net), buf }];
+        let mut frames = vec![Frame { net: self.net(net), buf, virtio: self.virtio }];
         let mut out = EgressOut::default();
         self.egress.batch(&self.table, self.now, &mut frames, &mut self.pool, &mut out);
         assert!(frames.is_empty());
-        if let Some(Frame { net: slot, buf }) = out.answers.pop() {
+        if let Some(Frame { net: slot, buf, .. }) = out.answers.pop() {
             assert!(out.answers.is_empty() && out.tunnels.is_empty());
             assert_eq!(slot, self.net(net));
             return Fate::Answer(self.read(buf));
@@ -197,7 +204,12 @@ impl World {
         if out.tunnels.is_empty() {
             return Fate::Dropped(the_new_one(&before, &self.egress.drops));
         }
-        Fate::Tunnels(out.tunnels.into_iter().map(|Outgoing { peer, buf }| (peer, self.read(buf))).collect())
+        let mut all = Vec::new();
+        for mut train in out.tunnels {
+            all.extend(payloads(&mut train).into_iter().map(|(peer, payload, _)| (peer, payload)));
+            self.pool.give(train.into_buf(0));
+        }
+        Fate::Tunnels(all)
     }
 
     fn read(&mut self, buf: Buf) -> Vec<u8> {
@@ -231,6 +243,20 @@ impl World {
         self.ingress.batch(&self.table, self.now, |_| payload, &one, &mut self.pool, &mut out);
         out
     }
+}
+
+/// The payloads of a train without their padding, and with it.
+pub(super) fn payloads(train: &mut Outgoing) -> Vec<(PeerSlot, Vec<u8>, Vec<u8>)> {
+    let peer = train.peer;
+    let all = train.datagrams().map(|datagram| datagram[16..datagram.len() - 16].to_vec());
+    all.map(|padded| {
+        let len = match Compact::parse(&padded) {
+            Ok(compact) => compact.unpadded(padded.len()).unwrap(),
+            Err(_) => Ipv4::parse(&padded).unwrap().total.into(),
+        };
+        (peer, padded[..len].to_vec(), padded)
+    })
+    .collect()
 }
 
 fn the_new_one(before: &Drops, after: &Drops) -> DropReason {

@@ -52,15 +52,19 @@ impl Node {
     fn send(&mut self, net: &str, frame: &[u8]) -> Vec<Vec<u8>> {
         let mut buf = Buf::default();
         buf.copy_from(frame);
-        let (mut frames, mut out) = (vec![Frame { net: self.world.net(net), buf }], EgressOut::default());
+        let (mut frames, mut out) =
+            (vec![Frame { net: self.world.net(net), buf, virtio: self.world.virtio }], EgressOut::default());
         let World { egress, table, now, pool, .. } = &mut self.world;
         egress.batch(table, *now, &mut frames, pool, &mut out);
         let mut datagrams = Vec::new();
-        for Outgoing { peer, mut buf } in out.tunnels {
-            let (space, len) = buf.sealing();
-            if let Seal::Ready { len, .. } = self.tunnels.seal(peer, space, len, self.world.now) {
-                buf.sealed(len);
-                datagrams.push(buf.bytes().to_vec());
+        for mut train in out.tunnels {
+            let peer = train.peer;
+            for datagram in train.datagrams() {
+                let (len, whole) = (datagram.len() - 32, datagram.len());
+                if let Seal::Ready { len, .. } = self.tunnels.seal(peer, datagram, len, self.world.now) {
+                    assert_eq!(len, whole, "all datagrams of a train keep their size");
+                    datagrams.push(datagram.to_vec());
+                }
             }
         }
         datagrams.extend(self.pending());

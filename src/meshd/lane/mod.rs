@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use self::mailbox::Mailbox;
 pub use self::setup::{Setup, peer_configs, taps};
-use crate::forward::{self, Drops};
+use crate::forward::{self, Cuts, Drops};
 use crate::linux::tap::TapError;
 use crate::linux::udp::UdpError;
 use crate::tunnel;
@@ -114,7 +114,7 @@ pub struct LaneStats {
 /// Frames and bytes of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
-    /// Frames read from TAPs.
+    /// Frames read from TAPs; a super-frame is one.
     pub egress_frames: u64,
     /// Their bytes.
     pub egress_bytes: u64,
@@ -128,6 +128,10 @@ pub struct Traffic {
     pub ingress_bytes: u64,
     /// ARP requests and neighbour solicitations answered.
     pub answered: u64,
+    /// Super-frames read from TAPs.
+    pub cuts: Cuts,
+    /// Trains of datagrams that the system refused, so that they were sent one by one.
+    pub resent: u64,
 }
 
 /// Starts a lane. It forwards nothing before its first [`Lane::set`]. The socket, and the TAPs later, belong to the network

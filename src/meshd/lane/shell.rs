@@ -13,6 +13,7 @@ use super::mailbox::Mailbox;
 use super::taps::Taps;
 use super::{LaneConfig, LaneError, LaneEvent, LaneStats, Setup, Traffic};
 use crate::clock;
+use crate::forward::train::AROUND;
 use crate::forward::{Buf, DropReason, Drops, Egress, EgressOut, Frame, Ingress, IngressOut, Outgoing, Payload, Pool};
 use crate::linux::poll::Poll;
 use crate::linux::sys;
@@ -22,6 +23,8 @@ use crate::types::{Mono, PeerSlot};
 
 /// Frames or datagrams taken from one descriptor in one turn.
 const BATCH: usize = 64;
+/// Bytes of frames after which no more are taken in one turn: enough for full trains, little enough to stay in the cache.
+const BATCH_BYTES: usize = 128 << 10;
 /// How long a TAP that cannot be opened is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -160,7 +163,7 @@ impl Shell {
         drops.merge(&self.ingress.drops);
         let status = |slot: PeerSlot| Some((slot, self.tunnels.status(slot, now)?));
         LaneStats {
-            traffic: Traffic { answered: self.egress.answered, ..self.traffic },
+            traffic: Traffic { answered: self.egress.answered, cuts: self.egress.cuts, ..self.traffic },
             drops,
             tunnels: *self.tunnels.counters(),
             peers: self.setup.peers.iter().filter_map(|peer| status(peer.slot)).collect(),
@@ -184,7 +187,8 @@ impl Shell {
     /// Fills `frames` with at most a batch.
     fn read_tap(&mut self, token: u64) -> io::Result<()> {
         let Some((net, tap)) = self.taps.get(token) else { return Ok(()) };
-        while self.frames.len() < BATCH {
+        let mut bytes = 0;
+        while self.frames.len() < BATCH && bytes < BATCH_BYTES {
             let Some(mut buf) = self.pool.take() else { break };
             let (len, header) = match tap.read(buf.space()) {
                 Ok(Some(read)) => read,
@@ -193,25 +197,26 @@ impl Shell {
                     return nothing.map(drop);
                 }
             };
-            if !header.is_plain() {
+            let Some(virtio) = header else {
                 self.drops.count(DropReason::OffloadUnexpected);
                 self.pool.give(buf);
                 continue;
-            }
+            };
             buf.filled(len);
+            bytes += len;
             self.traffic.egress_frames += 1;
             self.traffic.egress_bytes += u64::try_from(len).unwrap_or(u64::MAX);
-            self.frames.push(Frame { net, buf });
+            self.frames.push(Frame { net, buf, virtio });
         }
         Ok(())
     }
 
     fn after_egress(&mut self, now: Mono) {
         let mut out = std::mem::take(&mut self.egress_out);
-        for Outgoing { peer, buf } in out.tunnels.drain(..) {
-            self.seal(peer, buf, now);
+        for train in out.tunnels.drain(..) {
+            self.seal(train, now);
         }
-        for Frame { net, buf } in out.answers.drain(..) {
+        for Frame { net, buf, .. } in out.answers.drain(..) {
             self.taps.write(net, buf.bytes(), &mut self.drops);
             self.pool.give(buf);
         }
@@ -219,36 +224,46 @@ impl Shell {
             self.tell(LaneEvent::Refused(refused));
         }
         self.egress_out = out;
-        self.flush();
+        self.flush(now);
     }
 
-    /// Seals a payload in place and lines it up for sending.
-    fn seal(&mut self, peer: PeerSlot, mut buf: Buf, now: Mono) {
-        let (space, len) = buf.sealing();
-        match self.tunnels.seal(peer, space, len, now) {
-            Seal::Ready { len, to } => {
-                buf.sealed(len);
-                self.sending.push(Datagrams { address: to, buf, segment: len });
+    /// Seals a train in place, datagram by datagram, and lines it up for sending.
+    fn seal(&mut self, mut train: Outgoing, now: Mono) {
+        let (peer, segment) = (train.peer, train.size());
+        let (mut address, mut ready, mut at) = (None, 0, 0);
+        for datagram in train.datagrams() {
+            let len = datagram.len().saturating_sub(AROUND);
+            match self.tunnels.seal(peer, datagram, len, now) {
+                // Only what is sealed may leave, and it is the first datagrams of the train: a session ends, but none
+                // begins, between two of them.
+                Seal::Ready { to, .. } if ready == at => {
+                    address = Some(to);
+                    ready += 1;
+                }
+                Seal::Queued => {}
+                Seal::Ready { .. } | Seal::Dropped(_) => self.drops.count(DropReason::TunnelRefused),
             }
-            Seal::Queued => self.pool.give(buf),
-            Seal::Dropped(_) => {
-                self.drops.count(DropReason::TunnelRefused);
-                self.pool.give(buf);
-            }
+            at += 1;
+        }
+        let buf = train.into_buf(ready);
+        match address {
+            Some(address) => self.sending.push(Datagrams { address, buf, segment }),
+            None => self.pool.give(buf),
         }
     }
 
     /// Sends what is lined up, and what the tunnels themselves have to say.
-    fn flush(&mut self) {
-        let mut sent = self.socket.send(&self.sending);
+    fn flush(&mut self, now: Mono) {
+        let mut sent = self.socket.send(&self.sending, now);
         for datagrams in self.sending.drain(..) {
             self.pool.give(datagrams.buf);
         }
         while let Some(transmit) = self.tunnels.poll_transmit() {
             self.socket.send_one(transmit.to, &transmit.datagram, &mut sent);
         }
-        let Sent { sent, too_big, busy, failed } = sent;
+        let Sent { sent, too_big, busy, failed, resent } = sent;
         self.traffic.datagrams_sent += sent;
+        self.traffic.resent += resent;
         self.drops.add(DropReason::SendTooBig, too_big);
         self.drops.add(DropReason::SendBusy, busy);
         self.drops.add(DropReason::SendFailed, failed);
@@ -290,8 +305,8 @@ impl Shell {
                 self.traffic.ingress_bytes += u64::try_from(frame.len()).unwrap_or_default();
             }
         }
-        for Outgoing { peer, buf } in out.tunnels.drain(..) {
-            self.seal(peer, buf, now);
+        for train in out.tunnels.drain(..) {
+            self.seal(train, now);
         }
         for (peer, token, size) in out.echoes.drain(..) {
             self.tell(LaneEvent::Echo { peer, token, size });
@@ -300,7 +315,7 @@ impl Shell {
             self.tell(LaneEvent::Refused(refused));
         }
         self.ingress_out = out;
-        self.flush();
+        self.flush(now);
     }
 
     fn timers(&mut self, now: Mono) {
@@ -310,7 +325,7 @@ impl Shell {
         if self.taps.retry_at().is_some_and(|due| due <= now) {
             self.open_taps(now);
         }
-        self.flush();
+        self.flush(now);
     }
 
     fn open_taps(&mut self, now: Mono) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::LaneEvent;
 use crate::forward::{DropReason, Drops};
 use crate::linux::poll::Poll;
-use crate::linux::tap::{Tap, TapError};
+use crate::linux::tap::{Offloads, Tap, TapError};
 use crate::types::{IfName, Mono, NetSlot};
 
 /// By network slot, which is also the token that [`Poll`] reports.
@@ -111,7 +111,7 @@ impl Taps {
 }
 
 fn open(slot: &Slot, poll: &Poll) -> Result<Tap, TapError> {
-    let tap = Tap::attach(&slot.name)?;
+    let tap = Tap::attach(&slot.name, Offloads::TcpUdp)?;
     let token = u64::from(slot.net.0);
     match poll.add(tap.as_fd(), token) {
         Ok(()) => Ok(tap),
