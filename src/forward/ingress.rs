@@ -27,27 +27,23 @@ pub struct Ingress {
     refusals: Refusals,
 }
 
-/// A decrypted payload: a part of one of the buffers of a batch.
+/// A decrypted payload: a part of the bytes of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Payload {
     /// Who sent it; proved by the tunnel.
     pub peer: PeerSlot,
-    /// Which buffer.
-    pub buf: usize,
-    /// Where it begins in the bytes of the buffer.
+    /// Where it begins in the bytes of the batch.
     pub start: usize,
     /// How long it is, padding included.
     pub len: usize,
 }
 
-/// A frame for a TAP: a part of one of the buffers of a batch.
+/// A frame for a TAP: a part of the bytes of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivery {
     /// The network of the TAP.
     pub net: NetSlot,
-    /// Which buffer.
-    pub buf: usize,
-    /// Where it begins in the bytes of the buffer.
+    /// Where it begins in the bytes of the batch.
     pub start: usize,
     /// How long it is.
     pub len: usize,
@@ -67,18 +63,18 @@ pub struct IngressOut {
 }
 
 impl Ingress {
-    /// Takes a batch of payloads apart. `bytes_of` gives the bytes of a buffer by its number; nothing is copied.
-    pub fn batch<'a>(
+    /// Takes a batch of payloads apart, in the order in which they are given. `bytes` are those of the batch; nothing is copied.
+    pub fn batch(
         &mut self,
         table: &Table,
         now: Mono,
-        bytes_of: impl Fn(usize) -> &'a [u8],
+        batch: &[u8],
         payloads: &[Payload],
         pool: &mut Pool,
         out: &mut IngressOut,
     ) {
         for payload in payloads {
-            let bytes = &bytes_of(payload.buf)[payload.start..payload.start + payload.len];
+            let bytes = &batch[payload.start..payload.start + payload.len];
             let result = form::unwrap(table, payload.peer, bytes).and_then(|inside| match inside.what {
                 What::Frame { .. } => self.frame(table, now, *payload, bytes, inside, out),
                 What::Control => self.control(now, *payload, bytes, inside, pool, out),
@@ -112,7 +108,7 @@ impl Ingress {
         })?;
         self.destination(net, net_slot, &view, now)?;
         let (start, len) = (payload.start + inside.start, frame.len());
-        out.frames.push(Delivery { net: net_slot, buf: payload.buf, start, len });
+        out.frames.push(Delivery { net: net_slot, start, len });
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //! Built by the control plane, swapped in by pointer, loaded once a batch. One truth serves both directions: where the FDB
 //! says a MAC lives is where frames for it go *and* the only peer that may send from it.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::map::Lookup;
@@ -117,6 +118,12 @@ impl Table {
     /// Payload form of a peer.
     pub fn form(&self, peer: PeerSlot) -> Option<Form> {
         *self.peers.get(peer.index())?
+    }
+
+    /// The VXLAN UDP ports of all networks, sorted.
+    pub fn udp_ports(&self) -> Vec<u16> {
+        let ports: BTreeSet<u16> = self.nets.iter().flatten().map(|net| net.udp_port.get()).collect();
+        ports.into_iter().collect()
     }
 
     /// This node's address inside tunnels of form A.

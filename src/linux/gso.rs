@@ -1,5 +1,5 @@
-//! Segmentation offload of UDP: one system call for a whole train of datagrams (`UDP_SEGMENT`, udp(7)), and what is known about
-//! paths on which it does not work.
+//! Segmentation offload of UDP: one system call for a whole train of datagrams (`UDP_SEGMENT` and `UDP_GRO`, udp(7)), and what is
+//! known about paths on which it does not work.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -74,3 +74,23 @@ fn control(segment: u16) -> [u8; CONTROL] {
     bytes[HEAD..HEAD + 2].copy_from_slice(&segment.to_ne_bytes());
     bytes
 }
+
+/// Room for the control messages of one received train, and some more that a socket option may add.
+pub(super) const RECEIVED: usize = 4 * CONTROL;
+
+/// Size of the datagrams of a received train, by the control messages that came with it. None: it is one datagram.
+pub(super) fn segment_of(mut control: &[u8]) -> Option<usize> {
+    let int = |bytes: &[u8]| Some(i32::from_ne_bytes(*bytes.first_chunk()?));
+    while let Some((len, rest)) = control.split_first_chunk::<WORD>() {
+        let len = usize::from_ne_bytes(*len);
+        if (int(rest)?, int(rest.get(4..)?)?) == (libc::SOL_UDP, libc::UDP_GRO) {
+            return usize::try_from(int(rest.get(8..)?)?).ok().filter(|size| *size > 0);
+        }
+        control = control.get(len.max(HEAD).next_multiple_of(WORD)..)?;
+    }
+    None
+}
+
+#[cfg(test)]
+#[path = "gso_tests.rs"]
+mod tests;

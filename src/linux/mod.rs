@@ -6,6 +6,7 @@ pub mod fake;
 pub mod file;
 mod gso;
 pub mod host;
+pub mod inbox;
 pub mod inotify;
 mod kernel;
 mod netlink;

@@ -4,7 +4,10 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
+
+use socket2::SockAddr;
 
 use crate::types::IfName;
 
@@ -164,6 +167,41 @@ pub fn set_socket_option(socket: BorrowedFd<'_>, level: i32, option: i32, value:
     let size = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or_default();
     // SAFETY: `socket` is open, and the kernel reads `size` bytes of `value`, which outlives the call.
     check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), size) }).map(drop)
+}
+
+/// What [`receive_message`] got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message {
+    /// Bytes of payload.
+    pub len: usize,
+    /// Bytes of control messages.
+    pub control: usize,
+    /// Who sent it.
+    pub from: SocketAddr,
+}
+
+/// Receives one message with its control messages, without waiting (recvmsg(2)).
+pub fn receive_message(socket: BorrowedFd<'_>, bytes: &mut [u8], control: &mut [u8]) -> io::Result<Message> {
+    let mut slice = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: all-zero bytes are a valid `msghdr`: null pointers with lengths of zero.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut slice;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = control.len() as _;
+    // SAFETY: the name, the slice and the control buffer are writable for their stated lengths for the whole call, and the
+    // kernel says in `length` how much of the name it has written.
+    let (len, from) = unsafe {
+        SockAddr::try_init(|name, length| {
+            message.msg_name = name.cast();
+            message.msg_namelen = *length;
+            let len = libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT);
+            *length = message.msg_namelen;
+            usize::try_from(len).map_err(|_| io::Error::last_os_error())
+        })
+    }?;
+    let from = from.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Message { len, control: (message.msg_controllen as usize).min(control.len()), from })
 }
 
 /// A non-blocking eventfd at zero, closed on exec.

@@ -165,6 +165,19 @@ impl Tap {
         Ok(Some((got.saturating_sub(HEADER), Virtio::parse(&header).ok())))
     }
 
+    /// Writes one frame or super-frame that stands behind its virtio header.
+    ///
+    /// # Errors
+    /// As [`Tap::write`]; `InvalidInput` for a super-frame that this kernel does not take.
+    pub fn write_headed(&self, bytes: &[u8]) -> io::Result<()> {
+        loop {
+            match (&self.file).write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result.map(drop),
+            }
+        }
+    }
+
     /// Writes one plain frame.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! The UDP socket of a lane. Datagrams never leave in fragments: what does not fit is told, and path MTU discovery is ours.
 //!
-//! Send and receive take batches in which a buffer may hold several datagrams of one size; how many system calls that takes is
-//! decided here.
+//! Both directions know trains, several datagrams of one size in one buffer; how many system calls that takes is decided here.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -9,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::inbox::Inbox;
 use super::{gso, sys};
 use crate::forward::Buf;
 use crate::types::Mono;
@@ -24,7 +24,7 @@ pub struct LaneSocket {
     refusals: gso::Refusals,
 }
 
-/// Datagrams of one size, one after the other in one buffer, to or from one place. The last may be shorter.
+/// Datagrams of one size, one after the other in one buffer, to one place. The last may be shorter.
 #[derive(Debug)]
 pub struct Datagrams {
     /// The other end.
@@ -98,6 +98,8 @@ impl LaneSocket {
         }
         socket.set_nonblocking(true).map_err(system("O_NONBLOCK"))?;
         never_fragment(socket.as_fd(), ipv6).map_err(system("IP_MTU_DISCOVER"))?;
+        // Without it (before Linux 5.0) each datagram comes alone.
+        let _ = sys::set_socket_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
         enlarge(&socket).map_err(system("SO_RCVBUF"))?;
         socket.bind(&address.into()).map_err(|source| match source.raw_os_error() {
             Some(libc::EADDRINUSE) => UdpError::Taken(address),
@@ -115,29 +117,25 @@ impl LaneSocket {
         self.socket.local_addr()
     }
 
-    /// Fills buffers from the front of `batch` with what has arrived and returns how many are filled.
+    /// Empties the inbox and fills it with what has arrived; the kernel may have put datagrams of one origin together.
     ///
     /// # Errors
-    /// Of `recvfrom(2)`, if it is the first; a later one is reported by the next call.
-    pub fn receive(&self, batch: &mut [Datagrams]) -> io::Result<usize> {
-        for (count, datagrams) in batch.iter_mut().enumerate() {
-            let got = loop {
-                match self.socket.recv_from(datagrams.buf.space()) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    result => break result,
+    /// Of `recvmsg(2)`, if it is the first; a later one is reported by the next call.
+    pub fn receive(&self, inbox: &mut Inbox) -> io::Result<()> {
+        inbox.clear();
+        while let Some(room) = inbox.room() {
+            let mut control = [0; gso::RECEIVED];
+            match sys::receive_message(self.socket.as_fd(), room, &mut control) {
+                Ok(message) => {
+                    let segment = gso::segment_of(&control[..message.control]);
+                    inbox.arrived(plain(message.from), message.len, segment);
                 }
-            };
-            match got {
-                Ok((len, from)) => {
-                    datagrams.buf.filled(len);
-                    datagrams.segment = len;
-                    datagrams.address = plain(from);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock || count > 0 => return Ok(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock || !inbox.is_empty() => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
-        Ok(batch.len())
+        Ok(())
     }
 
     /// Sends everything in `batch`, each train in one call. A train that the system refuses is sent again one by one, and

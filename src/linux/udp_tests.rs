@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::linux::inbox::Arrival;
 
 const NOW: Mono = Mono::from_nanos(1_000_000_000);
 
@@ -14,16 +15,19 @@ fn to(address: SocketAddr, bytes: &[u8], segment: usize) -> Datagrams {
     Datagrams { address, buf, segment }
 }
 
-fn empty(count: usize) -> Vec<Datagrams> {
-    (0..count).map(|_| to(SocketAddr::from(([0, 0, 0, 0], 0)), &[], 0)).collect()
-}
-
-/// Receives `count` datagrams; loopback delivers them before `send` returns.
-fn receive(socket: &LaneSocket, count: usize) -> Vec<Datagrams> {
-    let mut batch = empty(count + 1);
-    assert_eq!(socket.receive(&mut batch).unwrap(), count);
-    batch.truncate(count);
-    batch
+/// The datagrams that have arrived, each with its sender; loopback delivers them before `send` returns.
+fn received(socket: &LaneSocket) -> Vec<(SocketAddr, Vec<u8>)> {
+    let (mut inbox, mut all) = (Inbox::default(), Vec::new());
+    loop {
+        socket.receive(&mut inbox).unwrap();
+        if inbox.is_empty() {
+            return all;
+        }
+        for index in 0..inbox.len() {
+            let Arrival { from, start, len, segment } = inbox.arrival(index).unwrap();
+            all.extend(inbox.bytes()[start..start + len].chunks(segment).map(|bytes| (from, bytes.to_vec())));
+        }
+    }
 }
 
 #[test]
@@ -32,11 +36,9 @@ fn batches_cross_in_order_and_a_buffer_may_hold_several() {
     let there = b.address().unwrap();
     let sent = a.send(&[to(there, b"one", 3), to(there, b"aabbc", 2)], NOW);
     assert_eq!(sent, Sent { sent: 4, ..Sent::default() });
-    let got = receive(&b, 4);
-    let bytes: Vec<&[u8]> = got.iter().map(|datagrams| datagrams.buf.bytes()).collect();
-    assert_eq!(bytes, [b"one".as_slice(), b"aa", b"bb", b"c"]);
-    assert!(got.iter().all(|datagrams| datagrams.address == a.address().unwrap()));
-    assert_eq!(b.receive(&mut empty(1)).unwrap(), 0, "nothing more, and no waiting");
+    let expected = [b"one".as_slice(), b"aa", b"bb", b"c"].map(|bytes| (a.address().unwrap(), bytes.to_vec()));
+    assert_eq!(received(&b), expected);
+    assert_eq!(received(&b), [], "nothing more, and no waiting");
 }
 
 #[test]
@@ -44,10 +46,10 @@ fn an_ipv6_socket_speaks_ipv4_too() {
     let (mut dual, mut v4) = (any_port("::"), any_port("127.0.0.1"));
     let port = dual.address().unwrap().port();
     v4.send(&[to(SocketAddr::from(([127, 0, 0, 1], port)), b"ask", 3)], NOW);
-    let asked = receive(&dual, 1).remove(0);
-    assert_eq!(asked.address, v4.address().unwrap(), "a plain IPv4 address, not a mapped one");
-    dual.send(&[to(asked.address, b"answer", 6)], NOW);
-    assert_eq!(receive(&v4, 1)[0].buf.bytes(), b"answer");
+    let (asker, _) = received(&dual).remove(0);
+    assert_eq!(asker, v4.address().unwrap(), "a plain IPv4 address, not a mapped one");
+    dual.send(&[to(asker, b"answer", 6)], NOW);
+    assert_eq!(received(&v4)[0].1, b"answer");
 }
 
 #[test]
@@ -99,7 +101,30 @@ fn datagrams_that_are_too_big_themselves_say_nothing_about_trains() {
 
 /// The bytes of everything that has arrived.
 fn arrived(socket: &LaneSocket) -> Vec<u8> {
-    let mut batch = empty(256);
-    let count = socket.receive(&mut batch).unwrap();
-    batch[..count].iter().flat_map(|datagrams| datagrams.buf.bytes().to_vec()).collect()
+    received(socket).into_iter().flat_map(|(_, bytes)| bytes).collect()
+}
+
+#[test]
+fn a_train_arrives_in_one_piece_and_its_last_datagram_may_be_shorter() {
+    let (mut a, b) = (any_port("127.0.0.1"), any_port("127.0.0.1"));
+    let all: Vec<u8> = (0..30_000u32).map(|n| (n / 1000).to_le_bytes()[0]).collect();
+    let train = to(b.address().unwrap(), &all[..29_500], 1000);
+    assert_eq!(a.send(&[train], NOW), Sent { sent: 30, ..Sent::default() });
+    let mut inbox = Inbox::default();
+    b.receive(&mut inbox).unwrap();
+    let whole = Arrival { from: a.address().unwrap(), start: 0, len: 29_500, segment: 1000 };
+    assert_eq!((inbox.len(), inbox.arrival(0)), (1, Some(whole)), "the kernel has GRO since 5.0");
+    assert!(inbox.bytes() == &all[..29_500]);
+}
+
+#[test]
+fn an_inbox_takes_what_fits_and_leaves_the_rest_for_the_next_time() {
+    let (mut a, b) = (any_port("127.0.0.1"), any_port("127.0.0.1"));
+    let there = b.address().unwrap();
+    let trains: Vec<Datagrams> = (0..10u8).map(|n| to(there, &[n; 65_000], 1300)).collect();
+    assert_eq!(a.send(&trains, NOW).sent, 500);
+    let mut inbox = Inbox::default();
+    b.receive(&mut inbox).unwrap();
+    assert_eq!(inbox.len(), 4);
+    assert_eq!(received(&b).len(), 6 * 50);
 }

@@ -239,8 +239,8 @@ impl World {
 
     pub(super) fn arrive_all(&mut self, peer: PeerSlot, payload: &[u8]) -> IngressOut {
         let mut out = IngressOut::default();
-        let one = [Payload { peer, buf: 0, start: 0, len: payload.len() }];
-        self.ingress.batch(&self.table, self.now, |_| payload, &one, &mut self.pool, &mut out);
+        let one = [Payload { peer, start: 0, len: payload.len() }];
+        self.ingress.batch(&self.table, self.now, payload, &one, &mut self.pool, &mut out);
         out
     }
 }

@@ -122,10 +122,12 @@ pub struct Traffic {
     pub datagrams_sent: u64,
     /// Datagrams received.
     pub datagrams_received: u64,
-    /// Frames written to TAPs that came out of tunnels.
+    /// Frames for TAPs that came out of tunnels.
     pub ingress_frames: u64,
     /// Their bytes.
     pub ingress_bytes: u64,
+    /// Writes to TAPs that they took: several frames of a flow are joined for one.
+    pub ingress_writes: u64,
     /// ARP requests and neighbour solicitations answered.
     pub answered: u64,
     /// Super-frames read from TAPs.

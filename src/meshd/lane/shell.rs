@@ -13,16 +13,22 @@ use super::mailbox::Mailbox;
 use super::taps::Taps;
 use super::{LaneConfig, LaneError, LaneEvent, LaneStats, Setup, Traffic};
 use crate::clock;
+use crate::forward::coalesce::Coalescer;
 use crate::forward::train::AROUND;
-use crate::forward::{Buf, DropReason, Drops, Egress, EgressOut, Frame, Ingress, IngressOut, Outgoing, Payload, Pool};
+use crate::forward::{
+    Delivery, DropReason, Drops, Egress, EgressOut, Frame, Ingress, IngressOut, Outgoing, Payload, Pool,
+};
+use crate::linux::inbox::{Arrival, Inbox};
 use crate::linux::poll::Poll;
 use crate::linux::sys;
 use crate::linux::udp::{Datagrams, LaneSocket, Sent};
 use crate::tunnel::{self, Open, Seal, Tunnels};
-use crate::types::{Mono, PeerSlot};
+use crate::types::{Mono, PeerSlot, Wall};
 
 /// Frames or datagrams taken from one descriptor in one turn.
 const BATCH: usize = 64;
+/// Payloads of one turn that there is room for from the start: trains of full-size datagrams.
+const PAYLOADS: usize = 256;
 /// Bytes of frames after which no more are taken in one turn: enough for full trains, little enough to stay in the cache.
 const BATCH_BYTES: usize = 128 << 10;
 /// How long a TAP that cannot be opened is left alone.
@@ -52,7 +58,8 @@ pub(super) struct Shell {
     frames: Vec<Frame>,
     egress_out: EgressOut,
     ingress_out: IngressOut,
-    received: Vec<Datagrams>,
+    inbox: Inbox,
+    coalescer: Coalescer,
     payloads: Vec<Payload>,
     sending: Vec<Datagrams>,
 }
@@ -77,7 +84,6 @@ impl Shell {
         let socket = LaneSocket::bind(config.listen)?;
         poll.add(mailbox.wake.as_fd(), BELL).map_err(start)?;
         poll.add(socket.as_fd(), SOCKET).map_err(start)?;
-        let nowhere = || Datagrams { address: config.listen, buf: Buf::default(), segment: 0 };
         Ok(Self {
             cpu: config.cpu,
             mailbox,
@@ -96,8 +102,9 @@ impl Shell {
             frames: Vec::with_capacity(BATCH),
             egress_out: EgressOut::default(),
             ingress_out: IngressOut::default(),
-            received: (0..BATCH).map(|_| nowhere()).collect(),
-            payloads: Vec::with_capacity(BATCH),
+            inbox: Inbox::default(),
+            coalescer: Coalescer::new(PAYLOADS, &[]),
+            payloads: Vec::with_capacity(PAYLOADS),
             sending: Vec::with_capacity(BATCH),
         })
     }
@@ -147,6 +154,7 @@ impl Shell {
             self.tunnels.set_peers(setup.peers.clone(), now);
             let used = std::mem::replace(&mut self.setup, setup);
             self.mailbox.give_back(used);
+            self.coalescer = Coalescer::new(PAYLOADS, &self.setup.table.udp_ports());
             self.taps.want(&self.setup.taps, &self.poll);
             self.open_taps(now);
         }
@@ -275,36 +283,54 @@ impl Shell {
     /// Reads datagrams and forwards what they hold.
     fn wire_readable(&mut self, now: Mono) {
         // An error of one datagram (an ICMP answer to an earlier one) says nothing about the next.
-        let count = self.socket.receive(&mut self.received).unwrap_or_default();
-        self.traffic.datagrams_received += u64::try_from(count).unwrap_or_default();
-        let wall = clock::wall();
+        if self.socket.receive(&mut self.inbox).is_err() {
+            return;
+        }
         self.payloads.clear();
-        for (index, datagrams) in self.received[..count].iter_mut().enumerate() {
-            let from = datagrams.address;
-            match self.tunnels.open(from, datagrams.buf.bytes_mut(), now, wall) {
+        let wall = clock::wall();
+        for index in 0..self.inbox.len() {
+            self.open(index, now, wall);
+        }
+        let Self { ingress, setup, inbox, payloads, pool, ingress_out, .. } = self;
+        ingress.batch(&setup.table, now, inbox.bytes(), payloads, pool, ingress_out);
+        self.after_ingress(now);
+    }
+
+    /// Opens the datagrams of one arrival in place.
+    fn open(&mut self, index: usize, now: Mono, wall: Wall) {
+        let Some(Arrival { from, start, len, segment }) = self.inbox.arrival(index) else { return };
+        let bytes = &mut self.inbox.bytes_mut()[start..start + len];
+        for (at, datagram) in bytes.chunks_mut(segment).enumerate() {
+            self.traffic.datagrams_received += 1;
+            match self.tunnels.open(from, datagram, now, wall) {
                 Open::Payload { peer, payload } => {
-                    let (start, len) = (tunnel::HEADROOM, payload.len());
-                    self.payloads.push(Payload { peer, buf: index, start, len });
+                    let start = start + at * segment + tunnel::HEADROOM;
+                    self.payloads.push(Payload { peer, start, len: payload.len() });
                 }
                 Open::Nothing => {}
                 Open::Dropped(_) => self.drops.count(DropReason::DatagramRefused),
             }
         }
-        let Self { ingress, setup, received, payloads, pool, ingress_out, .. } = self;
-        ingress.batch(&setup.table, now, |index| received[index].buf.bytes(), payloads, pool, ingress_out);
-        self.after_ingress(now);
+    }
+
+    /// Joins the frames of a batch and writes them to their TAPs, in the order of each flow.
+    fn deliver(&mut self, frames: &[Delivery]) {
+        let Self { coalescer, inbox, taps, traffic, drops, .. } = self;
+        for Delivery { net, start, len } in frames {
+            if coalescer.push(inbox.bytes(), *start..*start + *len, *net).is_ok() {
+                traffic.ingress_frames += 1;
+                traffic.ingress_bytes += u64::try_from(*len).unwrap_or_default();
+            }
+        }
+        coalescer.flush(inbox.bytes_mut(), |net, bytes| {
+            traffic.ingress_writes += u64::from(taps.write_headed(net, bytes, drops));
+        });
     }
 
     fn after_ingress(&mut self, now: Mono) {
         let mut out = std::mem::take(&mut self.ingress_out);
-        for delivery in out.frames.drain(..) {
-            let bytes = self.received[delivery.buf].buf.bytes();
-            let frame = &bytes[delivery.start..delivery.start + delivery.len];
-            if self.taps.write(delivery.net, frame, &mut self.drops) {
-                self.traffic.ingress_frames += 1;
-                self.traffic.ingress_bytes += u64::try_from(frame.len()).unwrap_or_default();
-            }
-        }
+        self.deliver(&out.frames);
+        out.frames.clear();
         for train in out.tunnels.drain(..) {
             self.seal(train, now);
         }

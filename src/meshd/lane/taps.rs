@@ -6,16 +6,21 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::LaneEvent;
-use crate::forward::{DropReason, Drops};
+use crate::forward::segment::Segments;
+use crate::forward::{Buf, DropReason, Drops};
 use crate::linux::poll::Poll;
 use crate::linux::tap::{Offloads, Tap, TapError};
 use crate::types::{IfName, Mono, NetSlot};
+use crate::wire::Header;
+use crate::wire::virtio::{Gso, Virtio};
 
 /// By network slot, which is also the token that [`Poll`] reports.
 #[derive(Debug, Default)]
 pub(super) struct Taps {
     slots: Vec<Option<Slot>>,
     retry_at: Option<Mono>,
+    /// Where a super-frame that a TAP refused is cut again.
+    scratch: Buf,
 }
 
 /// One TAP that is wanted.
@@ -26,6 +31,8 @@ struct Slot {
     tap: Option<Tap>,
     /// The last failure was told; tell the next only after a success.
     told: bool,
+    /// The kernel has refused a super-frame (Linux 6.6.44 and other kernels with e269d79c7d35 do): it gets none any more.
+    refuses: bool,
 }
 
 impl Taps {
@@ -42,7 +49,7 @@ impl Taps {
             if self.slots.len() <= net.index() {
                 self.slots.resize_with(net.index() + 1, || None);
             }
-            let fresh = || Slot { net: *net, name: name.clone(), tap: None, told: false };
+            let fresh = || Slot { net: *net, name: name.clone(), tap: None, told: false, refuses: false };
             self.slots[net.index()].get_or_insert_with(fresh);
         }
     }
@@ -55,6 +62,7 @@ impl Taps {
                 Ok(tap) => {
                     slot.tap = Some(tap);
                     slot.told = false;
+                    slot.refuses = false;
                     told.push(LaneEvent::TapOpened(slot.net, slot.name.clone()));
                 }
                 Err(error) => {
@@ -91,22 +99,62 @@ impl Taps {
 
     /// Writes a frame to the TAP of a network, or counts why not.
     pub(super) fn write(&self, net: NetSlot, frame: &[u8], drops: &mut Drops) -> bool {
-        let slot = self.slots.get(net.index()).and_then(Option::as_ref);
-        let Some(tap) = slot.and_then(|slot| slot.tap.as_ref()) else {
-            drops.count(DropReason::TapClosed);
-            return false;
-        };
-        match tap.write(frame) {
-            Ok(()) => return true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => drops.count(DropReason::TapBusy),
-            Err(_) => drops.count(DropReason::TapFailed),
+        match self.slots.get(net.index()).and_then(|slot| slot.as_ref()?.tap.as_ref()) {
+            Some(tap) => counted(tap.write(frame), drops),
+            None => counted(Err(io::ErrorKind::NotConnected.into()), drops),
         }
-        false
+    }
+
+    /// Writes a frame or super-frame behind its virtio header to the TAP of a network, or counts why not. A super-frame that
+    /// the kernel does not take is cut again: nothing of it is lost.
+    pub(super) fn write_headed(&mut self, net: NetSlot, bytes: &[u8], drops: &mut Drops) -> bool {
+        let slot = self.slots.get_mut(net.index()).and_then(Option::as_mut);
+        let Some((tap, refuses)) = slot.and_then(|slot| Some((slot.tap.as_ref()?, &mut slot.refuses))) else {
+            return counted(Err(io::ErrorKind::NotConnected.into()), drops);
+        };
+        if !*refuses {
+            match tap.write_headed(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput && is_super(bytes) => *refuses = true,
+                result => return counted(result, drops),
+            }
+        }
+        let mut all = true;
+        cut(bytes, self.scratch.space(), |frame| all &= counted(tap.write(frame), drops));
+        all
     }
 
     /// Each TAP that is wanted, and whether it is open.
     pub(super) fn status(&self) -> Vec<(NetSlot, IfName, bool)> {
         self.slots.iter().flatten().map(|slot| (slot.net, slot.name.clone(), slot.tap.is_some())).collect()
+    }
+}
+
+/// True if it was written; counts why not.
+fn counted(result: io::Result<()>, drops: &mut Drops) -> bool {
+    let Err(error) = result else { return true };
+    drops.count(match error.kind() {
+        io::ErrorKind::NotConnected => DropReason::TapClosed,
+        io::ErrorKind::WouldBlock => DropReason::TapBusy,
+        _ => DropReason::TapFailed,
+    });
+    false
+}
+
+fn is_super(headed: &[u8]) -> bool {
+    Virtio::parse(headed).is_ok_and(|virtio| virtio.gso != Gso::None)
+}
+
+/// Hands out the frames that a super-frame behind its virtio header was joined from; any other frame as it is.
+fn cut(headed: &[u8], scratch: &mut [u8], mut out: impl FnMut(&[u8])) {
+    let Some((virtio, frame)) = headed.split_at_checked(Virtio::LEN) else { return };
+    let virtio = Virtio::parse(virtio).unwrap_or_default();
+    match Segments::new(frame, &virtio, usize::from(u16::MAX)) {
+        Ok(mut segments) => {
+            while let Some(len) = segments.write_next(scratch) {
+                out(&scratch[..len]);
+            }
+        }
+        Err(_) => out(frame),
     }
 }
 
@@ -124,3 +172,7 @@ fn close(tap: Tap, poll: &Poll) {
     let _ = poll.remove(tap.as_fd());
     drop(tap);
 }
+
+#[cfg(test)]
+#[path = "taps_tests.rs"]
+mod tests;
