@@ -112,3 +112,22 @@ fn a_fixed_mtu_that_no_longer_fits_gives_way() {
     state.put(Any::Node(node));
     assert_eq!(mtu(&state), 1338);
 }
+
+#[test]
+fn aes_is_for_pairs_in_which_both_ends_report_the_instructions() {
+    let mut state = fixture::mesh();
+    let suites =
+        |state: &State, node: &str, peer: &str| slice_of(state.clone(), node).peers[&peer.parse().unwrap()].suite;
+    assert_eq!(suites(&state, "a-1", "b-1"), Suite::Aesgcm);
+    let change = |state: &mut State, name: &str, facts: fn(&mut objects::NodeStatus)| {
+        facts(&mut Arc::make_mut(state.nodes.get_mut(&name.parse().unwrap()).unwrap()).status);
+    };
+    change(&mut state, "b-1", |status| status.facts.as_mut().unwrap().aes = false);
+    for (node, peer, suite) in
+        [("a-1", "b-1", Suite::Chacha), ("b-1", "a-1", Suite::Chacha), ("a-1", "b-2", Suite::Aesgcm)]
+    {
+        assert_eq!(suites(&state, node, peer), suite, "{node} {peer}");
+    }
+    change(&mut state, "b-2", |status| status.facts = None);
+    assert_eq!(suites(&state, "a-1", "b-2"), Suite::Chacha, "nothing is known of it yet");
+}

@@ -80,18 +80,24 @@ impl Peer {
         peer
     }
 
-    /// Takes a new configuration of the same key. Another PSK or suite ends its sessions and calls it anew; another endpoint
-    /// counts only if the configuration changed, so that it does not undo a move.
+    /// Takes a new configuration of the same key. Another PSK ends its sessions and calls it anew. Another suite calls it anew too,
+    /// but the session is used until there is a new one: it is as good as on the day it was made, and the two ends hardly
+    /// learn of the change at the same moment. Another endpoint counts only if the configuration changed, so that it does not
+    /// undo a move.
     pub(super) fn update(&mut self, config: PeerConfig, common: &mut Common, now: Mono) {
         let old = std::mem::replace(&mut self.config, config);
         if self.config.endpoint != old.endpoint && self.config.endpoint.is_some() {
             self.endpoint = self.config.endpoint;
         }
         self.timers.set_interval(self.config.keepalive, now);
-        if self.config.psk != old.psk || self.config.suite != old.suite {
+        let another_psk = self.config.psk != old.psk;
+        if another_psk || self.config.suite != old.suite {
             let wanted = !self.sessions.is_empty() || self.timers.initiate != NEVER;
-            self.end_sessions(common);
-            self.timers.clear();
+            if another_psk {
+                self.end_sessions(common);
+                self.timers.clear();
+            }
+            self.forget_pending(common);
             self.unanswered = None;
             if wanted {
                 // At once, whenever the last initiation was: that one was for another session.

@@ -220,6 +220,29 @@ fn a_new_setup_takes_a_peer_away_at_once() {
 }
 
 #[test]
+fn a_change_of_suite_loses_no_packet() {
+    if !can_run() {
+        return;
+    }
+    let mesh = Mesh::new(Flood::Suppress);
+    mesh.wait_for_ping();
+    let pings = std::thread::scope(|scope| {
+        let pings = scope.spawn(|| mesh.guests[0].sh("ping -c200 -i0.01 -W2 192.168.10.12"));
+        for end in [0, 1] {
+            // The ends learn of it one after the other.
+            std::thread::sleep(Duration::from_millis(500));
+            let mut aes = slice(end, Flood::Suppress);
+            aes.peers.values_mut().for_each(|peer| peer.suite = Suite::Aesgcm);
+            mesh.lanes[end].set(setup(&aes, end));
+        }
+        pings.join().unwrap()
+    });
+    assert!(pings.contains("200 received"), "{pings}");
+    assert_eq!(mesh.stats(0).peers[0].1.suite, Suite::Aesgcm);
+    assert!(mesh.stats(0).tunnels.initiations_accepted + mesh.stats(0).tunnels.responses_accepted >= 2);
+}
+
+#[test]
 fn hundreds_of_taps_are_opened_and_closed_by_difference() {
     if !can_run() {
         return;
