@@ -6,12 +6,16 @@
 //! `cargo bench --bench stages [-- ROUNDS]`.
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a program for people at a terminal")]
 
+#[path = "stages/sealing.rs"]
+mod sealing;
+
 use std::hint::black_box;
 use std::ops::Range;
 
 use vxmesh::clock::mono;
 use vxmesh::forward::coalesce::{Coalescer, HEADROOM};
 use vxmesh::forward::segment::Segments;
+use vxmesh::tunnel::Suite;
 use vxmesh::types::NetSlot;
 use vxmesh::wire::Header;
 use vxmesh::wire::ip::{Checksum, Ipv4, TCP, UDP};
@@ -74,7 +78,7 @@ fn stages() -> Vec<Stage> {
     let many: Vec<_> = (0..4u16).map(|flow| SuperFrame::flow(TCP, flow, 1348, 12 * 1348)).collect();
     let interleaved = interleave(many.iter().map(SuperFrame::cut).collect());
     let acks: Vec<_> = (0..46).map(|_| SuperFrame::new(TCP, 1, 1).cut()[0][..L4 + 32].to_vec()).collect();
-    vec![
+    let mut stages = vec![
         copying("memcpy of the segments", &tcp, |to, from| to.copy_from_slice(from)),
         copying("memcpy and checksum in one pass", &tcp, |to, from| {
             black_box(Sum::default().copy(to, from));
@@ -88,7 +92,9 @@ fn stages() -> Vec<Stage> {
         coalescing("coalesce, TCP, one flow, 46 x 1400", &exact.cut()),
         coalescing("coalesce, TCP, four flows in turn, 48 x 1400", &interleaved),
         coalescing("coalesce, nothing joins, 46 x 66 bytes", &acks),
-    ]
+    ];
+    stages.extend([Suite::Aesgcm, Suite::Chacha].into_iter().flat_map(sealing::stages));
+    stages
 }
 
 /// A frame as a guest's kernel leaves it, with its virtio header.

@@ -99,14 +99,14 @@ fn make_tap(host: &Space) {
     host.sh(&format!("ip link set {TAP} mtu 1400 master br0 up"));
 }
 
-struct Mesh {
+pub(crate) struct Mesh {
     lanes: Vec<Lane>,
-    guests: Vec<Space>,
+    pub(crate) guests: Vec<Space>,
     hosts: Vec<Space>,
 }
 
 impl Mesh {
-    fn new(flood: Flood) -> Self {
+    pub(crate) fn new(flood: Flood) -> Self {
         let hosts = vec![Space::new("n0"), Space::new("n1")];
         cable(&hosts[0], "wan", &hosts[1], "wan");
         let (mut lanes, mut guests) = (Vec::new(), Vec::new());
@@ -127,11 +127,11 @@ impl Mesh {
         Self { lanes, guests, hosts }
     }
 
-    fn wait_for_ping(&self) {
+    pub(crate) fn wait_for_ping(&self) {
         wait_until("the guests ping each other", PATIENCE, || self.guests[0].holds("ping -c1 -W1 192.168.10.12 >&2"));
     }
 
-    fn stats(&self, end: usize) -> LaneStats {
+    pub(crate) fn stats(&self, end: usize) -> LaneStats {
         self.lanes[end].stats().unwrap()
     }
 }

@@ -19,3 +19,4 @@ mod reconcile;
 mod rights;
 mod rows;
 mod spaces;
+mod super_frames;

@@ -4,13 +4,13 @@ use crate::wire::ip::{Ipv4, TCP};
 use crate::wire::sum::Sum;
 
 /// A TCP packet of a flow with right checksums.
-fn packet(sequence: u32, payload: usize) -> Vec<u8> {
+fn packet(id: u16, sequence: u32, payload: usize) -> Vec<u8> {
     let mut frame = vec![2; 12];
     frame.extend([8, 0]);
     frame.resize(54, 0);
     let total = u16::try_from(40 + payload).unwrap();
     let (source, destination) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
-    let (tos, id, offset, options, ttl) = (0, 0, 0, 0, 64);
+    let (tos, offset, options, ttl) = (0, 0, 0, 64);
     let (dont_fragment, more_fragments, protocol) = (true, false, TCP);
     let ip =
         Ipv4 { options, tos, total, id, dont_fragment, more_fragments, offset, ttl, protocol, source, destination };
@@ -25,7 +25,7 @@ fn packet(sequence: u32, payload: usize) -> Vec<u8> {
 
 #[test]
 fn a_super_frame_that_a_tap_refuses_is_cut_into_what_it_was_joined_from() {
-    let packets = [packet(1000, 1300), packet(2300, 1300), packet(3600, 77)];
+    let packets = [packet(7, 1000, 1300), packet(8, 2300, 1300), packet(9, 3600, 77)];
     let (mut batch, mut coalescer) = (Vec::new(), Coalescer::new(64, &[]));
     let mut ranges = Vec::new();
     for packet in &packets {
@@ -48,9 +48,9 @@ fn a_super_frame_that_a_tap_refuses_is_cut_into_what_it_was_joined_from() {
 
 #[test]
 fn a_frame_that_is_no_super_frame_stays_as_it_is() {
-    let headed = [vec![0; Virtio::LEN], packet(1, 100)].concat();
+    let headed = [vec![0; Virtio::LEN], packet(7, 1, 100)].concat();
     let mut frames = Vec::new();
     assert!(!is_super(&headed));
     cut(&headed, Buf::default().space(), |frame| frames.push(frame.to_vec()));
-    assert_eq!(frames, [packet(1, 100)]);
+    assert_eq!(frames, [packet(7, 1, 100)]);
 }
