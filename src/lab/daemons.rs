@@ -13,6 +13,7 @@ use super::process::{self, Daemon};
 use super::progress::Progress;
 use super::state::Home;
 use super::{LabError, shell, wires};
+use crate::api::admin::MeshStatus;
 use crate::api::local::{NetworkStatus, Status};
 use crate::api::problem::Problem;
 use crate::linux::file;
@@ -49,7 +50,35 @@ pub fn start(home: &Home, layout: &Layout, progress: &Progress) -> Result<u16, L
     }
     let mtu = mtu.ok_or_else(|| LabError::Shape("a lab without nodes".to_owned()))?;
     progress.say(format!("guests are plugged in, MTU {mtu}"));
+    settled(home, layout, progress)?;
+    progress.say("every node follows the newest table, every tunnel is up");
     Ok(mtu)
+}
+
+/// Waits until every node follows the table that management has for it, knows every guest, and has its tunnels up.
+fn settled(home: &Home, layout: &Layout, progress: &Progress) -> Result<(), LabError> {
+    progress.wait("the mesh to settle", READY, || {
+        let said = meshctl(home, layout, &["status", "-o", "json"], None).map_err(|e| e.to_string())?;
+        let mesh: MeshStatus = serde_json::from_str(&said).map_err(|e| e.to_string())?;
+        if let Some(late) = mesh.nodes.iter().find(|line| !line.in_sync) {
+            return Err(format!("{} does not follow table {} yet", late.node, mesh.version));
+        }
+        layout.nodes.iter().try_for_each(|node| {
+            let status = status(home, node).map_err(|problem| problem.what)?;
+            lacks(&status, layout, node).map_or(Ok(()), Err)
+        })
+    })
+}
+
+/// What a node still lacks for its guests to reach all others.
+fn lacks(status: &Status, layout: &Layout, node: &Node) -> Option<String> {
+    let others = layout.guests().count() - node.guests.len();
+    let rows = blue(status).map_or(0, |network| network.rows);
+    if !node.guests.is_empty() && rows < others {
+        return Some(format!("{} knows {rows} of {others} guests", node.name));
+    }
+    let down = status.peers.iter().find(|peer| peer.tunnel.as_ref().is_some_and(|tunnel| !tunnel.up))?;
+    Some(format!("{} has no tunnel to {} yet", node.name, down.node))
 }
 
 /// Makes and starts the management node.

@@ -1,5 +1,6 @@
 //! `meshctl lab demo`: a whole mesh comes up, is used, is listened to on every wire, and goes away again.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::layout::{Guest, Layout, Node, Shape};
@@ -56,7 +57,7 @@ fn perform(lab: &mut Lab, progress: &Progress) -> Result<Outcome, LabError> {
     lab.start(progress)?;
     let mtu = lab.state.guest_mtu.unwrap_or_default();
     let mut failures = Vec::new();
-    pings(&layout, mtu, progress, &mut failures)?;
+    pings(&lab.home, &layout, mtu, progress, &mut failures)?;
     file(&layout, progress, &mut failures)?;
     let pairs = pairs(lab, &layout, mtu, progress, &mut failures)?;
     let wires = watches.into_iter().map(seen).collect::<Result<Vec<_>, _>>()?;
@@ -87,25 +88,52 @@ fn ordered(layout: &Layout) -> Vec<(End<'_>, End<'_>)> {
 }
 
 /// Every guest pings every guest, with small packets and with the largest that its MTU allows.
-fn pings(layout: &Layout, mtu: u16, progress: &Progress, failures: &mut Vec<String>) -> Result<(), LabError> {
+fn pings(
+    home: &Home,
+    layout: &Layout,
+    mtu: u16,
+    progress: &Progress,
+    failures: &mut Vec<String>,
+) -> Result<(), LabError> {
     let all = ordered(layout);
+    let before = drops(home, layout)?;
     let mut good = 0;
     for (from, to) in &all {
         progress.go_on()?;
         let Some(ip) = to.1.ips.first() else { continue };
         let small = traffic::ping(&from.1.namespace, *ip, 3, 10, 56)?;
         let large = traffic::ping(&from.1.namespace, *ip, 1, 10, mtu.saturating_sub(PING_HEADERS))?;
-        if small.received == small.sent && large.received == large.sent {
+        if small.complete() && large.complete() {
             good += 1;
         } else {
+            let counted = new_drops(&before, &drops(home, layout)?);
             failures.push(format!(
-                "{} to {}: {} of {} small pings and {} of {} of {mtu} bytes were answered",
+                "{} to {}: {} of {} small pings and {} of {} of {mtu} bytes were answered; dropped since the first: {counted}",
                 from.1.namespace, to.1.namespace, small.received, small.sent, large.received, large.sent
             ));
         }
     }
     progress.say(format!("every guest pings every guest: {good} of {} pairs, up to {mtu} bytes", all.len()));
     Ok(())
+}
+
+/// What each node has dropped, by reason.
+type Drops = BTreeMap<String, BTreeMap<String, u64>>;
+
+fn drops(home: &Home, layout: &Layout) -> Result<Drops, LabError> {
+    layout.nodes.iter().map(|node| Ok((node.name.clone(), daemons::status(home, node)?.drops))).collect()
+}
+
+/// What was dropped between two looks, as text.
+fn new_drops(before: &Drops, after: &Drops) -> String {
+    let count = |node: &str, reason: &str| before.get(node).and_then(|of| of.get(reason)).copied().unwrap_or(0);
+    let all = after.iter().flat_map(|(node, of)| of.iter().map(move |(reason, total)| (node, reason, total)));
+    let new = all.filter_map(|(node, reason, total)| {
+        let new = total.saturating_sub(count(node, reason));
+        (new > 0).then(|| format!("{node} {reason} {new}"))
+    });
+    let new: Vec<String> = new.collect();
+    if new.is_empty() { "nothing by any daemon".to_owned() } else { new.join(", ") }
 }
 
 /// A file goes from the first guest to one in another PDC, or else to the last one.
@@ -183,4 +211,21 @@ fn path_of(home: &Home, from: &Node, to: &Node, pair: &mut Pair) -> Result<(), L
         (None, None) => "unknown".into(),
     };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_pair_names_what_was_dropped_meanwhile() {
+        let drops = |of: &[(&str, u64)]| of.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
+        let before = Drops::from([("a-1".into(), drops(&[("oversize", 2)])), ("a-2".into(), drops(&[]))]);
+        let after = Drops::from([
+            ("a-1".into(), drops(&[("oversize", 2), ("tap-busy", 1)])),
+            ("a-2".into(), drops(&[("oversize", 3)])),
+        ]);
+        assert_eq!(new_drops(&before, &after), "a-1 tap-busy 1, a-2 oversize 3");
+        assert_eq!(new_drops(&after, &after), "nothing by any daemon");
+    }
 }

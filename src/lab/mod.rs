@@ -10,6 +10,7 @@ pub mod demo;
 pub mod down;
 mod error;
 pub mod layout;
+pub mod ping;
 pub mod process;
 pub mod progress;
 pub mod report;

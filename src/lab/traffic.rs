@@ -5,45 +5,20 @@ use std::net::IpAddr;
 use std::process::{Child, Command, Stdio};
 
 use super::layout::Guest;
+pub use super::ping::Pings;
 use super::transfer::{self, Amount, Report};
 use super::{LabError, shell};
 
-/// What a run of pings saw.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Pings {
-    /// Requests sent.
-    pub sent: u32,
-    /// Answers received.
-    pub received: u32,
-    /// Mean round-trip time in milliseconds; none without answers.
-    pub mean: Option<f64>,
-}
-
-/// Sends `count` pings of `size` payload bytes, `gap` milliseconds apart, fragmentation forbidden.
+/// Sends `count` pings of `size` payload bytes, `gap` milliseconds apart, fragmentation forbidden; each may take two seconds.
 ///
 /// # Errors
-/// `ping` cannot be run.
-pub fn ping(from: &str, to: IpAddr, count: u32, gap: u32, size: u16) -> Result<Pings, LabError> {
-    let mut command = shell::command(Some(from), "ping");
-    let interval = format!("{}.{:03}", gap / 1000, gap % 1000);
-    command.args(["-n", "-q", "-M", "do", "-W", "2", "-c", &count.to_string(), "-i", &interval]);
-    command.args(["-s", &size.to_string(), &to.to_string()]);
-    let output = command.output().map_err(LabError::io("cannot run `ping` (Debian: iputils-ping)"))?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    parse_ping(&said).ok_or_else(|| LabError::Command {
-        line: format!("ping {to} in {from}"),
-        why: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-    })
-}
-
-/// The summary of iputils `ping -q`.
-fn parse_ping(text: &str) -> Option<Pings> {
-    let counts = text.lines().find(|line| line.contains(" packets transmitted"))?;
-    let mut numbers = counts.split(", ").map(|part| part.split_ascii_whitespace().next()?.parse().ok());
-    let (sent, received) = (numbers.next()??, numbers.next()??);
-    let times = text.lines().find_map(|line| line.strip_prefix("rtt min/avg/max/mdev = "));
-    let mean = times.and_then(|line| line.split('/').nth(1)?.parse().ok());
-    Some(Pings { sent, received, mean })
+/// It cannot be run, or there is no route.
+pub fn ping(from: &str, to: IpAddr, count: u16, gap: u16, size: u16) -> Result<Pings, LabError> {
+    let mut command = shell::command(Some(from), shell::program("meshctl")?);
+    let option = |name: &str, value: &dyn std::fmt::Display| [format!("--{name}"), value.to_string()];
+    command.args(["lab", "ping"]).args(option("to", &to)).args(option("count", &count));
+    command.args(option("gap", &gap)).args(option("size", &size));
+    serde_json::from_str(&shell::run(command)?).map_err(|e| LabError::io("the answer of a ping")(e.into()))
 }
 
 /// One transfer from guest to guest.
@@ -123,21 +98,5 @@ impl Drop for Receiver {
         // It has ended by itself unless the sender failed.
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_summary_of_ping_is_read() {
-        let text = "PING 10.1.0.2 (10.1.0.2) 56(84) bytes of data.\n\n--- 10.1.0.2 ping statistics ---\n\
-                    10 packets transmitted, 9 received, +1 errors, 10% packet loss, time 91ms\n\
-                    rtt min/avg/max/mdev = 0.286/0.345/0.512/0.010 ms\n";
-        assert_eq!(parse_ping(text), Some(Pings { sent: 10, received: 9, mean: Some(0.345) }));
-        let none = "3 packets transmitted, 0 received, 100% packet loss, time 2050ms\n\n";
-        assert_eq!(parse_ping(none), Some(Pings { sent: 3, received: 0, mean: None }));
-        assert_eq!(parse_ping("ping: connect: Network is unreachable"), None);
     }
 }

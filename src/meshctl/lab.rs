@@ -13,7 +13,7 @@ use crate::lab::layout::Shape;
 use crate::lab::progress::Progress;
 use crate::lab::state::Home;
 use crate::lab::transfer::{self, Amount};
-use crate::lab::{LabError, daemons, demo, down, process, shell, status, up, watch};
+use crate::lab::{LabError, daemons, demo, down, ping, process, shell, status, up, watch};
 
 /// A whole mesh in network namespaces on this machine: management, nodes, wires, guests.
 #[derive(Debug, Parser)]
@@ -68,6 +68,9 @@ enum Verb {
         #[arg(long)]
         device: String,
     },
+    /// Ping, and wait for every answer.
+    #[command(hide = true)]
+    Ping(ping::Plan),
     /// Receive one transfer.
     #[command(hide = true)]
     Receive {
@@ -155,6 +158,7 @@ pub(super) fn run(args: Args, format: Format) -> Result<(), Problem> {
         Verb::Demo { shape, keep } => demonstrate(&shape, keep),
         Verb::Launch { record, words } => Ok(process::launch(&record, &words)?),
         Verb::Watch { device } => Ok(watch::watch(&device)?),
+        Verb::Ping(plan) => print_json(&ping::ping(&plan)?),
         Verb::Receive { listen } => print_json(&transfer::receive(listen, &mut io::stdout())?),
         Verb::Send { to, seed, bytes, millis } => {
             let amount = match (bytes, millis) {

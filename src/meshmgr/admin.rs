@@ -311,14 +311,14 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     let view = app.core.view();
     let state = &view.index.state;
     let objects = Kind::ALL.into_iter().map(|kind| (kind, state.count(kind))).collect();
-    let nodes = state.nodes.values().map(|node| line(&app, node)).collect();
+    let nodes = state.nodes.values().map(|node| line(&app, &view, node)).collect();
     let daemon = env!("CARGO_PKG_VERSION").to_owned();
     Ok(Json(MeshStatus { daemon, version: view.version, objects, nodes }))
 }
 
-fn line(app: &App, node: &Node) -> NodeLine {
+fn line(app: &App, view: &View, node: &Node) -> NodeLine {
     let name = &node.metadata.name;
-    let in_sync = app.hub.in_sync(name);
+    let in_sync = app.hub.in_sync(name, view);
     let (connected, seen, acknowledged) = app.hub.with(name, |seat| (seat.streams > 0, seat.seen, seat.acknowledged));
     NodeLine {
         node: name.clone(),

@@ -103,10 +103,12 @@ impl Hub {
         self.with(node, |seat| seat.recent.iter().find(|made| made.hash == hash).cloned())
     }
 
-    /// Does the node follow the newest slice that was made for it?
-    pub(super) fn in_sync(&self, node: &NodeId) -> bool {
-        self.with(node, |seat| match (seat.acknowledged, seat.recent.back()) {
-            (Some(acknowledged), Some(newest)) => acknowledged >= newest.slice.version,
+    /// Does the node follow the slice that this state makes for it? Not before that slice is made: until then nobody knows.
+    pub(super) fn in_sync(&self, node: &NodeId, view: &View) -> bool {
+        self.with(node, |seat| match (&seat.basis, seat.acknowledged, seat.recent.back()) {
+            (Some(basis), Some(acknowledged), Some(newest)) => {
+                Arc::ptr_eq(basis, &view.index) && acknowledged >= newest.slice.version
+            }
             _ => false,
         })
     }

@@ -156,6 +156,28 @@ fn exec_runs_in_the_namespace_and_hands_on_the_exit_code() {
     assert!(said(&unknown).contains("-a-1-g1"), "names are offered: {}", said(&unknown));
 }
 
+#[test]
+fn an_answer_that_a_busy_machine_keeps_waiting_is_no_lost_one() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "1"]);
+    let pings = lab.pings("a-1", "b-1", 30);
+    std::thread::sleep(Duration::from_millis(150));
+    let daemon = lab.home.running("b-1").unwrap();
+    assert!(daemon.signal(libc::SIGSTOP).unwrap());
+    // Past the last request: some are answered by now, the others wait.
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(daemon.signal(libc::SIGCONT).unwrap());
+    let pings = pings.join().unwrap();
+    assert_eq!((pings.sent, pings.received), (30, 30));
+    assert!(pings.mean.unwrap() > 1.0, "some had to wait, or this proves nothing: {pings:?}");
+    assert_eq!(lab.pings("a-1", "b-1", 3).join().unwrap().received, 3);
+    lab.kill("b-1");
+    let lost = lab.pings("a-1", "b-1", 3).join().unwrap();
+    assert_eq!((lost.sent, lost.received), (3, 0), "and what is lost is lost");
+}
+
 /// Joins the guests of PDC `a` by kernel VXLAN by hand, as the daemons would.
 fn by_hand(layout: &Layout) {
     let (one, two) = (&layout.nodes[0], &layout.nodes[1]);

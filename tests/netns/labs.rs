@@ -84,7 +84,7 @@ impl Lab {
     }
 
     /// `count` pings at 10 ms from the guest of a node to that of another, beside what the test does meanwhile.
-    pub fn pings(&self, from: &str, to: &str, count: u32) -> JoinHandle<Pings> {
+    pub fn pings(&self, from: &str, to: &str, count: u16) -> JoinHandle<Pings> {
         let ((from, _), (_, to)) = (self.guest(from), self.guest(to));
         thread::spawn(move || traffic::ping(&from, to, count, 10, 56).unwrap())
     }

@@ -1,5 +1,6 @@
 //! Two ends and a wire between them under simulated time, and tests by subject.
 
+mod crossing;
 mod established;
 mod flood;
 mod forged;
