@@ -132,10 +132,12 @@ impl Taps {
 /// True if it was written; counts why not.
 fn counted(result: io::Result<()>, drops: &mut Drops) -> bool {
     let Err(error) = result else { return true };
-    drops.count(match error.kind() {
-        io::ErrorKind::NotConnected => DropReason::TapClosed,
-        io::ErrorKind::WouldBlock => DropReason::TapBusy,
-        _ => DropReason::TapFailed,
+    drops.count(if error.kind() == io::ErrorKind::NotConnected {
+        DropReason::TapClosed
+    } else if error.kind() == io::ErrorKind::WouldBlock {
+        DropReason::TapBusy
+    } else {
+        DropReason::TapFailed
     });
     false
 }
