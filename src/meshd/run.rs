@@ -89,8 +89,11 @@ pub fn run(path: &Path) -> Result<(), Problem> {
 }
 
 fn load(path: &Path) -> Result<Loaded, Problem> {
-    let failed =
-        |why: String| Problem::new("M0601", Exit::Failed, why).help("run: meshctl join; or give --config FILE");
+    let failed = |why: String| {
+        Problem::new("M0601", Exit::Failed, why)
+            .note("nothing was changed")
+            .help("run: meshctl join; or give --config FILE")
+    };
     let bytes = file::read(path).map_err(|e| failed(e.to_string()))?;
     let text = String::from_utf8(bytes)
         .map_err(|e| Problem::new("M0305", Exit::Invalid, format!("{} is not UTF-8 text: {e}", path.display())))?;

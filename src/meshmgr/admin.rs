@@ -203,7 +203,8 @@ pub(super) async fn make_token(
     let made = blocking(&app, move |app| {
         let secret = zeroize::Zeroizing::new(crate::clock::random::<32>());
         let made = token::make(crate::clock::random(), &secret, &app.addresses, &app.authority.pin());
-        let expires = origin.at + Duration::from_secs(asked.ttl_seconds);
+        // Whole seconds, as it is stored and sent: nobody sees it end at another moment than the server.
+        let expires = crate::types::Wall::from_secs(origin.at.as_secs().saturating_add(asked.ttl_seconds));
         let spec =
             TokenSpec { pdc: asked.pdc.clone(), name_pattern: asked.name_pattern.clone(), uses: asked.uses, expires };
         let status = TokenStatus { secret_hash: made.secret_hash.clone(), used: Vec::new() };

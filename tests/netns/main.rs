@@ -2,16 +2,20 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests: what fails says where")]
 
 #[path = "harness.rs"]
-#[expect(unreachable_pub, dead_code, reason = "a toolbox: each test takes what it needs")]
+#[expect(unreachable_pub, reason = "a toolbox: each test takes what it needs")]
 mod harness;
 #[expect(unreachable_pub, reason = "a toolbox: each test takes what it needs")]
 mod node;
 
+mod disk;
+mod enrol;
 mod foreign;
 mod lab;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod labs;
 mod lane;
+#[expect(unreachable_pub, reason = "a toolbox of this test program")]
+mod mesh;
 mod offload;
 mod plain;
 mod promises;
@@ -19,4 +23,5 @@ mod reconcile;
 mod rights;
 mod rows;
 mod spaces;
+mod start;
 mod super_frames;

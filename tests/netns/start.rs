@@ -1,0 +1,104 @@
+//! Machines on which `meshd` or `meshctl join` cannot work: each says so before anything is changed and before a token is spent.
+
+use std::process::Command;
+
+use crate::harness::{Space, can_run};
+use crate::mesh::{Ended, MESHCTL, MESHD, run};
+
+const KEPT: &str = "nothing was changed and the token was not used";
+
+/// `meshctl join --phase preflight` in `host`, after `before` in a mount namespace of its own.
+fn preflight(host: &Space, before: &str, words: &str) -> Ended {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("meshd.toml");
+    let join = format!("{MESHCTL} join --phase preflight --config {} {words}", config.display());
+    let mut command = host.command("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-ec"]).arg(format!("{before}\nexec {join}"));
+    let ended = run(&mut command);
+    assert!(!config.exists(), "it only looks");
+    ended
+}
+
+fn host(tag: &str) -> Space {
+    let host = Space::new(tag);
+    host.sh("ip link add name eth0 type veth peer name wire; ip link set dev wire up; ip link set dev eth0 up; ip address add 10.9.0.1/24 dev eth0");
+    host
+}
+
+const WORDS: &str = "--admin eth0 --external eth0";
+
+/// A `PATH` without one program: links to all the others.
+const WITHOUT: &str = "mount -t tmpfs none /mnt; mkdir /mnt/bin; for d in /usr/sbin /usr/bin; do for p in $d/*; do \
+     [ $(basename $p) = PROGRAM ] || ln -sf $p /mnt/bin/; done; done; export PATH=/mnt/bin";
+
+#[test]
+fn what_a_machine_lacks_is_said_before_a_token_is_spent() {
+    if !can_run() {
+        return;
+    }
+    let host = host("lacks");
+    let good = preflight(&host, ":", WORDS);
+    assert_eq!(good.code, Some(0), "{}", good.stderr);
+    let no_nft = WITHOUT.replace("PROGRAM", "nft");
+    preflight(&host, &no_nft, WORDS).refused(3, &["error[M0621]", "'nft'", KEPT, "apt install nftables"]);
+    // A file in its place that is no device: what a container without the device looks like.
+    let no_tun = "mount --bind /dev/null /dev/net/tun; mount -t tmpfs none /dev/net";
+    preflight(&host, no_tun, WORDS).refused(3, &["error[M0624]", "/dev/net/tun", KEPT, "modprobe tun"]);
+    // Neither loaded nor to be loaded.
+    let no_vxlan = format!(
+        "{}; mount -t tmpfs none /sys/module; ln -s /bin/false /mnt/bin/modprobe",
+        WITHOUT.replace("PROGRAM", "modprobe")
+    );
+    preflight(&host, &no_vxlan, WORDS).refused(3, &["error[M0623]", "module 'vxlan'", KEPT, "modprobe vxlan"]);
+    let other = preflight(&host, ":", "--admin eth9 --external eth0");
+    other.refused(3, &["error[M0630]", "'eth9'", "eth0", KEPT]);
+    let nobody = "exec setpriv --bounding-set -all --inh-caps -all --clear-groups --reuid 65534 ";
+    let folder = std::env::temp_dir();
+    let words = format!("{nobody} {MESHCTL} join --phase preflight --config {}/none.toml {WORDS}", folder.display());
+    run(&mut host.command("sh").args(["-ec", &words]))
+        .refused(6, &["error[M0620]", "CAP_NET_ADMIN", KEPT, "sudo meshctl join"]);
+}
+
+#[test]
+fn a_udp_port_that_another_program_has_is_named() {
+    if !can_run() {
+        return;
+    }
+    let host = host("port");
+    host.enter(|| {
+        let _other = std::net::UdpSocket::bind("[::]:51820").unwrap();
+        preflight(&host, ":", WORDS).refused(3, &["error[M0636]", "51820", KEPT, "ss -lunp sport = :51820", "--listen"]);
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().display();
+        let config = folder.path().join("meshd.toml");
+        let text = format!(
+            "[node]\nname = \"n-1\"\n[underlay]\nadmin = \"eth0\"\n[table]\nsource = \"files\"\nunderlay = [\"10.9.0.0/24\"]\n\
+             [paths]\nkeys = \"{root}/keys\"\nstate = \"{root}/state\"\nrun = \"{root}/run\"\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let before = host.sh("ip -o link; nft list ruleset");
+        let daemon = run(host.command(MESHD).args(["run", "--config"]).arg(&config));
+        daemon.refused(1, &["error[M0636]", "UDP port 51820", "nothing was changed", "ss -lunp sport = :51820", "listen"]);
+        assert_eq!(host.sh("ip -o link; nft list ruleset"), before);
+    });
+}
+
+#[test]
+fn a_machine_that_has_not_joined_is_told_how_and_nothing_is_made() {
+    if !can_run() {
+        return;
+    }
+    let host = host("fresh");
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().display();
+    let config = folder.path().join("meshd.toml");
+    let text = format!(
+        "management = [\"m:7443\"]\n[paths]\nkeys = \"{root}/keys\"\nstate = \"{root}/state\"\nrun = \"{root}/run\"\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let start = || run(host.command(MESHD).args(["run", "--config"]).arg(&config));
+    start().refused(1, &["error[M0223]", "has not joined", "nothing was changed", "meshctl join"]);
+    assert!(!folder.path().join("keys").exists());
+    let gone = run(Command::new(MESHD).args(["run", "--config", "/nonexistent/meshd.toml"]));
+    gone.refused(1, &["error[M0601]", "/nonexistent/meshd.toml", "meshctl join", "nothing was changed"]);
+}
