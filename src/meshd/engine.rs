@@ -191,7 +191,9 @@ impl<K: Kernel> Engine<K> {
             }
             Ok(None) => self.shared.find(Topic::Slice, Vec::new()),
             Err(problem) => {
-                let what = format!("{}; the table of before stays in force", problem.what);
+                let place =
+                    problem.place.map(|at| format!("{}:{}:{}: ", at.file, at.line, at.column)).unwrap_or_default();
+                let what = format!("{place}{}; the table of before stays in force", problem.what);
                 let help = problem.help.join("; ");
                 self.shared.find(Topic::Slice, vec![Finding { code: problem.code, what, help }]);
             }

@@ -289,7 +289,9 @@ impl Reload<'_> {
         let new = match load(&self.loaded.path) {
             Ok(new) => new,
             Err(problem) => {
-                let what = format!("meshd.toml was not read again, the old one counts: {}", problem.what);
+                let place =
+                    problem.place.map(|at| format!("{}:{}:{}: ", at.file, at.line, at.column)).unwrap_or_default();
+                let what = format!("meshd.toml was not read again, the old one counts: {place}{}", problem.what);
                 let help = problem.help.join("; ");
                 return self.shared.find(Topic::Config, vec![finding(&problem.code, what, &help)]);
             }

@@ -109,7 +109,7 @@ fn ready() {
 async fn listen(config: &Config) -> Result<TcpListener, Problem> {
     TcpListener::bind(config.listen).await.map_err(|error| {
         let what = format!("cannot listen on {}: {error}", config.listen);
-        let problem = Problem::new("M0609", Exit::Failed, what);
+        let problem = Problem::new("M0609", Exit::Failed, what).note("nothing was changed");
         #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum, and not exhaustive")]
         match error.kind() {
             std::io::ErrorKind::AddrInUse => problem

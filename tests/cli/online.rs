@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::program::{Ended, MESHCTL, MESHMGR, command, feed, file, run};
 
 /// A management node of its own, ended with the test.
-struct Management {
+pub(crate) struct Management {
     folder: tempfile::TempDir,
     address: String,
     child: Child,
@@ -21,10 +21,9 @@ impl Drop for Management {
 }
 
 impl Management {
-    fn start() -> Self {
+    /// An installation that listens on `address` once it runs: its folder, and its configuration.
+    pub(crate) fn configure(address: &str) -> (tempfile::TempDir, String) {
         let folder = tempfile::tempdir().unwrap();
-        // The kernel gives a free port; nobody else is likely to take it before the server does.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let root = folder.path().display();
         let text = format!(
             "listen = \"{address}\"\naddresses = [\"{address}\"]\n[paths]\nkeys = \"{root}/keys\"\nstate = \"{root}/state\"\n"
@@ -33,6 +32,13 @@ impl Management {
         std::fs::write(&config, text).unwrap();
         let init = run(MESHMGR, &["init", "--config", &config]);
         assert_eq!(init.code, Some(0), "{}", init.stderr);
+        (folder, config)
+    }
+
+    pub(crate) fn start() -> Self {
+        // The kernel gives a free port; nobody else is likely to take it before the server does.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let (folder, config) = Self::configure(&address);
         let child = command(MESHMGR, &["run", "--config", &config]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let made = Self { folder, address, child: child.unwrap() };
         #[expect(clippy::disallowed_methods, reason = "a test waits for a server")]
@@ -50,29 +56,34 @@ impl Management {
         [&["--management", &self.address, "--credential", credential], words].concat()
     }
 
+    /// Its configuration file.
+    pub(crate) fn config(&self) -> String {
+        self.folder.path().join("meshmgr.toml").display().to_string()
+    }
+
     fn credential(&self) -> String {
         self.folder.path().join("keys/admin").display().to_string()
     }
 
-    fn meshctl(&self, words: &str) -> Ended {
+    pub(crate) fn meshctl(&self, words: &str) -> Ended {
         let words: Vec<&str> = words.split_whitespace().collect();
         run(MESHCTL, &self.arguments(&self.credential(), &words))
     }
 
-    fn feed(&self, words: &str, input: &str) -> Ended {
+    pub(crate) fn feed(&self, words: &str, input: &str) -> Ended {
         let words: Vec<&str> = words.split_whitespace().collect();
         feed(MESHCTL, &self.arguments(&self.credential(), &words), input)
     }
 
     /// Runs what must succeed.
-    fn good(&self, words: &str) -> String {
+    pub(crate) fn good(&self, words: &str) -> String {
         let ended = self.meshctl(words);
         assert_eq!(ended.code, Some(0), "{words}: {}{}", ended.stdout, ended.stderr);
         ended.stdout
     }
 
     /// Runs what must be refused.
-    fn bad(&self, words: &str, code: i32, says: &str) {
+    pub(crate) fn bad(&self, words: &str, code: i32, says: &str) {
         let ended = self.meshctl(words);
         assert_eq!(ended.code, Some(code), "{words}: {}{}", ended.stdout, ended.stderr);
         assert!(ended.stderr.contains(says), "{words}: {says:?} is not in\n{}", ended.stderr);

@@ -24,4 +24,5 @@ mod rights;
 mod rows;
 mod spaces;
 mod start;
+mod strangers;
 mod super_frames;

@@ -100,7 +100,7 @@ impl Mesh {
         let installation = Installation::make();
         let running = Some(installation.serve(&server));
         let mesh = Self { server, machine, installation, disk: tempfile::tempdir().unwrap(), running };
-        mesh.admin("pdc create a --underlay 10.9.0.0/24");
+        mesh.admin("pdc create a --intra plain --underlay 10.9.0.0/24");
         mesh.admin("pdc create b --underlay 10.8.0.0/24");
         mesh
     }
@@ -151,10 +151,15 @@ impl Mesh {
 
     /// `meshctl join` as `name`.
     pub fn join(&self, name: &str, token: &str, lines: &str) -> Ended {
+        self.join_from(&self.machine, name, token, lines)
+    }
+
+    /// As [`Self::join`], from another machine.
+    pub fn join_from(&self, machine: &Space, name: &str, token: &str, lines: &str) -> Ended {
         let config = self.configure(name, lines);
         let file = config.with_file_name("token");
         std::fs::write(&file, token).unwrap();
-        let mut command = self.machine.command(MESHCTL);
+        let mut command = machine.command(MESHCTL);
         command.args(["join", "--no-start", "--name", name, "--token-file"]).arg(file).arg("--config").arg(config);
         run(&mut command)
     }
@@ -166,21 +171,26 @@ impl Mesh {
 
     /// Runs `meshd` of machine `name` and waits for its socket.
     pub fn meshd(&self, name: &str) -> Background {
-        let root = self.disk.path().join(name);
-        let mut command = self.machine.command(MESHD);
-        let daemon =
-            self.machine.start(command.args(["run", "--config"]).arg(root.join("meshd.toml")).stderr(Stdio::null()));
-        let socket = root.join("run/meshd.sock");
-        wait_until("meshd answers", Duration::from_secs(10), || {
-            std::os::unix::net::UnixStream::connect(&socket).is_ok()
-        });
-        daemon
+        daemon(&self.machine, &self.disk.path().join(name))
     }
 
     /// `meshctl WORDS` on the machine, by the socket of its `meshd`.
     pub fn local(&self, name: &str, words: &str) -> Ended {
-        let mut command = self.machine.command(MESHCTL);
-        command.arg("--socket").arg(self.disk.path().join(name).join("run/meshd.sock")).args(words.split_whitespace());
-        run(&mut command)
+        local(&self.machine, &self.disk.path().join(name), words)
     }
+}
+
+/// Runs `meshd` of the machine whose files are in `root`, and waits for its socket.
+pub fn daemon(machine: &Space, root: &Path) -> Background {
+    let mut command = machine.command(MESHD);
+    let daemon = machine.start(command.args(["run", "--config"]).arg(root.join("meshd.toml")).stderr(Stdio::null()));
+    let socket = root.join("run/meshd.sock");
+    wait_until("meshd answers", Duration::from_secs(10), || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    daemon
+}
+
+/// `meshctl WORDS` by the socket of that `meshd`.
+pub fn local(machine: &Space, root: &Path, words: &str) -> Ended {
+    let mut command = machine.command(MESHCTL);
+    run(command.arg("--socket").arg(root.join("run/meshd.sock")).args(words.split_whitespace()))
 }
