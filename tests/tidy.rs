@@ -195,7 +195,7 @@ fn nothing_is_left_for_later() {
             for word in ["TODO", "FIXME", "XXX", "todo!(", "unimplemented!("] {
                 assert!(
                     !line.contains(word),
-                    "src/{file}:{}: `{word}`: do it, or write it into the issue.",
+                    "src/{file}:{}: `{word}`: do it, or say plainly what is not there.",
                     number + 1
                 );
             }

@@ -1,4 +1,4 @@
-//! How a machine gets in (DESIGN section 6).
+//! How a machine gets in.
 //!
 //! The token's text is `vxm1.` and the base64url (no padding) of the JSON of [`TokenText`]. The client connects to one of its
 //! addresses, compares the SHA-256 of the presented CA's public key with `pin`, and only then sends the secret in an

@@ -1,4 +1,4 @@
-//! Objects that operators declare (DESIGN section 5): what is wanted (`spec`) and what was found (`status`).
+//! Objects that operators declare: what is wanted (`spec`) and what was found (`status`).
 //!
 //! A manifest is `{apiVersion, kind, metadata: {name, ...}, spec}`. Unknown keys are refused everywhere.
 

@@ -1,4 +1,4 @@
-//! The key that each pair of nodes shares (DESIGN section 6): derived, so nothing but one secret has to be kept, and a pair's
+//! The key that each pair of nodes shares: derived, so nothing but one secret has to be kept, and a pair's
 //! key changes whenever one of the two WireGuard keys does.
 
 use aws_lc_rs::hmac;

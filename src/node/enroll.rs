@@ -1,4 +1,4 @@
-//! How a machine gets in, from its own side (DESIGN section 6): a chain of values, each made by using up the one before.
+//! How a machine gets in, from its own side: a chain of values, each made by using up the one before.
 //!
 //! [`Token`] -> [`Waiting`] (with the request to send) -> [`Member`] -> [`Member::files`]. Nothing is written before the last
 //! step, and a [`Member`] exists only if the answer is for our name and our key, under the authority that the token pins.

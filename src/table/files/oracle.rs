@@ -26,7 +26,7 @@ pub(crate) enum Fate {
     Dropped,
 }
 
-/// The five rules (DESIGN's reference: no default entry; ARP; ND; IPv4 broadcast; everything else).
+/// The five rules (no default entry; ARP; ND; IPv4 broadcast; everything else).
 pub(crate) fn lookup(file: &File, frame: Frame) -> Fate {
     let sent = |mac: &Mac| {
         let entry = file.entries.get(mac);
