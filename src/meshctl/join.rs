@@ -261,7 +261,7 @@ fn name(args: &JoinArgs, config: &Config) -> Result<NodeId, Problem> {
 /// The keys of an earlier attempt, or new ones, written before anybody hears of them: a lost answer is asked for again with the
 /// same keys.
 fn keys(folder: &Path, name: &NodeId) -> Result<(Keys, bool), Problem> {
-    let failed = |why: String| Problem::new("M0601", Exit::Failed, why);
+    let failed = |why: String| Problem::new("M0601", Exit::Failed, why).note("the token was not used");
     let io = |e: std::io::Error| failed(e.to_string());
     file::ensure_dir(folder, 0o700).map_err(io)?;
     file::clean(folder).map_err(io)?;

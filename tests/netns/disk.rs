@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::harness::{can_run, succeed, wait_until};
-use crate::mesh::{Ended, MESHMGR, Mesh, run};
+use crate::mesh::{Ended, MESHCTL, MESHMGR, Mesh, run};
 
 /// A command in a mount namespace of its own, where `folder` is a disk of `kib` KiB that holds what `folder` held, and `fill`
 /// has run on it.
@@ -113,4 +113,36 @@ fn a_node_boots_from_a_slice_cut_in_half_and_keeps_what_the_kernel_has() {
         !mesh.local("n-1", "status").stdout.contains("M0215")
     });
     drop(daemon);
+}
+
+#[test]
+fn a_machine_with_a_full_disk_joins_with_the_same_token_when_there_is_room() {
+    if !can_run() {
+        return;
+    }
+    let mesh = Mesh::new();
+    let mut late = 0;
+    // Pages that are free: none for keys, or some for keys and then none for the rest.
+    for pages in [0, 1, 2, 3, 4] {
+        let name = format!("n-{pages}");
+        let config = mesh.configure(&name, "");
+        let folder = config.parent().unwrap();
+        std::fs::write(folder.join("token"), mesh.token("")).unwrap();
+        let (root, machine) = (folder.display(), mesh.machine.name());
+        let join = format!(
+            "ip netns exec {machine} {MESHCTL} join --no-start --name {name} --token-file {root}/token --config {root}/meshd.toml"
+        );
+        let script = format!(
+            "sh -c '{FILL}' fill {root}/ballast; truncate -s -$(({pages} * 4096)) {root}/ballast\n\
+             if {join}; then exit 99; fi; rm {root}/ballast; echo AGAIN >&2; exec {join}"
+        );
+        let ended = run(&mut on_small_disk(folder, 256, &script));
+        assert_eq!(ended.code, Some(0), "{pages}: {}", ended.stderr);
+        let (first, again) = ended.stderr.split_once("AGAIN").unwrap();
+        assert!(first.contains("error[M0601]") && first.contains("No space left"), "{pages}: {first}");
+        assert!(first.contains("the token was not used") || first.contains("the same token works"), "{pages}: {first}");
+        assert!(again.contains(&format!("joined as {name}")), "{pages}: {again}");
+        late += usize::from(first.contains("the same token works"));
+    }
+    assert!(late > 0, "at least once the disk was full after the token was spent");
 }

@@ -55,7 +55,7 @@ fn what_a_machine_lacks_is_said_before_a_token_is_spent() {
     let nobody = "exec setpriv --bounding-set -all --inh-caps -all --clear-groups --reuid 65534 ";
     let folder = std::env::temp_dir();
     let words = format!("{nobody} {MESHCTL} join --phase preflight --config {}/none.toml {WORDS}", folder.display());
-    run(&mut host.command("sh").args(["-ec", &words]))
+    run(host.command("sh").args(["-ec", &words]))
         .refused(6, &["error[M0620]", "CAP_NET_ADMIN", KEPT, "sudo meshctl join"]);
 }
 
