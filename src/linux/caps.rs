@@ -1,4 +1,4 @@
-//! Capabilities: what the daemon needs, and nothing more. `CAP_NET_ADMIN` changes devices and tables, `CAP_NET_RAW` reads frames.
+//! Capabilities: what the daemon needs, and nothing more. `CAP_NET_ADMIN` changes devices and tables; `CAP_NET_RAW` is kept for probes of the underlay.
 
 use std::fs;
 use std::io;

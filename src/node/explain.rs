@@ -9,7 +9,7 @@ use super::names::{self, Device};
 use super::paths::{self, Own, Paths};
 use crate::api::local::{Explanation, Step};
 use crate::api::problem::{Exit, Problem};
-use crate::policy::mtu::{Carrier, Family, Oversize};
+use crate::policy::mtu::{Carrier, Family};
 use crate::policy::path::{Outer, Path, Verdict};
 use crate::table::{Flood, NetKey, Network, Peer, Row, RowKey, Slice};
 use crate::types::{Mac, Mtu, PortId};
@@ -333,13 +333,8 @@ impl<'a> Chain<'a> {
         match guest.get().checked_sub(sum.guest()) {
             None | Some(0) => self.pass("mtu", format!("guests of {} have {guest}: it fits", network.name)),
             Some(missing) => {
-                let oversize = network.mtu.unwrap_or_default().oversize;
-                let fate = match oversize {
-                    Oversize::Fragment => "carried in fragments",
-                    Oversize::TooBig => "answered with ICMP",
-                    Oversize::Drop => "dropped",
-                };
-                let text = format!("guests of {} have {guest}: {missing} bytes more than fit are {fate}", network.name);
+                let fate = "a frame that uses them is dropped and counted";
+                let text = format!("guests of {} have {guest}, {missing} bytes more than fit: {fate}", network.name);
                 self.pass("mtu", text);
             }
         }

@@ -156,7 +156,12 @@ fn a_guest_mtu_that_does_not_fit_says_by_how_much() {
     let mut slice = slice();
     slice.networks.values_mut().for_each(|network| network.guest_mtu = Mtu::try_from(1450).unwrap());
     let (_, text) = ask(&slice, "p13");
-    assert!(text.ends_with("guests of blue have 1450: 32 bytes more than fit are carried in fragments\n"), "{text}");
+    assert!(
+        text.ends_with(
+            "guests of blue have 1450, 32 bytes more than fit: a frame that uses them is dropped and counted\n"
+        ),
+        "{text}"
+    );
 }
 
 #[test]
