@@ -14,6 +14,7 @@
 //! | 1 | [`config`] | what operators write, to validated values | files: text comes in |
 //! | 2 | [`tunnel`] | sans-IO WireGuard; the only module that touches an AEAD | sockets, clocks |
 //! | 2 | [`forward`] | sans-IO data plane | sockets, clocks, crypto |
+//! | 2 | [`probe`] | sans-IO path MTU discovery | sockets, clocks, the tunnel |
 //! | 2 | [`node`] | sans-IO control plane of a node: plan, reconcile, sync, explain | netlink |
 //! | 2 | [`mgmt`] | sans-IO management: validation, slices, tokens, certificates | the store, HTTP |
 //! | 3 | [`linux`] | observe and apply; `sys.rs` is the only `unsafe` | policy |
@@ -33,6 +34,7 @@ pub mod meshmgr;
 pub mod mgmt;
 pub mod node;
 pub mod policy;
+pub mod probe;
 pub mod store;
 pub mod table;
 pub mod transport;

@@ -15,6 +15,7 @@ const RINGS: &[(&str, u8)] = &[
     ("config", 1),
     ("tunnel", 2),
     ("forward", 2),
+    ("probe", 2),
     ("node", 2),
     ("mgmt", 2),
     ("linux", 3),

@@ -4,6 +4,7 @@ use super::buffer::{Buf, Pool};
 use super::drops::{DropReason, Drops};
 use super::form::Wrap;
 use super::neigh::{self, Question};
+use super::paths::PathSizes;
 use super::rate::Bucket;
 use super::refused::{Refusals, Refused};
 use super::segment::{Segments, Whole, finish_checksum};
@@ -63,6 +64,7 @@ pub struct EgressOut {
 /// What is known of a frame on its way out.
 struct Route<'a> {
     table: &'a Table,
+    paths: &'a PathSizes,
     net: &'a Net,
     view: View,
 }
@@ -82,9 +84,19 @@ enum Decision {
 
 impl Egress {
     /// Forwards a batch: drains `frames` into `out`. Buffers of frames go back to `pool`, those of trains come from there.
-    pub fn batch(&mut self, table: &Table, now: Mono, frames: &mut Vec<Frame>, pool: &mut Pool, out: &mut EgressOut) {
+    ///
+    /// What a datagram carries is asked of `paths` for each frame, so a path that has shrunk holds from the next batch on.
+    pub fn batch(
+        &mut self,
+        table: &Table,
+        paths: &PathSizes,
+        now: Mono,
+        frames: &mut Vec<Frame>,
+        pool: &mut Pool,
+        out: &mut EgressOut,
+    ) {
         for mut frame in frames.drain(..) {
-            match self.frame(table, now, &mut frame, pool, out) {
+            match self.frame(table, paths, now, &mut frame, pool, out) {
                 Ok(true) => {
                     out.answers.push(frame);
                     continue;
@@ -100,6 +112,7 @@ impl Egress {
     fn frame(
         &mut self,
         table: &Table,
+        paths: &PathSizes,
         now: Mono,
         frame: &mut Frame,
         pool: &mut Pool,
@@ -111,7 +124,7 @@ impl Egress {
             finish(frame)?;
         }
         let decision = self.decide(net, &view, frame, now, out)?;
-        let route = Route { table, net, view };
+        let route = Route { table, paths, net, view };
         match decision {
             Decision::Answered => return Ok(true),
             Decision::To(peer) => {
@@ -254,8 +267,11 @@ fn fits(net: &Net, view: &View, len: usize) -> Result<(), DropReason> {
 }
 
 /// Largest payload that is known to fit the path: padding does not go beyond it.
-fn most(net: &Net, wrap: &Wrap) -> usize {
-    wrap.len() + Ethernet::LEN + usize::from(net.guest_mtu)
+fn most(route: &Route<'_>, peer: PeerSlot, wrap: &Wrap) -> usize {
+    match route.paths.payload(peer) {
+        usize::MAX => wrap.len() + Ethernet::LEN + usize::from(route.net.guest_mtu),
+        carried => carried,
+    }
 }
 
 fn send_one(
@@ -266,7 +282,7 @@ fn send_one(
     trains: &mut Vec<Outgoing>,
 ) -> Result<(), DropReason> {
     let wrap = Wrap::new(route.table, route.net, peer, &route.view, frame)?;
-    let payload = line_up(trains, pool, peer, wrap.len() + frame.len(), most(route.net, &wrap))?;
+    let payload = line_up(trains, pool, peer, wrap.len() + frame.len(), most(route, peer, &wrap))?;
     let (head, body) = payload.split_at_mut(wrap.len());
     body.copy_from_slice(frame);
     wrap.write(head, frame.len())
@@ -275,12 +291,13 @@ fn send_one(
 fn send_cut(
     route: &Route<'_>,
     peer: PeerSlot,
-    mut segments: Segments<'_>,
+    segments: Segments<'_>,
     pool: &mut Pool,
     trains: &mut Vec<Outgoing>,
 ) -> Result<(), DropReason> {
     let wrap = Wrap::new(route.table, route.net, peer, &route.view, segments.head())?;
-    let most = most(route.net, &wrap);
+    let most = most(route, peer, &wrap);
+    let mut segments = segments.within(route.paths.payload(peer).saturating_sub(wrap.len()));
     while let Some(len) = segments.next_len() {
         let payload = line_up(trains, pool, peer, wrap.len() + len, most)?;
         let (head, body) = payload.split_at_mut(wrap.len());

@@ -133,6 +133,16 @@ impl<'a> Segments<'a> {
         })
     }
 
+    /// The same, cut further where a path carries less: no frame of TCP is larger than `frame` bytes, from the Ethernet header.
+    /// Datagrams keep their size.
+    #[must_use]
+    pub fn within(mut self, frame: usize) -> Self {
+        if self.layout.protocol == Protocol::Tcp {
+            self.size = self.size.min(frame.saturating_sub(self.head.len())).max(1);
+        }
+        self
+    }
+
     /// All headers of the frame, from the Ethernet header.
     pub const fn head(&self) -> &'a [u8] {
         self.head

@@ -252,7 +252,7 @@ impl<K: Kernel> Engine<K> {
         let settled = self.reconcile(false);
         {
             let lanes = &self.shared.lanes;
-            lanes.set(|lane| Arc::new(Setup::build(slice, &paths, &self.slots, lane)));
+            lanes.set(|lane| Arc::new(Setup::build(slice, &paths, &self.slots, &host.local, lane)));
             let mut view = self.shared.view();
             view.pdc = slice.pdc.clone();
             view.slice = Some(Arc::clone(slice));

@@ -151,6 +151,10 @@ fn tell(shared: &Shared, slots: &Slots, lane: u8, event: &LaneEvent) {
     match event {
         LaneEvent::Tunnel(event) => tell_tunnel(shared, lane, event, name),
         LaneEvent::Refused(refused) => shared.events.warn("source-refused", refusal(slots, refused)),
+        LaneEvent::Path { peer, before, after } => {
+            let what = format!("{} on lane {lane}: {before} bytes before, {after} now", name(*peer));
+            if after < before { shared.events.warn("path-mtu", what) } else { shared.events.info("path-mtu", what) }
+        }
         LaneEvent::TapOpened(_, tap) => tracing::debug!("lane {lane} opened {tap}"),
         LaneEvent::TapFailed(_, tap, error) => {
             shared.events.warn("tap-failed", format!("lane {lane} cannot use {tap}: {error}; it is tried again"));

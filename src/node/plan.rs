@@ -54,7 +54,8 @@ impl Local {
         Own { admin: address(&self.admin), external: address(&self.external) }
     }
 
-    fn side(&self, outer: Outer) -> Option<&Underlay> {
+    /// What carries towards peers that are reached on that kind of address.
+    pub fn side(&self, outer: Outer) -> Option<&Underlay> {
         match outer {
             Outer::Admin => self.admin.as_ref(),
             Outer::External => self.external.as_ref(),

@@ -11,6 +11,7 @@ use vxmesh::linux::tap::{self, Offloads, Tap, TapError};
 use vxmesh::linux::udp::UdpError;
 use vxmesh::meshd::lane::{self, Lane, LaneConfig, LaneError, LaneEvent, LaneStats, Setup};
 use vxmesh::node::paths::{Own, decide_all};
+use vxmesh::node::plan::Local;
 use vxmesh::policy::path::Path;
 use vxmesh::table::{Flood, Foreign, Learning, NetKey, Network, Peer, Row, RowKey, Slice, Suite};
 use vxmesh::tunnel::public_key;
@@ -85,7 +86,7 @@ fn setup(slice: &Slice, end: usize) -> Arc<Setup> {
     let mut slots = Slots::default();
     slots.assign(slice).unwrap();
     let own = Own { admin: None, external: Some(address(end)) };
-    Arc::new(Setup::build(slice, &decide_all(slice, own), &slots, 0))
+    Arc::new(Setup::build(slice, &decide_all(slice, own), &slots, &Local::default(), 0))
 }
 
 fn spawn(host: &Space, end: usize) -> Lane {

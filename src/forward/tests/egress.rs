@@ -63,7 +63,7 @@ fn a_refused_source_is_told_once() {
             Frame { net: world.net(BLUE), buf, virtio: Virtio::default() }
         })
         .collect();
-    world.egress.batch(&world.table, world.now, &mut frames, &mut world.pool, &mut out);
+    world.egress.batch(&world.table, &world.paths, world.now, &mut frames, &mut world.pool, &mut out);
     let told = Refused { net: Some(world.net(BLUE)), peer: None, mac: FAR, reason: DropReason::SourceNotHere };
     assert_eq!(out.refused, [told]);
     assert_eq!(world.egress.drops.get(DropReason::SourceNotHere), 50);

@@ -141,6 +141,7 @@ pub(super) fn row_key(prefix: &str, mac: Mac) -> RowKey {
 /// A lane's worth of forwarding, without the lane.
 pub(super) struct World {
     pub(super) table: Table,
+    pub(super) paths: PathSizes,
     pub(super) slots: Slots,
     pub(super) egress: Egress,
     pub(super) ingress: Ingress,
@@ -170,6 +171,7 @@ impl World {
         let table = Table::build(slice, &decide_all(slice, own), &slots);
         Self {
             table,
+            paths: PathSizes::default(),
             slots,
             egress: Egress::default(),
             ingress: Ingress::default(),
@@ -194,7 +196,7 @@ impl World {
         buf.copy_from(frame);
         let mut frames = vec![Frame { net: self.net(net), buf, virtio: self.virtio }];
         let mut out = EgressOut::default();
-        self.egress.batch(&self.table, self.now, &mut frames, &mut self.pool, &mut out);
+        self.egress.batch(&self.table, &self.paths, self.now, &mut frames, &mut self.pool, &mut out);
         assert!(frames.is_empty());
         if let Some(Frame { net: slot, buf, .. }) = out.answers.pop() {
             assert!(out.answers.is_empty() && out.tunnels.is_empty());

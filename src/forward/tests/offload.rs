@@ -63,7 +63,7 @@ fn trains(world: &mut World, frame: &[u8], virtio: Virtio) -> Vec<Outgoing> {
     let mut buf = world.pool.take().unwrap();
     buf.copy_from(frame);
     let (mut frames, mut out) = (vec![Frame { net: world.net(BLUE), buf, virtio }], EgressOut::default());
-    world.egress.batch(&world.table, world.now, &mut frames, &mut world.pool, &mut out);
+    world.egress.batch(&world.table, &world.paths, world.now, &mut frames, &mut world.pool, &mut out);
     out.tunnels
 }
 
@@ -97,6 +97,27 @@ fn a_super_frame_is_cut_to_the_path_whatever_the_guest_wished_for() {
 }
 
 #[test]
+fn a_path_that_shrinks_cuts_the_next_super_frame_and_ends_padding() {
+    let mut world = World::new(Flood::Suppress);
+    let (far, foreign) = (world.peer("b-1"), world.peer("f-1"));
+    for carried in [1440, 1233, 1141, 1140] {
+        world.paths.set(far, carried);
+        world.paths.set(foreign, carried);
+        for (to, form) in [(FAR, 8), (FOREIGN, 36)] {
+            let whole = unfinished(to, TCP, ACK, 60_000);
+            let mut made = trains(&mut world, &whole, virtio(TCP, 8000));
+            let all: Vec<_> = made.iter_mut().flat_map(payloads).collect();
+            let largest = all.iter().map(|(_, _, padded)| padded.len()).max().unwrap();
+            let most = usize::from(carried).min(form + 14 + 1400);
+            assert!(largest <= usize::from(carried), "{largest} bytes on a path of {carried}");
+            assert!(all[..all.len() - 1].iter().all(|(_, payload, _)| payload.len() == most), "cut to the byte");
+            let bytes: Vec<u8> = all.iter().flat_map(|(_, payload, _)| payload[form + 54..].to_vec()).collect();
+            assert!(bytes == whole[54..], "every byte, in order");
+        }
+    }
+}
+
+#[test]
 fn super_frames_of_one_flow_share_trains() {
     let mut world = World::new(Flood::Suppress);
     let net = world.net(BLUE);
@@ -107,7 +128,7 @@ fn super_frames_of_one_flow_share_trains() {
         frames.push(Frame { net, buf, virtio: virtio(TCP, 1360) });
     }
     let mut out = EgressOut::default();
-    world.egress.batch(&world.table, world.now, &mut frames, &mut world.pool, &mut out);
+    world.egress.batch(&world.table, &world.paths, world.now, &mut frames, &mut world.pool, &mut out);
     let counts: Vec<usize> = out.tunnels.iter_mut().map(|train| train.datagrams().count()).collect();
     // 45 datagrams of 1422 + 32 bytes are all that one call can send.
     assert_eq!(counts, [45, 15]);

@@ -54,8 +54,8 @@ impl Node {
         buf.copy_from(frame);
         let (mut frames, mut out) =
             (vec![Frame { net: self.world.net(net), buf, virtio: self.world.virtio }], EgressOut::default());
-        let World { egress, table, now, pool, .. } = &mut self.world;
-        egress.batch(table, *now, &mut frames, pool, &mut out);
+        let World { egress, table, paths, now, pool, .. } = &mut self.world;
+        egress.batch(table, paths, *now, &mut frames, pool, &mut out);
         let mut datagrams = Vec::new();
         for mut train in out.tunnels {
             let peer = train.peer;

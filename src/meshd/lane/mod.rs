@@ -4,6 +4,7 @@
 //! the owner asks for [`Lane::stats`], drains [`Lane::events`] and starts a new lane if [`Lane::is_dead`].
 
 mod mailbox;
+mod paths;
 mod setup;
 mod shell;
 mod taps;
@@ -20,6 +21,7 @@ pub use self::setup::{Setup, peer_configs, taps};
 use crate::forward::{self, Cuts, Drops};
 use crate::linux::tap::TapError;
 use crate::linux::udp::UdpError;
+use crate::probe;
 use crate::tunnel;
 use crate::types::{IfName, NetSlot, PeerSlot, SecretKey};
 
@@ -88,6 +90,15 @@ pub enum LaneEvent {
         /// In which size it had arrived there, in bytes of payload.
         size: u16,
     },
+    /// What a path carries, in bytes of the outer IP packet, has settled at another number.
+    Path {
+        /// To whom.
+        peer: PeerSlot,
+        /// What it carried before.
+        before: u16,
+        /// What it carries now.
+        after: u16,
+    },
     /// A TAP was opened.
     TapOpened(NetSlot, IfName),
     /// A TAP could not be opened, or stopped working; it is tried again every second.
@@ -105,6 +116,8 @@ pub struct LaneStats {
     pub tunnels: tunnel::Counters,
     /// Each peer's tunnel.
     pub peers: Vec<(PeerSlot, tunnel::PeerStatus)>,
+    /// What is known of the path to each peer.
+    pub paths: Vec<(PeerSlot, probe::Status)>,
     /// Each TAP, and whether it is open.
     pub taps: Vec<(NetSlot, IfName, bool)>,
     /// Events that nobody had drained in time.

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::forward::{Slots, Table};
 use crate::node::names::{self, Device};
 use crate::node::paths::{self, Paths};
+use crate::node::plan::Local;
+use crate::policy::mtu::{Carrier, Family};
 use crate::policy::path::{Path, Verdict};
+use crate::probe::{BASE, PathConfig};
 use crate::table::{Peer, Slice};
 use crate::tunnel::PeerConfig;
 use crate::types::{IfName, NetSlot, NodeId};
@@ -16,6 +20,9 @@ use crate::types::{IfName, NetSlot, NodeId};
 /// at once instead of at the first frame. WireGuard's customary 25 s.
 const KEEPALIVE: Duration = Duration::from_secs(25);
 
+/// What an interface is taken to carry where none is known: Ethernet's.
+const ETHERNET_MTU: u16 = 1500;
+
 /// What a lane forwards by. Immutable; a change is a new one.
 #[derive(Default)]
 pub struct Setup {
@@ -23,6 +30,8 @@ pub struct Setup {
     pub table: Table,
     /// Its tunnels.
     pub peers: Vec<PeerConfig>,
+    /// The paths that carry the tunnels, one a peer.
+    pub paths: Vec<PathConfig>,
     /// Its TAPs.
     pub taps: Vec<(NetSlot, IfName)>,
 }
@@ -36,11 +45,13 @@ impl fmt::Debug for Setup {
 
 impl Setup {
     /// All of it for one lane. `slots` must have been given the slice with [`Slots::assign`].
-    pub fn build(slice: &Slice, paths: &Paths, slots: &Slots, lane: u8) -> Self {
+    /// `local` says what the paths leave by.
+    pub fn build(slice: &Slice, paths: &Paths, slots: &Slots, local: &Local, lane: u8) -> Self {
         let serves_all = tunnelled(slice, paths).all(|(_, peer, _)| lane < peer.lanes.max(1));
         Self {
             table: Table::build(slice, paths, slots),
             peers: peer_configs(slice, paths, slots, lane),
+            paths: path_configs(slice, paths, slots, local, lane),
             // The kernel gives a flow to any queue that is there: a lane that some peer does not use must not have one.
             taps: if serves_all { taps(slice, slots) } else { Vec::new() },
         }
@@ -70,6 +81,28 @@ pub fn peer_configs(slice: &Slice, paths: &Paths, slots: &Slots, lane: u8) -> Ve
         })
     };
     tunnelled(slice, paths).filter_map(config).collect()
+}
+
+/// The paths of the tunnels of one lane, as far as the interfaces of this node and the networks tell.
+fn path_configs(slice: &Slice, paths: &Paths, slots: &Slots, local: &Local, lane: u8) -> Vec<PathConfig> {
+    let config = |(node, peer, verdict): (&NodeId, &Peer, &Verdict)| {
+        let interface_mtu = local.side(verdict.outer).map_or(ETHERNET_MTU, |side| side.mtu);
+        let tunnelled =
+            |verdicts: &BTreeMap<NodeId, Verdict>| verdicts.get(node).is_some_and(|v| v.path == Path::Tunnel);
+        let spanned = paths.iter().filter(|(_, verdicts)| tunnelled(verdicts));
+        let guest = spanned.filter_map(|(key, _)| Some(slice.networks.get(key)?.guest_mtu.get())).max()?;
+        let family = match paths::endpoint(peer, verdict.outer, lane) {
+            Some(SocketAddr::V6(_)) => Family::V6,
+            Some(SocketAddr::V4(_)) | None => Family::V4,
+        };
+        let carrier = match peer.foreign {
+            Some(_) => Carrier::Standard { outer: family, inner: Family::V4 },
+            None => Carrier::Compact(family),
+        };
+        let assumed = guest.saturating_add(carrier.sum(0, false).overhead()).max(BASE).min(interface_mtu);
+        Some(PathConfig { peer: slots.peer(node)?, interface_mtu, assumed })
+    };
+    tunnelled(slice, paths).filter(|(_, peer, _)| lane < peer.lanes.max(1)).filter_map(config).collect()
 }
 
 /// The TAPs of all hosted networks.

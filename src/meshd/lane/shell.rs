@@ -10,6 +10,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use super::mailbox::Mailbox;
+use super::paths::Paths;
 use super::taps::Taps;
 use super::{LaneConfig, LaneError, LaneEvent, LaneStats, Setup, Traffic};
 use crate::clock;
@@ -48,6 +49,7 @@ pub(super) struct Shell {
     poll: Poll,
     socket: LaneSocket,
     tunnels: Tunnels,
+    paths: Paths,
     taps: Taps,
     setup: Arc<Setup>,
     egress: Egress,
@@ -92,6 +94,7 @@ impl Shell {
             poll,
             socket,
             tunnels: Tunnels::new(config.secret, Box::new(System), clock::mono()),
+            paths: Paths::default(),
             taps: Taps::default(),
             setup: Arc::default(),
             egress: Egress::default(),
@@ -152,6 +155,7 @@ impl Shell {
         }
         if let Some(setup) = letters.setup {
             self.tunnels.set_peers(setup.peers.clone(), now);
+            self.paths.set(&setup.paths, &self.tunnels, now);
             let used = std::mem::replace(&mut self.setup, setup);
             self.mailbox.give_back(used);
             self.coalescer = Coalescer::new(PAYLOADS, &self.setup.table.udp_ports());
@@ -175,6 +179,7 @@ impl Shell {
             drops,
             tunnels: *self.tunnels.counters(),
             peers: self.setup.peers.iter().filter_map(|peer| status(peer.slot)).collect(),
+            paths: self.paths.status(),
             taps: self.taps.status(),
             events_lost: self.events_lost,
         }
@@ -187,8 +192,8 @@ impl Shell {
         {
             self.tell(event);
         }
-        let Self { egress, setup, frames, pool, egress_out, .. } = self;
-        egress.batch(&setup.table, now, frames, pool, egress_out);
+        let Self { egress, setup, paths, frames, pool, egress_out, .. } = self;
+        egress.batch(&setup.table, &paths.sizes, now, frames, pool, egress_out);
         self.after_egress(now);
     }
 
