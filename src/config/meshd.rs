@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-pub use super::{Attach, Lanes, Level, UnderlayMtu};
+pub use super::{Attach, Ciphers, Lanes, Level, UnderlayMtu};
 use super::{Source, from_toml, say};
 use crate::api::problem::Problem;
 use crate::policy::mtu::{MtuPolicy, Oversize};
@@ -62,6 +62,8 @@ pub struct Underlay {
     pub listen: UdpPort,
     /// `lanes`: `"auto"` or 1 (this version runs one lane); default `"auto"`.
     pub lanes: Lanes,
+    /// `suite`: which ciphers this node takes; default `"auto"`.
+    pub suite: Ciphers,
 }
 
 /// `[mtu]`: holds for networks whose own policy, and whose overlay's, is silent.
@@ -203,6 +205,8 @@ struct WrittenUnderlay {
     listen: Option<Spanned<UdpPort>>,
     #[serde(default)]
     lanes: Lanes,
+    #[serde(default)]
+    suite: Ciphers,
 }
 
 #[derive(Deserialize, Default)]
@@ -337,7 +341,7 @@ impl WrittenUnderlay {
                 say::value(format!("lane {} would listen on UDP port {last}; the last one is 65535", lanes - 1));
             return Err(problem.at(source.bytes(span.unwrap_or_default())).help("a lower listen, or fewer lanes"));
         }
-        Ok(Underlay { admin: self.admin, external: self.external, listen, lanes: self.lanes })
+        Ok(Underlay { admin: self.admin, external: self.external, listen, lanes: self.lanes, suite: self.suite })
     }
 }
 

@@ -18,6 +18,7 @@ fn every_key_but_management_has_a_default() {
     let config = Config::parse("meshd.toml", MINIMAL).unwrap();
     assert_eq!(config.underlay.listen.get(), LISTEN);
     assert_eq!(config.underlay.lanes, Lanes::Auto);
+    assert_eq!(config.underlay.suite, Ciphers::Auto);
     assert_eq!(config.mtu.policy(), MtuPolicy::default());
     assert!(config.mtu.clamp_mss);
     assert_eq!(config.table, Table::Management);
@@ -31,7 +32,7 @@ fn every_key_but_management_has_a_default() {
 fn an_unknown_key_is_shown_with_its_place_and_the_nearest_known_one() {
     let text = refused("management = ['m:7443']\n[underlay]\nlistne = 3\n");
     let expected = "error[M0301]: the key 'listne' is not known\n --> meshd.toml:3:1\n  |\n3 | listne = 3\n  | ^^^^^^\n  \
-                    help: did you mean 'listen'?\n  help: known here: admin, external, listen, lanes";
+                    help: did you mean 'listen'?\n  help: known here: admin, external, listen, lanes, suite";
     assert_eq!(text, expected);
     refuses("[undrelay]\n", "2:2", "did you mean 'underlay'?");
     refuses("[mtu]\nclampMss = true\n", "3:1", "did you mean 'clamp_mss'?");
@@ -51,6 +52,7 @@ fn a_wrong_type_says_what_stands_there_and_what_is_needed() {
 fn a_number_out_of_its_range_says_the_range() {
     refuses("[underlay]\nlisten = 70000\n", "3:10", "a UDP port is 1 to 65535, not 70000");
     refuses("[underlay]\nlisten = 0\n", "3:10", "a UDP port is 1 to 65535, not 0");
+    refuses("[underlay]\nsuite = 'rot13'\n", "3:9", "expected `auto` or `chacha`");
     refuses("[underlay]\nlanes = 0\n", "3:9", "this version runs one lane, not 0");
     refuses("[underlay]\nlanes = -1\n", "3:9", "\"auto\" or the number 1");
     refuses("[underlay]\nlanes = 'many'\n", "3:9", "\"auto\" or the number 1");

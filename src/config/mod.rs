@@ -12,7 +12,7 @@ mod values;
 
 pub use self::place::Source;
 pub use self::say::nearest;
-pub use self::values::{Attach, Lanes, Level, Period, UnderlayMtu};
+pub use self::values::{Attach, Ciphers, Lanes, Level, Period, UnderlayMtu};
 
 use crate::api::problem::Problem;
 

@@ -76,6 +76,17 @@ impl Lanes {
     }
 }
 
+/// Which ciphers a node takes for its tunnels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ciphers {
+    /// AES-256-GCM with a peer where both CPUs have AES instructions, `ChaCha20-Poly1305` otherwise.
+    #[default]
+    Auto,
+    /// `ChaCha20-Poly1305`, WireGuard's own, with every peer.
+    Chacha,
+}
+
 /// MTU of the underlay, from which guest MTUs are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UnderlayMtu {

@@ -19,7 +19,7 @@ pub mod shared;
 pub mod status;
 
 use crate::api::objects::NodeFacts;
-use crate::config::meshd::Config;
+use crate::config::meshd::{Ciphers, Config};
 use crate::linux::host;
 use crate::node::plan::{Local, Underlay};
 use crate::types::Mtu;
@@ -44,7 +44,7 @@ pub fn facts(config: &Config, local: &Local, lanes: u8) -> NodeFacts {
         external_mtu: mtu(&local.external),
         listen: config.underlay.listen,
         lanes,
-        aes: host::aes_instructions(),
+        aes: config.underlay.suite == Ciphers::Auto && host::aes_instructions(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
