@@ -14,6 +14,7 @@ pub use super::{Attach, Ciphers, Lanes, Level, UnderlayMtu};
 use super::{Source, from_toml, say};
 use crate::api::problem::Problem;
 use crate::policy::mtu::{MtuPolicy, Oversize};
+use crate::policy::offload::Switches;
 use crate::table::{Flood, NetKey};
 use crate::types::{Mtu, NetworkId, NodeId, OverlayId, PdcId, Prefix, PublicKey, UdpPort, Vni};
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub underlay: Underlay,
     /// `[mtu]`
     pub mtu: NodeMtu,
+    /// `[offload]`
+    pub offload: Switches,
     /// `[paths]`
     pub paths: Paths,
     /// `[table]`
@@ -190,6 +193,8 @@ struct Written {
     #[serde(default)]
     mtu: WrittenMtu,
     #[serde(default)]
+    offload: Switches,
+    #[serde(default)]
     paths: WrittenPaths,
     #[serde(default)]
     table: WrittenTable,
@@ -309,6 +314,7 @@ impl Written {
             node: self.node,
             underlay: self.underlay.check(source)?,
             mtu: self.mtu.check(),
+            offload: self.offload,
             paths,
             table,
             log: self.log.level,

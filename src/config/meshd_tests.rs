@@ -21,6 +21,7 @@ fn every_key_but_management_has_a_default() {
     assert_eq!(config.underlay.suite, Ciphers::Auto);
     assert_eq!(config.mtu.policy(), MtuPolicy::default());
     assert!(config.mtu.clamp_mss);
+    assert_eq!(config.offload, Switches::default());
     assert_eq!(config.table, Table::Management);
     assert_eq!(config.log, Level::Info);
     assert_eq!(config.socket(), PathBuf::from("/run/vxmesh/meshd.sock"));
@@ -65,6 +66,10 @@ fn a_number_out_of_its_range_says_the_range() {
 fn a_wrong_word_says_the_known_ones() {
     refuses("[mtu]\npolicy = 'automatic'\n", "3:10", "did you mean 'auto'?");
     refuses("[mtu]\noversize = 'toobig'\n", "3:12", "did you mean 'too-big'?");
+    refuses("[offload]\ntap = 'of'\n", "3:7", "did you mean 'off'?");
+    refuses("[offload]\nudp_gro = 'on'\n", "3:11", "known here: auto, off");
+    refuses("[offload]\nequal_trains = 'avoided'\n", "3:16", "did you mean 'avoid'?");
+    refuses("[offload]\nudp_segments = 'off'\n", "3:1", "did you mean 'udp_segment'?");
     refuses("[log]\nlevel = 'loud'\n", "3:9", "known here: error, warn, info, debug, trace");
     refuses("[table]\nsource = 'file'\n", "3:10", "did you mean 'files'?");
 }
