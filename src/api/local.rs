@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::offload::Feature;
 use crate::policy::path::Path;
 use crate::table::{NetKey, Suite};
 use crate::types::{Mac, Mtu, NetworkId, NodeId, PdcId, PortId, Version, Wall};
@@ -34,6 +35,32 @@ pub struct Status {
     pub problems: Vec<Finding>,
     /// Dropped frames and packets by reason, only those above zero.
     pub drops: BTreeMap<String, u64>,
+    /// What the kernel does for many packets at once.
+    pub offload: Offload,
+}
+
+/// What the kernel does for many packets at once, and what came of it since the start, all lanes together.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Offload {
+    /// `udp_segment`, `equal_trains`, `udp_gro`, `tap`: whether each is used, and why not.
+    pub features: Vec<Feature>,
+    /// Super-frames of guests that were cut, one count for each peer that they went to.
+    pub super_frames_cut: u64,
+    /// Super-frames of guests in a shape that cannot be cut: sent as they are if they fit, else dropped as `oversize`.
+    pub super_frames_whole: u64,
+    /// Trains of datagrams that the system refused, so that they were sent one by one.
+    pub trains_resent: u64,
+    /// Frames out of tunnels that TAPs were given.
+    pub frames_written: u64,
+    /// How many writes that took.
+    pub tap_writes: u64,
+    /// Super-frames made of such frames that a TAP did not take, so that they were cut again.
+    pub super_frames_recut: u64,
+    /// Datagrams of one byte sent behind trains of equal datagrams.
+    pub tails_sent: u64,
+    /// Datagrams of one byte received.
+    pub tails_received: u64,
 }
 
 /// The connection to management.

@@ -53,10 +53,11 @@ pub(super) fn is_refusal(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EIO | libc::EMSGSIZE | libc::EINVAL | libc::EOPNOTSUPP))
 }
 
-/// Sends `bytes` as datagrams of `segment` bytes.
-pub(super) fn send(socket: SockRef<'_>, to: SocketAddr, bytes: &[u8], segment: u16) -> io::Result<()> {
-    let (to, control, slices) = (SockAddr::from(to), control(segment), [IoSlice::new(bytes)]);
-    let message = MsgHdr::new().with_addr(&to).with_buffers(&slices).with_control(&control);
+/// Sends `bytes` as datagrams of `segment` bytes, and `tail` behind them.
+pub(super) fn send(socket: SockRef<'_>, to: SocketAddr, bytes: &[u8], segment: u16, tail: &[u8]) -> io::Result<()> {
+    let (to, control, slices) = (SockAddr::from(to), control(segment), [IoSlice::new(bytes), IoSlice::new(tail)]);
+    let slices = if tail.is_empty() { &slices[..1] } else { &slices[..] };
+    let message = MsgHdr::new().with_addr(&to).with_buffers(slices).with_control(&control);
     loop {
         match socket.sendmsg(&message, 0) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::Ipv6Addr;
 
+use crate::policy::offload::Release;
 use crate::types::IfName;
 
 /// The interface of the default route, IPv4 before IPv6.
@@ -43,6 +44,11 @@ pub fn aes_instructions() -> bool {
     return std::arch::is_aarch64_feature_detected!("aes") && std::arch::is_aarch64_feature_detected!("pmull");
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     false
+}
+
+/// The number of the running kernel; none where it says no number.
+pub fn release() -> Option<Release> {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?.parse().ok()
 }
 
 /// The first label of the host's name, in lower case.

@@ -13,6 +13,7 @@ mod netlink;
 pub mod netns;
 mod nft;
 mod observe;
+pub mod offload;
 pub mod poll;
 mod request;
 pub mod sys;

@@ -162,6 +162,20 @@ fn interface_request(name: &IfName) -> libc::ifreq {
     request
 }
 
+/// Asks an interface a question whose answer is one number (`SIOCETHTOOL`, `struct ethtool_value` of linux/ethtool.h).
+///
+/// # Errors
+/// There is no such interface, or it has no answer.
+pub fn ethtool_value(socket: BorrowedFd<'_>, name: &IfName, question: u32) -> io::Result<u32> {
+    let mut value = [question, 0];
+    let mut request = interface_request(name);
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    // SAFETY: `socket` is open; `request` names an interface and points to a question and room for its answer, two 32-bit
+    // words, and both are valid and writable for the whole call.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as libc::Ioctl, &raw mut request) })?;
+    Ok(value[1])
+}
+
 /// Sets an option of a socket that is one `int`.
 pub fn set_socket_option(socket: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io::Result<()> {
     let size = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or_default();

@@ -192,6 +192,38 @@ impl Tap {
     }
 }
 
+/// A TAP of our own that is never up and that nobody keeps: the kernel takes it away with this value.
+#[derive(Debug)]
+pub struct Probe(Tap);
+
+impl Probe {
+    /// Makes one, under a name that no other process has.
+    ///
+    /// # Errors
+    /// [`TapError`].
+    pub fn make() -> Result<Self, TapError> {
+        let name = format!("vxprobe{}", std::process::id());
+        let Ok(name) = name.parse::<IfName>() else { unreachable!("{name} is a name") };
+        let tap = Tap::open(&name)?;
+        let size = i32::try_from(HEADER).unwrap_or_default();
+        sys::tun_set_header_size(tap.as_fd(), size).map_err(|source| system(&name, "TUNSETVNETHDRSZ", source))?;
+        Ok(Self(tap))
+    }
+
+    /// Whether it takes what stands behind its virtio header; none where that cannot be told. A kernel that takes it says next
+    /// that the device is down (`EIO`); one that does not says so first (`EINVAL`).
+    pub fn takes(&self, bytes: &[u8]) -> Option<bool> {
+        match self.0.write_headed(bytes) {
+            Ok(()) => Some(true),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EIO) => Some(true),
+                Some(libc::EINVAL) => Some(false),
+                Some(_) | None => None,
+            },
+        }
+    }
+}
+
 impl AsFd for Tap {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()

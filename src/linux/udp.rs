@@ -11,6 +11,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use super::inbox::Inbox;
 use super::{gso, sys};
 use crate::forward::Buf;
+use crate::forward::train::{MAX_BYTES, MAX_DATAGRAMS};
+use crate::policy::offload::Offload;
 use crate::types::Mono;
 
 /// Bytes of socket buffer that are asked for: some hundred super-frames, so that a burst meets no wall.
@@ -22,6 +24,7 @@ pub struct LaneSocket {
     socket: UdpSocket,
     ipv6: bool,
     refusals: gso::Refusals,
+    offload: Offload,
 }
 
 /// Datagrams of one size, one after the other in one buffer, to one place. The last may be shorter.
@@ -48,7 +51,12 @@ pub struct Sent {
     pub failed: u64,
     /// Trains that the system refused, so that their datagrams were sent one by one.
     pub resent: u64,
+    /// Datagrams of one byte, each behind a train that would else have had datagrams of one size only. Not in `sent`.
+    pub tails: u64,
 }
+
+/// What ends a train whose datagrams must not all have one size. No WireGuard message is this short: every peer drops it.
+const TAIL: &[u8] = &[0];
 
 /// Why the socket of a lane could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +114,23 @@ impl LaneSocket {
             Some(libc::EADDRNOTAVAIL) if !address.ip().is_unspecified() => UdpError::NoAddress(address.ip()),
             _ => UdpError::System { address, step: "bind", source },
         })?;
-        Ok(Self { socket: socket.into(), ipv6, refusals: gso::Refusals::default() })
+        Ok(Self { socket: socket.into(), ipv6, refusals: gso::Refusals::default(), offload: Offload::default() })
+    }
+
+    /// Which offloads it uses from now on; all of them, where nothing is said.
+    ///
+    /// # Errors
+    /// Of `setsockopt(2)`.
+    pub fn set_offload(&mut self, offload: Offload) -> io::Result<()> {
+        self.offload = offload;
+        if offload.receive {
+            return Ok(());
+        }
+        match sys::set_socket_option(self.socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 0) {
+            // A kernel that does not know it does not do it.
+            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
+            result => result,
+        }
     }
 
     /// Where it listens.
@@ -146,7 +170,7 @@ impl LaneSocket {
         for train in batch {
             let segment = u16::try_from(train.segment).ok().filter(|segment| *segment > 0);
             match segment {
-                Some(segment) if train.buf.len() > train.segment && self.refusals.allow(train.address, now) => {
+                Some(segment) if self.is_train(train) && self.refusals.allow(train.address, now) => {
                     self.send_train(train, segment, now, &mut sent);
                 }
                 Some(_) | None => drop(self.send_singly(train, &mut sent)),
@@ -155,9 +179,14 @@ impl LaneSocket {
         sent
     }
 
+    fn is_train(&self, train: &Datagrams) -> bool {
+        self.offload.trains && train.buf.len() > train.segment
+    }
+
     fn send_train(&mut self, train: &Datagrams, segment: u16, now: Mono, sent: &mut Sent) {
         let to = self.mapped(train.address);
-        match gso::send(SockRef::from(&self.socket), to, train.buf.bytes(), segment) {
+        let (together, alone, tail) = self.ended(train);
+        match gso::send(SockRef::from(&self.socket), to, together, segment, tail) {
             Err(error) if gso::is_refusal(&error) => {
                 sent.resent += 1;
                 // Where the first datagram alone is refused too, it is not the train that is wrong.
@@ -166,10 +195,26 @@ impl LaneSocket {
                 }
             }
             result => {
-                let count = train.buf.len().div_ceil(train.segment);
+                let count = together.len().div_ceil(train.segment);
                 *counter(&result, sent) += u64::try_from(count).unwrap_or_default();
+                sent.tails += u64::from(result.is_ok() && !tail.is_empty());
+                if !alone.is_empty() {
+                    self.send_one(train.address, alone, sent);
+                }
             }
         }
+    }
+
+    /// What of a train goes in one call, what after it, and how the call ends. Where datagrams must not all have one size and a
+    /// full train has no room for a tail, its last one goes alone.
+    fn ended<'a>(&self, train: &'a Datagrams) -> (&'a [u8], &'a [u8], &'static [u8]) {
+        let bytes = train.buf.bytes();
+        if self.offload.equal_trains || train.segment == TAIL.len() || !bytes.len().is_multiple_of(train.segment) {
+            return (bytes, &[], &[]);
+        }
+        let room = bytes.len() + TAIL.len() <= MAX_BYTES && bytes.len() / train.segment < MAX_DATAGRAMS;
+        let (together, alone) = bytes.split_at(if room { bytes.len() } else { bytes.len() - train.segment });
+        (together, alone, TAIL)
     }
 
     /// Sends the datagrams of a train one by one; true if the first could be sent.

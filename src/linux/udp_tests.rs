@@ -128,3 +128,72 @@ fn an_inbox_takes_what_fits_and_leaves_the_rest_for_the_next_time() {
     assert_eq!(inbox.len(), 4);
     assert_eq!(received(&b).len(), 6 * 50);
 }
+
+/// A socket that does not send trains whose datagrams all have one size.
+fn avoiding() -> LaneSocket {
+    let mut socket = any_port("127.0.0.1");
+    socket.set_offload(Offload { equal_trains: false, ..Offload::default() }).unwrap();
+    socket
+}
+
+#[test]
+fn a_train_of_equal_datagrams_gets_a_tail_where_such_trains_are_damaged_and_no_other_does() {
+    let (mut a, b) = (avoiding(), any_port("127.0.0.1"));
+    let there = b.address().unwrap();
+    assert_eq!(a.send(&[to(there, b"aabbcc", 2)], NOW), Sent { sent: 3, tails: 1, ..Sent::default() });
+    assert_eq!(texts(&b), [b"aa".as_slice(), b"bb", b"cc", TAIL]);
+    for (bytes, count) in [(b"aabbc".as_slice(), 3), (b"aa", 1), (b"ab", 1)] {
+        let segment = if count == 1 { bytes.len() } else { 2 };
+        assert_eq!(a.send(&[to(there, bytes, segment)], NOW), Sent { sent: count, ..Sent::default() }, "{bytes:?}");
+    }
+    assert!(texts(&b).iter().all(|text| text != TAIL));
+}
+
+#[test]
+fn a_full_train_has_no_room_for_a_tail_so_its_last_datagram_goes_alone() {
+    // As many datagrams as a train has; as many bytes.
+    for (count, segment) in [(MAX_DATAGRAMS, 100), (2, MAX_BYTES / 2), (7, MAX_BYTES / 7)] {
+        let (mut a, b) = (avoiding(), any_port("127.0.0.1"));
+        let all: Vec<u8> = (0..count * segment).map(|n| (n / segment).to_le_bytes()[0]).collect();
+        let expected = Sent { sent: u64::try_from(count).unwrap(), tails: 1, ..Sent::default() };
+        assert_eq!(a.send(&[to(b.address().unwrap(), &all, segment)], NOW), expected);
+        let mut texts = texts(&b);
+        let tail = texts.iter().position(|text| text == TAIL).unwrap();
+        assert!(tail >= count - 1, "behind at least all but one");
+        texts.remove(tail);
+        assert!(texts.concat() == all, "everything else is there, in order");
+    }
+}
+
+#[test]
+fn without_trains_each_datagram_goes_by_itself_and_none_is_called_a_refusal() {
+    let (mut a, b) = (any_port("127.0.0.1"), any_port("127.0.0.1"));
+    a.set_offload(Offload { trains: false, equal_trains: false, ..Offload::default() }).unwrap();
+    assert_eq!(a.send(&[to(b.address().unwrap(), b"aabbcc", 2)], NOW), Sent { sent: 3, ..Sent::default() });
+    let mut inbox = Inbox::default();
+    b.receive(&mut inbox).unwrap();
+    assert_eq!(inbox.len(), 3, "three came, not one train");
+}
+
+#[test]
+fn without_joining_on_receipt_each_datagram_of_a_train_comes_by_itself() {
+    let (mut a, mut b) = (any_port("127.0.0.1"), any_port("127.0.0.1"));
+    b.set_offload(Offload { receive: false, ..Offload::default() }).unwrap();
+    assert_eq!(a.send(&[to(b.address().unwrap(), b"aabbcc", 2)], NOW).sent, 3);
+    let mut inbox = Inbox::default();
+    b.receive(&mut inbox).unwrap();
+    assert_eq!(inbox.len(), 3);
+}
+
+#[test]
+fn a_datagram_that_is_alone_leaves_without_a_control_message() {
+    let a = any_port("127.0.0.1");
+    let datagrams = |len: usize, segment: usize| to(a.address().unwrap(), &vec![0; len], segment);
+    assert!(!a.is_train(&datagrams(1400, 1400)), "what virtio without scatter and gather refuses is not asked for");
+    assert!(a.is_train(&datagrams(1401, 1400)));
+}
+
+/// Every datagram that has arrived.
+fn texts(socket: &LaneSocket) -> Vec<Vec<u8>> {
+    received(socket).into_iter().map(|(_, bytes)| bytes).collect()
+}

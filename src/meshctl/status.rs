@@ -5,12 +5,15 @@ use super::out::{self, Done, Format, Lines, Stop};
 use super::remote::{Access, Either};
 use super::tunnel;
 use crate::api::admin::{MeshStatus, NodeLine};
-use crate::api::local::{Management, PeerStatus, Status};
+use crate::api::local::{Management, Offload, PeerStatus, Status};
 use crate::clock;
+use crate::policy::offload::State;
 use crate::types::Wall;
 
 /// Lines of a list that fit on the screen beside the others.
-const MOST: usize = 4;
+const MOST: usize = 3;
+/// Most nodes of a mesh on the screen.
+const MOST_NODES: usize = 8;
 /// Columns of the screen.
 const WIDTH: usize = 80;
 
@@ -57,6 +60,7 @@ fn node(status: &Status, now: Wall) -> String {
         let drops = joined(status.drops.iter().map(|(reason, count)| format!(" {reason} {count}")));
         text.push_str(&fit(&format!("dropped:{drops}")));
     }
+    text.push_str(&offload(&status.offload, status.problems.is_empty()));
     let found =
         status.problems.iter().map(|finding| (format!("{} {}", finding.code, finding.what), finding.help.clone()));
     text.push_str(&problems(found.collect()));
@@ -105,6 +109,26 @@ fn peers(peers: &[PeerStatus]) -> String {
     short(lines, "peers")
 }
 
+/// What is not used of the offloads and what the others did; reasons where there is `room`.
+fn offload(offload: &Offload, room: bool) -> String {
+    let unused: Vec<_> = offload.features.iter().filter(|feature| feature.state != State::On).collect();
+    let named = unused.iter().map(|feature| format!(" {} {}", feature.name, feature.state.word()));
+    let named = if unused.is_empty() { " all on".to_owned() } else { joined(named) };
+    let mut text = fit(&format!("offload:{named}"));
+    for feature in offload.features.iter().filter(|feature| room && feature.why.is_some()).take(2) {
+        let words = [&feature.why, &feature.help].map(|words| words.as_deref().unwrap_or_default());
+        text.push_str(&fit(&format!("  {}: {}", feature.name, words[0])));
+        text.push_str(&fit(&format!("    {}", words[1])));
+    }
+    let Offload { super_frames_cut, super_frames_whole, trains_resent, frames_written, tap_writes, .. } = offload;
+    let tenths = frames_written.saturating_mul(10).checked_div(*tap_writes).unwrap_or_default();
+    text + &fit(&format!(
+        "  super-frames: {super_frames_cut} cut, {super_frames_whole} whole; trains re-sent: {trains_resent}; frames a TAP write: {}.{}",
+        tenths / 10,
+        tenths % 10
+    ))
+}
+
 /// The mesh in at most 24 lines, and how many problems it has.
 fn mesh(status: &MeshStatus, now: Wall) -> (String, usize) {
     let objects = status.objects.iter().filter(|(_, count)| **count > 0);
@@ -132,7 +156,7 @@ fn mesh(status: &MeshStatus, now: Wall) -> (String, usize) {
             node.daemon.clone().unwrap_or_default(),
         ]);
     }
-    let more = lines.cut(2 * MOST);
+    let more = lines.cut(MOST_NODES);
     text.push_str(&if lines.is_empty() { "no nodes\n".to_owned() } else { lines.text() });
     text.push_str(&and_more(more, "nodes"));
     let found: Vec<_> = bad.iter().filter_map(|node| wrong(node)).collect();

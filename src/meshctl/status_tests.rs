@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::api::local::{Finding, NetworkStatus, TunnelStatus};
+use crate::api::local::{Finding, NetworkStatus, Offload, TunnelStatus};
 use crate::policy::path::Path;
 use crate::table::Suite;
 use crate::types::{Mtu, Version};
@@ -56,12 +56,42 @@ fn status(count: usize, wrong: usize) -> Status {
         peers: (0..count).map(peer).collect(),
         problems: (0..wrong).map(finding).collect(),
         drops: BTreeMap::from([("no-row".to_owned(), 12)]),
+        offload: offload(count),
+    }
+}
+
+/// Everything is on, on a node of few; nothing, on one of many.
+fn offload(count: usize) -> Offload {
+    use crate::policy::offload::{EqualTrains, Seen, Switch, Switches, Writes, decide};
+    let off =
+        Switches { udp_segment: Switch::Off, equal_trains: EqualTrains::Avoid, udp_gro: Switch::Off, tap: Switch::Off };
+    let switches = if count < 50 { Switches::default() } else { off };
+    let seen = Seen { release: "7.1.9".parse().ok(), writes: Some(Writes::ALL), checksums: Vec::new() };
+    Offload {
+        features: decide(switches, &seen).1,
+        super_frames_cut: 1234,
+        super_frames_whole: 5,
+        trains_resent: 6,
+        frames_written: 4567,
+        tap_writes: 1000,
+        ..Offload::default()
     }
 }
 
 #[test]
+fn what_the_kernel_does_in_bulk_is_shown_with_what_came_of_it() {
+    let text = node(&status(3, 1), Wall::from_secs(4000));
+    let line = "  super-frames: 1234 cut, 5 whole; trains re-sent: 6; frames a TAP write: 4.5\n";
+    assert!(text.contains(&format!("offload: all on\n{line}")), "{text}");
+    let text = node(&status(100, 0), Wall::from_secs(4000));
+    assert!(text.contains("offload: udp_segment off, equal_trains off, udp_gro off, tap off\n"), "{text}");
+    assert!(text.contains("  udp_segment: meshd.toml says udp_segment = \"off\"\n    leave the key out"), "{text}");
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
 fn a_node_fits_one_screen_however_large_the_mesh_is() {
-    for (count, wrong) in [(0, 0), (3, 1), (100, 50)] {
+    for (count, wrong) in [(0, 0), (3, 1), (100, 50), (100, 0)] {
         let text = node(&status(count, wrong), Wall::from_secs(4000));
         assert!(text.lines().count() <= 24, "{} lines:\n{text}", text.lines().count());
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");

@@ -8,7 +8,8 @@ use crate::transport::client::Client;
 use crate::types::{Psk, SecretKey, UdpPort};
 
 fn shared() -> Arc<Shared> {
-    let lanes = Lanes::start(0, UdpPort::try_from(51820).unwrap(), SecretKey::from_bytes([1; 32])).unwrap();
+    let lanes =
+        Lanes::start(0, UdpPort::try_from(51820).unwrap(), SecretKey::from_bytes([1; 32]), Default::default()).unwrap();
     Shared::new("a-1".parse().unwrap(), "a".parse().unwrap(), Management::Files, lanes)
 }
 

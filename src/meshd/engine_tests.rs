@@ -34,7 +34,8 @@ fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let text = format!("management = ['m:1']\n[paths]\nstate = '{}'\n", folder.path().display());
     let config = Config::parse("f", &text).unwrap();
-    let lanes = Lanes::start(0, UdpPort::try_from(51820).unwrap(), SecretKey::from_bytes([1; 32])).unwrap();
+    let lanes =
+        Lanes::start(0, UdpPort::try_from(51820).unwrap(), SecretKey::from_bytes([1; 32]), Default::default()).unwrap();
     let shared = Shared::new("a-1".parse().unwrap(), "a".parse().unwrap(), Management::Files, lanes);
     let mut engine = Engine::new(Fake::default(), Arc::clone(&shared), config, None);
     engine.look = host;

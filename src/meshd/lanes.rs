@@ -9,6 +9,7 @@ use super::shared::{Shared, Topic};
 use crate::api::problem::{Exit, Problem};
 use crate::forward::{Refused, Slots};
 use crate::linux::udp::UdpError;
+use crate::policy::offload::Offload;
 use crate::tunnel;
 use crate::types::{PeerSlot, SecretKey, UdpPort};
 
@@ -22,6 +23,7 @@ pub struct Lanes {
 struct Inner {
     listen: UdpPort,
     secret: SecretKey,
+    offload: Offload,
     running: Vec<Running>,
     stopped: bool,
 }
@@ -38,8 +40,8 @@ impl Lanes {
     ///
     /// # Errors
     /// M0636: a UDP port is taken; M0637: the system gives no thread or socket. No lane runs then.
-    pub fn start(count: u8, listen: UdpPort, secret: SecretKey) -> Result<Self, Problem> {
-        let mut inner = Inner { listen, secret, running: Vec::new(), stopped: false };
+    pub fn start(count: u8, listen: UdpPort, secret: SecretKey, offload: Offload) -> Result<Self, Problem> {
+        let mut inner = Inner { listen, secret, offload, running: Vec::new(), stopped: false };
         for index in 0..count {
             let lane = inner.spawn(index, count).map_err(|error| not_started(index, &error))?;
             inner.running.push(Running { lane: Some(lane), index, setup: Arc::default() });
@@ -112,7 +114,7 @@ impl Inner {
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let cpu = (count > 1).then_some(usize::from(index) % cpus);
         let listen = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
-        lane::spawn(LaneConfig { index, listen, secret: self.secret.clone(), cpu })
+        lane::spawn(LaneConfig { index, listen, secret: self.secret.clone(), cpu, offload: self.offload })
     }
 
     fn revive(&mut self, place: usize, count: u8, shared: &Shared) -> Result<(), (u8, LaneError)> {

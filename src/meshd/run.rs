@@ -14,6 +14,7 @@ use super::files::{self, Tables};
 use super::lanes::Lanes;
 use super::link::Link;
 use super::log::{self, Log};
+use super::offload;
 use super::shared::{Shared, Topic};
 use crate::api::local::Management;
 use crate::api::problem::{Exit, Problem};
@@ -159,13 +160,15 @@ async fn start(ready: Ready, log: Log) -> Result<(), Problem> {
     let (name, pdc) = who(&ready);
     let Ready { loaded, identity, secret, claim } = ready;
     let config = &loaded.config;
-    let lanes = Lanes::start(config.underlay.lanes.count(), config.underlay.listen, secret)?;
+    let offload = offload::check(config);
+    let lanes = Lanes::start(config.underlay.lanes.count(), config.underlay.listen, secret, offload.offload)?;
     let management = match identity {
         Some(_) => Management::Away { since: wall(), why: "not connected yet".into() },
         None => Management::Files,
     };
     let listener = control::listen(&claim, &config.socket())?;
     let shared = Shared::new(name.clone(), pdc.clone(), management, lanes);
+    offload.tell(&shared);
     let slice = if identity.is_some() { boot_slice(config, &name, &pdc, &shared) } else { None };
 
     let (engine, commands) = mpsc::channel();
@@ -299,10 +302,12 @@ impl Reload<'_> {
         let (old, config) = (&self.loaded.config, &new.config);
         let fixed = old.node != config.node
             || old.paths != config.paths
+            || old.offload != config.offload
             || (old.underlay.listen, old.underlay.lanes) != (config.underlay.listen, config.underlay.lanes)
             || std::mem::discriminant(&old.table) != std::mem::discriminant(&config.table);
         if fixed {
-            let what = "[node], [paths], listen, lanes and table.source take effect at the next start".to_owned();
+            let what =
+                "[node], [offload], [paths], listen, lanes and table.source take effect at the next start".to_owned();
             return self.shared.find(Topic::Config, vec![finding("M0351", what, "systemctl restart meshd")]);
         }
         self.shared.find(Topic::Config, Vec::new());

@@ -13,6 +13,7 @@ use crate::api::stream::FoundPort;
 use crate::forward::Slots;
 use crate::node::paths::Paths;
 use crate::node::plan::Local;
+use crate::policy::offload::Feature;
 use crate::table::{NetKey, Slice};
 use crate::types::{IfName, Mono, Mtu, NodeId, PdcId, Version, Wall};
 
@@ -77,6 +78,8 @@ pub struct View {
     pub certificate_ends: Option<Wall>,
     /// What is wrong.
     pub findings: BTreeMap<Topic, Vec<Finding>>,
+    /// Each offload, and what is made of it.
+    pub offload: Vec<Feature>,
     /// Since when the daemon runs.
     pub started: Mono,
 }
@@ -108,6 +111,7 @@ impl Shared {
             management,
             certificate_ends: None,
             findings: BTreeMap::new(),
+            offload: Vec::new(),
             started: crate::clock::mono(),
         };
         let (outgoing, _) = watch::channel(Outgoing::default());

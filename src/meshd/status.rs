@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::engine::finding;
 use super::lane::LaneStats;
 use super::shared::{Shared, Topic, View};
-use crate::api::local::{Finding, Management, NetworkStatus, PeerStatus, Status, TunnelStatus};
+use crate::api::local::{Finding, Management, NetworkStatus, Offload, PeerStatus, Status, TunnelStatus};
 use crate::clock::{mono, wall};
 use crate::node::names::{self, Device};
 use crate::node::paths;
@@ -37,6 +37,7 @@ pub fn status(shared: &Shared) -> Status {
         problems: problems(&view, &peers),
         peers,
         drops: drops(&stats),
+        offload: offload(&view, &stats),
     }
 }
 
@@ -157,6 +158,21 @@ fn ended(ends: Wall, now: Wall) -> Option<Finding> {
         let help = "check the clock and the management node; it is renewed as soon as that answers";
         finding("M0213", format!("the certificate ended at {ends}"), help)
     })
+}
+
+fn offload(view: &View, stats: &[LaneStats]) -> Offload {
+    let mut offload = Offload { features: view.offload.clone(), ..Offload::default() };
+    for traffic in stats.iter().map(|lane| lane.traffic) {
+        offload.super_frames_cut += traffic.cuts.cut;
+        offload.super_frames_whole += traffic.cuts.whole;
+        offload.trains_resent += traffic.resent;
+        offload.frames_written += traffic.ingress_frames;
+        offload.tap_writes += traffic.ingress_writes;
+        offload.super_frames_recut += traffic.recut;
+        offload.tails_sent += traffic.tails_sent;
+        offload.tails_received += traffic.tails_received;
+    }
+    offload
 }
 
 fn drops(stats: &[LaneStats]) -> BTreeMap<String, u64> {

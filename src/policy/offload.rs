@@ -156,6 +156,17 @@ pub enum State {
     Off,
 }
 
+impl State {
+    /// For people.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Partly => "partly on",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// An offload, what is made of it, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -244,7 +255,8 @@ fn equal_trains(switch: EqualTrains, release: Option<Release>) -> Feature {
         (EqualTrains::Avoid, _) => Feature::chosen(NAME, "avoid"),
         (EqualTrains::Auto, Some(release)) if release < first || release > last => Feature::on(NAME),
         (EqualTrains::Auto, release) => {
-            let kernel = release.map_or_else(|| "this kernel, which says no number,".to_owned(), |r| format!("Linux {r}"));
+            let kernel =
+                release.map_or_else(|| "this kernel, which says no number,".to_owned(), |r| format!("Linux {r}"));
             let why = format!("{kernel} may damage them; each ends with a datagram of one byte");
             Feature::not(NAME, State::Off, why, "Linux 7.1.5 or newer; or equal_trains = \"allow\" where it is mended")
         }

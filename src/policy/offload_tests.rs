@@ -47,12 +47,19 @@ fn trains_of_equal_datagrams_are_avoided_on_the_kernels_that_damage_them_and_on_
         let switches = Switches { equal_trains: switch, ..Switches::default() };
         decided(switches, &seen(release)).0.equal_trains
     };
-    for (release, good) in
-        [("6.17.13", true), ("6.99.9", true), ("7.0-rc1", false), ("7.0.0", false), ("7.0.14", false), ("7.1-rc2", false)]
-    {
+    for (release, good) in [
+        ("6.17.13", true),
+        ("6.99.9", true),
+        ("7.0-rc1", false),
+        ("7.0.0", false),
+        ("7.0.14", false),
+        ("7.1-rc2", false),
+    ] {
         assert_eq!(equal(release, EqualTrains::Auto), good, "{release}");
     }
-    for (release, good) in [("7.1.4", false), ("7.1.5", true), ("7.2-rc1", true), ("8.0.0", true), ("unheard of", false)] {
+    for (release, good) in
+        [("7.1.4", false), ("7.1.5", true), ("7.2-rc1", true), ("8.0.0", true), ("unheard of", false)]
+    {
         assert_eq!(equal(release, EqualTrains::Auto), good, "{release}");
     }
     // A hypervisor may have the fault under a guest that has not, and a distribution may have mended it under its old number.

@@ -12,6 +12,7 @@ use vxmesh::linux::udp::UdpError;
 use vxmesh::meshd::lane::{self, Lane, LaneConfig, LaneError, LaneEvent, LaneStats, Setup};
 use vxmesh::node::paths::{Own, decide_all};
 use vxmesh::node::plan::Local;
+use vxmesh::policy::offload::Offload;
 use vxmesh::policy::path::Path;
 use vxmesh::table::{Flood, Foreign, Learning, NetKey, Network, Peer, Row, RowKey, Slice, Suite};
 use vxmesh::tunnel::public_key;
@@ -90,8 +91,12 @@ fn setup(slice: &Slice, end: usize) -> Arc<Setup> {
 }
 
 fn spawn(host: &Space, end: usize) -> Lane {
+    spawn_with(host, end, Offload::default())
+}
+
+fn spawn_with(host: &Space, end: usize, offload: Offload) -> Lane {
     let listen = SocketAddr::new("::".parse().unwrap(), 51_820);
-    host.enter(|| lane::spawn(LaneConfig { index: 0, listen, secret: secret(end), cpu: Some(0) }).unwrap())
+    host.enter(|| lane::spawn(LaneConfig { index: 0, listen, secret: secret(end), cpu: Some(0), offload }).unwrap())
 }
 
 /// Makes the TAP of a node and puts it on its bridge.
@@ -108,6 +113,10 @@ pub(crate) struct Mesh {
 
 impl Mesh {
     pub(crate) fn new(flood: Flood) -> Self {
+        Self::with(flood, Offload::default())
+    }
+
+    pub(crate) fn with(flood: Flood, offload: Offload) -> Self {
         let hosts = vec![Space::new("n0"), Space::new("n1")];
         cable(&hosts[0], "wan", &hosts[1], "wan");
         let (mut lanes, mut guests) = (Vec::new(), Vec::new());
@@ -121,7 +130,7 @@ impl Mesh {
             let guest = guest(host, "br0", "g1", MACS[end], &addresses.each_ref().map(String::as_str));
             guest.sh("ip link set eth0 mtu 1400");
             guests.push(guest);
-            let lane = spawn(host, end);
+            let lane = spawn_with(host, end, offload);
             lane.set(setup(&slice(end, flood), end));
             lanes.push(lane);
         }
@@ -270,7 +279,8 @@ fn a_taken_udp_port_is_named() {
     let error = host.enter(|| {
         let _other = UdpSocket::bind("[::]:51820").unwrap();
         let listen = SocketAddr::new("::".parse().unwrap(), 51_820);
-        lane::spawn(LaneConfig { index: 0, listen, secret: secret(0), cpu: None }).unwrap_err()
+        lane::spawn(LaneConfig { index: 0, listen, secret: secret(0), cpu: None, offload: Offload::default() })
+            .unwrap_err()
     });
     assert!(matches!(error, LaneError::Udp(UdpError::Taken(_))), "{error}");
     assert!(error.to_string().contains("UDP port 51820"), "{error}");

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use vxmesh::forward::coalesce::{Coalescer, HEADROOM};
 use vxmesh::forward::segment::Segments;
-use vxmesh::linux::tap::{Offloads, Tap};
+use vxmesh::linux::offload::makes_checksums;
+use vxmesh::linux::tap::{self, Offloads, Tap};
+use vxmesh::policy::offload::Writes;
 use vxmesh::types::NetSlot;
 use vxmesh::wire::Header;
 use vxmesh::wire::ip::{Ipv4, Ipv6, TCP, UDP};
@@ -151,6 +153,77 @@ fn the_kernel_cuts_a_super_frame_into_the_packets_that_were_joined() {
                 let received = read_frames(&mut output, sent.len());
                 assert!(received == sent, "{what}: the kernel cut it otherwise");
             }
+        }
+    });
+}
+
+/// A persistent TAP that is down, and what the kernel says of a write to it.
+fn written_down(host: &Space, virtio: Virtio, frame: &[u8]) -> Option<ErrorKind> {
+    let name = "vt1.1".parse().unwrap();
+    let mut bytes = vec![0; Virtio::LEN];
+    virtio.emit(&mut bytes).unwrap();
+    bytes.extend(frame);
+    host.enter(|| {
+        tap::create_persistent(&name).unwrap();
+        let written = Tap::attach(&name, Offloads::TcpUdp).unwrap().write_headed(&bytes);
+        tap::remove(&name).unwrap();
+        written.err().map(|error| match error.raw_os_error() {
+            Some(5) => ErrorKind::NetworkDown,
+            _ => error.kind(),
+        })
+    })
+}
+
+#[test]
+fn a_look_at_the_machine_leaves_nothing_behind_and_disturbs_nobody() {
+    if !can_run() {
+        return;
+    }
+    let host = Space::new("look");
+    let before = host.sh("ip -o link | wc -l; cat /proc/net/dev");
+    let seen = host.enter(|| vxmesh::linux::offload::look(["lo".parse().unwrap()]));
+    assert_eq!(seen.writes, Some(Writes::ALL), "this kernel takes super-frames of TCP and UDP");
+    assert_eq!(seen.checksums, [("lo".parse().unwrap(), true)]);
+    assert!(seen.release.is_some());
+    assert_eq!(host.sh("ip -o link | wc -l; cat /proc/net/dev"), before, "no device, and no packet on any");
+}
+
+#[test]
+fn a_tap_that_is_down_says_whether_it_would_take_a_super_frame() {
+    if !can_run() {
+        return;
+    }
+    let host = Space::new("down");
+    let frame = [packets(false, false, None, 1000).concat(), vec![0; 400]].concat();
+    let good = Virtio {
+        needs_checksum: true,
+        gso: Gso::UdpL4,
+        hdr_len: 42,
+        gso_size: 500,
+        csum_start: 34,
+        csum_offset: 6,
+        ..Virtio::default()
+    };
+    assert_eq!(written_down(&host, good, &frame), Some(ErrorKind::NetworkDown), "it was looked at, and is right");
+    // A UDP super-frame needs its checksum asked for, at the place of UDP's.
+    for bad in [Virtio { needs_checksum: false, ..good }, Virtio { csum_offset: 16, ..good }] {
+        assert_eq!(written_down(&host, bad, &frame), Some(ErrorKind::InvalidInput), "{bad:?}");
+    }
+}
+
+#[test]
+fn an_interface_says_whether_it_makes_checksums() {
+    if !can_run() {
+        return;
+    }
+    let host = Space::new("sums");
+    let name = "vt1.1".parse().unwrap();
+    host.enter(|| {
+        tap::create_persistent(&name).unwrap();
+        for (offloads, makes) in [(Offloads::None, false), (Offloads::Checksum, true), (Offloads::None, false)] {
+            // What its reader takes over is what the device says it does.
+            let _tap = Tap::attach(&name, offloads).unwrap();
+            assert_eq!(makes_checksums(&name).unwrap(), makes, "{offloads:?}");
         }
     });
 }

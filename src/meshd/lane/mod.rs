@@ -21,6 +21,7 @@ pub use self::setup::{Setup, peer_configs, taps};
 use crate::forward::{self, Cuts, Drops};
 use crate::linux::tap::TapError;
 use crate::linux::udp::UdpError;
+use crate::policy::offload::Offload;
 use crate::probe;
 use crate::tunnel;
 use crate::types::{IfName, NetSlot, PeerSlot, SecretKey};
@@ -41,6 +42,8 @@ pub struct LaneConfig {
     pub secret: SecretKey,
     /// CPU that the thread is pinned to; none lets the scheduler choose.
     pub cpu: Option<usize>,
+    /// What it lets the kernel do for many packets at once.
+    pub offload: Offload,
 }
 
 /// A running lane. Dropping it stops the thread.
@@ -147,6 +150,12 @@ pub struct Traffic {
     pub cuts: Cuts,
     /// Trains of datagrams that the system refused, so that they were sent one by one.
     pub resent: u64,
+    /// Super-frames joined here that a TAP did not take, so that they were cut again.
+    pub recut: u64,
+    /// Datagrams of one byte sent behind trains of equal datagrams; not in `datagrams_sent`.
+    pub tails_sent: u64,
+    /// Datagrams of one byte received: ends of such trains, and nothing wrong.
+    pub tails_received: u64,
 }
 
 /// Starts a lane. It forwards nothing before its first [`Lane::set`]. The socket, and the TAPs later, belong to the network

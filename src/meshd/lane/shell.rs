@@ -83,7 +83,8 @@ impl Shell {
     ) -> Result<Self, LaneError> {
         let start = |source| LaneError::Start { index: config.index, source };
         let poll = Poll::new().map_err(start)?;
-        let socket = LaneSocket::bind(config.listen)?;
+        let mut socket = LaneSocket::bind(config.listen)?;
+        socket.set_offload(config.offload).map_err(start)?;
         poll.add(mailbox.wake.as_fd(), BELL).map_err(start)?;
         poll.add(socket.as_fd(), SOCKET).map_err(start)?;
         Ok(Self {
@@ -95,7 +96,7 @@ impl Shell {
             socket,
             tunnels: Tunnels::new(config.secret, Box::new(System), clock::mono()),
             paths: Paths::default(),
-            taps: Taps::default(),
+            taps: Taps::new(config.offload),
             setup: Arc::default(),
             egress: Egress::default(),
             ingress: Ingress::default(),
@@ -175,7 +176,12 @@ impl Shell {
         drops.merge(&self.ingress.drops);
         let status = |slot: PeerSlot| Some((slot, self.tunnels.status(slot, now)?));
         LaneStats {
-            traffic: Traffic { answered: self.egress.answered, cuts: self.egress.cuts, ..self.traffic },
+            traffic: Traffic {
+                answered: self.egress.answered,
+                cuts: self.egress.cuts,
+                recut: self.taps.recut(),
+                ..self.traffic
+            },
             drops,
             tunnels: *self.tunnels.counters(),
             peers: self.setup.peers.iter().filter_map(|peer| status(peer.slot)).collect(),
@@ -274,9 +280,10 @@ impl Shell {
         while let Some(transmit) = self.tunnels.poll_transmit() {
             self.socket.send_one(transmit.to, &transmit.datagram, &mut sent);
         }
-        let Sent { sent, too_big, busy, failed, resent } = sent;
+        let Sent { sent, too_big, busy, failed, resent, tails } = sent;
         self.traffic.datagrams_sent += sent;
         self.traffic.resent += resent;
+        self.traffic.tails_sent += tails;
         self.drops.add(DropReason::SendTooBig, too_big);
         self.drops.add(DropReason::SendBusy, busy);
         self.drops.add(DropReason::SendFailed, failed);
@@ -306,6 +313,11 @@ impl Shell {
         let Some(Arrival { from, start, len, segment }) = self.inbox.arrival(index) else { return };
         let bytes = &mut self.inbox.bytes_mut()[start..start + len];
         for (at, datagram) in bytes.chunks_mut(segment).enumerate() {
+            if datagram.len() == 1 {
+                // The end of a train of equal datagrams, from a kernel that damages those.
+                self.traffic.tails_received += 1;
+                continue;
+            }
             self.traffic.datagrams_received += 1;
             match self.tunnels.open(from, datagram, now, wall) {
                 Open::Payload { peer, payload } => {

@@ -10,17 +10,20 @@ use crate::forward::segment::Segments;
 use crate::forward::{Buf, DropReason, Drops};
 use crate::linux::poll::Poll;
 use crate::linux::tap::{Offloads, Tap, TapError};
+use crate::policy::offload::{Offload, Writes};
 use crate::types::{IfName, Mono, NetSlot};
 use crate::wire::Header;
 use crate::wire::virtio::{Gso, Virtio};
 
 /// By network slot, which is also the token that [`Poll`] reports.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Taps {
     slots: Vec<Option<Slot>>,
     retry_at: Option<Mono>,
     /// Where a super-frame that a TAP refused is cut again.
     scratch: Buf,
+    offload: Offload,
+    recut: u64,
 }
 
 /// One TAP that is wanted.
@@ -31,11 +34,21 @@ struct Slot {
     tap: Option<Tap>,
     /// The last failure was told; tell the next only after a success.
     told: bool,
-    /// The kernel has refused a super-frame (Linux 6.6.44 and other kernels with e269d79c7d35 do): it gets none any more.
-    refuses: bool,
+    /// The super-frames that the kernel has not refused yet (Linux 6.6.44 and other kernels with e269d79c7d35 do): it gets no
+    /// others.
+    takes: Writes,
 }
 
 impl Taps {
+    pub(super) fn new(offload: Offload) -> Self {
+        Self { slots: Vec::new(), retry_at: None, scratch: Buf::default(), offload, recut: 0 }
+    }
+
+    /// How many super-frames were cut again because a TAP did not take them.
+    pub(super) const fn recut(&self) -> u64 {
+        self.recut
+    }
+
     /// Closes what is not in `wanted` and remembers what is. A network keeps its TAP if the name is the same.
     pub(super) fn want(&mut self, wanted: &[(NetSlot, IfName)], poll: &Poll) {
         let by_slot: BTreeMap<usize, &IfName> = wanted.iter().map(|(net, name)| (net.index(), name)).collect();
@@ -49,7 +62,7 @@ impl Taps {
             if self.slots.len() <= net.index() {
                 self.slots.resize_with(net.index() + 1, || None);
             }
-            let fresh = || Slot { net: *net, name: name.clone(), tap: None, told: false, refuses: false };
+            let fresh = || Slot { net: *net, name: name.clone(), tap: None, told: false, takes: Writes::NONE };
             self.slots[net.index()].get_or_insert_with(fresh);
         }
     }
@@ -57,12 +70,13 @@ impl Taps {
     /// Opens every TAP that is wanted and not open; tries again at `retry` if one fails.
     pub(super) fn open_missing(&mut self, poll: &Poll, retry: Mono, told: &mut Vec<LaneEvent>) {
         self.retry_at = None;
+        let Offload { tap: offloads, writes, .. } = self.offload;
         for slot in self.slots.iter_mut().flatten().filter(|slot| slot.tap.is_none()) {
-            match open(slot, poll) {
+            match open(slot, offloads, poll) {
                 Ok(tap) => {
                     slot.tap = Some(tap);
                     slot.told = false;
-                    slot.refuses = false;
+                    slot.takes = writes;
                     told.push(LaneEvent::TapOpened(slot.net, slot.name.clone()));
                 }
                 Err(error) => {
@@ -109,15 +123,17 @@ impl Taps {
     /// the kernel does not take is cut again: nothing of it is lost.
     pub(super) fn write_headed(&mut self, net: NetSlot, bytes: &[u8], drops: &mut Drops) -> bool {
         let slot = self.slots.get_mut(net.index()).and_then(Option::as_mut);
-        let Some((tap, refuses)) = slot.and_then(|slot| Some((slot.tap.as_ref()?, &mut slot.refuses))) else {
+        let Some((tap, takes)) = slot.and_then(|slot| Some((slot.tap.as_ref()?, &mut slot.takes))) else {
             return counted(Err(io::ErrorKind::NotConnected.into()), drops);
         };
-        if !*refuses {
-            match tap.write_headed(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput && is_super(bytes) => *refuses = true,
-                result => return counted(result, drops),
+        let kind = kind(takes, bytes);
+        if kind.as_deref().is_none_or(|taken| *taken) {
+            match (tap.write_headed(bytes), kind) {
+                (Err(error), Some(taken)) if error.kind() == io::ErrorKind::InvalidInput => *taken = false,
+                (result, _) => return counted(result, drops),
             }
         }
+        self.recut += 1;
         let mut all = true;
         cut(bytes, self.scratch.space(), |frame| all &= counted(tap.write(frame), drops));
         all
@@ -142,8 +158,13 @@ fn counted(result: io::Result<()>, drops: &mut Drops) -> bool {
     false
 }
 
-fn is_super(headed: &[u8]) -> bool {
-    Virtio::parse(headed).is_ok_and(|virtio| virtio.gso != Gso::None)
+/// Whether a TAP takes super-frames of this kind; none for a frame that is no super-frame.
+fn kind<'a>(takes: &'a mut Writes, headed: &[u8]) -> Option<&'a mut bool> {
+    match Virtio::parse(headed).ok()?.gso {
+        Gso::None => None,
+        Gso::TcpV4 | Gso::TcpV6 => Some(&mut takes.tcp),
+        Gso::UdpL4 => Some(&mut takes.udp),
+    }
 }
 
 /// Hands out the frames that a super-frame behind its virtio header was joined from; any other frame as it is.
@@ -160,8 +181,8 @@ fn cut(headed: &[u8], scratch: &mut [u8], mut out: impl FnMut(&[u8])) {
     }
 }
 
-fn open(slot: &Slot, poll: &Poll) -> Result<Tap, TapError> {
-    let tap = Tap::attach(&slot.name, Offloads::TcpUdp)?;
+fn open(slot: &Slot, offloads: bool, poll: &Poll) -> Result<Tap, TapError> {
+    let tap = Tap::attach(&slot.name, if offloads { Offloads::TcpUdp } else { Offloads::None })?;
     let token = u64::from(slot.net.0);
     match poll.add(tap.as_fd(), token) {
         Ok(()) => Ok(tap),
