@@ -1,4 +1,4 @@
-//! What the peers of one lane share: the node's keys, randomness, indices, the outbox, counters, and the next deadline.
+//! What the peers of one lane share: the node's keys, randomness, indices, the outbox, counters, and when which of them is due.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use super::interface::{Counters, Event, Random, Transmit};
 use super::limits::REKEY_JITTER;
 use super::noise::Identity;
 use super::outbox::Outbox;
-use super::timers::NEVER;
-use crate::types::{Mono, PeerSlot};
+use super::schedule::Schedule;
+use crate::types::PeerSlot;
 
 /// Shared by all peers of one [`Tunnels`](super::Tunnels).
 pub(super) struct Common {
@@ -20,9 +20,7 @@ pub(super) struct Common {
     pub(super) indices: IndexTable,
     pub(super) outbox: Outbox,
     pub(super) counters: Counters,
-    /// No deadline of any peer is earlier. It may be too early (a cleared timer does not move it), never too late, and so costs
-    /// a packet one comparison instead of a heap.
-    pub(super) wake: Mono,
+    pub(super) schedule: Schedule,
 }
 
 impl Common {
@@ -33,13 +31,8 @@ impl Common {
             indices: IndexTable::new(),
             outbox: Outbox::default(),
             counters: Counters::default(),
-            wake: NEVER,
+            schedule: Schedule::default(),
         }
-    }
-
-    /// Makes sure that timers are looked at by `when`.
-    pub(super) fn wake_by(&mut self, when: Mono) {
-        self.wake = self.wake.min(when);
     }
 
     /// A random index that names nothing yet, now naming `slot`.

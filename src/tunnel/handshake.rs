@@ -82,7 +82,7 @@ impl Peer {
         self.timers.received(now);
         self.timers.sent(now);
         self.timers.keys_made(now);
-        common.wake_by(self.timers.next());
+        self.schedule(common);
         common.counters.initiations_accepted += 1;
         common.send(Transmit { to: from, datagram });
         Ok(())

@@ -43,6 +43,7 @@ mod noise;
 mod outbox;
 mod peer;
 mod resolver;
+mod schedule;
 mod session;
 mod tai64n;
 mod timers;

@@ -12,7 +12,7 @@ use super::noise::{Initiator, NO_PSK};
 use super::session::Sessions;
 use super::tai64n::Tai64n;
 use super::timers::{NEVER, Timers};
-use crate::types::Mono;
+use crate::types::{Mono, Wall};
 
 /// An initiation that waits for its response.
 pub(super) struct Pending {
@@ -36,6 +36,8 @@ pub(super) struct Peer {
     pub(super) pending: Option<Pending>,
     pub(super) jar: Jar,
     pub(super) timers: Timers,
+    /// When the schedule will have it looked at: not after its nearest deadline.
+    scheduled: Mono,
     pub(super) staged: VecDeque<Staged>,
     /// Since when our initiations go unanswered.
     pub(super) unanswered: Option<Mono>,
@@ -62,6 +64,7 @@ impl Peer {
             pending: None,
             jar: Jar::new(&config.public_key),
             timers: Timers::new(config.keepalive),
+            scheduled: NEVER,
             staged: VecDeque::new(),
             unanswered: None,
             initiated: None,
@@ -107,13 +110,35 @@ impl Peer {
         if self.config.keepalive.is_some() && self.sessions.is_empty() {
             self.want_handshake(common, now);
         }
-        common.wake_by(self.timers.next());
+        self.schedule(common);
+    }
+
+    /// Sees to it that it is looked at when its nearest deadline comes.
+    pub(super) fn schedule(&mut self, common: &mut Common) {
+        let next = self.timers.next();
+        if next < self.scheduled {
+            self.scheduled = next;
+            common.schedule.add(next, self.config.slot);
+        }
+    }
+
+    /// The schedule says that it is to be looked at, as it was told for `due`. Does what is due, if it still is
+    /// the time that counts.
+    pub(super) fn wake(&mut self, due: Mono, common: &mut Common, now: Mono, wall: Wall) {
+        if self.scheduled != due {
+            return;
+        }
+        // What happens meanwhile needs no entry of its own: the one below is made when everything is done.
+        self.handle_timeout(common, now, wall);
+        self.scheduled = NEVER;
+        self.schedule(common);
     }
 
     /// Ends everything: for a peer that is one no more.
     pub(super) fn end(&mut self, common: &mut Common) {
         self.end_sessions(common);
         self.drop_staged(common);
+        common.schedule.forget(self.config.slot);
     }
 
     /// Wipes all sessions and the handshake under way.
@@ -135,7 +160,7 @@ impl Peer {
     pub(super) fn want_handshake(&mut self, common: &mut Common, now: Mono) {
         if self.timers.initiate == NEVER && self.endpoint.is_some() {
             self.timers.initiate = self.initiated.map_or(now, |(last, _)| now.max(last + REKEY_TIMEOUT));
-            common.wake_by(self.timers.initiate);
+            self.schedule(common);
         }
     }
 

@@ -53,7 +53,7 @@ impl Peer {
             common.counters.keepalives_sent += 1;
         }
         self.sent_bytes += sealed as u64;
-        common.wake_by(self.timers.next());
+        self.schedule(common);
         if stale {
             self.want_handshake(common, now);
         }
@@ -91,7 +91,7 @@ impl Peer {
             common.counters.opened += 1;
             self.timers.data_received(now);
         }
-        common.wake_by(self.timers.next());
+        self.schedule(common);
         if stale {
             self.want_handshake(common, now);
         }

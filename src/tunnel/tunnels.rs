@@ -144,7 +144,7 @@ impl Tunnels {
             Some(Kind::Cookie) => self.cookie(datagram, now).map(|()| Open::Nothing),
             None => Err(DropReason::Malformed),
         };
-        if self.common.wake <= now {
+        if self.common.schedule.next() <= now {
             self.handle_timeout(now, wall);
         }
         opened.unwrap_or_else(|reason| Open::Dropped(self.common.dropped(reason)))
@@ -233,21 +233,18 @@ impl Tunnels {
 
     /// Does what is due: initiations, keepalives, giving up, wiping. Harmless when nothing is.
     pub fn handle_timeout(&mut self, now: Mono, wall: Wall) {
-        if self.common.wake > now {
-            return;
+        // Bounded, should a deadline ever be set to a time that is past.
+        for _ in 0..self.common.schedule.len() {
+            let Some((due, slot)) = self.common.schedule.take_due(now) else { break };
+            if let Some(peer) = self.peers.get_mut(slot.index()).and_then(Option::as_deref_mut) {
+                peer.wake(due, &mut self.common, now, wall);
+            }
         }
-        self.common.wake = NEVER;
-        let mut next = NEVER;
-        for peer in self.peers.iter_mut().flatten() {
-            peer.handle_timeout(&mut self.common, now, wall);
-            next = next.min(peer.timers.next());
-        }
-        self.common.wake = next;
     }
 
     /// When to call [`Self::handle_timeout`] next; in the past if it is overdue. None: nothing will ever be due by itself.
-    pub const fn poll_timeout(&self) -> Option<Mono> {
-        if self.common.wake.as_nanos() == NEVER.as_nanos() { None } else { Some(self.common.wake) }
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        Some(self.common.schedule.next()).filter(|next| *next < NEVER)
     }
 
     /// The next datagram to send, until there is none.
@@ -276,6 +273,16 @@ impl Tunnels {
     /// A peer, for tests that look inside.
     pub(super) fn peer_mut(&mut self, slot: PeerSlot) -> &mut Peer {
         self.peers[slot.index()].as_deref_mut().unwrap()
+    }
+
+    /// How often a deadline had a peer looked at.
+    pub(super) const fn looked_at(&self) -> u64 {
+        self.common.schedule.taken
+    }
+
+    /// How many looks are planned.
+    pub(super) fn looks_to_come(&self) -> usize {
+        self.common.schedule.len()
     }
 
     /// How many indices name something.

@@ -5,6 +5,7 @@ mod established;
 mod flood;
 mod forged;
 mod lossy;
+mod many;
 mod peers;
 mod timing;
 mod world;
