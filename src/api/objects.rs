@@ -158,6 +158,10 @@ pub struct NodeStatus {
     /// The last version that it acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Version>,
+    /// Paths from here that carry less than both ends' interfaces say: the largest outer packet in bytes, by the other node. Only
+    /// what has stood long enough to count ([`crate::policy::steady`]).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub paths: BTreeMap<NodeId, u16>,
 }
 
 /// What a node says of itself at enrolment and whenever it changes.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::objects::NodeFacts;
 use crate::table::{Delta, NetKey, Slice};
-use crate::types::{Mac, Version};
+use crate::types::{Mac, NodeId, Version};
 
 /// One line of the stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,6 +48,19 @@ pub struct Report {
     /// Every port that it found on bridges of networks with `learning: local`; none: no change since the last report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<Vec<FoundPort>>,
+    /// What the tunnels to all peers carry, as far as it was measured; none: no change since the last report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paths: Option<Vec<MeasuredPath>>,
+}
+
+/// What the tunnel to a peer carries.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MeasuredPath {
+    /// The peer.
+    pub node: NodeId,
+    /// The largest outer IP packet that was seen to arrive, bytes; of several lanes the smallest.
+    pub bytes: u16,
 }
 
 /// A guest that a node found on its own bridge.

@@ -9,11 +9,12 @@ use std::time::Duration;
 use super::disk;
 use super::files::Tables;
 use super::look::{Host, look};
+use super::mtu::Watch;
 use super::shared::{Shared, Topic};
 use crate::api::local::Finding;
 use crate::api::problem::Problem;
 use crate::api::stream::FoundPort;
-use crate::clock::mono;
+use crate::clock::{mono, wall};
 use crate::config::meshd::Config;
 use crate::forward::Slots;
 use crate::linux::{self, KernelError};
@@ -90,6 +91,7 @@ pub struct Engine<K> {
     base: Option<Slice>,
     /// With table files: guests found on our bridges since the start.
     guests: BTreeSet<FoundPort>,
+    paths: Watch,
     removed: bool,
     /// The next comparison of kernel and plan.
     check_at: Mono,
@@ -111,6 +113,7 @@ impl<K: Kernel> Engine<K> {
             tables,
             base: None,
             guests: BTreeSet::new(),
+            paths: Watch::default(),
             removed: false,
             check_at: now + CHECK,
             checked: now,
@@ -171,6 +174,9 @@ impl<K: Kernel> Engine<K> {
     /// What is due without being told.
     fn tend(&mut self) {
         self.shared.lanes.tend(&self.shared);
+        if self.paths.look(&self.shared, mono(), wall()) && self.tables.is_some() {
+            self.read_tables();
+        }
         if mono() >= self.check_at {
             let known = self.guests.len();
             self.check();
@@ -184,7 +190,7 @@ impl<K: Kernel> Engine<K> {
     pub fn read_tables(&mut self) {
         let Some(tables) = &mut self.tables else { return };
         let host = (self.look)(&self.config);
-        match tables.read(&self.config, &host.local, self.base.as_ref()) {
+        match tables.read(&self.config, &host.local, self.paths.counted(), self.base.as_ref()) {
             Ok(Some(slice)) => {
                 self.base = Some(slice);
                 self.follow_base();
@@ -244,8 +250,8 @@ impl<K: Kernel> Engine<K> {
     /// Brings everything to the slice. The result is of the disk.
     fn settle(&mut self, slice: &Arc<Slice>, tables: bool) -> std::io::Result<()> {
         let host = (self.look)(&self.config);
-        let own = host.local.own();
-        let paths = Arc::new(paths::decide_all(slice, own));
+        let slice = &host.local.resolved(slice);
+        let paths = Arc::new(paths::decide_all(slice, host.local.own()));
         let plan = plan::plan(slice, &paths, &host.local);
         self.shared.find(Topic::Plan, plan.findings);
         self.desired = plan.desired;

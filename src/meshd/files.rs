@@ -12,7 +12,7 @@ use crate::api::problem::{Exit, Problem};
 use crate::config::Source;
 use crate::config::meshd::{Config, Table, TableFiles};
 use crate::linux::{file, inotify::Inotify};
-use crate::node::plan::Local;
+use crate::node::plan::{Local, Underlay};
 use crate::table::files::{self, Mode, Setting};
 use crate::table::{NetKey, Slice};
 use crate::types::{NodeId, Psk};
@@ -30,25 +30,29 @@ impl Tables {
         Self { node, revision: 0 }
     }
 
-    /// The slice that the files stand for now; none if it is as `old`.
+    /// The slice that the files stand for now; none if it is as `old`. `measured` is what counts of what tunnels carry.
     ///
     /// # Errors
     /// A [`Problem`] with the place: a file that is cut, a value that does not fit, a PSK that cannot be read.
-    pub fn read(&mut self, config: &Config, local: &Local, old: Option<&Slice>) -> Result<Option<Slice>, Problem> {
+    pub fn read(
+        &mut self,
+        config: &Config,
+        local: &Local,
+        measured: &BTreeMap<NodeId, u16>,
+        old: Option<&Slice>,
+    ) -> Result<Option<Slice>, Problem> {
         let Table::Files(declared) = &config.table else { return Ok(None) };
         let files = read_all(&declared.dir)?;
         let psks = psks(declared)?;
         let sides = [&local.admin, &local.external];
+        let mtu = |side: &Option<Underlay>| side.as_ref().map_or(super::ETHERNET_MTU, |u| u.mtu);
         let own: Vec<_> = sides.iter().filter_map(|side| side.as_ref().map(|u| u.address)).collect();
         let setting = Setting {
             node: &self.node,
             pdc: config.node.pdc.as_ref(),
             own: &own,
-            underlay_mtu: sides
-                .iter()
-                .filter_map(|side| side.as_ref().map(|u| u.mtu))
-                .min()
-                .unwrap_or(super::ETHERNET_MTU),
+            underlay_mtus: (mtu(&local.admin), mtu(&local.external)),
+            measured,
             mtu: config.mtu.policy(),
             declared,
             psks: &psks,

@@ -282,6 +282,7 @@ fn difference(sent: Option<&Outgoing>, wanted: &Outgoing) -> Report {
         applied: wanted.applied.filter(|_| changed(sent.is_some_and(|s| s.applied == wanted.applied))),
         facts: wanted.facts.clone().filter(|_| changed(sent.is_some_and(|s| s.facts == wanted.facts))),
         ports: changed(sent.is_some_and(|s| s.ports == wanted.ports)).then(|| wanted.ports.clone()),
+        paths: changed(sent.is_some_and(|s| s.paths == wanted.paths)).then(|| wanted.paths.clone()),
     }
 }
 

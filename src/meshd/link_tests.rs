@@ -2,7 +2,7 @@ use super::*;
 use crate::types::Version;
 
 fn outgoing(revision: u64) -> Outgoing {
-    Outgoing { applied: Some(Version { incarnation: 1, revision }), facts: None, ports: Vec::new() }
+    Outgoing { applied: Some(Version { incarnation: 1, revision }), facts: None, ports: Vec::new(), paths: Vec::new() }
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod lanes;
 pub mod link;
 pub mod log;
 pub mod look;
+mod mtu;
 pub mod offload;
 pub mod run;
 pub mod shared;

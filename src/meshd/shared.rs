@@ -9,10 +9,11 @@ use super::events::Events;
 use super::lanes::Lanes;
 use crate::api::local::{Finding, Management};
 use crate::api::objects::NodeFacts;
-use crate::api::stream::FoundPort;
+use crate::api::stream::{FoundPort, MeasuredPath};
 use crate::forward::Slots;
 use crate::node::paths::Paths;
 use crate::node::plan::Local;
+use crate::node::spans::AllMeasured;
 use crate::policy::offload::Feature;
 use crate::table::{NetKey, Slice};
 use crate::types::{IfName, Mono, Mtu, NodeId, PdcId, Version, Wall};
@@ -32,6 +33,8 @@ pub enum Topic {
     Underlay,
     /// What the plan cannot do.
     Plan,
+    /// Paths that carry less than a network's MTU.
+    Mtu,
     /// Devices of others in the way.
     Conflict,
     /// The state cannot be written.
@@ -51,6 +54,8 @@ pub struct Outgoing {
     pub facts: Option<NodeFacts>,
     /// Guests found on bridges.
     pub ports: Vec<FoundPort>,
+    /// What tunnels carry, by peer.
+    pub paths: Vec<MeasuredPath>,
 }
 
 /// What is true now.
@@ -70,6 +75,8 @@ pub struct View {
     pub slots: Slots,
     /// Bridge and guest MTU of each network as planned; an MTU that is none stands on a device that is not.
     pub mtus: BTreeMap<NetKey, (IfName, Option<Mtu>)>,
+    /// What tunnels were measured to carry.
+    pub measured: AllMeasured,
     /// Version that kernel and lanes follow.
     pub applied: Version,
     /// The connection to a management node.
@@ -107,6 +114,7 @@ impl Shared {
             local: Local::default(),
             slots: Slots::default(),
             mtus: BTreeMap::new(),
+            measured: AllMeasured::new(),
             applied: Version::default(),
             management,
             certificate_ends: None,

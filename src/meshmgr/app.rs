@@ -1,6 +1,6 @@
 //! What every request handler is given, and who may call it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
@@ -12,6 +12,7 @@ use crate::api::admin::AuditEvent;
 use crate::api::problem::{Exit, Problem};
 use crate::mgmt::audit::Origin;
 use crate::mgmt::certs::{Authority, Role};
+use crate::mgmt::measured::Measured;
 use crate::mgmt::roles::{Request, Standing};
 use crate::transport::server::Caller;
 use crate::types::{Mono, NodeId, Prefix, SecretKey};
@@ -27,6 +28,8 @@ pub(super) struct App {
     pub(super) core: Core,
     /// What is known of each node while the server runs.
     pub(super) hub: Hub,
+    /// What nodes measured.
+    pub(super) measured: Mutex<Measured>,
     /// Signs certificates.
     pub(super) authority: Authority,
     /// PSKs are derived from it.
@@ -97,6 +100,7 @@ impl App {
         Self {
             core,
             hub: Hub::default(),
+            measured: Mutex::default(),
             authority,
             psk,
             addresses,
@@ -161,6 +165,11 @@ impl App {
         if let Err(error) = self.core.change(|_| Ok(plan())) {
             tracing::error!(%error, what = event.what, "cannot write the audit log");
         }
+    }
+
+    /// What nodes measured.
+    pub(super) fn measured(&self) -> MutexGuard<'_, Measured> {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// May one more entry about a stranger be written?

@@ -218,6 +218,9 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
             Ok(Plan { edits, event, answer: () })
         })?;
     }
+    if let Some(paths) = said.paths {
+        app.measured().report(&member.node, &paths, origin.at);
+    }
     if let Some(ports) = said.ports {
         let claims = ports.into_iter().take(found::PORTS_MAX + 1).collect();
         app.hub.with(&member.node, |seat| seat.claims = claims);

@@ -8,6 +8,7 @@ mod http;
 mod hub;
 mod keys;
 mod members;
+mod paths;
 mod serve;
 mod stream;
 

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use super::app::App;
 use super::core::{self, Core, INCARNATION};
-use super::http;
 use super::keys::{Keys, ServerKey};
+use super::{http, paths};
 use crate::api::problem::{Exit, Problem};
 use crate::config::meshmgr::Config;
 use crate::linux::file;
@@ -83,7 +83,9 @@ pub(super) async fn run(config: Config) -> Result<(), Problem> {
     let renewing = tokio::spawn(renewing);
     let app =
         App::new(core, keys.authority, keys.psk, config.addresses.clone(), config.tunnel_prefix, stopping.clone());
-    let router = http::router(&Arc::new(app));
+    let app = Arc::new(app);
+    let router = http::router(&app);
+    tokio::spawn(paths::run(app));
     tracing::info!(listen = %config.listen, %version, certificate_ends = %server_key.ends, "serving");
     ready();
     let serving = tokio::spawn(server::serve(listener, tls, Limits::default(), router, stopping));

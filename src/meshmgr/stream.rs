@@ -114,6 +114,7 @@ pub(super) async fn run(app: Arc<App>, node: NodeId, key: String, resume: Resume
             writer.line(&Message::Removed).await;
             drop(presence);
             app.hub.forget(&node);
+            app.measured().forget(&node);
             return;
         }
         let Some(made) = make(&app, &node, &view).await else { return };

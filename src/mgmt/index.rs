@@ -2,18 +2,15 @@
 //! revision, so that a slice costs what it holds and not what the mesh holds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::mtus;
 use super::state::State;
 use crate::api::objects::{Network, Node, Overlay, Port};
-use crate::policy::mtu::{self, Carrier, Family, MtuError, MtuPolicy};
-use crate::policy::path::{self, End, Outer, Path, PathRule, PdcFacts, Selector, Verdict};
+use crate::policy::mtu::{Guest, MtuPolicy};
+use crate::policy::path::{self, End, PathRule, PdcFacts, Verdict};
 use crate::table::Learning;
-use crate::types::{Mtu, NetworkId, NodeId, PdcId, PolicyId};
-
-/// Underlay MTU where nobody has said another.
-const USUAL_MTU: u16 = 1500;
+use crate::types::{NetworkId, NodeId, PdcId, PolicyId};
 
 /// A state and what follows from it.
 #[derive(Debug)]
@@ -26,8 +23,8 @@ pub struct Index {
     pub hosts: BTreeMap<NetworkId, BTreeSet<NodeId>>,
     /// Networks that each node hosts.
     pub hosted: BTreeMap<NodeId, BTreeSet<NetworkId>>,
-    /// Guest MTU of each network, or why its fixed number does not fit.
-    pub mtus: BTreeMap<NetworkId, Result<Mtu, MtuError>>,
+    /// Guest MTU of each network, and what it came from.
+    pub mtus: BTreeMap<NetworkId, Guest>,
     /// Facts of all PDCs, as `policy::path` takes them.
     pub pdcs: BTreeMap<PdcId, PdcFacts>,
     /// All policies, as `policy::path` takes them.
@@ -57,7 +54,7 @@ impl Index {
         let policies = state.policies.iter().map(|(id, policy)| (id.clone(), policy.spec.clone())).collect();
         let lanes = fewest_lanes(&state);
         let mut index = Self { state, ports, hosts, hosted, mtus: BTreeMap::new(), pdcs, policies, lanes };
-        index.mtus = index.state.networks.keys().map(|id| (id.clone(), index.guest_mtu(id))).collect();
+        index.mtus = index.state.networks.keys().map(|id| (id.clone(), mtus::guest(&index, id))).collect();
         index
     }
 
@@ -75,57 +72,6 @@ impl Index {
     pub fn overlay(&self, network: &Network) -> Option<&Overlay> {
         self.state.overlays.get(&network.spec.overlay).map(AsRef::as_ref)
     }
-
-    /// Guest MTU over all pairs of joined nodes that host the network. Nodes that are alike in everything that a path depends on
-    /// stand for each other, so the work grows with the kinds of nodes and not with the square of their number.
-    fn guest_mtu(&self, id: &NetworkId) -> Result<Mtu, MtuError> {
-        let Some(network) = self.state.networks.get(id) else {
-            return mtu::guest(MtuPolicy::default(), &[], USUAL_MTU);
-        };
-        let nodes = self.hosts.get(id).into_iter().flatten().filter_map(|node| self.state.nodes.get(node));
-        let mut kinds: BTreeMap<NodeKind<'_>, (&Node, bool)> = BTreeMap::new();
-        for node in nodes.filter(|node| is_member(node)) {
-            kinds.entry(self.kind(node)).and_modify(|(_, twice)| *twice = true).or_insert((node, false));
-        }
-        let mut paths = Vec::new();
-        let kinds: Vec<_> = kinds.into_values().collect();
-        for (n, (a, twice)) in kinds.iter().enumerate() {
-            let others = kinds[n + 1..].iter().map(|(b, _)| *b).chain(twice.then_some(*a));
-            paths.extend(others.filter_map(|b| carrier(a, b, &self.verdict(id, a, b))));
-        }
-        paths.sort_unstable();
-        paths.dedup();
-        mtu::guest(self.mtu_policy(network).unwrap_or_default(), &paths, alone(&kinds))
-    }
-
-    fn kind<'a>(&self, node: &'a Node) -> NodeKind<'a> {
-        let End { admin, external, foreign, pdc, .. } = end(node);
-        let underlay = self.pdcs.get(pdc).map(|facts| facts.underlay.as_slice()).unwrap_or_default();
-        let inside = admin.is_some_and(|address| underlay.iter().any(|prefix| prefix.contains(address)));
-        let named = self.policies.values().flat_map(|rule| &rule.between);
-        let named = named.into_iter().any(|selector| match selector {
-            Selector::Node(name) => *name == node.metadata.name,
-            Selector::Pdc(_) => false,
-        });
-        let mtus = (underlay_mtu(node, Outer::Admin), underlay_mtu(node, Outer::External));
-        let families = (admin.map(family), external.map(family));
-        NodeKind { pdc, inside, families, mtus, foreign, named: named.then_some(&node.metadata.name) }
-    }
-}
-
-/// Everything of a node that its paths depend on.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct NodeKind<'a> {
-    pdc: &'a PdcId,
-    inside: bool,
-    families: (Option<Family>, Option<Family>),
-    mtus: (u16, u16),
-    foreign: bool,
-    named: Option<&'a NodeId>,
-}
-
-fn alone(kinds: &[(&Node, bool)]) -> u16 {
-    kinds.iter().map(|(node, _)| underlay_mtu(node, Outer::Admin)).min().unwrap_or(USUAL_MTU)
 }
 
 fn fewest_lanes(state: &State) -> u8 {
@@ -179,37 +125,4 @@ pub fn end(node: &Node) -> End<'_> {
         external: node.spec.external.or_else(|| facts.and_then(|f| f.external)).or_else(|| endpoint.map(|e| e.ip())),
         foreign: node.spec.foreign.is_some(),
     }
-}
-
-const fn family(address: IpAddr) -> Family {
-    match address {
-        IpAddr::V4(_) => Family::V4,
-        IpAddr::V6(_) => Family::V6,
-    }
-}
-
-fn underlay_mtu(node: &Node, outer: Outer) -> u16 {
-    let facts = node.status.facts.as_ref();
-    facts.map_or(USUAL_MTU, |facts| match outer {
-        Outer::Admin => facts.admin_mtu.get(),
-        Outer::External => facts.external_mtu.get(),
-    })
-}
-
-/// What carries frames of a pair, and the underlay MTU below; none: nothing does.
-pub fn carrier(a: &Node, b: &Node, verdict: &Verdict) -> Option<(Carrier, u16)> {
-    let address = |node| match verdict.outer {
-        Outer::Admin => end(node).admin,
-        Outer::External => end(node).external,
-    };
-    let v6 = [a, b].iter().any(|node| address(node).is_some_and(|ip| ip.is_ipv6()));
-    let outer = if v6 { Family::V6 } else { Family::V4 };
-    let foreign = a.spec.foreign.is_some() || b.spec.foreign.is_some();
-    let carrier = match verdict.path {
-        Path::Plain => Carrier::Plain(outer),
-        Path::Tunnel if foreign => Carrier::Standard { outer, inner: Family::V4 },
-        Path::Tunnel => Carrier::Compact(outer),
-        Path::Forbidden => return None,
-    };
-    Some((carrier, underlay_mtu(a, verdict.outer).min(underlay_mtu(b, verdict.outer))))
 }

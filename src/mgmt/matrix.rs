@@ -1,6 +1,7 @@
 //! The policy matrix: the path of every pair, by PDC and by node.
 
-use super::index::{self, Index};
+use super::index::Index;
+use super::mtus;
 use crate::api::admin::{Matrix, NodePair, PdcPair};
 use crate::api::objects::Node;
 use crate::policy::path::{self, End};
@@ -39,7 +40,7 @@ fn pdc_pair(index: &Index, a: &PdcId, b: &PdcId) -> Option<PdcPair> {
 fn node_pair(index: &Index, network: &NetworkId, a: &Node, b: &Node) -> NodePair {
     let verdict = index.verdict(network, a, b);
     let vlan = index.state.networks.get(network).and_then(|n| index.mtu_policy(n)).is_some_and(|policy| policy.vlan);
-    let mtu = index::carrier(a, b, &verdict).and_then(|(carrier, underlay)| carrier.sum(underlay, vlan).mtu().ok());
+    let mtu = mtus::pair(index, network, a, b).and_then(|pair| pair.span.sum(vlan).mtu().ok());
     NodePair {
         network: network.clone(),
         a: a.metadata.name.clone(),

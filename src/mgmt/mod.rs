@@ -13,6 +13,8 @@ pub mod foreign;
 pub mod found;
 pub mod index;
 pub mod matrix;
+pub mod measured;
+pub mod mtus;
 pub mod psk;
 pub mod roles;
 pub mod slice;

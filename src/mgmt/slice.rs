@@ -7,9 +7,8 @@ use std::net::IpAddr;
 use super::index::{self, Index};
 use super::psk;
 use crate::api::objects::{self, Node, Port};
-use crate::policy::mtu::MtuError;
 use crate::table::{Foreign, NetKey, Network, Peer, Row, RowKey, Slice, Suite};
-use crate::types::{Mtu, NodeId, SecretKey, UdpPort, Version};
+use crate::types::{NodeId, SecretKey, UdpPort, Version};
 
 /// UDP port of a peer's tunnel where none is known.
 const USUAL_LISTEN: u64 = 51_820;
@@ -61,25 +60,11 @@ fn as_seen(index: &Index, me: &Node, network: &objects::Network) -> Option<Netwo
         cidr: network.spec.cidr.clone(),
         gateway: network.spec.gateway.clone(),
         mtu: index.mtu_policy(network),
-        guest_mtu: guest_mtu(index, network)?,
+        guest_mtu: index.mtus.get(id)?.mtu,
         flood: network.spec.flood.unwrap_or(overlay.spec.flood),
         learning: network.spec.learning,
         members: others.filter_map(member).collect(),
     })
-}
-
-/// The network's MTU. A fixed number that fitted when it was declared, and fits no longer because a node said that its underlay
-/// shrank, gives way to what fits: a smaller MTU works, a black hole does not.
-fn guest_mtu(index: &Index, network: &objects::Network) -> Option<Mtu> {
-    match index.mtus.get(&network.metadata.name)? {
-        Ok(mtu) => Some(*mtu),
-        Err(MtuError::TooLarge { sum, .. }) => sum.mtu().ok().or_else(least),
-        Err(MtuError::NothingFits { .. }) => least(),
-    }
-}
-
-fn least() -> Option<Mtu> {
-    Mtu::try_from(Mtu::MIN).ok()
 }
 
 fn add_row(index: &Index, slice: &mut Slice, net: &NetKey, port: &Port) {

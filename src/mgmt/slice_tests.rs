@@ -6,7 +6,7 @@ use crate::mgmt::fixture;
 use crate::mgmt::state::State;
 use crate::policy::path::Path;
 use crate::table::Learning;
-use crate::types::PublicKey;
+use crate::types::{Mtu, PublicKey};
 
 const SECRET: [u8; 32] = [7; 32];
 
@@ -100,7 +100,7 @@ fn a_foreign_peer_has_one_lane_form_a_and_lowers_the_mtu() {
 }
 
 #[test]
-fn a_fixed_mtu_that_no_longer_fits_gives_way() {
+fn a_fixed_mtu_that_no_longer_fits_is_kept_and_the_missing_bytes_are_known() {
     let mut state = fixture::mesh();
     let mut net = fixture::network("blue", "default", 10, "192.168.10.0/24");
     net.spec.mtu = Some(crate::policy::mtu::MtuPolicy { fixed: Mtu::try_from(1418).ok(), ..Default::default() });
@@ -110,7 +110,9 @@ fn a_fixed_mtu_that_no_longer_fits_gives_way() {
     let mut node = fixture::joined("b-1", "b", "10.1.0.1", "198.51.1.1", 3);
     node.status.facts.as_mut().unwrap().external_mtu = Mtu::try_from(1420).unwrap();
     state.put(Any::Node(node));
-    assert_eq!(mtu(&state), 1338);
+    assert_eq!(mtu(&state), 1418, "guests keep what they were told; the tunnel carries it in fragments");
+    let index = Index::new(Arc::new(state));
+    assert_eq!(index.mtus[&"blue".parse().unwrap()].missing, 80);
 }
 
 #[test]

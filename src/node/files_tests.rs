@@ -35,13 +35,22 @@ fn own() -> Own {
 }
 
 fn build(declared: &TableFiles, files: &[(&str, File)]) -> Result<(Slice, Paths), crate::api::problem::Problem> {
+    measured(declared, files, &BTreeMap::new())
+}
+
+fn measured(
+    declared: &TableFiles,
+    files: &[(&str, File)],
+    measured: &BTreeMap<NodeId, u16>,
+) -> Result<(Slice, Paths), crate::api::problem::Problem> {
     let node: NodeId = "a-1".parse().unwrap();
     let addresses = [own().admin.unwrap(), own().external.unwrap()];
     let setting = Setting {
         node: &node,
         pdc: None,
         own: &addresses,
-        underlay_mtu: 1500,
+        underlay_mtus: (1500, 1500),
+        measured,
         mtu: MtuPolicy::default(),
         declared,
         psks: &BTreeMap::new(),
@@ -76,6 +85,19 @@ fn the_address_of_a_row_decides_its_path_and_unknown_is_never_local() {
     assert_eq!(own.len(), 1, "a row at this node's own address is its own guest");
     assert_eq!(slice.version.to_string(), "0/7");
     assert_eq!(slice.networks[&net("default/10")].guest_mtu.get(), 1418);
+}
+
+/// Without a management node the same arithmetic holds for this node's own pairs.
+#[test]
+fn a_measured_path_lowers_the_guest_mtu_and_never_makes_a_fixed_one_wrong() {
+    let file = || guests(&[("2:0:0:0:0:1", "10.0.0.2"), ("2:0:0:0:0:2", "203.0.113.5")]);
+    let short = BTreeMap::from([("b-1".parse().unwrap(), 1400), ("n-10-0-0-2".parse().unwrap(), 1300)]);
+    let mtu = |rest: &str| {
+        let (slice, _) = measured(&declared(rest), &[("default/10", file())], &short).unwrap();
+        slice.networks[&net("default/10")].guest_mtu.get()
+    };
+    assert_eq!(mtu(""), 1318, "what was measured counts for tunnels only");
+    assert_eq!(mtu("[[table.network]]\noverlay = 'default'\nvni = 10\nmtu = 1418\n"), 1418);
 }
 
 /// Without an own address inside the underlay there is no plain path either.

@@ -1,8 +1,8 @@
 //! Ring 2: sans-IO control plane of a node.
 //!
 //! [`enroll`] and [`sync`] get the slice, [`paths`] decides, [`plan`] says what the kernel should hold, [`reconcile`] says which
-//! steps lead there, [`discover`] finds guests in what the kernel learned, [`explain`] tells the whole chain for one frame. No
-//! netlink here: `linux` does what this ring writes down.
+//! steps lead there, [`discover`] finds guests in what the kernel learned, [`explain`] tells the whole chain for one frame,
+//! [`spans`] what is known of each path's size. No netlink here: `linux` does what this ring writes down.
 
 pub mod desired;
 pub mod discover;
@@ -14,6 +14,7 @@ pub mod op;
 pub mod paths;
 pub mod plan;
 pub mod reconcile;
+pub mod spans;
 pub mod sync;
 
 #[cfg(test)]

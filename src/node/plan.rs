@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::desired::{
     Bridge, BridgeEntry, Desired, Hold, Kind, Link, Neighbour, Net, Port, PortFlags, Tap, Vtep, Vxlan,
@@ -14,7 +15,7 @@ use crate::api::local::Finding;
 use crate::policy::mtu::{Carrier, Family, MtuPolicy, Sum};
 use crate::policy::path::{Outer, Path, Verdict};
 use crate::table::{Flood, NetKey, Network, Row, RowKey, Slice};
-use crate::types::{IfName, Mac, Mtu, NodeId, UdpPort};
+use crate::types::{IfName, Mac, Mtu, NetworkId, NodeId, UdpPort};
 
 /// What this host is and what its own file says, as far as the plan depends on it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -52,6 +53,30 @@ impl Local {
     pub fn own(&self) -> Own {
         let address = |side: &Option<Underlay>| side.as_ref().map(|u| u.address);
         Own { admin: address(&self.admin), external: address(&self.external) }
+    }
+
+    /// How a network's MTU is found: as it or its overlay says, or else as this node's `[mtu]` does.
+    pub fn policy(&self, network: &Network) -> MtuPolicy {
+        network.mtu.unwrap_or(self.mtu)
+    }
+
+    /// The slice with this node's `[mtu]` written into every network that leaves it to the node: whoever reads it from here on
+    /// finds one policy and one number.
+    pub fn resolved(&self, slice: &Arc<Slice>) -> Arc<Slice> {
+        if slice.networks.values().all(|network| network.mtu.is_some()) {
+            return Arc::clone(slice);
+        }
+        let mut resolved = Slice::clone(slice);
+        for network in resolved.networks.values_mut() {
+            network.guest_mtu = self.guest_mtu(network);
+            network.mtu = Some(self.policy(network));
+        }
+        Arc::new(resolved)
+    }
+
+    /// The guest MTU of a network on this node: the fixed number, or what was computed.
+    pub fn guest_mtu(&self, network: &Network) -> Mtu {
+        self.policy(network).fixed.unwrap_or(network.guest_mtu)
     }
 
     /// What carries towards peers that are reached on that kind of address.
@@ -195,18 +220,16 @@ impl<'a> View<'a> {
         net.links.insert(name.clone(), link(Kind::Vxlan(vxlan), mtu.min(most), port(true)));
     }
 
-    /// The guest MTU: the policy's number, or what the management node computed for the whole network. This node's own underlay is
-    /// held against it.
+    /// The guest MTU: the policy's number, or what the management node computed for the whole network. This node's plain paths are
+    /// held against it: the kernel cuts nothing, so what they do not carry is lost. Tunnels carry all of it ([`super::spans`]).
     fn mtu(&self, findings: &mut Vec<Finding>) -> Mtu {
-        let policy = self.network.mtu.unwrap_or(self.local.mtu);
-        let wanted = policy.fixed.unwrap_or(self.network.guest_mtu);
-        let sum = |(node, verdict): (&NodeId, &Verdict)| {
-            let underlay = self.local.side(verdict.outer)?;
-            Some(carrier(self.slice, node, verdict.path, underlay.address)?.sum(underlay.mtu, policy.vlan))
-        };
-        let tightest = self.verdicts.iter().filter_map(sum).min_by_key(Sum::guest);
+        let wanted = self.local.guest_mtu(self.network);
+        let vlan = self.local.policy(self.network).vlan;
+        let plain = self.verdicts.values().filter(|verdict| verdict.path == Path::Plain);
+        let sides = plain.filter_map(|verdict| self.local.side(verdict.outer));
+        let tightest = sides.map(|u| Carrier::Plain(family(u.address)).sum(u.mtu, vlan)).min_by_key(Sum::guest);
         if let Some(error) = tightest.and_then(|sum| sum.check(wanted).err()) {
-            findings.push(mtu_too_large(self.key, &error.to_string()));
+            findings.push(mtu_too_large(self.key, &self.network.name, &error.to_string()));
         }
         wanted
     }
@@ -277,18 +300,6 @@ fn family(address: IpAddr) -> Family {
     if address.is_ipv4() { Family::V4 } else { Family::V6 }
 }
 
-fn carrier(slice: &Slice, node: &NodeId, path: Path, own: IpAddr) -> Option<Carrier> {
-    let outer = family(own);
-    match path {
-        Path::Plain => Some(Carrier::Plain(outer)),
-        Path::Tunnel if slice.peers.get(node).is_some_and(|p| p.foreign.is_some()) => {
-            Some(Carrier::Standard { outer, inner: Family::V4 })
-        }
-        Path::Tunnel => Some(Carrier::Compact(outer)),
-        Path::Forbidden => None,
-    }
-}
-
 fn finding(code: &str, what: String, help: String) -> Finding {
     Finding { code: code.into(), what, help }
 }
@@ -328,11 +339,11 @@ fn wrong_family(key: &NetKey, node: &NodeId, own: IpAddr, theirs: IpAddr) -> Fin
     )
 }
 
-fn mtu_too_large(key: &NetKey, why: &str) -> Finding {
+fn mtu_too_large(key: &NetKey, name: &NetworkId, why: &str) -> Finding {
     finding(
         "M0501",
-        format!("network {key}: {why}"),
-        "raise the MTU of the underlay, or lower the network's: meshctl network set NAME --mtu NUMBER".into(),
+        format!("network {key}: {why}; the plain path drops frames that use them"),
+        format!("raise the MTU of the underlay, or lower the network's: meshctl network set {name} --mtu NUMBER"),
     )
 }
 

@@ -101,7 +101,7 @@ fn a_wide_mtu_is_reported_with_the_missing_bytes_and_the_device_gets_what_fits()
     let plan = planned(&slice, &local());
     let finding = &plan.findings[0];
     assert_eq!(finding.code, "M0501");
-    assert!(finding.what.contains("82 bytes too large"), "{}", finding.what);
+    assert!(finding.what.contains("50 bytes too large"), "{}", finding.what);
     let mtus: Vec<(String, u32)> =
         only_net(&plan).links.iter().map(|(name, link)| (name.to_string(), link.mtu)).collect();
     assert_eq!(mtus, [("vb10.12b5".into(), 1500), ("vt10.12b5".into(), 1500), ("vv10.12b5".into(), 1450)]);
@@ -112,6 +112,22 @@ fn the_nodes_own_mtu_counts_where_network_and_overlay_say_nothing() {
     let fixed = MtuPolicy { fixed: Some(Mtu::try_from(1300).unwrap()), ..MtuPolicy::default() };
     let plan = planned(&slice("suppress", json!({})), &Local { mtu: fixed, ..local() });
     assert!(only_net(&plan).links.values().all(|link| link.mtu == 1300));
+}
+
+#[test]
+fn whoever_reads_the_resolved_slice_finds_the_number_of_network_overlay_or_node() {
+    let policy = |n| Some(MtuPolicy { fixed: Mtu::try_from(n).ok(), ..MtuPolicy::default() });
+    let number = |theirs: Option<MtuPolicy>, ours: MtuPolicy| {
+        let mut slice = slice("suppress", json!({}));
+        slice.networks.values_mut().for_each(|network| network.mtu = theirs);
+        let resolved = Local { mtu: ours, ..local() }.resolved(&Arc::new(slice));
+        let network = resolved.networks.values().next().unwrap();
+        (network.guest_mtu.get(), network.mtu.is_some())
+    };
+    let (auto, node) = (MtuPolicy::default(), policy(1300).unwrap());
+    assert_eq!(number(None, auto), (1418, true), "computed");
+    assert_eq!(number(None, node), (1300, true), "the node's");
+    assert_eq!(number(Some(auto), node), (1418, true), "auto of the network beats the node's number");
 }
 
 #[test]

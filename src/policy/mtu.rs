@@ -23,6 +23,8 @@ pub const IPV4: u16 = 20;
 pub const IPV6: u16 = 40;
 /// WireGuard data message: 16 bytes of header and 16 of tag.
 pub const WIREGUARD: u16 = 32;
+/// Least MTU of a link that carries IPv6 (RFC 8200 section 5).
+pub const IPV6_LEAST: u16 = 1280;
 
 /// An IP family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,10 +84,10 @@ pub enum Oversize {
     Drop,
 }
 
-/// An MTU that its path cannot carry.
+/// A fixed number that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MtuError {
-    /// A fixed number is too large for the path.
+    /// It is too large for a path.
     #[error("an MTU of {wanted} does not fit: it is {missing} bytes too large for {sum}")]
     TooLarge {
         /// What was asked for.
@@ -95,9 +97,19 @@ pub enum MtuError {
         /// The arithmetic.
         sum: Sum,
     },
+    /// It is too small for IPv6 (RFC 8200 section 5).
+    #[error("an MTU of {wanted} is too small for IPv6: {missing} bytes are missing to {IPV6_LEAST}")]
+    TooSmall {
+        /// What was asked for.
+        wanted: u16,
+        /// How many bytes are missing.
+        missing: u16,
+    },
     /// The underlay is too small for any guest MTU.
-    #[error("no guest MTU fits: {sum}; the least is {} and {missing} bytes are missing", Mtu::MIN)]
+    #[error("no guest MTU fits: {sum}; the least is {least} and {missing} bytes are missing")]
     NothingFits {
+        /// The smallest guest MTU.
+        least: u16,
         /// How many bytes are missing.
         missing: u16,
         /// The arithmetic.
@@ -108,10 +120,45 @@ pub enum MtuError {
 /// The arithmetic of one guest MTU, printed line by line by `explain`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sum {
-    /// Underlay MTU.
-    pub underlay: u16,
+    /// What is divided up, bytes of the largest outer IP packet.
+    pub size: u16,
+    /// Where that size is from.
+    pub of: SizeOf,
     /// What is subtracted, outermost first.
     pub parts: Vec<Part>,
+}
+
+/// Where a size comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SizeOf {
+    /// MTU of the underlay, as interfaces say or `[mtu] underlay` does.
+    Underlay,
+    /// The largest packet that was seen to arrive.
+    Measured,
+    /// No IP packet is larger.
+    IpPacket,
+}
+
+/// What is known of the way between two nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// What carries a frame between them.
+    pub carrier: Carrier,
+    /// The smaller one of both ends' underlay MTUs, bytes.
+    pub underlay: u16,
+    /// The largest outer packet that was seen to arrive, bytes; none: nothing was measured.
+    pub measured: Option<u16>,
+}
+
+/// Guest MTU of a network, and what it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guest {
+    /// The number.
+    pub mtu: Mtu,
+    /// The tightest of its paths.
+    pub sum: Sum,
+    /// By how many bytes the tightest path falls short: frames that use them travel in fragments. Zero: all fits.
+    pub missing: u16,
 }
 
 impl Carrier {
@@ -136,7 +183,25 @@ impl Carrier {
         if vlan {
             parts.push((VLAN, "VLAN tag"));
         }
-        Sum { underlay, parts }
+        Sum { size: underlay, of: SizeOf::Underlay, parts }
+    }
+}
+
+impl Span {
+    /// What counts: the measured size where it is the smaller one.
+    pub fn size(self) -> u16 {
+        self.measured.map_or(self.underlay, |measured| measured.min(self.underlay))
+    }
+
+    /// The arithmetic of what counts.
+    pub fn sum(self, vlan: bool) -> Sum {
+        let of = if self.size() < self.underlay { SizeOf::Measured } else { SizeOf::Underlay };
+        Sum { of, ..self.carrier.sum(self.size(), vlan) }
+    }
+
+    /// The kernel's plain path cuts nothing: what is larger is lost there. Tunnels cut.
+    const fn is_plain(self) -> bool {
+        matches!(self.carrier, Carrier::Plain(_))
     }
 }
 
@@ -148,7 +213,7 @@ impl Sum {
 
     /// What is left for the guest; zero if nothing is.
     pub fn guest(&self) -> u16 {
-        self.underlay.saturating_sub(self.overhead())
+        self.size.saturating_sub(self.overhead())
     }
 
     /// The guest MTU, if it is one.
@@ -156,13 +221,7 @@ impl Sum {
     /// # Errors
     /// [`MtuError::NothingFits`] with the missing bytes.
     pub fn mtu(&self) -> Result<Mtu, MtuError> {
-        Mtu::try_from(u64::from(self.guest())).map_err(|_| MtuError::NothingFits {
-            missing: u16::try_from(Mtu::MIN)
-                .unwrap_or(u16::MAX)
-                .saturating_add(self.overhead())
-                .saturating_sub(self.underlay),
-            sum: self.clone(),
-        })
+        Mtu::try_from(u64::from(self.guest())).map_err(|_| self.nothing_fits(least(false)))
     }
 
     /// `wanted` if the path carries it.
@@ -175,30 +234,81 @@ impl Sum {
             Some(missing) => Err(MtuError::TooLarge { wanted: wanted.get(), missing, sum: self.clone() }),
         }
     }
+
+    fn nothing_fits(&self, least: Mtu) -> MtuError {
+        let least = least.get();
+        let missing = least.saturating_add(self.overhead()).saturating_sub(self.size);
+        MtuError::NothingFits { least, missing, sum: self.clone() }
+    }
 }
 
 impl fmt::Display for Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} underlay", self.underlay)?;
+        let of = match self.of {
+            SizeOf::Underlay => "underlay",
+            SizeOf::Measured => "measured",
+            SizeOf::IpPacket => "largest IP packet",
+        };
+        write!(f, "{} {of}", self.size)?;
         for (bytes, name) in &self.parts {
             write!(f, " - {bytes} {name}")?;
         }
-        write!(f, " = {}", i32::from(self.underlay) - i32::from(self.overhead()))
+        write!(f, " = {}", i32::from(self.size) - i32::from(self.overhead()))
     }
 }
 
-/// The guest MTU of a network: the fixed number if the smallest path carries it, else what the smallest path leaves. `paths` are
-/// the carrier and underlay MTU of every pair that the network spans; with none, the plain path over `alone` counts.
+/// The smallest guest MTU: 576 (RFC 791), with IPv6 1280 (RFC 8200).
+pub fn least(ipv6: bool) -> Mtu {
+    let least = if ipv6 { u64::from(IPV6_LEAST) } else { Mtu::MIN };
+    match Mtu::try_from(least) {
+        Ok(mtu) => mtu,
+        Err(_) => unreachable!("{least} is an MTU"),
+    }
+}
+
+/// The guest MTU of a network: the fixed number, or what the tightest path leaves, but never less than a guest can live with.
+/// `spans` are all pairs of nodes that host it; with none, the plain path over `alone` counts. `ipv6`: its guests have IPv6.
+pub fn guest(policy: MtuPolicy, ipv6: bool, spans: &[Span], alone: u16) -> Guest {
+    let nobody = Span { carrier: Carrier::Plain(Family::V4), underlay: alone, measured: None };
+    let sums = spans.iter().map(|span| span.sum(policy.vlan));
+    let sum = sums.min_by_key(Sum::guest).unwrap_or_else(|| nobody.sum(policy.vlan));
+    let computed = sum.mtu().unwrap_or(least(ipv6)).max(least(ipv6));
+    let mtu = policy.fixed.unwrap_or(computed);
+    let missing = mtu.get().saturating_sub(sum.guest());
+    Guest { mtu, sum, missing }
+}
+
+/// Refuses what can never work, and nothing else: a fixed number that IPv6 or no IP packet has room for; one that is lost on a
+/// plain path, because the kernel cuts nothing there; and where `oversize` says that nothing shall travel in fragments, one that
+/// some tunnel would have to cut. With `oversize: fragment` a number that is merely too large for a tunnel is carried.
 ///
 /// # Errors
-/// [`MtuError`]: the fixed number is too large for a path, or a path carries nothing.
-pub fn guest(policy: MtuPolicy, paths: &[(Carrier, u16)], alone: u16) -> Result<Mtu, MtuError> {
-    let nobody = [(Carrier::Plain(Family::V4), alone)];
-    let paths = if paths.is_empty() { &nobody } else { paths };
-    let sums = paths.iter().map(|(carrier, underlay)| carrier.sum(*underlay, policy.vlan));
-    let Some(tightest) = sums.min_by_key(Sum::guest) else { unreachable!("paths has at least one element") };
-    let most = tightest.mtu()?;
-    policy.fixed.map_or(Ok(most), |wanted| tightest.check(wanted))
+/// [`MtuError`] with the missing bytes.
+pub fn check(policy: MtuPolicy, ipv6: bool, spans: &[Span]) -> Result<(), MtuError> {
+    let cuts = |span: &&Span| policy.oversize == Oversize::Fragment && !span.is_plain();
+    let tightest = spans.iter().filter(|span| !cuts(span)).map(|span| span.sum(policy.vlan)).min_by_key(Sum::guest);
+    let Some(wanted) = policy.fixed else {
+        let least = least(ipv6);
+        return match tightest {
+            Some(sum) if sum.guest() < least.get() => Err(sum.nothing_fits(least)),
+            Some(_) | None => Ok(()),
+        };
+    };
+    check_number(wanted, ipv6, policy.vlan)?;
+    tightest.map_or(Ok(()), |sum| sum.check(wanted).map(drop))
+}
+
+/// Refuses a fixed number whatever the paths are: IPv6 needs 1280, and a fragmented frame is one IP packet with VXLAN inside
+/// until it is put together again, so it cannot be larger than that.
+///
+/// # Errors
+/// [`MtuError`] with the missing bytes.
+pub fn check_number(wanted: Mtu, ipv6: bool, vlan: bool) -> Result<(), MtuError> {
+    if let Some(missing) = IPV6_LEAST.checked_sub(wanted.get()).filter(|missing| ipv6 && *missing > 0) {
+        return Err(MtuError::TooSmall { wanted: wanted.get(), missing });
+    }
+    let largest = Sum { of: SizeOf::IpPacket, ..Carrier::Plain(Family::V4).sum(u16::MAX, vlan) };
+    largest.check(wanted).map(drop)
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub fn check(before: &State, edits: &[Edit]) -> Result<State, Problem> {
             touched(&after, object, &mut networks);
         }
     }
-    network::check_all(&after, &networks)?;
+    network::check_all(before, &after, &networks)?;
     Ok(after)
 }
 

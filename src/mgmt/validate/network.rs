@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::{TEXT_MAX, exists, refuse, taken, twice};
 use crate::api::objects::{Kind, Network, Overlay, Port};
 use crate::api::problem::Problem;
-use crate::mgmt::edit;
 use crate::mgmt::index::{Index, admits};
 use crate::mgmt::state::State;
+use crate::mgmt::{edit, mtus};
 use crate::types::{NetworkId, Prefix};
 
 /// Addresses of one port, at most.
@@ -90,7 +90,7 @@ pub(super) fn check_port(state: &State, port: &Port) -> Result<(), Problem> {
 }
 
 /// Rules about networks as a whole: no MAC and no address twice, all addresses inside, the MTU possible.
-pub(super) fn check_all(state: &State, networks: &BTreeSet<NetworkId>) -> Result<(), Problem> {
+pub(super) fn check_all(before: &State, state: &State, networks: &BTreeSet<NetworkId>) -> Result<(), Problem> {
     if networks.is_empty() {
         return Ok(());
     }
@@ -99,12 +99,25 @@ pub(super) fn check_all(state: &State, networks: &BTreeSet<NetworkId>) -> Result
         let name = &network.metadata.name;
         let ports = index.ports.get(name).map(Vec::as_slice).unwrap_or_default();
         check_ports(network, ports)?;
-        if let Some(Err(error)) = index.mtus.get(name) {
-            let what = format!("network '{name}' cannot have this MTU: {error}");
-            return Err(refuse("M0501", what).help("take a smaller 'fixed', or leave 'mtu' out to have it computed"));
-        }
+        check_mtu(before, &index, network)?;
     }
     Ok(())
+}
+
+/// What cannot be is refused where it comes up. A path that shrank long ago is no reason to refuse another change of the network.
+fn check_mtu(before: &State, after: &Index, network: &Network) -> Result<(), Problem> {
+    let name = &network.metadata.name;
+    let Err(error) = mtus::check(after, network) else { return Ok(()) };
+    let before = &Index::new(Arc::new(before.clone()));
+    let old = before.state.networks.get(name);
+    let same_policy = old.is_some_and(|old| before.mtu_policy(old) == after.mtu_policy(network));
+    if same_policy && old.is_some_and(|old| mtus::check(before, old).is_err()) {
+        return Ok(());
+    }
+    let what = format!("network '{name}' cannot have this MTU: {error}");
+    Err(refuse("M0501", what)
+        .help("take a smaller 'fixed', or leave 'mtu' out to have it computed")
+        .help("what each pair of PDCs carries: meshctl mtu map"))
 }
 
 fn check_ports(network: &Network, ports: &[Arc<Port>]) -> Result<(), Problem> {

@@ -2,7 +2,7 @@ use super::*;
 use crate::api::objects::{ForeignSpec, Object};
 use crate::mgmt::edit;
 use crate::mgmt::fixture;
-use crate::policy::mtu::MtuPolicy;
+use crate::policy::mtu::{MtuPolicy, Oversize};
 use crate::policy::path::PathRule;
 use crate::types::{Mac, Mtu, PublicKey, Vlan};
 
@@ -147,22 +147,36 @@ fn gateways_and_prefixes_must_agree() {
 
 #[test]
 fn an_impossible_fixed_mtu_is_refused_with_the_missing_bytes() {
-    let fixed = |mtu: u64| {
+    let fixed = |mtu: u64, oversize| {
         let mut net = fixture::network("blue", "default", 10, "192.168.10.0/24");
-        net.spec.mtu = Some(MtuPolicy { fixed: Mtu::try_from(mtu).ok(), ..MtuPolicy::default() });
+        net.spec.mtu = Some(MtuPolicy { fixed: Mtu::try_from(mtu).ok(), vlan: false, oversize });
         Any::Network(net)
     };
-    apply(vec![fixed(1418)]).unwrap();
-    let problem = refused(vec![fixed(1450)]);
-    assert!(problem.what.contains("32 bytes too large"), "{problem}");
+    apply(vec![fixed(1418, Oversize::Drop)]).unwrap();
+    for (mtu, oversize, missing) in
+        [(1450, Oversize::Drop, 32), (1450, Oversize::TooBig, 32), (1500, Oversize::Fragment, 50)]
+    {
+        let problem = refused(vec![fixed(mtu, oversize)]);
+        assert!(problem.what.contains(&format!("{missing} bytes too large")), "{problem}");
+        assert_eq!(problem.code, "M0501");
+    }
+    apply(vec![fixed(1450, Oversize::Fragment)]).unwrap();
+}
+
+#[test]
+fn ipv6_needs_1280() {
+    let mut net = fixture::network("six", "default", 11, "fd00::/64");
+    net.spec.mtu = Some(MtuPolicy { fixed: Mtu::try_from(1200).ok(), ..MtuPolicy::default() });
+    let problem = refused(vec![Any::Network(net)]);
     assert_eq!(problem.code, "M0501");
+    assert!(problem.what.contains("80 bytes are missing to 1280"), "{problem}");
 }
 
 #[test]
 fn a_port_that_makes_a_fixed_mtu_impossible_is_refused() {
     let mut state = fixture::mesh();
     let mut net = fixture::network("inside", "default", 11, "192.168.11.0/24");
-    net.spec.mtu = Some(MtuPolicy { fixed: Mtu::try_from(1450).ok(), ..MtuPolicy::default() });
+    net.spec.mtu = Some(MtuPolicy { fixed: Mtu::try_from(1450).ok(), vlan: false, oversize: Oversize::Drop });
     state.put(Any::Network(net));
     let add = |state: &State, name: &str, node: &str, n: u32| {
         let item = Any::Port(fixture::port(name, "inside", node, n, &format!("192.168.11.{n}")));
@@ -171,6 +185,19 @@ fn a_port_that_makes_a_fixed_mtu_impossible_is_refused() {
     let state = add(&state, "one", "a-1", 1).unwrap();
     let state = add(&state, "two", "a-2", 2).unwrap();
     assert_eq!(add(&state, "three", "b-1", 3).unwrap_err().code, "M0501");
+}
+
+#[test]
+fn a_path_that_shrank_long_ago_is_no_reason_to_refuse_a_port() {
+    let mut state = fixture::mesh();
+    let mut net = fixture::network("blue", "default", 10, "192.168.10.0/24");
+    net.spec.mtu = Some(MtuPolicy { fixed: Mtu::try_from(1418).ok(), vlan: false, oversize: Oversize::Drop });
+    state.put(Any::Network(net));
+    let mut short = fixture::joined("a-1", "a", "10.0.0.1", "198.51.0.1", 1);
+    short.status.paths.insert("b-1".parse().unwrap(), 1400);
+    state.put(Any::Node(short));
+    let item = Any::Port(fixture::port("new", "blue", "a-2", 99, "192.168.10.99"));
+    check(&state, &edit::apply(&state, vec![item]).unwrap()).unwrap();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use super::{Entry, File};
 use crate::api::problem::{Exit, Problem};
 use crate::config::meshd::{TableFiles, TableNetwork, VXLAN_PORT, file_network_name};
-use crate::policy::mtu::{self, Carrier, Family, MtuPolicy};
+use crate::policy::mtu::{self, Carrier, Family, MtuPolicy, Span};
 use crate::policy::path::{Intra, Path, PdcFacts};
 use crate::table::{Flood, Learning, NetKey, Network, Peer, Row, RowKey, Slice, Suite};
 use crate::types::{Mac, NodeId, OverlayId, PdcId, Psk, UdpPort, Version};
@@ -27,8 +27,10 @@ pub struct Setting<'a> {
     pub pdc: Option<&'a PdcId>,
     /// Its own outer addresses: rows there are its own guests.
     pub own: &'a [IpAddr],
-    /// MTU of its underlay, the smaller one of its two interfaces.
-    pub underlay_mtu: u16,
+    /// MTU of its underlay towards nodes of its PDC and towards others.
+    pub underlay_mtus: (u16, u16),
+    /// What tunnels to peers were measured to carry and what counts of it, bytes of the outer packet.
+    pub measured: &'a BTreeMap<NodeId, u16>,
     /// How an MTU is found where a network says nothing.
     pub mtu: MtuPolicy,
     /// `[table]`
@@ -77,7 +79,8 @@ fn network(setting: Setting<'_>, key: &NetKey, file: &File, slice: &mut Slice) -
         None => file_network_name(&key.overlay, key.vni).map_err(|why| Problem::new(UNFIT, Exit::Invalid, why))?,
     };
     let policy = told.and_then(|told| told.mtu).map(|mtu| MtuPolicy { fixed: Some(mtu), ..setting.mtu });
-    let guest_mtu = guest_mtu(setting, policy, slice, &members)
+    let ipv6 = told.is_some_and(|told| told.cidr.iter().any(|prefix| prefix.network().is_ipv6()));
+    let guest_mtu = guest_mtu(setting, policy, slice, &members, ipv6)
         .map_err(|error| Problem::new("M0501", Exit::Invalid, format!("network '{name}': {error}")))?;
     Ok(Network {
         name,
@@ -159,24 +162,31 @@ fn udp_port(key: &NetKey, told: Option<&TableNetwork>, file: &File) -> Result<Ud
         .help("the same port in every row, or udp_port in a [[table.network]] for it"))
 }
 
+/// The guest MTU over this node's own pairs. A path that shrank makes it smaller; it never makes the files wrong.
 fn guest_mtu(
     setting: Setting<'_>,
     policy: Option<MtuPolicy>,
     slice: &Slice,
     members: &BTreeMap<NodeId, Path>,
+    ipv6: bool,
 ) -> Result<crate::types::Mtu, mtu::MtuError> {
-    let carrier = |(node, path): (&NodeId, &Path)| {
+    let (admin, external) = setting.underlay_mtus;
+    let span = |(node, path): (&NodeId, &Path)| {
         let peer = slice.peers.get(node)?;
         let v6 = peer.admin.or(peer.external).is_some_and(|address| address.is_ipv6());
         let family = if v6 { Family::V6 } else { Family::V4 };
-        match path {
-            Path::Plain => Some((Carrier::Plain(family), setting.underlay_mtu)),
-            Path::Tunnel => Some((Carrier::Compact(family), setting.underlay_mtu)),
-            Path::Forbidden => None,
-        }
+        let (carrier, underlay, measured) = match path {
+            Path::Plain => (Carrier::Plain(family), admin, None),
+            Path::Tunnel => (Carrier::Compact(family), external, setting.measured.get(node).copied()),
+            Path::Forbidden => return None,
+        };
+        Some(Span { carrier, underlay, measured })
     };
-    let carriers: Vec<_> = members.iter().filter_map(carrier).collect();
-    mtu::guest(policy.unwrap_or(setting.mtu), &carriers, setting.underlay_mtu)
+    let spans: Vec<Span> = members.iter().filter_map(span).collect();
+    let policy = policy.unwrap_or(setting.mtu);
+    let computed: Vec<Span> = spans.iter().map(|span| Span { measured: None, ..*span }).collect();
+    mtu::check(policy, ipv6, &computed)?;
+    Ok(mtu::guest(policy, ipv6, &spans, admin).mtu)
 }
 
 /// A name for a node of which only the address is known: `n-10-0-0-5`, `n-2001-db8-0-0-0-0-0-5`.

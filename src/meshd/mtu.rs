@@ -1,0 +1,99 @@
+//! What tunnels were measured to carry: gathered from the lanes, told to the management node, held against the MTU of each
+//! network. A node without management lets sizes count by itself, by the same rule.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::lane::LaneStats;
+use super::shared::{Shared, Topic, View};
+use crate::api::stream::MeasuredPath;
+use crate::node::spans::{self, AllMeasured, Measured};
+use crate::policy::steady::Steady;
+use crate::probe::Phase;
+use crate::types::{Mono, NodeId, PeerSlot, Wall};
+
+/// How often the lanes are asked.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Looks at the paths of this node.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    due: Mono,
+    steady: BTreeMap<NodeId, Steady>,
+    /// What counts of what was measured, where it is less than the interface says.
+    counted: BTreeMap<NodeId, u16>,
+}
+
+impl Watch {
+    /// What counts on a node without management, bytes of the outer packet by peer.
+    pub(super) const fn counted(&self) -> &BTreeMap<NodeId, u16> {
+        &self.counted
+    }
+
+    /// Asks the lanes, if it is time. True: what counts is another from now on.
+    pub(super) fn look(&mut self, shared: &Shared, now: Mono, wall: Wall) -> bool {
+        if now < self.due {
+            return false;
+        }
+        self.due = now + LOOK;
+        // Before the view is held: a lane may take its time.
+        let stats = shared.lanes.stats();
+        let (measured, findings) = {
+            let mut view = shared.view();
+            let measured = gather(&view, &stats, wall);
+            view.measured.clone_from(&measured);
+            let slice = view.slice.as_deref();
+            let found = slice.map(|slice| spans::findings(slice, &view.paths, &view.local, &measured));
+            (measured, found.unwrap_or_default())
+        };
+        shared.find(Topic::Mtu, findings);
+        let path = |(node, measured): (&NodeId, &Measured)| MeasuredPath { node: node.clone(), bytes: measured.bytes };
+        shared.say(|outgoing| outgoing.paths = measured.iter().map(path).collect());
+        self.count(shared, &measured, now)
+    }
+
+    /// Lets sizes count that have stood for long enough.
+    fn count(&mut self, shared: &Shared, measured: &AllMeasured, now: Mono) -> bool {
+        let interface = shared.view().local.external.as_ref().map_or(super::ETHERNET_MTU, |side| side.mtu);
+        let mut changed = false;
+        for (node, measured) in measured {
+            let counted = self.counted.get(node).map_or(interface, |counted| interface.min(*counted));
+            let steady = self.steady.entry(node.clone()).or_default();
+            if let Some(new) = steady.look(measured.bytes.min(interface), counted, now) {
+                changed = true;
+                if new < interface {
+                    self.counted.insert(node.clone(), new);
+                } else {
+                    self.counted.remove(node);
+                }
+            }
+        }
+        self.steady.retain(|node, _| measured.contains_key(node));
+        changed
+    }
+}
+
+/// What is known now. A search that goes on says nothing yet: what was known before it stands until it ends.
+fn gather(view: &View, stats: &[LaneStats], wall: Wall) -> AllMeasured {
+    let Some(slice) = &view.slice else { return AllMeasured::new() };
+    let sizes = smallest(stats);
+    let one = |node: &NodeId| {
+        let old = view.measured.get(node).copied();
+        let known = match sizes.get(&view.slots.peer(node)?) {
+            Some(bytes) => old.filter(|old| old.bytes == *bytes).or(Some(Measured { bytes: *bytes, since: wall })),
+            None => old,
+        };
+        known.map(|known| (node.clone(), known))
+    };
+    slice.peers.keys().filter_map(one).collect()
+}
+
+/// The smallest size of each peer over all lanes that have found theirs.
+fn smallest(stats: &[LaneStats]) -> BTreeMap<PeerSlot, u16> {
+    let mut sizes: BTreeMap<PeerSlot, u16> = BTreeMap::new();
+    let found = stats.iter().flat_map(|lane| &lane.paths).filter(|(_, path)| path.phase == Phase::Complete);
+    for (peer, path) in found {
+        sizes.entry(*peer).and_modify(|size| *size = path.size.min(*size)).or_insert(path.size);
+    }
+    sizes
+}

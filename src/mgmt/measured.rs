@@ -1,0 +1,155 @@
+//! What nodes measured: the newest size of each path, and which of them count. A path that carries less than both ends'
+//! interfaces say stands in its node's status once it has stood for long enough; everything else follows from the interfaces.
+
+use std::collections::BTreeMap;
+
+use super::index::Index;
+use super::mtus;
+use super::state::Edit;
+use crate::api::objects::{Any, Node};
+use crate::api::stream::MeasuredPath;
+use crate::policy::steady::Steady;
+use crate::types::{Mono, NodeId, Wall};
+
+/// Least size that is believed, bytes: every path carries so much (RFC 8899 section 5.1.2), a tunnel does not probe below.
+pub const LEAST: u16 = 1200;
+/// Paths of one node that are kept.
+pub const PATHS_MAX: usize = 10_000;
+
+/// One path as one end measured it.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    bytes: u16,
+    at: Wall,
+    steady: Steady,
+}
+
+/// All paths, by the end that measured and by the other end.
+#[derive(Debug, Default)]
+pub struct Measured {
+    paths: BTreeMap<NodeId, BTreeMap<NodeId, Heard>>,
+}
+
+/// A size that counts from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Who measured.
+    pub from: NodeId,
+    /// The other end.
+    pub to: NodeId,
+    /// What counted before, bytes.
+    pub before: u16,
+    /// What counts now, bytes.
+    pub after: u16,
+}
+
+impl Measured {
+    /// Takes a node's report: all paths that it measured. What it no longer measures is not known any more.
+    pub fn report(&mut self, from: &NodeId, said: &[MeasuredPath], at: Wall) {
+        let before = self.paths.remove(from).unwrap_or_default();
+        let heard = |path: &MeasuredPath| {
+            let old = before.get(&path.node).filter(|old| old.bytes == path.bytes);
+            let steady = before.get(&path.node).map(|old| old.steady).unwrap_or_default();
+            (path.node.clone(), Heard { bytes: path.bytes, at: old.map_or(at, |old| old.at), steady })
+        };
+        let known = said.iter().filter(|path| path.bytes >= LEAST && path.node != *from).take(PATHS_MAX);
+        self.paths.insert(from.clone(), known.map(heard).collect());
+    }
+
+    /// Forgets a removed node, at both ends.
+    pub fn forget(&mut self, node: &NodeId) {
+        self.paths.remove(node);
+        for paths in self.paths.values_mut() {
+            paths.remove(node);
+        }
+    }
+
+    /// The newest size between two nodes and since when it is so; of both directions the smaller.
+    pub fn newest(&self, a: &NodeId, b: &NodeId) -> Option<(u16, Wall)> {
+        let one = |from: &NodeId, to: &NodeId| self.paths.get(from)?.get(to).map(|heard| (heard.bytes, heard.at));
+        [one(a, b), one(b, a)].into_iter().flatten().min()
+    }
+
+    /// Looks at all paths; to be called about once a second. Returns what counts from now on, and the edits that write it down.
+    pub fn settle(&mut self, index: &Index, now: Mono) -> (Vec<Change>, Vec<Edit>) {
+        let mut changes = Vec::new();
+        for (from, paths) in &mut self.paths {
+            let Some(node) = index.state.nodes.get(from) else { continue };
+            for (to, heard) in paths {
+                changes.extend(look(index, node, to, heard, now));
+            }
+        }
+        let edits = edits(index, &changes);
+        (changes, edits)
+    }
+}
+
+/// Looks at one path.
+fn look(index: &Index, node: &Node, to: &NodeId, heard: &mut Heard, now: Mono) -> Option<Change> {
+    let facts = node.status.facts.as_ref()?;
+    let stored = node.status.paths.get(to).copied();
+    // Most paths carry all that the interfaces say, and then there is nothing to work out.
+    let widest = facts.admin_mtu.max(facts.external_mtu).get();
+    if stored.is_none() && heard.bytes >= widest && !heard.steady.waits() {
+        return None;
+    }
+    let other = index.state.nodes.get(to)?;
+    let Some(pair) = mtus::tunnel(index, node, other) else {
+        heard.steady.forget();
+        return None;
+    };
+    let computed = pair.span.underlay;
+    let counted = stored.map_or(computed, |stored| stored.min(computed));
+    let after = heard.steady.look(heard.bytes.min(computed), counted, now)?;
+    Some(Change { from: node.metadata.name.clone(), to: to.clone(), before: counted, after })
+}
+
+/// Writes changes into the nodes' status, and takes out what belongs to nodes that are gone.
+pub fn edits(index: &Index, changes: &[Change]) -> Vec<Edit> {
+    let mut edited: BTreeMap<&NodeId, Node> = BTreeMap::new();
+    let nodes = &index.state.nodes;
+    for change in changes {
+        let Some(node) = nodes.get(&change.from) else { continue };
+        let computed =
+            nodes.get(&change.to).and_then(|to| mtus::tunnel(index, node, to)).map(|pair| pair.span.underlay);
+        let paths = &mut edited.entry(&change.from).or_insert_with(|| node.as_ref().clone()).status.paths;
+        if computed.is_some_and(|computed| change.after < computed) {
+            paths.insert(change.to.clone(), change.after);
+        } else {
+            paths.remove(&change.to);
+        }
+    }
+    for (name, node) in nodes.iter().filter(|(_, node)| node.status.paths.keys().any(|to| !nodes.contains_key(to))) {
+        let paths = &mut edited.entry(name).or_insert_with(|| node.as_ref().clone()).status.paths;
+        paths.retain(|to, _| nodes.contains_key(to));
+    }
+    let edit = |(name, after): (&NodeId, Node)| {
+        let before = nodes.get(name)?;
+        Some(Edit::update(Any::Node(before.as_ref().clone()), Any::Node(after)))
+    };
+    edited.into_iter().filter_map(edit).collect()
+}
+
+/// One sentence for people: which paths changed, and what that did to which networks.
+pub fn sentence(changes: &[Change], before: &Index, after: &Index) -> String {
+    if changes.is_empty() {
+        return "paths to nodes that are gone are forgotten".to_owned();
+    }
+    let one = |change: &Change| {
+        let Change { from, to, before, after } = change;
+        let how = if after < before { "shrank" } else { "grew" };
+        format!("the path {from} - {to} {how} from {before} to {after} bytes")
+    };
+    let shown: Vec<String> = changes.iter().take(3).map(one).collect();
+    let more = changes.len().saturating_sub(shown.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let moved = after.mtus.iter().filter_map(|(name, guest)| {
+        let old = before.mtus.get(name)?.mtu;
+        (old != guest.mtu).then(|| format!("; guest MTU of {name}: {old} -> {}", guest.mtu))
+    });
+    format!("{}{more}{}", shown.join(", "), moved.collect::<String>())
+}
+
+#[cfg(test)]
+#[path = "measured_tests.rs"]
+mod tests;

@@ -1,0 +1,113 @@
+//! What this node knows of the way to each peer: what carries, what its own interface says, what was measured. `status`, the map
+//! and `explain` say the same because they all ask here.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::paths::Paths;
+use super::plan::Local;
+use crate::api::local::Finding;
+use crate::policy::mtu::{Carrier, Family, IPV6_LEAST, MtuPolicy, Oversize, Span};
+use crate::policy::path::{Path, Verdict};
+use crate::table::{NetKey, Network, Peer, Slice};
+use crate::types::{NodeId, Wall};
+
+/// What becomes of frames that are too large for a path but not for their network.
+const MEANWHILE: &str = "frames that use them travel in fragments, none is dropped";
+
+/// What a tunnel was measured to carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    /// The largest outer packet that was seen to arrive, bytes; of several lanes the smallest.
+    pub bytes: u16,
+    /// Since when it is so.
+    pub since: Wall,
+}
+
+/// What all tunnels were measured to carry.
+pub type AllMeasured = BTreeMap<NodeId, Measured>;
+
+/// The way to a peer; none: nothing goes, or this host has no interface for it.
+pub fn span(peer: &Peer, verdict: &Verdict, local: &Local, measured: Option<Measured>) -> Option<Span> {
+    let side = local.side(verdict.outer)?;
+    let carrier = carrier(peer, verdict.path, side.address)?;
+    // The kernel's own path is not measured.
+    let measured = measured.filter(|_| verdict.path == Path::Tunnel).map(|measured| measured.bytes);
+    Some(Span { carrier, underlay: side.mtu, measured })
+}
+
+fn carrier(peer: &Peer, path: Path, own: IpAddr) -> Option<Carrier> {
+    let outer = if own.is_ipv4() { Family::V4 } else { Family::V6 };
+    match path {
+        Path::Plain => Some(Carrier::Plain(outer)),
+        Path::Tunnel if peer.foreign.is_some() => Some(Carrier::Standard { outer, inner: Family::V4 }),
+        Path::Tunnel => Some(Carrier::Compact(outer)),
+        Path::Forbidden => None,
+    }
+}
+
+/// What is wrong: every network whose MTU some tunnel does not carry whole, with the tightest tunnel, since when, what becomes of
+/// frames meanwhile, and the next command.
+pub fn findings(slice: &Slice, paths: &Paths, local: &Local, measured: &AllMeasured) -> Vec<Finding> {
+    let one = |(key, network): (&NetKey, &Network)| short(slice, key, network, paths, local, measured);
+    slice.networks.iter().filter_map(one).collect()
+}
+
+fn short(
+    slice: &Slice,
+    key: &NetKey,
+    network: &Network,
+    paths: &Paths,
+    local: &Local,
+    measured: &AllMeasured,
+) -> Option<Finding> {
+    let (policy, guest) = (local.policy(network), local.guest_mtu(network));
+    let tunnels = paths.get(key)?.iter().filter(|(_, verdict)| verdict.path == Path::Tunnel);
+    let missing = |(node, verdict): (&NodeId, &Verdict)| {
+        let span = span(slice.peers.get(node)?, verdict, local, measured.get(node).copied())?;
+        let missing = guest.get().checked_sub(span.sum(policy.vlan).guest()).filter(|missing| *missing > 0)?;
+        Some((missing, node.clone(), span))
+    };
+    let short: Vec<_> = tunnels.filter_map(missing).collect();
+    let (missing, node, span) = short.iter().max_by_key(|(missing, ..)| *missing)?;
+    let others = match short.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    let since = measured.get(node).filter(|_| span.size() < span.underlay);
+    let since = since.map_or_else(String::new, |measured| format!(", since {}", measured.since));
+    let what = format!(
+        "network {}: the path to {node}{others} carries {} bytes{since}: {missing} too few for its MTU of {guest}; {MEANWHILE}",
+        network.name,
+        span.size(),
+    );
+    let fits = span.sum(policy.vlan).guest();
+    Some(Finding { code: "M0502".into(), what, help: help(policy, network, fits) })
+}
+
+fn help(policy: MtuPolicy, network: &Network, fits: u16) -> String {
+    let name = &network.name;
+    let floor = network.guest_mtu.get() == IPV6_LEAST && fits < IPV6_LEAST;
+    match policy.fixed {
+        Some(_) => {
+            format!("repair the path, or: meshctl network set {name} --mtu {fits}, and give its guests that number")
+        }
+        None if floor => "IPv6 needs an MTU of 1280, so it stays; repair the path: meshctl mtu map".to_owned(),
+        None => format!(
+            "the network's MTU follows: {fits} once that has stood for 30 s; meshctl mtu map says who limits it"
+        ),
+    }
+}
+
+/// What a frame meets that is larger than the guest MTU of its network.
+pub const fn fate(oversize: Oversize) -> &'static str {
+    match oversize {
+        Oversize::Fragment => "carried in fragments",
+        Oversize::TooBig => "answered with ICMP too big and dropped",
+        Oversize::Drop => "dropped and counted",
+    }
+}
+
+#[cfg(test)]
+#[path = "spans_tests.rs"]
+mod tests;

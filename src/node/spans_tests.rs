@@ -1,0 +1,59 @@
+use serde_json::json;
+
+use super::*;
+use crate::node::paths::decide_all;
+use crate::node::plan::tests::{local, slice};
+use crate::types::Mtu;
+
+fn findings(change: impl FnOnce(&mut Slice), sizes: &[(&str, u16)]) -> Vec<Finding> {
+    let mut slice = slice("suppress", json!({}));
+    change(&mut slice);
+    let measured =
+        |(node, bytes): &(&str, u16)| (node.parse().unwrap(), Measured { bytes: *bytes, since: Wall::from_secs(0) });
+    let paths = decide_all(&slice, local().own());
+    super::findings(&slice, &paths, &local(), &sizes.iter().map(measured).collect())
+}
+
+fn fix(slice: &mut Slice, mtu: u64) {
+    slice.networks.values_mut().for_each(|network| {
+        network.mtu = Some(MtuPolicy { fixed: Mtu::try_from(mtu).ok(), ..MtuPolicy::default() });
+    });
+}
+#[test]
+fn a_path_that_carries_all_is_no_finding() {
+    assert_eq!(findings(|_| (), &[]), []);
+    assert_eq!(findings(|_| (), &[("far", 1500), ("b", 1300)]), [], "the plain path to b is not measured");
+}
+
+#[test]
+fn a_shrunk_path_says_how_many_bytes_since_when_what_becomes_of_frames_and_what_to_do() {
+    let found = findings(|_| (), &[("far", 1400)]);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].code, "M0502");
+    assert_eq!(
+        found[0].what,
+        "network blue: the path to far carries 1400 bytes, since 1970-01-01T00:00:00Z: 100 too few for its MTU of 1418; \
+         frames that use them travel in fragments, none is dropped"
+    );
+    assert_eq!(
+        found[0].help,
+        "the network's MTU follows: 1318 once that has stood for 30 s; meshctl mtu map says who limits it"
+    );
+}
+
+#[test]
+fn a_fixed_number_that_no_path_carries_whole_is_kept_and_says_so() {
+    let found = findings(|slice| fix(slice, 1430), &[]);
+    assert!(found[0].what.contains("carries 1500 bytes: 12 too few for its MTU of 1430"), "{}", found[0].what);
+    assert!(found[0].help.contains("meshctl network set blue --mtu 1418"), "{}", found[0].help);
+    assert!(findings(|slice| fix(slice, 1300), &[("far", 1400)]).is_empty());
+}
+
+#[test]
+fn a_network_with_ipv6_that_got_its_least_does_not_follow() {
+    let ipv6 = |slice: &mut Slice| {
+        slice.networks.values_mut().for_each(|network| network.guest_mtu = Mtu::try_from(1280).unwrap());
+    };
+    let found = findings(ipv6, &[("far", 1280)]);
+    assert!(found[0].help.contains("IPv6 needs an MTU of 1280"), "{}", found[0].help);
+}
