@@ -63,7 +63,7 @@ pub struct Underlay {
     pub external: Option<Attach>,
     /// `listen`: UDP port of lane 0, lane i uses `listen` + i; default 51820.
     pub listen: UdpPort,
-    /// `lanes`: `"auto"` or 1 (this version runs one lane); default `"auto"`.
+    /// `lanes`: `"auto"` or 1 to [`Lanes::MAX`]; default `"auto"`.
     pub lanes: Lanes,
     /// `suite`: which ciphers this node takes; default `"auto"`.
     pub suite: Ciphers,
@@ -340,7 +340,7 @@ impl WrittenUnderlay {
             Some(listen) => (*listen.get_ref(), Some(listen.span())),
             None => (default_port(LISTEN), None),
         };
-        let lanes = self.lanes.count();
+        let lanes = self.lanes.most();
         if listen.get().checked_add(u16::from(lanes) - 1).is_none() {
             let last = u32::from(listen.get()) + u32::from(lanes) - 1;
             let problem =
@@ -412,7 +412,7 @@ impl WrittenPeer {
         }
         let lanes = match self.lanes {
             Some(lanes) if !(1..=Lanes::MAX).contains(lanes.get_ref()) => {
-                let what = format!("this version runs one lane a pair, not {}", lanes.get_ref());
+                let what = format!("a pair uses 1 to {} lanes, not {}", Lanes::MAX, lanes.get_ref());
                 return Err(say::value(what).at(source.bytes(lanes.span())));
             }
             Some(lanes) => lanes.into_inner(),

@@ -54,12 +54,12 @@ fn a_number_out_of_its_range_says_the_range() {
     refuses("[underlay]\nlisten = 70000\n", "3:10", "a UDP port is 1 to 65535, not 70000");
     refuses("[underlay]\nlisten = 0\n", "3:10", "a UDP port is 1 to 65535, not 0");
     refuses("[underlay]\nsuite = 'rot13'\n", "3:9", "expected `auto` or `chacha`");
-    refuses("[underlay]\nlanes = 0\n", "3:9", "this version runs one lane, not 0");
-    refuses("[underlay]\nlanes = -1\n", "3:9", "\"auto\" or the number 1");
-    refuses("[underlay]\nlanes = 'many'\n", "3:9", "\"auto\" or the number 1");
+    refuses("[underlay]\nlanes = 0\n", "3:9", "a node runs 1 to 8 lanes, not 0");
+    refuses("[underlay]\nlanes = -1\n", "3:9", "\"auto\" or a whole number");
+    refuses("[underlay]\nlanes = 'many'\n", "3:9", "\"auto\" or a whole number");
     refuses("[mtu]\nguest = 575\n", "3:9", "an MTU is 576 to 65535, not 575");
     refuses("[mtu]\nunderlay = 100000\n", "3:12", "an MTU is 576 to 65535, not 100000");
-    refuses("[underlay]\nlanes = 8\n", "3:9", "this version runs one lane, not 8");
+    refuses("[underlay]\nlanes = 9\n", "3:9", "a node runs 1 to 8 lanes, not 9");
 }
 
 #[test]

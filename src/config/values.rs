@@ -55,7 +55,7 @@ crate::types::serde_as_text!(Attach);
 /// How many lanes: threads with a TAP queue, a UDP socket and sessions of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Lanes {
-    /// One, as long as [`Lanes::MAX`] is one.
+    /// Half as many as there are CPUs, 1 to [`Lanes::AUTO`]: the guests want the other half.
     #[default]
     Auto,
     /// This many, 1 to [`Lanes::MAX`].
@@ -63,14 +63,23 @@ pub enum Lanes {
 }
 
 impl Lanes {
-    /// Most lanes of a node. One: a frame that the kernel puts on a queue whose lane has no tunnel to the peer (a foreign peer,
-    /// or a node with fewer lanes) would need a way to the lane that has one.
-    pub const MAX: u8 = 1;
+    /// Most lanes of a node.
+    pub const MAX: u8 = 8;
+    /// Most lanes that [`Lanes::Auto`] stands for.
+    pub const AUTO: u8 = 4;
 
-    /// How many lanes that is.
-    pub const fn count(self) -> u8 {
+    /// How many lanes that is on a machine with that many CPUs.
+    pub fn count(self, cpus: usize) -> u8 {
         match self {
-            Self::Auto => Self::MAX,
+            Self::Auto => u8::try_from(cpus / 2).unwrap_or(Self::AUTO).clamp(1, Self::AUTO),
+            Self::Count(count) => count,
+        }
+    }
+
+    /// How many lanes that is at most, on any machine.
+    pub const fn most(self) -> u8 {
+        match self {
+            Self::Auto => Self::AUTO,
             Self::Count(count) => count,
         }
     }
@@ -191,11 +200,11 @@ impl<'de> Deserialize<'de> for Lanes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(WordOr {
             word: "auto",
-            expecting: "\"auto\" or the number 1",
+            expecting: "\"auto\" or a whole number",
             word_is: || Self::Auto,
             number_is: |n| match u8::try_from(n) {
                 Ok(count @ 1..=Self::MAX) => Ok(Self::Count(count)),
-                Ok(_) | Err(_) => Err(format!("this version runs one lane, not {n}")),
+                Ok(_) | Err(_) => Err(format!("a node runs 1 to {} lanes, not {n}", Self::MAX)),
             },
             made: PhantomData,
         })

@@ -82,4 +82,19 @@ impl Pool {
     pub fn give(&mut self, buf: Buf) {
         self.free.push(buf);
     }
+
+    /// A buffer from here has gone to another pool, full or empty.
+    pub fn lost(&mut self) {
+        self.made = self.made.saturating_sub(1);
+    }
+
+    /// A buffer of another pool has come, and will be given here.
+    pub fn gained(&mut self) {
+        self.made += 1;
+    }
+
+    /// How many buffers there are, free or in use.
+    pub const fn made(&self) -> usize {
+        self.made
+    }
 }

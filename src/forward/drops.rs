@@ -114,6 +114,8 @@ reasons! {
     TapBusy = "tap-busy",
     /// The TAP refused the frame: its interface is down or gone.
     TapFailed = "tap-failed",
+    /// The lane that has the tunnel to the peer is not there, or has too many frames of other lanes waiting.
+    LaneBusy = "lane-busy",
     /// All buffers of the lane are in use.
     NoBuffer = "no-buffer",
 }

@@ -8,6 +8,7 @@ use super::paths::PathSizes;
 use super::rate::Bucket;
 use super::refused::{Refusals, Refused};
 use super::segment::{Segments, Whole, finish_checksum};
+use super::spread::Spread;
 use super::table::{Net, Place, Table};
 use super::train::{Outgoing, line_up};
 use super::view::View;
@@ -26,7 +27,11 @@ pub struct Egress {
     pub answered: u64,
     /// What became of super-frames.
     pub cuts: Cuts,
+    /// Which lane this is, and which others there are.
+    pub spread: Spread,
     floods: Vec<Bucket>,
+    /// Members that this lane floods a frame to; kept for its memory.
+    mine: Vec<PeerSlot>,
     refusals: Refusals,
 }
 
@@ -57,8 +62,31 @@ pub struct EgressOut {
     pub tunnels: Vec<Outgoing>,
     /// For the TAPs that they came from: answers.
     pub answers: Vec<Frame>,
+    /// For other lanes.
+    pub handed: Vec<Handed>,
     /// Frames refused for their source, at a limited rate.
     pub refused: Vec<Refused>,
+}
+
+/// A frame that another lane carries, by [`Egress::carry`]. All that is to be decided has been.
+#[derive(Debug)]
+pub struct Handed {
+    /// Which lane.
+    pub lane: u8,
+    /// Where it goes.
+    pub peer: PeerSlot,
+    /// The frame; its buffer leaves the pool of this lane.
+    pub frame: Frame,
+}
+
+/// What has become of a frame.
+enum Fate {
+    /// Nothing of it is needed any more.
+    Spent,
+    /// It has become the answer to itself.
+    Answer,
+    /// It goes to a peer by another lane.
+    Elsewhere(u8, PeerSlot),
 }
 
 /// What is known of a frame on its way out.
@@ -83,6 +111,11 @@ enum Decision {
 }
 
 impl Egress {
+    /// Egress of a lane among others; the default is one alone.
+    pub fn new(spread: Spread) -> Self {
+        Self { spread, ..Self::default() }
+    }
+
     /// Forwards a batch: drains `frames` into `out`. Buffers of frames go back to `pool`, those of trains come from there.
     ///
     /// What a datagram carries is asked of `paths` for each frame, so a path that has shrunk holds from the next batch on.
@@ -96,19 +129,47 @@ impl Egress {
         out: &mut EgressOut,
     ) {
         for mut frame in frames.drain(..) {
-            match self.frame(table, paths, now, &mut frame, pool, out) {
-                Ok(true) => {
+            let buf = match self.frame(table, paths, now, &mut frame, pool, out) {
+                Ok(Fate::Spent) => frame.buf,
+                Ok(Fate::Answer) => {
                     out.answers.push(frame);
                     continue;
                 }
-                Ok(false) => {}
-                Err(reason) => self.drops.count(reason),
-            }
-            pool.give(frame.buf);
+                Ok(Fate::Elsewhere(lane, peer)) => {
+                    out.handed.push(Handed { lane, peer, frame });
+                    continue;
+                }
+                Err(reason) => {
+                    self.drops.count(reason);
+                    frame.buf
+                }
+            };
+            pool.give(buf);
         }
     }
 
-    /// Forwards one frame. True: it has become the answer to itself.
+    /// Lines up a frame that another lane has read and decided on. Its buffer goes to `pool`.
+    pub fn carry(
+        &mut self,
+        table: &Table,
+        paths: &PathSizes,
+        peer: PeerSlot,
+        mut frame: Frame,
+        pool: &mut Pool,
+        trains: &mut Vec<Outgoing>,
+    ) {
+        let laid = match (table.net(frame.net), View::parse(frame.buf.bytes())) {
+            (None, _) => Err(DropReason::NetworkGone),
+            (_, Err(_)) => Err(DropReason::FrameMalformed),
+            (Some(net), Ok(view)) => self.lay(&Route { table, paths, net, view }, &[peer], &mut frame, pool, trains),
+        };
+        if let Err(reason) = laid {
+            self.drops.count(reason);
+        }
+        pool.give(frame.buf);
+    }
+
+    /// Forwards one frame.
     fn frame(
         &mut self,
         table: &Table,
@@ -117,7 +178,7 @@ impl Egress {
         frame: &mut Frame,
         pool: &mut Pool,
         out: &mut EgressOut,
-    ) -> Result<bool, DropReason> {
+    ) -> Result<Fate, DropReason> {
         let net = table.net(frame.net).ok_or(DropReason::NetworkGone)?;
         let view = View::parse(frame.buf.bytes()).map_err(|_| DropReason::FrameMalformed)?;
         if frame.virtio.gso == Gso::None {
@@ -126,19 +187,66 @@ impl Egress {
         let decision = self.decide(net, &view, frame, now, out)?;
         let route = Route { table, paths, net, view };
         match decision {
-            Decision::Answered => return Ok(true),
+            Decision::Answered => return Ok(Fate::Answer),
             Decision::To(peer) => {
-                let load = self.load(net, &view, frame)?;
-                self.send(&route, peer, &load, pool, &mut out.tunnels);
+                let opens = || view.opens_connection(frame.buf.bytes());
+                let lane = self.spread.lane(table.lanes(peer), peer, opens);
+                if lane != self.spread.own() {
+                    return Ok(Fate::Elsewhere(lane, peer));
+                }
+                self.lay(&route, &[peer], frame, pool, &mut out.tunnels)?;
             }
             Decision::Flood => {
-                let load = self.load(net, &view, frame)?;
-                for peer in &net.members {
-                    self.send(&route, *peer, &load, pool, &mut out.tunnels);
-                }
+                let mut mine = std::mem::take(&mut self.mine);
+                self.share_out(&route, frame, pool, &mut out.handed, &mut mine);
+                let laid = self.lay(&route, &mine, frame, pool, &mut out.tunnels);
+                self.mine = mine;
+                laid?;
             }
         }
-        Ok(false)
+        Ok(Fate::Spent)
+    }
+
+    /// A flooded frame goes to each member by the lane that carries what this lane reads for it: `mine` are those of this lane,
+    /// each of the others gets a copy.
+    fn share_out(
+        &mut self,
+        route: &Route<'_>,
+        frame: &Frame,
+        pool: &mut Pool,
+        handed: &mut Vec<Handed>,
+        mine: &mut Vec<PeerSlot>,
+    ) {
+        mine.clear();
+        for peer in route.net.members.iter().copied() {
+            let lane = self.spread.lane(route.table.lanes(peer), peer, || false);
+            if lane == self.spread.own() {
+                mine.push(peer);
+            } else if let Some(mut buf) = pool.take() {
+                buf.copy_from(frame.buf.bytes());
+                handed.push(Handed { lane, peer, frame: Frame { buf, ..*frame } });
+            } else {
+                self.drops.count(DropReason::NoBuffer);
+            }
+        }
+    }
+
+    /// Lines up a frame for each of some peers.
+    fn lay(
+        &mut self,
+        route: &Route<'_>,
+        peers: &[PeerSlot],
+        frame: &mut Frame,
+        pool: &mut Pool,
+        trains: &mut Vec<Outgoing>,
+    ) -> Result<(), DropReason> {
+        if !peers.is_empty() {
+            let load = self.load(route.net, &route.view, frame)?;
+            for peer in peers {
+                self.send(route, *peer, &load, pool, trains);
+            }
+        }
+        Ok(())
     }
 
     fn decide(

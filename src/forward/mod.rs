@@ -16,18 +16,20 @@ mod rate;
 mod refused;
 pub mod segment;
 mod slots;
+mod spread;
 mod table;
 pub mod train;
 mod view;
 
 pub use self::buffer::{Buf, CAPACITY, Pool};
 pub use self::drops::{DropReason, Drops};
-pub use self::egress::{Cuts, Egress, EgressOut, Frame};
+pub use self::egress::{Cuts, Egress, EgressOut, Frame, Handed};
 pub use self::ingress::{Delivery, Ingress, IngressOut, Payload, echo};
 pub use self::paths::PathSizes;
 pub use self::rate::{Bucket, Rate};
 pub use self::refused::Refused;
 pub use self::slots::{Slots, SlotsFull};
+pub use self::spread::{Board, MAX_LANES, Spread};
 pub use self::table::{Form, Neighbour, Net, Place, Station, Table};
 pub use self::train::Outgoing;
 

@@ -20,7 +20,14 @@ pub struct Table {
     tunnel_address: Option<Ipv4Addr>,
     nets: Vec<Option<Net>>,
     by_vni: Lookup<u64, NetSlot>,
-    peers: Vec<Option<Form>>,
+    peers: Vec<Option<Pair>>,
+}
+
+/// What is stated of this node and a peer.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    form: Form,
+    lanes: u8,
 }
 
 /// One network.
@@ -94,7 +101,7 @@ impl Table {
         let mut table = Self { tunnel_address: slice.tunnel_address, ..Self::default() };
         for (node, peer) in &slice.peers {
             if let Some(slot) = slots.peer(node) {
-                put(&mut table.peers, slot.index(), Form::of(peer));
+                put(&mut table.peers, slot.index(), Pair { form: Form::of(peer), lanes: peer.lanes.max(1) });
             }
         }
         for (key, network) in &slice.networks {
@@ -117,7 +124,12 @@ impl Table {
 
     /// Payload form of a peer.
     pub fn form(&self, peer: PeerSlot) -> Option<Form> {
-        *self.peers.get(peer.index())?
+        Some(self.peers.get(peer.index())?.as_ref()?.form)
+    }
+
+    /// How many lanes the pair uses, counted from lane 0: at least one.
+    pub fn lanes(&self, peer: PeerSlot) -> u8 {
+        self.peers.get(peer.index()).and_then(Option::as_ref).map_or(1, |pair| pair.lanes)
     }
 
     /// The VXLAN UDP ports of all networks, sorted.

@@ -47,6 +47,23 @@ impl View {
             && Udp::parse(&packet[header.header_len()..]).is_ok_and(|udp| udp.destination == DHCP_SERVER)
     }
 
+    /// True for the first packet of a TCP connection: SYN without ACK (RFC 9293 section 3.5).
+    pub(super) fn opens_connection(&self, frame: &[u8]) -> bool {
+        const FLAGS: usize = 13;
+        const SYN: u8 = 0x02;
+        const ACK: u8 = 0x10;
+        let packet = &frame[self.network..];
+        let header = match self.ethertype {
+            ethernet::IPV4 if packet.get(9) == Some(&ip::TCP) => match Ipv4::parse(packet) {
+                Ok(ip) if !ip.is_fragment() => ip.header_len(),
+                Ok(_) | Err(_) => return false,
+            },
+            ethernet::IPV6 if packet.get(6) == Some(&ip::TCP) => ip::Ipv6::LEN,
+            _ => return false,
+        };
+        packet.get(header + FLAGS).is_some_and(|flags| flags & (SYN | ACK) == SYN)
+    }
+
     /// A number that is the same for all frames of a flow and, most likely, another for another flow: FNV-1a over the
     /// addresses, the protocol and the ports.
     pub(super) fn flow(&self, frame: &[u8]) -> u64 {

@@ -16,7 +16,7 @@ use crate::api::problem::Problem;
 use crate::api::stream::FoundPort;
 use crate::clock::{mono, wall};
 use crate::config::meshd::Config;
-use crate::forward::Slots;
+use crate::forward::{Slots, Table};
 use crate::linux::{self, KernelError};
 use crate::meshd::lane::Setup;
 use crate::node::desired::{Desired, Observed};
@@ -258,7 +258,8 @@ impl<K: Kernel> Engine<K> {
         let settled = self.reconcile(false);
         {
             let lanes = &self.shared.lanes;
-            lanes.set(|lane| Arc::new(Setup::build(slice, &paths, &self.slots, &host.local, lane)));
+            let table = Arc::new(Table::build(slice, &paths, &self.slots));
+            lanes.set(|lane| Arc::new(Setup::with(Arc::clone(&table), slice, &paths, &self.slots, &host.local, lane)));
             let mut view = self.shared.view();
             view.pdc = slice.pdc.clone();
             view.slice = Some(Arc::clone(slice));

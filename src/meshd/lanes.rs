@@ -4,10 +4,10 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::engine::finding;
-use super::lane::{self, Lane, LaneConfig, LaneError, LaneEvent, LaneStats, Setup};
+use super::lane::{self, Door, Lane, LaneConfig, LaneError, LaneEvent, LaneStats, Setup};
 use super::shared::{Shared, Topic};
 use crate::api::problem::{Exit, Problem};
-use crate::forward::{Refused, Slots};
+use crate::forward::{Board, Refused, Slots, Spread};
 use crate::linux::udp::UdpError;
 use crate::policy::offload::Offload;
 use crate::tunnel;
@@ -24,6 +24,7 @@ struct Inner {
     listen: UdpPort,
     secret: SecretKey,
     offload: Offload,
+    board: Arc<Board>,
     running: Vec<Running>,
     stopped: bool,
 }
@@ -31,8 +32,15 @@ struct Inner {
 struct Running {
     /// None: it could not be started again yet.
     lane: Option<Lane>,
+    /// Its door, or that of the one before.
+    door: Door,
     index: u8,
     setup: Arc<Setup>,
+}
+
+/// How many CPUs this process may use.
+pub fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 impl Lanes {
@@ -41,11 +49,13 @@ impl Lanes {
     /// # Errors
     /// M0636: a UDP port is taken; M0637: the system gives no thread or socket. No lane runs then.
     pub fn start(count: u8, listen: UdpPort, secret: SecretKey, offload: Offload) -> Result<Self, Problem> {
-        let mut inner = Inner { listen, secret, offload, running: Vec::new(), stopped: false };
+        let board = Arc::default();
+        let mut inner = Inner { listen, secret, offload, board, running: Vec::new(), stopped: false };
         for index in 0..count {
             let lane = inner.spawn(index, count).map_err(|error| not_started(index, &error))?;
-            inner.running.push(Running { lane: Some(lane), index, setup: Arc::default() });
+            inner.running.push(Running { door: lane.door(), lane: Some(lane), index, setup: Arc::default() });
         }
+        inner.introduce();
         Ok(Self { count, inner: Mutex::new(inner) })
     }
 
@@ -99,6 +109,16 @@ impl Lanes {
         shared.find(Topic::Lanes, findings);
     }
 
+    /// Makes one panic. Only in builds with debug assertions: tests need to see what happens then.
+    #[cfg(debug_assertions)]
+    pub fn fail(&self, index: u8) {
+        let inner = self.inner();
+        let lane = inner.running.iter().find(|running| running.index == index);
+        if let Some(lane) = lane.and_then(|running| running.lane.as_ref()) {
+            lane.fail();
+        }
+    }
+
     /// Stops all of them.
     pub fn stop(&self) {
         let mut inner = self.inner();
@@ -111,10 +131,18 @@ impl Inner {
     fn spawn(&self, index: u8, count: u8) -> Result<Lane, LaneError> {
         let port = self.listen.get().saturating_add(u16::from(index));
         // One lane alone is best placed by the scheduler; several share the CPUs out.
-        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let cpu = (count > 1).then_some(usize::from(index) % cpus);
+        let cpu = (count > 1).then_some(usize::from(index) % cpus());
         let listen = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
-        lane::spawn(LaneConfig { index, listen, secret: self.secret.clone(), cpu, offload: self.offload })
+        let spread = Spread::new(index, count, &self.board);
+        lane::spawn(LaneConfig { spread, listen, secret: self.secret.clone(), cpu, offload: self.offload })
+    }
+
+    /// Gives each lane the doors of all.
+    fn introduce(&self) {
+        let doors: Vec<Door> = self.running.iter().map(|running| running.door.clone()).collect();
+        for lane in self.running.iter().filter_map(|running| running.lane.as_ref()) {
+            lane.set_doors(doors.clone());
+        }
     }
 
     fn revive(&mut self, place: usize, count: u8, shared: &Shared) -> Result<(), (u8, LaneError)> {
@@ -126,8 +154,10 @@ impl Inner {
         let lane = self.spawn(index, count).map_err(|error| (index, error))?;
         if let Some(running) = self.running.get_mut(place) {
             lane.set(Arc::clone(&running.setup));
+            running.door = lane.door();
             running.lane = Some(lane);
         }
+        self.introduce();
         Ok(())
     }
 }

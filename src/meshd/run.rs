@@ -161,7 +161,8 @@ async fn start(ready: Ready, log: Log) -> Result<(), Problem> {
     let Ready { loaded, identity, secret, claim } = ready;
     let config = &loaded.config;
     let offload = offload::check(config);
-    let lanes = Lanes::start(config.underlay.lanes.count(), config.underlay.listen, secret, offload.offload)?;
+    let count = config.underlay.lanes.count(super::lanes::cpus());
+    let lanes = Lanes::start(count, config.underlay.listen, secret, offload.offload)?;
     let management = match identity {
         Some(_) => Management::Away { since: wall(), why: "not connected yet".into() },
         None => Management::Files,

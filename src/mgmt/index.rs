@@ -29,9 +29,6 @@ pub struct Index {
     pub pdcs: BTreeMap<PdcId, PdcFacts>,
     /// All policies, as `policy::path` takes them.
     pub policies: BTreeMap<PolicyId, PathRule>,
-    /// Lanes that every pair uses: as many as the node with the fewest runs, one where there is a foreign peer. One number for
-    /// all, because a guest's flow leaves by the lane that the kernel gives it to, whoever it is for.
-    pub lanes: u8,
 }
 
 impl Index {
@@ -52,8 +49,7 @@ impl Index {
         }
         let pdcs = state.pdcs.iter().map(|(id, pdc)| (id.clone(), pdc.spec.clone())).collect();
         let policies = state.policies.iter().map(|(id, policy)| (id.clone(), policy.spec.clone())).collect();
-        let lanes = fewest_lanes(&state);
-        let mut index = Self { state, ports, hosts, hosted, mtus: BTreeMap::new(), pdcs, policies, lanes };
+        let mut index = Self { state, ports, hosts, hosted, mtus: BTreeMap::new(), pdcs, policies };
         index.mtus = index.state.networks.keys().map(|id| (id.clone(), mtus::guest(&index, id))).collect();
         index
     }
@@ -72,14 +68,6 @@ impl Index {
     pub fn overlay(&self, network: &Network) -> Option<&Overlay> {
         self.state.overlays.get(&network.spec.overlay).map(AsRef::as_ref)
     }
-}
-
-fn fewest_lanes(state: &State) -> u8 {
-    let of = |node: &Arc<Node>| match (&node.spec.foreign, &node.status.facts) {
-        (Some(_), _) => Some(1),
-        (None, facts) => facts.as_ref().map(|facts| facts.lanes.max(1)),
-    };
-    state.nodes.values().filter_map(of).min().unwrap_or(1)
 }
 
 /// True for a node that frames can come from: one that has joined, or a foreign peer.

@@ -29,7 +29,7 @@ pub fn build(index: &Index, node: &NodeId, version: Version, secret: Option<&Sec
         peers.extend(seen.members.keys().cloned());
         slice.networks.insert(key, seen);
     }
-    let peer = |id: NodeId| index.state.nodes.get(&id).map(|node| (id, peer_of(index, me, node, secret)));
+    let peer = |id: NodeId| index.state.nodes.get(&id).map(|node| (id, peer_of(me, node, secret)));
     slice.peers = peers.into_iter().filter_map(peer).collect();
     add_policy(index, &mut slice);
     Some(slice)
@@ -91,7 +91,7 @@ fn add_row(index: &Index, slice: &mut Slice, net: &NetKey, port: &Port) {
 }
 
 /// Another node as `me` must know it.
-fn peer_of(index: &Index, me: &Node, other: &Node, secret: Option<&SecretKey>) -> Peer {
+fn peer_of(me: &Node, other: &Node, secret: Option<&SecretKey>) -> Peer {
     let end = index::end(other);
     let facts = other.status.facts.as_ref();
     let foreign = other.spec.foreign.as_ref();
@@ -109,9 +109,16 @@ fn peer_of(index: &Index, me: &Node, other: &Node, secret: Option<&SecretKey>) -
         admin: end.admin,
         external: end.external,
         listen: listen.or_else(|| facts.map(|facts| facts.listen)).unwrap_or_else(usual_listen),
-        lanes: index.lanes,
+        lanes: lanes(me).min(lanes(other)),
         foreign: foreign.map(|f| Foreign { tunnel_address: f.tunnel_address, endpoint: f.endpoint }),
     }
+}
+
+/// How many lanes a node runs: one where it is no `meshd` (a WireGuard box follows the last address that a peer sent from), and
+/// where it has not said how many.
+fn lanes(node: &Node) -> u8 {
+    let ours = node.status.facts.as_ref().filter(|_| node.spec.foreign.is_none());
+    ours.map_or(1, |facts| facts.lanes.max(1))
 }
 
 /// AES where both ends are ours and have instructions for it: half the cycles. What a node has not reported it does not have.

@@ -91,9 +91,8 @@ fn a_foreign_peer_has_one_lane_form_a_and_lowers_the_mtu() {
     let peer = &slice.peers[&"box".parse().unwrap()];
     assert_eq!((peer.lanes, peer.listen.get(), peer.suite), (1, 51999, Suite::Chacha));
     assert!(peer.psk.is_some() && peer.foreign.is_some());
-    // A flow leaves by the lane that the kernel gives it to, whoever it is for: so all pairs use as many lanes.
-    assert!(slice.peers.values().all(|peer| peer.lanes == 1));
-    assert!(slice_of(fixture::mesh(), "a-1").peers.values().all(|peer| peer.lanes == 2));
+    let others = slice.peers.iter().filter(|(node, _)| node.as_str() != "box");
+    assert!(others.map(|(_, peer)| peer.lanes).all(|lanes| lanes == 2), "it costs nobody else a lane");
     let network = slice.networks.values().next().unwrap();
     assert_eq!(network.members[&"box".parse().unwrap()], Path::Tunnel);
     assert_eq!(network.guest_mtu.get(), 1500 - 110);
@@ -132,4 +131,22 @@ fn aes_is_for_pairs_in_which_both_ends_report_the_instructions() {
     }
     change(&mut state, "b-2", |status| status.facts = None);
     assert_eq!(suites(&state, "a-1", "b-2"), Suite::Chacha, "nothing is known of it yet");
+}
+
+#[test]
+fn a_pair_uses_as_many_lanes_as_the_end_with_fewer_and_both_hear_the_same() {
+    let mut state = fixture::mesh();
+    let lanes_of = [("a-1", 4), ("b-1", 2), ("b-2", 1)];
+    for (name, lanes) in lanes_of {
+        let mut node = state.nodes[&name.parse().unwrap()].as_ref().clone();
+        node.status.facts.as_mut().unwrap().lanes = lanes;
+        state.put(Any::Node(node));
+    }
+    for (one, lanes_of_one) in lanes_of {
+        let slice = slice_of(state.clone(), one);
+        for (other, lanes_of_other) in lanes_of.into_iter().filter(|(other, _)| *other != one) {
+            let lanes = slice.peers[&other.parse().unwrap()].lanes;
+            assert_eq!(lanes, lanes_of_one.min(lanes_of_other), "{one} to {other}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vxmesh::forward::{DropReason, Slots};
+use vxmesh::forward::{DropReason, Slots, Spread};
 use vxmesh::linux::tap::{self, Offloads, Tap, TapError};
 use vxmesh::linux::udp::UdpError;
 use vxmesh::meshd::lane::{self, Lane, LaneConfig, LaneError, LaneEvent, LaneStats, Setup};
@@ -96,7 +96,8 @@ fn spawn(host: &Space, end: usize) -> Lane {
 
 fn spawn_with(host: &Space, end: usize, offload: Offload) -> Lane {
     let listen = SocketAddr::new("::".parse().unwrap(), 51_820);
-    host.enter(|| lane::spawn(LaneConfig { index: 0, listen, secret: secret(end), cpu: Some(0), offload }).unwrap())
+    let spread = Spread::default();
+    host.enter(|| lane::spawn(LaneConfig { spread, listen, secret: secret(end), cpu: Some(0), offload }).unwrap())
 }
 
 /// Makes the TAP of a node and puts it on its bridge.
@@ -279,8 +280,8 @@ fn a_taken_udp_port_is_named() {
     let error = host.enter(|| {
         let _other = UdpSocket::bind("[::]:51820").unwrap();
         let listen = SocketAddr::new("::".parse().unwrap(), 51_820);
-        lane::spawn(LaneConfig { index: 0, listen, secret: secret(0), cpu: None, offload: Offload::default() })
-            .unwrap_err()
+        let (spread, offload) = (Spread::default(), Offload::default());
+        lane::spawn(LaneConfig { spread, listen, secret: secret(0), cpu: None, offload }).unwrap_err()
     });
     assert!(matches!(error, LaneError::Udp(UdpError::Taken(_))), "{error}");
     assert!(error.to_string().contains("UDP port 51820"), "{error}");

@@ -13,6 +13,7 @@
 mod egress;
 mod forms;
 mod ingress;
+mod lanes;
 mod neighbours;
 mod offload;
 mod pair;

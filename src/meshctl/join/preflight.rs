@@ -23,7 +23,7 @@ const OLDEST: Wall = Wall::from_secs(1_735_689_600);
 pub(super) fn run(config: &Config) -> Result<(NodeFacts, String), Problem> {
     let unchanged = |problem: Problem| problem.note("nothing was changed and the token was not used");
     rights().and_then(|()| kernel()).and_then(|()| clock()).map_err(unchanged)?;
-    let lanes = config.underlay.lanes.count();
+    let lanes = config.underlay.lanes.count(meshd::lanes::cpus());
     let listen = config.underlay.listen;
     let last = listen.get().saturating_add(u16::from(lanes) - 1);
     for port in listen.get()..=last {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{io, mem};
 
-use super::{LaneStats, Setup};
+use super::{Door, LaneStats, Setup};
 use crate::linux::poll::Wake;
 
 /// Box and bell.
@@ -23,8 +23,13 @@ pub(super) struct Letters {
     pub(super) setup: Option<Arc<Setup>>,
     /// Answer these with the statistics.
     pub(super) stats: Vec<SyncSender<LaneStats>>,
+    /// The doors of all lanes from now on.
+    pub(super) doors: Option<Vec<Door>>,
     /// End.
     pub(super) stop: bool,
+    /// Panic, for tests of what happens then.
+    #[cfg(debug_assertions)]
+    pub(super) fail: bool,
     /// Setups that the lane no longer uses: freed here, because freeing a large table takes a lane's time.
     used: Vec<Arc<Setup>>,
 }
@@ -49,6 +54,15 @@ impl Mailbox {
         let (sender, receiver) = mpsc::sync_channel(1);
         self.put(|letters| letters.stats.push(sender));
         receiver.recv_timeout(patience).ok()
+    }
+
+    pub(super) fn set_doors(&self, doors: Vec<Door>) {
+        self.put(|letters| letters.doors = Some(doors));
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn fail(&self) {
+        self.put(|letters| letters.fail = true);
     }
 
     pub(super) fn stop(&self) {

@@ -1,8 +1,10 @@
-//! A lane: one thread with its own queue of each TAP, its own UDP socket and its own tunnel sessions. Lanes share nothing.
+//! A lane: one thread with its own queue of each TAP, its own UDP socket and its own tunnel sessions. What a lane reads it carries,
+//! unless the pair does not use it: then it hands the frame to one that the pair uses, through that one's [`Door`].
 //!
 //! [`spawn`] starts one. What it forwards by, its [`Setup`], is swapped in whole with [`Lane::set`] and looked at once a batch;
 //! the owner asks for [`Lane::stats`], drains [`Lane::events`] and starts a new lane if [`Lane::is_dead`].
 
+mod doors;
 mod mailbox;
 mod paths;
 mod setup;
@@ -16,9 +18,10 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use self::doors::Door;
 use self::mailbox::Mailbox;
 pub use self::setup::{Setup, peer_configs, taps};
-use crate::forward::{self, Cuts, Drops};
+use crate::forward::{self, Cuts, Drops, Spread};
 use crate::linux::tap::TapError;
 use crate::linux::udp::UdpError;
 use crate::policy::offload::Offload;
@@ -34,8 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What a lane needs to start.
 #[expect(missing_debug_implementations, reason = "holds a secret")]
 pub struct LaneConfig {
-    /// Which lane it is, from 0.
-    pub index: u8,
+    /// Which lane it is, from 0, and among which.
+    pub spread: Spread,
     /// Where it listens: `[::]` and `listen + index`; an unspecified IPv6 address takes IPv4 too.
     pub listen: SocketAddr,
     /// The node's static key.
@@ -50,6 +53,7 @@ pub struct LaneConfig {
 #[derive(Debug)]
 pub struct Lane {
     index: u8,
+    door: Door,
     mailbox: Arc<Mailbox>,
     events: Receiver<LaneEvent>,
     thread: Option<JoinHandle<()>>,
@@ -144,6 +148,8 @@ pub struct Traffic {
     pub ingress_bytes: u64,
     /// Writes to TAPs that they took: several frames of a flow are joined for one.
     pub ingress_writes: u64,
+    /// Frames that other lanes have read and this one has carried.
+    pub carried: u64,
     /// ARP requests and neighbour solicitations answered.
     pub answered: u64,
     /// Super-frames read from TAPs.
@@ -164,13 +170,14 @@ pub struct Traffic {
 /// # Errors
 /// [`LaneError`]: the UDP port is taken, or the system gives no thread, eventfd or epoll.
 pub fn spawn(config: LaneConfig) -> Result<Lane, LaneError> {
-    let index = config.index;
+    let index = config.spread.own();
     let start = |source| LaneError::Start { index, source };
     let mailbox = Arc::new(Mailbox::new().map_err(start)?);
     let (sender, events) = mpsc::sync_channel(EVENTS);
-    let shell = shell::Shell::new(config, Arc::clone(&mailbox), sender)?;
+    let (door, entrance) = doors::pair().map_err(start)?;
+    let shell = shell::Shell::new(config, Arc::clone(&mailbox), sender, entrance)?;
     let thread = std::thread::Builder::new().name(format!("lane-{index}")).spawn(move || shell.run()).map_err(start)?;
-    Ok(Lane { index, mailbox, events, thread: Some(thread) })
+    Ok(Lane { index, door, mailbox, events, thread: Some(thread) })
 }
 
 impl Lane {
@@ -182,6 +189,22 @@ impl Lane {
     /// What it forwards by from its next batch on. Peers and TAPs that are gone are closed, new ones opened.
     pub fn set(&self, setup: Arc<Setup>) {
         self.mailbox.set(setup);
+    }
+
+    /// The way into it, for other lanes.
+    pub fn door(&self) -> Door {
+        self.door.clone()
+    }
+
+    /// The doors of all lanes of the node, by index: where it hands frames that it does not carry.
+    pub fn set_doors(&self, doors: Vec<Door>) {
+        self.mailbox.set_doors(doors);
+    }
+
+    /// Makes its thread panic. Only in builds with debug assertions: tests need to see what happens then.
+    #[cfg(debug_assertions)]
+    pub fn fail(&self) {
+        self.mailbox.fail();
     }
 
     /// What it has done.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::forward::{Slots, Table};
@@ -12,7 +13,7 @@ use crate::node::plan::Local;
 use crate::policy::mtu::{Carrier, Family};
 use crate::policy::path::{Path, Verdict};
 use crate::probe::{BASE, PathConfig};
-use crate::table::{Peer, Slice};
+use crate::table::{NetKey, Network, Peer, Slice};
 use crate::tunnel::PeerConfig;
 use crate::types::{IfName, NetSlot, NodeId};
 
@@ -27,7 +28,7 @@ const ETHERNET_MTU: u16 = 1500;
 #[derive(Default)]
 pub struct Setup {
     /// What it asks for each frame.
-    pub table: Table,
+    pub table: Arc<Table>,
     /// Its tunnels.
     pub peers: Vec<PeerConfig>,
     /// The paths that carry the tunnels, one a peer.
@@ -44,16 +45,19 @@ impl fmt::Debug for Setup {
 }
 
 impl Setup {
-    /// All of it for one lane. `slots` must have been given the slice with [`Slots::assign`].
-    /// `local` says what the paths leave by.
+    /// All of it for one lane alone. `slots` must have been given the slice with [`Slots::assign`]. `local` says what the paths
+    /// leave by.
     pub fn build(slice: &Slice, paths: &Paths, slots: &Slots, local: &Local, lane: u8) -> Self {
-        let serves_all = tunnelled(slice, paths).all(|(_, peer, _)| lane < peer.lanes.max(1));
+        Self::with(Arc::new(Table::build(slice, paths, slots)), slice, paths, slots, local, lane)
+    }
+
+    /// All of it for one lane, with a table that all lanes share.
+    pub fn with(table: Arc<Table>, slice: &Slice, paths: &Paths, slots: &Slots, local: &Local, lane: u8) -> Self {
         Self {
-            table: Table::build(slice, paths, slots),
+            table,
             peers: peer_configs(slice, paths, slots, lane),
             paths: path_configs(slice, paths, slots, local, lane),
-            // The kernel gives a flow to any queue that is there: a lane that some peer does not use must not have one.
-            taps: if serves_all { taps(slice, slots) } else { Vec::new() },
+            taps: taps(slice, paths, slots, lane),
         }
     }
 }
@@ -105,10 +109,15 @@ fn path_configs(slice: &Slice, paths: &Paths, slots: &Slots, local: &Local, lane
     tunnelled(slice, paths).filter(|(_, peer, _)| lane < peer.lanes.max(1)).filter_map(config).collect()
 }
 
-/// The TAPs of all hosted networks.
-pub fn taps(slice: &Slice, slots: &Slots) -> Vec<(NetSlot, IfName)> {
-    let named = |(key, network): (&crate::table::NetKey, &crate::table::Network)| {
+/// The TAPs of one lane: lane 0 has a queue of every network, the others of those that some peer reaches by them. The kernel gives a
+/// flow to any queue that is there, and a lane that nobody uses would only hand it over.
+pub fn taps(slice: &Slice, paths: &Paths, slots: &Slots, lane: u8) -> Vec<(NetSlot, IfName)> {
+    let used = |key: &NetKey| {
+        let peers = paths.get(key).into_iter().flatten().filter(|(_, verdict)| verdict.path == Path::Tunnel);
+        lane == 0 || peers.filter_map(|(node, _)| slice.peers.get(node)).any(|peer| lane < peer.lanes)
+    };
+    let named = |(key, network): (&NetKey, &Network)| {
         Some((slots.net(key)?, names::device(Device::Tap, key.vni, network.udp_port)))
     };
-    slice.networks.iter().filter_map(named).collect()
+    slice.networks.iter().filter(|(key, _)| used(key)).filter_map(named).collect()
 }

@@ -3,12 +3,15 @@
 //! Per packet it allocates nothing, takes no lock and writes no log. Work per descriptor and turn is bounded, so a busy TAP
 //! starves neither the others nor the timers.
 
+mod together;
+
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use super::doors::{Entrance, Passage};
 use super::mailbox::Mailbox;
 use super::paths::Paths;
 use super::taps::Taps;
@@ -39,11 +42,16 @@ const RETRY: Duration = Duration::from_secs(1);
 const BELL: u64 = u64::MAX;
 /// Token of the socket. The tokens of TAPs are their network's slot.
 const SOCKET: u64 = u64::MAX - 1;
+/// Token of the bell that other lanes ring.
+const DOOR: u64 = u64::MAX - 2;
 
 /// Everything that a lane owns.
 pub(super) struct Shell {
     cpu: Option<usize>,
     mailbox: Arc<Mailbox>,
+    passage: Passage,
+    /// When the other lanes are told again which sessions there are.
+    publish_at: Mono,
     events: SyncSender<LaneEvent>,
     events_lost: u64,
     poll: Poll,
@@ -80,25 +88,32 @@ impl Shell {
         config: LaneConfig,
         mailbox: Arc<Mailbox>,
         events: SyncSender<LaneEvent>,
+        entrance: Entrance,
     ) -> Result<Self, LaneError> {
-        let start = |source| LaneError::Start { index: config.index, source };
+        let index = config.spread.own();
+        let start = |source| LaneError::Start { index, source };
+        let passage = Passage::new(index, entrance);
         let poll = Poll::new().map_err(start)?;
         let mut socket = LaneSocket::bind(config.listen)?;
         socket.set_offload(config.offload).map_err(start)?;
         poll.add(mailbox.wake.as_fd(), BELL).map_err(start)?;
         poll.add(socket.as_fd(), SOCKET).map_err(start)?;
+        poll.add(passage.as_fd(), DOOR).map_err(start)?;
+        let now = clock::mono();
         Ok(Self {
             cpu: config.cpu,
             mailbox,
+            passage,
+            publish_at: now,
             events,
             events_lost: 0,
             poll,
             socket,
-            tunnels: Tunnels::new(config.secret, Box::new(System), clock::mono()),
+            tunnels: Tunnels::new(config.secret, Box::new(System), now),
             paths: Paths::default(),
             taps: Taps::new(config.offload),
             setup: Arc::default(),
-            egress: Egress::default(),
+            egress: Egress::new(config.spread),
             ingress: Ingress::default(),
             drops: Drops::default(),
             traffic: Traffic::default(),
@@ -131,6 +146,10 @@ impl Shell {
             return false;
         }
         let now = clock::mono();
+        if self.passage.is_called() {
+            // Before the own queues: the kernel moves a flow to this lane after it was handed over for a while.
+            self.carry_for_others(now);
+        }
         let mut at = 0;
         while let Some(token) = self.poll.nth(at) {
             at += 1;
@@ -141,6 +160,7 @@ impl Shell {
                     }
                 }
                 SOCKET => self.wire_readable(now),
+                DOOR => self.carry_for_others(now),
                 tap => self.tap_readable(tap, now),
             }
         }
@@ -154,9 +174,15 @@ impl Shell {
         if letters.stop {
             return false;
         }
+        #[cfg(debug_assertions)]
+        assert!(!letters.fail, "asked to");
+        if let Some(doors) = letters.doors {
+            self.passage.set_doors(doors);
+        }
         if let Some(setup) = letters.setup {
             self.tunnels.set_peers(setup.peers.clone(), now);
             self.paths.set(&setup.paths, &self.tunnels, now);
+            self.withdraw(now);
             let used = std::mem::replace(&mut self.setup, setup);
             self.mailbox.give_back(used);
             self.coalescer = Coalescer::new(PAYLOADS, &self.setup.table.udp_ports());
@@ -242,6 +268,10 @@ impl Shell {
         for refused in out.refused.drain(..) {
             self.tell(LaneEvent::Refused(refused));
         }
+        for handed in out.handed.drain(..) {
+            self.passage.pass(handed, &mut self.pool, &mut self.drops);
+        }
+        self.passage.ring();
         self.egress_out = out;
         self.flush(now);
     }
@@ -288,6 +318,7 @@ impl Shell {
         self.drops.add(DropReason::SendBusy, busy);
         self.drops.add(DropReason::SendFailed, failed);
         while let Some(event) = self.tunnels.poll_event() {
+            self.publish_at = now;
             self.tell(LaneEvent::Tunnel(event));
         }
     }
@@ -369,6 +400,7 @@ impl Shell {
             self.open_taps(now);
         }
         self.flush(now);
+        self.publish(now);
     }
 
     fn open_taps(&mut self, now: Mono) {

@@ -1,0 +1,122 @@
+//! Frames that other lanes carry.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::wire::ip::TCP;
+
+const BLUE: &str = "default/10";
+
+/// Lane `own` of two. `b-1` and this node use two lanes, everybody else one.
+fn world(own: u8, flood: Flood) -> (World, Arc<Board>) {
+    let mut slice = slice(flood);
+    slice.peers.get_mut(&node("b-1")).unwrap().lanes = 2;
+    let mut world = World::of(&slice);
+    let board = Arc::new(Board::default());
+    world.egress = Egress::new(Spread::new(own, 2, &board));
+    (world, board)
+}
+
+fn sent(world: &mut World, bytes: &[u8]) -> EgressOut {
+    let mut buf = world.pool.take().unwrap();
+    buf.copy_from(bytes);
+    let mut frames = vec![Frame { net: world.net(BLUE), buf, virtio: Virtio::default() }];
+    let mut out = EgressOut::default();
+    world.egress.batch(&world.table, &PathSizes::default(), world.now, &mut frames, &mut world.pool, &mut out);
+    out
+}
+
+fn handed(out: &EgressOut) -> Vec<(u8, PeerSlot)> {
+    out.handed.iter().map(|handed| (handed.lane, handed.peer)).collect()
+}
+
+fn trains(out: &EgressOut) -> Vec<PeerSlot> {
+    out.tunnels.iter().map(|train| train.peer).collect()
+}
+
+/// A TCP segment without payload.
+fn segment(flags: u8) -> Vec<u8> {
+    let mut packet = vec![0; 40];
+    let header = Ipv4 {
+        options: 0,
+        tos: 0,
+        total: 40,
+        id: 1,
+        dont_fragment: true,
+        more_fragments: false,
+        offset: 0,
+        ttl: 64,
+        protocol: TCP,
+        source: ip(1),
+        destination: ip(4),
+    };
+    header.emit(&mut packet).unwrap();
+    packet[33] = flags;
+    frame(FAR, HERE, 0x0800, &packet)
+}
+
+#[test]
+fn a_frame_for_a_pair_with_fewer_lanes_is_handed_to_one_that_it_has() {
+    let (mut world, _) = world(1, Flood::Suppress);
+    let (far, other) = (world.peer("b-1"), world.peer("b-2"));
+    let out = sent(&mut world, &plain(FAR, HERE));
+    assert_eq!((trains(&out), handed(&out)), (vec![far], vec![]));
+    let out = sent(&mut world, &plain(OTHER, HERE));
+    assert_eq!((trains(&out), handed(&out)), (vec![], vec![(0, other)]));
+}
+
+#[test]
+fn the_other_lane_sends_what_this_one_would_have_sent() {
+    let (mut one, _) = world(1, Flood::Suppress);
+    let (mut zero, _) = world(0, Flood::Suppress);
+    for (mac, form) in [(OTHER, "B"), (FOREIGN, "A")] {
+        let Handed { peer, frame, .. } = sent(&mut one, &plain(mac, HERE)).handed.pop().unwrap();
+        let mut tunnels = Vec::new();
+        zero.egress.carry(&zero.table, &PathSizes::default(), peer, frame, &mut zero.pool, &mut tunnels);
+        let carried = payloads(&mut tunnels[0]);
+        let directly = payloads(&mut sent(&mut zero, &plain(mac, HERE)).tunnels[0]);
+        assert_eq!(carried, directly, "form {form}");
+    }
+    assert_eq!(one.egress.drops.total() + zero.egress.drops.total(), 0);
+}
+
+#[test]
+fn a_flooded_frame_reaches_each_member_by_one_lane() {
+    let (mut world, _) = world(1, Flood::Replicate);
+    let [far, other, foreign] = ["b-1", "b-2", "f-1"].map(|name| world.peer(name));
+    let out = sent(&mut world, &plain(Mac::BROADCAST, HERE));
+    assert_eq!((trains(&out), handed(&out)), (vec![far], vec![(0, other), (0, foreign)]));
+}
+
+#[test]
+fn a_frame_that_is_refused_is_refused_where_it_was_read() {
+    let (mut world, _) = world(1, Flood::Suppress);
+    let out = sent(&mut world, &plain(OTHER, STRANGER));
+    assert!(out.handed.is_empty() && out.tunnels.is_empty());
+    assert_eq!(world.egress.drops.get(DropReason::SourceUnknown), 1);
+}
+
+#[test]
+fn connections_take_lanes_in_turn_and_what_follows_stays() {
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
+    let (mut world, _) = world(0, Flood::Suppress);
+    let lanes: Vec<bool> = (0..6).map(|_| sent(&mut world, &segment(SYN)).handed.is_empty()).collect();
+    assert_eq!(lanes, [true, false, true, false, true, false]);
+    for flags in [SYN | ACK, ACK, 0x04, 0x11] {
+        assert!(sent(&mut world, &segment(flags)).handed.is_empty(), "flags {flags:#x}");
+    }
+}
+
+#[test]
+fn frames_of_a_network_or_peer_that_has_just_gone_end_with_a_reason() {
+    let (mut one, _) = world(1, Flood::Suppress);
+    let mut handed = || sent(&mut one, &plain(OTHER, HERE)).handed.pop().unwrap();
+    let (mut zero, _) = world(0, Flood::Suppress);
+    let Handed { peer, frame, .. } = handed();
+    zero.egress.carry(&Table::default(), &PathSizes::default(), peer, frame, &mut zero.pool, &mut Vec::new());
+    assert_eq!(zero.egress.drops.get(DropReason::NetworkGone), 1);
+    let Handed { frame, .. } = handed();
+    zero.egress.carry(&zero.table, &PathSizes::default(), PeerSlot(99), frame, &mut zero.pool, &mut Vec::new());
+    assert_eq!(zero.egress.drops.get(DropReason::PeerGone), 1);
+}
