@@ -42,3 +42,25 @@ pub struct Status {
     /// The largest size worth trying: MTU of the interface.
     pub largest: u16,
 }
+
+/// A probe to send: an echo request that fills an outer IP packet of exactly this size, alone in its datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// To whom.
+    pub peer: PeerSlot,
+    /// Bytes of the outer IP packet.
+    pub size: u16,
+    /// What the answer will say.
+    pub token: u64,
+}
+
+/// A path has another size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// To whom.
+    pub peer: PeerSlot,
+    /// What may be sent from now on, in bytes of the outer IP packet.
+    pub size: u16,
+    /// The size that was settled before, where this one is settled now and another: worth telling a person.
+    pub settled: Option<u16>,
+}

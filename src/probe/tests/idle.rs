@@ -1,0 +1,76 @@
+use super::*;
+
+#[test]
+fn a_path_in_use_is_asked_twice_a_second_and_an_idle_one_twice_a_minute() {
+    for (interface, in_use, few, many) in
+        [(1500, true, 110, 130), (9000, true, 110, 150), (1500, false, 1, 5), (9000, false, 2, 12)]
+    {
+        let mut world = World::new(interface, 1500, 1500);
+        assert!(world.exact_within(secs(5)));
+        world.in_use = in_use;
+        world.run(secs(60));
+        let before = world.probes.len();
+        world.run(secs(60));
+        let sent = world.probes.len() - before;
+        assert!((few..=many).contains(&sent), "interface {interface}, in use {in_use}: {sent} probes a minute");
+    }
+}
+
+#[test]
+fn small_datagrams_are_no_use_of_the_path() {
+    let mut world = World::new(1500, 1500, 1500);
+    world.in_use = false;
+    world.run(secs(60));
+    let before = world.probes.len();
+    for _ in 0..6000 {
+        world.paths.used(PEER, BASE, world.now);
+        world.run(millis(10));
+    }
+    assert!(world.probes.len() - before <= 5);
+}
+
+#[test]
+fn the_answering_side_is_never_asked_more_than_it_answers() {
+    for mtu in [1201, 1433, 1500, 5001, 8999, 9000, 1200] {
+        let mut world = World::new(9000, 9000, 9000);
+        assert!(world.exact_within(secs(5)));
+        world.mtu = mtu;
+        world.run(secs(40));
+        world.mtu = 9000;
+        world.run(secs(60));
+        // As `forward::Rate::CONTROL` counts: so many at once, so many a second.
+        let mut bucket = crate::forward::Bucket::default();
+        for (at, size) in &world.probes {
+            assert!(bucket.take(crate::forward::Rate::CONTROL, *at), "at {at:?}, {size} bytes");
+        }
+    }
+}
+
+#[test]
+fn five_hundred_idle_paths_cost_forty_probes_a_second_spread_out() {
+    let mut paths = Paths::default();
+    let mut now = Mono::from_nanos(1_000_000_000_000);
+    let configs: Vec<PathConfig> =
+        (0..500).map(|n| PathConfig { peer: PeerSlot(n), interface_mtu: 9000, assumed: 1500 }).collect();
+    paths.set(&configs, now);
+    configs.iter().for_each(|config| paths.up(config.peer, now));
+    let (mut probes, mut turns, mut token) = (0u32, 0u32, 1u64);
+    let end = now + secs(300);
+    while let Some(due) = paths.poll_timeout().filter(|due| *due < end) {
+        now = now.max(due);
+        turns += u32::from(now >= end - secs(100));
+        paths.handle_timeout(now, &mut || {
+            token = token.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            token
+        });
+        while let Some(probe) = paths.poll_probe() {
+            probes += u32::from(now >= end - secs(100));
+            if probe.size <= 1500 {
+                paths.answered(probe.peer, probe.token, now + millis(1));
+            }
+        }
+    }
+    assert!(paths.status().all(|(_, status)| status.size == 1500 && status.phase == Phase::Complete));
+    assert!(probes <= 100 * 50, "{probes} probes in 100 seconds");
+    assert!(turns <= 100 * 120, "{turns} turns in 100 seconds");
+}
