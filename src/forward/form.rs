@@ -31,11 +31,12 @@ pub(super) struct Inside {
     pub(super) end: usize,
 }
 
-/// Frame or control message.
+/// Frame, control message, or ICMP of a foreign peer's system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
     Frame { udp_port: UdpPort, vni: Vni },
     Control,
+    Ping,
 }
 
 /// The headers of a peer's form, ready to be written before frames of one flow.
@@ -145,6 +146,11 @@ fn unwrap_standard(own: Ipv4Addr, theirs: Ipv4Addr, payload: &[u8]) -> Result<In
     }
     if outer.destination != own {
         return Err(DropReason::OuterDestination);
+    }
+    // A foreign peer's system cuts what is larger than its tunnel device's MTU, its answers to our probes too; the first piece says
+    // all that there is to know.
+    if outer.protocol == ip::ICMP && outer.offset == 0 {
+        return Ok(Inside { what: What::Ping, start: Ipv4::LEN, end });
     }
     if outer.is_fragment() {
         return Err(DropReason::OuterFragment);

@@ -4,18 +4,19 @@
 
 use super::buffer::Pool;
 use super::drops::{DropReason, Drops};
+use super::echo::{Echo, echo};
 use super::egress::allow;
-use super::form::{self, Inside, What, Wrap};
+use super::form::{self, Inside, What};
 use super::rate::{Bucket, Rate};
 use super::refused::{Refusals, Refused};
 use super::table::{Net, Place, Table};
-use super::train::{Outgoing, line_up};
+use super::train::Outgoing;
 use super::view::View;
 use crate::table::Flood;
 use crate::types::{Mono, NetSlot, PeerSlot};
 use crate::wire::Header;
-use crate::wire::compact::Content;
 use crate::wire::oam::{Kind, Oam};
+use crate::wire::ping::Ping;
 
 /// Ingress of one lane.
 #[derive(Debug, Default)]
@@ -23,7 +24,8 @@ pub struct Ingress {
     /// What was dropped here.
     pub drops: Drops,
     floods: Vec<Bucket>,
-    controls: Vec<Bucket>,
+    requests: Vec<Bucket>,
+    replies: Vec<Bucket>,
     refusals: Refusals,
 }
 
@@ -56,8 +58,8 @@ pub struct IngressOut {
     pub frames: Vec<Delivery>,
     /// For tunnels: answers to control messages.
     pub tunnels: Vec<Outgoing>,
-    /// Echo replies that arrived: who, token, and the size in which the request had arrived there.
-    pub echoes: Vec<(PeerSlot, u64, u16)>,
+    /// Echo replies that arrived.
+    pub echoes: Vec<Echo>,
     /// Frames refused for their source, at a limited rate.
     pub refused: Vec<Refused>,
 }
@@ -78,6 +80,7 @@ impl Ingress {
             let result = form::unwrap(table, payload.peer, bytes).and_then(|inside| match inside.what {
                 What::Frame { .. } => self.frame(table, now, *payload, bytes, inside, out),
                 What::Control => self.control(now, *payload, bytes, inside, pool, out),
+                What::Ping => self.pong(now, *payload, &bytes[inside.start..inside.end], out),
             });
             if let Err(reason) = result {
                 self.drops.count(reason);
@@ -140,22 +143,41 @@ impl Ingress {
         out: &mut IngressOut,
     ) -> Result<(), DropReason> {
         let message = Oam::parse(&bytes[inside.start..inside.end]).map_err(|_| DropReason::ControlMalformed)?;
-        let index = payload.peer.index();
-        if self.controls.len() <= index {
-            self.controls.resize(index + 1, Bucket::default());
-        }
-        if !self.controls[index].take(Rate::CONTROL, now) {
-            return Err(DropReason::ControlLimited);
-        }
         match message.kind {
-            Kind::EchoReply { size } => out.echoes.push((payload.peer, message.token, size)),
+            Kind::EchoReply { size } => {
+                limit(&mut self.replies, payload.peer, now)?;
+                out.echoes.push(Echo { peer: payload.peer, token: message.token, size: Some(size) });
+            }
             Kind::EchoRequest => {
+                limit(&mut self.requests, payload.peer, now)?;
                 let size = u16::try_from(inside.end).unwrap_or(u16::MAX);
                 echo(Kind::EchoReply { size }, message.token, Oam::LEN, payload.peer, pool, &mut out.tunnels)?;
             }
         }
         Ok(())
     }
+
+    /// A foreign peer has answered a ping of its tunnel address. Its own pings are not answered: no host has ours.
+    fn pong(&mut self, now: Mono, payload: Payload, message: &[u8], out: &mut IngressOut) -> Result<(), DropReason> {
+        match Ping::parse(message) {
+            Ok(Ping { reply: true, token }) => {
+                limit(&mut self.replies, payload.peer, now)?;
+                out.echoes.push(Echo { peer: payload.peer, token, size: None });
+                Ok(())
+            }
+            Ok(Ping { reply: false, .. }) | Err(_) => Err(DropReason::OuterMalformed),
+        }
+    }
+}
+
+/// Takes one control message from the allowance of a peer. Requests and replies have one each: what a peer asks does not keep its
+/// answers away.
+fn limit(buckets: &mut Vec<Bucket>, peer: PeerSlot, now: Mono) -> Result<(), DropReason> {
+    let index = peer.index();
+    if buckets.len() <= index {
+        buckets.resize(index + 1, Bucket::default());
+    }
+    if buckets[index].take(Rate::CONTROL, now) { Ok(()) } else { Err(DropReason::ControlLimited) }
 }
 
 /// Peer, VNI and source MAC agree with the table. A peer that the table puts on the plain path may use its tunnel all the
@@ -172,27 +194,4 @@ fn source(net: &Net, view: &View, peer: PeerSlot) -> Result<(), DropReason> {
         }
         None => Err(DropReason::SourceUnknown),
     }
-}
-
-/// Lines up a control message of `len` bytes, filled up with zeros, for a peer that speaks form B.
-///
-/// # Errors
-/// [`DropReason::ControlMalformed`]: `len` has no room for the message. [`DropReason::NoBuffer`].
-pub fn echo(
-    kind: Kind,
-    token: u64,
-    len: usize,
-    peer: PeerSlot,
-    pool: &mut Pool,
-    trains: &mut Vec<Outgoing>,
-) -> Result<(), DropReason> {
-    if len < Oam::LEN {
-        return Err(DropReason::ControlMalformed);
-    }
-    let wrap = Wrap::Compact(Content::Control);
-    let payload = line_up(trains, pool, peer, wrap.len() + len, 0)?;
-    let (head, body) = payload.split_at_mut(wrap.len());
-    body.fill(0);
-    Oam { kind, token }.emit(body).map_err(|_| DropReason::ControlMalformed)?;
-    wrap.write(head, len)
 }

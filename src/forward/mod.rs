@@ -5,6 +5,7 @@
 mod buffer;
 pub mod coalesce;
 mod drops;
+mod echo;
 mod egress;
 mod form;
 mod ingress;
@@ -23,8 +24,9 @@ mod view;
 
 pub use self::buffer::{Buf, CAPACITY, Pool};
 pub use self::drops::{DropReason, Drops};
+pub use self::echo::{Echo, echo, probe};
 pub use self::egress::{Cuts, Egress, EgressOut, Frame, Handed};
-pub use self::ingress::{Delivery, Ingress, IngressOut, Payload, echo};
+pub use self::ingress::{Delivery, Ingress, IngressOut, Payload};
 pub use self::paths::PathSizes;
 pub use self::rate::{Bucket, Rate};
 pub use self::refused::Refused;

@@ -17,8 +17,9 @@ impl Rate {
     /// Flooded frames of one network in one direction, counted before they are copied to the members. Enough for the ARP,
     /// discovery and routing chatter of hundreds of guests; a broadcast storm costs at most this.
     pub const FLOOD: Self = Self { per_second: 1000, burst: 500 };
-    /// Echo requests of one peer.
-    pub const CONTROL: Self = Self { per_second: 50, burst: 20 };
+    /// Echo requests of one peer, and its answers: a search for the size of a path sends some twenty at once, and up to a hundred
+    /// in two seconds.
+    pub const CONTROL: Self = Self { per_second: 100, burst: 100 };
     /// Events of one lane about frames that were refused.
     pub const EVENT: Self = Self { per_second: 1, burst: 10 };
 }

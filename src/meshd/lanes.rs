@@ -7,7 +7,7 @@ use super::engine::finding;
 use super::lane::{self, Door, Lane, LaneConfig, LaneError, LaneEvent, LaneStats, Setup};
 use super::shared::{Shared, Topic};
 use crate::api::problem::{Exit, Problem};
-use crate::forward::{Board, Refused, Slots, Spread};
+use crate::forward::{Board, Echo, Refused, Slots, Spread};
 use crate::linux::udp::UdpError;
 use crate::policy::offload::Offload;
 use crate::tunnel;
@@ -191,8 +191,8 @@ fn tell(shared: &Shared, slots: &Slots, lane: u8, event: &LaneEvent) {
         LaneEvent::TapFailed(_, tap, error) => {
             shared.events.warn("tap-failed", format!("lane {lane} cannot use {tap}: {error}; it is tried again"));
         }
-        LaneEvent::Echo { peer, token, size } => {
-            tracing::debug!("lane {lane}: {} echoed {token:#x}, {size} bytes", name(*peer));
+        LaneEvent::Echo(Echo { peer, token, size }) => {
+            tracing::debug!("lane {lane}: {} echoed {token:#x}, {size:?} bytes", name(*peer));
         }
     }
 }

@@ -175,6 +175,11 @@ impl PathMtu {
         }
     }
 
+    /// Whether large datagrams have left lately.
+    pub(super) fn in_use(&self, now: Mono) -> bool {
+        now.since(self.used) < IN_USE
+    }
+
     /// A datagram of `size` bytes has left. True where that makes something due earlier.
     #[inline]
     pub(super) fn used(&mut self, size: u16, now: Mono) -> bool {
@@ -346,7 +351,7 @@ impl PathMtu {
     }
 
     fn wake(&mut self, now: Mono) {
-        self.active &= now.since(self.used) < IN_USE;
+        self.active &= self.in_use(now);
         if self.rest_until() > now {
             return;
         }
@@ -380,7 +385,7 @@ impl PathMtu {
     }
 
     fn call(&mut self, now: Mono) {
-        self.active &= now.since(self.used) < IN_USE;
+        self.active &= self.in_use(now);
         self.begin(Stage::Silent { until: None }, vec![self.base(), self.size], PACE, now);
     }
 

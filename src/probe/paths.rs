@@ -84,6 +84,18 @@ impl Paths {
         self.with(peer, |path| path.hint(now));
     }
 
+    /// All paths in use may have changed, somebody says.
+    pub fn hint_all(&mut self, now: Mono) {
+        for index in 0..self.paths.len() {
+            if let Some(Some(entry)) = self.paths.get(index)
+                && entry.machine.in_use(now)
+                && let Ok(slot) = u16::try_from(index)
+            {
+                self.hint(PeerSlot(slot), now);
+            }
+        }
+    }
+
     /// Datagrams to the peer have left, the largest in an outer IP packet of `size` bytes. A store and a comparison, but for twice
     /// a second.
     #[inline]

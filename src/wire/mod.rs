@@ -10,6 +10,7 @@ pub mod ethernet;
 pub mod ip;
 pub mod nd;
 pub mod oam;
+pub mod ping;
 pub mod sum;
 pub mod udp;
 pub mod virtio;

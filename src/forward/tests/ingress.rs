@@ -126,7 +126,7 @@ fn an_echo_request_is_answered_with_the_size_in_which_it_arrived() {
     let reply = Oam::parse(&answer[8..]).unwrap();
     assert_eq!(reply, Oam { kind: Kind::EchoReply { size: 1008 }, token: 0x1234_5678_9abc_def0 });
     let heard = world.arrive_all(peer, &answer);
-    assert_eq!(heard.echoes, [(peer, 0x1234_5678_9abc_def0, 1008)]);
+    assert_eq!(heard.echoes, [Echo { peer, token: 0x1234_5678_9abc_def0, size: Some(1008) }]);
     assert!(heard.tunnels.is_empty(), "an answer is not answered");
 }
 
@@ -136,9 +136,82 @@ fn echo_requests_are_limited_for_each_peer() {
     let request = control(1, 12);
     let mut answers = |name: &str| {
         let peer = world.peer(name);
-        (0..100).filter(|_| !world.arrive_all(peer, &request).tunnels.is_empty()).count()
+        (0..300).filter(|_| !world.arrive_all(peer, &request).tunnels.is_empty()).count()
     };
-    assert_eq!((answers("b-1"), answers("b-2")), (20, 20));
+    assert_eq!((answers("b-1"), answers("b-2")), (100, 100));
+}
+
+#[test]
+fn what_a_peer_asks_does_not_keep_its_answers_away() {
+    let mut world = World::new(Flood::Suppress);
+    let peer = world.peer("b-1");
+    let answer = {
+        let mut out = world.arrive_all(peer, &control(7, 12));
+        payloads(&mut out.tunnels[0]).pop().unwrap().1
+    };
+    (0..300).for_each(|_| drop(world.arrive_all(peer, &control(1, 12))));
+    assert_eq!(world.arrive_all(peer, &answer).echoes.len(), 1);
+}
+
+#[test]
+fn a_probe_has_every_size_to_the_byte_and_is_answered_in_both_forms() {
+    let mut world = World::new(Flood::Suppress);
+    for len in (52..300).chain(1400..1420).chain([8940]) {
+        for (name, reply) in [("b-1", false), ("f-1", true)] {
+            let peer = world.peer(name);
+            let mut train = probe(&world.table, peer, 99, len, &mut world.pool).unwrap().unwrap();
+            let sizes: Vec<usize> = train.datagrams().map(|datagram| datagram.len()).collect();
+            assert_eq!(sizes, [len + 32], "alone, and not padded");
+            let mut payload = train.datagrams().next().unwrap()[16..16 + len].to_vec();
+            world.now = world.now + std::time::Duration::from_secs(1);
+            let answer = if reply { foreign_answers(&mut payload) } else { daemon_answers(&mut world, peer, &payload) };
+            let size = (!reply).then(|| u16::try_from(len).unwrap());
+            assert_eq!(world.arrive_all(peer, &answer).echoes, [Echo { peer, token: 99, size }], "{len} to {name}");
+            world.pool.give(train.into_buf(0));
+        }
+    }
+    let peer = world.peer("f-1");
+    assert_eq!(probe(&world.table, peer, 99, 35, &mut world.pool).unwrap_err(), DropReason::ControlMalformed);
+    assert_eq!(probe(&world.table, PeerSlot(99), 1, 100, &mut world.pool).unwrap_err(), DropReason::PeerGone);
+}
+
+/// What Linux makes of a ping (`icmp_echo`): the first piece of it, where its device is smaller.
+fn foreign_answers(request: &mut Vec<u8>) -> Vec<u8> {
+    let header = Ipv4::parse(request).unwrap();
+    assert!(header.checksum_holds(request) && header.dont_fragment && header.protocol == 1);
+    assert_eq!(
+        (usize::from(header.total), header.source, header.destination),
+        (request.len(), OWN_TUNNEL, FOREIGN_TUNNEL)
+    );
+    assert_eq!(crate::wire::sum::Sum::default().with(&request[20..]).checksum(), 0);
+    request[20] = 0;
+    let more_fragments = request.len() > 1300;
+    request.truncate(1300);
+    let total = u16::try_from(request.len()).unwrap();
+    let (source, destination) = (FOREIGN_TUNNEL, OWN_TUNNEL);
+    Ipv4 { source, destination, total, more_fragments, dont_fragment: false, ..header }.emit(request).unwrap();
+    request.clone()
+}
+
+fn daemon_answers(world: &mut World, peer: PeerSlot, request: &[u8]) -> Vec<u8> {
+    let mut out = world.arrive_all(peer, request);
+    let answer = payloads(&mut out.tunnels[0]).pop().unwrap().1;
+    assert_eq!(answer.len(), 20, "the answer is small whatever was asked");
+    answer
+}
+
+#[test]
+fn a_ping_of_ours_is_not_answered_and_other_icmp_is_dropped() {
+    let mut world = World::new(Flood::Suppress);
+    let peer = world.peer("f-1");
+    let train = probe(&world.table, peer, 99, 100, &mut world.pool).unwrap().unwrap();
+    let mut payload = train.into_buf(1).bytes()[16..116].to_vec();
+    for kind in [8, 3, 11, 13] {
+        let header = Ipv4::parse(&payload).unwrap();
+        Ipv4 { source: FOREIGN_TUNNEL, destination: OWN_TUNNEL, ..header }.emit(&mut payload).unwrap();
+        payload[20] = kind;
+        assert_eq!(world.arrive(peer, &payload), Err(DropReason::OuterMalformed));
+    }
 }
 
 #[test]

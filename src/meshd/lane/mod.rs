@@ -88,15 +88,8 @@ pub enum LaneEvent {
     Tunnel(tunnel::Event),
     /// A frame was refused that should not exist.
     Refused(forward::Refused),
-    /// A peer answered an echo request.
-    Echo {
-        /// Who.
-        peer: PeerSlot,
-        /// What the request said.
-        token: u64,
-        /// In which size it had arrived there, in bytes of payload.
-        size: u16,
-    },
+    /// A peer answered an echo request that is none of the lane's own probes.
+    Echo(forward::Echo),
     /// What a path carries, in bytes of the outer IP packet, has settled at another number.
     Path {
         /// To whom.

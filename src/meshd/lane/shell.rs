@@ -140,7 +140,8 @@ impl Shell {
     /// One wait and everything that it found. False: stop.
     fn turn(&mut self) -> bool {
         let now = clock::mono();
-        let due = [self.tunnels.poll_timeout(), self.taps.retry_at()].into_iter().flatten().min();
+        let due =
+            [self.tunnels.poll_timeout(), self.taps.retry_at(), self.paths.poll_timeout()].into_iter().flatten().min();
         if self.poll.wait(due.map(|due| due.since(now))).is_err() {
             // Only a closed or invalid descriptor does this, and both are ours: end, and be restarted.
             return false;
@@ -296,7 +297,10 @@ impl Shell {
         }
         let buf = train.into_buf(ready);
         match address {
-            Some(address) => self.sending.push(Datagrams { address, buf, segment }),
+            Some(address) => {
+                self.paths.used(peer, segment, now);
+                self.sending.push(Datagrams { address, buf, segment });
+            }
             None => self.pool.give(buf),
         }
     }
@@ -310,6 +314,21 @@ impl Shell {
         while let Some(transmit) = self.tunnels.poll_transmit() {
             self.socket.send_one(transmit.to, &transmit.datagram, &mut sent);
         }
+        if sent.too_big > 0 {
+            self.paths.refused(now);
+        }
+        self.count(sent);
+        while let Some(event) = self.tunnels.poll_event() {
+            self.publish_at = now;
+            self.paths.tunnel(&event, &self.tunnels, now);
+            self.tell(LaneEvent::Tunnel(event));
+        }
+        while let Some(event) = self.paths.poll_event() {
+            self.tell(event);
+        }
+    }
+
+    fn count(&mut self, sent: Sent) {
         let Sent { sent, too_big, busy, failed, resent, tails } = sent;
         self.traffic.datagrams_sent += sent;
         self.traffic.resent += resent;
@@ -317,10 +336,6 @@ impl Shell {
         self.drops.add(DropReason::SendTooBig, too_big);
         self.drops.add(DropReason::SendBusy, busy);
         self.drops.add(DropReason::SendFailed, failed);
-        while let Some(event) = self.tunnels.poll_event() {
-            self.publish_at = now;
-            self.tell(LaneEvent::Tunnel(event));
-        }
     }
 
     /// Reads datagrams and forwards what they hold.
@@ -382,8 +397,10 @@ impl Shell {
         for train in out.tunnels.drain(..) {
             self.seal(train, now);
         }
-        for (peer, token, size) in out.echoes.drain(..) {
-            self.tell(LaneEvent::Echo { peer, token, size });
+        for echo in out.echoes.drain(..) {
+            if !self.paths.answered(&echo, now) {
+                self.tell(LaneEvent::Echo(echo));
+            }
         }
         for refused in out.refused.drain(..) {
             self.tell(LaneEvent::Refused(refused));
@@ -395,6 +412,11 @@ impl Shell {
     fn timers(&mut self, now: Mono) {
         if self.tunnels.poll_timeout().is_some_and(|due| due <= now) {
             self.tunnels.handle_timeout(now, clock::wall());
+        }
+        if self.paths.poll_timeout().is_some_and(|due| due <= now) {
+            let Self { paths, setup, tunnels, socket, pool, .. } = self;
+            let sent = paths.send(&setup.table, tunnels, socket, pool, now);
+            self.count(sent);
         }
         if self.taps.retry_at().is_some_and(|due| due <= now) {
             self.open_taps(now);
