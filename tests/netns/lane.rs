@@ -26,8 +26,8 @@ fn psk() -> Psk {
     Psk::from_bytes([9; 32])
 }
 
-const TAP: &str = "vt10.12b5";
-const MACS: [&str; 2] = ["02:00:00:00:0a:01", "02:00:00:00:0b:01"];
+pub(crate) const TAP: &str = "vt10.12b5";
+pub(crate) const MACS: [&str; 2] = ["02:00:00:00:0a:01", "02:00:00:00:0b:01"];
 
 fn net() -> NetKey {
     "default/10".parse().unwrap()
@@ -46,7 +46,7 @@ fn address(end: usize) -> IpAddr {
 }
 
 /// The slice of one end: node `n0` in PDC `p0`, node `n1` in PDC `p1`, one guest each.
-fn slice(end: usize, flood: Flood) -> Slice {
+pub(crate) fn slice(end: usize, flood: Flood) -> Slice {
     let node = |end: usize| format!("n{end}").parse().unwrap();
     let other = 1 - end;
     let mut slice = Slice::empty(Version::default(), node(end), format!("p{end}").parse().unwrap());
@@ -90,7 +90,7 @@ fn setup(slice: &Slice, end: usize) -> Arc<Setup> {
     Arc::new(Setup::build(slice, &decide_all(slice, own), &slots, &Local::default(), 0))
 }
 
-fn spawn(host: &Space, end: usize) -> Lane {
+pub(crate) fn spawn(host: &Space, end: usize) -> Lane {
     spawn_with(host, end, Offload::default())
 }
 
@@ -101,7 +101,7 @@ fn spawn_with(host: &Space, end: usize, offload: Offload) -> Lane {
 }
 
 /// Makes the TAP of a node and puts it on its bridge.
-fn make_tap(host: &Space) {
+pub(crate) fn make_tap(host: &Space) {
     host.enter(|| tap::create_persistent(&name(TAP)).unwrap());
     host.sh(&format!("ip link set {TAP} mtu 1400 master br0 up"));
 }

@@ -18,6 +18,7 @@ mod lane;
 mod mesh;
 mod offload;
 mod plain;
+mod pmtu;
 mod promises;
 mod reconcile;
 mod rights;
