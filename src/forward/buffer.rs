@@ -38,6 +38,13 @@ impl Buf {
         self.filled(len);
     }
 
+    /// Takes `count` bytes off the front of what is in use.
+    pub fn cut_front(&mut self, count: usize) {
+        let count = count.min(self.len);
+        self.bytes.copy_within(count..self.len, 0);
+        self.len -= count;
+    }
+
     /// What is in use.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]

@@ -66,8 +66,10 @@ reasons! {
     FloodNobody = "flood-nobody",
     /// An ARP request or neighbour solicitation for an address on this node, which answers for itself.
     NeighbourLocal = "neighbour-local",
-    /// The frame is larger than the guest MTU of its network.
+    /// The frame is larger than the guest MTU and the network drops such frames, or it cannot be carried in any way.
     Oversize = "oversize",
+    /// The frame is larger than the guest MTU, and its sender was told so by ICMP.
+    TooBig = "too-big",
     /// The network is not in the table.
     NetworkGone = "network-gone",
     /// The peer is not in the table.
@@ -84,8 +86,20 @@ reasons! {
     FormIpv6 = "form-ipv6",
     /// Form A with a broken outer header: lengths, options, checksum, or not UDP.
     OuterMalformed = "outer-malformed",
-    /// Form A in IP fragments.
+    /// A later fragment of an answer to a probe: the first is enough.
     OuterFragment = "outer-fragment",
+    /// A fragment that has arrived before.
+    FragmentDuplicate = "fragment-duplicate",
+    /// Fragments of one packet overlap: none of them is believed.
+    FragmentOverlap = "fragment-overlap",
+    /// Fragments of one packet disagree about its end.
+    FragmentConflict = "fragment-conflict",
+    /// Fragments of one packet leave more holes than are remembered.
+    FragmentScattered = "fragment-scattered",
+    /// The other fragments of the packet did not arrive within a second, or 4096 others came first.
+    FragmentLate = "fragment-late",
+    /// The peer has more packets waiting for fragments than it may, or the lane's memory for them is used up.
+    FragmentCrowded = "fragment-crowded",
     /// Form A from an address that is not the peer's tunnel address.
     OuterSource = "outer-source",
     /// Form A for an address that is not this node's tunnel address.

@@ -1,21 +1,23 @@
 //! Guest to wire: frames and super-frames from TAPs come in, trains for tunnels and answers for TAPs go out.
 
 use super::buffer::{Buf, Pool};
+use super::carry::{Carrier, Ids, Load, Route};
 use super::drops::{DropReason, Drops};
-use super::form::Wrap;
+use super::mss;
 use super::neigh::{self, Question};
 use super::paths::PathSizes;
-use super::rate::Bucket;
+use super::rate::{Bucket, Rate};
 use super::refused::{Refusals, Refused};
 use super::segment::{Segments, Whole, finish_checksum};
 use super::spread::Spread;
 use super::table::{Net, Place, Table};
-use super::train::{Outgoing, line_up};
+use super::tally::Tallies;
+use super::toobig::{self, Verdict};
+use super::train::Outgoing;
 use super::view::View;
+use crate::policy::mtu::Oversize;
 use crate::table::Flood;
 use crate::types::{Mac, Mono, NetSlot, PeerSlot};
-use crate::wire::Header;
-use crate::wire::ethernet::Ethernet;
 use crate::wire::virtio::{Gso, Virtio};
 
 /// Egress of one lane.
@@ -27,9 +29,14 @@ pub struct Egress {
     pub answered: u64,
     /// What became of super-frames.
     pub cuts: Cuts,
+    /// What was done about sizes.
+    pub sizes: Tallies,
     /// Which lane this is, and which others there are.
     pub spread: Spread,
+    ids: Ids,
     floods: Vec<Bucket>,
+    /// ICMP answers of each network.
+    told: Vec<Bucket>,
     /// Members that this lane floods a frame to; kept for its memory.
     mine: Vec<PeerSlot>,
     refusals: Refusals,
@@ -87,20 +94,6 @@ enum Fate {
     Answer,
     /// It goes to a peer by another lane.
     Elsewhere(u8, PeerSlot),
-}
-
-/// What is known of a frame on its way out.
-struct Route<'a> {
-    table: &'a Table,
-    paths: &'a PathSizes,
-    net: &'a Net,
-    view: View,
-}
-
-/// What of a frame goes out.
-enum Load<'a> {
-    One(&'a [u8]),
-    Cut(Segments<'a>),
 }
 
 /// Where one frame goes.
@@ -161,7 +154,9 @@ impl Egress {
         let laid = match (table.net(frame.net), View::parse(frame.buf.bytes())) {
             (None, _) => Err(DropReason::NetworkGone),
             (_, Err(_)) => Err(DropReason::FrameMalformed),
-            (Some(net), Ok(view)) => self.lay(&Route { table, paths, net, view }, &[peer], &mut frame, pool, trains),
+            (Some(net), Ok(view)) => {
+                self.lay(&Route { table, paths, slot: frame.net, net, view }, &[peer], &mut frame, pool, trains)
+            }
         };
         if let Err(reason) = laid {
             self.drops.count(reason);
@@ -185,9 +180,17 @@ impl Egress {
             finish(frame)?;
         }
         let decision = self.decide(net, &view, frame, now, out)?;
-        let route = Route { table, paths, net, view };
-        match decision {
+        let route = Route { table, paths, slot: frame.net, net, view };
+        let peers = match &decision {
             Decision::Answered => return Ok(Fate::Answer),
+            Decision::To(peer) => std::slice::from_ref(peer),
+            Decision::Flood => &net.members,
+        };
+        if self.check_size(&route, peers, now, frame, pool)? {
+            return Ok(Fate::Answer);
+        }
+        match decision {
+            Decision::Answered => {}
             Decision::To(peer) => {
                 let opens = || view.opens_connection(frame.buf.bytes());
                 let lane = self.spread.lane(table.lanes(peer), peer, opens);
@@ -205,6 +208,40 @@ impl Egress {
             }
         }
         Ok(Fate::Spent)
+    }
+
+    /// What the network does about a frame that is larger than its guest MTU. True: the frame has become the answer to itself.
+    fn check_size(
+        &mut self,
+        route: &Route<'_>,
+        peers: &[PeerSlot],
+        now: Mono,
+        frame: &mut Frame,
+        pool: &mut Pool,
+    ) -> Result<bool, DropReason> {
+        let packet = packet_len(&route.view, frame);
+        if packet <= usize::from(route.net.guest_mtu) {
+            return Ok(false);
+        }
+        self.sizes.net(frame.net).oversize += 1;
+        let told = match route.net.oversize {
+            Oversize::Fragment => return Ok(false),
+            Oversize::Drop => return Err(DropReason::Oversize),
+            Oversize::TooBig => match toobig::judge(&route.view, frame.buf.bytes(), packet) {
+                Verdict::Carry => return Ok(false),
+                Verdict::Silent => return Err(DropReason::Oversize),
+                Verdict::Tell(told) => told,
+            },
+        };
+        if !bucket(&mut self.told, frame.net).take(Rate::TOO_BIG, now) {
+            return Err(DropReason::Oversize);
+        }
+        first_datagram(frame, pool)?;
+        let mtu = u16::try_from(route.largest_packet(peers)).unwrap_or(route.net.guest_mtu);
+        toobig::answer(&mut frame.buf, &route.view, told, mtu).map_err(|_| DropReason::FrameMalformed)?;
+        self.sizes.net(frame.net).too_big += 1;
+        self.drops.count(DropReason::TooBig);
+        Ok(true)
     }
 
     /// A flooded frame goes to each member by the lane that carries what this lane reads for it: `mine` are those of this lane,
@@ -240,11 +277,21 @@ impl Egress {
         pool: &mut Pool,
         trains: &mut Vec<Outgoing>,
     ) -> Result<(), DropReason> {
-        if !peers.is_empty() {
-            let load = self.load(route.net, &route.view, frame)?;
+        if route.net.clamp_mss
+            && frame.virtio.gso == Gso::None
+            && mss::clamp(frame.buf.bytes_mut(), route.largest_packet(peers))
+        {
+            self.sizes.net(frame.net).mss_clamped += 1;
             for peer in peers {
-                self.send(route, *peer, &load, pool, trains);
+                self.sizes.peer(*peer).mss_clamped += 1;
             }
+        }
+        if peers.is_empty() {
+            return Ok(());
+        }
+        let load = self.load(route.net, &route.view, frame)?;
+        for peer in peers {
+            self.send(route, *peer, &load, pool, trains);
         }
         Ok(())
     }
@@ -258,9 +305,6 @@ impl Egress {
         out: &mut EgressOut,
     ) -> Result<Decision, DropReason> {
         let sender = self.check_source(net, view, frame.net, now, out)?;
-        if frame.virtio.gso == Gso::None {
-            fits(net, view, frame.buf.len())?;
-        }
         if !view.destination.is_group() {
             return unicast(net, view, view.destination);
         }
@@ -323,17 +367,18 @@ impl Egress {
     /// What of a frame goes out: it as it is, or segments that fit the path.
     fn load<'a>(&mut self, net: &Net, view: &View, frame: &'a mut Frame) -> Result<Load<'a>, DropReason> {
         let limit = usize::from(net.guest_mtu);
-        match Segments::new(frame.buf.bytes(), &frame.virtio, limit).map(|segments| segments.packet_len()) {
-            // A datagram is a message: nobody but the guest may cut it smaller.
-            Ok(packet) if packet > limit => return Err(DropReason::Oversize),
-            Ok(_) => {
+        match Segments::new(frame.buf.bytes(), &frame.virtio, limit).map(drop) {
+            Ok(()) => {
                 let segments = Segments::new(frame.buf.bytes(), &frame.virtio, limit);
                 return segments.map(Load::Cut).map_err(|_| DropReason::FrameMalformed);
             }
             Err(Whole::NotGso) => {}
             Err(Whole::Shape | Whole::Header | Whole::Flags | Whole::Limit { .. }) => {
                 self.cuts.whole += 1;
-                fits(net, view, frame.buf.len())?;
+                // Cut it would have been packets; whole it is none that any guest would take.
+                if frame.buf.len() - view.network > limit {
+                    return Err(DropReason::Oversize);
+                }
                 finish(frame)?;
             }
         }
@@ -349,14 +394,9 @@ impl Egress {
         pool: &mut Pool,
         trains: &mut Vec<Outgoing>,
     ) {
-        let sent = match load {
-            Load::One(frame) => send_one(route, peer, frame, pool, trains),
-            Load::Cut(segments) => {
-                self.cuts.cut += 1;
-                send_cut(route, peer, segments.clone(), pool, trains)
-            }
-        };
-        if let Err(reason) = sent {
+        self.cuts.cut += u64::from(matches!(load, Load::Cut(_)));
+        let carrier = Carrier { route, peer, ids: &mut self.ids, sizes: &mut self.sizes, pool, trains };
+        if let Err(reason) = carrier.carry(load) {
             self.drops.count(reason);
         }
     }
@@ -369,50 +409,30 @@ fn finish(frame: &mut Frame) -> Result<(), DropReason> {
     Ok(())
 }
 
-/// Whether a frame is one that a guest with the right MTU sends.
-fn fits(net: &Net, view: &View, len: usize) -> Result<(), DropReason> {
-    if len - view.network > usize::from(net.guest_mtu) { Err(DropReason::Oversize) } else { Ok(()) }
-}
-
-/// Largest payload that is known to fit the path: padding does not go beyond it.
-fn most(route: &Route<'_>, peer: PeerSlot, wrap: &Wrap) -> usize {
-    match route.paths.payload(peer) {
-        usize::MAX => wrap.len() + Ethernet::LEN + usize::from(route.net.guest_mtu),
-        carried => carried,
+/// IP packet of the largest part of a frame that nobody but the guest may cut smaller: all of it, or a datagram of a UDP
+/// super-frame. Zero for TCP super-frames, which are cut to any path.
+fn packet_len(view: &View, frame: &Frame) -> usize {
+    match frame.virtio.gso {
+        Gso::None => frame.buf.len() - view.network,
+        Gso::TcpV4 | Gso::TcpV6 => 0,
+        Gso::UdpL4 => Segments::new(frame.buf.bytes(), &frame.virtio, usize::from(u16::MAX))
+            .map_or(0, |segments| segments.packet_len()),
     }
 }
 
-fn send_one(
-    route: &Route<'_>,
-    peer: PeerSlot,
-    frame: &[u8],
-    pool: &mut Pool,
-    trains: &mut Vec<Outgoing>,
-) -> Result<(), DropReason> {
-    let wrap = Wrap::new(route.table, route.net, peer, &route.view, frame)?;
-    let payload = line_up(trains, pool, peer, wrap.len() + frame.len(), most(route, peer, &wrap))?;
-    let (head, body) = payload.split_at_mut(wrap.len());
-    body.copy_from_slice(frame);
-    wrap.write(head, frame.len())
-}
-
-fn send_cut(
-    route: &Route<'_>,
-    peer: PeerSlot,
-    segments: Segments<'_>,
-    pool: &mut Pool,
-    trains: &mut Vec<Outgoing>,
-) -> Result<(), DropReason> {
-    let wrap = Wrap::new(route.table, route.net, peer, &route.view, segments.head())?;
-    let most = most(route, peer, &wrap);
-    let mut segments = segments.within(route.paths.payload(peer).saturating_sub(wrap.len()));
-    while let Some(len) = segments.next_len() {
-        let payload = line_up(trains, pool, peer, wrap.len() + len, most)?;
-        let (head, body) = payload.split_at_mut(wrap.len());
-        segments.write_next(body);
-        wrap.write(head, len)?;
+/// Leaves only the first datagram of a super-frame, as the guest would have sent it alone.
+fn first_datagram(frame: &mut Frame, pool: &mut Pool) -> Result<(), DropReason> {
+    if frame.virtio.gso == Gso::None {
+        return Ok(());
     }
-    Ok(())
+    let mut alone = pool.take().ok_or(DropReason::NoBuffer)?;
+    let written = Segments::new(frame.buf.bytes(), &frame.virtio, usize::from(u16::MAX))
+        .ok()
+        .and_then(|mut segments| segments.write_next(alone.space()));
+    alone.filled(written.unwrap_or_default());
+    pool.give(std::mem::replace(&mut frame.buf, alone));
+    frame.virtio = Virtio::default();
+    written.map(drop).ok_or(DropReason::FrameMalformed)
 }
 
 /// Where a frame for one address goes.
@@ -430,8 +450,13 @@ fn unicast(net: &Net, view: &View, destination: Mac) -> Result<Decision, DropRea
 /// Takes one flooded frame from the allowance of a network.
 pub(super) fn allow(floods: &mut Vec<Bucket>, net: &Net, slot: NetSlot, now: Mono) -> Result<(), DropReason> {
     let Some(rate) = net.flood_rate else { return Ok(()) };
-    if floods.len() <= slot.index() {
-        floods.resize(slot.index() + 1, Bucket::default());
+    if bucket(floods, slot).take(rate, now) { Ok(()) } else { Err(DropReason::FloodLimited) }
+}
+
+/// The bucket of a network.
+fn bucket(list: &mut Vec<Bucket>, slot: NetSlot) -> &mut Bucket {
+    if list.len() <= slot.index() {
+        list.resize(slot.index() + 1, Bucket::default());
     }
-    if floods[slot.index()].take(rate, now) { Ok(()) } else { Err(DropReason::FloodLimited) }
+    &mut list[slot.index()]
 }

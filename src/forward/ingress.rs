@@ -2,27 +2,37 @@
 //!
 //! The one check that matters: peer, VNI and source MAC must agree with the table. Nothing goes from tunnel to tunnel.
 
+use std::ops::Range;
+
 use super::buffer::Pool;
 use super::drops::{DropReason, Drops};
 use super::echo::{Echo, echo};
-use super::egress::allow;
-use super::form::{self, Inside, What};
+use super::egress::{Frame, allow};
+use super::form::{self, Inside, Piece, Standard, What};
+use super::mss;
+use super::paths::PathSizes;
 use super::rate::{Bucket, Rate};
+use super::reassemble::{Part, Reassembly};
 use super::refused::{Refusals, Refused};
 use super::table::{Net, Place, Table};
+use super::tally::Tallies;
 use super::train::Outgoing;
 use super::view::View;
 use crate::table::Flood;
-use crate::types::{Mono, NetSlot, PeerSlot};
+use crate::types::{Mono, NetSlot, PeerSlot, UdpPort, Vni};
 use crate::wire::Header;
 use crate::wire::oam::{Kind, Oam};
 use crate::wire::ping::Ping;
+use crate::wire::virtio::Virtio;
 
 /// Ingress of one lane.
 #[derive(Debug, Default)]
 pub struct Ingress {
     /// What was dropped here.
     pub drops: Drops,
+    /// What was put together from fragments, and what was not.
+    pub sizes: Tallies,
+    reassembly: Reassembly,
     floods: Vec<Bucket>,
     requests: Vec<Bucket>,
     replies: Vec<Bucket>,
@@ -38,6 +48,15 @@ pub struct Payload {
     pub start: usize,
     /// How long it is, padding included.
     pub len: usize,
+}
+
+/// A batch of payloads.
+#[derive(Debug)]
+pub struct Arrived<'a> {
+    /// Where they lie. Frames stay where they are; fragments that follow each other are joined in place.
+    pub bytes: &'a mut [u8],
+    /// The payloads, in the order of arrival.
+    pub payloads: &'a [Payload],
 }
 
 /// A frame for a TAP: a part of the bytes of a batch.
@@ -56,6 +75,8 @@ pub struct Delivery {
 pub struct IngressOut {
     /// For TAPs.
     pub frames: Vec<Delivery>,
+    /// For TAPs, before the others: frames whose fragments began to arrive in an earlier batch, or out of order.
+    pub assembled: Vec<Frame>,
     /// For tunnels: answers to control messages.
     pub tunnels: Vec<Outgoing>,
     /// Echo replies that arrived.
@@ -64,55 +85,163 @@ pub struct IngressOut {
     pub refused: Vec<Refused>,
 }
 
+/// What all payloads of a batch are judged by.
+#[derive(Clone, Copy)]
+struct Ground<'a> {
+    table: &'a Table,
+    paths: &'a PathSizes,
+    now: Mono,
+}
+
+/// One fragment, or several that follow each other, as a stretch of the batch.
+struct Run {
+    peer: PeerSlot,
+    piece: Piece,
+    bytes: Range<usize>,
+    fragments: u32,
+}
+
 impl Ingress {
-    /// Takes a batch of payloads apart, in the order in which they are given. `bytes` are those of the batch; nothing is copied.
+    /// Takes a batch of payloads apart, in the order in which they are given. Nothing is copied but fragments.
     pub fn batch(
         &mut self,
         table: &Table,
+        paths: &PathSizes,
         now: Mono,
-        batch: &[u8],
-        payloads: &[Payload],
+        arrived: Arrived<'_>,
         pool: &mut Pool,
         out: &mut IngressOut,
     ) {
-        for payload in payloads {
-            let bytes = &batch[payload.start..payload.start + payload.len];
-            let result = form::unwrap(table, payload.peer, bytes).and_then(|inside| match inside.what {
-                What::Frame { .. } => self.frame(table, now, *payload, bytes, inside, out),
-                What::Control => self.control(now, *payload, bytes, inside, pool, out),
-                What::Ping => self.pong(now, *payload, &bytes[inside.start..inside.end], out),
-            });
+        let ground = Ground { table, paths, now };
+        let Arrived { bytes, payloads } = arrived;
+        let mut rest = payloads;
+        while let Some((payload, after)) = rest.split_first() {
+            rest = after;
+            let place = payload.start..payload.start + payload.len;
+            let result = match form::unwrap(table, payload.peer, &bytes[place.clone()]) {
+                Err(reason) => Err(reason),
+                Ok(inside) => {
+                    let range = payload.start + inside.start..payload.start + inside.end;
+                    match inside.what {
+                        What::Frame { udp_port, vni } => {
+                            self.deliver(ground, payload.peer, (udp_port, vni), bytes, range, out)
+                        }
+                        What::Control => self.control(now, *payload, &bytes[place], inside, pool, out),
+                        What::Ping => self.pong(now, *payload, &bytes[range], out),
+                        What::Fragment(piece) => {
+                            let mut run = Run { peer: payload.peer, piece, bytes: range, fragments: 1 };
+                            rest = run.join(table, bytes, after);
+                            self.fragments(ground, run, bytes, pool, out)
+                        }
+                    }
+                }
+            };
             if let Err(reason) = result {
                 self.drops.count(reason);
             }
         }
+        let Self { reassembly, drops, sizes, .. } = self;
+        reassembly.sweep(now, &mut |peer, reason, fragments| lose(drops, sizes, peer, reason, fragments));
     }
 
-    fn frame(
+    /// Hands on a frame that lies in the batch.
+    fn deliver(
         &mut self,
-        table: &Table,
-        now: Mono,
-        payload: Payload,
-        bytes: &[u8],
-        inside: Inside,
+        ground: Ground<'_>,
+        peer: PeerSlot,
+        named: (UdpPort, Vni),
+        bytes: &mut [u8],
+        range: Range<usize>,
         out: &mut IngressOut,
     ) -> Result<(), DropReason> {
-        let What::Frame { udp_port, vni } = inside.what else { return Err(DropReason::FormUnknown) };
-        let frame = &bytes[inside.start..inside.end];
+        let (start, len) = (range.start, range.len());
+        let net = self.frame(ground, peer, named, &mut bytes[range], &mut out.refused)?;
+        out.frames.push(Delivery { net, start, len });
+        Ok(())
+    }
+
+    /// Hands on what a run of fragments completes.
+    fn fragments(
+        &mut self,
+        ground: Ground<'_>,
+        run: Run,
+        bytes: &mut [u8],
+        pool: &mut Pool,
+        out: &mut IngressOut,
+    ) -> Result<(), DropReason> {
+        let Run { peer, piece: Piece { id, offset, more }, bytes: range, fragments } = run;
+        if offset == 0 && !more {
+            self.reassembly.passed(peer, fragments);
+            let What::Frame { udp_port, vni } = form::unwrap_behind_ip(&bytes[range.clone()])? else { return Ok(()) };
+            let before = out.frames.len();
+            let frame = range.start + Standard::BEHIND_IP..range.end;
+            self.deliver(ground, peer, (udp_port, vni), bytes, frame, out)?;
+            if let Some(delivered) = out.frames.get(before) {
+                self.sizes.both(peer, delivered.net, |tally| tally.reassembled += 1);
+            }
+            return Ok(());
+        }
+        let Self { reassembly, drops, sizes, .. } = self;
+        let part = Part { peer, id, offset, more, data: &bytes[range], fragments };
+        let whole = reassembly
+            .add(&part, ground.now, &mut |peer, reason, fragments| lose(drops, sizes, peer, reason, fragments));
+        let Some(whole) = whole else { return Ok(()) };
+        let mut buf = pool.take().ok_or(DropReason::NoBuffer)?;
+        let len = self.reassembly.len(&whole);
+        self.reassembly.take(whole, &mut buf.space()[..len]);
+        buf.filled(len);
+        match self.assembled(ground, peer, buf.bytes_mut(), out) {
+            Ok(net) => {
+                buf.cut_front(Standard::BEHIND_IP);
+                out.assembled.push(Frame { net, buf, virtio: Virtio::default() });
+                Ok(())
+            }
+            Err(reason) => {
+                pool.give(buf);
+                Err(reason)
+            }
+        }
+    }
+
+    /// Checks a packet that was put together in a buffer of its own.
+    fn assembled(
+        &mut self,
+        ground: Ground<'_>,
+        peer: PeerSlot,
+        body: &mut [u8],
+        out: &mut IngressOut,
+    ) -> Result<NetSlot, DropReason> {
+        let What::Frame { udp_port, vni } = form::unwrap_behind_ip(body)? else { return Err(DropReason::FormUnknown) };
+        let net = self.frame(ground, peer, (udp_port, vni), &mut body[Standard::BEHIND_IP..], &mut out.refused)?;
+        self.sizes.both(peer, net, |tally| tally.reassembled += 1);
+        Ok(net)
+    }
+
+    /// May this frame pass, and into which network?
+    fn frame(
+        &mut self,
+        ground: Ground<'_>,
+        peer: PeerSlot,
+        (udp_port, vni): (UdpPort, Vni),
+        frame: &mut [u8],
+        told: &mut Vec<Refused>,
+    ) -> Result<NetSlot, DropReason> {
+        let Ground { table, paths, now } = ground;
         let view = View::parse(frame).map_err(|_| DropReason::FrameMalformed)?;
         let slot = table.net_of(udp_port, vni);
         let checked = match slot.and_then(|slot| Some((slot, table.net(slot)?))) {
             None => Err(DropReason::NetworkUnknown),
-            Some((slot, net)) => source(net, &view, payload.peer).map(|()| (slot, net)),
+            Some((slot, net)) => source(net, &view, peer).map(|()| (slot, net)),
         };
-        let (net_slot, net) = checked.inspect_err(|reason| {
-            let refused = Refused { net: slot, peer: Some(payload.peer), mac: view.source, reason: *reason };
-            self.refusals.tell(refused, now, &mut out.refused);
+        let (slot, net) = checked.inspect_err(|reason| {
+            let refused = Refused { net: slot, peer: Some(peer), mac: view.source, reason: *reason };
+            self.refusals.tell(refused, now, told);
         })?;
-        self.destination(net, net_slot, &view, now)?;
-        let (start, len) = (payload.start + inside.start, frame.len());
-        out.frames.push(Delivery { net: net_slot, start, len });
-        Ok(())
+        self.destination(net, slot, &view, now)?;
+        if net.clamp_mss && mss::clamp(frame, form::largest_packet(table, paths, net, &view, peer)) {
+            self.sizes.both(peer, slot, |tally| tally.mss_clamped += 1);
+        }
+        Ok(slot)
     }
 
     /// May this frame reach the guests of this node?
@@ -178,6 +307,36 @@ fn limit(buckets: &mut Vec<Bucket>, peer: PeerSlot, now: Mono) -> Result<(), Dro
         buckets.resize(index + 1, Bucket::default());
     }
     if buckets[index].take(Rate::CONTROL, now) { Ok(()) } else { Err(DropReason::ControlLimited) }
+}
+
+impl Run {
+    /// Joins the payloads that continue this one, where they follow it at once: what a train brings. Returns those after them.
+    fn join<'a>(&mut self, table: &Table, bytes: &mut [u8], mut rest: &'a [Payload]) -> &'a [Payload] {
+        while self.piece.more
+            && let Some((next, after)) = rest.split_first()
+            && next.peer == self.peer
+        {
+            let inside = form::unwrap(table, next.peer, &bytes[next.start..next.start + next.len]);
+            let Ok(Inside { what: What::Fragment(piece), start, end }) = inside else { break };
+            let continues = piece.id == self.piece.id && piece.offset == self.piece.offset + self.bytes.len();
+            if !continues || next.start + start < self.bytes.end {
+                break;
+            }
+            // Headers and tags between the two have done their work.
+            bytes.copy_within(next.start + start..next.start + end, self.bytes.end);
+            self.bytes.end += end - start;
+            self.piece.more = piece.more;
+            self.fragments += 1;
+            rest = after;
+        }
+        rest
+    }
+}
+
+/// Counts fragments that are given up.
+fn lose(drops: &mut Drops, sizes: &mut Tallies, peer: PeerSlot, reason: DropReason, fragments: u32) {
+    drops.add(reason, fragments.into());
+    sizes.peer(peer).fragments_refused += u64::from(fragments);
 }
 
 /// Peer, VNI and source MAC agree with the table. A peer that the table puts on the plain path may use its tunnel all the

@@ -3,22 +3,29 @@
 //! [`Table`] is an immutable snapshot, [`Slots`] names its indices. Every exit is forwarding or a [`DropReason`].
 
 mod buffer;
+mod carry;
 pub mod coalesce;
 mod drops;
 mod echo;
 mod egress;
 mod form;
+mod fragment;
 mod ingress;
 mod layout;
 mod map;
+mod mss;
 mod neigh;
 mod paths;
+mod ranges;
 mod rate;
+mod reassemble;
 mod refused;
 pub mod segment;
 mod slots;
 mod spread;
 mod table;
+mod tally;
+mod toobig;
 pub mod train;
 mod view;
 
@@ -26,13 +33,14 @@ pub use self::buffer::{Buf, CAPACITY, Pool};
 pub use self::drops::{DropReason, Drops};
 pub use self::echo::{Echo, echo, probe};
 pub use self::egress::{Cuts, Egress, EgressOut, Frame, Handed};
-pub use self::ingress::{Delivery, Ingress, IngressOut, Payload};
+pub use self::ingress::{Arrived, Delivery, Ingress, IngressOut, Payload};
 pub use self::paths::PathSizes;
 pub use self::rate::{Bucket, Rate};
 pub use self::refused::Refused;
 pub use self::slots::{Slots, SlotsFull};
 pub use self::spread::{Board, MAX_LANES, Spread};
-pub use self::table::{Form, Neighbour, Net, Place, Station, Table};
+pub use self::table::{Form, Neighbour, Net, Place, Sizing, Station, Table};
+pub use self::tally::{Tallies, Tally};
 pub use self::train::Outgoing;
 
 #[cfg(test)]

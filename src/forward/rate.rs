@@ -20,6 +20,8 @@ impl Rate {
     /// Echo requests of one peer, and its answers: a search for the size of a path sends some twenty at once, and up to a hundred
     /// in two seconds.
     pub const CONTROL: Self = Self { per_second: 100, burst: 100 };
+    /// ICMP answers of one network to packets that are too big. A guest that has been told remembers it for minutes.
+    pub const TOO_BIG: Self = Self { per_second: 100, burst: 100 };
     /// Events of one lane about frames that were refused.
     pub const EVENT: Self = Self { per_second: 1, burst: 10 };
 }

@@ -10,6 +10,8 @@ use super::map::Lookup;
 use super::rate::Rate;
 use super::slots::Slots;
 use crate::node::paths::Paths;
+use crate::node::plan::Local;
+use crate::policy::mtu::{MtuPolicy, Oversize};
 use crate::policy::path::Path;
 use crate::table::{Flood, NetKey, Network, Peer, Row, RowKey, Slice};
 use crate::types::{Mac, NetSlot, PeerSlot, UdpPort, Vlan, Vni};
@@ -43,11 +45,36 @@ pub struct Net {
     pub flood_rate: Option<Rate>,
     /// Largest IP packet of a guest, in bytes.
     pub guest_mtu: u16,
+    /// What happens to larger ones.
+    pub oversize: Oversize,
+    /// Whether the MSS of SYNs is lowered to what fits.
+    pub clamp_mss: bool,
     /// Peers that host it over a tunnel, in the order of their names.
     pub members: Box<[PeerSlot]>,
     fdb: Lookup<u64, Station>,
     arp: Lookup<u64, Neighbour>,
     nd: Lookup<(u16, u128), Neighbour>,
+}
+
+/// What the node's own file says about sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizing {
+    /// Counts for networks that have no MTU policy, neither of their own nor of their overlay.
+    pub mtu: MtuPolicy,
+    /// Whether the MSS of SYNs is lowered.
+    pub clamp_mss: bool,
+}
+
+impl Default for Sizing {
+    fn default() -> Self {
+        Self { mtu: MtuPolicy::default(), clamp_mss: true }
+    }
+}
+
+impl From<&Local> for Sizing {
+    fn from(local: &Local) -> Self {
+        Self { mtu: local.mtu, clamp_mss: local.clamp_mss }
+    }
 }
 
 /// One guest address: where it lives and what its row says.
@@ -97,7 +124,7 @@ pub enum Form {
 
 impl Table {
     /// Builds the snapshot. A peer or network without a slot is left out: frames for it are dropped and counted.
-    pub fn build(slice: &Slice, paths: &Paths, slots: &Slots) -> Self {
+    pub fn build(slice: &Slice, paths: &Paths, slots: &Slots, sizing: Sizing) -> Self {
         let mut table = Self { tunnel_address: slice.tunnel_address, ..Self::default() };
         for (node, peer) in &slice.peers {
             if let Some(slot) = slots.peer(node) {
@@ -107,7 +134,7 @@ impl Table {
         for (key, network) in &slice.networks {
             let Some(slot) = slots.net(key) else { continue };
             table.by_vni.add(vni_key(network.udp_port, key.vni), slot);
-            put(&mut table.nets, slot.index(), Net::build(slice, paths, slots, key, network));
+            put(&mut table.nets, slot.index(), Net::build(slice, paths, slots, sizing, (key, network)));
         }
         table
     }
@@ -151,7 +178,8 @@ impl Form {
 }
 
 impl Net {
-    fn build(slice: &Slice, paths: &Paths, slots: &Slots, key: &NetKey, network: &Network) -> Self {
+    fn build(slice: &Slice, paths: &Paths, slots: &Slots, sizing: Sizing, (key, network): (&NetKey, &Network)) -> Self {
+        let policy = network.mtu.unwrap_or(sizing.mtu);
         let verdicts = paths.get(key);
         let path_to = |node| verdicts.and_then(|v| v.get(node)).map_or(Path::Forbidden, |verdict| verdict.path);
         let members = network.members.keys().filter(|node| path_to(node) == Path::Tunnel);
@@ -161,7 +189,9 @@ impl Net {
             udp_port: network.udp_port,
             flood: network.flood,
             flood_rate: (network.flood != Flood::Replicate).then_some(Rate::FLOOD),
-            guest_mtu: network.guest_mtu.get(),
+            guest_mtu: policy.fixed.unwrap_or(network.guest_mtu).get(),
+            oversize: policy.oversize,
+            clamp_mss: sizing.clamp_mss,
             members: with_key.filter_map(|node| slots.peer(node)).collect(),
             fdb: Lookup::default(),
             arp: Lookup::default(),

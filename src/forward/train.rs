@@ -21,7 +21,7 @@ pub const MAX_BYTES: usize = 65_507;
 pub const AROUND: usize = tunnel::HEADROOM + tunnel::TAG;
 
 /// What tunnels pad to.
-const PADDING: usize = 16;
+pub(super) const PADDING: usize = 16;
 /// How many of the newest trains are asked whether they take one more payload.
 const LOOK_BACK: usize = 8;
 
@@ -86,7 +86,21 @@ pub(super) fn line_up<'a>(
     len: usize,
     most: usize,
 ) -> Result<&'a mut [u8], DropReason> {
-    let padded = len.next_multiple_of(PADDING).min(most.max(len));
+    line_up_as(trains, pool, peer, len, len.next_multiple_of(PADDING).min(most.max(len)))
+}
+
+/// The same, with padding up to `padded` bytes, so that payloads of unequal lengths share a train.
+///
+/// # Errors
+/// As [`line_up`].
+pub(super) fn line_up_as<'a>(
+    trains: &'a mut Vec<Outgoing>,
+    pool: &mut Pool,
+    peer: PeerSlot,
+    len: usize,
+    padded: usize,
+) -> Result<&'a mut [u8], DropReason> {
+    let padded = padded.max(len);
     let size = padded + AROUND;
     if size > MAX_BYTES {
         return Err(DropReason::Oversize);

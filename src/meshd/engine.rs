@@ -258,7 +258,7 @@ impl<K: Kernel> Engine<K> {
         let settled = self.reconcile(false);
         {
             let lanes = &self.shared.lanes;
-            let table = Arc::new(Table::build(slice, &paths, &self.slots));
+            let table = Arc::new(Table::build(slice, &paths, &self.slots, (&host.local).into()));
             lanes.set(|lane| Arc::new(Setup::with(Arc::clone(&table), slice, &paths, &self.slots, &host.local, lane)));
             let mut view = self.shared.view();
             view.pdc = slice.pdc.clone();

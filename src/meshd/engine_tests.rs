@@ -21,7 +21,8 @@ impl Kernel for Fake {
 
 fn host(_: &Config) -> Host {
     let eth0 = Underlay { interface: "eth0".parse().unwrap(), address: "10.0.0.1".parse().unwrap(), mtu: 1500 };
-    Host { local: Local { admin: Some(eth0), external: None, mtu: Default::default() }, findings: Vec::new() }
+    let local = Local { admin: Some(eth0), ..Local::default() };
+    Host { local, findings: Vec::new() }
 }
 
 struct World {

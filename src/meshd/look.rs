@@ -26,6 +26,7 @@ pub fn look(config: &Config) -> Host {
 fn sides(config: &Config, default: Option<&IfName>, resolve: impl Fn(&Attach) -> Result<Underlay, Problem>) -> Host {
     let mut host = Host::default();
     host.local.mtu = config.mtu.policy();
+    host.local.clamp_mss = config.mtu.clamp_mss;
     let sides = [
         ("admin", &config.underlay.admin, &mut host.local.admin),
         ("external", &config.underlay.external, &mut host.local.external),

@@ -26,6 +26,8 @@ pub struct Local {
     pub external: Option<Underlay>,
     /// `[mtu]`: counts where neither network nor overlay has an MTU policy.
     pub mtu: MtuPolicy,
+    /// `[mtu] clamp_mss`: whether the MSS of TCP SYNs is lowered to what fits.
+    pub clamp_mss: bool,
 }
 
 /// One interface of this host that carries.

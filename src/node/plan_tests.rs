@@ -43,7 +43,8 @@ pub(crate) fn local() -> Local {
     let side = |name: &str, address: &str| {
         Some(Underlay { interface: name.parse().unwrap(), address: address.parse().unwrap(), mtu: 1500 })
     };
-    Local { admin: side("eth0", "10.9.0.1"), external: side("eth1", "198.51.100.1"), mtu: MtuPolicy::default() }
+    let (admin, external) = (side("eth0", "10.9.0.1"), side("eth1", "198.51.100.1"));
+    Local { admin, external, mtu: MtuPolicy::default(), clamp_mss: true }
 }
 
 pub(crate) fn planned(slice: &Slice, local: &Local) -> Plan {

@@ -7,11 +7,14 @@
 pub mod arp;
 pub mod compact;
 pub mod ethernet;
+pub mod icmp;
+pub mod icmp6;
 pub mod ip;
 pub mod nd;
 pub mod oam;
 pub mod ping;
 pub mod sum;
+pub mod tcp;
 pub mod udp;
 pub mod virtio;
 pub mod vlan;

@@ -50,6 +50,13 @@ impl Sum {
         Self(self.0 + u64::from(u32::from_ne_bytes(value.to_be_bytes())))
     }
 
+    /// Without bytes of an even length that had been summed, which are about to change: "HC' = ~(~HC + ~m + m')" (RFC 1624
+    /// section 3), where this adds the `~m`.
+    #[must_use]
+    pub fn without(self, bytes: &[u8]) -> Self {
+        self.word(!Self::default().with(bytes).partial())
+    }
+
     /// With the sum of other parts.
     #[must_use]
     pub fn join(self, other: Self) -> Self {

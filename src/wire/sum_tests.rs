@@ -59,3 +59,19 @@ fn a_udp_checksum_is_never_zero() {
     assert_eq!(Sum::default().with(&[0xff, 0xff]).checksum_udp(), 0xffff);
     assert_eq!(Sum::default().with(&[0, 1]).checksum_udp(), 0xfffe);
 }
+
+proptest! {
+    #[test]
+    fn a_checksum_follows_a_change_of_the_bytes(
+        mut bytes in prop::collection::vec(any::<u8>(), 20..200), at in 0..8usize, new in any::<[u8; 4]>(),
+    ) {
+        bytes[18..20].fill(0);
+        let before = Sum::default().with(&bytes).checksum();
+        bytes[18..20].copy_from_slice(&before.to_be_bytes());
+        let place = at * 2..at * 2 + 4;
+        let sum = Sum::default().word(!before).without(&bytes[place.clone()]).with(&new);
+        bytes[place].copy_from_slice(&new);
+        bytes[18..20].copy_from_slice(&sum.checksum().to_be_bytes());
+        prop_assert_eq!(by_definition(&bytes), 0);
+    }
+}

@@ -17,6 +17,7 @@ mod lanes;
 mod neighbours;
 mod offload;
 mod pair;
+mod sizes;
 mod table;
 
 use std::collections::BTreeMap;
@@ -169,7 +170,7 @@ impl World {
         let mut slots = Slots::default();
         slots.assign(slice).unwrap();
         let own = Own { admin: Some("10.0.0.1".parse().unwrap()), external: Some("198.51.100.1".parse().unwrap()) };
-        let table = Table::build(slice, &decide_all(slice, own), &slots);
+        let table = Table::build(slice, &decide_all(slice, own), &slots, Sizing::default());
         Self {
             table,
             paths: PathSizes::default(),
@@ -233,17 +234,19 @@ impl World {
     pub(super) fn arrive(&mut self, peer: PeerSlot, payload: &[u8]) -> Result<(NetSlot, Vec<u8>), DropReason> {
         let before = self.ingress.drops.clone();
         let out = self.arrive_all(peer, payload);
-        match out.frames.as_slice() {
-            [] => Err(the_new_one(&before, &self.ingress.drops)),
-            [one] => Ok((one.net, payload[one.start..one.start + one.len].to_vec())),
+        match (out.frames.as_slice(), out.assembled.as_slice()) {
+            ([], []) => Err(the_new_one(&before, &self.ingress.drops)),
+            ([one], []) => Ok((one.net, payload[one.start..one.start + one.len].to_vec())),
+            ([], [one]) => Ok((one.net, one.buf.bytes().to_vec())),
             _ => panic!("one payload, several frames"),
         }
     }
 
     pub(super) fn arrive_all(&mut self, peer: PeerSlot, payload: &[u8]) -> IngressOut {
         let mut out = IngressOut::default();
-        let one = [Payload { peer, start: 0, len: payload.len() }];
-        self.ingress.batch(&self.table, self.now, payload, &one, &mut self.pool, &mut out);
+        let (payloads, bytes) = (&[Payload { peer, start: 0, len: payload.len() }], &mut payload.to_vec());
+        let arrived = Arrived { bytes, payloads };
+        self.ingress.batch(&self.table, &self.paths, self.now, arrived, &mut self.pool, &mut out);
         out
     }
 }

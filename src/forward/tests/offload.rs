@@ -43,6 +43,20 @@ fn unfinished(to: Mac, protocol: u8, flags: u8, payload: usize) -> Vec<u8> {
     frame(to, HERE, 0x0800, &packet)
 }
 
+/// A TCP super-frame of a guest that believes in a large MTU.
+pub(super) fn tcp_super_frame(to: Mac, payload: usize) -> (Vec<u8>, Virtio) {
+    (unfinished(to, TCP, ACK, payload), virtio(TCP, 8000))
+}
+
+/// A SYN that announces an MSS, its checksum left to the interface.
+pub(super) fn syn(to: Mac, mss: u16) -> (Vec<u8>, Virtio) {
+    let mut frame = unfinished(to, TCP, SYN, 4);
+    frame[46] = 0x60;
+    frame[54..56].copy_from_slice(&[2, 4]);
+    frame[56..].copy_from_slice(&mss.to_be_bytes());
+    (frame, virtio(TCP, 0))
+}
+
 /// What a kernel says of such a frame.
 fn virtio(protocol: u8, gso_size: u16) -> Virtio {
     Virtio {
@@ -152,9 +166,17 @@ fn a_checksum_that_was_left_is_made_for_a_frame_that_goes_alone() {
 #[test]
 fn a_datagram_larger_than_the_path_is_not_cut_smaller() {
     let mut world = World::new(Flood::Suppress);
-    assert!(trains(&mut world, &unfinished(FAR, UDP, 0, 9000), virtio(UDP, 1373)).is_empty());
-    assert_eq!(world.egress.drops.get(DropReason::Oversize), 1);
-    assert_eq!(trains(&mut world, &unfinished(FAR, UDP, 0, 9000), virtio(UDP, 1372)).len(), 1);
+    let made = |world: &mut World, size| {
+        let mut made = trains(world, &unfinished(FAR, UDP, 0, 9000), virtio(UDP, size));
+        made.iter_mut().flat_map(payloads).map(|(_, payload, _)| payload[0]).collect::<Vec<_>>()
+    };
+    let fragments = made(&mut world, 1373);
+    assert_eq!(
+        (fragments.len(), fragments[0], *fragments.last().unwrap()),
+        (13, 0x45, 8),
+        "six in two, and a short one"
+    );
+    assert_eq!(made(&mut world, 1372), [8; 7]);
 }
 
 #[test]

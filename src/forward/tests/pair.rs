@@ -113,7 +113,7 @@ fn cross(from: &mut Node, to: &mut Node, net: &str, frame: &[u8]) -> Vec<Vec<u8>
 }
 
 /// The same mesh as `b-1` sees it.
-fn slice_of_b(flood: Flood) -> Slice {
+pub(super) fn slice_of_b(flood: Flood) -> Slice {
     let mut slice = slice(flood);
     slice.node = node("b-1");
     slice.pdc = "b".parse().unwrap();

@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use self::doors::Door;
 use self::mailbox::Mailbox;
 pub use self::setup::{Setup, peer_configs, taps};
-use crate::forward::{self, Cuts, Drops, Spread};
+use crate::forward::{self, Cuts, Drops, Spread, Tallies};
 use crate::linux::tap::TapError;
 use crate::linux::udp::UdpError;
 use crate::policy::offload::Offload;
@@ -112,6 +112,8 @@ pub struct LaneStats {
     pub traffic: Traffic,
     /// What was dropped, by reason.
     pub drops: Drops,
+    /// What was done about sizes, by peer and by network: frames too large, fragments, ICMP answers, MSS.
+    pub sizes: Tallies,
     /// What the tunnels did, with their own drop reasons.
     pub tunnels: tunnel::Counters,
     /// Each peer's tunnel.

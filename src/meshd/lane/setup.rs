@@ -48,7 +48,7 @@ impl Setup {
     /// All of it for one lane alone. `slots` must have been given the slice with [`Slots::assign`]. `local` says what the paths
     /// leave by.
     pub fn build(slice: &Slice, paths: &Paths, slots: &Slots, local: &Local, lane: u8) -> Self {
-        Self::with(Arc::new(Table::build(slice, paths, slots)), slice, paths, slots, local, lane)
+        Self::with(Arc::new(Table::build(slice, paths, slots, local.into())), slice, paths, slots, local, lane)
     }
 
     /// All of it for one lane, with a table that all lanes share.

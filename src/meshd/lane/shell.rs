@@ -20,14 +20,14 @@ use crate::clock;
 use crate::forward::coalesce::Coalescer;
 use crate::forward::train::AROUND;
 use crate::forward::{
-    Delivery, DropReason, Drops, Egress, EgressOut, Frame, Ingress, IngressOut, Outgoing, Payload, Pool,
+    Arrived, Buf, Delivery, DropReason, Drops, Egress, EgressOut, Frame, Ingress, IngressOut, Outgoing, Payload, Pool,
 };
 use crate::linux::inbox::{Arrival, Inbox};
 use crate::linux::poll::Poll;
 use crate::linux::sys;
 use crate::linux::udp::{Datagrams, LaneSocket, Sent};
 use crate::tunnel::{self, Open, Seal, Tunnels};
-use crate::types::{Mono, PeerSlot, Wall};
+use crate::types::{Mono, NetSlot, PeerSlot, Wall};
 
 /// Frames or datagrams taken from one descriptor in one turn.
 const BATCH: usize = 64;
@@ -201,6 +201,8 @@ impl Shell {
         let mut drops = self.drops.clone();
         drops.merge(&self.egress.drops);
         drops.merge(&self.ingress.drops);
+        let mut sizes = self.egress.sizes.clone();
+        sizes.merge(&self.ingress.sizes);
         let status = |slot: PeerSlot| Some((slot, self.tunnels.status(slot, now)?));
         LaneStats {
             traffic: Traffic {
@@ -210,6 +212,7 @@ impl Shell {
                 ..self.traffic
             },
             drops,
+            sizes,
             tunnels: *self.tunnels.counters(),
             peers: self.setup.peers.iter().filter_map(|peer| status(peer.slot)).collect(),
             paths: self.paths.status(),
@@ -349,8 +352,9 @@ impl Shell {
         for index in 0..self.inbox.len() {
             self.open(index, now, wall);
         }
-        let Self { ingress, setup, inbox, payloads, pool, ingress_out, .. } = self;
-        ingress.batch(&setup.table, now, inbox.bytes(), payloads, pool, ingress_out);
+        let Self { ingress, setup, paths, inbox, payloads, pool, ingress_out, .. } = self;
+        let arrived = Arrived { bytes: inbox.bytes_mut(), payloads };
+        ingress.batch(&setup.table, &paths.sizes, now, arrived, pool, ingress_out);
         self.after_ingress(now);
     }
 
@@ -390,8 +394,19 @@ impl Shell {
         });
     }
 
+    /// Writes a frame that has a buffer of its own.
+    fn write_alone(&mut self, net: NetSlot, buf: &Buf) {
+        self.traffic.ingress_frames += 1;
+        self.traffic.ingress_bytes += u64::try_from(buf.len()).unwrap_or_default();
+        self.traffic.ingress_writes += u64::from(self.taps.write(net, buf.bytes(), &mut self.drops));
+    }
+
     fn after_ingress(&mut self, now: Mono) {
         let mut out = std::mem::take(&mut self.ingress_out);
+        for Frame { net, buf, .. } in out.assembled.drain(..) {
+            self.write_alone(net, &buf);
+            self.pool.give(buf);
+        }
         self.deliver(&out.frames);
         out.frames.clear();
         for train in out.tunnels.drain(..) {

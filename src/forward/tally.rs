@@ -1,0 +1,91 @@
+//! What was done about sizes, counted by peer and by network.
+
+use crate::types::{NetSlot, PeerSlot};
+
+/// Counters of one peer or one network, since the lane started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Frames of guests that were larger than the guest MTU, whatever became of them; a UDP super-frame is one. By network only.
+    pub oversize: u64,
+    /// Frames that were carried in fragments, one count for each peer that they went to.
+    pub fragmented: u64,
+    /// The fragments that they became.
+    pub fragments_sent: u64,
+    /// Frames put together from fragments.
+    pub reassembled: u64,
+    /// Fragments that became no frame: late, contradicting, too many. By peer only.
+    pub fragments_refused: u64,
+    /// Guests that were told by ICMP that a packet was too big. By network only.
+    pub too_big: u64,
+    /// SYNs whose MSS was lowered, in either direction.
+    pub mss_clamped: u64,
+}
+
+impl Tally {
+    /// Adds other counters.
+    pub fn merge(&mut self, other: &Self) {
+        self.oversize += other.oversize;
+        self.fragmented += other.fragmented;
+        self.fragments_sent += other.fragments_sent;
+        self.reassembled += other.reassembled;
+        self.fragments_refused += other.fragments_refused;
+        self.too_big += other.too_big;
+        self.mss_clamped += other.mss_clamped;
+    }
+}
+
+/// The counters of all peers and networks of one lane.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tallies {
+    peers: Vec<Tally>,
+    nets: Vec<Tally>,
+}
+
+impl Tallies {
+    /// Counters of a peer.
+    pub(super) fn peer(&mut self, peer: PeerSlot) -> &mut Tally {
+        slot(&mut self.peers, peer.index())
+    }
+
+    /// Counters of a network.
+    pub(super) fn net(&mut self, net: NetSlot) -> &mut Tally {
+        slot(&mut self.nets, net.index())
+    }
+
+    /// Counts the same for a peer and a network.
+    pub(super) fn both(&mut self, peer: PeerSlot, net: NetSlot, count: impl Fn(&mut Tally)) {
+        count(self.peer(peer));
+        count(self.net(net));
+    }
+
+    /// Each peer that something was counted for.
+    pub fn peers(&self) -> impl Iterator<Item = (PeerSlot, Tally)> {
+        nonzero(&self.peers).map(|(index, tally)| (PeerSlot(index), tally))
+    }
+
+    /// Each network that something was counted for.
+    pub fn nets(&self) -> impl Iterator<Item = (NetSlot, Tally)> {
+        nonzero(&self.nets).map(|(index, tally)| (NetSlot(index), tally))
+    }
+
+    /// Adds the counters of another lane or direction.
+    pub fn merge(&mut self, other: &Self) {
+        for (list, theirs) in [(&mut self.peers, &other.peers), (&mut self.nets, &other.nets)] {
+            for (index, tally) in theirs.iter().enumerate() {
+                slot(list, index).merge(tally);
+            }
+        }
+    }
+}
+
+/// Grows once for each peer or network that is seen for the first time.
+fn slot(list: &mut Vec<Tally>, index: usize) -> &mut Tally {
+    if list.len() <= index {
+        list.resize(index + 1, Tally::default());
+    }
+    &mut list[index]
+}
+
+fn nonzero(list: &[Tally]) -> impl Iterator<Item = (u16, Tally)> {
+    (0..=u16::MAX).zip(list.iter().copied()).filter(|(_, tally)| *tally != Tally::default())
+}
