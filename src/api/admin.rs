@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::local::Finding;
 use super::objects::{Any, Kind};
 use crate::policy::path::{Outer, Path};
 use crate::types::{Mtu, NetworkId, NodeId, PdcId, Version, Wall};
@@ -167,6 +168,9 @@ pub struct MeshStatus {
     pub objects: BTreeMap<Kind, usize>,
     /// Every node, in the order of names.
     pub nodes: Vec<NodeLine>,
+    /// What is wrong besides nodes, worst first.
+    #[serde(default)]
+    pub problems: Vec<Finding>,
 }
 
 /// One node as the management node sees it.

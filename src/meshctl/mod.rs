@@ -9,6 +9,7 @@ mod get;
 pub mod join;
 pub mod lab;
 mod manifests;
+mod mtu;
 mod network;
 mod node;
 mod objects;
@@ -96,6 +97,9 @@ enum Asks {
     /// WireGuard tunnels of this node
     #[command(subcommand)]
     Tunnel(tunnel::Command),
+    /// What paths carry, computed and measured, and what that leaves for guests
+    #[command(subcommand)]
+    Mtu(mtu::Command),
 }
 
 /// Runs the program.
@@ -151,6 +155,7 @@ async fn ask(access: &Access, question: Asks) -> Done {
         Asks::Policy(command) => policy::run(access, command).await,
         Asks::Table(command) => table::run(access, command).await,
         Asks::Tunnel(command) => tunnel::run(access, command).await,
+        Asks::Mtu(command) => mtu::run(access, command).await,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use hyper::Method;
 
+use super::mtu;
 use super::out::{self, Done, Format, Lines};
 use super::remote::{Access, Server};
 use crate::api::admin::Objects;
@@ -79,7 +80,9 @@ pub(super) async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
             let object = fields.create(&name)?;
             let path = format!("{}?create=true", path(F::KIND, &name)?);
             let server = server()?;
-            changed(access, "created", &server.call(Method::PUT, &path, Some(&object)).await?)
+            let made = server.call(Method::PUT, &path, Some(&object)).await?;
+            mtu::warn(&server, &made).await;
+            changed(access, "created", &made)
         }
         Verbs::List => {
             let items = list(&server()?, F::KIND).await?;
@@ -96,7 +99,9 @@ pub(super) async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
             }
             // The revision that was read goes back, so a change in between is a conflict and not lost.
             let path = path(F::KIND, &name)?;
-            changed(access, "changed", &server.call(Method::PUT, &path, Some(&object)).await?)
+            let made = server.call(Method::PUT, &path, Some(&object)).await?;
+            mtu::warn(&server, &made).await;
+            changed(access, "changed", &made)
         }
         Verbs::Delete { name, cascade } => delete(access, &server()?, F::KIND, &name, cascade).await,
     }

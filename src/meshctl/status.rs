@@ -159,7 +159,9 @@ fn mesh(status: &MeshStatus, now: Wall) -> (String, usize) {
     let more = lines.cut(MOST_NODES);
     text.push_str(&if lines.is_empty() { "no nodes\n".to_owned() } else { lines.text() });
     text.push_str(&and_more(more, "nodes"));
-    let found: Vec<_> = bad.iter().filter_map(|node| wrong(node)).collect();
+    let mut found: Vec<_> = bad.iter().filter_map(|node| wrong(node)).collect();
+    let others = status.problems.iter();
+    found.extend(others.map(|finding| (format!("{} {}", finding.code, finding.what), finding.help.clone())));
     let count = found.len();
     text.push_str(&problems(found));
     (text, count)

@@ -127,8 +127,13 @@ fn line(n: usize, connected: bool, in_sync: bool) -> NodeLine {
 #[test]
 fn the_mesh_fits_one_screen_and_names_nodes_that_are_away() {
     let nodes = (0..200).map(|n| line(n, n != 150, n != 160)).collect();
-    let status =
-        MeshStatus { daemon: "0.1.0".to_owned(), version: Version::default(), objects: BTreeMap::new(), nodes };
+    let status = MeshStatus {
+        daemon: "0.1.0".to_owned(),
+        version: Version::default(),
+        objects: BTreeMap::new(),
+        nodes,
+        problems: Vec::new(),
+    };
     let (text, count) = mesh(&status, Wall::from_secs(100));
     assert_eq!(count, 2);
     assert!(text.lines().count() <= 24, "{text}");

@@ -17,11 +17,11 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 
 use super::shared::Shared;
-use super::status;
+use super::{mtu, status};
 use crate::api::local::Explanation;
 use crate::api::problem::{Exit, Problem};
 use crate::linux::file;
-use crate::node::explain::{Here, Target, explain};
+use crate::node::explain::{Far, Here, Target, explain};
 use crate::table::Slice;
 use crate::types::{Mtu, PortId};
 
@@ -67,6 +67,7 @@ pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
         .route("/v1/slice", get(get_slice))
         .route("/v1/events", get(get_events))
         .route("/v1/explain", get(get_explain))
+        .route("/v1/mtu", get(get_mtu))
         .fallback(unknown)
         .with_state(shared);
     if let Err(error) = axum::serve(listener, router).await {
@@ -88,6 +89,10 @@ async fn get_status(State(shared): App) -> Result<Response, Refused> {
 
 async fn get_tunnels(State(shared): App) -> Result<Response, Refused> {
     Ok(Json(aside(move || status::tunnels(&shared)).await?).into_response())
+}
+
+async fn get_mtu(State(shared): App) -> Result<Response, Refused> {
+    Ok(Json(aside(move || mtu::map(&shared)).await?).into_response())
 }
 
 async fn get_slice(State(shared): App) -> Result<Json<Slice>, Refused> {
@@ -128,6 +133,8 @@ async fn get_explain(
         own: view.local.own(),
         admin_mtu: mtu(&view.local.admin),
         external_mtu: mtu(&view.local.external),
+        far: &Far::new(),
+        measured: &view.measured,
     };
     explain(here, &from, &to).map(Json).map_err(|error| Refused(error.into()))
 }

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use super::lane::LaneStats;
 use super::shared::{Shared, Topic, View};
+use crate::api::mtu::{LaneMtu, NodeMtu};
 use crate::api::stream::MeasuredPath;
+use crate::clock::mono;
 use crate::node::spans::{self, AllMeasured, Measured};
+use crate::policy::path::Path;
 use crate::policy::steady::Steady;
-use crate::probe::Phase;
+use crate::probe::{self, Phase};
 use crate::types::{Mono, NodeId, PeerSlot, Wall};
 
 /// How often the lanes are asked.
@@ -96,4 +99,44 @@ fn smallest(stats: &[LaneStats]) -> BTreeMap<PeerSlot, u16> {
         sizes.entry(*peer).and_modify(|size| *size = path.size.min(*size)).or_insert(path.size);
     }
     sizes
+}
+
+/// What this node knows of its paths.
+pub(super) fn map(shared: &Shared) -> NodeMtu {
+    let stats = shared.lanes.stats();
+    let view = shared.view();
+    let Some(slice) = &view.slice else {
+        return NodeMtu { node: view.node.clone(), peers: Vec::new(), networks: Vec::new() };
+    };
+    let mut map = spans::map(slice, &view.paths, &view.local, &view.measured);
+    for peer in map.peers.iter_mut().filter(|peer| peer.path == Path::Tunnel) {
+        peer.lanes = lanes(&view, &stats, &peer.node, mono());
+    }
+    map
+}
+
+/// What each lane knows of its path to a peer.
+fn lanes(view: &View, stats: &[LaneStats], node: &NodeId, now: Mono) -> Vec<LaneMtu> {
+    let slot = view.slots.peer(node);
+    let lanes = (0_u8..).zip(stats);
+    let of_peer = lanes.filter_map(|(lane, stats)| {
+        let (_, status) = stats.paths.iter().find(|(peer, _)| Some(*peer) == slot)?;
+        Some((lane, status))
+    });
+    let line = |(lane, status): (u8, &probe::Status)| LaneMtu {
+        lane,
+        bytes: status.size,
+        phase: phase(status.phase).to_owned(),
+        seconds: now.since(status.since).as_secs(),
+    };
+    of_peer.map(line).collect()
+}
+
+const fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Base => "base",
+        Phase::Searching => "searching",
+        Phase::Complete => "complete",
+        Phase::Error => "error",
+    }
 }

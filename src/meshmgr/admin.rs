@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::app::{App, blocking};
 use super::core::{Plan, View};
 use super::http::{APPLY_MAX, Answer, ENROLL_MAX, Json, OBJECT_MAX, Refused, body};
-use super::stream;
+use super::{paths as sizes, stream};
 use crate::api::API_VERSION;
 use crate::api::admin::{
     Applied, Apply, AuditEvent, Events, ForeignConfig, MadeToken, Matrix, MeshStatus, NewToken, NodeLine, ObjectChange,
@@ -23,7 +23,9 @@ use crate::api::local::Explanation;
 use crate::api::objects::{Any, Kind, Meta, Node, Object, TokenSpec, TokenStatus};
 use crate::api::problem::{Exit, Problem};
 use crate::mgmt::state::{self, Edit};
-use crate::mgmt::{audit, edit, foreign as foreign_peers, index, matrix as matrices, slice as slices, token, validate};
+use crate::mgmt::{
+    audit, edit, foreign as foreign_peers, index, matrix as matrices, mtu_map, slice as slices, token, validate,
+};
 use crate::node::explain::{self as explaining, Here, Target};
 use crate::node::paths::{self, Own};
 use crate::table::Slice;
@@ -284,10 +286,10 @@ pub(super) struct Between {
 /// # Errors
 /// [`Refused`]
 pub(super) async fn explain(State(app): State<Arc<App>>, Query(between): Query<Between>) -> Answer<Explanation> {
-    Ok(Json(blocking(&app, move |app| explain_on(&app.core.view(), &between)).await?))
+    Ok(Json(blocking(&app, move |app| explain_on(app, &app.core.view(), &between)).await?))
 }
 
-fn explain_on(view: &View, between: &Between) -> Result<Explanation, Problem> {
+fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, Problem> {
     let state = &view.index.state;
     let port = between.from.parse::<PortId>().ok().and_then(|id| state.ports.get(&id));
     let port = port.ok_or_else(|| validate::missing(state, "M0333", Kind::Port, &between.from))?;
@@ -300,7 +302,8 @@ fn explain_on(view: &View, between: &Between) -> Result<Explanation, Problem> {
     let facts = node.status.facts.as_ref();
     let [admin_mtu, external_mtu]: [Option<Mtu>; 2] = [facts.map(|f| f.admin_mtu), facts.map(|f| f.external_mtu)];
     let paths = paths::decide_all(&slice, own);
-    let here = Here { slice: &slice, paths: &paths, own, admin_mtu, external_mtu };
+    let (far, measured) = sizes::known(app, view, &node, &slice);
+    let here = Here { slice: &slice, paths: &paths, own, admin_mtu, external_mtu, far: &far, measured: &measured };
     explaining::explain(here, &port.metadata.name, &to).map_err(Problem::from)
 }
 
@@ -314,7 +317,8 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     let objects = Kind::ALL.into_iter().map(|kind| (kind, state.count(kind))).collect();
     let nodes = state.nodes.values().map(|node| line(&app, &view, node)).collect();
     let daemon = env!("CARGO_PKG_VERSION").to_owned();
-    Ok(Json(MeshStatus { daemon, version: view.version, objects, nodes }))
+    let problems = mtu_map::findings(&view.index, &app.measured());
+    Ok(Json(MeshStatus { daemon, version: view.version, objects, nodes, problems }))
 }
 
 fn line(app: &App, view: &View, node: &Node) -> NodeLine {

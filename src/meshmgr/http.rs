@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::app::{App, BODY_TIME};
-use super::{admin, members};
+use super::{admin, members, paths};
 use crate::api::problem::{Exit, Problem, printable};
 use crate::mgmt::roles::Request;
 use crate::transport::server::Caller;
@@ -104,6 +104,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/v1/tokens", guarded(Request::MakeToken, post(admin::make_token)))
         .route("/v1/slice/{node}", guarded(Request::AnySlice, get(admin::slice)))
         .route("/v1/matrix", guarded(Request::Observe, get(admin::matrix)))
+        .route("/v1/mtu", guarded(Request::Observe, get(paths::mtu)))
         .route("/v1/explain", guarded(Request::Observe, get(admin::explain)))
         .route("/v1/status", guarded(Request::Observe, get(admin::status)))
         .route("/v1/events", guarded(Request::Audit, get(admin::events)))

@@ -1,15 +1,25 @@
-//! Lets the sizes of paths count that nodes measured, and tells what that does to the networks.
+//! What nodes measured of their paths: lets sizes count, tells what that does to the networks, answers who asks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::{Query, State};
+use serde::Deserialize;
+
 use super::app::{App, blocking};
-use super::core::Plan;
+use super::core::{Plan, View};
+use super::http::{Answer, Json};
+use crate::api::mtu::MeshMtu;
+use crate::api::objects::{Kind, Node};
 use crate::api::problem::Problem;
 use crate::mgmt::audit::Origin;
 use crate::mgmt::index::Index;
-use crate::mgmt::measured;
-use crate::types::{Mono, Wall};
+use crate::mgmt::{measured, mtu_map, mtus, validate};
+use crate::node::explain::Far;
+use crate::node::spans::{AllMeasured, Measured};
+use crate::policy::path::Outer;
+use crate::table::Slice;
+use crate::types::{Mono, NetworkId, Wall};
 
 /// How often paths are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -48,4 +58,41 @@ pub(super) fn settle(app: &App, now: Mono, at: Wall) -> Result<(), Problem> {
         let event = (!edits.is_empty()).then(|| origin.event("path-mtu", text, &edits));
         Ok(Plan { edits, event, answer: () })
     })
+}
+
+/// Query of `GET /v1/mtu`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Whose {
+    network: Option<String>,
+}
+
+/// `GET /v1/mtu`: the map of the mesh; `?network=NAME` of one network.
+///
+/// # Errors
+/// [`Refused`]
+pub(super) async fn mtu(State(app): State<Arc<App>>, Query(whose): Query<Whose>) -> Answer<MeshMtu> {
+    let map = blocking(&app, move |app| {
+        let index = app.core.view().index;
+        let found = |name: &String| {
+            let id = name.parse::<NetworkId>().ok().filter(|id| index.state.networks.contains_key(id));
+            id.ok_or_else(|| validate::missing(&index.state, "M0333", Kind::Network, name))
+        };
+        let only = whose.network.as_ref().map(found).transpose()?;
+        Ok(mtu_map::map(&index, &app.measured(), only.as_ref()))
+    });
+    Ok(Json(map.await?))
+}
+
+/// What is known of the ways from a node: the MTUs at the other ends, and what was measured.
+pub(super) fn known(app: &App, view: &View, node: &Node, slice: &Slice) -> (Far, AllMeasured) {
+    let (mut far, mut sizes) = (Far::new(), AllMeasured::new());
+    let measured = app.measured();
+    for id in slice.peers.keys() {
+        let Some(peer) = view.index.state.nodes.get(id) else { continue };
+        far.insert(id.clone(), [Outer::Admin, Outer::External].map(|outer| mtus::underlay_mtu(peer, outer)));
+        if let Some((bytes, since)) = measured.newest(&node.metadata.name, id) {
+            sizes.insert(id.clone(), Measured { bytes, since });
+        }
+    }
+    (far, sizes)
 }

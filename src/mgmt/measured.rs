@@ -70,6 +70,15 @@ impl Measured {
         [one(a, b), one(b, a)].into_iter().flatten().min()
     }
 
+    /// Every path: who measured, the other end, its size and since when it is so.
+    pub fn all(&self) -> impl Iterator<Item = (&NodeId, &NodeId, (u16, Wall))> {
+        let of = |(from, paths)| {
+            let paths: &BTreeMap<NodeId, Heard> = paths;
+            paths.iter().map(move |(to, heard)| (from, to, (heard.bytes, heard.at)))
+        };
+        self.paths.iter().flat_map(of)
+    }
+
     /// Looks at all paths; to be called about once a second. Returns what counts from now on, and the edits that write it down.
     pub fn settle(&mut self, index: &Index, now: Mono) -> (Vec<Change>, Vec<Edit>) {
         let mut changes = Vec::new();

@@ -14,6 +14,7 @@ pub mod found;
 pub mod index;
 pub mod matrix;
 pub mod measured;
+pub mod mtu_map;
 pub mod mtus;
 pub mod psk;
 pub mod roles;

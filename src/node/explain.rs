@@ -1,18 +1,20 @@
 //! Why a frame arrives or does not: the whole chain for one frame from a port of this node, out of the same slice and the same
 //! verdicts that the plan and the data plane use. `meshd` answers with it on its socket, the management node for any node.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::names::{self, Device};
 use super::paths::{self, Own, Paths};
+use super::spans::{self, AllMeasured};
 use crate::api::local::{Explanation, Step};
 use crate::api::problem::{Exit, Problem};
-use crate::policy::mtu::{Carrier, Family};
+use crate::policy::mtu::{Carrier, Family, Span};
 use crate::policy::path::{Outer, Path, Verdict};
 use crate::table::{Flood, NetKey, Network, Peer, Row, RowKey, Slice};
-use crate::types::{Mac, Mtu, PortId};
+use crate::types::{Mac, Mtu, NodeId, PortId};
 
 /// What a node knows when it explains.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +29,14 @@ pub struct Here<'a> {
     pub admin_mtu: Option<Mtu>,
     /// MTU of its external interface, if known.
     pub external_mtu: Option<Mtu>,
+    /// MTUs at the other ends, as far as they are known.
+    pub far: &'a Far,
+    /// What tunnels were measured to carry.
+    pub measured: &'a AllMeasured,
 }
+
+/// Underlay MTU of other nodes, admin and external, bytes.
+pub type Far = BTreeMap<NodeId, [u16; 2]>;
 
 /// Where a frame shall go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -258,7 +267,7 @@ impl<'a> Chain<'a> {
         self.pass("policy", format!("{}: {}", verdict.path, verdict.why));
         let carrier = self.path(network, row, peer, verdict)?;
         self.outer(network, peer, verdict)?;
-        self.mtu(network, verdict, carrier)
+        self.mtu(network, &row.node, verdict, carrier)
     }
 
     fn path(&mut self, network: &Network, row: &Row, peer: &Peer, verdict: &Verdict) -> Option<Carrier> {
@@ -318,25 +327,44 @@ impl<'a> Chain<'a> {
         }
     }
 
-    fn mtu(&mut self, network: &Network, verdict: &Verdict, carrier: Carrier) -> Option<()> {
-        let guest = network.guest_mtu;
-        let underlay = match verdict.outer {
-            Outer::Admin => self.here.admin_mtu,
-            Outer::External => self.here.external_mtu,
+    fn mtu(&mut self, network: &Network, node: &NodeId, verdict: &Verdict, carrier: Carrier) -> Option<()> {
+        let (guest, name) = (network.guest_mtu, &network.name);
+        let far = self.here.far.get(node).copied();
+        let (own, far) = match verdict.outer {
+            Outer::Admin => (self.here.admin_mtu, far.map(|[admin, _]| admin)),
+            Outer::External => (self.here.external_mtu, far.map(|[_, external]| external)),
         };
-        let Some(underlay) = underlay else {
-            self.pass("mtu", format!("guests of {} have an MTU of {guest}; the underlay's is not known", network.name));
+        let Some(own) = own else {
+            self.pass("mtu", format!("guests of {name} have an MTU of {guest}; the underlay's is not known"));
             return Some(());
         };
-        let sum = carrier.sum(underlay.get(), self.key.vlan.is_some() || network.mtu.is_some_and(|policy| policy.vlan));
-        self.pass("mtu", sum.to_string());
+        let underlay = far.map_or(own.get(), |far| far.min(own.get()));
+        let measured = self.here.measured.get(node).filter(|_| verdict.path == Path::Tunnel);
+        let span = Span { carrier, underlay, measured: measured.map(|measured| measured.bytes) };
+        let policy = network.mtu.unwrap_or_default();
+        let vlan = self.key.vlan.is_some() || policy.vlan;
+        self.pass("mtu", carrier.sum(underlay, vlan).to_string());
+        let sum = span.sum(vlan);
+        if let Some(measured) = measured.filter(|_| span.size() < underlay) {
+            let less = underlay - span.size();
+            self.pass(
+                "mtu",
+                format!("measured: {} bytes arrive since {}, {less} fewer", measured.bytes, measured.since),
+            );
+            self.pass("mtu", sum.to_string());
+        }
         match guest.get().checked_sub(sum.guest()) {
-            None | Some(0) => self.pass("mtu", format!("guests of {} have {guest}: it fits", network.name)),
+            None | Some(0) => self.pass("mtu", format!("guests of {name} have {guest}: it fits")),
             Some(missing) => {
-                let fate = "a frame that uses them is dropped and counted";
-                let text = format!("guests of {} have {guest}, {missing} bytes more than fit: {fate}", network.name);
-                self.pass("mtu", text);
+                let fate = match verdict.path {
+                    Path::Tunnel => "a frame that uses them travels in fragments",
+                    Path::Plain | Path::Forbidden => "a frame that uses them is dropped and counted",
+                };
+                self.pass("mtu", format!("guests of {name} have {guest}, {missing} bytes more than fit: {fate}"));
             }
+        }
+        if verdict.path == Path::Tunnel {
+            self.pass("mtu", format!("a frame of more than {guest} is {}", spans::fate(policy.oversize)));
         }
         Some(())
     }

@@ -63,10 +63,18 @@ fn slice() -> Slice {
 }
 
 fn ask(slice: &Slice, to: &str) -> (bool, String) {
+    ask_with(slice, to, &Far::new(), &[])
+}
+
+fn ask_with(slice: &Slice, to: &str, far: &Far, sizes: &[(&str, u16)]) -> (bool, String) {
+    let size = |(node, bytes): &(&str, u16)| {
+        (node.parse().unwrap(), spans::Measured { bytes: *bytes, since: crate::types::Wall::from_secs(7) })
+    };
+    let measured = &sizes.iter().map(size).collect();
     let own = Own { admin: Some("10.1.0.1".parse().unwrap()), external: Some("203.0.113.1".parse().unwrap()) };
     let paths = decide_all(slice, own);
     let mtu = Some(Mtu::try_from(1500).unwrap());
-    let here = Here { slice, paths: &paths, own, admin_mtu: mtu, external_mtu: mtu };
+    let here = Here { slice, paths: &paths, own, admin_mtu: mtu, external_mtu: mtu, far, measured };
     let answer = explain(here, &"p11".parse().unwrap(), &to.parse().unwrap()).unwrap();
     let line = |step: &Step| format!("{}{}: {}\n", if step.passes { "" } else { "! " }, step.what, step.text);
     (answer.delivered, answer.steps.iter().map(line).collect())
@@ -152,23 +160,46 @@ fn a_peer_without_key_address_or_membership_ends_the_frame() {
 }
 
 #[test]
-fn a_guest_mtu_that_does_not_fit_says_by_how_much() {
+fn a_guest_mtu_that_does_not_fit_says_by_how_much_and_what_becomes_of_the_frame() {
     let mut slice = slice();
-    slice.networks.values_mut().for_each(|network| network.guest_mtu = Mtu::try_from(1450).unwrap());
+    slice.networks.values_mut().for_each(|network| network.guest_mtu = Mtu::try_from(1460).unwrap());
     let (_, text) = ask(&slice, "p13");
     assert!(
         text.ends_with(
-            "guests of blue have 1450, 32 bytes more than fit: a frame that uses them is dropped and counted\n"
+            "mtu: guests of blue have 1460, 42 bytes more than fit: a frame that uses them travels in fragments\n\
+             mtu: a frame of more than 1460 is carried in fragments\n"
         ),
         "{text}"
     );
+    let (_, text) = ask(&slice, "192.168.10.12");
+    assert!(text.ends_with("10 bytes more than fit: a frame that uses them is dropped and counted\n"), "{text}");
+}
+
+#[test]
+fn a_measured_path_has_its_own_sum_where_it_carries_less() {
+    let text = |sizes: &[(&str, u16)]| ask_with(&slice(), "p13", &Far::new(), sizes).1;
+    assert!(
+        text(&[("b-1", 1400)]).contains(
+            "mtu: 1500 underlay - 20 IPv4 - 8 UDP - 32 WireGuard - 8 VXLAN - 14 Ethernet = 1418\n\
+             mtu: measured: 1400 bytes arrive since 1970-01-01T00:00:07Z, 100 fewer\n\
+             mtu: 1400 measured - 20 IPv4 - 8 UDP - 32 WireGuard - 8 VXLAN - 14 Ethernet = 1318\n\
+             mtu: guests of blue have 1418, 100 bytes more than fit: a frame that uses them travels in fragments\n"
+        ),
+        "{}",
+        text(&[("b-1", 1400)])
+    );
+    assert!(!text(&[("b-1", 1500)]).contains("measured"));
+    let far = Far::from([("b-1".parse().unwrap(), [1500, 1492])]);
+    assert!(ask_with(&slice(), "p13", &far, &[]).1.contains("mtu: 1492 underlay - 20 IPv4"));
 }
 
 #[test]
 fn an_unknown_or_distant_sender_is_an_error_with_a_hint() {
     let slice = slice();
     let paths = Paths::new();
-    let here = Here { slice: &slice, paths: &paths, own: Own::default(), admin_mtu: None, external_mtu: None };
+    let (far, measured) = (&Far::new(), &AllMeasured::new());
+    let own = Own::default();
+    let here = Here { slice: &slice, paths: &paths, own, admin_mtu: None, external_mtu: None, far, measured };
     let ask = |from: &str| {
         let error = explain(here, &from.parse().unwrap(), &Target::Mac(Mac::ZERO)).unwrap_err();
         Problem::from(error).to_string()

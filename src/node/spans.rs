@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use super::paths::Paths;
 use super::plan::Local;
 use crate::api::local::Finding;
-use crate::policy::mtu::{Carrier, Family, IPV6_LEAST, MtuPolicy, Oversize, Span};
+use crate::api::mtu::{NetworkMtu, NodeMtu, PeerMtu};
+use crate::policy::mtu::{Carrier, Family, IPV6_LEAST, MtuPolicy, Oversize, Span, Sum};
 use crate::policy::path::{Path, Verdict};
 use crate::table::{NetKey, Network, Peer, Slice};
 use crate::types::{NodeId, Wall};
@@ -96,6 +97,70 @@ fn help(policy: MtuPolicy, network: &Network, fits: u16) -> String {
         None => format!(
             "the network's MTU follows: {fits} once that has stood for 30 s; meshctl mtu map says who limits it"
         ),
+    }
+}
+
+/// The map of this node: the way to every peer, and what each network makes of it. What lanes know is left open.
+pub fn map(slice: &Slice, paths: &Paths, local: &Local, measured: &AllMeasured) -> NodeMtu {
+    let known = |node: &NodeId, verdict: &Verdict| {
+        let peer = slice.peers.get(node)?;
+        Some((peer, span(peer, verdict, local, measured.get(node).copied())?))
+    };
+    let mut peers = BTreeMap::new();
+    for (node, verdict) in paths.values().flatten() {
+        let Some((peer, span)) = known(node, verdict) else { continue };
+        let line = || peer_line(node, peer, verdict.path, span, measured);
+        peers.entry((node.clone(), verdict.path)).or_insert_with(line);
+    }
+    let network = |(key, network): (&NetKey, &Network)| {
+        let ways = paths.get(key).into_iter().flatten();
+        let ways = ways.filter_map(|(node, verdict)| known(node, verdict).map(|(_, span)| (node, verdict, span)));
+        let tightest = ways.min_by_key(|(_, _, span)| span.sum(local.policy(network).vlan).guest());
+        network_line(network, local, tightest.map(|(node, verdict, span)| (span, limit(node, verdict.path, span))))
+    };
+    let networks = slice.networks.iter().map(network).collect();
+    NodeMtu { node: slice.node.clone(), peers: peers.into_values().collect(), networks }
+}
+
+fn peer_line(node: &NodeId, peer: &Peer, path: Path, span: Span, measured: &AllMeasured) -> PeerMtu {
+    let sum = span.sum(false);
+    PeerMtu {
+        node: node.clone(),
+        pdc: peer.pdc.clone(),
+        path,
+        underlay: span.underlay,
+        measured: span.measured,
+        since: measured.get(node).filter(|_| span.measured.is_some()).map(|measured| measured.since),
+        lanes: Vec::new(),
+        guest: sum.guest(),
+        sum: sum.to_string(),
+        limit: limit(node, path, span),
+    }
+}
+
+fn network_line(network: &Network, local: &Local, tightest: Option<(Span, String)>) -> NetworkMtu {
+    let (policy, mtu) = (local.policy(network), local.guest_mtu(network));
+    let sum = tightest.as_ref().map(|(span, _)| span.sum(policy.vlan));
+    let whole = sum.as_ref().map_or(mtu.get(), Sum::guest);
+    NetworkMtu {
+        network: network.name.clone(),
+        mtu,
+        fixed: policy.fixed.is_some(),
+        said_by: None,
+        whole,
+        missing: mtu.get().saturating_sub(whole),
+        sum: sum.map(|sum| sum.to_string()).unwrap_or_default(),
+        limit: tightest.map_or_else(|| "no peer hosts it".to_owned(), |(_, limit)| limit),
+        oversize: policy.oversize,
+    }
+}
+
+/// Who limits the way to a peer, in words.
+fn limit(node: &NodeId, path: Path, span: Span) -> String {
+    match (path, span.measured) {
+        (Path::Tunnel, None) => "not measured yet".to_owned(),
+        (Path::Tunnel, Some(_)) if span.size() < span.underlay => format!("the path to {node}"),
+        (Path::Plain | Path::Tunnel | Path::Forbidden, _) => "the interface here".to_owned(),
     }
 }
 

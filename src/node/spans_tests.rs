@@ -57,3 +57,18 @@ fn a_network_with_ipv6_that_got_its_least_does_not_follow() {
     let found = findings(ipv6, &[("far", 1280)]);
     assert!(found[0].help.contains("IPv6 needs an MTU of 1280"), "{}", found[0].help);
 }
+
+#[test]
+fn the_map_names_every_peer_once_and_every_network() {
+    let slice = slice("suppress", json!({}));
+    let paths = decide_all(&slice, local().own());
+    let measured = AllMeasured::from([("far".parse().unwrap(), Measured { bytes: 1400, since: Wall::from_secs(7) })]);
+    let map = map(&slice, &paths, &local(), &measured);
+    let peers: Vec<_> =
+        map.peers.iter().map(|peer| (peer.node.as_str(), peer.path, peer.measured, peer.guest)).collect();
+    let expected =
+        [("b", Path::Plain, None, 1450), ("c", Path::Plain, None, 1450), ("far", Path::Tunnel, Some(1400), 1318)];
+    assert_eq!(peers, expected);
+    let blue = &map.networks[0];
+    assert_eq!((blue.mtu.get(), blue.whole, blue.missing, blue.limit.as_str()), (1418, 1318, 100, "the path to far"));
+}

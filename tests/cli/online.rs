@@ -169,6 +169,85 @@ fn a_frame_is_explained_and_a_table_goes_out_and_comes_in() {
     assert!(mesh.good("events -n 3").contains("apply"));
 }
 
+/// Two foreign boxes stand for machines that have joined: what they carry is known without them.
+fn two_boxes(mesh: &Management) {
+    for (pdc, n) in [("fra", 1), ("ams", 2)] {
+        mesh.good(&format!("pdc create {pdc} --intra plain --underlay 10.{n}.0.0/24"));
+    }
+    mesh.good("overlay create default");
+    mesh.good("network create blue --overlay default --vni 10 --cidr 192.168.10.0/24");
+    let keys = ["xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=", "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0="];
+    let boxes: String = (1..=2)
+        .map(|n| {
+            let (pdc, key) = (["fra", "ams"][n - 1], keys[n - 1]);
+            format!(
+                "---\napiVersion: vxmesh/v1\nkind: Node\nmetadata: {{name: box-{n}}}\nspec: {{pdc: {pdc}, external: 203.0.113.{n}, \
+                 foreign: {{publicKey: {key}, endpoint: '203.0.113.{n}:51820', tunnelAddress: 100.64.9.{n}}}}}\n"
+            )
+        })
+        .collect();
+    let applied = mesh.feed("apply -f -", &boxes);
+    assert_eq!(applied.code, Some(0), "{}", applied.stderr);
+    for n in 1..=2 {
+        mesh.good(&format!("port create p{n} --network blue --node box-{n} --mac 2:0:0:0:0:{n} --ip 192.168.10.1{n}"));
+    }
+}
+
+#[test]
+fn the_map_of_mtus_says_what_a_network_gets_and_who_limits_it() {
+    let mesh = Management::start();
+    assert_eq!(mesh.good("mtu map"), "no two nodes share a network yet\n\nno networks\n");
+    two_boxes(&mesh);
+    let map = mesh.good("mtu map");
+    assert!(map.contains("ams  fra  tunnel  1500      -         -      1390   external interfaces\n"), "{map}");
+    assert!(map.contains("blue     1390  auto (node)  1390   fits   external interfaces\n"), "{map}");
+    let json: serde_json::Value = serde_json::from_str(&mesh.good("mtu map --network blue -o json")).unwrap();
+    let sum = "1500 underlay - 20 IPv4 - 8 UDP - 32 WireGuard - 20 IPv4 - 8 UDP - 8 VXLAN - 14 Ethernet = 1390";
+    assert_eq!(json["networks"][0]["sum"], sum);
+    assert_eq!(json["pairs"][0]["ends"], serde_json::json!(["box-2", "box-1"]));
+    mesh.bad("mtu map --network bleu", 4, "did you mean 'blue'?");
+    mesh.bad("mtu probe box/1", 3, "is the name of neither a node nor a port");
+}
+
+#[test]
+fn a_number_that_merely_needs_fragments_is_warned_of_and_an_impossible_one_is_refused() {
+    let mesh = Management::start();
+    two_boxes(&mesh);
+    let set = mesh.meshctl("network set blue --mtu 1500");
+    assert_eq!((set.code, set.stdout.as_str()), (Some(0), "network/blue changed\n"), "{}", set.stderr);
+    let warning = "warning: an MTU of 1500 is 110 bytes more than every path of network blue carries whole";
+    assert!(set.stderr.contains(warning), "{}", set.stderr);
+    assert!(set.stderr.contains("meshctl network set blue --mtu 1390"), "{}", set.stderr);
+    let status = mesh.meshctl("status");
+    assert_eq!(status.code, Some(9), "{}", status.stdout);
+    assert!(
+        status.stdout.contains("M0502 network blue: the tightest path carries 1390, 110 bytes"),
+        "{}",
+        status.stdout
+    );
+    assert!(
+        mesh.good("mtu map").contains("fixed (network)  1390   110 bytes short: fragments"),
+        "{}",
+        mesh.good("mtu map")
+    );
+    mesh.bad("network set blue --mtu 575", 2, "an MTU is 576 to 65535");
+    mesh.bad("network set blue --mtu 65500", 3, "it is 15 bytes too large for 65535 largest IP packet");
+    mesh.bad("network set blue --cidr 192.168.10.0/24,fd00::/64 --mtu 1200", 3, "80 bytes are missing to 1280");
+    mesh.good("network set blue --mtu 1390");
+    assert!(mesh.good("network show blue").contains("1390"));
+    let strict = mesh.good("network show blue").replace("fragment", "drop").replace("1390", "1391");
+    let refused = mesh.feed("apply -f -", &strict);
+    assert_eq!(refused.code, Some(3), "{}{}", refused.stdout, refused.stderr);
+    assert!(
+        refused.stderr.contains("error[M0501]") && refused.stderr.contains("1 bytes too large"),
+        "{}",
+        refused.stderr
+    );
+    mesh.good("network set blue --mtu inherit");
+    mesh.good("overlay set default --mtu 1300");
+    assert!(mesh.good("mtu map").contains("blue     1300  fixed (overlay)"), "{}", mesh.good("mtu map"));
+}
+
 #[test]
 fn a_management_node_that_is_away_ends_with_7() {
     let mesh = Management::start();

@@ -1,0 +1,69 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::api::objects::Any;
+use crate::api::stream::MeasuredPath;
+use crate::mgmt::fixture;
+use crate::mgmt::state::State;
+use crate::policy::mtu::MtuPolicy;
+use crate::types::Mtu;
+
+fn of(state: &State, sizes: &[(&str, &str, u16)]) -> MeshMtu {
+    let mut measured = Measured::default();
+    for (from, to, bytes) in sizes {
+        let path = MeasuredPath { node: to.parse().unwrap(), bytes: *bytes };
+        measured.report(&from.parse().unwrap(), &[path], Wall::from_secs(7));
+    }
+    map(&Index::new(Arc::new(state.clone())), &measured, None)
+}
+
+fn pair<'a>(map: &'a MeshMtu, a: &str, b: &str) -> &'a PdcPairMtu {
+    map.pairs.iter().find(|pair| pair.a.as_str() == a && pair.b.as_str() == b).unwrap()
+}
+
+#[test]
+fn every_pair_of_pdcs_stands_with_what_it_carries_and_who_limits_it() {
+    let mut state = fixture::mesh();
+    let mut narrow = fixture::joined("b-2", "b", "10.1.0.2", "198.51.1.2", 4);
+    narrow.status.facts.as_mut().unwrap().external_mtu = Mtu::try_from(1492).unwrap();
+    state.put(Any::Node(narrow));
+    let map = of(&state, &[]);
+    let cells: Vec<_> =
+        map.pairs.iter().map(|pair| (pair.a.as_str(), pair.b.as_str(), pair.path, pair.guest)).collect();
+    let expected = [("a", "a", Path::Plain, 1450), ("a", "b", Path::Tunnel, 1410), ("b", "b", Path::Plain, 1450)];
+    assert_eq!(cells, expected);
+    assert_eq!(pair(&map, "a", "b").limit, "b-2, external interface");
+    assert_eq!(pair(&map, "a", "b").measured, None);
+    assert_eq!(pair(&map, "a", "a").limit, "admin interfaces");
+    let blue = &map.networks[0];
+    assert_eq!((blue.mtu.get(), blue.missing, blue.fixed, blue.said_by), (1410, 0, false, Some(SaidBy::Node)));
+}
+
+#[test]
+fn a_measured_path_stands_beside_the_computed_one_and_says_whether_it_counts() {
+    let mut state = fixture::mesh();
+    let map = of(&state, &[("a-1", "b-1", 1400), ("b-2", "a-1", 1500)]);
+    let across = pair(&map, "a", "b");
+    assert_eq!((across.underlay, across.measured, across.counts, across.guest), (1500, Some(1400), 1500, 1418));
+    assert_eq!(across.limit, "a path that shrank; it counts once it has stood for 30 s");
+    let mut short = fixture::joined("a-1", "a", "10.0.0.1", "198.51.0.1", 1);
+    short.status.paths.insert("b-1".parse().unwrap(), 1400);
+    state.put(Any::Node(short));
+    let map = of(&state, &[("a-1", "b-1", 1400)]);
+    let across = pair(&map, "a", "b");
+    assert_eq!((across.counts, across.guest, across.limit.as_str()), (1400, 1318, "the path a-1 - b-1"));
+    assert_eq!(map.networks[0].limit, "the path a-1 - b-1, since 1970-01-01T00:00:07Z");
+}
+
+#[test]
+fn a_fixed_network_that_falls_short_is_found() {
+    let mut state = fixture::mesh();
+    let mut net = fixture::network("blue", "default", 10, "192.168.10.0/24");
+    net.spec.mtu = Some(MtuPolicy { fixed: Mtu::try_from(1430).ok(), ..MtuPolicy::default() });
+    state.put(Any::Network(net));
+    let index = Index::new(Arc::new(state));
+    let found = findings(&index, &Measured::default());
+    assert_eq!(found.len(), 1);
+    assert!(found[0].what.contains("carries 1418, 12 bytes fewer than its MTU of 1430"), "{}", found[0].what);
+    assert!(found[0].help.ends_with("meshctl network set blue --mtu 1418"), "{}", found[0].help);
+}
