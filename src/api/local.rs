@@ -1,5 +1,5 @@
 //! What `meshd` answers on `/run/vxmesh/meshd.sock` (HTTP over a Unix socket): `GET /v1/status`, `/v1/tunnels`, `/v1/slice`,
-//! `/v1/events`, `/v1/explain?from=PORT&to=TARGET`.
+//! `/v1/events`, `/v1/explain?from=PORT&to=TARGET`; what it answers about MTUs is in [`super::mtu`].
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -17,8 +17,9 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 
 use super::shared::Shared;
-use super::{mtu, status};
+use super::{mtu, probing, status};
 use crate::api::local::Explanation;
+use crate::api::mtu::Probed;
 use crate::api::problem::{Exit, Problem};
 use crate::linux::file;
 use crate::node::explain::{Far, Here, Target, explain};
@@ -68,6 +69,7 @@ pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
         .route("/v1/events", get(get_events))
         .route("/v1/explain", get(get_explain))
         .route("/v1/mtu", get(get_mtu))
+        .route("/v1/mtu/probe", get(get_probe))
         .fallback(unknown)
         .with_state(shared);
     if let Err(error) = axum::serve(listener, router).await {
@@ -93,6 +95,24 @@ async fn get_tunnels(State(shared): App) -> Result<Response, Refused> {
 
 async fn get_mtu(State(shared): App) -> Result<Response, Refused> {
     Ok(Json(aside(move || mtu::map(&shared)).await?).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Probe {
+    to: String,
+}
+
+async fn get_probe(
+    State(shared): App,
+    question: Result<Query<Probe>, QueryRejection>,
+) -> Result<Json<Probed>, Refused> {
+    let usage = |error: QueryRejection| {
+        Refused(Problem::new("M0121", Exit::Usage, error.body_text()).help("/v1/mtu/probe?to=NODE|PORT"))
+    };
+    let Query(question) = question.map_err(usage)?;
+    let to: String = question.to.chars().take(64).collect();
+    probing::probe(&shared, &to).await.map(Json).map_err(Refused)
 }
 
 async fn get_slice(State(shared): App) -> Result<Json<Slice>, Refused> {

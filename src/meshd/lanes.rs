@@ -78,6 +78,11 @@ impl Lanes {
         }
     }
 
+    /// Has every lane measure the path to a peer anew, now.
+    pub fn probe(&self, peer: PeerSlot) {
+        self.inner().running.iter().filter_map(|running| running.lane.as_ref()).for_each(|lane| lane.probe(peer));
+    }
+
     /// What each lane has done; a dead one is left out.
     pub fn stats(&self) -> Vec<LaneStats> {
         self.inner().running.iter().filter_map(|r| r.lane.as_ref()?.stats().ok()).collect()

@@ -16,6 +16,7 @@ pub mod log;
 pub mod look;
 mod mtu;
 pub mod offload;
+mod probing;
 pub mod run;
 pub mod shared;
 pub mod status;

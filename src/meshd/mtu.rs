@@ -116,7 +116,7 @@ pub(super) fn map(shared: &Shared) -> NodeMtu {
 }
 
 /// What each lane knows of its path to a peer.
-fn lanes(view: &View, stats: &[LaneStats], node: &NodeId, now: Mono) -> Vec<LaneMtu> {
+pub(super) fn lanes(view: &View, stats: &[LaneStats], node: &NodeId, now: Mono) -> Vec<LaneMtu> {
     let slot = view.slots.peer(node);
     let lanes = (0_u8..).zip(stats);
     let of_peer = lanes.filter_map(|(lane, stats)| {

@@ -79,6 +79,11 @@ impl Paths {
         self.with(peer, |path| path.moved(now));
     }
 
+    /// Somebody wants to know now: what the path carries is found out anew.
+    pub fn again(&mut self, peer: PeerSlot, now: Mono) {
+        self.with(peer, |path| path.moved(now));
+    }
+
     /// The path to the peer may have changed, somebody says: it is confirmed now rather than later.
     pub fn hint(&mut self, peer: PeerSlot, now: Mono) {
         self.with(peer, |path| path.hint(now));

@@ -7,6 +7,7 @@ use std::{io, mem};
 
 use super::{Door, LaneStats, Setup};
 use crate::linux::poll::Wake;
+use crate::types::PeerSlot;
 
 /// Box and bell.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Letters {
     pub(super) setup: Option<Arc<Setup>>,
     /// Answer these with the statistics.
     pub(super) stats: Vec<SyncSender<LaneStats>>,
+    /// Measure the paths to these now.
+    pub(super) probe: Vec<PeerSlot>,
     /// The doors of all lanes from now on.
     pub(super) doors: Option<Vec<Door>>,
     /// End.
@@ -54,6 +57,10 @@ impl Mailbox {
         let (sender, receiver) = mpsc::sync_channel(1);
         self.put(|letters| letters.stats.push(sender));
         receiver.recv_timeout(patience).ok()
+    }
+
+    pub(super) fn probe(&self, peer: PeerSlot) {
+        self.put(|letters| letters.probe.push(peer));
     }
 
     pub(super) fn set_doors(&self, doors: Vec<Door>) {

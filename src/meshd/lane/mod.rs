@@ -202,6 +202,11 @@ impl Lane {
         self.mailbox.fail();
     }
 
+    /// Measures the path to a peer anew, now. Whoever asks for [`Lane::stats`] after this sees it begun.
+    pub fn probe(&self, peer: PeerSlot) {
+        self.mailbox.probe(peer);
+    }
+
     /// What it has done.
     ///
     /// # Errors

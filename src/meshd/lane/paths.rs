@@ -74,6 +74,12 @@ impl Paths {
         self.probes.used(peer, size, now);
     }
 
+    /// The owner wants to know now what the path to a peer carries.
+    pub(super) fn again(&mut self, peer: PeerSlot, now: Mono) {
+        self.probes.again(peer, now);
+        self.changes();
+    }
+
     /// The system has refused a datagram as too large for its interface: whoever is in use asks at once.
     pub(super) fn refused(&mut self, now: Mono) {
         self.probes.hint_all(now);

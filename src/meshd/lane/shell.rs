@@ -190,6 +190,9 @@ impl Shell {
             self.taps.want(&self.setup.taps, &self.poll);
             self.open_taps(now);
         }
+        for peer in letters.probe {
+            self.paths.again(peer, now);
+        }
         for asker in letters.stats {
             // The asker may have lost its patience.
             let _ = asker.try_send(self.stats(now));
