@@ -162,6 +162,21 @@ fn interface_request(name: &IfName) -> libc::ifreq {
     request
 }
 
+/// The name of an interface (`if_indextoname(3)`).
+///
+/// # Errors
+/// There is no interface of this number.
+pub fn interface_name(index: u32) -> io::Result<String> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: `name` has the room that the function asks for, and is valid and writable for the whole call.
+    let done = unsafe { libc::if_indextoname(index, name.as_mut_ptr()) };
+    if done.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    let bytes: Vec<u8> = name.iter().take_while(|byte| **byte != 0).map(|byte| byte.to_ne_bytes()[0]).collect();
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Asks an interface a question whose answer is one number (`SIOCETHTOOL`, `struct ethtool_value` of linux/ethtool.h).
 ///
 /// # Errors

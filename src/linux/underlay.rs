@@ -63,14 +63,19 @@ pub fn resolve(attach: &Attach) -> Result<Underlay, UnderlayError> {
     Host::read()?.resolve(attach)
 }
 
-/// What this host has.
-struct Host {
+/// Interfaces and addresses of this host at one moment. Reading them costs a walk over all its interfaces, our own included.
+#[derive(Debug)]
+pub struct Host {
     mtus: BTreeMap<IfName, u16>,
     addresses: Vec<Underlay>,
 }
 
 impl Host {
-    fn read() -> Result<Self, KernelError> {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// The kernel cannot be read.
+    pub fn read() -> Result<Self, KernelError> {
         let read = || {
             let mut netlink = Netlink::open()?;
             let mut links = LinkMessage::default();
@@ -90,7 +95,11 @@ impl Host {
         Ok(Self { mtus: links.into_values().collect(), addresses })
     }
 
-    fn resolve(&self, attach: &Attach) -> Result<Underlay, UnderlayError> {
+    /// As [`resolve`].
+    ///
+    /// # Errors
+    /// [`UnderlayError`].
+    pub fn resolve(&self, attach: &Attach) -> Result<Underlay, UnderlayError> {
         match attach {
             Attach::Address(wanted) => {
                 let found = self.addresses.iter().find(|one| one.address == *wanted).cloned();

@@ -26,8 +26,16 @@ use crate::node::{paths, plan, reconcile};
 use crate::table::{Row, RowKey, Slice};
 use crate::types::{Mono, Mtu};
 
-/// How often the kernel is compared with the plan although nothing was heard.
+/// How often the kernel is compared with the plan although nothing was heard; less often where that takes long.
 const CHECK: Duration = Duration::from_secs(30);
+/// However long it takes.
+const CHECK_LONGEST: Duration = Duration::from_secs(600);
+/// How soon what failed is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+/// Part of the time that comparing may take when nothing was heard: a quarter of a percent of a core.
+const CHECK_SHARE: u32 = 400;
+/// The same when the kernel asks for it without end, as neighbours that come and go make it: a twentieth of a core.
+const LOOK_SHARE: u32 = 20;
 /// How often lanes are looked after.
 const TICK: Duration = Duration::from_millis(500);
 /// Least time between two looks at the kernel that the kernel itself asked for.
@@ -96,6 +104,8 @@ pub struct Engine<K> {
     /// The next comparison of kernel and plan.
     check_at: Mono,
     checked: Mono,
+    /// How long the last comparison took.
+    cost: Duration,
 }
 
 impl<K: Kernel> Engine<K> {
@@ -117,6 +127,7 @@ impl<K: Kernel> Engine<K> {
             removed: false,
             check_at: now + CHECK,
             checked: now,
+            cost: Duration::ZERO,
         }
     }
 
@@ -152,7 +163,7 @@ impl<K: Kernel> Engine<K> {
                     newest = None;
                     self.remove();
                 }
-                Command::Look => self.check_at = self.check_at.min((self.checked + CALM).max(mono())),
+                Command::Look => self.check_at = self.check_at.min((self.checked + self.calm()).max(mono())),
                 Command::Files => files = true,
                 Command::Config(config) => {
                     self.config = *config;
@@ -307,17 +318,29 @@ impl<K: Kernel> Engine<K> {
     fn reconcile(&mut self, quiet: bool) -> bool {
         let outcome = self.rounds(quiet);
         self.checked = mono();
-        self.check_at = self.checked + if outcome.is_ok() { CHECK } else { Duration::from_secs(2) };
+        self.check_at = self.checked + if outcome.is_ok() { self.check_after() } else { RETRY };
         let settled = outcome.is_ok();
         self.shared.find(Topic::Kernel, outcome.err().into_iter().collect());
         settled
     }
 
+    /// How long the kernel is left alone when nothing is heard.
+    fn check_after(&self) -> Duration {
+        CHECK.max(self.cost.saturating_mul(CHECK_SHARE)).min(CHECK_LONGEST)
+    }
+
+    /// How long it is left alone at least, whatever is heard.
+    fn calm(&self) -> Duration {
+        CALM.max(self.cost.saturating_mul(LOOK_SHARE)).min(CHECK)
+    }
+
     fn rounds(&mut self, quiet: bool) -> Result<(), Finding> {
         for round in 0..=ROUNDS {
+            let start = mono();
             let observed = self.kernel.observe().map_err(|e| told(&e))?;
             self.shared.find(Topic::Conflict, reconcile::conflicts(&self.desired, &observed));
             let ops = reconcile::diff(&self.desired, &observed);
+            self.cost = mono().since(start);
             if ops.is_empty() {
                 self.found(&observed);
                 return Ok(());

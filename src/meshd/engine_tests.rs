@@ -216,3 +216,13 @@ fn table_files_alone_run_a_node_and_a_cut_one_changes_nothing() {
     assert_eq!((codes(&shared).len(), engine.kernel.log.len()), (0, steps));
     assert!(!folder.path().join(SLICE).exists(), "the files are the table; nothing else is kept");
 }
+
+#[test]
+fn a_kernel_that_takes_long_to_read_is_read_less_often() {
+    let World { mut engine, .. } = world();
+    assert_eq!((engine.check_after(), engine.calm()), (CHECK, CALM));
+    engine.cost = Duration::from_millis(200);
+    assert_eq!((engine.check_after(), engine.calm()), (Duration::from_secs(80), Duration::from_secs(4)));
+    engine.cost = Duration::from_secs(60);
+    assert_eq!((engine.check_after(), engine.calm()), (CHECK_LONGEST, CHECK));
+}

@@ -18,8 +18,11 @@ pub struct Host {
 
 /// Resolves both sides. A side that the file does not name is the interface of the default route.
 pub fn look(config: &Config) -> Host {
-    sides(config, host::default_route().as_ref(), |wanted| {
-        underlay::resolve(wanted).map_err(|error| Problem::from(&error))
+    // Read once for both.
+    let interfaces = underlay::Host::read();
+    sides(config, host::default_route().as_ref(), |wanted| match &interfaces {
+        Ok(interfaces) => interfaces.resolve(wanted).map_err(|error| Problem::from(&error)),
+        Err(error) => Err(error.into()),
     })
 }
 

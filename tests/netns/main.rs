@@ -1,5 +1,11 @@
 //! Tests on the real kernel, in network namespaces that they make themselves.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests: what fails says where")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "helpers of tests: what fails says where"
+)]
 
 #[path = "harness.rs"]
 #[expect(unreachable_pub, reason = "a toolbox: each test takes what it needs")]
@@ -23,6 +29,7 @@ mod promises;
 mod reconcile;
 mod rights;
 mod rows;
+mod scale;
 mod spaces;
 mod start;
 mod strangers;

@@ -132,6 +132,12 @@ fn drift_is_seen_at_once_and_repaired() {
         }
         watch.clear();
         assert!(!watch.wait(Duration::from_millis(50)).unwrap(), "a settled kernel is silent");
+        // Neighbours of the underlay come, grow old and go all the time; those of our bridges do not.
+        let neighbour = |device: &str| {
+            host.sh(&format!("ip neigh replace 10.9.0.77 lladdr 02:00:00:00:00:77 nud stale dev {device}"));
+            watch.wait(Duration::from_secs(2)).unwrap()
+        };
+        assert_eq!(["eth0", BRIDGE].map(neighbour), [false, true]);
     });
 }
 
