@@ -9,7 +9,7 @@ mod world;
 use vxmesh::forward::coalesce::{Coalescer, HEADROOM};
 use vxmesh::forward::segment::{Segments, finish_checksum};
 use vxmesh::forward::train::{MAX_BYTES, MAX_DATAGRAMS};
-use vxmesh::forward::{EgressOut, Frame, IngressOut, Payload, Place};
+use vxmesh::forward::{Buf, Delivery, Frame, Payload, Place, Table};
 use vxmesh::types::{Mac, NetSlot, PeerSlot, Vlan};
 use vxmesh::wire::Header;
 use vxmesh::wire::virtio::{Gso, Virtio};
@@ -75,51 +75,68 @@ fn packets_of(headed: &[u8]) -> usize {
     segments.count()
 }
 
-/// `number of a network (1) | virtio header (10) | frame`, from a TAP: what leaves is a train that a kernel takes, to a peer that the
-/// network has, once a peer.
+/// `number of a network (1) | what paths carry, in units of 8 bytes (1) | virtio header (10) | frame`, from a TAP: what leaves are
+/// trains that a kernel takes, and to each peer the frame once.
 pub fn egress_frame(data: &[u8]) {
-    let Some((net, rest)) = data.split_first() else { return };
+    let Some(([net, size], rest)) = data.split_first_chunk::<2>() else { return };
     let Some((virtio, frame)) = headed(rest) else { return };
+    let mut buf = Buf::default();
+    buf.copy_from(frame);
+    let mut frames = vec![Frame { net: NetSlot(u16::from(net % 4)), buf, virtio }];
+    let out = World::with(|world| world.out(u16::from(*size) * 8, &mut frames));
+    assert!(frames.is_empty());
+    let mut of_peer = [(0, 0); world::PEERS];
+    for mut train in out.tunnels {
+        let (size, peer) = (train.size(), train.peer);
+        let lens: Vec<usize> = train.datagrams().map(|datagram| datagram.len()).collect();
+        let bytes = lens.iter().sum::<usize>();
+        assert!(!lens.is_empty() && lens.len() <= MAX_DATAGRAMS && bytes <= MAX_BYTES);
+        assert!(lens.iter().rev().skip(1).all(|len| *len == size), "all but the last have one size");
+        of_peer[peer.index()].0 += lens.len();
+        of_peer[peer.index()].1 += bytes;
+    }
+    for (count, bytes) in of_peer {
+        // Each datagram has headers of its own, outer and inner, and padding.
+        assert!(bytes <= frame.len() + count * 300, "{bytes} bytes of a frame of {} in {count} datagrams", frame.len());
+    }
+}
+
+/// `number of a peer (1) | length (2) | payload`, again and again, out of those peers' tunnels: no frame reaches a network whose sender is
+/// not that of the peer, be it whole or in fragments.
+pub fn ingress_payload(data: &[u8]) {
+    let (mut bytes, mut payloads, mut rest) = (Vec::new(), Vec::new(), data);
+    while let Some(([peer, high, low], more)) = rest.split_first_chunk::<3>() {
+        let len = usize::from(u16::from_be_bytes([*high, *low])).min(more.len());
+        let (payload, more) = more.split_at(len);
+        let peer = PeerSlot(u16::from(*peer) % u16::try_from(world::PEERS).unwrap_or(u16::MAX));
+        payloads.push(Payload { peer, start: bytes.len(), len });
+        bytes.extend(payload);
+        rest = more;
+    }
     World::with(|world| {
-        let Some(mut buf) = world.pool.take() else { panic!("a buffer was lost") };
-        buf.copy_from(frame);
-        let mut frames = vec![Frame { net: NetSlot(u16::from(net % 4)), buf, virtio }];
-        let mut out = EgressOut::default();
-        world.out(&mut frames, &mut out);
-        assert!(frames.is_empty());
-        let packets = Segments::new(frame, &virtio, 100).map_or(1, |segments| segments.count());
-        let mut of_peer = [0; world::PEERS];
-        for mut train in out.tunnels.drain(..) {
-            let (size, peer) = (train.size(), train.peer);
-            let lens: Vec<usize> = train.datagrams().map(|datagram| datagram.len()).collect();
-            assert!(lens.len() <= MAX_DATAGRAMS && lens.iter().sum::<usize>() <= MAX_BYTES);
-            assert!(lens.iter().rev().skip(1).all(|len| *len == size), "all but the last have one size");
-            of_peer[peer.index()] += lens.len();
-            world.pool.give(train.into_buf(0));
+        let out = world.arrive(&payloads, &mut bytes);
+        for Delivery { net, start, len } in out.frames {
+            let whose = payloads.iter().rev().find(|payload| payload.start <= start).map(|payload| payload.peer);
+            let place = place(&world.table, net, &bytes[start..start + len]);
+            assert!(
+                matches!(place, Place::Tunnel(owner) | Place::Plain(owner) if Some(owner) == whose),
+                "a frame of somebody else's guest: {place:?}"
+            );
         }
-        assert!(of_peer.iter().all(|count| *count <= packets), "once a peer");
-        out.answers.drain(..).for_each(|answer| world.pool.give(answer.buf));
+        for frame in out.assembled {
+            let place = place(&world.table, frame.net, frame.buf.bytes());
+            assert!(
+                matches!(place, Place::Tunnel(owner) | Place::Plain(owner) if payloads.iter().any(|p| p.peer == owner)),
+                "a frame in fragments of somebody else's guest: {place:?}"
+            );
+        }
     });
 }
 
-/// `number of a peer (1) | payload`, out of that peer's tunnel: no frame reaches a network whose sender is not this peer's.
-pub fn ingress_payload(data: &[u8]) {
-    let Some((peer, payload)) = data.split_first() else { return };
-    let peer = PeerSlot(u16::from(*peer) % u16::try_from(world::PEERS).unwrap_or(u16::MAX));
-    World::with(|world| {
-        let mut out = IngressOut::default();
-        world.arrive(&[Payload { peer, start: 0, len: payload.len() }], payload, &mut out);
-        for delivery in &out.frames {
-            let frame = &payload[delivery.start..delivery.start + delivery.len];
-            let net = world.table.net(delivery.net).expect("the network is in the table");
-            let station = net.station(vlan(frame), source(frame)).expect("the sender is in a row");
-            assert!(
-                matches!(station.place, Place::Tunnel(owner) | Place::Plain(owner) if owner == peer),
-                "a frame of somebody else's guest: {station:?}"
-            );
-        }
-        out.tunnels.drain(..).for_each(|train| world.pool.give(train.into_buf(0)));
-    });
+/// Where the sender of a frame lives.
+fn place(table: &Table, net: NetSlot, frame: &[u8]) -> Place {
+    let net = table.net(net).expect("the network is in the table");
+    net.station(vlan(frame), source(frame)).expect("the sender is in a row").place
 }
 
 fn source(frame: &[u8]) -> Mac {

@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 
-use vxmesh::forward::{Egress, EgressOut, Frame, Ingress, IngressOut, PathSizes, Payload, Pool, Slots, Table};
+use vxmesh::forward::{
+    Arrived, Egress, EgressOut, Frame, Ingress, IngressOut, PathSizes, Payload, Pool, Sizing, Slots, Table,
+};
 use vxmesh::node::paths::{Own, decide_all};
 use vxmesh::table::Slice;
-use vxmesh::types::Mono;
+use vxmesh::types::{Mono, PeerSlot};
 
 /// Peers, and the places of their counters.
 pub const PEERS: usize = 5;
@@ -20,7 +22,6 @@ thread_local! {
 /// A lane's worth of forwarding, without the lane.
 pub struct World {
     pub table: Table,
-    pub pool: Pool,
     paths: PathSizes,
     now: Mono,
 }
@@ -31,22 +32,30 @@ impl World {
         let mut slots = Slots::default();
         slots.assign(&slice).expect("there are few");
         let own = Own { admin: "10.0.0.1".parse().ok(), external: "198.51.100.1".parse().ok() };
-        let table = Table::build(&slice, &decide_all(&slice, own), &slots);
-        Self { table, pool: Pool::default(), paths: PathSizes::default(), now: Mono::from_nanos(1_000_000_000) }
+        let table = Table::build(&slice, &decide_all(&slice, own), &slots, Sizing::default());
+        Self { table, paths: PathSizes::default(), now: Mono::from_nanos(1_000_000_000) }
     }
 
     /// With the world of this thread.
-    pub fn with(work: impl FnOnce(&mut Self)) {
-        WORLD.with_borrow_mut(work);
+    pub fn with<T>(work: impl FnOnce(&mut Self) -> T) -> T {
+        WORLD.with_borrow_mut(work)
     }
 
-    /// What a lane that has just started makes of frames.
-    pub fn out(&mut self, frames: &mut Vec<Frame>, out: &mut EgressOut) {
-        Egress::default().batch(&self.table, &self.paths, self.now, frames, &mut self.pool, out);
+    /// What a lane that has just started makes of frames, where a path carries `size` bytes of payload; 0: it is not known.
+    pub fn out(&mut self, size: u16, frames: &mut Vec<Frame>) -> EgressOut {
+        for peer in (0..).take(PEERS) {
+            self.paths.set(PeerSlot(peer), size);
+        }
+        let mut out = EgressOut::default();
+        Egress::default().batch(&self.table, &self.paths, self.now, frames, &mut Pool::default(), &mut out);
+        out
     }
 
     /// What a lane that has just started makes of payloads.
-    pub fn arrive(&mut self, payloads: &[Payload], bytes: &[u8], out: &mut IngressOut) {
-        Ingress::default().batch(&self.table, self.now, bytes, payloads, &mut self.pool, out);
+    pub fn arrive(&mut self, payloads: &[Payload], bytes: &mut [u8]) -> IngressOut {
+        let mut out = IngressOut::default();
+        let arrived = Arrived { bytes, payloads };
+        Ingress::default().batch(&self.table, &self.paths, self.now, arrived, &mut Pool::default(), &mut out);
+        out
     }
 }
