@@ -80,21 +80,24 @@ pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
 type App = State<Arc<Shared>>;
 
 /// Runs what may wait for a lane beside the async thread.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
-    let failed = |_| Refused(Problem::new("M0122", Exit::Failed, "the daemon failed to look at itself"));
+///
+/// # Errors
+/// M0122: it panicked.
+pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    let failed = |_| Problem::new("M0122", Exit::Failed, "the daemon failed to look at itself");
     tokio::task::spawn_blocking(work).await.map_err(failed)
 }
 
 async fn get_status(State(shared): App) -> Result<Response, Refused> {
-    Ok(Json(aside(move || status::status(&shared)).await?).into_response())
+    Ok(Json(aside(move || status::status(&shared)).await.map_err(Refused)?).into_response())
 }
 
 async fn get_tunnels(State(shared): App) -> Result<Response, Refused> {
-    Ok(Json(aside(move || status::tunnels(&shared)).await?).into_response())
+    Ok(Json(aside(move || status::tunnels(&shared)).await.map_err(Refused)?).into_response())
 }
 
 async fn get_mtu(State(shared): App) -> Result<Response, Refused> {
-    Ok(Json(aside(move || mtu::map(&shared)).await?).into_response())
+    Ok(Json(aside(move || mtu::map(&shared)).await.map_err(Refused)?).into_response())
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::control::aside;
 use super::lane::LaneStats;
 use super::mtu;
 use super::shared::{Shared, View};
@@ -106,10 +107,4 @@ fn arithmetic(view: &View, node: &NodeId, lanes: &[LaneMtu]) -> Result<(u16, Str
         Problem::new("M0411", Exit::Degraded, format!("the path to '{node}' is gone meanwhile")).help("meshctl mtu map")
     })?;
     Ok((sum.guest(), sum.to_string()))
-}
-
-/// Runs what may wait for a lane beside the async thread.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    let failed = |_| Problem::new("M0122", Exit::Failed, "the daemon failed to look at itself");
-    tokio::task::spawn_blocking(work).await.map_err(failed)
 }
