@@ -22,6 +22,7 @@ mod labs;
 mod lane;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod mesh;
+mod mtu;
 mod offload;
 mod plain;
 mod pmtu;

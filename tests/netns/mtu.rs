@@ -1,0 +1,180 @@
+//! What operators are told of MTUs, on whole labs: a path shrinks under traffic, a network's number is changed under traffic.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::Value;
+use vxmesh::lab::traffic;
+
+use crate::harness::{can_run, wait_until};
+use crate::labs::{Lab, said};
+
+/// Longest outer packet that passes between the nodes once the internet has shrunk.
+const NARROW: u16 = 1400;
+
+/// Drops larger tunnel datagrams between the nodes without a word, as a bad line does.
+fn shrink(lab: &Lab) {
+    let rules = format!(
+        "add table bridge narrow; add chain bridge narrow f {{ type filter hook forward priority 0; }}; \
+         add rule bridge narrow f ip protocol udp ip length > {NARROW} drop"
+    );
+    nft(lab, &rules);
+}
+
+fn widen(lab: &Lab) {
+    nft(lab, "delete table bridge narrow");
+}
+
+fn nft(lab: &Lab, rules: &str) {
+    let done = Command::new("ip").args(["netns", "exec", &lab.layout().net, "nft", rules]).output().unwrap();
+    assert!(done.status.success(), "{}", said(&done));
+}
+
+/// `meshctl` on a node.
+fn local(lab: &Lab, node: &str, words: &str) -> Output {
+    let socket = lab.home.socket(node);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_meshctl"));
+    command.arg("--socket").arg(socket).args(words.split_whitespace()).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The pair of the two PDCs in the management node's map, and the network.
+fn map(lab: &Lab) -> (Value, Value) {
+    let map: Value = serde_json::from_str(&lab.admin(&["mtu", "map", "--network", "blue", "-o", "json"])).unwrap();
+    let across = map["pairs"].as_array().unwrap().iter().find(|pair| pair["a"] == "a" && pair["b"] == "b");
+    (across.cloned().unwrap_or_default(), map["networks"][0].clone())
+}
+
+/// MTU of the bridge of network blue on a node.
+fn bridge_mtu(lab: &Lab, node: &str) -> u64 {
+    let status: Value = serde_json::from_slice(&local(lab, node, "status -o json").stdout).unwrap();
+    let bridge = status["networks"][0]["bridge"].as_str().unwrap().to_owned();
+    let layout = lab.layout();
+    let namespace = &layout.node(node).unwrap().namespace;
+    let shown = Command::new("ip").args(["-n", namespace, "-j", "link", "show", "dev", &bridge]).output().unwrap();
+    let links: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    links[0]["mtu"].as_u64().unwrap()
+}
+
+fn port(lab: &Lab, node: &str) -> String {
+    let (_, ip) = lab.guest(node);
+    let list: Value = serde_json::from_str(&lab.admin(&["port", "list", "-o", "json"])).unwrap();
+    let ports = list["items"].as_array().unwrap();
+    let has =
+        |port: &&Value| port["spec"]["ips"].as_array().is_some_and(|ips| ips.contains(&Value::from(ip.to_string())));
+    ports.iter().find(has).unwrap()["metadata"]["name"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_path_that_shrinks_is_told_at_once_and_the_network_follows_when_it_has_stood() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "1"]);
+    lab.settled();
+    wait_until("both ends have measured the path", Duration::from_secs(20), || map(&lab).0["measured"] == 1500);
+    assert_eq!((&map(&lab).1["mtu"], &map(&lab).1["missing"]), (&Value::from(1418), &Value::from(0)));
+    assert_eq!(local(&lab, "a-1", "status").status.code(), Some(0));
+
+    shrink(&lab);
+    // Small enough for the narrow path, so none of them may be lost, whatever happens to the network's number.
+    let small = lab.pings("a-1", "b-1", 4000);
+    let probe = local(&lab, "a-1", "mtu probe b-1 -o json");
+    let found: Value = serde_json::from_slice(&probe.stdout).unwrap();
+    assert_eq!(
+        (probe.status.code(), &found["lanes"][0]["bytes"], &found["guest"]),
+        (Some(0), &Value::from(1400), &Value::from(1318)),
+        "{found}"
+    );
+    assert!(found["milliseconds"].as_u64().unwrap() < 10_000, "{found}");
+
+    wait_until("status says so", Duration::from_secs(5), || text(&local(&lab, "a-1", "status")).contains("M0502"));
+    let status = local(&lab, "a-1", "status -o json");
+    assert_eq!(status.status.code(), Some(9));
+    let what = text(&status);
+    assert!(
+        what.contains("the path to b-1 carries 1400 bytes, since ") && what.contains("100 too few for its MTU of 1418"),
+        "{what}"
+    );
+    let (from, to) = (port(&lab, "a-1"), port(&lab, "b-1"));
+    let why = text(&local(&lab, "a-1", &format!("explain --from {from} --to {to}")));
+    assert!(why.contains("1500 underlay - 20 IPv4") && why.contains("1400 measured - 20 IPv4"), "{why}");
+    let shown = text(&local(&lab, "a-1", "mtu map"));
+    assert!(shown.contains("the path to b-1"), "{shown}");
+    let (across, blue) = map(&lab);
+    assert_eq!((&across["measured"], &blue["mtu"]), (&Value::from(1400), &Value::from(1418)), "it does not count yet");
+
+    wait_until("it counts", Duration::from_secs(45), || map(&lab).1["mtu"] == 1318);
+    let (across, blue) = map(&lab);
+    assert_eq!(
+        (&across["counts"], &across["guest"], &blue["missing"]),
+        (&Value::from(1400), &Value::from(1318), &Value::from(0))
+    );
+    assert!(across["limit"].as_str().unwrap().starts_with("the path "), "{across}");
+    for node in ["a-1", "b-1"] {
+        wait_until("the bridge has it", Duration::from_secs(10), || bridge_mtu(&lab, node) == 1318);
+    }
+    wait_until("nothing is wrong any more", Duration::from_secs(10), || {
+        local(&lab, "a-1", "status").status.code() == Some(0)
+    });
+    let events = lab.admin(&["events", "-n", "10"]);
+    assert!(events.contains("path-mtu") && events.contains("guest MTU of blue: 1418 -> 1318"), "{events}");
+    let (guest, (_, ip)) = (lab.guest("a-1").0, lab.guest("b-1"));
+    assert_eq!(traffic::ping(&guest, ip, 3, 10, 1318 - 28).unwrap().received, 3);
+    let small = small.join().unwrap();
+    assert_eq!(small.received, small.sent);
+
+    widen(&lab);
+    let probe = local(&lab, "a-1", &format!("mtu probe {to}"));
+    assert!(text(&probe).contains("1500") && probe.status.success(), "{}", text(&probe));
+}
+
+#[test]
+fn a_network_gets_another_number_without_a_restart_and_without_a_loss() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
+    lab.settled();
+    let (inside, across) = (lab.pings("a-1", "a-2", 500), lab.pings("a-2", "b-1", 500));
+    for mtu in ["1300", "1400", "auto"] {
+        lab.admin(&["network", "set", "blue", "--mtu", mtu]);
+        let number = mtu.parse().unwrap_or(1418);
+        for node in ["a-1", "b-2"] {
+            wait_until("the bridge has it", Duration::from_secs(10), || bridge_mtu(&lab, node) == number);
+        }
+    }
+    lab.admin(&["network", "set", "blue", "--mtu", "inherit"]);
+    lab.admin(&["overlay", "set", "default", "--mtu", "1350"]);
+    wait_until("the overlay's number counts", Duration::from_secs(10), || bridge_mtu(&lab, "a-1") == 1350);
+    for pings in [inside.join().unwrap(), across.join().unwrap()] {
+        assert_eq!(pings.received, pings.sent);
+    }
+    let text = text(&local(&lab, "a-1", "mtu map --network blue"));
+    assert!(text.contains("blue     1350  fixed"), "{text}");
+    let refused = local(&lab, "a-1", "mtu probe a-2");
+    assert_eq!(refused.status.code(), Some(3), "no tunnel goes there");
+    assert_eq!(local(&lab, "a-1", "mtu probe a-9").status.code(), Some(4));
+}
+
+#[test]
+fn the_nodes_own_number_counts_where_network_and_overlay_say_nothing() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "1", "--nodes", "2"]);
+    lab.settled();
+    let config = lab.home.machine("a-1").join("meshd.toml");
+    let before = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{before}\n[mtu]\npolicy = \"fixed\"\nguest = 1290\n")).unwrap();
+    let pings = lab.pings("a-1", "a-2", 200);
+    assert!(lab.home.running("a-1").unwrap().signal(libc::SIGHUP).unwrap());
+    wait_until("the node's number counts", Duration::from_secs(10), || bridge_mtu(&lab, "a-1") == 1290);
+    lab.admin(&["network", "set", "blue", "--mtu", "1300"]);
+    wait_until("the network's counts more", Duration::from_secs(10), || bridge_mtu(&lab, "a-1") == 1300);
+    let pings = pings.join().unwrap();
+    assert_eq!(pings.received, pings.sent);
+}
