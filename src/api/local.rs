@@ -141,6 +141,27 @@ pub struct TunnelStatus {
     pub received: u64,
     /// Payload bytes sent.
     pub sent: u64,
+    /// The session of each lane that the pair uses, which the above sums up.
+    #[serde(default)]
+    pub lanes: Vec<LaneTunnel>,
+}
+
+/// One lane's session with a peer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LaneTunnel {
+    /// Which lane.
+    pub lane: u8,
+    /// Where the peer's lane was last heard, or is expected.
+    pub endpoint: Option<SocketAddr>,
+    /// Seconds since the last handshake; none: never.
+    pub handshake_age: Option<u64>,
+    /// True while it can carry frames.
+    pub up: bool,
+    /// Payload bytes received.
+    pub received: u64,
+    /// Payload bytes sent.
+    pub sent: u64,
 }
 
 /// One thing that is wrong, and what to do.

@@ -192,8 +192,8 @@ impl Egress {
         match decision {
             Decision::Answered => {}
             Decision::To(peer) => {
-                let opens = || view.opens_connection(frame.buf.bytes());
-                let lane = self.spread.lane(table.lanes(peer), peer, opens);
+                let flow = || view.conversation(frame.buf.bytes(), net.vni);
+                let lane = self.spread.lane(table.lanes(peer), peer, flow);
                 if lane != self.spread.own() {
                     return Ok(Fate::Elsewhere(lane, peer));
                 }
@@ -256,7 +256,7 @@ impl Egress {
     ) {
         mine.clear();
         for peer in route.net.members.iter().copied() {
-            let lane = self.spread.lane(route.table.lanes(peer), peer, || false);
+            let lane = self.spread.lane_to_many(route.table.lanes(peer), peer);
             if lane == self.spread.own() {
                 mine.push(peer);
             } else if let Some(mut buf) = pool.take() {

@@ -14,6 +14,7 @@ use super::paths::PathSizes;
 use super::rate::{Bucket, Rate};
 use super::reassemble::{Part, Reassembly};
 use super::refused::{Refusals, Refused};
+use super::spread::Spread;
 use super::table::{Net, Place, Table};
 use super::tally::Tallies;
 use super::train::Outgoing;
@@ -33,6 +34,7 @@ pub struct Ingress {
     /// What was put together from fragments, and what was not.
     pub sizes: Tallies,
     reassembly: Reassembly,
+    spread: Spread,
     floods: Vec<Bucket>,
     requests: Vec<Bucket>,
     replies: Vec<Bucket>,
@@ -102,6 +104,11 @@ struct Run {
 }
 
 impl Ingress {
+    /// Ingress of a lane among others; the default is one alone.
+    pub fn new(spread: Spread) -> Self {
+        Self { spread, ..Self::default() }
+    }
+
     /// Takes a batch of payloads apart, in the order in which they are given. Nothing is copied but fragments.
     pub fn batch(
         &mut self,
@@ -238,6 +245,7 @@ impl Ingress {
             self.refusals.tell(refused, now, told);
         })?;
         self.destination(net, slot, &view, now)?;
+        self.spread.arrived(table.lanes(peer), || view.conversation(frame, vni));
         if net.clamp_mss && mss::clamp(frame, form::largest_packet(table, paths, net, &view, peer)) {
             self.sizes.both(peer, slot, |tally| tally.mss_clamped += 1);
         }

@@ -1,25 +1,34 @@
 //! Which lane carries a frame.
 //!
-//! The kernel gives a flow to one queue of a TAP, so to one lane, and keeps it there. That lane carries it, but in two cases: the
-//! pair does not use this lane (or has no session on it now), or the frame opens a TCP connection. New connections go to the
-//! lanes in turn, whichever lane read them: the answer comes back by the lane that the question went by, the kernel sees on
-//! which queue it is written, and from then on gives the whole flow to that queue. So connections spread evenly, and nothing
-//! is looked up or remembered per flow here. A first SYN is alone on its way, so nothing can overtake it.
+//! The kernel gives what guests send to one queue of a TAP, so to one lane: by a hash of the flow, or, once something of the flow was
+//! written into the TAP, to the queue that it was written to. Two such kernels that follow each other can chase a flow from lane
+//! to lane without end, and reorder it. So the first lane that has to do with a flow is written down, for all lanes of the node: the
+//! lane that read its first frame, the lane by which it arrived, or, for a TCP connection that begins here, the next in turn, so that
+//! connections spread evenly. What another lane reads is handed over to that lane; the kernel soon follows.
+//!
+//! Of the lanes that a pair uses, those count that have a session with the peer.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::types::PeerSlot;
 
 /// Most lanes of a node: one bit each.
 pub const MAX_LANES: u8 = 8;
 
-/// What the lanes of a node know of each other. Read once a frame, written when a session comes or goes; the turn moves once a
-/// TCP connection. Nothing else depends on these numbers, so their order among other memory does not matter.
+/// Flows that can be remembered. One that is forgotten is written down anew, and by then the kernel gives it to its lane.
+const FLOWS: usize = 1 << 16;
+/// Bits of an entry that hold the lane, plus one; the others are those of the flow's key.
+const LANE_BITS: u64 = 0x0f;
+
+/// What the lanes of a node know of each other: which has a session with whom, and which flow is whose. Each is one atomic number
+/// that nothing else depends on, read for each frame and rarely written.
 pub struct Board {
     /// By peer slot: a bit for each lane that has a session.
     up: Box<[AtomicU8]>,
+    /// By the first bits of the flow's key: the rest of it and the lane.
+    flows: Box<[AtomicU64]>,
     turn: AtomicU8,
 }
 
@@ -29,13 +38,44 @@ impl fmt::Debug for Board {
     }
 }
 
-impl Default for Board {
-    fn default() -> Self {
-        Self { up: (0..=u16::MAX).map(|_| AtomicU8::new(0)).collect(), turn: AtomicU8::new(0) }
-    }
+/// What a frame belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flow {
+    /// The same for both directions; most likely another for another flow.
+    pub(super) key: u64,
+    /// True for the first packet of a TCP connection.
+    pub(super) opens: bool,
 }
 
 impl Board {
+    /// For so many lanes.
+    pub fn new(lanes: u8) -> Self {
+        // One alone asks nobody.
+        let places = |count| if lanes > 1 { 0..count } else { 0..0 };
+        Self {
+            up: places(1 << 16).map(|_| AtomicU8::new(0)).collect(),
+            flows: places(FLOWS).map(|_| AtomicU64::new(0)).collect(),
+            turn: AtomicU8::new(0),
+        }
+    }
+
+    fn place(&self, key: u64) -> Option<&AtomicU64> {
+        self.flows.get(usize::try_from(key >> (u64::BITS - FLOWS.ilog2())).ok()?)
+    }
+
+    /// The lane of a flow, if it is known.
+    fn lane_of(&self, key: u64) -> Option<u8> {
+        let entry = self.place(key)?.load(Ordering::Relaxed);
+        let lane = u8::try_from(entry & LANE_BITS).ok()?.checked_sub(1)?;
+        (entry & !LANE_BITS == key & !LANE_BITS).then_some(lane)
+    }
+
+    fn keep(&self, key: u64, lane: u8) {
+        if let Some(place) = self.place(key) {
+            place.store(key & !LANE_BITS | u64::from(lane + 1), Ordering::Relaxed);
+        }
+    }
+
     /// Lanes with a session to a peer.
     fn up(&self, peer: PeerSlot) -> u8 {
         self.up.get(peer.index()).map_or(0, |up| up.load(Ordering::Relaxed))
@@ -87,21 +127,59 @@ impl Spread {
         self.among.as_ref().map(|(_, board)| board.as_ref())
     }
 
-    /// The lane that carries a frame for a peer, where the pair uses `lanes`. `opens` says whether the frame opens a connection;
-    /// it is asked only if that matters. Of the lanes that the pair uses, those count that have a session; all where none has.
+    /// The lane that carries a flow to a peer, where the pair uses `lanes`.
     #[inline]
-    pub(super) fn lane(&self, lanes: u8, peer: PeerSlot, opens: impl FnOnce() -> bool) -> u8 {
+    pub(super) fn lane(&self, lanes: u8, peer: PeerSlot, flow: impl FnOnce() -> Flow) -> u8 {
         let Some((count, board)) = &self.among else { return self.own };
-        let used = u8::MAX >> (MAX_LANES - lanes.clamp(1, *count));
-        let usable = match board.up(peer) & used {
-            0 => used,
-            some => some,
-        };
-        if usable.count_ones() > 1 && opens() {
-            return nth(usable, board.turn.fetch_add(1, Ordering::Relaxed));
+        let usable = usable(board, lanes.min(*count), peer);
+        if usable.count_ones() == 1 {
+            return nth(usable, 0);
         }
-        if usable & bit(self.own) != 0 { self.own } else { nth(usable, self.own) }
+        let Flow { key, opens } = flow();
+        let known = board.lane_of(key);
+        let lane = match known {
+            Some(lane) => among(usable, lane),
+            None if opens => nth(usable, board.turn.fetch_add(1, Ordering::Relaxed)),
+            None => among(usable, self.own),
+        };
+        if known.is_none() {
+            board.keep(key, lane);
+        }
+        lane
     }
+
+    /// The lane that carries a frame for many to one of them.
+    #[inline]
+    pub(super) fn lane_to_many(&self, lanes: u8, peer: PeerSlot) -> u8 {
+        let Some((count, board)) = &self.among else { return self.own };
+        among(usable(board, lanes.min(*count), peer), self.own)
+    }
+
+    /// A frame of a flow has arrived here: what answers it leaves from here.
+    #[inline]
+    pub(super) fn arrived(&self, lanes: u8, flow: impl FnOnce() -> Flow) {
+        let Some((count, board)) = &self.among else { return };
+        if lanes.min(*count) > 1 {
+            let Flow { key, opens } = flow();
+            if opens || board.lane_of(key).is_none() {
+                board.keep(key, self.own);
+            }
+        }
+    }
+}
+
+/// Of the lanes that a pair uses, those that have a session; all where none has: its tunnel makes one.
+fn usable(board: &Board, lanes: u8, peer: PeerSlot) -> u8 {
+    let used = u8::MAX >> (MAX_LANES - lanes.clamp(1, MAX_LANES));
+    match board.up(peer) & used {
+        0 => used,
+        some => some,
+    }
+}
+
+/// This lane if it is among those, else the one that stands for it.
+fn among(bits: u8, lane: u8) -> u8 {
+    if bits & bit(lane) != 0 { lane } else { nth(bits, lane) }
 }
 
 const fn bit(lane: u8) -> u8 {

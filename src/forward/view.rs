@@ -1,6 +1,7 @@
 //! The parts of a guest's frame that decide where it goes.
 
-use crate::types::{Mac, Vlan};
+use super::spread::Flow;
+use crate::types::{Mac, Vlan, Vni};
 use crate::wire::ethernet::{self, Ethernet};
 use crate::wire::ip::{self, Ipv4};
 use crate::wire::udp::Udp;
@@ -47,21 +48,32 @@ impl View {
             && Udp::parse(&packet[header.header_len()..]).is_ok_and(|udp| udp.destination == DHCP_SERVER)
     }
 
-    /// True for the first packet of a TCP connection: SYN without ACK (RFC 9293 section 3.5).
-    pub(super) fn opens_connection(&self, frame: &[u8]) -> bool {
+    /// The flow of a frame in a network: addresses and, of whole TCP and UDP packets, ports; of anything but IP the Ethernet
+    /// addresses. `opens`: SYN without ACK (RFC 9293 section 3.5).
+    pub(super) fn conversation(&self, frame: &[u8], vni: Vni) -> Flow {
         const FLAGS: usize = 13;
         const SYN: u8 = 0x02;
         const ACK: u8 = 0x10;
         let packet = &frame[self.network..];
-        let header = match self.ethertype {
-            ethernet::IPV4 if packet.get(9) == Some(&ip::TCP) => match Ipv4::parse(packet) {
-                Ok(ip) if !ip.is_fragment() => ip.header_len(),
-                Ok(_) | Err(_) => return false,
-            },
-            ethernet::IPV6 if packet.get(6) == Some(&ip::TCP) => ip::Ipv6::LEN,
-            _ => return false,
+        let (protocol, header, [from, to]) = match self.ethertype {
+            ethernet::IPV4 if packet.len() >= Ipv4::LEN => {
+                let fragment = (packet[6] & 0x3f) | packet[7] != 0;
+                let protocol = if fragment { 0 } else { packet[9] };
+                (protocol, usize::from(packet[0] & 0x0f) * 4, [number(&packet[12..16]), number(&packet[16..20])])
+            }
+            ethernet::IPV6 if packet.len() >= ip::Ipv6::LEN => {
+                (packet[6], ip::Ipv6::LEN, [number(&packet[8..24]), number(&packet[24..40])])
+            }
+            _ => (0, 0, [number(&self.source.0), number(&self.destination.0)]),
         };
-        packet.get(header + FLAGS).is_some_and(|flags| flags & (SYN | ACK) == SYN)
+        let ports = ports(protocol, packet, header);
+        let (from_port, to_port) = ports.split_at(ports.len() / 2);
+        let ends = mix(from ^ number(from_port) << 32).wrapping_add(mix(to ^ number(to_port) << 32));
+        let flags = packet.get(header + FLAGS).copied().unwrap_or_default();
+        Flow {
+            key: mix(ends ^ u64::from(vni.get()) << 8 ^ u64::from(protocol)),
+            opens: protocol == ip::TCP && flags & (SYN | ACK) == SYN,
+        }
     }
 
     /// A number that is the same for all frames of a flow and, most likely, another for another flow: FNV-1a over the
@@ -84,6 +96,23 @@ impl View {
             _ => hash,
         }
     }
+}
+
+/// Up to eight bytes as they are, more of them folded.
+fn number(bytes: &[u8]) -> u64 {
+    bytes.chunks(8).fold(0, |number, part| {
+        let part = part.iter().fold(0, |part, byte| part << 8 | u64::from(*byte));
+        number.rotate_left(29).wrapping_mul(ODD) ^ part
+    })
+}
+
+/// 2^64 divided by the golden ratio, odd: multiplying by it spreads neighbours over all bits.
+const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Each bit of the result depends on each of `x`: twice a multiplication, after which the upper bits are stirred into the lower.
+fn mix(x: u64) -> u64 {
+    let x = (x ^ x >> 32).wrapping_mul(ODD);
+    (x ^ x >> 29).wrapping_mul(ODD) ^ x >> 32
 }
 
 /// The two ports of TCP and UDP, if they are there.

@@ -183,9 +183,10 @@ pub fn join(home: &Home, node: &Node, token: &str) -> Result<(), LabError> {
     let trouble = || LabError::io(format!("cannot write into {}", folder.display()));
     file::ensure_dir(&folder, 0o700).map_err(trouble())?;
     let config = folder.join("meshd.toml");
+    let lanes = node.lanes.map_or_else(|| "\"auto\"".to_owned(), |lanes| lanes.to_string());
     let text = format!(
         "management = [\"{MANAGEMENT}:{MANAGEMENT_TCP_PORT}\"]\n[node]\nname = \"{}\"\n\
-         [underlay]\nadmin = \"admin0\"\nexternal = \"ext0\"\nlisten = {TUNNEL_UDP_PORT}\n\
+         [underlay]\nadmin = \"admin0\"\nexternal = \"ext0\"\nlisten = {TUNNEL_UDP_PORT}\nlanes = {lanes}\n\
          [paths]\nkeys = \"{1}/keys\"\nstate = \"{1}/state\"\nrun = \"{1}/run\"\n",
         node.name,
         folder.display()

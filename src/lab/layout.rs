@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use super::LabError;
+use crate::config::Lanes;
 use crate::types::{Label, Mac, Mtu, PdcId, Vni};
 
 /// VNI of the lab's network.
@@ -55,6 +56,9 @@ pub struct PdcShape {
     /// True: nodes of this PDC talk through tunnels among themselves too.
     #[serde(default)]
     pub encrypted: bool,
+    /// How many lanes each node runs; none: what `lanes = "auto"` means on this machine.
+    #[serde(default)]
+    pub lanes: Option<u8>,
 }
 
 fn default_name() -> String {
@@ -115,6 +119,9 @@ pub struct Node {
     pub admin: Ipv4Addr,
     /// Its address between PDCs, on `ext0`.
     pub external: Ipv4Addr,
+    /// How many lanes it runs, if that is said.
+    #[serde(default)]
+    pub lanes: Option<u8>,
     /// Guests on it.
     pub guests: Vec<Guest>,
 }
@@ -168,7 +175,7 @@ impl Shape {
         }
         let one = |letter: u8| {
             let name = char::from(letter).to_string().parse().map_err(|e| LabError::Shape(format!("PDC name: {e}")))?;
-            Ok(PdcShape { name, nodes, guests, encrypted: false })
+            Ok(PdcShape { name, nodes, guests, encrypted: false, lanes: None })
         };
         let pdcs = (b'a'..b'a' + pdcs).map(one).collect::<Result<_, LabError>>()?;
         Ok(Self { name, mtu, pdcs })
@@ -197,6 +204,9 @@ impl Shape {
             }
             if ["net", "mgmt"].contains(&pdc.name.as_str()) {
                 return no(format!("PDC name '{}' is taken by the lab itself", pdc.name));
+            }
+            if pdc.lanes.is_some_and(|lanes| !(1..=Lanes::MAX).contains(&lanes)) {
+                return no(format!("a node of PDC '{}' runs 1 to {} lanes", pdc.name, Lanes::MAX));
             }
             if pdc.nodes == 0 || pdc.nodes > 99 {
                 return no(format!("PDC '{}' has 1 to 99 nodes, not {}", pdc.name, pdc.nodes));
@@ -258,7 +268,7 @@ impl Shape {
         };
         let guests = (1..=shape.guests).map(guest).collect();
         let (admin, external) = (Ipv4Addr::new(10, pdc, 0, n), Ipv4Addr::new(198, 18, pdc, n));
-        Node { name, namespace, pdc: shape.name.clone(), admin, external, guests }
+        Node { name, namespace, pdc: shape.name.clone(), admin, external, lanes: shape.lanes, guests }
     }
 }
 

@@ -124,8 +124,11 @@ struct ShapeArgs {
     /// MTU of the nodes' interfaces.
     #[arg(long, default_value_t = 1500)]
     mtu: u16,
+    /// How many lanes each node runs [default: as many as "auto" means here].
+    #[arg(long)]
+    lanes: Option<u8>,
     /// Take the shape from a file instead.
-    #[arg(long, conflicts_with_all = ["pdcs", "nodes", "guests", "mtu"])]
+    #[arg(long, conflicts_with_all = ["pdcs", "nodes", "guests", "mtu", "lanes"])]
     file: Option<PathBuf>,
 }
 
@@ -133,7 +136,9 @@ impl ShapeArgs {
     fn shape(&self) -> Result<Shape, Problem> {
         let Some(file) = &self.file else {
             let name = self.name.clone().unwrap_or_else(|| "lab".to_owned());
-            return Ok(Shape::uniform(name, self.mtu, self.pdcs, self.nodes, self.guests)?);
+            let mut shape = Shape::uniform(name, self.mtu, self.pdcs, self.nodes, self.guests)?;
+            shape.pdcs.iter_mut().for_each(|pdc| pdc.lanes = self.lanes);
+            return Ok(shape);
         };
         let name = file.display().to_string();
         let text = std::fs::read_to_string(file).map_err(LabError::io(format!("cannot read {name}")))?;

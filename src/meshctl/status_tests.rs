@@ -28,6 +28,7 @@ fn peer(n: usize) -> PeerStatus {
         suite: Suite::Chacha,
         received: 123_456_789,
         sent: 5,
+        lanes: Vec::new(),
     });
     PeerStatus {
         node,

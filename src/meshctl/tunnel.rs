@@ -20,12 +20,13 @@ pub(super) enum Command {
 pub(super) async fn run(access: &Access, command: Command) -> Done {
     let Command::List = command;
     let tunnels: Vec<TunnelStatus> = access.node().get("/v1/tunnels").await?;
-    let mut lines = Lines::new(&["PEER", "ENDPOINT", "STATE", "HANDSHAKE", "SUITE", "RECEIVED", "SENT"]);
+    let mut lines = Lines::new(&["PEER", "ENDPOINT", "STATE", "LANES", "HANDSHAKE", "SUITE", "RECEIVED", "SENT"]);
     for tunnel in &tunnels {
         lines.add([
             tunnel.node.to_string(),
             or_none(tunnel.endpoint),
             if tunnel.up { "up" } else { "down" }.to_owned(),
+            lanes(tunnel),
             age(tunnel.handshake_age),
             suite(tunnel.suite).to_owned(),
             bytes(tunnel.received),
@@ -33,6 +34,11 @@ pub(super) async fn run(access: &Access, command: Command) -> Done {
         ]);
     }
     out::list(access.output, "tunnel", &tunnels, &lines)
+}
+
+/// How many lanes have a session, of those that the pair uses.
+fn lanes(tunnel: &TunnelStatus) -> String {
+    format!("{}/{}", tunnel.lanes.iter().filter(|lane| lane.up).count(), tunnel.lanes.len())
 }
 
 const fn suite(suite: Suite) -> &'static str {

@@ -49,7 +49,7 @@ impl Lanes {
     /// # Errors
     /// M0636: a UDP port is taken; M0637: the system gives no thread or socket. No lane runs then.
     pub fn start(count: u8, listen: UdpPort, secret: SecretKey, offload: Offload) -> Result<Self, Problem> {
-        let board = Arc::default();
+        let board = Arc::new(Board::new(count));
         let mut inner = Inner { listen, secret, offload, board, running: Vec::new(), stopped: false };
         for index in 0..count {
             let lane = inner.spawn(index, count).map_err(|error| not_started(index, &error))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::engine::finding;
 use super::lane::LaneStats;
 use super::shared::{Shared, Topic, View};
-use crate::api::local::{Finding, Management, NetworkStatus, Offload, PeerStatus, Status, TunnelStatus};
+use crate::api::local::{Finding, LaneTunnel, Management, NetworkStatus, Offload, PeerStatus, Status, TunnelStatus};
 use crate::clock::{mono, wall};
 use crate::node::names::{self, Device};
 use crate::node::paths;
@@ -58,28 +58,37 @@ fn tunnels_of(view: &View, stats: &[LaneStats], now: Mono) -> BTreeMap<NodeId, T
     let mut tunnels = BTreeMap::new();
     for (node, peer) in &slice.peers {
         let Some(verdict) = verdicts(view, node).find(|v| v.path == Path::Tunnel) else { continue };
-        let mut tunnel = TunnelStatus {
+        let lanes = lanes_of(view, node, stats, now);
+        let tunnel = TunnelStatus {
             node: node.clone(),
-            endpoint: paths::endpoint(peer, verdict.outer, 0),
-            handshake_age: None,
-            up: false,
+            endpoint: lanes.iter().find_map(|lane| lane.endpoint).or_else(|| paths::endpoint(peer, verdict.outer, 0)),
+            handshake_age: lanes.iter().filter_map(|lane| lane.handshake_age).min(),
+            up: lanes.iter().any(|lane| lane.up),
             suite: peer.suite,
-            received: 0,
-            sent: 0,
+            received: lanes.iter().map(|lane| lane.received).sum(),
+            sent: lanes.iter().map(|lane| lane.sent).sum(),
+            lanes,
         };
-        let slot = view.slots.peer(node);
-        let of_lanes = stats.iter().flat_map(|lane| &lane.peers).filter(|(s, _)| Some(*s) == slot);
-        for (_, lane) in of_lanes {
-            tunnel.endpoint = lane.endpoint.or(tunnel.endpoint);
-            let age = lane.last_handshake.map(|at| now.since(at).as_secs());
-            tunnel.handshake_age = [tunnel.handshake_age, age].into_iter().flatten().min();
-            tunnel.up |= lane.up;
-            tunnel.received += lane.received_bytes;
-            tunnel.sent += lane.sent_bytes;
-        }
         tunnels.insert(node.clone(), tunnel);
     }
     tunnels
+}
+
+/// The sessions of all lanes with a peer.
+fn lanes_of(view: &View, node: &NodeId, stats: &[LaneStats], now: Mono) -> Vec<LaneTunnel> {
+    let slot = view.slots.peer(node);
+    let of_lane = |stats: &LaneStats| {
+        let (_, status) = stats.peers.iter().find(|(peer, _)| Some(*peer) == slot)?;
+        Some(LaneTunnel {
+            lane: stats.lane,
+            endpoint: status.endpoint,
+            handshake_age: status.last_handshake.map(|at| now.since(at).as_secs()),
+            up: status.up,
+            received: status.received_bytes,
+            sent: status.sent_bytes,
+        })
+    };
+    stats.iter().filter_map(of_lane).collect()
 }
 
 fn networks(slice: &Slice, view: &View) -> Vec<NetworkStatus> {
@@ -122,6 +131,7 @@ fn problems(view: &View, peers: &[PeerStatus]) -> Vec<Finding> {
     let mut problems: Vec<Finding> = view.findings.values().flatten().cloned().collect();
     if mono().since(view.started) > GRACE {
         problems.extend(peers.iter().filter_map(|peer| silent(peer, view.slice.as_deref())));
+        problems.extend(peers.iter().filter_map(lame));
     }
     let removed = view.findings.get(&Topic::Removed).is_some_and(|findings| !findings.is_empty());
     match &view.management {
@@ -151,6 +161,15 @@ fn silent(peer: &PeerStatus, slice: Option<&Slice>) -> Option<Finding> {
     };
     let what = format!("the tunnel to {} is down: {why}; frames to it are dropped, never sent in clear", peer.node);
     Some(finding("M0410", what, help))
+}
+
+/// A peer that some lanes reach and others do not: a packet filter that knows one UDP port of two, most likely.
+fn lame(peer: &PeerStatus) -> Option<Finding> {
+    let tunnel = peer.tunnel.as_ref().filter(|tunnel| tunnel.up)?;
+    let lane = tunnel.lanes.iter().find(|lane| !lane.up)?;
+    let at = lane.endpoint.map_or_else(|| "unknown".to_owned(), |endpoint| endpoint.to_string());
+    let what = format!("lane {} has no session with {} (at {at}); other lanes carry its frames", lane.lane, peer.node);
+    Some(finding("M0412", what, "let UDP ports listen to listen + lanes - 1 pass both ways: meshctl tunnel list"))
 }
 
 fn ended(ends: Wall, now: Wall) -> Option<Finding> {

@@ -20,6 +20,7 @@ mod lab;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod labs;
 mod lane;
+mod lanes;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod mesh;
 mod mtu;

@@ -5,7 +5,7 @@ use crate::wire::oam::{Kind, Oam};
 const BLUE: &str = "default/10";
 
 /// A payload of form B.
-fn compact(udp_port: u64, vni: u64, frame: &[u8]) -> Vec<u8> {
+pub(super) fn compact(udp_port: u64, vni: u64, frame: &[u8]) -> Vec<u8> {
     let content = Content::Frame { udp_port: UdpPort::try_from(udp_port).unwrap(), vni: vni.try_into().unwrap() };
     let mut bytes = vec![0; 8];
     Compact::new(content, frame.len()).emit(&mut bytes).unwrap();

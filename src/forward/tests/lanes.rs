@@ -12,7 +12,7 @@ fn world(own: u8, flood: Flood) -> (World, Arc<Board>) {
     let mut slice = slice(flood);
     slice.peers.get_mut(&node("b-1")).unwrap().lanes = 2;
     let mut world = World::of(&slice);
-    let board = Arc::new(Board::default());
+    let board = Arc::new(Board::new(2));
     world.egress = Egress::new(Spread::new(own, 2, &board));
     (world, board)
 }
@@ -34,9 +34,14 @@ fn trains(out: &EgressOut) -> Vec<PeerSlot> {
     out.tunnels.iter().map(|train| train.peer).collect()
 }
 
-/// A TCP segment without payload.
-fn segment(flags: u8) -> Vec<u8> {
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+
+/// A TCP segment without payload from a port of this guest to port 80 of `FAR`, or back.
+fn segment(port: u16, flags: u8, back: bool) -> Vec<u8> {
     let mut packet = vec![0; 40];
+    let (here, there) = ((ip(1), port), (ip(4), 80));
+    let ((source, from), (destination, to)) = if back { (there, here) } else { (here, there) };
     let header = Ipv4 {
         options: 0,
         tos: 0,
@@ -47,12 +52,14 @@ fn segment(flags: u8) -> Vec<u8> {
         offset: 0,
         ttl: 64,
         protocol: TCP,
-        source: ip(1),
-        destination: ip(4),
+        source,
+        destination,
     };
     header.emit(&mut packet).unwrap();
+    packet[20..22].copy_from_slice(&from.to_be_bytes());
+    packet[22..24].copy_from_slice(&to.to_be_bytes());
     packet[33] = flags;
-    frame(FAR, HERE, 0x0800, &packet)
+    if back { frame(HERE, FAR, 0x0800, &packet) } else { frame(FAR, HERE, 0x0800, &packet) }
 }
 
 #[test]
@@ -98,14 +105,39 @@ fn a_frame_that_is_refused_is_refused_where_it_was_read() {
 
 #[test]
 fn connections_take_lanes_in_turn_and_what_follows_stays() {
-    const SYN: u8 = 0x02;
-    const ACK: u8 = 0x10;
     let (mut world, _) = world(0, Flood::Suppress);
-    let lanes: Vec<bool> = (0..6).map(|_| sent(&mut world, &segment(SYN)).handed.is_empty()).collect();
+    let stays = |world: &mut World, port, flags| sent(world, &segment(port, flags, false)).handed.is_empty();
+    let lanes: Vec<bool> = (0..6).map(|port| stays(&mut world, port, SYN)).collect();
     assert_eq!(lanes, [true, false, true, false, true, false]);
-    for flags in [SYN | ACK, ACK, 0x04, 0x11] {
-        assert!(sent(&mut world, &segment(flags)).handed.is_empty(), "flags {flags:#x}");
+    for (port, lane) in (0..6).zip(lanes) {
+        for flags in [SYN, ACK, 0x04, 0x11] {
+            assert_eq!(stays(&mut world, port, flags), lane, "port {port}, flags {flags:#x}");
+        }
     }
+}
+
+#[test]
+fn an_answer_leaves_by_the_lane_that_the_question_came_by() {
+    let (mut one, board) = world(1, Flood::Suppress);
+    let (mut zero, _) = world(0, Flood::Suppress);
+    zero.egress = Egress::new(Spread::new(0, 2, &board));
+    one.ingress = Ingress::new(Spread::new(1, 2, &board));
+    let far = one.peer("b-1");
+    one.arrive(far, &super::ingress::compact(4789, 10, &segment(9, SYN, true))).unwrap();
+    let out = sent(&mut zero, &segment(9, SYN | ACK, false));
+    assert_eq!((trains(&out), handed(&out)), (vec![], vec![(1, far)]));
+}
+
+#[test]
+fn small_frames_of_other_lanes_leave_together() {
+    let (mut one, _) = world(1, Flood::Suppress);
+    let (mut zero, _) = world(0, Flood::Suppress);
+    let mut tunnels = Vec::new();
+    for _ in 0..5 {
+        let Handed { peer, frame, .. } = sent(&mut one, &plain(OTHER, HERE)).handed.pop().unwrap();
+        zero.egress.carry(&zero.table, &PathSizes::default(), peer, frame, &mut zero.pool, &mut tunnels);
+    }
+    assert_eq!(tunnels.iter_mut().map(|train| payloads(train).len()).collect::<Vec<_>>(), [5]);
 }
 
 #[test]

@@ -108,6 +108,8 @@ pub enum LaneEvent {
 /// What a lane has done since it started. Plain numbers; the owner sums them over lanes.
 #[derive(Debug, Clone, Default)]
 pub struct LaneStats {
+    /// Which lane.
+    pub lane: u8,
     /// Frames and bytes.
     pub traffic: Traffic,
     /// What was dropped, by reason.

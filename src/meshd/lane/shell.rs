@@ -113,8 +113,8 @@ impl Shell {
             paths: Paths::default(),
             taps: Taps::new(config.offload),
             setup: Arc::default(),
-            egress: Egress::new(config.spread),
-            ingress: Ingress::default(),
+            egress: Egress::new(config.spread.clone()),
+            ingress: Ingress::new(config.spread),
             drops: Drops::default(),
             traffic: Traffic::default(),
             pool: Pool::default(),
@@ -208,6 +208,7 @@ impl Shell {
         sizes.merge(&self.ingress.sizes);
         let status = |slot: PeerSlot| Some((slot, self.tunnels.status(slot, now)?));
         LaneStats {
+            lane: self.egress.spread.own(),
             traffic: Traffic {
                 answered: self.egress.answered,
                 cuts: self.egress.cuts,
