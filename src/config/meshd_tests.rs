@@ -53,7 +53,7 @@ fn a_wrong_type_says_what_stands_there_and_what_is_needed() {
 fn a_number_out_of_its_range_says_the_range() {
     refuses("[underlay]\nlisten = 70000\n", "3:10", "a UDP port is 1 to 65535, not 70000");
     refuses("[underlay]\nlisten = 0\n", "3:10", "a UDP port is 1 to 65535, not 0");
-    refuses("[underlay]\nsuite = 'rot13'\n", "3:9", "expected `auto` or `chacha`");
+    refuses("[underlay]\nsuite = 'rot13'\n", "3:9", "the word 'rot13' is not known");
     refuses("[underlay]\nlanes = 0\n", "3:9", "a node runs 1 to 8 lanes, not 0");
     refuses("[underlay]\nlanes = -1\n", "3:9", "\"auto\" or a whole number");
     refuses("[underlay]\nlanes = 'many'\n", "3:9", "\"auto\" or a whole number");
