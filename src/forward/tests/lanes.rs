@@ -123,7 +123,7 @@ fn an_answer_leaves_by_the_lane_that_the_question_came_by() {
     zero.egress = Egress::new(Spread::new(0, 2, &board));
     one.ingress = Ingress::new(Spread::new(1, 2, &board));
     let far = one.peer("b-1");
-    one.arrive(far, &super::ingress::compact(4789, 10, &segment(9, SYN, true))).unwrap();
+    one.arrive(far, &ingress::compact(4789, 10, &segment(9, SYN, true))).unwrap();
     let out = sent(&mut zero, &segment(9, SYN | ACK, false));
     assert_eq!((trains(&out), handed(&out)), (vec![], vec![(1, far)]));
 }
