@@ -23,7 +23,8 @@ const FLOWS: usize = 1 << 16;
 const LANE_BITS: u64 = 0x0f;
 
 /// What the lanes of a node know of each other: which has a session with whom, and which flow is whose. Each is one atomic number
-/// that nothing else depends on, read for each frame and rarely written.
+/// that nothing else depends on, read for each frame and rarely written. The default is for one lane, which asks nobody.
+#[derive(Default)]
 pub struct Board {
     /// By peer slot: a bit for each lane that has a session.
     up: Box<[AtomicU8]>,
