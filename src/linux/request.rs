@@ -38,8 +38,13 @@ pub(super) fn find(name: &str) -> Request {
 }
 
 /// A new bridge.
+/// Less than any guest MTU.
+const UNUSED_MTU: u32 = 256;
+
+/// A new bridge. It starts with an MTU that no network has, so that [`christen`] changes it: a bridge keeps an MTU that was
+/// *changed*, and follows its ports with any other (`br_mtu_auto_adjust`, net/bridge/br_if.c).
 pub(super) fn new_bridge(name: &str) -> Request {
-    create(name, Vec::new(), LinkInfo::Kind(InfoKind::Bridge), InfoData::Bridge(Vec::new()))
+    create(name, vec![LinkAttribute::Mtu(UNUSED_MTU)], LinkInfo::Kind(InfoKind::Bridge), InfoData::Bridge(Vec::new()))
 }
 
 /// A new vxlan device; `dev` is the index of its underlay. The MTU is given here because the kernel checks it against the underlay.

@@ -17,6 +17,11 @@ use crate::policy::path::{Outer, Path, Verdict};
 use crate::table::{Flood, NetKey, Network, Row, RowKey, Slice};
 use crate::types::{IfName, Mac, Mtu, NetworkId, NodeId, UdpPort};
 
+/// MTU of a TAP, the largest that the kernel gives one (`MAX_MTU - hard_header_len`, `drivers/net/tun.c`): a bridge drops what is
+/// larger than the port that it is for, and nobody would know (`is_skb_forwardable`). What a frame of a guest with a larger MTU
+/// becomes is `meshd`'s decision. Guests see the bridge's MTU, which is that of the network.
+pub const TAP_MTU: u32 = 65_521;
+
 /// What this host is and what its own file says, as far as the plan depends on it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Local {
@@ -200,18 +205,18 @@ impl<'a> View<'a> {
 
     fn links(&self, bridge: &IfName, members: &Members<'_>, mixed: bool, net: &mut Net, findings: &mut Vec<Finding>) {
         let mtu = self.mtu(findings);
-        let link = |kind, mtu: Mtu, port| Link {
+        let link = |kind, mtu, port| Link {
             kind,
             alias: Some(names::alias(self.key)),
-            mtu: mtu.get().into(),
+            mtu,
             up: true,
             addr_gen_none: true,
             port,
         };
         let port = |used| Some(Port { bridge: bridge.clone(), flags: port_flags(self.network.flood, used) });
         let tunnels = self.verdicts.values().any(|v| v.path == Path::Tunnel);
-        net.links.insert(bridge.clone(), link(Kind::Bridge(Bridge::OURS), mtu, None));
-        net.links.insert(net.tap.clone(), link(Kind::Tap(Tap::OURS), mtu, port(tunnels)));
+        net.links.insert(bridge.clone(), link(Kind::Bridge(Bridge::OURS), mtu.get().into(), None));
+        net.links.insert(net.tap.clone(), link(Kind::Tap(Tap::OURS), TAP_MTU, port(tunnels)));
         let (Some(name), Some(first)) = (&net.vxlan, members.values().next()) else { return };
         let side = self.local.side(first.outer).filter(|_| !mixed);
         let (local, dev) = (side.map(|u| u.address), side.map(|u| u.interface.clone()));
@@ -219,7 +224,7 @@ impl<'a> View<'a> {
         let vxlan = Vxlan { local, dev, ..ours };
         // The kernel refuses a vxlan device more than its underlay carries; `mtu` has told the operator.
         let most = side.and_then(|u| Carrier::Plain(family(u.address)).sum(u.mtu, false).mtu().ok()).unwrap_or(mtu);
-        net.links.insert(name.clone(), link(Kind::Vxlan(vxlan), mtu.min(most), port(true)));
+        net.links.insert(name.clone(), link(Kind::Vxlan(vxlan), mtu.min(most).get().into(), port(true)));
     }
 
     /// The guest MTU: the policy's number, or what the management node computed for the whole network. This node's plain paths are
