@@ -222,7 +222,7 @@ impl Kernel {
             self.one(op, request::delete(left))?;
         }
         match &link.kind {
-            Kind::Bridge(_) => self.one(op, request::new_bridge(UNNAMED))?,
+            Kind::Bridge(_) => self.one(op, request::new_bridge(UNNAMED, link.mtu))?,
             Kind::Vxlan(vxlan) => {
                 let dev = vxlan.dev.as_ref().map(|dev| self.index(op, dev)).transpose()?;
                 let create = request::new_vxlan(UNNAMED, vxlan, link.mtu, dev, vxlan.ipv6);

@@ -37,15 +37,14 @@ pub(super) fn find(name: &str) -> Request {
     (RouteNetlinkMessage::GetLink(link(0, vec![LinkAttribute::IfName(name.to_owned())])), 0)
 }
 
-/// A new bridge.
-/// Less than any guest MTU.
-const UNUSED_MTU: u32 = 256;
-
-/// A new bridge. It starts with an MTU that no network has, so that [`christen`] changes it: a bridge keeps an MTU that was
-/// *changed*, and follows its ports with any other (`br_mtu_auto_adjust`, net/bridge/br_if.c).
-pub(super) fn new_bridge(name: &str) -> Request {
-    create(name, vec![LinkAttribute::Mtu(UNUSED_MTU)], LinkInfo::Kind(InfoKind::Bridge), InfoData::Bridge(Vec::new()))
+/// A new bridge that will get this MTU. It starts with another one, so that [`christen`] changes it: a bridge keeps an MTU that
+/// was *changed*, and follows its ports with any other (`br_mtu_auto_adjust`, net/bridge/br_if.c).
+pub(super) fn new_bridge(name: &str, mtu: u32) -> Request {
+    let other = LinkAttribute::Mtu(if mtu == ETHERNET_MTU { ETHERNET_MTU + 1 } else { ETHERNET_MTU });
+    create(name, vec![other], LinkInfo::Kind(InfoKind::Bridge), InfoData::Bridge(Vec::new()))
 }
+
+const ETHERNET_MTU: u32 = 1500;
 
 /// A new vxlan device; `dev` is the index of its underlay. The MTU is given here because the kernel checks it against the underlay.
 pub(super) fn new_vxlan(name: &str, vxlan: &Vxlan, mtu: u32, dev: Option<u32>, ipv6: bool) -> Request {

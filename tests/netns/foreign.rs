@@ -123,3 +123,36 @@ fn a_foreign_wireguard_box_is_on_the_network() {
     }
     assert_nothing_in_clear(watches);
 }
+
+#[test]
+fn what_is_too_large_crosses_in_fragments_that_each_end_puts_together() {
+    if !can_run() || !has_wireguard_go() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "1"]);
+    let watches = lab.watch();
+    let (secret, public) = secret_key();
+    declare(&lab, &public);
+    let config: serde_json::Value =
+        serde_json::from_str(&lab.admin(&["node", "foreign", "box", "-o", "json"])).unwrap();
+    let foreign = Box::plug(&lab, &config, &secret);
+    let (_, ip) = lab.guest("a-1");
+    wait_until("the foreign guest reaches that of a-1", Duration::from_secs(15), || foreign.answers(&ip.to_string()));
+    // Its kernel tells a guest whose packets may not be cut; the others it cuts where they leave by WireGuard.
+    foreign.host.sh("ip link set vv10.12b5 mtu 1500; ip link set g1 mtu 1500");
+    foreign.guest.sh("ip link set eth0 mtu 1500");
+    let node = lab.layout().node("a-1").unwrap().clone();
+    for (namespace, device) in [(&node.namespace, node.guests[0].device.as_str()), (&node.guests[0].namespace, "eth0")]
+    {
+        shell::ip(&["-n", namespace, "link", "set", device, "mtu", "1500"]).unwrap();
+    }
+    // A packet of 1500 bytes there, and an answer of 1500 bytes back.
+    let ping = format!("ping -n -c 10 -i 0.1 -W 2 -M dont -s 1472 {ip}");
+    let said = foreign.guest.sh(&ping);
+    assert!(said.contains(" 0% packet loss"), "{said}");
+    let put_together = foreign.host.sh("nstat -az IpReasmOKs | tail -1");
+    assert!(!put_together.contains(" 0 "), "{put_together}");
+    let there = traffic::transfer_to(foreign.guest.name(), &node.guests[0].namespace, ip, Amount::Bytes(3_000_000));
+    assert!(there.unwrap().intact());
+    assert_nothing_in_clear(watches);
+}

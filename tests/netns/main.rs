@@ -32,6 +32,7 @@ mod reconcile;
 mod rights;
 mod rows;
 mod scale;
+mod sizes;
 mod spaces;
 mod start;
 mod strangers;
