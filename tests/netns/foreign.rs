@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use vxmesh::lab::transfer::Amount;
@@ -72,7 +73,8 @@ impl Box {
         shell::ip_batch(&layout.net, &[cable, "link set box.ext master wire-internet up".into()]).unwrap();
         host.sh(&format!("ip address add {OUTSIDE}/16 dev ext0; ip link set ext0 up"));
         // The control socket's name is the machine's, not the namespace's.
-        let interface = format!("wg{}", std::process::id());
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let interface = format!("wg{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         let wireguard = host.start(host.command("wireguard-go").args(["-f", &interface]));
         wait_until("wireguard-go has made its interface", Duration::from_secs(10), || {
             host.holds(&format!("wg show {interface} && ip link show {interface}"))
