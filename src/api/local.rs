@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::mtu::SizeCounts;
 use crate::policy::offload::Feature;
 use crate::policy::path::Path;
 use crate::table::{NetKey, Suite};
@@ -35,6 +36,10 @@ pub struct Status {
     pub problems: Vec<Finding>,
     /// Dropped frames and packets by reason, only those above zero.
     pub drops: BTreeMap<String, u64>,
+    /// What was done about frames that are too large for their network or path, over all networks; by network and peer:
+    /// `meshctl mtu map`.
+    #[serde(default)]
+    pub sizes: SizeCounts,
     /// What the kernel does for many packets at once.
     pub offload: Offload,
 }

@@ -47,6 +47,47 @@ pub struct PdcPairMtu {
     pub limit: String,
 }
 
+/// What was done about sizes, counted since the lanes started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SizeCounts {
+    /// Frames of guests that were larger than the guest MTU, whatever became of them. By network only.
+    pub oversize: u64,
+    /// Frames that were carried in fragments.
+    pub fragmented: u64,
+    /// The fragments that they became.
+    pub fragments_sent: u64,
+    /// Frames put together from fragments.
+    pub reassembled: u64,
+    /// Fragments that became no frame. By peer only.
+    pub fragments_refused: u64,
+    /// Guests that were told by ICMP that a packet was too big. By network only.
+    pub too_big: u64,
+    /// SYNs whose MSS was lowered.
+    pub mss_clamped: u64,
+}
+
+impl SizeCounts {
+    /// True where nothing was done.
+    pub fn is_zero(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Those above zero, by name.
+    pub fn named(&self) -> Vec<(&'static str, u64)> {
+        let all = [
+            ("oversize", self.oversize),
+            ("fragmented", self.fragmented),
+            ("fragments-sent", self.fragments_sent),
+            ("reassembled", self.reassembled),
+            ("fragments-refused", self.fragments_refused),
+            ("too-big", self.too_big),
+            ("mss-clamped", self.mss_clamped),
+        ];
+        all.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+}
+
 /// Who said what a network's MTU is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -82,6 +123,9 @@ pub struct NetworkMtu {
     pub limit: String,
     /// What happens to a frame that is larger than `mtu`.
     pub oversize: Oversize,
+    /// What this node did about sizes in it.
+    #[serde(default, skip_serializing_if = "SizeCounts::is_zero")]
+    pub counts: SizeCounts,
 }
 
 /// The map of one node.
@@ -116,6 +160,9 @@ pub struct PeerMtu {
     pub since: Option<Wall>,
     /// Each lane's tunnel.
     pub lanes: Vec<LaneMtu>,
+    /// What was done about sizes on the way to and from it.
+    #[serde(default, skip_serializing_if = "SizeCounts::is_zero")]
+    pub counts: SizeCounts,
     /// What the way leaves for a guest.
     pub guest: u16,
     /// The arithmetic.

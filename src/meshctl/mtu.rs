@@ -4,7 +4,7 @@ use super::objects::or_none;
 use super::out::{self, Done, Format, Lines, Stop};
 use super::remote::{Access, Either, Server};
 use super::tunnel::age;
-use crate::api::mtu::{LaneMtu, MeshMtu, NetworkMtu, NodeMtu, Probed, SaidBy};
+use crate::api::mtu::{LaneMtu, MeshMtu, NetworkMtu, NodeMtu, Probed, SaidBy, SizeCounts};
 use crate::api::objects::Any;
 use crate::api::problem::{Exit, Problem};
 use crate::clock;
@@ -106,7 +106,19 @@ fn of_node(map: &NodeMtu, now: Wall) -> String {
         ]);
     }
     let peers = if peers.is_empty() { "no peers\n".to_owned() } else { peers.text() };
-    format!("{peers}\n{}", networks(&map.networks))
+    format!("{peers}\n{}{}", networks(&map.networks), counts(map))
+}
+
+/// What was done about sizes, by peer and network; nothing where nothing was done.
+fn counts(map: &NodeMtu) -> String {
+    let peers = map.peers.iter().map(|peer| (format!("peer {}", peer.node), peer.counts));
+    let networks = map.networks.iter().map(|line| (format!("network {}", line.network), line.counts));
+    let line = |(of, counts): (String, SizeCounts)| {
+        let named: Vec<String> = counts.named().iter().map(|(name, count)| format!("{name} {count}")).collect();
+        (!named.is_empty()).then(|| format!("{of}: {}\n", named.join(", ")))
+    };
+    let lines: String = peers.chain(networks).filter_map(line).collect();
+    if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
 fn networks(networks: &[NetworkMtu]) -> String {

@@ -15,6 +15,7 @@ fn network(missing: u16) -> NetworkMtu {
         sum: String::new(),
         limit: "the path a-1 - b-1".to_owned(),
         oversize: Oversize::Fragment,
+        counts: SizeCounts { too_big: 2, ..SizeCounts::default() },
     }
 }
 
@@ -56,6 +57,7 @@ fn the_map_of_a_node_says_where_the_lanes_are() {
         underlay: 1500,
         measured: None,
         since: None,
+        counts: SizeCounts { fragmented: 12, fragments_sent: 24, ..SizeCounts::default() },
         lanes: vec![lane(0, "complete"), lane(1, "searching"), lane(2, "complete")],
         guest: 1418,
         sum: String::new(),
@@ -68,6 +70,7 @@ fn the_map_of_a_node_says_where_the_lanes_are() {
         "{text}"
     );
     assert!(text.contains("auto (network)  1418   fits"), "{text}");
+    assert!(text.ends_with("\npeer b-1: fragmented 12, fragments-sent 24\nnetwork blue: too-big 2\n"), "{text}");
     let other = one_network(map, Some(&"bleu".parse().unwrap())).unwrap_err();
     assert_eq!((other.code.as_str(), other.help[0].as_str()), ("M0309", "did you mean 'blue'?"));
 }

@@ -56,15 +56,22 @@ fn node(status: &Status, now: Wall) -> String {
     text.push_str(&networks(status));
     text.push('\n');
     text.push_str(&peers(&status.peers));
-    if !status.drops.is_empty() {
-        let drops = joined(status.drops.iter().map(|(reason, count)| format!(" {reason} {count}")));
-        text.push_str(&fit(&format!("dropped:{drops}")));
-    }
+    text.push_str(&counts(status));
     text.push_str(&offload(&status.offload, status.problems.is_empty()));
     let found =
         status.problems.iter().map(|finding| (format!("{} {}", finding.code, finding.what), finding.help.clone()));
     text.push_str(&problems(found.collect()));
     text
+}
+
+/// What was dropped, and what was done about frames that are too large, in one line.
+fn counts(status: &Status) -> String {
+    let drops = joined(status.drops.iter().map(|(reason, count)| format!(" {reason} {count}")));
+    let sizes = joined(status.sizes.named().iter().map(|(name, count)| format!(" {name} {count}")));
+    let named = [("dropped", drops), ("sizes", sizes)];
+    let parts = named.iter().filter(|(_, counts)| !counts.is_empty()).map(|(what, counts)| format!("{what}:{counts}"));
+    let line = parts.collect::<Vec<_>>().join("   ");
+    if line.is_empty() { line } else { fit(&line) }
 }
 
 fn networks(status: &Status) -> String {

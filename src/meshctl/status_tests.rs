@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::api::local::{Finding, NetworkStatus, Offload, TunnelStatus};
+use crate::api::mtu::SizeCounts;
 use crate::policy::path::Path;
 use crate::table::Suite;
 use crate::types::{Mtu, Version};
@@ -57,6 +58,7 @@ fn status(count: usize, wrong: usize) -> Status {
         peers: (0..count).map(peer).collect(),
         problems: (0..wrong).map(finding).collect(),
         drops: BTreeMap::from([("no-row".to_owned(), 12)]),
+        sizes: SizeCounts { fragmented: 3, ..SizeCounts::default() },
         offload: offload(count),
     }
 }

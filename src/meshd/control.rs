@@ -119,7 +119,7 @@ async fn get_probe(
 }
 
 async fn get_slice(State(shared): App) -> Result<Json<Slice>, Refused> {
-    let mut slice = Slice::clone(&*current(&shared)?);
+    let mut slice = Slice::clone(&*current(&shared).map_err(Refused)?);
     for peer in slice.peers.values_mut() {
         peer.psk = None;
     }
@@ -146,7 +146,7 @@ async fn get_explain(
     let Query(question) = question.map_err(|error| usage(error.body_text()))?;
     let from: PortId = question.from.parse().map_err(|e| usage(format!("from: {e}")))?;
     let to: Target = question.to.parse().map_err(usage)?;
-    let slice = current(&shared)?;
+    let slice = current(&shared).map_err(Refused)?;
     let view = shared.view();
     let mtu =
         |side: &Option<crate::node::plan::Underlay>| side.as_ref().and_then(|u| Mtu::try_from(u64::from(u.mtu)).ok());
@@ -162,10 +162,14 @@ async fn get_explain(
     explain(here, &from, &to).map(Json).map_err(|error| Refused(error.into()))
 }
 
-fn current(shared: &Shared) -> Result<Arc<Slice>, Refused> {
+/// What this node follows.
+///
+/// # Errors
+/// M0214: nothing yet.
+pub(super) fn current(shared: &Shared) -> Result<Arc<Slice>, Problem> {
     shared.view().slice.clone().ok_or_else(|| {
         let problem = Problem::new("M0214", Exit::Degraded, "this node has no slice yet");
-        Refused(problem.help("wait for the management node: meshctl status"))
+        problem.help("wait for the management node: meshctl status")
     })
 }
 

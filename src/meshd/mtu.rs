@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::lane::LaneStats;
 use super::shared::{Shared, Topic, View};
-use crate::api::mtu::{LaneMtu, NodeMtu};
+use crate::api::mtu::{LaneMtu, NodeMtu, SizeCounts};
 use crate::api::stream::MeasuredPath;
 use crate::clock::mono;
+use crate::forward::{Tallies, Tally};
 use crate::node::spans::{self, AllMeasured, Measured};
 use crate::policy::path::Path;
 use crate::policy::steady::Steady;
@@ -109,10 +110,46 @@ pub(super) fn map(shared: &Shared) -> NodeMtu {
         return NodeMtu { node: view.node.clone(), peers: Vec::new(), networks: Vec::new() };
     };
     let mut map = spans::map(slice, &view.paths, &view.local, &view.measured);
+    let counted = counted(&stats);
     for peer in map.peers.iter_mut().filter(|peer| peer.path == Path::Tunnel) {
         peer.lanes = lanes(&view, &stats, &peer.node, mono());
+        let slot = view.slots.peer(&peer.node);
+        peer.counts = counts(counted.peers().filter(|(of, _)| Some(*of) == slot).map(|(_, tally)| tally));
+    }
+    for (line, key) in map.networks.iter_mut().zip(slice.networks.keys()) {
+        let slot = view.slots.net(key);
+        line.counts = counts(counted.nets().filter(|(of, _)| Some(*of) == slot).map(|(_, tally)| tally));
     }
     map
+}
+
+/// What all networks together counted.
+pub(super) fn all_counts(stats: &[LaneStats]) -> SizeCounts {
+    let counted = counted(stats);
+    let refused = counted.peers().map(|(_, tally)| tally.fragments_refused).sum();
+    SizeCounts { fragments_refused: refused, ..counts(counted.nets().map(|(_, tally)| tally)) }
+}
+
+fn counted(stats: &[LaneStats]) -> Tallies {
+    let mut counted = Tallies::default();
+    stats.iter().for_each(|lane| counted.merge(&lane.sizes));
+    counted
+}
+
+fn counts(tallies: impl Iterator<Item = Tally>) -> SizeCounts {
+    let sum = tallies.fold(Tally::default(), |mut sum, tally| {
+        sum.merge(&tally);
+        sum
+    });
+    SizeCounts {
+        oversize: sum.oversize,
+        fragmented: sum.fragmented,
+        fragments_sent: sum.fragments_sent,
+        reassembled: sum.reassembled,
+        fragments_refused: sum.fragments_refused,
+        too_big: sum.too_big,
+        mss_clamped: sum.mss_clamped,
+    }
 }
 
 /// What each lane knows of its path to a peer.

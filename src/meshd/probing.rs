@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::control::aside;
+use super::control::{aside, current};
 use super::lane::LaneStats;
 use super::mtu;
 use super::shared::{Shared, View};
@@ -25,7 +25,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// # Errors
 /// M0333: there is neither; M0411: its path cannot be measured; M0122: the daemon failed to look at itself.
 pub(super) async fn probe(shared: &Arc<Shared>, target: &str) -> Result<Probed, Problem> {
-    let (node, peer) = whom(&shared.view(), target)?;
+    let slice = current(shared)?;
+    let (node, peer) = whom(&shared.view(), &slice, target)?;
     let (started, lanes) = (mono(), Arc::clone(shared));
     let up = aside(move || {
         let up = lanes.lanes.stats().iter().any(|lane| is_up(lane, peer));
@@ -52,11 +53,7 @@ pub(super) async fn probe(shared: &Arc<Shared>, target: &str) -> Result<Probed, 
 }
 
 /// The peer that is meant.
-fn whom(view: &View, target: &str) -> Result<(NodeId, PeerSlot), Problem> {
-    let Some(slice) = &view.slice else {
-        let problem = Problem::new("M0214", Exit::Degraded, "this node has no slice yet");
-        return Err(problem.help("wait for the management node: meshctl status"));
-    };
+fn whom(view: &View, slice: &Slice, target: &str) -> Result<(NodeId, PeerSlot), Problem> {
     let port = slice.rows.values().find(|row| row.port.as_ref().is_some_and(|port| port.as_str() == target));
     let node = slice.peers.keys().chain([&slice.node]).find(|node| node.as_str() == target);
     let Some(node) = node.or(port.map(|row| &row.node)) else { return Err(missing(slice, target)) };

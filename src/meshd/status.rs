@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::engine::finding;
 use super::lane::LaneStats;
+use super::mtu;
 use super::shared::{Shared, Topic, View};
 use crate::api::local::{Finding, LaneTunnel, Management, NetworkStatus, Offload, PeerStatus, Status, TunnelStatus};
 use crate::clock::{mono, wall};
@@ -37,6 +38,7 @@ pub fn status(shared: &Shared) -> Status {
         problems: problems(&view, &peers),
         peers,
         drops: drops(&stats),
+        sizes: mtu::all_counts(&stats),
         offload: offload(&view, &stats),
     }
 }

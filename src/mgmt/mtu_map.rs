@@ -6,7 +6,7 @@ use super::index::Index;
 use super::measured::Measured;
 use super::mtus::{self, Pair, underlay_mtu};
 use crate::api::local::Finding;
-use crate::api::mtu::{MeshMtu, NetworkMtu, PdcPairMtu, SaidBy};
+use crate::api::mtu::{MeshMtu, NetworkMtu, PdcPairMtu, SaidBy, SizeCounts};
 use crate::api::objects::{Network, Node};
 use crate::policy::mtu::{Carrier, Guest};
 use crate::policy::path::{Outer, Path};
@@ -41,9 +41,9 @@ pub fn findings(index: &Index, measured: &Measured) -> Vec<Finding> {
     let finding = |line: NetworkMtu| Finding {
         code: "M0502".into(),
         what: format!(
-            "network {}: the tightest path carries {}, {} bytes fewer than its MTU of {} ({}); frames that use them travel in \
-             fragments, none is dropped",
-            line.network, line.whole, line.missing, line.mtu, line.limit
+            "network {}: {} bytes short of its MTU {} on the tightest path (fits {}: {}); frames that use them go in fragments, \
+             none is lost",
+            line.network, line.missing, line.mtu, line.whole, line.limit
         ),
         help: format!(
             "repair the path (meshctl mtu map), or: meshctl network set {} --mtu {}",
@@ -134,6 +134,7 @@ fn network_line(index: &Index, measured: &Measured, network: &Network) -> Option
         sum: sum.to_string(),
         limit: tightest.map_or_else(|| "no pair of nodes yet".to_owned(), |pair| limit(pair) + &since),
         oversize: policy.oversize,
+        counts: SizeCounts::default(),
     })
 }
 

@@ -64,6 +64,10 @@ fn a_fixed_network_that_falls_short_is_found() {
     let index = Index::new(Arc::new(state));
     let found = findings(&index, &Measured::default());
     assert_eq!(found.len(), 1);
-    assert!(found[0].what.contains("carries 1418, 12 bytes fewer than its MTU of 1430"), "{}", found[0].what);
+    assert!(
+        found[0].what.contains("12 bytes short of its MTU 1430 on the tightest path (fits 1418: external interfaces)"),
+        "{}",
+        found[0].what
+    );
     assert!(found[0].help.ends_with("meshctl network set blue --mtu 1418"), "{}", found[0].help);
 }

@@ -7,14 +7,14 @@ use std::net::IpAddr;
 use super::paths::Paths;
 use super::plan::Local;
 use crate::api::local::Finding;
-use crate::api::mtu::{NetworkMtu, NodeMtu, PeerMtu};
+use crate::api::mtu::{NetworkMtu, NodeMtu, PeerMtu, SizeCounts};
 use crate::policy::mtu::{Carrier, Family, IPV6_LEAST, MtuPolicy, Oversize, Span, Sum};
 use crate::policy::path::{Path, Verdict};
 use crate::table::{NetKey, Network, Peer, Slice};
 use crate::types::{NodeId, Wall};
 
 /// What becomes of frames that are too large for a path but not for their network.
-const MEANWHILE: &str = "frames that use them travel in fragments, none is dropped";
+const MEANWHILE: &str = "frames that use them go in fragments, none is lost";
 
 /// What a tunnel was measured to carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,19 +77,23 @@ fn short(
     };
     let since = measured.get(node).filter(|_| span.size() < span.underlay);
     let since = since.map_or_else(String::new, |measured| format!(", since {}", measured.since));
+    let needs = span.size().saturating_add(*missing);
     let what = format!(
-        "network {}: the path to {node}{others} carries {} bytes{since}: {missing} too few for its MTU of {guest}; {MEANWHILE}",
+        "network {}: {missing} bytes short on the path to {node}{others} ({}, needs {needs}); its MTU is {guest}; {MEANWHILE}{since}",
         network.name,
         span.size(),
     );
     let fits = span.sum(policy.vlan).guest();
-    Some(Finding { code: "M0502".into(), what, help: help(policy, network, fits) })
+    let alone = slice.version.incarnation == 0;
+    Some(Finding { code: "M0502".into(), what, help: help(policy, network, fits, alone) })
 }
 
-fn help(policy: MtuPolicy, network: &Network, fits: u16) -> String {
+/// The next command or edit; `alone`: there is no management node.
+fn help(policy: MtuPolicy, network: &Network, fits: u16, alone: bool) -> String {
     let name = &network.name;
     let floor = network.guest_mtu.get() == IPV6_LEAST && fits < IPV6_LEAST;
     match policy.fixed {
+        Some(_) if alone => format!("repair the path, or set an MTU of {fits} in meshd.toml"),
         Some(_) => {
             format!("repair the path, or: meshctl network set {name} --mtu {fits}, and give its guests that number")
         }
@@ -100,7 +104,7 @@ fn help(policy: MtuPolicy, network: &Network, fits: u16) -> String {
     }
 }
 
-/// The map of this node: the way to every peer, and what each network makes of it. What lanes know is left open.
+/// The map of this node: the way to every peer, and what each network makes of it. What lanes know and count is left open.
 pub fn map(slice: &Slice, paths: &Paths, local: &Local, measured: &AllMeasured) -> NodeMtu {
     let known = |node: &NodeId, verdict: &Verdict| {
         let peer = slice.peers.get(node)?;
@@ -132,6 +136,7 @@ fn peer_line(node: &NodeId, peer: &Peer, path: Path, span: Span, measured: &AllM
         measured: span.measured,
         since: measured.get(node).filter(|_| span.measured.is_some()).map(|measured| measured.since),
         lanes: Vec::new(),
+        counts: SizeCounts::default(),
         guest: sum.guest(),
         sum: sum.to_string(),
         limit: limit(node, path, span),
@@ -152,6 +157,7 @@ fn network_line(network: &Network, local: &Local, tightest: Option<(Span, String
         sum: sum.map(|sum| sum.to_string()).unwrap_or_default(),
         limit: tightest.map_or_else(|| "no peer hosts it".to_owned(), |(_, limit)| limit),
         oversize: policy.oversize,
+        counts: SizeCounts::default(),
     }
 }
 

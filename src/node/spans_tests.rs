@@ -32,8 +32,8 @@ fn a_shrunk_path_says_how_many_bytes_since_when_what_becomes_of_frames_and_what_
     assert_eq!(found[0].code, "M0502");
     assert_eq!(
         found[0].what,
-        "network blue: the path to far carries 1400 bytes, since 1970-01-01T00:00:00Z: 100 too few for its MTU of 1418; \
-         frames that use them travel in fragments, none is dropped"
+        "network blue: 100 bytes short on the path to far (1400, needs 1500); its MTU is 1418; \
+         frames that use them go in fragments, none is lost, since 1970-01-01T00:00:00Z"
     );
     assert_eq!(
         found[0].help,
@@ -44,7 +44,11 @@ fn a_shrunk_path_says_how_many_bytes_since_when_what_becomes_of_frames_and_what_
 #[test]
 fn a_fixed_number_that_no_path_carries_whole_is_kept_and_says_so() {
     let found = findings(|slice| fix(slice, 1430), &[]);
-    assert!(found[0].what.contains("carries 1500 bytes: 12 too few for its MTU of 1430"), "{}", found[0].what);
+    assert!(
+        found[0].what.contains("12 bytes short on the path to far (1500, needs 1512); its MTU is 1430"),
+        "{}",
+        found[0].what
+    );
     assert!(found[0].help.contains("meshctl network set blue --mtu 1418"), "{}", found[0].help);
     assert!(findings(|slice| fix(slice, 1300), &[("far", 1400)]).is_empty());
 }

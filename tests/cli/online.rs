@@ -221,7 +221,7 @@ fn a_number_that_merely_needs_fragments_is_warned_of_and_an_impossible_one_is_re
     let status = mesh.meshctl("status");
     assert_eq!(status.code, Some(9), "{}", status.stdout);
     assert!(
-        status.stdout.contains("M0502 network blue: the tightest path carries 1390, 110 bytes"),
+        status.stdout.contains("M0502 network blue: 110 bytes short of its MTU 1500 on the tightest path"),
         "{}",
         status.stdout
     );
