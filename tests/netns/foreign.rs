@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use vxmesh::lab::transfer::Amount;
-use vxmesh::lab::{shell, traffic};
+use vxmesh::lab::{daemons, shell, traffic};
 
 use crate::harness::{self, Background, Space, can_run, succeed, wait_until};
 use crate::labs::{Lab, assert_nothing_in_clear};
@@ -104,7 +104,8 @@ fn a_foreign_wireguard_box_is_on_the_network() {
     if !can_run() || !has_wireguard_go() {
         return;
     }
-    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "1"]);
+    // The box has one lane whatever the nodes have, and takes none from them.
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "1", "--lanes", "2"]);
     let watches = lab.watch();
     let (secret, public) = secret_key();
     declare(&lab, &public);
@@ -123,6 +124,14 @@ fn a_foreign_wireguard_box_is_on_the_network() {
             traffic::transfer_to(&namespace, foreign.guest.name(), GUEST.parse().unwrap(), Amount::Bytes(10_000_000));
         assert!(here.unwrap().intact(), "from {node}");
     }
+    let status = daemons::status(&lab.home, lab.layout().node("a-1").unwrap()).unwrap();
+    let lanes = status.peers.iter().map(|peer| {
+        let lanes = &peer.tunnel.as_ref().unwrap().lanes;
+        (peer.node.to_string(), lanes.iter().map(|lane| (lane.lane, lane.up)).collect::<Vec<_>>())
+    });
+    let wanted = [("b-1".to_owned(), vec![(0, true), (1, true)]), ("box".to_owned(), vec![(0, true)])];
+    assert_eq!(lanes.collect::<Vec<_>>(), wanted);
+    assert_eq!(status.drops.get("lane-busy"), None, "{:?}", status.drops);
     assert_nothing_in_clear(watches);
 }
 
