@@ -3,6 +3,7 @@
 //! Per packet it allocates nothing, takes no lock and writes no log. Work per descriptor and turn is bounded, so a busy TAP
 //! starves neither the others nor the timers.
 
+mod inward;
 mod together;
 
 use std::io;
@@ -19,15 +20,13 @@ use super::{LaneConfig, LaneError, LaneEvent, LaneStats, Setup, Traffic};
 use crate::clock;
 use crate::forward::coalesce::Coalescer;
 use crate::forward::train::AROUND;
-use crate::forward::{
-    Arrived, Buf, Delivery, DropReason, Drops, Egress, EgressOut, Frame, Ingress, IngressOut, Outgoing, Payload, Pool,
-};
-use crate::linux::inbox::{Arrival, Inbox};
+use crate::forward::{DropReason, Drops, Egress, EgressOut, Frame, Ingress, IngressOut, Outgoing, Payload, Pool};
+use crate::linux::inbox::Inbox;
 use crate::linux::poll::Poll;
 use crate::linux::sys;
 use crate::linux::udp::{Datagrams, LaneSocket, Sent};
-use crate::tunnel::{self, Open, Seal, Tunnels};
-use crate::types::{Mono, NetSlot, PeerSlot, Wall};
+use crate::tunnel::{self, Seal, Tunnels};
+use crate::types::{Mono, PeerSlot};
 
 /// Frames or datagrams taken from one descriptor in one turn.
 const BATCH: usize = 64;
@@ -343,89 +342,6 @@ impl Shell {
         self.drops.add(DropReason::SendTooBig, too_big);
         self.drops.add(DropReason::SendBusy, busy);
         self.drops.add(DropReason::SendFailed, failed);
-    }
-
-    /// Reads datagrams and forwards what they hold.
-    fn wire_readable(&mut self, now: Mono) {
-        // An error of one datagram (an ICMP answer to an earlier one) says nothing about the next.
-        if self.socket.receive(&mut self.inbox).is_err() {
-            return;
-        }
-        self.payloads.clear();
-        let wall = clock::wall();
-        for index in 0..self.inbox.len() {
-            self.open(index, now, wall);
-        }
-        let Self { ingress, setup, paths, inbox, payloads, pool, ingress_out, .. } = self;
-        let arrived = Arrived { bytes: inbox.bytes_mut(), payloads };
-        ingress.batch(&setup.table, &paths.sizes, now, arrived, pool, ingress_out);
-        self.after_ingress(now);
-    }
-
-    /// Opens the datagrams of one arrival in place.
-    fn open(&mut self, index: usize, now: Mono, wall: Wall) {
-        let Some(Arrival { from, start, len, segment }) = self.inbox.arrival(index) else { return };
-        let bytes = &mut self.inbox.bytes_mut()[start..start + len];
-        for (at, datagram) in bytes.chunks_mut(segment).enumerate() {
-            if datagram.len() == 1 {
-                // The end of a train of equal datagrams, from a kernel that damages those.
-                self.traffic.tails_received += 1;
-                continue;
-            }
-            self.traffic.datagrams_received += 1;
-            match self.tunnels.open(from, datagram, now, wall) {
-                Open::Payload { peer, payload } => {
-                    let start = start + at * segment + tunnel::HEADROOM;
-                    self.payloads.push(Payload { peer, start, len: payload.len() });
-                }
-                Open::Nothing => {}
-                Open::Dropped(_) => self.drops.count(DropReason::DatagramRefused),
-            }
-        }
-    }
-
-    /// Joins the frames of a batch and writes them to their TAPs, in the order of each flow.
-    fn deliver(&mut self, frames: &[Delivery]) {
-        let Self { coalescer, inbox, taps, traffic, drops, .. } = self;
-        for Delivery { net, start, len } in frames {
-            if coalescer.push(inbox.bytes(), *start..*start + *len, *net).is_ok() {
-                traffic.ingress_frames += 1;
-                traffic.ingress_bytes += u64::try_from(*len).unwrap_or_default();
-            }
-        }
-        coalescer.flush(inbox.bytes_mut(), |net, bytes| {
-            traffic.ingress_writes += u64::from(taps.write_headed(net, bytes, drops));
-        });
-    }
-
-    /// Writes a frame that has a buffer of its own.
-    fn write_alone(&mut self, net: NetSlot, buf: &Buf) {
-        self.traffic.ingress_frames += 1;
-        self.traffic.ingress_bytes += u64::try_from(buf.len()).unwrap_or_default();
-        self.traffic.ingress_writes += u64::from(self.taps.write(net, buf.bytes(), &mut self.drops));
-    }
-
-    fn after_ingress(&mut self, now: Mono) {
-        let mut out = std::mem::take(&mut self.ingress_out);
-        for Frame { net, buf, .. } in out.assembled.drain(..) {
-            self.write_alone(net, &buf);
-            self.pool.give(buf);
-        }
-        self.deliver(&out.frames);
-        out.frames.clear();
-        for train in out.tunnels.drain(..) {
-            self.seal(train, now);
-        }
-        for echo in out.echoes.drain(..) {
-            if !self.paths.answered(&echo, now) {
-                self.tell(LaneEvent::Echo(echo));
-            }
-        }
-        for refused in out.refused.drain(..) {
-            self.tell(LaneEvent::Refused(refused));
-        }
-        self.ingress_out = out;
-        self.flush(now);
     }
 
     fn timers(&mut self, now: Mono) {
