@@ -18,7 +18,7 @@ fn the_help_names_every_command() {
         .collect();
     let known = [
         "join", "leave", "status", "explain", "events", "apply", "diff", "get", "pdc", "node", "overlay", "network",
-        "port", "token", "policy", "table", "tunnel", "lab", "help",
+        "port", "token", "policy", "table", "tunnel", "mtu", "lab", "help",
     ];
     assert_eq!(commands, known);
 }
