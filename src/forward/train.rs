@@ -22,8 +22,9 @@ pub const AROUND: usize = tunnel::HEADROOM + tunnel::TAG;
 
 /// What tunnels pad to.
 pub(super) const PADDING: usize = 16;
-/// How many of the newest trains are asked whether they take one more payload.
-const LOOK_BACK: usize = 8;
+/// How many of the newest trains are asked whether they take one more payload: so many that the frames of a flood to all peers of a
+/// large network share one train a peer, and few enough to be read in less time than one system call takes.
+const LOOK_BACK: usize = 1024;
 
 /// A train: payloads for a peer's tunnel, to be sealed in place.
 #[derive(Debug)]

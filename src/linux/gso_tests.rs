@@ -33,3 +33,11 @@ fn no_control_message_makes_it_panic_or_loop() {
     assert_eq!(segment_of(&huge), None);
     assert_eq!(segment_of(&[0; 64]), None, "a length of zero ends");
 }
+
+#[test]
+fn a_train_is_refused_in_these_words_and_no_others() {
+    let refused = |code| is_refusal(&io::Error::from_raw_os_error(code));
+    // No checksum offload before Linux 6.11; larger than the interface, in new and in old kernels; no such socket option.
+    assert!([libc::EIO, libc::EMSGSIZE, libc::EINVAL, libc::EOPNOTSUPP].into_iter().all(refused));
+    assert!(![libc::EAGAIN, libc::ENOBUFS, libc::EPERM, libc::ENETUNREACH, libc::ENETDOWN].into_iter().any(refused));
+}

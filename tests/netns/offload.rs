@@ -3,20 +3,26 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use vxmesh::clock;
+use vxmesh::forward::Buf;
 use vxmesh::forward::coalesce::{Coalescer, HEADROOM};
 use vxmesh::forward::segment::Segments;
+use vxmesh::linux::inbox::Inbox;
 use vxmesh::linux::offload::makes_checksums;
+use vxmesh::linux::sys;
 use vxmesh::linux::tap::{self, Offloads, Tap};
-use vxmesh::policy::offload::Writes;
+use vxmesh::linux::udp::{Datagrams, LaneSocket};
+use vxmesh::policy::offload::{Release, Writes};
 use vxmesh::types::NetSlot;
 use vxmesh::wire::Header;
-use vxmesh::wire::ip::{Ipv4, Ipv6, TCP, UDP};
+use vxmesh::wire::ip::{Checksum, Ipv4, Ipv6, TCP, UDP};
 use vxmesh::wire::virtio::{Gso, Virtio};
 
-use crate::harness::{Space, can_run, wait_until};
+use crate::harness::{Space, cable, can_run, wait_until};
 
 /// Bytes of payload in each packet.
 const SIZE: u16 = 1300;
@@ -225,5 +231,71 @@ fn an_interface_says_whether_it_makes_checksums() {
             let _tap = Tap::attach(&name, offloads).unwrap();
             assert_eq!(makes_checksums(&name).unwrap(), makes, "{offloads:?}");
         }
+    });
+}
+
+/// One train of datagrams.
+fn train(address: SocketAddr, size: usize, count: usize) -> Datagrams {
+    let mut buf = Buf::default();
+    buf.copy_from(&(0..size * count).map(|n| (n / size).to_le_bytes()[0]).collect::<Vec<_>>());
+    Datagrams { address, buf, segment: size }
+}
+
+#[test]
+fn datagrams_larger_than_their_interface_are_told_as_such_and_trains_go_on() {
+    if !can_run() {
+        return;
+    }
+    let (here, there) = (Space::new("here"), Space::new("there"));
+    cable(&here, "wan", &there, "wan");
+    here.sh("ip address add 10.0.0.1/24 dev wan; ip link set wan mtu 1400");
+    there.sh("ip address add 10.0.0.2/24 dev wan; ip link set wan mtu 1400");
+    let to = SocketAddr::from(([10, 0, 0, 2], 4000));
+    let other = there.enter(|| LaneSocket::bind(to).unwrap());
+    let mut socket = here.enter(|| LaneSocket::bind(SocketAddr::from(([10, 0, 0, 1], 0))).unwrap());
+    // 1372 bytes of payload are 1400 of IPv4; one more is too many, for a train (EMSGSIZE) as for one alone.
+    let sent = socket.send(&[train(to, 1373, 3)], clock::mono());
+    assert_eq!((sent.sent, sent.too_big, sent.failed), (0, 3, 0), "{sent:?}");
+    let sent = socket.send(&[train(to, 1372, 40)], clock::mono());
+    assert_eq!((sent.sent, sent.resent), (40, 0), "it was not the train that was wrong: {sent:?}");
+    let (mut inbox, mut got) = (Inbox::default(), 0);
+    wait_until("all forty are there", Duration::from_secs(5), || {
+        // A read that finds nothing is no error.
+        if other.receive(&mut inbox).is_ok() {
+            got += (0..inbox.len()).filter_map(|n| inbox.arrival(n)).map(|a| a.len.div_ceil(a.segment)).sum::<usize>();
+        }
+        got == 40
+    });
+}
+
+#[test]
+fn a_train_leaves_an_interface_that_makes_no_checksums_as_right_datagrams() {
+    if !can_run() || vxmesh::linux::host::release().is_some_and(|release| release < Release::new(6, 11, 0)) {
+        return;
+    }
+    let host = Space::new("bare");
+    let name = "vt1.1".parse().unwrap();
+    host.enter(|| {
+        tap::create_persistent(&name).unwrap();
+        // Another program has left the device with a longer header and with super-frames: both outlive it.
+        let before = Tap::attach(&name, Offloads::TcpUdp).unwrap();
+        sys::tun_set_header_size(before.as_fd(), 12).unwrap();
+        drop(before);
+        let tap = Tap::attach(&name, Offloads::None).unwrap();
+        host.sh("ip address add 10.0.0.1/24 dev vt1.1; ip link set vt1.1 addrgenmode none up");
+        host.sh("ip neigh replace 10.0.0.2 lladdr 02:00:00:00:00:02 nud permanent dev vt1.1");
+        let mut socket = LaneSocket::bind(SocketAddr::from(([10, 0, 0, 1], 5000))).unwrap();
+        let sent = socket.send(&[train(SocketAddr::from(([10, 0, 0, 2], 4000)), 1000, 3)], clock::mono());
+        assert_eq!((sent.sent, sent.resent), (3, 0), "{sent:?}");
+        let (mut bytes, mut payloads) = (vec![0; 2000], Vec::new());
+        while let Some((len, virtio)) = tap.read(&mut bytes).unwrap() {
+            assert_eq!(virtio, Some(Virtio::default()), "nothing is left to do");
+            let frame = &bytes[..len];
+            let (udp, payload) = (&frame[34..], &frame[42..]);
+            let sum = Checksum::default().with(&frame[26..34]).with(&[0, UDP]).with(&udp[4..6]).with(udp);
+            assert_eq!((&frame[12..14], sum.value()), (&[8, 0][..], 0), "an IPv4 frame with a right checksum");
+            payloads.push((payload[0], payload.len()));
+        }
+        assert_eq!(payloads, [(0, 1000), (1, 1000), (2, 1000)]);
     });
 }

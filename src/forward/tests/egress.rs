@@ -182,3 +182,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_flood_to_five_hundred_peers_is_copied_once_a_peer_into_one_train_each() {
+    const MEMBERS: usize = 500;
+    const FRAMES: usize = 40;
+    let mut slice = slice(Flood::Replicate);
+    for n in 0..MEMBERS {
+        let name = node(&format!("m-{n}"));
+        slice.peers.insert(name.clone(), peer("m", "10.9.0.1", 9));
+        slice.networks.get_mut(&key(BLUE)).unwrap().members.insert(name, Path::Tunnel);
+    }
+    let mut world = World::of(&slice);
+    let net = world.net(BLUE);
+    let members = world.table.net(net).unwrap().members.len();
+    assert!(members >= MEMBERS);
+    let mut frames: Vec<Frame> = (0..FRAMES)
+        .map(|n| {
+            let mut buf = world.pool.take().unwrap();
+            buf.copy_from(&frame(Mac::BROADCAST, HERE, 0x1234, &[u8::try_from(n).unwrap(); 46]));
+            Frame { net, buf, virtio: world.virtio }
+        })
+        .collect();
+    let mut out = EgressOut::default();
+    world.egress.batch(&world.table, &world.paths, world.now, &mut frames, &mut world.pool, &mut out);
+    assert_eq!(world.egress.drops.total(), 0, "{:?}", world.egress.drops);
+    assert_eq!(out.tunnels.len(), members, "one send a peer, not one a peer and frame");
+    let mut reached = std::collections::BTreeSet::new();
+    for train in &mut out.tunnels {
+        assert!(reached.insert(train.peer));
+        let numbers: Vec<u8> = payloads(train).iter().map(|(_, payload, _)| *payload.last().unwrap()).collect();
+        assert!(numbers.iter().copied().eq(0..u8::try_from(FRAMES).unwrap()), "each frame once, in order: {numbers:?}");
+    }
+}

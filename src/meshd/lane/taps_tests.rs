@@ -54,3 +54,17 @@ fn a_frame_that_is_no_super_frame_stays_as_it_is() {
     cut(&headed, Buf::default().space(), |frame| frames.push(frame.to_vec()));
     assert_eq!(frames, [packet(7, 1, 100)]);
 }
+
+#[test]
+fn a_kind_of_super_frame_that_was_refused_says_nothing_about_the_other_kind() {
+    let of = |gso| {
+        let mut headed = vec![0; Virtio::LEN];
+        Virtio { gso, ..Virtio::default() }.emit(&mut headed).unwrap();
+        headed
+    };
+    let mut takes = Writes::ALL;
+    *kind(&mut takes, &of(Gso::UdpL4)).unwrap() = false;
+    assert_eq!(takes, Writes { tcp: true, udp: false }, "Linux before 6.2");
+    *kind(&mut takes, &of(Gso::TcpV6)).unwrap() = false;
+    assert_eq!(kind(&mut takes, &of(Gso::TcpV4)), Some(&mut false));
+}
