@@ -291,9 +291,13 @@ fn a_train_leaves_an_interface_that_makes_no_checksums_as_right_datagrams() {
         while let Some((len, virtio)) = tap.read(&mut bytes).unwrap() {
             assert_eq!(virtio, Some(Virtio::default()), "nothing is left to do");
             let frame = &bytes[..len];
+            // The kernel itself speaks IPv6 on a new device.
+            if frame[12..14] != [8, 0] {
+                continue;
+            }
             let (udp, payload) = (&frame[34..], &frame[42..]);
             let sum = Checksum::default().with(&frame[26..34]).with(&[0, UDP]).with(&udp[4..6]).with(udp);
-            assert_eq!((&frame[12..14], sum.value()), (&[8, 0][..], 0), "an IPv4 frame with a right checksum");
+            assert_eq!(sum.value(), 0, "a right checksum");
             payloads.push((payload[0], payload.len()));
         }
         assert_eq!(payloads, [(0, 1000), (1, 1000), (2, 1000)]);
