@@ -12,8 +12,8 @@ use toml::Spanned;
 
 pub use super::{Attach, Ciphers, Lanes, Level, UnderlayMtu};
 use super::{Source, from_toml, say};
-use crate::api::problem::Problem;
-use crate::policy::mtu::{MtuPolicy, Oversize};
+use crate::api::problem::{Exit, Problem};
+use crate::policy::mtu::{self, Carrier, Family, MtuError, MtuPolicy, Oversize};
 use crate::policy::offload::Switches;
 use crate::table::{Flood, NetKey};
 use crate::types::{Mtu, NetworkId, NodeId, OverlayId, PdcId, Prefix, PublicKey, UdpPort, Vni};
@@ -219,9 +219,8 @@ struct WrittenUnderlay {
 struct WrittenMtu {
     #[serde(default)]
     policy: GuestMtu,
-    guest: Option<Mtu>,
-    #[serde(default)]
-    underlay: UnderlayMtu,
+    guest: Option<Spanned<Mtu>>,
+    underlay: Option<Spanned<UnderlayMtu>>,
     #[serde(default)]
     oversize: Oversize,
     clamp_mss: Option<bool>,
@@ -313,7 +312,7 @@ impl Written {
             management: management(source, self.management, files)?,
             node: self.node,
             underlay: self.underlay.check(source)?,
-            mtu: self.mtu.check(),
+            mtu: self.mtu.check(source)?,
             offload: self.offload,
             paths,
             table,
@@ -352,12 +351,32 @@ impl WrittenUnderlay {
 }
 
 impl WrittenMtu {
-    fn check(self) -> NodeMtu {
+    /// Refuses numbers that can never work. What merely needs fragments is taken: `meshctl status` tells of it.
+    fn check(self, source: Source<'_>) -> Result<NodeMtu, Problem> {
         let fixed = match self.policy {
             GuestMtu::Auto => None,
-            GuestMtu::Fixed => self.guest.or_else(|| Mtu::try_from(1400).ok()),
+            GuestMtu::Fixed => self.guest.as_ref().map(|guest| *guest.get_ref()).or_else(|| Mtu::try_from(1400).ok()),
         };
-        NodeMtu { fixed, underlay: self.underlay, oversize: self.oversize, clamp_mss: self.clamp_mss.unwrap_or(true) }
+        let underlay = self.underlay.as_ref().map(|underlay| *underlay.get_ref()).unwrap_or_default();
+        let place = |problem: Problem, span: Option<std::ops::Range<usize>>| match span {
+            Some(span) => problem.at(source.bytes(span)),
+            None => problem,
+        };
+        let guest_at = self.guest.as_ref().map(Spanned::span);
+        let impossible = |error: MtuError| Problem::new("M0501", Exit::Invalid, error.to_string());
+        if let Some(fixed) = fixed {
+            mtu::check_number(fixed, false, false).map_err(|error| place(impossible(error), guest_at.clone()))?;
+        }
+        if let UnderlayMtu::Bytes(bytes) = underlay {
+            let plain = Carrier::Plain(Family::V4).sum(bytes.get(), false);
+            let underlay_at = self.underlay.as_ref().map(Spanned::span);
+            plain.mtu().map_err(|error| place(impossible(error), underlay_at))?;
+            // Nothing costs less than the plain path, and it cuts nothing; only tunnels do, where they may.
+            if let Some(fixed) = fixed.filter(|_| self.oversize != Oversize::Fragment) {
+                plain.check(fixed).map_err(|error| place(impossible(error), guest_at))?;
+            }
+        }
+        Ok(NodeMtu { fixed, underlay, oversize: self.oversize, clamp_mss: self.clamp_mss.unwrap_or(true) })
     }
 }
 

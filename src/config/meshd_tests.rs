@@ -96,6 +96,17 @@ fn a_text_that_is_not_toml_says_where_it_breaks() {
 }
 
 #[test]
+fn an_mtu_that_cannot_be_is_refused_with_the_missing_bytes() {
+    refuses("[mtu]\npolicy = 'fixed'\nguest = 65500\n", "4:9", "it is 15 bytes too large for 65535 largest IP packet");
+    refuses("[mtu]\nunderlay = 600\n", "3:12", "the least is 576 and 26 bytes are missing");
+    let strict = "[mtu]\npolicy = 'fixed'\nunderlay = 1500\noversize = 'drop'\nguest = ";
+    refuses(&format!("{strict}1460\n"), "6:9", "it is 10 bytes too large for 1500 underlay");
+    assert!(Config::parse("f", &format!("{MINIMAL}{strict}1450\n")).is_ok());
+    let cut = strict.replace("drop", "fragment");
+    assert!(Config::parse("f", &format!("{MINIMAL}{cut}1460\n")).is_ok(), "tunnels carry it in fragments");
+}
+
+#[test]
 fn a_fixed_mtu_is_1400_where_no_number_is_given() {
     let fixed = |text: &str| Config::parse("f", &format!("{MINIMAL}[mtu]\n{text}")).unwrap().mtu.fixed.map(Mtu::get);
     assert_eq!(fixed("policy = 'fixed'"), Some(1400));

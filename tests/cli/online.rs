@@ -232,6 +232,7 @@ fn a_number_that_merely_needs_fragments_is_warned_of_and_an_impossible_one_is_re
     );
     mesh.bad("network set blue --mtu 575", 2, "an MTU is 576 to 65535");
     mesh.bad("network set blue --mtu 65500", 3, "it is 15 bytes too large for 65535 largest IP packet");
+    mesh.bad("overlay set default --mtu 65500", 3, "overlay 'default' cannot have this MTU");
     mesh.bad("network set blue --cidr 192.168.10.0/24,fd00::/64 --mtu 1200", 3, "80 bytes are missing to 1280");
     mesh.good("network set blue --mtu 1390");
     assert!(mesh.good("network show blue").contains("1390"));

@@ -10,6 +10,7 @@ use crate::api::problem::Problem;
 use crate::mgmt::index::{Index, admits};
 use crate::mgmt::state::State;
 use crate::mgmt::{edit, mtus};
+use crate::policy::mtu;
 use crate::types::{NetworkId, Prefix};
 
 /// Addresses of one port, at most.
@@ -19,6 +20,10 @@ const PREFIXES_MAX: usize = 64;
 
 pub(super) fn check_overlay(state: &State, overlay: &Overlay) -> Result<(), Problem> {
     let name = &overlay.metadata.name;
+    let policy = overlay.spec.mtu.unwrap_or_default();
+    if let Some(Err(error)) = policy.fixed.map(|wanted| mtu::check_number(wanted, false, policy.vlan)) {
+        return Err(refuse("M0501", format!("overlay '{name}' cannot have this MTU: {error}")));
+    }
     let Some(port) = overlay.spec.udp_port else { return Ok(()) };
     if let Some(why) = edit::reserved(state, port) {
         let what = format!("overlay '{name}' cannot have UDP port {port}: {why}");
