@@ -26,7 +26,7 @@ impl Route<'_> {
     pub(super) fn largest_packet(&self, peers: &[PeerSlot]) -> usize {
         let Self { table, paths, net, view, .. } = self;
         let all = peers.iter().map(|peer| form::largest_packet(table, paths, net, view, *peer));
-        all.min().unwrap_or(usize::from(net.guest_mtu))
+        all.min().unwrap_or_else(|| usize::from(net.guest_mtu))
     }
 }
 
