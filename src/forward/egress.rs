@@ -5,17 +5,16 @@ use super::carry::{Carrier, Ids, Load, Route};
 use super::drops::{DropReason, Drops};
 use super::mss;
 use super::neigh::{self, Question};
+use super::oversize::Oversized;
 use super::paths::PathSizes;
-use super::rate::{Bucket, Rate};
+use super::rate::Bucket;
 use super::refused::{Refusals, Refused};
 use super::segment::{Segments, Whole, finish_checksum};
 use super::spread::Spread;
 use super::table::{Net, Place, Table};
 use super::tally::Tallies;
-use super::toobig::{self, Verdict};
 use super::train::Outgoing;
 use super::view::View;
-use crate::policy::mtu::Oversize;
 use crate::table::Flood;
 use crate::types::{Mac, Mono, NetSlot, PeerSlot};
 use crate::wire::virtio::{Gso, Virtio};
@@ -35,8 +34,7 @@ pub struct Egress {
     pub spread: Spread,
     ids: Ids,
     floods: Vec<Bucket>,
-    /// ICMP answers of each network.
-    told: Vec<Bucket>,
+    oversized: Oversized,
     /// Members that this lane floods a frame to; kept for its memory.
     mine: Vec<PeerSlot>,
     refusals: Refusals,
@@ -186,7 +184,8 @@ impl Egress {
             Decision::To(peer) => std::slice::from_ref(peer),
             Decision::Flood => &net.members,
         };
-        if self.check_size(&route, peers, now, frame, pool)? {
+        if self.oversized.check(&route, peers, now, (frame, pool), &mut self.sizes)? {
+            self.drops.count(DropReason::TooBig);
             return Ok(Fate::Answer);
         }
         match decision {
@@ -208,40 +207,6 @@ impl Egress {
             }
         }
         Ok(Fate::Spent)
-    }
-
-    /// What the network does about a frame that is larger than its guest MTU. True: the frame has become the answer to itself.
-    fn check_size(
-        &mut self,
-        route: &Route<'_>,
-        peers: &[PeerSlot],
-        now: Mono,
-        frame: &mut Frame,
-        pool: &mut Pool,
-    ) -> Result<bool, DropReason> {
-        let packet = packet_len(&route.view, frame);
-        if packet <= usize::from(route.net.guest_mtu) {
-            return Ok(false);
-        }
-        self.sizes.net(frame.net).oversize += 1;
-        let told = match route.net.oversize {
-            Oversize::Fragment => return Ok(false),
-            Oversize::Drop => return Err(DropReason::Oversize),
-            Oversize::TooBig => match toobig::judge(&route.view, frame.buf.bytes(), packet) {
-                Verdict::Carry => return Ok(false),
-                Verdict::Silent => return Err(DropReason::Oversize),
-                Verdict::Tell(told) => told,
-            },
-        };
-        if !bucket(&mut self.told, frame.net).take(Rate::TOO_BIG, now) {
-            return Err(DropReason::Oversize);
-        }
-        first_datagram(frame, pool)?;
-        let mtu = u16::try_from(route.largest_packet(peers)).unwrap_or(route.net.guest_mtu);
-        toobig::answer(&mut frame.buf, &route.view, told, mtu).map_err(|_| DropReason::FrameMalformed)?;
-        self.sizes.net(frame.net).too_big += 1;
-        self.drops.count(DropReason::TooBig);
-        Ok(true)
     }
 
     /// A flooded frame goes to each member by the lane that carries what this lane reads for it: `mine` are those of this lane,
@@ -409,32 +374,6 @@ fn finish(frame: &mut Frame) -> Result<(), DropReason> {
     Ok(())
 }
 
-/// IP packet of the largest part of a frame that nobody but the guest may cut smaller: all of it, or a datagram of a UDP
-/// super-frame. Zero for TCP super-frames, which are cut to any path.
-fn packet_len(view: &View, frame: &Frame) -> usize {
-    match frame.virtio.gso {
-        Gso::None => frame.buf.len() - view.network,
-        Gso::TcpV4 | Gso::TcpV6 => 0,
-        Gso::UdpL4 => Segments::new(frame.buf.bytes(), &frame.virtio, usize::from(u16::MAX))
-            .map_or(0, |segments| segments.packet_len()),
-    }
-}
-
-/// Leaves only the first datagram of a super-frame, as the guest would have sent it alone.
-fn first_datagram(frame: &mut Frame, pool: &mut Pool) -> Result<(), DropReason> {
-    if frame.virtio.gso == Gso::None {
-        return Ok(());
-    }
-    let mut alone = pool.take().ok_or(DropReason::NoBuffer)?;
-    let written = Segments::new(frame.buf.bytes(), &frame.virtio, usize::from(u16::MAX))
-        .ok()
-        .and_then(|mut segments| segments.write_next(alone.space()));
-    alone.filled(written.unwrap_or_default());
-    pool.give(std::mem::replace(&mut frame.buf, alone));
-    frame.virtio = Virtio::default();
-    written.map(drop).ok_or(DropReason::FrameMalformed)
-}
-
 /// Where a frame for one address goes.
 fn unicast(net: &Net, view: &View, destination: Mac) -> Result<Decision, DropReason> {
     match net.station(view.vlan, destination).map(|station| station.place) {
@@ -454,7 +393,7 @@ pub(super) fn allow(floods: &mut Vec<Bucket>, net: &Net, slot: NetSlot, now: Mon
 }
 
 /// The bucket of a network.
-fn bucket(list: &mut Vec<Bucket>, slot: NetSlot) -> &mut Bucket {
+pub(super) fn bucket(list: &mut Vec<Bucket>, slot: NetSlot) -> &mut Bucket {
     if list.len() <= slot.index() {
         list.resize(slot.index() + 1, Bucket::default());
     }

@@ -12,7 +12,7 @@ use super::form::{self, Inside, Piece, Standard, What};
 use super::mss;
 use super::paths::PathSizes;
 use super::rate::{Bucket, Rate};
-use super::reassemble::{Part, Reassembly};
+use super::reassemble::{Part, Reassembly, Whole};
 use super::refused::{Refusals, Refused};
 use super::spread::Spread;
 use super::table::{Net, Place, Table};
@@ -125,24 +125,21 @@ impl Ingress {
         while let Some((payload, after)) = rest.split_first() {
             rest = after;
             let place = payload.start..payload.start + payload.len;
-            let result = match form::unwrap(table, payload.peer, &bytes[place.clone()]) {
-                Err(reason) => Err(reason),
-                Ok(inside) => {
-                    let range = payload.start + inside.start..payload.start + inside.end;
-                    match inside.what {
-                        What::Frame { udp_port, vni } => {
-                            self.deliver(ground, payload.peer, (udp_port, vni), bytes, range, out)
-                        }
-                        What::Control => self.control(now, *payload, &bytes[place], inside, pool, out),
-                        What::Ping => self.pong(now, *payload, &bytes[range], out),
-                        What::Fragment(piece) => {
-                            let mut run = Run { peer: payload.peer, piece, bytes: range, fragments: 1 };
-                            rest = run.join(table, bytes, after);
-                            self.fragments(ground, run, bytes, pool, out)
-                        }
+            let result = form::unwrap(table, payload.peer, &bytes[place.clone()]).and_then(|inside| {
+                let range = payload.start + inside.start..payload.start + inside.end;
+                match inside.what {
+                    What::Frame { udp_port, vni } => {
+                        self.deliver(ground, payload.peer, (udp_port, vni), bytes, range, out)
+                    }
+                    What::Control => self.control(now, *payload, &bytes[place], inside, pool, out),
+                    What::Ping => self.pong(now, *payload, &bytes[range], out),
+                    What::Fragment(piece) => {
+                        let mut run = Run { peer: payload.peer, piece, bytes: range, fragments: 1 };
+                        rest = run.join(table, bytes, after);
+                        self.fragments(ground, run, bytes, pool, out)
                     }
                 }
-            };
+            });
             if let Err(reason) = result {
                 self.drops.count(reason);
             }
@@ -180,10 +177,9 @@ impl Ingress {
         if offset == 0 && !more {
             self.reassembly.passed(peer, fragments);
             let What::Frame { udp_port, vni } = form::unwrap_behind_ip(&bytes[range.clone()])? else { return Ok(()) };
-            let before = out.frames.len();
             let frame = range.start + Standard::BEHIND_IP..range.end;
             self.deliver(ground, peer, (udp_port, vni), bytes, frame, out)?;
-            if let Some(delivered) = out.frames.get(before) {
+            if let Some(delivered) = out.frames.last() {
                 self.sizes.both(peer, delivered.net, |tally| tally.reassembled += 1);
             }
             return Ok(());
@@ -192,8 +188,22 @@ impl Ingress {
         let part = Part { peer, id, offset, more, data: &bytes[range], fragments };
         let whole = reassembly
             .add(&part, ground.now, &mut |peer, reason, fragments| lose(drops, sizes, peer, reason, fragments));
-        let Some(whole) = whole else { return Ok(()) };
-        let mut buf = pool.take().ok_or(DropReason::NoBuffer)?;
+        whole.map_or(Ok(()), |whole| self.take_out(ground, peer, whole, pool, out))
+    }
+
+    /// Hands on a packet that has waited for its fragments.
+    fn take_out(
+        &mut self,
+        ground: Ground<'_>,
+        peer: PeerSlot,
+        whole: Whole,
+        pool: &mut Pool,
+        out: &mut IngressOut,
+    ) -> Result<(), DropReason> {
+        let Some(mut buf) = pool.take() else {
+            self.reassembly.forget(whole);
+            return Err(DropReason::NoBuffer);
+        };
         let len = self.reassembly.len(&whole);
         self.reassembly.take(whole, &mut buf.space()[..len]);
         buf.filled(len);

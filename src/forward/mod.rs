@@ -15,6 +15,7 @@ mod layout;
 mod map;
 mod mss;
 mod neigh;
+mod oversize;
 mod paths;
 mod ranges;
 mod rate;

@@ -3,7 +3,7 @@
 //! Memory is fixed: 512 blocks of 2 KiB and 256 packets a lane. A packet waits at most a second, and not while 4096 other
 //! fragments of its peer pass: identifications are 16 bits and come around, and a fragment must not meet one of an older packet
 //! (RFC 4963). A peer may have 64 packets and 128 blocks waiting; one more costs it its own oldest. Where all peers together use
-//! up the memory, the one that uses most loses its oldest packet, so nobody can crowd out a peer that uses less.
+//! up the memory, the one that uses most loses some of its oldest, so nobody can crowd out a peer that uses less.
 //!
 //! Overlapping fragments are an attack or a fault: the whole packet is dropped, and what arrives of it later too (RFC 5722
 //! section 4). The very same bytes again are a duplicate and harmless.
@@ -27,6 +27,8 @@ const PEER_PACKETS: u16 = 64;
 const PEER_BLOCKS: u16 = 128;
 /// Blocks of the largest packet.
 const PACKET_BLOCKS: usize = 65_536 / BLOCK;
+/// Packets that are given up together where memory is used up.
+const AT_ONCE: u32 = 8;
 /// How long a packet waits for its fragments.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How many fragments of its peer may pass while a packet waits: far fewer than there are identifications.
@@ -185,6 +187,11 @@ impl Reassembly {
         self.release(whole.0);
     }
 
+    /// Forgets a packet that nobody has room for.
+    pub(super) fn forget(&mut self, whole: Whole) {
+        self.release(whole.0);
+    }
+
     /// Looks at one packet and gives it up if it has waited too long. Called once a batch, so that what a silent peer has left
     /// is counted and its memory comes back.
     pub(super) fn sweep(&mut self, now: Mono, lose: &mut impl Lose) {
@@ -316,23 +323,29 @@ impl Reassembly {
         Ok(())
     }
 
-    /// Gives up packets until something is free: one that is late, else the oldest of the peer that uses most. A peer that uses as
-    /// much as any loses its own. `keep` stays.
+    /// Gives up all that is late, else some of the oldest of the peer that uses most. A peer that uses as much as any loses its own.
+    /// `keep` stays. Several at once, because the search looks at all packets.
     fn make_room(&mut self, peer: PeerSlot, keep: u16, now: Mono, lose: &mut impl Lose) -> bool {
-        let late = (0..NONE).take(PACKETS).find(|at| *at != keep && self.is_late(*at, now));
-        if let Some(at) = late {
-            self.give_up(at, DropReason::FragmentLate, lose);
+        let before = self.free_packets.len();
+        for at in (0..NONE).take(PACKETS).filter(|at| *at != keep) {
+            if self.is_late(at, now) {
+                self.give_up(at, DropReason::FragmentLate, lose);
+            }
+        }
+        if self.free_packets.len() > before {
             return true;
         }
         // There are twice as many blocks as packets.
         let weight = |usage: &Use| usage.blocks.max(usage.packets * 2);
         let users = self.packets.iter().zip(&self.links).filter(|(packet, _)| packet.used).map(|(_, link)| link.peer);
         let heaviest = users.max_by_key(|user| self.peers.get(user.index()).map_or(0, weight));
-        let (own, most) = (weight(self.usage(peer)), heaviest.map(|user| (user, weight(self.usage(user)))));
-        match most {
-            Some((user, most)) if most > own => self.give_up_oldest(user, keep, lose),
-            Some(_) | None => self.give_up_oldest(peer, keep, lose),
+        let own = weight(self.usage(peer));
+        let loser = heaviest.filter(|user| weight(self.usage(*user)) > own).unwrap_or(peer);
+        let mut given_up = 0;
+        while given_up < AT_ONCE && self.give_up_oldest(loser, keep, lose) {
+            given_up += 1;
         }
+        given_up > 0
     }
 
     /// Gives up the oldest packet of a peer but `keep`. False: there is none.
