@@ -94,10 +94,12 @@ impl Lanes {
         if inner.stopped {
             return;
         }
-        let slots = shared.view().slots.clone();
+        // Copied only where there is something to tell: the names of many networks, twice a second for nothing, are not nothing.
+        let mut slots = None;
         for running in &inner.running {
             for event in running.lane.iter().flat_map(|lane| lane.events().try_iter()) {
-                tell(shared, &slots, running.index, &event);
+                let slots = slots.get_or_insert_with(|| shared.view().slots.clone());
+                tell(shared, slots, running.index, &event);
             }
         }
         let dead: Vec<usize> = (0..inner.running.len())
