@@ -359,9 +359,13 @@ impl PathMtu {
             return self.confirm(now);
         }
         let (more, size) = (self.size + 1, self.size);
-        let sizes = if self.active { vec![more, size, more, more] } else { vec![more, size] };
         self.asked = now;
-        self.begin(Stage::Raise, sizes, PACE, now);
+        if self.active {
+            self.begin(Stage::Raise, vec![more, size, more, more], PACE, now);
+        } else {
+            // Both in one wake-up: there may be many idle paths.
+            self.begin(Stage::Raise, vec![more, size], Duration::ZERO, now);
+        }
     }
 
     /// Asks whether the size passes; on a path that is new, also whether the largest does: mostly that is all there is to find.
@@ -386,7 +390,7 @@ impl PathMtu {
 
     fn call(&mut self, now: Mono) {
         self.active &= self.in_use(now);
-        self.begin(Stage::Silent { until: None }, vec![self.base(), self.size], PACE, now);
+        self.begin(Stage::Silent { until: None }, vec![self.base(), self.size], Duration::ZERO, now);
     }
 
     /// All probes of the burst are sent, and what has not been answered is lost.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use vxmesh::forward::{DropReason, Slots, Spread};
@@ -11,9 +12,10 @@ use vxmesh::linux::tap::{self, Offloads, Tap, TapError};
 use vxmesh::linux::udp::UdpError;
 use vxmesh::meshd::lane::{self, Lane, LaneConfig, LaneError, LaneEvent, LaneStats, Setup};
 use vxmesh::node::paths::{Own, decide_all};
-use vxmesh::node::plan::Local;
+use vxmesh::node::plan::{Local, Underlay};
 use vxmesh::policy::offload::Offload;
 use vxmesh::policy::path::Path;
+use vxmesh::probe::Phase;
 use vxmesh::table::{Flood, Foreign, Learning, NetKey, Network, Peer, Row, RowKey, Slice, Suite};
 use vxmesh::tunnel::public_key;
 use vxmesh::types::{IfName, Mtu, NetSlot, Psk, SecretKey, UdpPort, Version};
@@ -84,10 +86,17 @@ pub(crate) fn slice(end: usize, flood: Flood) -> Slice {
 }
 
 fn setup(slice: &Slice, end: usize) -> Arc<Setup> {
+    setup_behind(slice, end, 1500)
+}
+
+/// What a lane forwards by behind an interface of this MTU.
+fn setup_behind(slice: &Slice, end: usize, mtu: u16) -> Arc<Setup> {
     let mut slots = Slots::default();
     slots.assign(slice).unwrap();
     let own = Own { admin: None, external: Some(address(end)) };
-    Arc::new(Setup::build(slice, &decide_all(slice, own), &slots, &Local::default(), 0))
+    let external = Underlay { interface: name("wan"), address: address(end), mtu };
+    let local = Local { external: Some(external), ..Local::default() };
+    Arc::new(Setup::build(slice, &decide_all(slice, own), &slots, &local, 0))
 }
 
 pub(crate) fn spawn(host: &Space, end: usize) -> Lane {
@@ -325,7 +334,9 @@ struct WireguardGo {
 
 /// A WireGuard interface with a kernel vxlan device on top, on the second host: what a foreign peer is.
 fn foreign_end(host: &Space) -> WireguardGo {
-    let interface = format!("wgo{}", std::process::id());
+    // The control socket's name is the machine's, not the namespace's.
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    let interface = format!("wgo{}x{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
     let process = host.start(host.command("wireguard-go").args(["-f", &interface]));
     wait_until("wireguard-go listens", PATIENCE, || host.holds(&format!("wg show {interface} >&2")));
     let keys = tempfile::tempdir().unwrap();
@@ -350,36 +361,61 @@ fn foreign_end(host: &Space) -> WireguardGo {
     WireguardGo { _process: process, _keys: keys }
 }
 
-#[test]
-fn wireguard_go_with_a_kernel_vxlan_device_is_a_peer_of_form_a() {
-    if !can_run() {
-        return;
-    }
-    if Command::new("wireguard-go").arg("--version").output().is_err() {
+/// True where the program is there; loud where it is not.
+fn has_wireguard_go() -> bool {
+    let there = Command::new("wireguard-go").arg("--version").output().is_ok();
+    if !there {
         eprintln!("SKIPPED: 'wireguard-go' is not installed (apt install wireguard-go wireguard-tools)");
-        return;
     }
-    let hosts = [Space::new("n0"), Space::new("n1")];
-    cable(&hosts[0], "wan", &hosts[1], "wan");
-    for (end, host) in hosts.iter().enumerate() {
-        host.sh(&format!("ip address add {}/24 dev wan; ip link set wan mtu 1600", address(end)));
-    }
-    hosts[0].sh("ip link add br0 type bridge; ip link set br0 up");
-    make_tap(&hosts[0]);
-    let _wireguard = foreign_end(&hosts[1]);
-    let guests = [0, 1].map(|end| {
-        let inside = guest(&hosts[end], "br0", "g1", MACS[end], &[&format!("192.168.10.{}/24", 11 + end)]);
-        inside.sh("ip link set eth0 mtu 1400");
-        inside
-    });
+    there
+}
+
+/// The slice of the first end where the second one is foreign.
+fn foreign_slice() -> Slice {
     let mut slice = slice(0, Flood::Suppress);
     slice.tunnel_address = Some("10.255.0.1".parse().unwrap());
     let there = slice.peers.values_mut().next().unwrap();
     let endpoint = Some(SocketAddr::new(address(1), 51_820));
     there.foreign = Some(Foreign { tunnel_address: "10.255.0.9".parse().unwrap(), endpoint });
-    let lane = spawn(&hosts[0], 0);
-    lane.set(setup(&slice, 0));
-    wait_until("the guests ping each other", PATIENCE, || guests[0].holds("ping -c1 -W1 192.168.10.12 >&2"));
+    slice
+}
+
+/// A lane and a foreign peer whose guests have reached each other.
+struct Foreigner {
+    lane: Lane,
+    guests: [Space; 2],
+    hosts: [Space; 2],
+    _wireguard: WireguardGo,
+}
+
+impl Foreigner {
+    fn new() -> Self {
+        let hosts = [Space::new("n0"), Space::new("n1")];
+        cable(&hosts[0], "wan", &hosts[1], "wan");
+        for (end, host) in hosts.iter().enumerate() {
+            host.sh(&format!("ip address add {}/24 dev wan; ip link set wan mtu 1600", address(end)));
+        }
+        hosts[0].sh("ip link add br0 type bridge; ip link set br0 up");
+        make_tap(&hosts[0]);
+        let wireguard = foreign_end(&hosts[1]);
+        let guests = [0, 1].map(|end| {
+            let inside = guest(&hosts[end], "br0", "g1", MACS[end], &[&format!("192.168.10.{}/24", 11 + end)]);
+            inside.sh("ip link set eth0 mtu 1400");
+            inside
+        });
+        let lane = spawn(&hosts[0], 0);
+        lane.set(setup_behind(&foreign_slice(), 0, 1600));
+        wait_until("the guests ping each other", PATIENCE, || guests[0].holds("ping -c1 -W1 192.168.10.12 >&2"));
+        Self { lane, guests, hosts, _wireguard: wireguard }
+    }
+}
+
+#[test]
+fn wireguard_go_with_a_kernel_vxlan_device_is_a_peer_of_form_a() {
+    if !can_run() || !has_wireguard_go() {
+        return;
+    }
+    let Foreigner { lane, guests, .. } = &Foreigner::new();
     for (guest, there) in [(0, 12), (1, 11)] {
         guests[guest].sh(&format!("ping -c50 -i0.005 -W2 -M do -s 1372 192.168.10.{there}"));
     }
@@ -389,4 +425,28 @@ fn wireguard_go_with_a_kernel_vxlan_device_is_a_peer_of_form_a() {
     guests[1].sh("ip link set eth0 address 02:00:00:00:0b:99");
     assert!(!guests[1].holds("ping -c2 -i0.1 -W1 192.168.10.11 >&2"), "a guest that no row knows");
     assert!(lane.stats().unwrap().drops.get(DropReason::SourceUnknown) > 0);
+}
+
+#[test]
+fn the_path_to_a_foreign_peer_is_measured_by_its_answers_to_pings() {
+    if !can_run() || !has_wireguard_go() {
+        return;
+    }
+    let Foreigner { lane, guests, hosts, .. } = &Foreigner::new();
+    let path = || lane.stats().unwrap().paths[0].1;
+    let knows = |size| (path().size, path().phase) == (size, Phase::Complete);
+    wait_until("the whole link is known", PATIENCE, || knows(1600));
+    // Datagrams of more than 1200 bytes: the path is in use.
+    let _traffic = guests[0].start(guests[0].command("ping").args(["-q", "-i0.05", "-s1200", "192.168.10.12"]));
+    hosts[1].sh("nft add table inet t; nft 'add chain inet t in { type filter hook input priority 0; }'
+         nft add rule inet t in ip length '> 1433' drop");
+    wait_until("a link that drops what is larger is known", Duration::from_secs(10), || knows(1433));
+    // Without answers nothing is known, and what was known stays.
+    hosts[1].sh("nft add table inet t; nft 'add chain inet t in { type filter hook input priority 0; }'
+         nft add rule inet t in icmp type echo-request drop");
+    wait_until("the silence is noticed", Duration::from_secs(10), || path().phase == Phase::Error);
+    assert_eq!(path().size, 1433);
+    lane.set(setup_behind(&foreign_slice(), 0, 1400));
+    wait_until("the interface counts all the same", PATIENCE, || path().size == 1400);
+    assert!(guests[0].holds("ping -c20 -i0.01 -W2 -M do -s 1200 192.168.10.12"), "frames that fit go on");
 }

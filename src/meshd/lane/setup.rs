@@ -89,12 +89,10 @@ pub fn peer_configs(slice: &Slice, paths: &Paths, slots: &Slots, lane: u8) -> Ve
 
 /// The paths of the tunnels of one lane, as far as the interfaces of this node and the networks tell.
 fn path_configs(slice: &Slice, paths: &Paths, slots: &Slots, local: &Local, lane: u8) -> Vec<PathConfig> {
+    let guests = largest_guests(slice, paths);
     let config = |(node, peer, verdict): (&NodeId, &Peer, &Verdict)| {
         let interface_mtu = local.side(verdict.outer).map_or(ETHERNET_MTU, |side| side.mtu);
-        let tunnelled =
-            |verdicts: &BTreeMap<NodeId, Verdict>| verdicts.get(node).is_some_and(|v| v.path == Path::Tunnel);
-        let spanned = paths.iter().filter(|(_, verdicts)| tunnelled(verdicts));
-        let guest = spanned.filter_map(|(key, _)| Some(slice.networks.get(key)?.guest_mtu.get())).max()?;
+        let guest = guests.get(node).copied().unwrap_or_default();
         let family = match paths::endpoint(peer, verdict.outer, lane) {
             Some(SocketAddr::V6(_)) => Family::V6,
             Some(SocketAddr::V4(_)) | None => Family::V4,
@@ -107,6 +105,19 @@ fn path_configs(slice: &Slice, paths: &Paths, slots: &Slots, local: &Local, lane
         Some(PathConfig { peer: slots.peer(node)?, interface_mtu, assumed })
     };
     tunnelled(slice, paths).filter(|(_, peer, _)| lane < peer.lanes.max(1)).filter_map(config).collect()
+}
+
+/// By peer, the largest guest MTU of the networks that its tunnel carries.
+fn largest_guests<'a>(slice: &Slice, paths: &'a Paths) -> BTreeMap<&'a NodeId, u16> {
+    let mut largest = BTreeMap::new();
+    for (key, verdicts) in paths {
+        let Some(network) = slice.networks.get(key) else { continue };
+        for (node, _) in verdicts.iter().filter(|(_, verdict)| verdict.path == Path::Tunnel) {
+            let guest: &mut u16 = largest.entry(node).or_default();
+            *guest = (*guest).max(network.guest_mtu.get());
+        }
+    }
+    largest
 }
 
 /// The TAPs of one lane: lane 0 has a queue of every network, the others of those that some peer reaches by them. The kernel gives a
