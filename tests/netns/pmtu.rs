@@ -1,7 +1,7 @@
 //! Path MTU on the real kernel: two nodes with two routers between them, whose link changes its MTU while guests talk.
 
 use std::net::IpAddr;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -15,8 +15,10 @@ use vxmesh::probe::{Phase, Status};
 use vxmesh::table::Flood;
 use vxmesh::types::Mtu;
 
-use crate::harness::{Space, cable, can_run, guest, wait_until};
+use crate::harness::{Space, cable, can_run, guest, succeed, wait_until};
+use crate::labs::Lab;
 use crate::lane::{MACS, TAP, make_tap, slice, spawn};
+use crate::mesh::{MESHCTL, run};
 
 /// MTU of the interfaces of both nodes.
 const INTERFACE: u16 = 9000;
@@ -54,7 +56,7 @@ impl Over {
 struct World {
     lanes: Vec<Lane>,
     guests: Vec<Space>,
-    _hosts: Vec<Space>,
+    hosts: Vec<Space>,
     routers: Vec<Space>,
 }
 
@@ -93,7 +95,7 @@ impl World {
             guests.push(guest);
             lanes.push(spawn(host, end));
         }
-        let world = Self { lanes, guests, _hosts: hosts.into(), routers: routers.into() };
+        let world = Self { lanes, guests, hosts: hosts.into(), routers: routers.into() };
         world.set(over, guest_mtu, INTERFACE);
         world
     }
@@ -166,7 +168,7 @@ impl Pings {
     fn end(self) -> Duration {
         // It is a child of `ip netns exec`, which becomes it.
         let pid = self.0.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
         let output = String::from_utf8(self.0.wait_with_output().unwrap().stdout).unwrap();
         let numbers = output.lines().filter_map(|line| {
             let (_, rest) = line.split_once("icmp_seq=")?;
@@ -226,5 +228,47 @@ fn without_any_icmp_a_link_that_changes_is_found_as_well() {
 fn over_ipv6_and_without_icmp_a_link_that_changes_is_found_as_well() {
     if can_run() {
         walk(Over::V6, false);
+    }
+}
+
+#[test]
+fn an_interface_that_carries_less_than_was_said_is_a_fact_that_needs_no_network() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new(Over::V4, INTERFACE - 82);
+    world.wait_for_ping();
+    world.exact_within(INTERFACE, Duration::from_secs(10));
+    let pings = world.pings(Over::V4.guest());
+    // The lane is not told: it hears it from the system, which refuses what is larger.
+    world.hosts[0].sh("ip link set wan mtu 1433");
+    let knows = |size| (world.status(0).size, world.status(0).phase) == (size, Phase::Complete);
+    wait_until("the interface's MTU is known", Duration::from_secs(5), || knows(1433));
+    // Told by the control plane it counts without any probe, and so does the way back.
+    world.set(Over::V4, INTERFACE - 82, 1400);
+    wait_until("what was told counts", Duration::from_secs(1), || world.status(0).size == 1400);
+    world.hosts[0].sh(&format!("ip link set wan mtu {INTERFACE}"));
+    world.set(Over::V4, INTERFACE - 82, INTERFACE);
+    wait_until("more is tried at once", Duration::from_secs(5), || knows(INTERFACE));
+    let lost = pings.end();
+    assert!(lost <= Duration::from_secs(3), "lost for {lost:?}");
+}
+
+#[test]
+fn a_daemon_follows_the_mtu_of_its_interface() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "1"]);
+    lab.settled();
+    let (node, socket) = (lab.layout().node("a-1").unwrap().clone(), lab.home.socket("a-1"));
+    let told = || {
+        let mut command = Command::new(MESHCTL);
+        run(command.arg("--socket").arg(&socket).args(["events", "--last", "1000"])).stdout
+    };
+    for (before, now) in [(1500, 1400), (1400, 1500)] {
+        succeed(Command::new("ip").args(["-n", &node.namespace, "link", "set", "ext0", "mtu", &now.to_string()]));
+        let line = format!("{before} bytes before, {now} now");
+        wait_until(&line, Duration::from_secs(15), || told().contains(&line));
     }
 }
