@@ -205,9 +205,9 @@ fn walk(over: Over, icmp: bool) {
         assert!(lost <= Duration::from_secs(3), "from {from} to {to}: lost for {lost:?}");
     }
     let events: Vec<LaneEvent> = world.lanes[0].events().try_iter().collect();
-    let told = |event: &LaneEvent| match event {
-        LaneEvent::Path { before, after, .. } => Some((*before, *after)),
-        _ => None,
+    let told = |event: &LaneEvent| {
+        let LaneEvent::Path { before, after, .. } = event else { return None };
+        Some((*before, *after))
     };
     let told: Vec<_> = events.iter().filter_map(told).collect();
     assert_eq!(told, [(9000, 1500), (1500, 1492), (1492, 1420), (1420, 1280), (1280, 9000)]);
