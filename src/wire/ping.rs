@@ -59,7 +59,7 @@ mod tests {
     fn an_echo_is_what_ping_sends() {
         let mut bytes = [0; 40];
         Ping { reply: false, token: 0x0102_0304_0506_0708 }.emit(&mut bytes).unwrap();
-        assert_eq!(bytes[..8], [8, 0, 0xe0, 0xd3, 5, 6, 7, 8]);
+        assert_eq!(bytes[..8], [8, 0, 0xdb, 0xdd, 5, 6, 7, 8]);
         assert_eq!(Sum::default().with(&bytes).checksum(), 0, "the filling does not matter");
         assert_eq!(Ping::parse(&bytes).unwrap(), Ping { reply: false, token: 0x0102_0304_0506_0708 });
         bytes[0] = 0;
