@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::forward::view::View;
 use crate::wire::ip::TCP;
 
 const BLUE: &str = "default/10";
@@ -151,4 +152,68 @@ fn frames_of_a_network_or_peer_that_has_just_gone_end_with_a_reason() {
     let Handed { frame, .. } = handed();
     zero.egress.carry(&zero.table, &PathSizes::default(), PeerSlot(99), frame, &mut zero.pool, &mut Vec::new());
     assert_eq!(zero.egress.drops.get(DropReason::PeerGone), 1);
+}
+
+/// A UDP datagram over IPv6 without payload.
+fn datagram6(source: Ipv6Addr, destination: Ipv6Addr, ports: [u16; 2]) -> Vec<u8> {
+    let mut packet = vec![0; 48];
+    packet[0] = 0x60;
+    packet[6] = 17;
+    packet[8..24].copy_from_slice(&source.octets());
+    packet[24..40].copy_from_slice(&destination.octets());
+    packet[40..42].copy_from_slice(&ports[0].to_be_bytes());
+    packet[42..44].copy_from_slice(&ports[1].to_be_bytes());
+    frame(FAR, HERE, 0x86dd, &packet)
+}
+
+fn flow_key(frame: &[u8], vni: u64) -> u64 {
+    View::parse(frame).unwrap().conversation(frame, vni.try_into().unwrap()).key
+}
+
+#[test]
+fn both_directions_of_a_flow_are_one_flow() {
+    for port in [1, 80, 40_000, 65_535] {
+        assert_eq!(flow_key(&segment(port, ACK, false), 10), flow_key(&segment(port, SYN, true), 10), "port {port}");
+        let six = [(ip6(1), ip6(4), [port, 53]), (ip6(4), ip6(1), [53, port])];
+        let [there, back] =
+            six.map(|(source, destination, ports)| flow_key(&datagram6(source, destination, ports), 10));
+        assert_eq!(there, back, "port {port}");
+    }
+    assert_eq!(flow_key(&plain(FAR, HERE), 10), flow_key(&plain(HERE, FAR), 10));
+}
+
+#[test]
+fn flows_that_differ_in_anything_are_others() {
+    let one = segment(1, ACK, false);
+    let all = [
+        flow_key(&one, 10),
+        flow_key(&one, 11),
+        flow_key(&segment(2, ACK, false), 10),
+        flow_key(&plain(FAR, HERE), 10),
+        flow_key(&plain(OTHER, HERE), 10),
+        flow_key(&datagram6(ip6(1), ip6(4), [1, 80]), 10),
+        flow_key(&datagram6(ip6(1), ip6(5), [1, 80]), 10),
+        // What is no port of the other end is not taken for one.
+        flow_key(&datagram6(ip6(1), ip6(4), [80, 1]), 10),
+    ];
+    assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len(), "{all:x?}");
+}
+
+#[test]
+fn neighbouring_ports_take_places_all_over() {
+    // Of 4096 in 65,536 places by chance, some 125 meet another.
+    let places = (0..4096).map(|port| flow_key(&segment(port, ACK, false), 10) >> 48);
+    assert!(places.collect::<std::collections::BTreeSet<_>>().len() > 3_900);
+}
+
+#[test]
+fn a_fragment_goes_with_the_addresses_and_opens_nothing() {
+    let mut first = segment(1, SYN, false);
+    first[14 + 6] = 0x20;
+    let mut other = segment(2, SYN, false);
+    other[14 + 7] = 9;
+    assert_eq!(flow_key(&first, 10), flow_key(&other, 10), "all fragments of two guests take one lane");
+    for bytes in [first, other] {
+        assert!(!View::parse(&bytes).unwrap().conversation(&bytes, 10_u64.try_into().unwrap()).opens);
+    }
 }
