@@ -9,7 +9,7 @@ mod world;
 use vxmesh::forward::coalesce::{Coalescer, HEADROOM};
 use vxmesh::forward::segment::{Segments, finish_checksum};
 use vxmesh::forward::train::{MAX_BYTES, MAX_DATAGRAMS};
-use vxmesh::forward::{Buf, Delivery, Frame, Payload, Place, Table};
+use vxmesh::forward::{Delivery, Frame, Payload, Place, Table};
 use vxmesh::types::{Mac, NetSlot, PeerSlot, Vlan};
 use vxmesh::wire::Header;
 use vxmesh::wire::virtio::{Gso, Virtio};
@@ -80,7 +80,7 @@ fn packets_of(headed: &[u8]) -> usize {
 pub fn egress_frame(data: &[u8]) {
     let Some(([net, size], rest)) = data.split_first_chunk::<2>() else { return };
     let Some((virtio, frame)) = headed(rest) else { return };
-    let mut buf = Buf::default();
+    let mut buf = World::with(World::buffer);
     buf.copy_from(frame);
     let mut frames = vec![Frame { net: NetSlot(u16::from(net % 4)), buf, virtio }];
     let out = World::with(|world| world.out(u16::from(*size) * 8, &mut frames));
@@ -94,7 +94,9 @@ pub fn egress_frame(data: &[u8]) {
         assert!(lens.iter().rev().skip(1).all(|len| *len == size), "all but the last have one size");
         of_peer[peer.index()].0 += lens.len();
         of_peer[peer.index()].1 += bytes;
+        World::with(|world| world.give(train.into_buf(0)));
     }
+    out.answers.into_iter().for_each(|answer| World::with(|world| world.give(answer.buf)));
     for (count, bytes) in of_peer {
         // Each datagram has headers of its own, outer and inner, and padding.
         assert!(bytes <= frame.len() + count * 300, "{bytes} bytes of a frame of {} in {count} datagrams", frame.len());

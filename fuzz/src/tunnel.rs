@@ -1,5 +1,6 @@
 //! Datagrams for an end of a tunnel.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -32,6 +33,13 @@ fn address(end: u8) -> SocketAddr {
 
 fn secret(end: u8) -> SecretKey {
     SecretKey::from_bytes([end + 7; 32])
+}
+
+thread_local! {
+    /// Made once: a handshake costs a thousand times what an input does, and no input can change more than counters.
+    static ALONE: RefCell<Tunnels> = RefCell::new(end(1));
+    /// Two ends with a session, and its index at the second.
+    static PAIR: RefCell<(Tunnels, Tunnels, [u8; 4])> = RefCell::new(session());
 }
 
 /// End `end`, whose only peer is the other one.
@@ -88,20 +96,17 @@ fn seal(tunnels: &mut Tunnels, payload: &[u8]) -> Result<Vec<u8>, ()> {
 /// sealed by the peer, as it was sealed, is ever a payload.
 pub fn tunnel_open(data: &[u8]) {
     let Some((mode, rest)) = data.split_first() else { return };
-    if mode % 4 == 0 {
-        let mut alone = end(1);
-        feed(&mut alone, rest, |_| {});
-        return;
-    }
-    let (mut a, mut b, index) = session();
     match mode % 4 {
-        1 => feed(&mut b, rest, |_| {}),
-        2 => feed(&mut b, rest, |datagram| {
-            if let Some(place) = datagram.get_mut(4..8) {
-                place.copy_from_slice(&index);
-            }
+        0 => ALONE.with_borrow_mut(|alone| feed(alone, rest, |_| {})),
+        1 => PAIR.with_borrow_mut(|(_, b, _)| feed(b, rest, |_| {})),
+        2 => PAIR.with_borrow_mut(|(_, b, index)| {
+            feed(b, rest, |datagram| {
+                if let Some(place) = datagram.get_mut(4..8) {
+                    place.copy_from_slice(index);
+                }
+            });
         }),
-        _ => change(&mut a, &mut b, rest),
+        _ => PAIR.with_borrow_mut(|(a, b, _)| change(a, b, rest)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use vxmesh::forward::{
-    Arrived, Egress, EgressOut, Frame, Ingress, IngressOut, PathSizes, Payload, Pool, Sizing, Slots, Table,
+    Arrived, Buf, Egress, EgressOut, Frame, Ingress, IngressOut, PathSizes, Payload, Pool, Sizing, Slots, Table,
 };
 use vxmesh::node::paths::{Own, decide_all};
 use vxmesh::table::Slice;
@@ -22,6 +22,7 @@ thread_local! {
 /// A lane's worth of forwarding, without the lane.
 pub struct World {
     pub table: Table,
+    pool: Pool,
     paths: PathSizes,
     now: Mono,
 }
@@ -33,7 +34,7 @@ impl World {
         slots.assign(&slice).expect("there are few");
         let own = Own { admin: "10.0.0.1".parse().ok(), external: "198.51.100.1".parse().ok() };
         let table = Table::build(&slice, &decide_all(&slice, own), &slots, Sizing::default());
-        Self { table, paths: PathSizes::default(), now: Mono::from_nanos(1_000_000_000) }
+        Self { table, pool: Pool::default(), paths: PathSizes::default(), now: Mono::from_nanos(1_000_000_000) }
     }
 
     /// With the world of this thread.
@@ -47,8 +48,18 @@ impl World {
             self.paths.set(PeerSlot(peer), size);
         }
         let mut out = EgressOut::default();
-        Egress::default().batch(&self.table, &self.paths, self.now, frames, &mut Pool::default(), &mut out);
+        Egress::default().batch(&self.table, &self.paths, self.now, frames, &mut self.pool, &mut out);
         out
+    }
+
+    /// A buffer, out of a train or the first of all.
+    pub fn buffer(&mut self) -> Buf {
+        self.pool.take().expect("no buffer is lost")
+    }
+
+    /// Takes a buffer back.
+    pub fn give(&mut self, buf: Buf) {
+        self.pool.give(buf);
     }
 
     /// What a lane that has just started makes of payloads.

@@ -2,7 +2,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
-    clippy::print_stdout,
     clippy::expect_used,
     reason = "helpers of tests: what fails says where"
 )]
