@@ -384,7 +384,7 @@ fn converse(socket: &UdpSocket, to: SocketAddr, stop: &AtomicBool) -> (u64, u64)
 
 #[cfg(debug_assertions)]
 #[test]
-fn a_lane_that_dies_is_told_and_comes_back_and_nobody_else_notices() {
+fn a_lane_that_dies_is_told_and_comes_back_while_all_else_goes_on() {
     if !can_run() {
         return;
     }
@@ -418,7 +418,9 @@ fn a_lane_that_dies_is_told_and_comes_back_and_nobody_else_notices() {
         died.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         (talk, plain)
     });
-    assert!(talk.0 > 100 && talk.1 == 0, "on the other lane {} of {} requests were lost", talk.1, talk.0);
+    // The kernel gives the number of a queue that closes to its last queue, and drops what it has for that one meanwhile
+    // (`__tun_detach` in drivers/net/tun.c). Only one request is ever under way.
+    assert!(talk.0 > 100 && talk.1 <= 1, "on the other lane {} of {} requests were lost", talk.1, talk.0);
     assert!(plain.contains(" 0% packet loss"), "{plain}");
     connections(&mesh, 0, 1, 4, 2_000_000);
     let bytes = egress_bytes(&mesh.stats(0));
