@@ -56,7 +56,7 @@ pub(super) async fn probe(shared: &Arc<Shared>, target: &str) -> Result<Probed, 
 fn whom(view: &View, slice: &Slice, target: &str) -> Result<(NodeId, PeerSlot), Problem> {
     let port = slice.rows.values().find(|row| row.port.as_ref().is_some_and(|port| port.as_str() == target));
     let node = slice.peers.keys().chain([&slice.node]).find(|node| node.as_str() == target);
-    let Some(node) = node.or(port.map(|row| &row.node)) else { return Err(missing(slice, target)) };
+    let Some(node) = node.or_else(|| port.map(|row| &row.node)) else { return Err(missing(slice, target)) };
     let cannot = |why: &str| {
         let what = format!("the path to '{node}' cannot be measured: {why}");
         Err(Problem::new("M0411", Exit::Invalid, what).help("what is known of all paths: meshctl mtu map"))

@@ -338,7 +338,7 @@ impl<'a> Chain<'a> {
             self.pass("mtu", format!("guests of {name} have an MTU of {guest}; the underlay's is not known"));
             return Some(());
         };
-        let underlay = far.map_or(own.get(), |far| far.min(own.get()));
+        let underlay = far.map_or_else(|| own.get(), |far| far.min(own.get()));
         let measured = self.here.measured.get(node).filter(|_| verdict.path == Path::Tunnel);
         let span = Span { carrier, underlay, measured: measured.map(|measured| measured.bytes) };
         let policy = network.mtu.unwrap_or_default();

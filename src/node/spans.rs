@@ -146,7 +146,7 @@ fn peer_line(node: &NodeId, peer: &Peer, path: Path, span: Span, measured: &AllM
 fn network_line(network: &Network, local: &Local, tightest: Option<(Span, String)>) -> NetworkMtu {
     let (policy, mtu) = (local.policy(network), local.guest_mtu(network));
     let sum = tightest.as_ref().map(|(span, _)| span.sum(policy.vlan));
-    let whole = sum.as_ref().map_or(mtu.get(), Sum::guest);
+    let whole = sum.as_ref().map_or_else(|| mtu.get(), Sum::guest);
     NetworkMtu {
         network: network.name.clone(),
         mtu,

@@ -272,7 +272,8 @@ pub fn guest(policy: MtuPolicy, ipv6: bool, spans: &[Span], alone: u16) -> Guest
     let nobody = Span { carrier: Carrier::Plain(Family::V4), underlay: alone, measured: None };
     let sums = spans.iter().map(|span| span.sum(policy.vlan));
     let sum = sums.min_by_key(Sum::guest).unwrap_or_else(|| nobody.sum(policy.vlan));
-    let computed = sum.mtu().unwrap_or(least(ipv6)).max(least(ipv6));
+    let least = least(ipv6);
+    let computed = sum.mtu().unwrap_or(least).max(least);
     let mtu = policy.fixed.unwrap_or(computed);
     let missing = mtu.get().saturating_sub(sum.guest());
     Guest { mtu, sum, missing }

@@ -101,6 +101,15 @@ fn a_path_that_shrinks_is_told_at_once_and_the_network_follows_when_it_has_stood
     assert!(why.contains("1500 underlay - 20 IPv4") && why.contains("1400 measured - 20 IPv4"), "{why}");
     let shown = text(&local(&lab, "a-1", "mtu map"));
     assert!(shown.contains("the path to b-1"), "{shown}");
+    let (guest, (_, ip)) = (lab.guest("a-1").0, lab.guest("b-1"));
+    // The other end finds out by itself: its answers are lost for a moment, and then they are in fragments.
+    let large = || traffic::ping(&guest, ip, 3, 10, 1418 - 28).unwrap().received;
+    wait_until("the network's number is a promise", Duration::from_secs(4), || large() == 3);
+    let counted: Value = serde_json::from_slice(&local(&lab, "a-1", "mtu map -o json").stdout).unwrap();
+    for counts in [&counted["peers"][0]["counts"], &counted["networks"][0]["counts"]] {
+        assert!(counts["fragmented"].as_u64() >= Some(3) && counts["reassembled"].as_u64() >= Some(3), "{counted}");
+    }
+    assert!(text(&local(&lab, "a-1", "status")).contains("sizes: fragmented "), "{counted}");
     let (across, blue) = map(&lab);
     assert_eq!((&across["measured"], &blue["mtu"]), (&Value::from(1400), &Value::from(1418)), "it does not count yet");
 
@@ -119,7 +128,6 @@ fn a_path_that_shrinks_is_told_at_once_and_the_network_follows_when_it_has_stood
     });
     let events = lab.admin(&["events", "-n", "10"]);
     assert!(events.contains("path-mtu") && events.contains("guest MTU of blue: 1418 -> 1318"), "{events}");
-    let (guest, (_, ip)) = (lab.guest("a-1").0, lab.guest("b-1"));
     assert_eq!(traffic::ping(&guest, ip, 3, 10, 1318 - 28).unwrap().received, 3);
     let small = small.join().unwrap();
     assert_eq!(small.received, small.sent);
