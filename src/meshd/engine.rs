@@ -289,6 +289,7 @@ impl<K: Kernel> Engine<K> {
         }
         let facts = super::facts(&self.config, &host.local, self.shared.lanes.count());
         self.shared.find(Topic::Underlay, host.findings);
+        self.paths.look_again();
         self.shared.say(|outgoing| {
             outgoing.facts = Some(facts);
             if settled {

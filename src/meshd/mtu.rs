@@ -34,6 +34,11 @@ impl Watch {
         &self.counted
     }
 
+    /// What is found is of a slice that no longer counts: look again at once.
+    pub(super) fn look_again(&mut self) {
+        self.due = Mono::default();
+    }
+
     /// Asks the lanes, if it is time. True: what counts is another from now on.
     pub(super) fn look(&mut self, shared: &Shared, now: Mono, wall: Wall) -> bool {
         if now < self.due {

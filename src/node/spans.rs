@@ -65,7 +65,9 @@ fn short(
     let (policy, guest) = (local.policy(network), local.guest_mtu(network));
     let tunnels = paths.get(key)?.iter().filter(|(_, verdict)| verdict.path == Path::Tunnel);
     let missing = |(node, verdict): (&NodeId, &Verdict)| {
-        let span = span(slice.peers.get(node)?, verdict, local, measured.get(node).copied())?;
+        // Nothing goes to a machine that has not joined yet, and its paths are not in the network's number.
+        let peer = slice.peers.get(node).filter(|peer| peer.public_key.is_some())?;
+        let span = span(peer, verdict, local, measured.get(node).copied())?;
         let missing = guest.get().checked_sub(span.sum(policy.vlan).guest()).filter(|missing| *missing > 0)?;
         Some((missing, node.clone(), span))
     };

@@ -3,10 +3,11 @@ use serde_json::json;
 use super::*;
 use crate::node::paths::decide_all;
 use crate::node::plan::tests::{local, slice};
-use crate::types::Mtu;
+use crate::types::{Mtu, PublicKey};
 
 fn findings(change: impl FnOnce(&mut Slice), sizes: &[(&str, u16)]) -> Vec<Finding> {
     let mut slice = slice("suppress", json!({}));
+    slice.peers.values_mut().for_each(|peer| peer.public_key = Some(PublicKey([7; 32])));
     change(&mut slice);
     let measured =
         |(node, bytes): &(&str, u16)| (node.parse().unwrap(), Measured { bytes: *bytes, since: Wall::from_secs(0) });
@@ -23,6 +24,15 @@ fn fix(slice: &mut Slice, mtu: u64) {
 fn a_path_that_carries_all_is_no_finding() {
     assert_eq!(findings(|_| (), &[]), []);
     assert_eq!(findings(|_| (), &[("far", 1500), ("b", 1300)]), [], "the plain path to b is not measured");
+}
+
+#[test]
+fn a_machine_that_has_not_joined_has_no_path() {
+    let unknown = |slice: &mut Slice| {
+        fix(slice, 1430);
+        slice.peers.values_mut().for_each(|peer| peer.public_key = None);
+    };
+    assert_eq!(findings(unknown, &[]), []);
 }
 
 #[test]
