@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# vxmesh beside every installed peer, guest to guest, on one machine in one sitting. Writes docs/benchmarks.md.
+#
+# usage: benches/peers.sh [ROUNDS]            (root; about 4 minutes a round with the peers below)
+#   LAB      folder of the lab: lab.sh, measure.py, summarize.py, udpload.c, peers/ (default: ../shared/bench beside this checkout)
+#   PEERS    peers to measure, as measure.py takes them (default: all whose program is in PATH)
+#   OUT      raw figures, one JSON a line (default: target/peers.jsonl; it is begun anew)
+#   PAGE     the page to write (default: docs/benchmarks.md)
+#
+# Blocks, each of them interleaved (A B C .. A B C ..), every peer started afresh every time:
+#   peers    ping, TCP, packet rate, 200 Mbit/s with ping beside: everything that is installed
+#   plain    the hosts in one PDC, beside a kernel VXLAN device made by hand
+#   lanes    four TCP flows over one lane and over two
+# Everything runs in the lab's own network namespaces, which are removed at the end.
+set -eu
+cd "$(dirname "$0")/.."
+ROOT=$PWD
+ROUNDS=${1:-3}
+SOURCE=$(cd "${LAB:-../shared/bench}" && pwd)
+OUT=${OUT:-$ROOT/target/peers.jsonl}
+PAGE=${PAGE:-$ROOT/docs/benchmarks.md}
+[ "$(id -u)" = 0 ] || { echo "benches/peers.sh: run it as root: it makes network namespaces" >&2; exit 6; }
+for tool in iperf3 ping ethtool jq cc python3 ip nft; do
+  command -v "$tool" >/dev/null || { echo "benches/peers.sh: '$tool' is missing (apt-get install iperf3 iputils-ping ethtool jq gcc python3 iproute2 nftables)" >&2; exit 6; }
+done
+
+WORK=$(mktemp -d)
+export LAB=$WORK/lab LAB_RUN=$WORK/run UDPLOAD=$WORK/udpload VX_BIN=${VX_BIN:-$ROOT/target/release}
+mkdir "$LAB"
+# measure.py looks for peers beside itself.
+cp -r "$SOURCE"/. "$LAB"/; chmod -R u+w "$LAB"; cp benches/peers/vxmesh.sh "$LAB/peers/"
+done_with() { "$LAB/peers/vxmesh.sh" down >/dev/null 2>&1 || true; "$LAB/lab.sh" down; rm -rf "$WORK"; }
+trap done_with EXIT
+
+[ -x "$VX_BIN/meshd" ] || cargo build --release --bins
+cc -O2 -o "$UDPLOAD" "$LAB/udpload.c"
+
+installed() { # PEER:PROGRAM ...: the peers whose program is there
+  local pair
+  for pair in "$@"; do command -v "${pair##*:}" >/dev/null && printf '%s ' "${pair%:*}"; done
+  return 0
+}
+OURS="vxmesh vxmesh:chacha@VX_SUITE=chacha"
+FAST=$(installed vpncloud:vpncloud "vpncloud:chacha@VC_ALGO=CHACHA20:vpncloud" fastd:fastd gotatun:gotatun boringtun:boringtun-cli \
+  nebula:nebula wg:wireguard-go openvpn:openvpn tinc:tincd easytier:easytier-core)
+PEERS=${PEERS:-"vxlan $OURS $FAST"}
+
+rm -f "$OUT"; mkdir -p "$(dirname "$OUT")"
+"$LAB/lab.sh" up; "$LAB/lab.sh" wire
+block() { # block NAME TESTS PEER ...
+  local name=$1 tests=$2; shift 2
+  echo "== $name: $*" >&2
+  TESTS=$tests TCP_S=${TCP_S:-6} SHORT_S=${SHORT_S:-6} STEP_S=${STEP_S:-0.7} "$LAB/measure.py" "$WORK/$name.jsonl" "$ROUNDS" "$@" >&2
+  sed "s/^{/{\"block\": \"$name\", /" "$WORK/$name.jsonl" >>"$OUT"
+}
+# shellcheck disable=SC2086 # the lists are words
+block peers ping,tcp,paced,pps $PEERS
+# The bars on latency need more pings than the block above has.
+block latency ping,paced $OURS $(installed vpncloud:vpncloud "vpncloud:chacha@VC_ALGO=CHACHA20:vpncloud" boringtun:boringtun-cli)
+block plain tcp,pps vxlan vxmesh:plain@VX_MODE=plain
+python3 benches/lanes.py "$WORK/lanes.jsonl" "$ROUNDS" "${TCP_S:-6}" 1 2 >&2
+sed 's/^{/{"block": "lanes", /' "$WORK/lanes.jsonl" >>"$OUT"
+versions=$(for peer in $PEERS; do
+  name=${peer%%[@:]*}
+  printf '%s\t%s\n' "$name" "$("$LAB/peers/$name.sh" version 2>/dev/null | head -1)"
+done | sort -u)
+VERSIONS=$versions python3 benches/report.py "$OUT" >"$PAGE.new"
+mv "$PAGE.new" "$PAGE"
+echo "wrote $PAGE" >&2
