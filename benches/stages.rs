@@ -8,6 +8,8 @@
 
 #[path = "stages/sealing.rs"]
 mod sealing;
+#[path = "stages/whole.rs"]
+mod whole;
 
 use std::hint::black_box;
 use std::ops::Range;
@@ -93,6 +95,10 @@ fn stages() -> Vec<Stage> {
         coalescing("coalesce, TCP, four flows in turn, 48 x 1400", &interleaved),
         coalescing("coalesce, nothing joins, 46 x 66 bytes", &acks),
     ];
+    let large = SuperFrame::new(TCP, 1348, 46 * 1348);
+    let mut small = SuperFrame::new(UDP, 0, 22);
+    small.virtio = Virtio::default();
+    stages.extend(whole::stages(&large, &small));
     stages.extend([Suite::Aesgcm, Suite::Chacha].into_iter().flat_map(sealing::stages));
     stages
 }
