@@ -8,9 +8,10 @@
 #   PAGE     the page to write (default: docs/benchmarks.md)
 #
 # Blocks, each of them interleaved (A B C .. A B C ..), every peer started afresh every time:
-#   peers    ping, TCP, packet rate, 200 Mbit/s with ping beside: everything that is installed
-#   plain    the hosts in one PDC, beside a kernel VXLAN device made by hand
-#   lanes    four TCP flows over one lane and over two
+#   peers      ping, TCP, packet rate, 200 Mbit/s with ping beside: everything that is installed
+#   plain      the hosts in one PDC, beside a kernel VXLAN device made by hand
+#   lanes      four TCP flows over one lane and over two
+#   fragments  UDP of 1500-byte packets over a network of 1418, beside packets that fit
 # Everything runs in the lab's own network namespaces, which are removed at the end.
 set -eu
 cd "$(dirname "$0")/.."
@@ -60,6 +61,8 @@ block latency ping,paced $OURS $(installed vpncloud:vpncloud "vpncloud:chacha@VC
 block plain tcp,pps vxlan vxmesh:plain@VX_MODE=plain
 python3 benches/lanes.py "$WORK/lanes.jsonl" "$ROUNDS" "${TCP_S:-6}" 1 2 >&2
 sed 's/^{/{"block": "lanes", /' "$WORK/lanes.jsonl" >>"$OUT"
+python3 benches/fragments.py "$WORK/fragments.jsonl" "$ROUNDS" >&2
+sed 's/^{/{"block": "fragments", /' "$WORK/fragments.jsonl" >>"$OUT"
 versions=$(for peer in $PEERS; do
   name=${peer%%[@:]*}
   printf '%s\t%s\n' "$name" "$("$LAB/peers/$name.sh" version 2>/dev/null | head -1)"

@@ -93,6 +93,16 @@ def bars():
     size = rss(peers["vxmesh"])
     if size != "-":
         bar(rows, "memory of `meshd` after the load, MiB", "40", size, "", "", float(size) <= 40)
+    one, two = blocks["lanes"]["1 lane"], blocks["lanes"]["2 lanes"]
+    if values(two, "even"):
+        least = median(two, "even")
+        bar(rows, "two lanes, four flows: CPU of the lanes", "equal within 20 %", f"{least:.2f}", "1", f"{least:.2f}", least >= 0.8)
+        before, after = median(one, "p4.retr"), median(two, "p4.retr")
+        bar(rows, "two lanes, four flows: retransmissions", "do not grow", f"{after:.0f}", f"one lane {before:.0f}", "",
+            after <= max(before * 1.2, before + 50))
+    whole, cut = (median(blocks["fragments"][name], "mbps") for name in ("MTU 1418, whole", "MTU 1500, in fragments"))
+    if whole and cut:
+        bar(rows, "UDP in fragments, Mbit/s", "0.85 of packets that fit", f"{cut:.0f}", f"{whole:.0f}", f"{cut / whole:.2f}", cut >= 0.85 * whole)
     table(["what", "bar", "vxmesh", "against", "ratio", "reached"], rows)
 
 
@@ -136,6 +146,10 @@ if blocks["lanes"]:
           [[p, cell(r, "p4.mbps"), cell(r, "p4.retr"), cell(r, "p4.cpu_gb", 1, 2),
             *(" / ".join(f"{statistics.median(c):.2f}" for c in zip(*[run["lanes"][h] for run in r])) for h in ("hA", "hB")),
             cell(r, "even", 1, 2)] for p, r in blocks["lanes"].items()])
+if blocks["fragments"]:
+    print("## Fragments: large UDP from guests whose MTU is larger than the network's\n")
+    table(["", "Mbit/s of datagrams at 1 % loss", "most received, Mbit/s", "daemons' CPU, us/datagram"],
+          [[p, cell(r, "mbps"), cell(r, "most_mbps"), cell(r, "udp.ok.cpu_us", 1, 1)] for p, r in blocks["fragments"].items()])
 errors = [f"- {block}, {p}, round {run['round']}: {run['error']}" for block, peers in blocks.items() for p, runs in peers.items() for run in runs if run.get("error")]
 if errors:
     print("## What did not work\n")
