@@ -69,7 +69,7 @@ pub(super) struct Whose {
 /// `GET /v1/mtu`: the map of the mesh; `?network=NAME` of one network.
 ///
 /// # Errors
-/// [`Refused`]
+/// [`Refused`](super::http::Refused)
 pub(super) async fn mtu(State(app): State<Arc<App>>, Query(whose): Query<Whose>) -> Answer<MeshMtu> {
     let map = blocking(&app, move |app| {
         let index = app.core.view().index;
