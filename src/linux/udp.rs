@@ -141,13 +141,16 @@ impl LaneSocket {
         self.socket.local_addr()
     }
 
-    /// Empties the inbox and fills it with what has arrived; the kernel may have put datagrams of one origin together.
+    /// Empties the inbox and fills it with what has arrived, in at most `most` reads; the kernel may have put datagrams of one
+    /// origin together.
     ///
     /// # Errors
     /// Of `recvmsg(2)`, if it is the first; a later one is reported by the next call.
-    pub fn receive(&self, inbox: &mut Inbox) -> io::Result<()> {
+    pub fn receive(&self, inbox: &mut Inbox, most: usize) -> io::Result<()> {
         inbox.clear();
-        while let Some(room) = inbox.room() {
+        while inbox.len() < most
+            && let Some(room) = inbox.room()
+        {
             let mut control = [0; gso::RECEIVED];
             match sys::receive_message(self.socket.as_fd(), room, &mut control) {
                 Ok(message) => {

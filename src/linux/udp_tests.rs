@@ -19,7 +19,7 @@ fn to(address: SocketAddr, bytes: &[u8], segment: usize) -> Datagrams {
 fn received(socket: &LaneSocket) -> Vec<(SocketAddr, Vec<u8>)> {
     let (mut inbox, mut all) = (Inbox::default(), Vec::new());
     loop {
-        socket.receive(&mut inbox).unwrap();
+        socket.receive(&mut inbox, 64).unwrap();
         if inbox.is_empty() {
             return all;
         }
@@ -111,7 +111,7 @@ fn a_train_arrives_in_one_piece_and_its_last_datagram_may_be_shorter() {
     let train = to(b.address().unwrap(), &all[..29_500], 1000);
     assert_eq!(a.send(&[train], NOW), Sent { sent: 30, ..Sent::default() });
     let mut inbox = Inbox::default();
-    b.receive(&mut inbox).unwrap();
+    b.receive(&mut inbox, 64).unwrap();
     let whole = Arrival { from: a.address().unwrap(), start: 0, len: 29_500, segment: 1000 };
     assert_eq!((inbox.len(), inbox.arrival(0)), (1, Some(whole)), "the kernel has GRO since 5.0");
     assert!(inbox.bytes() == &all[..29_500]);
@@ -124,7 +124,7 @@ fn an_inbox_takes_what_fits_and_leaves_the_rest_for_the_next_time() {
     let trains: Vec<Datagrams> = (0..10u8).map(|n| to(there, &[n; 65_000], 1300)).collect();
     assert_eq!(a.send(&trains, NOW).sent, 500);
     let mut inbox = Inbox::default();
-    b.receive(&mut inbox).unwrap();
+    b.receive(&mut inbox, 64).unwrap();
     assert_eq!(inbox.len(), 4);
     assert_eq!(received(&b).len(), 6 * 50);
 }
@@ -171,7 +171,7 @@ fn without_trains_each_datagram_goes_by_itself_and_none_is_called_a_refusal() {
     a.set_offload(Offload { trains: false, equal_trains: false, ..Offload::default() }).unwrap();
     assert_eq!(a.send(&[to(b.address().unwrap(), b"aabbcc", 2)], NOW), Sent { sent: 3, ..Sent::default() });
     let mut inbox = Inbox::default();
-    b.receive(&mut inbox).unwrap();
+    b.receive(&mut inbox, 64).unwrap();
     assert_eq!(inbox.len(), 3, "three came, not one train");
 }
 
@@ -181,7 +181,7 @@ fn without_joining_on_receipt_each_datagram_of_a_train_comes_by_itself() {
     b.set_offload(Offload { receive: false, ..Offload::default() }).unwrap();
     assert_eq!(a.send(&[to(b.address().unwrap(), b"aabbcc", 2)], NOW).sent, 3);
     let mut inbox = Inbox::default();
-    b.receive(&mut inbox).unwrap();
+    b.receive(&mut inbox, 64).unwrap();
     assert_eq!(inbox.len(), 3);
 }
 

@@ -6,6 +6,7 @@
 
 mod doors;
 mod mailbox;
+mod pace;
 mod paths;
 mod setup;
 mod shell;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::doors::{Entrance, Passage};
 use super::mailbox::Mailbox;
+use super::pace::Pace;
 use super::paths::Paths;
 use super::taps::Taps;
 use super::{LaneConfig, LaneError, LaneEvent, LaneStats, Setup, Traffic};
@@ -54,6 +55,8 @@ pub(super) struct Shell {
     events: SyncSender<LaneEvent>,
     events_lost: u64,
     poll: Poll,
+    tap_pace: Pace,
+    wire_pace: Pace,
     socket: LaneSocket,
     tunnels: Tunnels,
     paths: Paths,
@@ -107,6 +110,8 @@ impl Shell {
             events,
             events_lost: 0,
             poll,
+            tap_pace: Pace::new(now),
+            wire_pace: Pace::new(now),
             socket,
             tunnels: Tunnels::new(config.secret, Box::new(System), now),
             paths: Paths::default(),
@@ -226,7 +231,8 @@ impl Shell {
 
     /// Reads frames from one TAP and forwards them.
     fn tap_readable(&mut self, token: u64, now: Mono) {
-        if let Err(error) = self.read_tap(token)
+        let most = self.tap_pace.read(now, BATCH);
+        if let Err(error) = self.read_tap(token, most)
             && let Some(event) = self.taps.broken(token, error, &self.poll, now + RETRY)
         {
             self.tell(event);
@@ -236,11 +242,11 @@ impl Shell {
         self.after_egress(now);
     }
 
-    /// Fills `frames` with at most a batch.
-    fn read_tap(&mut self, token: u64) -> io::Result<()> {
+    /// Fills `frames` with at most `most`, and no more bytes than a batch has.
+    fn read_tap(&mut self, token: u64, most: usize) -> io::Result<()> {
         let Some((net, tap)) = self.taps.get(token) else { return Ok(()) };
         let mut bytes = 0;
-        while self.frames.len() < BATCH && bytes < BATCH_BYTES {
+        while self.frames.len() < most && bytes < BATCH_BYTES {
             let Some(mut buf) = self.pool.take() else { break };
             let (len, header) = match tap.read(buf.space()) {
                 Ok(Some(read)) => read,

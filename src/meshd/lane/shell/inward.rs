@@ -1,6 +1,6 @@
 //! From the socket to the TAPs.
 
-use super::Shell;
+use super::{BATCH, Shell};
 use crate::clock;
 use crate::forward::{Arrived, Buf, Delivery, DropReason, Frame, Payload};
 use crate::linux::inbox::Arrival;
@@ -12,7 +12,8 @@ impl Shell {
     /// Reads datagrams and forwards what they hold.
     pub(super) fn wire_readable(&mut self, now: Mono) {
         // An error of one datagram (an ICMP answer to an earlier one) says nothing about the next.
-        if self.socket.receive(&mut self.inbox).is_err() {
+        let most = self.wire_pace.read(now, BATCH);
+        if self.socket.receive(&mut self.inbox, most).is_err() {
             return;
         }
         self.payloads.clear();
