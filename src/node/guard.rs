@@ -128,19 +128,12 @@ impl Guard {
 
     fn write_chains(&self, out: &mut String) {
         line(out, 1, format_args!("chain check_in {{"));
-        // What is right comes first: one lookup and it is through. Only what is refused walks on, to be counted by its reason.
+        line(out, 2, format_args!("fib daddr type != local counter name in_not_local drop"));
         for (name, side) in self.sides() {
             for Half { set, ip, ttl, .. } in halves(name) {
                 let from = format!("iifname \"{}\" udp dport . {ip} saddr @{set}", side.interface);
-                let right = format!("{ip} {ttl} >= {} fib daddr type local", side.min_ttl);
-                line(out, 2, format_args!("{from} {right} counter name in_accepted accept"));
-            }
-        }
-        line(out, 2, format_args!("fib daddr type != local counter name in_not_local drop"));
-        for (name, side) in self.sides() {
-            for Half { set, ip, .. } in halves(name) {
-                let from = format!("iifname \"{}\" udp dport . {ip} saddr @{set}", side.interface);
-                line(out, 2, format_args!("{from} counter name in_ttl drop"));
+                line(out, 2, format_args!("{from} {ip} {ttl} < {} counter name in_ttl drop", side.min_ttl));
+                line(out, 2, format_args!("{from} counter name in_accepted accept"));
             }
         }
         line(out, 2, format_args!("counter name in_unknown drop"));
