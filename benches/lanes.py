@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """lanes.py OUT.jsonl ROUNDS SECONDS LANES ...: four TCP flows over vxmesh with so many lanes, in turn; CPU time of every lane's thread.
 
-Uses measure.py of the lab in $LAB, which must be up. An odd flow here or there is what lanes are about: `even` is the CPU time of the
-least busy lane of the sender divided by that of the busiest.
+Uses measure.py of the lab in $LAB, which must be up. `even` is the CPU time of the least busy lane of the sender divided by that of the
+busiest. The lab's wire has room for 256 packets and drops what is more, which two lanes at full speed can do to it: those drops are
+counted, and whether flows keep their order is measured at a speed that the wire carries.
 """
 import json, os, sys
 
@@ -23,6 +24,24 @@ def lanes(host):
     return [found[name] for name in sorted(found)]
 
 
+def counters():
+    """Packets that the wire had no room for; segments that a sender saw overtake each other (TcpExtTCPSACKReorder)."""
+    drops = 0
+    for host, device in (("hA", "uA"), ("hB", "uB")):
+        link = json.loads(measure.ns(host, "ip", "-s", "-j", "link", "show", device).stdout)
+        drops += link[0]["stats64"]["tx"]["dropped"]
+    lines = measure.ns("gA", "cat", "/proc/net/netstat").stdout.splitlines()
+    names, values = (line.split() for line in lines[:2])
+    return drops, int(values[names.index("TCPSACKReorder")])
+
+
+def counted(args, seconds):
+    before = counters()
+    result = measure.iperf(args, seconds, measure.pids())
+    result["wire_drops"], result["reordered"] = (b - a for a, b in zip(before, counters()))
+    return result
+
+
 def one(count, number, seconds):
     env = dict(os.environ, VX_LANES=count)
     script = os.path.join(LAB, "peers", "vxmesh.sh")
@@ -36,11 +55,12 @@ def one(count, number, seconds):
         else:
             return dict(result, error="no ping")
         before = {host: lanes(host) for host in ("hA", "hB")}
-        result["p4"] = measure.iperf(["-P", "4"], seconds, measure.pids())
+        result["p4"] = counted(["-P", "4"], seconds)
         after = {host: lanes(host) for host in ("hA", "hB")}
         result["lanes"] = {host: [a - b for a, b in zip(after[host], before[host])] for host in after}
         used = result["lanes"]["hA"]
         result["even"] = min(used) / max(used) if max(used) else 0
+        result["slower"] = counted(["-P", "4", "-b", "500M"], seconds)
     finally:
         run("down")
     return result

@@ -4,7 +4,8 @@
 # usage: benches/peers.sh [ROUNDS]            (root; about 4 minutes a round with the peers below)
 #   LAB      folder of the lab: lab.sh, measure.py, summarize.py, udpload.c, peers/ (default: ../shared/bench beside this checkout)
 #   PEERS    peers to measure, as measure.py takes them (default: all whose program is in PATH)
-#   OUT      raw figures, one JSON a line (default: target/peers.jsonl; it is begun anew)
+#   OUT      raw figures, one JSON a line (default: target/peers.jsonl)
+#   BLOCKS   blocks to measure (default: all); what OUT holds of the others stays
 #   PAGE     the page to write (default: docs/benchmarks.md)
 #
 # Blocks, each of them interleaved (A B C .. A B C ..), every peer started afresh every time:
@@ -46,23 +47,29 @@ FAST=$(installed vpncloud:vpncloud "vpncloud:chacha@VC_ALGO=CHACHA20:vpncloud" f
   nebula:nebula wg:wireguard-go openvpn:openvpn tinc:tincd easytier:easytier-core)
 PEERS=${PEERS:-"vxlan $OURS $FAST"}
 
-rm -f "$OUT"; mkdir -p "$(dirname "$OUT")"
+BLOCKS=${BLOCKS:-"peers latency plain lanes fragments"}
+mkdir -p "$(dirname "$OUT")"; touch "$OUT"
 "$LAB/lab.sh" up; "$LAB/lab.sh" wire
+keep() { # keep NAME COMMAND [ARGUMENT ...]: runs a command that measures a block, if it is wanted; its figures take the place of older ones
+  local name=$1; shift
+  case " $BLOCKS " in *" $name "*) ;; *) return 0 ;; esac
+  echo "== $name" >&2
+  "$@" >&2
+  sed -i "/^{\"block\": \"$name\"/d" "$OUT"
+  sed "s/^{/{\"block\": \"$name\", /" "$WORK/$name.jsonl" >>"$OUT"
+}
 block() { # block NAME TESTS PEER ...
   local name=$1 tests=$2; shift 2
-  echo "== $name: $*" >&2
-  TESTS=$tests TCP_S=${TCP_S:-6} SHORT_S=${SHORT_S:-6} STEP_S=${STEP_S:-0.7} "$LAB/measure.py" "$WORK/$name.jsonl" "$ROUNDS" "$@" >&2
-  sed "s/^{/{\"block\": \"$name\", /" "$WORK/$name.jsonl" >>"$OUT"
+  keep "$name" env TESTS="$tests" TCP_S="${TCP_S:-6}" SHORT_S="${SHORT_S:-6}" STEP_S="${STEP_S:-0.7}" \
+    "$LAB/measure.py" "$WORK/$name.jsonl" "$ROUNDS" "$@"
 }
 # shellcheck disable=SC2086 # the lists are words
 block peers ping,tcp,paced,pps $PEERS
 # The bars on latency need more pings than the block above has.
 block latency ping,paced $OURS $(installed vpncloud:vpncloud "vpncloud:chacha@VC_ALGO=CHACHA20:vpncloud" boringtun:boringtun-cli)
 block plain tcp,pps vxlan vxmesh:plain@VX_MODE=plain
-python3 benches/lanes.py "$WORK/lanes.jsonl" "$ROUNDS" "${TCP_S:-6}" 1 2 >&2
-sed 's/^{/{"block": "lanes", /' "$WORK/lanes.jsonl" >>"$OUT"
-python3 benches/fragments.py "$WORK/fragments.jsonl" "$ROUNDS" >&2
-sed 's/^{/{"block": "fragments", /' "$WORK/fragments.jsonl" >>"$OUT"
+keep lanes python3 benches/lanes.py "$WORK/lanes.jsonl" "$ROUNDS" "${TCP_S:-6}" 1 2
+keep fragments python3 benches/fragments.py "$WORK/fragments.jsonl" "$ROUNDS"
 versions=$(for peer in $PEERS; do
   name=${peer%%[@:]*}
   printf '%s\t%s\n' "$name" "$("$LAB/peers/$name.sh" version 2>/dev/null | head -1)"
