@@ -98,7 +98,7 @@ fn stages() -> Vec<Stage> {
     let large = SuperFrame::new(TCP, 1348, 46 * 1348);
     let mut small = SuperFrame::new(UDP, 0, 22);
     small.virtio = Virtio::default();
-    stages.extend(whole::stages(&large, &small));
+    stages.extend(whole::stages(&large, &small, &SuperFrame::new(UDP, 1372, 1372)));
     stages.extend([Suite::Aesgcm, Suite::Chacha].into_iter().flat_map(sealing::stages));
     stages
 }

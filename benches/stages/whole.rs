@@ -6,7 +6,9 @@ use std::hint::black_box;
 use std::rc::Rc;
 
 use vxmesh::forward::coalesce::Coalescer;
-use vxmesh::forward::{Buf, Egress, EgressOut, Frame, Ingress, IngressOut, PathSizes, Payload, Pool, Slots, Table};
+use vxmesh::forward::{
+    Arrived, Buf, Egress, EgressOut, Frame, Ingress, IngressOut, PathSizes, Payload, Pool, Sizing, Slots, Table,
+};
 use vxmesh::node::paths::{Own, decide_all};
 use vxmesh::policy::path::Path;
 use vxmesh::table::{Flood, Learning, NetKey, Network, Peer, Row, Slice, Suite};
@@ -86,7 +88,7 @@ fn world(me: &str, own: &str, other: &str, far: &str) -> World {
     let (slice, mut slots) = (slice(me, own, other, far), Slots::default());
     slots.assign(&slice).unwrap_or_else(|_| unreachable!("two nodes fit"));
     let own = Own { admin: None, external: Some(text("198.51.100.1")) };
-    let table = Table::build(&slice, &decide_all(&slice, own), &slots);
+    let table = Table::build(&slice, &decide_all(&slice, own), &slots, Sizing::default());
     let found = slots.net(&text("default/10")).zip(slots.peer(&text(other)));
     let (net, peer) = found.unwrap_or_else(|| unreachable!("both are in the slice"));
     World { table, net, peer }
@@ -145,18 +147,46 @@ fn payloads(frame: &SuperFrame) -> (Vec<u8>, Vec<Payload>) {
     (bytes, places)
 }
 
-/// Ingress of one batch, from opened payloads to what is written to the TAP.
-fn ingress(name: &'static str, frame: &SuperFrame) -> Stage {
+/// First halves of packets whose second halves never come, one a call.
+fn halves(frame: &SuperFrame) -> impl FnMut(&mut Ingress, &Table, &mut Pool, &mut IngressOut) {
+    let (World { table, net, peer }, two) = (world("one", "a", "two", "b"), world("two", "b", "one", "a"));
+    let (mut egress, mut own, mut out) = (Egress::default(), Pool::default(), EgressOut::default());
+    let (frame, mut paths) = (between_guests(frame), PathSizes::default());
+    paths.set(peer, 800);
+    move |ingress, there, pool, told| {
+        let mut buf = own.take().unwrap_or_else(|| unreachable!("it was given back"));
+        buf.copy_from(&frame);
+        let mut frames = vec![Frame { net, buf, virtio: Virtio::default() }];
+        egress.batch(&table, &paths, NOW, &mut frames, &mut own, &mut out);
+        for mut train in out.tunnels.drain(..) {
+            let mut bytes = train.datagrams().next().map(|half| half.to_vec()).unwrap_or_default();
+            let len = bytes.len() - vxmesh::forward::train::AROUND;
+            let payloads = [Payload { peer: two.peer, start: HEADROOM, len }];
+            let arrived = Arrived { bytes: &mut bytes, payloads: &payloads };
+            ingress.batch(there, &PathSizes::default(), NOW, arrived, pool, told);
+            own.give(train.into_buf(0));
+        }
+    }
+}
+
+/// Ingress of one batch, from opened payloads to what is written to the TAP, after so many halves of packets.
+fn ingress(name: &'static str, frame: &SuperFrame, attack: (&SuperFrame, u32)) -> Stage {
     let World { table, .. } = world("two", "b", "one", "a");
     let (before, places) = payloads(frame);
     let packets = places.len();
     let bytes = Rc::new(RefCell::new(before.clone()));
     let used = Rc::clone(&bytes);
     let (mut ingress, mut pool, mut out) = (Ingress::default(), Pool::default(), IngressOut::default());
-    let mut coalescer = Coalescer::new(64, &[]);
+    let mut half = halves(attack.0);
+    for _ in 0..attack.1 {
+        half(&mut ingress, &table, &mut pool, &mut out);
+    }
+    assert!(out.frames.is_empty(), "halves are nothing");
+    let (mut coalescer, paths) = (Coalescer::new(64, &[]), PathSizes::default());
     let run = move || {
         let mut bytes = used.borrow_mut();
-        ingress.batch(&table, NOW, &bytes, &places, &mut pool, &mut out);
+        let arrived = Arrived { bytes: &mut bytes, payloads: &places };
+        ingress.batch(&table, &paths, NOW, arrived, &mut pool, &mut out);
         assert_eq!(out.frames.len(), packets, "every packet arrives, {:?}", ingress.drops);
         for delivery in out.frames.drain(..) {
             let range = delivery.start..delivery.start + delivery.len;
@@ -170,13 +200,14 @@ fn ingress(name: &'static str, frame: &SuperFrame) -> Stage {
     Stage { name, packets, run: Box::new(run), reset: Box::new(reset) }
 }
 
-/// Both directions, for large and for small packets.
-pub(super) fn stages(large: &SuperFrame, small: &SuperFrame) -> Vec<Stage> {
+/// Both directions, for large and for small packets; `torn` is a packet of which an attacker sends only halves.
+pub(super) fn stages(large: &SuperFrame, small: &SuperFrame, torn: &SuperFrame) -> Vec<Stage> {
     let packets = payloads(large).1.len();
     let one = between_guests(small);
     vec![
         egress("egress without the AEAD, TCP, 64 KiB to 1400", &between_guests(large), large.virtio, 1, packets),
         egress("egress without the AEAD, 64-byte frames, 64 waiting", &one, Virtio::default(), 64, 64),
-        ingress("ingress without the AEAD, TCP, one flow", large),
+        ingress("ingress without the AEAD, TCP, one flow", large, (torn, 0)),
+        ingress("the same after a million half datagrams", large, (torn, 1_000_000)),
     ]
 }
