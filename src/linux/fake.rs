@@ -19,6 +19,7 @@ pub struct Fake {
 pub const NEW_PORT: PortFlags = PortFlags {
     isolated: false,
     learning: true,
+    locked: false,
     neigh_suppress: false,
     flood: true,
     mcast_flood: true,

@@ -165,6 +165,7 @@ fn read_port(data: &[InfoBridgePort]) -> PortFlags {
     let mut flags = PortFlags {
         isolated: false,
         learning: false,
+        locked: false,
         neigh_suppress: false,
         flood: false,
         mcast_flood: false,
@@ -174,6 +175,7 @@ fn read_port(data: &[InfoBridgePort]) -> PortFlags {
         match attribute {
             InfoBridgePort::Isolated(on) => flags.isolated = *on,
             InfoBridgePort::Learning(on) => flags.learning = *on,
+            InfoBridgePort::Locked(on) => flags.locked = *on,
             InfoBridgePort::NeighSupress(on) => flags.neigh_suppress = *on,
             InfoBridgePort::UnicastFlood(on) => flags.flood = *on,
             InfoBridgePort::MulticastFlood(on) => flags.mcast_flood = *on,

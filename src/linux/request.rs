@@ -129,6 +129,7 @@ pub(super) fn port(index: u32, flags: PortFlags) -> Request {
     let data = vec![
         InfoBridgePort::Isolated(flags.isolated),
         InfoBridgePort::Learning(flags.learning),
+        InfoBridgePort::Locked(flags.locked),
         InfoBridgePort::NeighSupress(flags.neigh_suppress),
         InfoBridgePort::UnicastFlood(flags.flood),
         InfoBridgePort::MulticastFlood(flags.mcast_flood),

@@ -151,12 +151,14 @@ pub struct Port {
 
 /// How frames pass a bridge port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "six independent switches of the kernel, under their own names")]
+#[expect(clippy::struct_excessive_bools, reason = "seven independent switches of the kernel, under their own names")]
 pub struct PortFlags {
     /// Exchanges no frame with other isolated ports: what comes from one node never goes on to another (split horizon).
     pub isolated: bool,
     /// Sources of incoming frames enter the FDB.
     pub learning: bool,
+    /// Only frames enter whose source has an FDB entry on this very port (`BR_PORT_LOCKED`, Linux 5.18).
+    pub locked: bool,
     /// The bridge answers ARP and ND for guests behind this port from its neighbour table.
     pub neigh_suppress: bool,
     /// Unknown unicast leaves here.

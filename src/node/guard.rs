@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
-use crate::types::{IfName, UdpPort};
+use crate::types::{IfName, UdpPort, Vni};
 
 /// Name of the table, family `inet`.
 pub const TABLE: &str = "vxmesh";
@@ -28,29 +28,33 @@ pub struct Guard {
 pub struct Side {
     /// The interface.
     pub interface: IfName,
+    /// The address of ours that peers send to. A host has others, and its VXLAN listener would hear on all of them.
+    pub own: IpAddr,
     /// Least TTL or hop limit of what arrives: 255 less the routers that the PDC declares; 1 across PDCs.
     pub min_ttl: u8,
-    /// Known VTEPs with the UDP port of the overlay that they share with us.
-    pub vteps: BTreeSet<(UdpPort, IpAddr)>,
+    /// Known VTEPs with each network that they share with us: the UDP port of its overlay, the VTEP, the VNI. A member of one
+    /// network is a stranger in all others. All VTEPs are of the family of `own`.
+    pub members: BTreeSet<(UdpPort, IpAddr, Vni)>,
 }
 
 /// Counters of the table and what each means.
 pub const COUNTERS: [(&str, &str); 6] = [
-    ("in_accepted", "VXLAN from a known VTEP"),
-    ("in_ttl", "VXLAN from a known VTEP's address that passed more routers than its PDC has"),
-    ("in_not_local", "VXLAN for an address that is not this host's own"),
-    ("in_unknown", "VXLAN from a stranger, or through the wrong interface"),
-    ("out_accepted", "VXLAN to a known VTEP"),
-    ("out_unknown", "VXLAN to a stranger, or through the wrong interface"),
+    ("in_accepted", "VXLAN from a known VTEP, of a network that it shares with this node"),
+    ("in_address", "the same, but for another address of this host than the one that peers know"),
+    ("in_ttl", "the same, but it passed more routers than its PDC has"),
+    (
+        "in_unknown",
+        "VXLAN from a stranger, through the wrong interface, or of a network that its sender is no member of",
+    ),
+    ("out_accepted", "VXLAN to a known VTEP, of a network that it shares with this node"),
+    (
+        "out_unknown",
+        "VXLAN to a stranger, through the wrong interface, or of a network that its receiver is no member of",
+    ),
 ];
 
-/// A family's half of a side: name of the set, type of its addresses, the header's name, the name of its TTL.
-struct Half {
-    set: String,
-    kind: &'static str,
-    ip: &'static str,
-    ttl: &'static str,
-}
+/// Where the VNI stands, counted in bits from the UDP header: behind it and the first four bytes of VXLAN (RFC 7348 section 5).
+const VNI: &str = "@th,96,24";
 
 impl Guard {
     /// True where nothing is guarded.
@@ -92,7 +96,7 @@ impl Guard {
 
     /// Equal but for elements of sets.
     fn same_shape(&self, old: &Self) -> bool {
-        let shape = |side: &Option<Side>| side.as_ref().map(|s| (s.interface.clone(), s.min_ttl));
+        let shape = |side: &Option<Side>| side.as_ref().map(|s| (s.interface.clone(), s.own, s.min_ttl));
         shape(&self.admin) == shape(&old.admin) && shape(&self.external) == shape(&old.external)
     }
 
@@ -103,13 +107,12 @@ impl Guard {
 
     fn all_elements(&self) -> BTreeSet<(String, String)> {
         let ports = self.ports.iter().map(|port| ("ports".to_owned(), port.to_string()));
-        let vteps = self.sides().flat_map(|(name, side)| {
-            side.vteps.iter().map(move |(port, address)| {
-                let family = if address.is_ipv4() { 4 } else { 6 };
-                (format!("{name}{family}"), format!("{port} . {address}"))
-            })
+        let members = self.sides().flat_map(|(name, side)| {
+            side.members
+                .iter()
+                .map(move |(port, address, vni)| (name.to_owned(), format!("{port} . {address} . {vni}")))
         });
-        ports.chain(vteps).collect()
+        ports.chain(members).collect()
     }
 
     fn write_sets(&self, out: &mut String) {
@@ -118,32 +121,33 @@ impl Guard {
             let elements: Vec<&str> = all.iter().filter(|(set, _)| set == name).map(|(_, e)| e.as_str()).collect();
             let elements =
                 if elements.is_empty() { String::new() } else { format!(" elements = {{ {} }};", elements.join(", ")) };
-            line(out, 1, format_args!("set {name} {{ type {kind};{elements} }}"));
+            line(out, 1, format_args!("set {name} {{ {kind};{elements} }}"));
         };
-        set("ports", "inet_service");
-        for half in self.sides().flat_map(|(name, _)| halves(name)) {
-            set(&half.set, &format!("inet_service . {}", half.kind));
+        set("ports", "type inet_service");
+        for (name, side) in self.sides() {
+            set(name, &format!("typeof udp dport . {} saddr . {VNI}", side.family().0));
         }
     }
 
     fn write_chains(&self, out: &mut String) {
         line(out, 1, format_args!("chain check_in {{"));
-        line(out, 2, format_args!("fib daddr type != local counter name in_not_local drop"));
+        // What is right comes first: one look at its set and it is through. Only what is refused walks on, to be counted by reason.
         for (name, side) in self.sides() {
-            for Half { set, ip, ttl, .. } in halves(name) {
-                let from = format!("iifname \"{}\" udp dport . {ip} saddr @{set}", side.interface);
-                line(out, 2, format_args!("{from} {ip} {ttl} < {} counter name in_ttl drop", side.min_ttl));
-                line(out, 2, format_args!("{from} counter name in_accepted accept"));
-            }
+            let (ip, ttl) = side.family();
+            let right = format!("{ip} daddr {} {ip} {ttl} >= {}", side.own, side.min_ttl);
+            line(out, 2, format_args!("{} {right} counter name in_accepted accept", side.from(name)));
+        }
+        for (name, side) in self.sides() {
+            let elsewhere = format!("{} daddr != {}", side.family().0, side.own);
+            line(out, 2, format_args!("{} {elsewhere} counter name in_address drop", side.from(name)));
+            line(out, 2, format_args!("{} counter name in_ttl drop", side.from(name)));
         }
         line(out, 2, format_args!("counter name in_unknown drop"));
         line(out, 1, format_args!("}}"));
         line(out, 1, format_args!("chain check_out {{"));
         for (name, side) in self.sides() {
-            for Half { set, ip, .. } in halves(name) {
-                let to = format!("oifname \"{}\" udp dport . {ip} daddr @{set}", side.interface);
-                line(out, 2, format_args!("{to} counter name out_accepted accept"));
-            }
+            let to = format!("oifname \"{}\" udp dport . {} daddr . {VNI} @{name}", side.interface, side.family().0);
+            line(out, 2, format_args!("{to} counter name out_accepted accept"));
         }
         line(out, 2, format_args!("counter name out_unknown drop"));
         line(out, 1, format_args!("}}"));
@@ -160,11 +164,16 @@ impl Guard {
     }
 }
 
-fn halves(side: &str) -> [Half; 2] {
-    [
-        Half { set: format!("{side}4"), kind: "ipv4_addr", ip: "ip", ttl: "ttl" },
-        Half { set: format!("{side}6"), kind: "ipv6_addr", ip: "ip6", ttl: "hoplimit" },
-    ]
+impl Side {
+    /// The name of the header, and of its TTL.
+    const fn family(&self) -> (&'static str, &'static str) {
+        if self.own.is_ipv4() { ("ip", "ttl") } else { ("ip6", "hoplimit") }
+    }
+
+    /// Matches what comes from a member through this interface.
+    fn from(&self, set: &str) -> String {
+        format!("iifname \"{}\" udp dport . {} saddr . {VNI} @{set}", self.interface, self.family().0)
+    }
 }
 
 fn line(out: &mut String, depth: usize, text: fmt::Arguments<'_>) {

@@ -1,33 +1,40 @@
 use super::*;
 
+/// A guard of network 10 with these VTEPs.
 fn guard(vteps: &[&str]) -> Guard {
-    let port = UdpPort::try_from(4789).unwrap();
-    let vteps = vteps.iter().map(|a| (port, a.parse().unwrap())).collect();
-    let side = Side { interface: "eth0".parse().unwrap(), min_ttl: 255, vteps };
+    side("10.0.0.1", vteps)
+}
+
+fn side(own: &str, vteps: &[&str]) -> Guard {
+    let (port, vni) = (UdpPort::try_from(4789).unwrap(), Vni::try_from(10).unwrap());
+    let members = vteps.iter().map(|a| (port, a.parse().unwrap(), vni)).collect();
+    let side = Side { interface: "eth0".parse().unwrap(), own: own.parse().unwrap(), min_ttl: 255, members };
     Guard { ports: [port].into(), admin: Some(side), external: None }
 }
 
 #[test]
 fn the_table_reads_like_this() {
-    let text = guard(&["10.0.0.2", "fd00::2"]).text();
-    crate::node::golden::check("guard.nft", &text);
+    crate::node::golden::check("guard.nft", &guard(&["10.0.0.2"]).text());
+    crate::node::golden::check("guard6.nft", &side("fd00::1", &["fd00::2"]).text());
 }
 
 #[test]
 fn a_new_vtep_changes_elements_only() {
-    let change = guard(&["10.0.0.3", "fd00::3"]).change_from(&guard(&["10.0.0.2", "fd00::3"]));
+    let change = guard(&["10.0.0.3", "10.0.0.4"]).change_from(&guard(&["10.0.0.2", "10.0.0.4"]));
     assert_eq!(
         change,
-        "delete element inet vxmesh admin4 { 4789 . 10.0.0.2 }\nadd element inet vxmesh admin4 { 4789 . 10.0.0.3 }\n"
+        "delete element inet vxmesh admin { 4789 . 10.0.0.2 . 10 }\nadd element inet vxmesh admin { 4789 . 10.0.0.3 . 10 }\n"
     );
 }
 
 #[test]
-fn another_interface_or_ttl_changes_the_whole_table() {
+fn another_interface_address_or_ttl_changes_the_whole_table() {
     let old = guard(&["10.0.0.2"]);
     let mut new = old.clone();
     new.admin.as_mut().unwrap().min_ttl = 254;
     assert_eq!(new.change_from(&old), new.text());
+    let moved = side("10.0.0.9", &["10.0.0.2"]);
+    assert_eq!(moved.change_from(&old), moved.text());
     assert_eq!(Guard::default().change_from(&old), Guard::default().text());
 }
 

@@ -259,9 +259,10 @@ fn set_port(f: &mut fmt::Formatter<'_>, name: &IfName, flags: PortFlags) -> fmt:
     let word = |on| if on { "on" } else { "off" };
     write!(
         f,
-        "bridge link set dev {name} isolated {} learning {} neigh_suppress {} flood {} mcast_flood {} bcast_flood {}",
+        "bridge link set dev {name} isolated {} learning {} locked {} neigh_suppress {} flood {} mcast_flood {} bcast_flood {}",
         word(flags.isolated),
         word(flags.learning),
+        word(flags.locked),
         word(flags.neigh_suppress),
         word(flags.flood),
         word(flags.mcast_flood),

@@ -169,8 +169,9 @@ impl<'a> View<'a> {
                 Outer::External => (&mut guard.external, 1),
             };
             if let Some(underlay) = self.local.side(member.outer) {
-                let new = || Side { interface: underlay.interface.clone(), min_ttl, vteps: BTreeSet::new() };
-                side.get_or_insert_with(new).vteps.insert((port, member.address));
+                let (interface, own) = (underlay.interface.clone(), underlay.address);
+                let new = || Side { interface, own, min_ttl, members: BTreeSet::new() };
+                side.get_or_insert_with(new).members.insert((port, member.address, self.key.vni));
             }
         }
     }
@@ -213,10 +214,11 @@ impl<'a> View<'a> {
             addr_gen_none: true,
             port,
         };
-        let port = |used| Some(Port { bridge: bridge.clone(), flags: port_flags(self.network.flood, used) });
+        let flood = self.network.flood;
+        let port = |flags| Some(Port { bridge: bridge.clone(), flags });
         let tunnels = self.verdicts.values().any(|v| v.path == Path::Tunnel);
         net.links.insert(bridge.clone(), link(Kind::Bridge(Bridge::OURS), mtu.get().into(), None));
-        net.links.insert(net.tap.clone(), link(Kind::Tap(Tap::OURS), TAP_MTU, port(tunnels)));
+        net.links.insert(net.tap.clone(), link(Kind::Tap(Tap::OURS), TAP_MTU, port(port_flags(flood, tunnels))));
         let (Some(name), Some(first)) = (&net.vxlan, members.values().next()) else { return };
         let side = self.local.side(first.outer).filter(|_| !mixed);
         let (local, dev) = (side.map(|u| u.address), side.map(|u| u.interface.clone()));
@@ -224,7 +226,9 @@ impl<'a> View<'a> {
         let vxlan = Vxlan { local, dev, ..ours };
         // The kernel refuses a vxlan device more than its underlay carries; `mtu` has told the operator.
         let most = side.and_then(|u| Carrier::Plain(family(u.address)).sum(u.mtu, false).mtu().ok()).unwrap_or(mtu);
-        net.links.insert(name.clone(), link(Kind::Vxlan(vxlan), mtu.min(most).get().into(), port(true)));
+        // A frame enters by the plain path only if its source is pinned there. What enters by the TAP has been checked by a lane.
+        let flags = PortFlags { locked: true, ..port_flags(flood, true) };
+        net.links.insert(name.clone(), link(Kind::Vxlan(vxlan), mtu.min(most).get().into(), port(flags)));
     }
 
     /// The guest MTU: the policy's number, or what the management node computed for the whole network. This node's plain paths are
@@ -296,6 +300,7 @@ fn port_flags(flood: Flood, used: bool) -> PortFlags {
     PortFlags {
         isolated: true,
         learning: false,
+        locked: false,
         neigh_suppress: flood != Flood::Replicate,
         flood: used && flood == Flood::Replicate,
         mcast_flood: copies,

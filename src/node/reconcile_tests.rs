@@ -265,8 +265,10 @@ proptest! {
         let wanted = desired(&second);
         for op in diff(&wanted, &kernel.state.clone()) {
             kernel.apply(std::slice::from_ref(&op)).unwrap();
-            if let (Op::SetVtep { vtep, .. } | Op::AddFlood { vtep, .. }, ObservedGuard::Loaded(guard)) = (&op, &kernel.state.guard) {
-                let known = guard.admin.iter().chain(&guard.external).flat_map(|s| &s.vteps).any(|(_, a)| *a == vtep.address);
+            if let (Op::SetVtep { vxlan, vtep, .. } | Op::AddFlood { vxlan, vtep }, ObservedGuard::Loaded(guard)) = (&op, &kernel.state.guard) {
+                let (_, vni, port) = names::parse(vxlan.as_str()).unwrap();
+                let sides = guard.admin.iter().chain(&guard.external);
+                let known = sides.flat_map(|s| &s.members).any(|member| *member == (port, vtep.address, vni));
                 prop_assert!(known, "{op}");
             }
             let open: Vec<u16> = kernel.state.links.values().filter_map(Link::vxlan).map(|v| v.udp_port).collect();

@@ -112,7 +112,7 @@ fn drift_is_seen_at_once_and_repaired() {
         format!("ip neigh flush dev {BRIDGE} nud permanent"),
         "nft flush ruleset".into(),
         "nft delete table inet vxmesh".into(),
-        "nft add element inet vxmesh admin4 '{ 4789 . 192.0.2.66 }'".into(),
+        "nft add element inet vxmesh admin '{ 4789 . 192.0.2.66 . 10 }'".into(),
         "nft flush chain inet vxmesh arriving".into(),
     ];
     host.enter(|| {
