@@ -264,7 +264,7 @@ impl<K: Kernel> Engine<K> {
         let slice = &host.local.resolved(slice);
         let paths = Arc::new(paths::decide_all(slice, host.local.own()));
         let plan = plan::plan(slice, &paths, &host.local);
-        self.shared.find(Topic::Plan, plan.findings);
+        self.shared.find(Topic::Plan, [plan.findings, paths::disagreements(slice, &paths)].concat());
         self.desired = plan.desired;
         let settled = self.reconcile(false);
         {

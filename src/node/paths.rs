@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::api::local::Finding;
 use crate::policy::path::{self, End, Outer, Path, Verdict, Why};
 use crate::table::{NetKey, Peer, Slice};
 use crate::types::NodeId;
@@ -42,6 +43,45 @@ fn decide(slice: &Slice, own: Own, network: &crate::types::NetworkId, node: &Nod
     path::decide(here, there, network, &slice.pdcs, &slice.policies)
 }
 
+/// Where this node and the management node do not decide alike, one finding a peer. The stricter answer counts already; that
+/// they differ means that one of them has an older or a damaged picture, or lies.
+pub fn disagreements(slice: &Slice, paths: &Paths) -> Vec<Finding> {
+    // Table files have no second decider.
+    if slice.version.incarnation == 0 {
+        return Vec::new();
+    }
+    let mut by_peer: BTreeMap<&NodeId, (&NetKey, &Verdict, Path, usize)> = BTreeMap::new();
+    for (key, verdicts) in paths {
+        let Some(network) = slice.networks.get(key) else { continue };
+        for (node, verdict) in verdicts {
+            let Some(theirs) = network.members.get(node).copied() else { continue };
+            if verdict.path != theirs || verdict.why == Why::Disagreement {
+                by_peer.entry(node).or_insert((key, verdict, theirs, 0)).3 += 1;
+            }
+        }
+    }
+    by_peer.into_iter().map(|(node, (key, verdict, theirs, count))| differ(node, key, verdict, theirs, count)).collect()
+}
+
+fn differ(node: &NodeId, key: &NetKey, verdict: &Verdict, theirs: Path, count: usize) -> Finding {
+    let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+    let ours = if verdict.path == theirs {
+        "this node reads the same table less strictly".to_owned()
+    } else {
+        format!("this node says {} ({})", verdict.path, verdict.why)
+    };
+    Finding {
+        code: "M0413".into(),
+        what: format!(
+            "path to '{node}' in {key}{more}: the management node says {theirs}, {ours}; the stricter counts: {}",
+            verdict.path
+        ),
+        help:
+            "right after a change it goes by itself; if it stays, compare `meshctl policy matrix` with `meshctl status`"
+                .into(),
+    }
+}
+
 /// A slice out of table files has no certified PDC and no management node to disagree with: names what really decided.
 fn named_by_files(verdict: Verdict) -> Verdict {
     let why = if matches!(verdict.why, Why::SamePdc(_)) {
@@ -70,3 +110,7 @@ pub fn endpoint(peer: &Peer, outer: Outer, lane: u8) -> Option<SocketAddr> {
     let port = peer.listen.get().checked_add(u16::from(lane))?;
     vtep(peer, outer).map(|address| SocketAddr::new(address, port))
 }
+
+#[cfg(test)]
+#[path = "paths_tests.rs"]
+mod tests;
