@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use netlink_packet_route::RouteNetlinkMessage;
 
 use super::error::KernelError;
+use super::keeper::Keeper;
 use super::netlink::{Netlink, Refusal, Request};
 use super::request::{self, Verb};
 use super::watch::Watch;
 use super::{nft, observe, sysctl, tap};
-use crate::node::desired::{Kind, Link, Observed, ObservedGuard};
-use crate::node::guard::Guard;
+use crate::node::desired::{Kind, Link, Observed};
 use crate::node::op::Op;
 use crate::types::{IfName, Mac};
 
@@ -25,8 +25,7 @@ const PENDING: usize = 4096;
 pub struct Kernel {
     netlink: Netlink,
     indices: BTreeMap<IfName, u32>,
-    /// What was loaded last and how `nft` lists it: if it lists otherwise, somebody changed it.
-    loaded: Option<(Guard, String)>,
+    guard: Keeper,
 }
 
 /// Failures of one [`Kernel::apply`].
@@ -44,7 +43,7 @@ impl Kernel {
     /// There is no netlink.
     pub fn new() -> Result<Self, KernelError> {
         let netlink = Netlink::open().map_err(KernelError::socket("opening a netlink socket"))?;
-        Ok(Self { netlink, indices: BTreeMap::new(), loaded: None })
+        Ok(Self { netlink, indices: BTreeMap::new(), guard: Keeper::default() })
     }
 
     /// What the kernel holds now.
@@ -53,11 +52,7 @@ impl Kernel {
     /// [`KernelError::NoNft`], or the kernel cannot be read.
     pub fn observe(&mut self) -> Result<Observed, KernelError> {
         let mut observed = observe::observe(&mut self.netlink).map_err(KernelError::socket("reading the kernel"))?;
-        observed.guard = match (nft::list()?, &self.loaded) {
-            (None, _) => ObservedGuard::Absent,
-            (Some(now), Some((guard, listing))) if now == *listing => ObservedGuard::Loaded(guard.clone()),
-            (Some(_), _) => ObservedGuard::Unknown,
-        };
+        observed.guard = self.guard.observe()?;
         Ok(observed)
     }
 
@@ -108,7 +103,7 @@ impl Kernel {
     /// # Errors
     /// There is no netlink.
     pub fn watch(&self) -> Result<Watch, KernelError> {
-        Watch::open().map_err(KernelError::socket("watching the kernel"))
+        Watch::open(self.guard.clone()).map_err(KernelError::socket("watching the kernel"))
     }
 
     /// Sends all waiting entries.
@@ -165,12 +160,9 @@ impl Kernel {
     /// One step that the next may depend on.
     fn step(&mut self, op: &Op) -> Result<(), KernelError> {
         match op {
-            Op::LoadGuard(guard) => self.load(guard, &guard.text()),
-            Op::ChangeGuard { from, to } => self.load(to, &to.change_from(from)),
-            Op::DeleteGuard => {
-                self.loaded = None;
-                nft::delete()
-            }
+            Op::LoadGuard(guard) => self.guard.load(guard, &guard.text()),
+            Op::ChangeGuard { from, to } => self.guard.load(to, &to.change_from(from)),
+            Op::DeleteGuard => self.guard.delete(),
             Op::AddLink { name, link } => self.add_link(op, name, link),
             Op::DeleteLink { name } => match self.index(op, name) {
                 Ok(index) => {
@@ -202,14 +194,6 @@ impl Kernel {
             | Op::SetNeighbour { .. }
             | Op::DeleteNeighbour { .. } => unreachable!("is_entry() has sorted these out"),
         }
-    }
-
-    /// Loads the packet filter and remembers how it lists.
-    fn load(&mut self, guard: &Guard, text: &str) -> Result<(), KernelError> {
-        self.loaded = None;
-        nft::run(text)?;
-        self.loaded = nft::list()?.map(|listing| (guard.clone(), listing));
-        Ok(())
     }
 
     fn with(&mut self, op: &Op, name: &IfName, make: impl FnOnce(u32) -> Request) -> Result<(), KernelError> {

@@ -8,6 +8,7 @@ mod gso;
 pub mod host;
 pub mod inbox;
 pub mod inotify;
+mod keeper;
 mod kernel;
 mod netlink;
 pub mod netns;

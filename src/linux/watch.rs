@@ -1,5 +1,6 @@
 //! Says when the kernel's tables or the packet filter change, so that drift is repaired at once. What changed is not read: the next
-//! [`super::Kernel::observe`] shows it, and our own changes wake us too and find nothing left to do.
+//! [`super::Kernel::observe`] shows it, and our own changes wake us too and find nothing left to do. The packet filter alone is
+//! looked at more closely, because [`Watch::keep`] brings it back at once when others have touched it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,8 +9,11 @@ use std::time::Duration;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{Socket, SocketAddr};
 
+use super::error::KernelError;
+use super::keeper::Keeper;
 use super::poll::Poll;
 use super::sys;
+use crate::node::guard::TABLE;
 use crate::node::names;
 
 /// Multicast groups of rtnetlink (`RTMGRP_*` by number, linux/rtnetlink.h): links, neighbours and FDBs, addresses.
@@ -17,6 +21,12 @@ const ROUTE_GROUPS: [u32; 4] =
     [libc::RTNLGRP_LINK, libc::RTNLGRP_NEIGH, libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR];
 /// `NFNLGRP_NFTABLES` (linux/netfilter/nfnetlink.h).
 const NFTABLES_GROUP: u32 = 7;
+/// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN` (linux/netfilter/nf_tables.h): ends every transaction, whatever it was about.
+const NEW_GENERATION: u16 = 10 << 8 | 15;
+/// `struct nlmsghdr` and `struct nfgenmsg`, before the attributes.
+const NFT_HEADER: usize = 20;
+/// `NFTA_*_TABLE`: the name of the table is the first kind of attribute of everything that is in one.
+const NFT_TABLE_NAME: u16 = 1;
 
 /// Two sockets that receive the kernel's notices.
 #[derive(Debug)]
@@ -24,11 +34,14 @@ pub struct Watch {
     route: Socket,
     netfilter: Option<Socket>,
     poll: Poll,
+    guard: Keeper,
+    /// Others have touched the packet filter since [`Watch::keep`] was last asked.
+    touched: bool,
 }
 
 impl Watch {
     /// Listens in the calling thread's network namespace.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(super) fn open(guard: Keeper) -> io::Result<Self> {
         let route = listen(NETLINK_ROUTE, &ROUTE_GROUPS)?;
         // A kernel without nf_tables has no filter to watch; loading one says so in clearer words.
         let netfilter = listen(NETLINK_NETFILTER, &[NFTABLES_GROUP]).ok();
@@ -37,11 +50,11 @@ impl Watch {
         if let Some(netfilter) = &netfilter {
             poll.add(netfilter.as_fd(), 1)?;
         }
-        Ok(Self { route, netfilter, poll })
+        Ok(Self { route, netfilter, poll, guard, touched: false })
     }
 
-    /// Waits until something changes; false where `timeout` came first, and where only neighbours of devices changed that are not
-    /// ours. What has piled up counts as one change.
+    /// Waits until something changes; false where `timeout` came first, and where only neighbours of devices or packet filters
+    /// changed that are not ours. What has piled up counts as one change.
     ///
     /// # Errors
     /// Of `epoll_wait(2)`.
@@ -53,20 +66,25 @@ impl Watch {
     /// Forgets all notices so far; true if one of them may matter to us. Call it before reading the kernel, so that nothing that
     /// happens meanwhile is missed.
     pub fn clear(&mut self) -> bool {
-        let mut buffer = [0_u8; 8192];
-        let mut changed = false;
-        for (socket, route) in std::iter::once((&self.route, true)).chain(self.netfilter.iter().map(|s| (s, false))) {
-            loop {
-                match socket.recv(&mut &mut buffer[..], 0) {
-                    Ok(len) => changed |= !route || !only_neighbours_of_others(&buffer[..len.min(buffer.len())]),
-                    // Notices were lost: there is something to look at, and the rest is still to be taken.
-                    Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => changed = true,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => break,
-                }
-            }
+        let mut changed = drain(&self.route, |notices| !only_neighbours_of_others(notices));
+        if let Some(netfilter) = &self.netfilter {
+            let (mut ours, guard) = (false, &self.guard);
+            changed |= drain(netfilter, |notices| {
+                let by = who_touched(notices);
+                ours |= by.iter().any(|process| !guard.is_ours(*process));
+                !by.is_empty()
+            });
+            self.touched |= ours;
         }
         changed
+    }
+
+    /// Loads the packet filter again if others have touched it since this was last asked; false where there was nothing to do.
+    ///
+    /// # Errors
+    /// `nft` is missing or refuses.
+    pub fn keep(&mut self) -> Result<bool, KernelError> {
+        if std::mem::take(&mut self.touched) { self.guard.restore() } else { Ok(false) }
     }
 
     /// Descriptors to wait for in a loop of one's own; call [`Watch::clear`] when one is readable.
@@ -75,14 +93,60 @@ impl Watch {
     }
 }
 
+/// Takes everything that waits; true where `matters` said so of one datagram, or where some were lost.
+fn drain(socket: &Socket, mut matters: impl FnMut(&[u8]) -> bool) -> bool {
+    let (mut buffer, mut changed) = ([0_u8; 8192], false);
+    loop {
+        match socket.recv(&mut &mut buffer[..], 0) {
+            Ok(len) => changed |= matters(&buffer[..len.min(buffer.len())]),
+            // There is something to look at, and the rest is still to be taken.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => changed = true,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return changed,
+        }
+    }
+}
+
+/// Processes that changed anything in our table, by notices of nf_tables (`struct nlmsghdr`, `struct nfgenmsg`, attributes).
+fn who_touched(mut notices: &[u8]) -> Vec<u32> {
+    let mut processes = Vec::new();
+    while let Some(length) = word(notices, 0).and_then(|length| usize::try_from(length).ok()) {
+        let length = length.max(NFT_HEADER);
+        let kind = half(notices, 4);
+        let ours =
+            table_of(notices.get(NFT_HEADER..length.min(notices.len())).unwrap_or_default()) == Some(TABLE.as_bytes());
+        processes.extend(word(notices, 12).filter(|_| ours && kind != Some(NEW_GENERATION)));
+        notices = notices.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    processes
+}
+
+/// The name of the table among attributes (`struct nlattr`).
+fn table_of(mut attributes: &[u8]) -> Option<&[u8]> {
+    while let Some(length) = half(attributes, 0).map(usize::from) {
+        if half(attributes, 2) == Some(NFT_TABLE_NAME) {
+            return attributes.get(4..length)?.strip_suffix(&[0]);
+        }
+        attributes = attributes.get(length.max(4).next_multiple_of(4)..).unwrap_or_default();
+    }
+    None
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
 /// True for notices (`struct nlmsghdr` and `struct ndmsg`) that only say which IP neighbours a device has that is not
 /// ours: on a host with many of them there are some every second, as entries are confirmed and grow old.
 fn only_neighbours_of_others(mut notices: &[u8]) -> bool {
     const HEADER: usize = 16;
-    let word = |bytes: &[u8], at: usize| Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
     let mut some = false;
     while let Some(length) = word(notices, 0).and_then(|length| usize::try_from(length).ok()) {
-        let kind = notices.get(4..6).map(|kind| u16::from_ne_bytes([kind[0], kind[1]]));
+        let kind = half(notices, 4);
         // What a bridge learns on a port of a guest matters, and the port is not ours: only IP neighbours are passed over.
         let family = notices.get(HEADER).map(|family| i32::from(*family));
         let neighbour = matches!(kind, Some(libc::RTM_NEWNEIGH | libc::RTM_DELNEIGH))

@@ -21,7 +21,7 @@ use crate::api::problem::{Exit, Problem};
 use crate::clock::{mono, random, wall};
 use crate::config::Source;
 use crate::config::meshd::{Config, Table};
-use crate::linux::{self, caps, file, sys};
+use crate::linux::{self, Watch, caps, file, sys};
 use crate::node::enroll::WIREGUARD_KEY;
 use crate::node::reconcile;
 use crate::node::sync::Sync;
@@ -31,6 +31,8 @@ use crate::types::{NodeId, PdcId, SecretKey};
 
 /// How often the kernel's watch looks whether the engine still lives.
 const WATCH: Duration = Duration::from_secs(1);
+/// Least time between two repairs of the packet filter by the watch. Who takes it away more often is met by the engine.
+const KEEP: Duration = Duration::from_millis(100);
 
 /// A configuration and where it came from.
 #[derive(Debug)]
@@ -232,7 +234,7 @@ fn start_engine(
 ) -> Result<std::thread::JoinHandle<()>, Problem> {
     let failed = |e: std::io::Error| Problem::new("M0601", Exit::Failed, e.to_string());
     let kernel = linux::Kernel::new().map_err(|e| Problem::from(&e))?;
-    let mut watch = kernel.watch().map_err(|e| Problem::from(&e))?;
+    let watch = kernel.watch().map_err(|e| Problem::from(&e))?;
     let tables = match &config.table {
         Table::Management => None,
         Table::Files(declared) => {
@@ -242,19 +244,9 @@ fn start_engine(
         }
     };
     let mut engine = Engine::new(kernel, Arc::clone(shared), config.clone(), tables);
-    std::thread::Builder::new()
-        .name("kernel-watch".into())
-        .spawn(move || {
-            loop {
-                match watch.wait(WATCH) {
-                    Ok(true) if sender.send(Command::Look).is_err() => return,
-                    Ok(_) => {}
-                    // The engine looks by itself every half minute.
-                    Err(error) => return tracing::warn!("watching the kernel: {error}"),
-                }
-            }
-        })
-        .map_err(failed)?;
+    let events = Arc::clone(shared);
+    let look = move || watch_kernel(watch, &events, &sender);
+    std::thread::Builder::new().name("kernel-watch".into()).spawn(look).map_err(failed)?;
     let work = move || {
         if let Some(slice) = slice {
             engine.boot(slice);
@@ -262,6 +254,38 @@ fn start_engine(
         engine.run(&commands);
     };
     std::thread::Builder::new().name("engine".into()).spawn(work).map_err(failed)
+}
+
+/// Tells the engine to look when the kernel says that something changed, and brings back the packet filter by itself: what the
+/// engine does next may take seconds, and without the filter the plain path would hear strangers.
+fn watch_kernel(mut watch: Watch, shared: &Shared, engine: &Sender<Command>) {
+    let mut last = None;
+    loop {
+        let start = match watch.wait(WATCH) {
+            Ok(true) => mono(),
+            Ok(false) => continue,
+            // The engine looks by itself every half minute.
+            Err(error) => return tracing::warn!("watching the kernel: {error}"),
+        };
+        if last.is_none_or(|last| start.since(last) >= KEEP) {
+            match watch.keep() {
+                Ok(false) => {}
+                Ok(true) => {
+                    last = Some(mono());
+                    let took = mono().since(start).as_micros();
+                    let what = "another program changed or removed the packet filter (nft table inet vxmesh)";
+                    shared
+                        .events
+                        .warn("drift", format!("{what}; it is loaded again, {took} microseconds after the notice"));
+                }
+                // The engine tries the same and makes it a finding.
+                Err(error) => tracing::warn!("loading the packet filter again: {error}"),
+            }
+        }
+        if engine.send(Command::Look).is_err() {
+            return;
+        }
+    }
 }
 
 /// What SIGHUP works on.
