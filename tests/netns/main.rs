@@ -12,9 +12,14 @@ mod harness;
 #[expect(unreachable_pub, reason = "a toolbox: each test takes what it needs")]
 mod node;
 
+mod clear;
 mod disk;
 mod enrol;
 mod foreign;
+#[expect(unreachable_pub, reason = "a toolbox of this test program")]
+mod frames;
+mod guard;
+mod halfway;
 mod lab;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod labs;
@@ -28,6 +33,7 @@ mod plain;
 mod pmtu;
 mod promises;
 mod reconcile;
+mod repair;
 mod rights;
 mod rows;
 mod scale;
