@@ -121,7 +121,7 @@ pub struct Vxlan {
     pub ipv6: bool,
     /// Outer source address; none lets the route decide.
     pub local: Option<IpAddr>,
-    /// Interface that frames leave through; none lets each entry decide.
+    /// Interface of its group and of entries made without one; none lets each entry decide.
     pub dev: Option<IfName>,
     /// Outer TTL or hop limit; 255 lets the receiver see that nobody forwarded the frame (RFC 5082).
     pub ttl: u8,
@@ -194,7 +194,7 @@ pub enum Hold {
 pub struct Vtep {
     /// Outer destination.
     pub address: IpAddr,
-    /// Interface, where the device has none of its own.
+    /// Interface that frames leave through, whatever the routes say; none lets the route decide.
     pub via: Option<IfName>,
 }
 

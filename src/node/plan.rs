@@ -182,8 +182,10 @@ impl<'a> View<'a> {
         let vxlan = (!members.is_empty()).then(|| names::device(Device::Vxlan, vni, port));
         let mixed =
             members.values().any(|m| m.outer == Outer::Admin) && members.values().any(|m| m.outer == Outer::External);
+        // The kernel takes the route of an entry without an interface, even where the device has one (`vxlan_xmit_one`,
+        // drivers/net/vxlan/vxlan_core.c): a stray route would lead a PDC's own frames to the internet.
         let vtep = |member: &Plain| {
-            let via = self.local.side(member.outer).filter(|_| mixed).map(|u| u.interface.clone());
+            let via = self.local.side(member.outer).map(|u| u.interface.clone());
             Vtep { address: member.address, via }
         };
         let mut net = Net {
