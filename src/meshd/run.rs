@@ -31,7 +31,7 @@ use crate::types::{NodeId, PdcId, SecretKey};
 
 /// How often the kernel's watch looks whether the engine still lives.
 const WATCH: Duration = Duration::from_secs(1);
-/// Least time between two repairs of the packet filter by the watch. Who takes it away more often is met by the engine.
+/// Least time between two repairs of the packet filter, should another program fight for it.
 const KEEP: Duration = Duration::from_millis(100);
 
 /// A configuration and where it came from.
@@ -259,31 +259,27 @@ fn start_engine(
 /// Tells the engine to look when the kernel says that something changed, and brings back the packet filter by itself: what the
 /// engine does next may take seconds, and without the filter the plain path would hear strangers.
 fn watch_kernel(mut watch: Watch, shared: &Shared, engine: &Sender<Command>) {
-    let mut last = None;
     loop {
-        let start = match watch.wait(WATCH) {
+        let heard = match watch.wait(WATCH) {
             Ok(true) => mono(),
             Ok(false) => continue,
             // The engine looks by itself every half minute.
             Err(error) => return tracing::warn!("watching the kernel: {error}"),
         };
-        if last.is_none_or(|last| start.since(last) >= KEEP) {
-            match watch.keep() {
-                Ok(false) => {}
-                Ok(true) => {
-                    last = Some(mono());
-                    let took = mono().since(start).as_micros();
-                    let what = "another program changed or removed the packet filter (nft table inet vxmesh)";
-                    shared
-                        .events
-                        .warn("drift", format!("{what}; it is loaded again, {took} microseconds after the notice"));
-                }
-                // The engine tries the same and makes it a finding.
-                Err(error) => tracing::warn!("loading the packet filter again: {error}"),
-            }
+        let kept = watch.keep();
+        if let Ok(true) = kept {
+            let took = mono().since(heard).as_micros();
+            let what = "another program changed or removed the packet filter (nft table inet vxmesh)";
+            shared.events.warn("drift", format!("{what}; it is loaded again, {took} microseconds after the notice"));
         }
         if engine.send(Command::Look).is_err() {
             return;
+        }
+        match kept {
+            Ok(false) => {}
+            Ok(true) => std::thread::sleep(KEEP),
+            // The engine tries the same and makes it a finding.
+            Err(error) => tracing::warn!("loading the packet filter again: {error}"),
         }
     }
 }
