@@ -1,11 +1,13 @@
 //! The management server's side of TLS and HTTP/1.1: limits before anybody is known, then who is there, then the router.
 //!
-//! A connection has ten seconds for its handshake, a source without a certificate has few connections, a request head has its
-//! own time and size. A certificate that ended a short while ago is still read, and marked: it may ask for its renewal only.
+//! A connection has ten seconds for its handshake, a source without a certificate has few connections, all strangers together
+//! have a part of the places and the source with most of them makes room for the next, a request head has its own time and size. So
+//! those who come to sit and wait never keep out a member, who comes once and is known after one handshake. A certificate that ended a short while ago is
+//! still read, and marked: it may ask for its renewal only.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,7 +21,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -38,8 +40,12 @@ pub struct Limits {
     pub head: Duration,
     /// Connections in all.
     pub total: usize,
+    /// Connections that have shown no certificate, of all sources together; one more, and one of the busiest source is closed.
+    pub strangers: usize,
     /// Connections of one source (IPv4 address, IPv6 /64) that have shown no certificate.
     pub per_source: usize,
+    /// Connections of one certificate's key.
+    pub per_key: usize,
     /// Time for open requests after the order to stop.
     pub goodbye: Duration,
 }
@@ -50,7 +56,9 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(30),
             total: 4096,
+            strangers: 1024,
             per_source: 32,
+            per_key: 64,
             goodbye: Duration::from_secs(5),
         }
     }
@@ -150,45 +158,126 @@ impl ClientCertVerifier for Graceful {
     }
 }
 
-/// Counts connections by source until they are known.
+/// Counts connections: by source until they are known, by key from then on.
 #[derive(Debug, Default)]
 struct Gate {
-    sources: Mutex<BTreeMap<IpAddr, usize>>,
+    strangers: Mutex<Strangers>,
+    known: Mutex<BTreeMap<String, usize>>,
+}
+
+#[derive(Debug, Default)]
+struct Strangers {
+    /// Connections of each source that have not ended.
+    sources: BTreeMap<IpAddr, usize>,
+    /// Whence each of them is and how to close it, in the order in which they came; those that were told to go are out.
+    line: BTreeMap<u64, (IpAddr, Arc<Notify>)>,
+    /// How many of each source are in the line.
+    waiting: BTreeMap<IpAddr, usize>,
+    came: u64,
+}
+
+/// Takes one from a count; a count of none is no entry.
+fn less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+impl Strangers {
+    /// Closes the oldest connection of the source that has most: who comes once is never in the way of who comes often.
+    fn make_room(&mut self) {
+        let busiest = self.waiting.iter().max_by_key(|(_, count)| **count).map(|(source, _)| *source);
+        let oldest = self.line.iter().find(|(_, (source, _))| Some(*source) == busiest).map(|(number, _)| *number);
+        if let Some(leave) = oldest.and_then(|number| self.leave(number)) {
+            leave.notify_one();
+        }
+    }
+
+    fn stand(&mut self, source: IpAddr) -> (u64, Arc<Notify>) {
+        self.came += 1;
+        let leave = Arc::new(Notify::new());
+        self.line.insert(self.came, (source, Arc::clone(&leave)));
+        *self.waiting.entry(source).or_default() += 1;
+        (self.came, leave)
+    }
+
+    fn leave(&mut self, number: u64) -> Option<Arc<Notify>> {
+        let (source, leave) = self.line.remove(&number)?;
+        less(&mut self.waiting, &source);
+        Some(leave)
+    }
 }
 
 /// One counted connection; gives its place back on drop.
 struct Place {
     gate: Arc<Gate>,
     source: IpAddr,
+    number: u64,
+    /// Told when the place is needed for a newer one.
+    leave: Arc<Notify>,
+}
+
+/// One connection of a known key; gives its place back on drop.
+struct Seat {
+    gate: Arc<Gate>,
+    key: String,
 }
 
 impl Gate {
-    fn enter(self: &Arc<Self>, address: IpAddr, limit: usize) -> Option<Place> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more connection of a key, if it has not too many.
+    fn seat(self: &Arc<Self>, key: &str, limit: usize) -> Option<Seat> {
+        let mut known = self.known();
+        let count = known.entry(key.to_owned()).or_default();
+        if *count >= limit {
+            return None;
+        }
+        *count += 1;
+        Some(Seat { gate: Arc::clone(self), key: key.to_owned() })
+    }
+
+    fn strangers(&self) -> MutexGuard<'_, Strangers> {
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Option<Place> {
         let source = match address {
             IpAddr::V4(_) => address,
             IpAddr::V6(v6) => v6
                 .to_ipv4_mapped()
                 .map_or_else(|| IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))), IpAddr::V4),
         };
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = sources.entry(source).or_default();
-        if *count >= limit {
+        let mut strangers = self.strangers();
+        let count = strangers.sources.entry(source).or_default();
+        if *count >= limits.per_source {
             return None;
         }
         *count += 1;
-        Some(Place { gate: Arc::clone(self), source })
+        if strangers.line.len() >= limits.strangers {
+            strangers.make_room();
+        }
+        let (number, leave) = strangers.stand(source);
+        Some(Place { gate: Arc::clone(self), source, number, leave })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        less(&mut self.gate.known(), &self.key);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut sources = self.gate.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = sources.get_mut(&self.source) {
-            *count -= 1;
-            if *count == 0 {
-                sources.remove(&self.source);
-            }
-        }
+        let mut strangers = self.gate.strangers();
+        strangers.leave(self.number);
+        less(&mut strangers.sources, &self.source);
     }
 }
 
@@ -217,13 +306,22 @@ pub async fn serve(
                 continue;
             }
         };
-        let place = gate.enter(address.ip(), limits.per_source).filter(|_| open.len() < limits.total);
+        // Those that have ended take no place, however fast new ones come.
+        while open.try_join_next().is_some() {}
+        let place = gate.enter(address.ip(), &limits).filter(|_| open.len() < limits.total);
         let Some(place) = place else {
             tracing::debug!(%address, "too many connections; closed");
             continue;
         };
         let acceptor = TlsAcceptor::from(tls.load_full());
-        open.spawn(connection(stream, address, acceptor, place, limits, router.clone(), stop.clone()));
+        let leave = Arc::clone(&place.leave);
+        let connection = connection(stream, address, acceptor, place, limits, router.clone(), stop.clone());
+        open.spawn(async move {
+            tokio::select! {
+                () = connection => {}
+                () = leave.notified() => tracing::debug!(%address, "closed: others need its place, and its source has most"),
+            }
+        });
     }
     let rest = async { while open.join_next().await.is_some() {} };
     if timeout(limits.goodbye, rest).await.is_err() {
@@ -252,8 +350,18 @@ async fn connection(
         Ok(caller) => caller,
         Err(error) => return tracing::warn!(%address, %error, "certificate refused"),
     };
-    // Whoever is known is not counted with the strangers of its address.
-    let place = Some(place).filter(|_| caller.standing == Standing::Stranger);
+    // Whoever is known is counted by its key, and no more with the strangers of its address.
+    let known = caller.identity.as_ref().filter(|_| caller.standing != Standing::Stranger);
+    let (_place, _seat) = match known {
+        None => (Some(place), None),
+        Some(identity) => match place.gate.seat(&identity.key, limits.per_key) {
+            Some(seat) => {
+                drop(place);
+                (None, Some(seat))
+            }
+            None => return tracing::warn!(%address, who = identity.role.title(), "too many connections; closed"),
+        },
+    };
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(caller.clone());
         router.clone().oneshot(request.map(Body::new))
@@ -271,7 +379,6 @@ async fn connection(
     if let Err(error) = ended {
         tracing::debug!(%address, %error, "connection ended");
     }
-    drop(place);
 }
 
 /// Ends when the order to stop comes, or can come no more.
