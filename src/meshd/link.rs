@@ -216,15 +216,19 @@ impl Link {
     pub async fn renew(self: Arc<Self>) {
         loop {
             let validity = self.identity.lock().unwrap_or_else(PoisonError::into_inner).validity;
-            let left = due(validity).as_nanos().saturating_sub(wall().as_nanos());
+            let left = certs::renewal(validity).as_nanos().saturating_sub(wall().as_nanos());
             if left > 0 {
                 sleep(Duration::from_nanos(left).min(RENEWAL_LOOK)).await;
                 continue;
             }
             match self.renew_now().await {
-                Ok(ends) => {
-                    self.shared.events.info("certificate", format!("renewed until {ends}"));
+                Ok(fresh) => {
+                    self.shared.events.info("certificate", format!("renewed until {}", fresh.1));
                     self.shared.find(Topic::Certificate, Vec::new());
+                    // Clocks that differ by more than its life: asking again at once would give the same.
+                    if certs::renewal(fresh) <= wall() {
+                        sleep(RENEWAL_AGAIN).await;
+                    }
                 }
                 Err(problem) => {
                     let what = format!("the certificate ends at {} and is not renewed: {}", validity.1, problem.what);
@@ -236,7 +240,7 @@ impl Link {
         }
     }
 
-    async fn renew_now(&self) -> Result<Wall, Problem> {
+    async fn renew_now(&self) -> Result<(Wall, Wall), Problem> {
         let failed = |why: String| Problem::new("M0213", Exit::Failed, why);
         let (request, old_ca, addresses) = {
             let identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
@@ -262,7 +266,7 @@ impl Link {
         let renewed = client(&identity, addresses)?;
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
         self.shared.view().certificate_ends = Some(validity.1);
-        Ok(validity.1)
+        Ok(validity)
     }
 }
 
@@ -284,11 +288,6 @@ fn difference(sent: Option<&Outgoing>, wanted: &Outgoing) -> Report {
         ports: changed(sent.is_some_and(|s| s.ports == wanted.ports)).then(|| wanted.ports.clone()),
         paths: changed(sent.is_some_and(|s| s.paths == wanted.paths)).then(|| wanted.paths.clone()),
     }
-}
-
-/// When a certificate is renewed: at two thirds of its life.
-fn due((begins, ends): (Wall, Wall)) -> Wall {
-    Wall::from_nanos(begins.as_nanos() + ends.as_nanos().saturating_sub(begins.as_nanos()) / 3 * 2)
 }
 
 #[cfg(test)]

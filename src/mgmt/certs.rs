@@ -410,6 +410,14 @@ pub fn validity(der: &[u8]) -> Result<(Wall, Wall), CertError> {
     Ok((wall(validity.not_before.timestamp()), wall(validity.not_after.timestamp())))
 }
 
+/// When a certificate with this beginning and end is renewed: at two thirds of the life that it was given. What it was dated
+/// back does not count; else a short life would be over two thirds from its first second on.
+pub fn renewal((begins, ends): (Wall, Wall)) -> Wall {
+    let whole = Duration::from_nanos(ends.as_nanos().saturating_sub(begins.as_nanos()));
+    let third = u64::try_from((whole.saturating_sub(BACKDATE) / 3).as_nanos()).unwrap_or(u64::MAX);
+    Wall::from_nanos(ends.as_nanos().saturating_sub(third))
+}
+
 /// As [`validity`], of a PEM text.
 ///
 /// # Errors

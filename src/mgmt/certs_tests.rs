@@ -123,3 +123,19 @@ fn a_renewal_request_keeps_the_key() {
     let again = renew_request(&name, &first.key).unwrap();
     assert_eq!(Request::read(&first.csr).unwrap().key_hash(), Request::read(&again).unwrap().key_hash());
 }
+
+#[test]
+fn certificates_are_renewed_at_two_thirds_of_their_life_however_short() {
+    let now = Wall::from_secs(1_000_000);
+    for life in [6, 600, 3600, 30 * 86_400] {
+        let (ca, _) = Authority::make(now, [1; 16]).unwrap();
+        let lives = Lives { node: Duration::from_secs(life), ..Lives::default() };
+        let request = Request::read(&new_request(&"a-1".parse().unwrap()).unwrap().csr).unwrap();
+        let ca = ca.with_lives(lives);
+        let made = ca.node(request, &"a-1".parse().unwrap(), &"a".parse().unwrap(), now, [2; 16]).unwrap();
+        let due = renewal(validity_of_pem(&made).unwrap());
+        assert_eq!(due.as_secs(), now.as_secs() + life / 3 * 2, "of {life} s");
+    }
+    let at = Wall::from_secs;
+    assert!(renewal((at(4000), at(1000))) <= at(4000), "an impossible certificate is renewed at once");
+}
