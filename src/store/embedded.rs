@@ -270,6 +270,8 @@ fn io_fault(error: io::Error) -> StoreError {
     #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum, and not exhaustive")]
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::DiskFull(error),
+        // Not a store at all, or one that was cut.
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => StoreError::Corrupted(error.to_string()),
         _ => StoreError::Io(error),
     }
 }
