@@ -114,6 +114,14 @@ pub struct MadeToken {
     pub expires: Wall,
 }
 
+/// `GET /v1/backup`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupText {
+    /// The content of a backup file.
+    pub text: String,
+}
+
 /// One entry of the audit log: who changed what, when and from where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -19,7 +19,7 @@ use crate::api::admin::{
     Applied, Apply, AuditEvent, Events, ForeignConfig, MadeToken, Matrix, MeshStatus, NewToken, NodeLine, ObjectChange,
     Objects, Verb,
 };
-use crate::api::local::Explanation;
+use crate::api::local::{Explanation, Finding};
 use crate::api::objects::{Any, Kind, Meta, Node, Object, TokenSpec, TokenStatus};
 use crate::api::problem::{Exit, Problem};
 use crate::mgmt::state::{self, Edit};
@@ -30,7 +30,7 @@ use crate::node::explain::{self as explaining, Here, Target};
 use crate::node::paths::{self, Own};
 use crate::table::Slice;
 use crate::transport::server::{Caller, stopped};
-use crate::types::{Mtu, NodeId, PortId};
+use crate::types::{Mtu, NodeId, PortId, Version};
 
 /// Longest life of a token, seconds: thirty days.
 const TOKEN_LIFE_MAX: u64 = 30 * 86_400;
@@ -317,8 +317,17 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     let objects = Kind::ALL.into_iter().map(|kind| (kind, state.count(kind))).collect();
     let nodes = state.nodes.values().map(|node| line(&app, &view, node)).collect();
     let daemon = env!("CARGO_PKG_VERSION").to_owned();
-    let problems = mtu_map::findings(&view.index, &app.measured());
+    let mut problems = mtu_map::findings(&view.index, &app.measured());
+    problems.extend(app.hub.ahead().into_iter().map(|(node, theirs)| set_back(&node, theirs, view.version)));
     Ok(Json(MeshStatus { daemon, version: view.version, objects, nodes, problems }))
+}
+
+fn set_back(node: &NodeId, theirs: Version, ours: Version) -> Finding {
+    Finding {
+        code: "M0711".into(),
+        what: format!("node {node} has seen version {theirs}, this store is at {ours} and was set back"),
+        help: "stop meshmgr, put a backup back with meshmgr restore FILE, start it".into(),
+    }
 }
 
 fn line(app: &App, view: &View, node: &Node) -> NodeLine {

@@ -9,14 +9,13 @@ use tokio::sync::watch;
 use crate::api::admin::AuditEvent;
 use crate::api::problem::{Exit, Problem};
 use crate::mgmt::audit;
+use crate::mgmt::backup::INCARNATION;
 use crate::mgmt::edit;
 use crate::mgmt::index::Index;
 use crate::mgmt::state::{self, Edit, State};
-use crate::store::{Change, Store, StoreError, Transaction};
+use crate::store::{Change, Range, Store, StoreError, Transaction};
 use crate::types::Version;
 
-/// Key of the incarnation: raised by a restore.
-pub(super) const INCARNATION: &str = "meta/incarnation";
 /// Attempts of one change against others.
 const ATTEMPTS: usize = 4;
 
@@ -61,12 +60,10 @@ impl Core {
     /// A [`Problem`]: the store cannot be read, or holds what is no object.
     pub(super) fn load(store: Arc<dyn Store>) -> Result<Self, Problem> {
         let range = store.range("").map_err(|e| problem(&e))?;
-        let (mut state, mut keys, mut incarnation) = (State::default(), VecDeque::new(), 1);
+        let incarnation = incarnation(&range)?;
+        let (mut state, mut keys) = (State::default(), VecDeque::new());
         for (key, entry) in range.entries {
-            if key == INCARNATION {
-                let text = String::from_utf8_lossy(&entry.value);
-                incarnation = text.trim().parse().map_err(|_| damaged(&format!("{key} is no number")))?;
-            } else if key.starts_with(audit::PREFIX) {
+            if key.starts_with(audit::PREFIX) {
                 keys.push_back(key);
             } else if state::object_of_key(&key).is_some() {
                 state.put(state::decode(&key, &entry.value, entry.revision).map_err(|e| damaged(&e.to_string()))?);
@@ -93,6 +90,14 @@ impl Core {
     /// A [`Problem`] of the store.
     pub(super) fn changes(&self, revision: u64) -> Result<Vec<Change>, Problem> {
         self.store.changes(revision).map_err(|e| problem(&e))
+    }
+
+    /// All that the store holds.
+    ///
+    /// # Errors
+    /// A [`Problem`] of the store.
+    pub(super) fn everything(&self) -> Result<Range, Problem> {
+        self.store.range("").map_err(|e| problem(&e))
     }
 
     /// The audit log, oldest first.
@@ -174,6 +179,16 @@ impl Core {
     }
 }
 
+/// The incarnation of a store with this content.
+///
+/// # Errors
+/// M0703: it is no number.
+pub(super) fn incarnation(range: &Range) -> Result<u64, Problem> {
+    let Some((_, entry)) = range.entries.iter().find(|(key, _)| key == INCARNATION) else { return Ok(1) };
+    let text = String::from_utf8_lossy(&entry.value);
+    text.trim().parse().map_err(|_| damaged(&format!("{INCARNATION} is no number")))
+}
+
 /// The transaction of some edits and their audit entry; and the entry's key.
 fn transaction(edits: &[Edit], event: Option<&AuditEvent>, log: &VecDeque<String>) -> (Transaction, Option<String>) {
     let mut transaction = Transaction::new();
@@ -197,7 +212,7 @@ fn transaction(edits: &[Edit], event: Option<&AuditEvent>, log: &VecDeque<String
 fn damaged(what: &str) -> Problem {
     Problem::new("M0703", Exit::Failed, format!("the store is damaged: {what}"))
         .note("nothing was changed")
-        .help("restore a backup of the state folder")
+        .help("put a backup back: meshmgr restore FILE")
 }
 
 /// What a store error means for whoever asked.
@@ -208,7 +223,7 @@ pub(super) fn problem(error: &StoreError) -> Problem {
         StoreError::DiskFull(_) => {
             ("M0702", Exit::Failed, "make room on the disk of the management node and try again")
         }
-        StoreError::Corrupted(_) => ("M0703", Exit::Failed, "restore a backup of the state folder"),
+        StoreError::Corrupted(_) => ("M0703", Exit::Failed, "put a backup back: meshmgr restore FILE"),
         StoreError::Busy(_) => ("M0704", Exit::Failed, "one meshmgr is enough: systemctl status meshmgr"),
         StoreError::Format { .. } => {
             ("M0705", Exit::Failed, "run the program version that made it, or restore a backup")

@@ -1,20 +1,20 @@
-//! Paths to handlers. Each path stands with the [`Request`] that the role table knows it by, so no path is without a check.
+//! Paths to handlers. Each route stands with the [`Request`] that the role table knows it by, so none is without a check.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request as HttpRequest, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::MethodRouter;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::app::{App, BODY_TIME};
-use super::{admin, members, paths};
+use super::{admin, backup, members, paths};
 use crate::api::problem::{Exit, Problem, printable};
 use crate::mgmt::roles::Request;
 use crate::transport::server::Caller;
@@ -86,32 +86,78 @@ pub(super) async fn body<T: DeserializeOwned>(body: Body, limit: usize) -> Resul
     serde_json::from_slice(&bytes).map_err(|error| refuse(format!("the request is not valid: {error}")))
 }
 
-/// All paths.
-pub(super) fn router(app: &Arc<App>) -> Router {
-    let guarded = |request: Request, handler: MethodRouter<Arc<App>>| {
-        handler.route_layer(middleware::from_fn_with_state((Arc::clone(app), request), check))
+/// One thing that can be asked: how, where, what the role table knows it by, and who answers.
+pub(super) struct Route {
+    /// Its method.
+    pub(super) method: Method,
+    /// Its path, with names in braces.
+    pub(super) path: &'static str,
+    /// Its line in the role table.
+    pub(super) request: Request,
+    handler: MethodRouter<Arc<App>>,
+}
+
+/// The method of a word.
+macro_rules! method {
+    (get) => {
+        Method::GET
     };
-    let object = guarded(Request::Read, get(admin::get))
-        .merge(guarded(Request::Write, axum::routing::put(admin::put).delete(admin::delete)));
-    Router::new()
-        .route("/v1/enroll", guarded(Request::Enroll, post(members::enroll)))
-        .route("/v1/renew", guarded(Request::Renew, post(members::renew)))
-        .route("/v1/slice", guarded(Request::OwnSlice, get(members::slice)))
-        .route("/v1/report", guarded(Request::Report, post(members::report)))
-        .route("/v1/objects/{kind}", guarded(Request::Read, get(admin::list)))
-        .route("/v1/objects/{kind}/{name}", object)
-        .route("/v1/apply", guarded(Request::Write, post(admin::apply)))
-        .route("/v1/tokens", guarded(Request::MakeToken, post(admin::make_token)))
-        .route("/v1/slice/{node}", guarded(Request::AnySlice, get(admin::slice)))
-        .route("/v1/matrix", guarded(Request::Observe, get(admin::matrix)))
-        .route("/v1/mtu", guarded(Request::Observe, get(paths::mtu)))
-        .route("/v1/explain", guarded(Request::Observe, get(admin::explain)))
-        .route("/v1/status", guarded(Request::Observe, get(admin::status)))
-        .route("/v1/events", guarded(Request::Audit, get(admin::events)))
-        .route("/v1/nodes/{name}/foreign", guarded(Request::ForeignConfig, get(admin::foreign)))
-        .fallback(nothing_here)
-        .method_not_allowed_fallback(nothing_here)
-        .with_state(Arc::clone(app))
+    (put) => {
+        Method::PUT
+    };
+    (post) => {
+        Method::POST
+    };
+    (delete) => {
+        Method::DELETE
+    };
+}
+
+/// A route, with method and handler from one word.
+macro_rules! route {
+    ($method:ident, $path:literal, $request:ident, $handler:path) => {
+        Route {
+            method: method!($method),
+            path: $path,
+            request: Request::$request,
+            handler: axum::routing::$method($handler),
+        }
+    };
+}
+
+/// Everything that can be asked; there is no other way in.
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route!(post, "/v1/enroll", Enroll, members::enroll),
+        route!(post, "/v1/renew", Renew, members::renew),
+        route!(get, "/v1/slice", OwnSlice, members::slice),
+        route!(post, "/v1/report", Report, members::report),
+        route!(get, "/v1/objects/{kind}", Read, admin::list),
+        route!(get, "/v1/objects/{kind}/{name}", Read, admin::get),
+        route!(put, "/v1/objects/{kind}/{name}", Write, admin::put),
+        route!(delete, "/v1/objects/{kind}/{name}", Write, admin::delete),
+        route!(post, "/v1/apply", Write, admin::apply),
+        route!(post, "/v1/tokens", MakeToken, admin::make_token),
+        route!(get, "/v1/slice/{node}", AnySlice, admin::slice),
+        route!(get, "/v1/matrix", Observe, admin::matrix),
+        route!(get, "/v1/mtu", Observe, paths::mtu),
+        route!(get, "/v1/explain", Observe, admin::explain),
+        route!(get, "/v1/status", Observe, admin::status),
+        route!(get, "/v1/events", Audit, admin::events),
+        route!(get, "/v1/nodes/{name}/foreign", ForeignConfig, admin::foreign),
+        route!(get, "/v1/backup", Backup, backup::answer),
+    ]
+}
+
+/// All routes, each behind the role table.
+pub(super) fn router(app: &Arc<App>) -> Router {
+    let add = |router: Router<Arc<App>>, route: Route| {
+        tracing::trace!(method = %route.method, path = route.path, request = ?route.request, "routed");
+        let guard = middleware::from_fn_with_state((Arc::clone(app), route.request), check);
+        router.route(route.path, route.handler.route_layer(guard))
+    };
+    let all = routes().into_iter().fold(Router::new(), add);
+    all.fallback(nothing_here).method_not_allowed_fallback(nothing_here).with_state(Arc::clone(app))
 }
 
 /// The role table, before any handler.

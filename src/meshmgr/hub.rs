@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::core::View;
 use crate::api::stream::FoundPort;
+use crate::mgmt::facts::FactsError;
 use crate::mgmt::found::Refusal;
 use crate::mgmt::index::Index;
 use crate::mgmt::slice;
@@ -37,6 +38,10 @@ pub(super) struct Seat {
     pub(super) seen: Option<Wall>,
     /// What its kernel and lanes follow.
     pub(super) acknowledged: Option<Version>,
+    /// The version that it said to have when it last came, if this store has never been there.
+    pub(super) ahead: Option<Version>,
+    /// Why what it last said of itself is not believed.
+    pub(super) unbelieved: Option<FactsError>,
     /// What it last found on its bridges.
     pub(super) claims: Vec<FoundPort>,
     /// Which of those are not believed.
@@ -73,6 +78,12 @@ impl Hub {
     pub(super) fn waiting(&self) -> Vec<NodeId> {
         let seats: Vec<_> = lock(&self.seats).iter().map(|(node, seat)| (node.clone(), Arc::clone(seat))).collect();
         seats.into_iter().filter(|(_, seat)| !lock(seat).refused.is_empty()).map(|(node, _)| node).collect()
+    }
+
+    /// Nodes that have a newer version than this store, and which.
+    pub(super) fn ahead(&self) -> Vec<(NodeId, Version)> {
+        let seats: Vec<_> = lock(&self.seats).iter().map(|(node, seat)| (node.clone(), Arc::clone(seat))).collect();
+        seats.into_iter().filter_map(|(node, seat)| lock(&seat).ahead.map(|ahead| (node, ahead))).collect()
     }
 
     /// The newest slice of a node, made at most once a state; none: there is no such node. Blocks.

@@ -15,7 +15,7 @@ use super::core::{Plan, View};
 use super::http::{Answer, ENROLL_MAX, Json, OBJECT_MAX, REPORT_MAX, Refused, body};
 use super::stream::{self, Resume};
 use crate::api::enroll::{EnrollAnswer, EnrollRequest, RenewAnswer, RenewRequest};
-use crate::api::objects::{Any, Node};
+use crate::api::objects::{Any, Node, NodeFacts};
 use crate::api::problem::{Exit, Problem, printable};
 use crate::api::stream::{FoundPort, Report};
 use crate::mgmt::audit::Origin;
@@ -205,19 +205,8 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
         let now = app.core.view().version;
         seat.acknowledged = said.applied.filter(|applied| *applied <= now).or(seat.acknowledged);
     });
-    if let Some(new) = said.facts {
-        facts::check(&new)
-            .map_err(|error| Problem::new("M0257", Exit::Invalid, error.to_string()).note("nothing was changed"))?;
-        app.core.change(|view| {
-            let node = current(view, member)?;
-            let mut changed = node.clone();
-            changed.status.facts = Some(new.clone());
-            let edits = vec![Edit::update(Any::Node(node), Any::Node(changed))];
-            let same = edits.iter().all(|edit| edit.before == edit.after);
-            let event = (!same).then(|| origin.event("facts", format!("of node {}", member.node), &edits));
-            Ok(Plan { edits, event, answer: () })
-        })?;
-    }
+    // What is wrong with one part of a report takes nothing from the others.
+    let believed = said.facts.map_or(Ok(()), |new| take_facts(app, member, &new, origin));
     if let Some(paths) = said.paths {
         app.measured().report(&member.node, &paths, origin.at);
     }
@@ -231,7 +220,32 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
             take_claims(app, &waiting, &origin)?;
         }
     }
-    Ok(())
+    believed
+}
+
+/// Writes what a node says of itself, where it is believed.
+fn take_facts(app: &App, member: &Member, new: &NodeFacts, origin: &Origin) -> Result<(), Problem> {
+    let mut refused = None;
+    let done = app.core.change(|view| {
+        let node = current(view, member)?;
+        if let Err(error) = facts::check_change(&view.index.state, &node, new) {
+            let problem = Problem::new("M0257", Exit::Invalid, error.to_string());
+            refused = Some(error);
+            return Err(problem.note("nothing was changed"));
+        }
+        let mut changed = node.clone();
+        changed.status.facts = Some(new.clone());
+        let edits = vec![Edit::update(Any::Node(node), Any::Node(changed))];
+        let same = edits.iter().all(|edit| edit.before == edit.after);
+        let event = (!same).then(|| origin.event("facts", format!("of node {}", member.node), &edits));
+        Ok(Plan { edits, event, answer: () })
+    });
+    let before = app.hub.with(&member.node, |seat| std::mem::replace(&mut seat.unbelieved, refused.clone()));
+    if let Some(why) = refused.filter(|why| before.as_ref() != Some(why)) {
+        tracing::warn!(node = %member.node, %why, "facts refused");
+        app.note(origin.event("facts-refused", format!("of node {}: {why}", member.node), &[]));
+    }
+    done
 }
 
 /// Judges what a node last found on its bridges, and writes what is believed.

@@ -3,6 +3,7 @@
 
 mod admin;
 mod app;
+mod backup;
 mod core;
 mod http;
 mod hub;
@@ -44,6 +45,24 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "/etc/vxmesh/meshmgr.toml")]
         config: PathBuf,
     },
+    /// Write all that the store holds, but no key, into a file; the server may run meanwhile.
+    Backup {
+        /// The file; it is written over.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = "/etc/vxmesh/meshmgr.toml")]
+        config: PathBuf,
+    },
+    /// Put a backup in the place of what the store holds, so that every node takes it for newer; the server must be stopped.
+    Restore {
+        /// The file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = "/etc/vxmesh/meshmgr.toml")]
+        config: PathBuf,
+    },
     /// Read a configuration, say what is wrong with it, and exit.
     CheckConfig {
         /// The configuration.
@@ -57,6 +76,8 @@ pub fn main(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
         Command::Init { config } => init(&config),
         Command::Run { config } => run(&config),
+        Command::Backup { file, config } => read(&config).and_then(|config| say(&backup::make(&config, &file)?)),
+        Command::Restore { file, config } => read(&config).and_then(|config| say(&backup::restore(&config, &file)?)),
         Command::CheckConfig { file } => read(&file).and_then(|_| say(&format!("{}: valid\n", file.display()))),
     };
     match done {
@@ -123,4 +144,4 @@ fn log(config: &Config) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

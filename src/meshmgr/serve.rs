@@ -11,12 +11,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::app::App;
-use super::core::{self, Core, INCARNATION};
+use super::core::{self, Core};
 use super::keys::{Keys, ServerKey};
 use super::{http, paths};
 use crate::api::problem::{Exit, Problem};
 use crate::config::meshmgr::Config;
 use crate::linux::file;
+use crate::mgmt::backup::INCARNATION;
 use crate::mgmt::certs::Lives;
 use crate::store::{Embedded, Store, Transaction};
 use crate::transport::server::{self, Limits};
@@ -79,7 +80,8 @@ pub(super) async fn run(config: Config) -> Result<(), Problem> {
     let listener = listen(&config).await?;
     let (stop, stopping) = watch::channel(false);
     let version = core.view().version;
-    let renewing = renew(Keys::load(&config.paths.keys, lives(&config))?, config.clone(), Arc::clone(&tls));
+    let again = Keys::load(&config.paths.keys, lives(&config))?;
+    let renewing = renew(again, config.certificates.server, Arc::clone(&tls));
     let renewing = tokio::spawn(renewing);
     let app =
         App::new(core, keys.authority, keys.psk, config.addresses.clone(), config.tunnel_prefix, stopping.clone());
@@ -126,10 +128,10 @@ async fn listen(config: &Config) -> Result<TcpListener, Problem> {
 }
 
 /// Exchanges the server's certificate at two thirds of its life, without losing a connection.
-async fn renew(keys: Keys, config: Config, tls: Arc<ArcSwap<ServerConfig>>) {
+pub(super) async fn renew(keys: Keys, life: Duration, tls: Arc<ArcSwap<ServerConfig>>) {
     loop {
-        tokio::time::sleep(LOOK.min(config.certificates.server / 6)).await;
-        let made = keys.server(config.certificates.server, crate::clock::wall());
+        tokio::time::sleep(LOOK.min(life / 6)).await;
+        let made = keys.server(life, crate::clock::wall());
         match made.and_then(|own| tls_of(&keys, &own)) {
             Ok(fresh) => tls.store(fresh),
             Err(problem) => tracing::error!(%problem, "cannot renew the server certificate"),

@@ -11,10 +11,11 @@ use hyper::body::Frame;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::app::App;
+use super::app::{App, blocking};
 use super::core::View;
 use super::hub::Made;
 use crate::api::stream::Message;
+use crate::mgmt::audit::Origin;
 use crate::table::Delta;
 use crate::transport::server::stopped;
 use crate::types::{NodeId, Version};
@@ -119,6 +120,7 @@ pub(super) async fn run(app: Arc<App>, node: NodeId, key: String, resume: Resume
         }
         let Some(made) = make(&app, &node, &view).await else { return };
         if std::mem::take(&mut first) {
+            compare(&app, &node, resume.version, view.version).await;
             held = resumed(&app, &node, &resume, &made, view.version);
         }
         let (message, next) = message(held, made, &view);
@@ -151,14 +153,34 @@ async fn make(app: &Arc<App>, node: &NodeId, view: &View) -> Option<Arc<Made>> {
     tokio::task::spawn_blocking(move || app.hub.made(&node, &view, &app.psk)).await.ok().flatten()
 }
 
-/// What the node has, if it is something that a delta can start from. A node from the future gets a snapshot and refuses it: its
-/// operator must know that the store was set back.
+/// Notes a node that has seen what this store has not: somebody set the store back. The node refuses what it is sent, so the
+/// operator must know.
+async fn compare(app: &Arc<App>, node: &NodeId, theirs: Version, ours: Version) {
+    let ahead = Some(theirs).filter(|theirs| *theirs > ours);
+    let before = app.hub.with(node, |seat| std::mem::replace(&mut seat.ahead, ahead));
+    if ahead.is_none() || before.is_some() {
+        return;
+    }
+    tracing::error!(%node, %theirs, %ours, "the node has a newer slice than this store");
+    if app.may_note() {
+        let text = format!("node {node} has seen version {theirs}, this store is at {ours}: it was set back");
+        let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at: crate::clock::wall() };
+        let noted = blocking(app, move |app| {
+            app.note(origin.event("store-set-back", text, &[]));
+            Ok(())
+        });
+        if let Err(problem) = noted.await {
+            tracing::error!(%problem, "cannot write the audit log");
+        }
+    }
+}
+
+/// What the node has, if it is something that a delta can start from. A node from the future gets a snapshot and refuses it.
 fn resumed(app: &App, node: &NodeId, resume: &Resume, newest: &Arc<Made>, now: Version) -> Option<Held> {
     if resume.hash.is_empty() {
         return None;
     }
     if resume.version > now {
-        tracing::error!(%node, theirs = %resume.version, ours = %now, "the node has a newer slice than this store");
         return None;
     }
     let known = if newest.hash == resume.hash { Some(Arc::clone(newest)) } else { app.hub.recent(node, &resume.hash) };

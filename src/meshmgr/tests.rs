@@ -1,5 +1,12 @@
 //! The whole server over real TLS on the loopback, with the real store.
 
+mod crash;
+mod impostor;
+mod lies;
+mod matrix;
+mod restore;
+mod siege;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,54 +19,66 @@ use super::app::App;
 use super::core::Core;
 use super::keys::{self, Keys};
 use super::{http, serve};
-use crate::api::admin::{MadeToken, MeshStatus};
+use crate::api::admin::{Events, MadeToken, MeshStatus};
 use crate::api::enroll::{EnrollAnswer, EnrollRequest, RenewAnswer, RenewRequest};
 use crate::api::objects::{Any, NodeFacts};
 use crate::api::problem::{Exit, Problem};
 use crate::api::stream::{FoundPort, Message, Report};
 use crate::mgmt::certs::{self, Authority, Lives, Role};
 use crate::mgmt::{fixture, token};
+use crate::store::Store;
 use crate::table::{Slice, delta};
 use crate::transport::client::{Client, Lines};
 use crate::transport::server::{self, Limits};
 use crate::transport::tls::{client_config, pinned_client_config};
 use crate::types::{PublicKey, Version, Wall};
 
-struct World {
-    _folder: tempfile::TempDir,
-    address: String,
+/// A running server.
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+    pub(crate) address: String,
     keys: Keys,
+    store: Arc<dyn Store>,
+    app: Arc<App>,
     _stop: watch::Sender<bool>,
 }
 
 /// A node's credential.
-struct Node {
-    name: String,
-    key: String,
-    answer: EnrollAnswer,
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) key: String,
+    pub(crate) answer: EnrollAnswer,
 }
+
+/// Room for tests that come with many at once.
+const ROOM: Limits = Limits {
+    handshake: Duration::from_secs(10),
+    head: Duration::from_secs(30),
+    total: 4096,
+    strangers: 1024,
+    per_source: 256,
+    per_key: 64,
+    goodbye: Duration::from_secs(5),
+};
 
 impl World {
     /// A server with PDCs `a` and `b`, and the learning network `blue`.
     async fn new() -> Self {
+        Self::with(Lives::default(), ROOM, |store| Arc::new(store)).await
+    }
+
+    /// As [`Self::new`], with such lives and limits, and the store behind another.
+    pub(crate) async fn with(
+        lives: Lives,
+        limits: Limits,
+        wrap: impl FnOnce(crate::store::Embedded) -> Arc<dyn Store>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (key_folder, state) = (folder.path().join("keys"), folder.path().join("state"));
-        keys::make(&key_folder, Lives::default(), crate::clock::wall()).unwrap();
+        keys::make(&key_folder, lives, crate::clock::wall()).unwrap();
         let store = serve::open_store(&state).unwrap();
         serve::begin(&store, &state).unwrap();
-        let [keys, served] = [(); 2].map(|()| Keys::load(&key_folder, Lives::default()).unwrap());
-        let own = keys.server(certs::SERVER_LIFE, crate::clock::wall()).unwrap();
-        let tls = server::server_config(keys.ca(), &own.chain, &own.key).unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (stop, stopping) = watch::channel(false);
-        let core = Core::load(Arc::new(store)).unwrap();
-        let prefix = "100.64.0.0/16".parse().unwrap();
-        let app = App::new(core, served.authority, served.psk, vec![address.clone()], prefix, stopping.clone());
-        let limits = Limits { per_source: 256, ..Limits::default() };
-        let router = http::router(&Arc::new(app));
-        tokio::spawn(server::serve(listener, Arc::new(ArcSwap::new(tls)), limits, router, stopping));
-        let world = Self { _folder: folder, address, keys, _stop: stop };
+        let world = Self::run(folder, lives, limits, wrap(store)).await;
         let mut blue = fixture::network("blue", "default", 10, "192.168.10.0/24");
         blue.spec.learning = crate::table::Learning::Local;
         world
@@ -74,8 +93,48 @@ impl World {
         world
     }
 
-    fn client(&self, identity: Option<(&str, &str)>) -> Client {
+    /// A server on what is in a folder and a store.
+    async fn run(folder: tempfile::TempDir, lives: Lives, limits: Limits, store: Arc<dyn Store>) -> Self {
+        let key_folder = folder.path().join("keys");
+        let [keys, served] = [(); 2].map(|()| Keys::load(&key_folder, lives).unwrap());
+        let own = keys.server(lives.server, crate::clock::wall()).unwrap();
+        let tls = Arc::new(ArcSwap::new(server::server_config(keys.ca(), &own.chain, &own.key).unwrap()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (stop, stopping) = watch::channel(false);
+        let core = Core::load(Arc::clone(&store)).unwrap();
+        let prefix = "100.64.0.0/16".parse().unwrap();
+        let app = App::new(core, served.authority, served.psk, vec![address.clone()], prefix, stopping.clone());
+        let app = Arc::new(app);
+        let router = http::router(&app);
+        tokio::spawn(serve::renew(Keys::load(&key_folder, lives).unwrap(), lives.server, Arc::clone(&tls)));
+        tokio::spawn(server::serve(listener, tls, limits, router, stopping));
+        Self { folder, address, keys, store, app, _stop: stop }
+    }
+
+    /// The next server on the same folder and `store`, as after a restart.
+    async fn again(self, store: Arc<dyn Store>) -> Self {
+        let Self { folder, .. } = self;
+        Self::run(folder, Lives::default(), ROOM, store).await
+    }
+
+    pub(crate) fn client(&self, identity: Option<(&str, &str)>) -> Client {
         Client::https(vec![self.address.clone()], client_config(self.keys.ca(), identity).unwrap())
+    }
+
+    /// What signs for it.
+    pub(crate) const fn authority(&self) -> &Authority {
+        &self.keys.authority
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> T {
+        self.admin().call::<(), _>(Method::GET, path, None).await.unwrap()
+    }
+
+    /// Kinds and texts of the audit log.
+    async fn log(&self) -> Vec<(String, String)> {
+        let log: Events = self.get("/v1/events").await;
+        log.items.into_iter().map(|event| (event.what, event.text)).collect()
     }
 
     fn person(&self, role: &Role) -> Client {
@@ -83,11 +142,11 @@ impl World {
         self.client(Some((&issued.certificate, &issued.key)))
     }
 
-    fn admin(&self) -> Client {
+    pub(crate) fn admin(&self) -> Client {
         self.person(&Role::Admin("root".parse().unwrap()))
     }
 
-    async fn apply(&self, items: Vec<Any>) -> Result<Value, Problem> {
+    pub(crate) async fn apply(&self, items: Vec<Any>) -> Result<Value, Problem> {
         self.admin().call(Method::POST, "/v1/apply", Some(&json!({ "items": items }))).await
     }
 
@@ -97,7 +156,7 @@ impl World {
         made.token.clone()
     }
 
-    async fn join(&self, name: &str, n: u8) -> Node {
+    pub(crate) async fn join(&self, name: &str, n: u8) -> Node {
         let text = self.token(1).await;
         let (request, key) = request(&text, name, n);
         let answer = self.enroll(&request).await.unwrap();
@@ -175,8 +234,15 @@ async fn of_sixty_four_machines_with_one_token_one_gets_in() {
     let refused: Vec<_> = done.iter().filter_map(|answer| answer.as_ref().err()).collect();
     assert_eq!(refused.len(), 63);
     assert!(refused.iter().all(|p| p.code == "M0246" && p.exit == Exit::Denied), "{refused:?}");
-    let status: MeshStatus = world.admin().call::<(), _>(Method::GET, "/v1/status", None).await.unwrap();
-    assert_eq!(status.nodes.len(), 1);
+    let status: MeshStatus = world.get("/v1/status").await;
+    let [winner] = status.nodes.as_slice() else { panic!("{:?}", status.nodes) };
+    let told = |p: &&Problem| p.notes.iter().any(|note| note.contains(&format!("used by {}", winner.node)));
+    assert!(refused.iter().all(told), "each is told who was faster: {:?}", refused[0]);
+    let keys: std::collections::BTreeSet<_> =
+        done.iter().flatten().map(|answer| certs::identity_of_pem(&answer.certificate).unwrap().key).collect();
+    let stored: Value = world.get(&format!("/v1/objects/node/{}", winner.node)).await;
+    assert_eq!(keys.iter().collect::<Vec<_>>(), [stored["status"]["tlsKey"].as_str().unwrap()], "one key is in");
+    assert!(world.log().await.iter().filter(|(what, _)| what == "enroll-refused").count() >= 32, "and it is noted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,45 +261,6 @@ async fn a_lost_reply_is_not_a_lost_token() {
     assert_eq!(whats.iter().filter(|what| **what == "enroll").count(), 1);
     assert_eq!(whats.last(), Some(&"enroll-refused"), "{whats:?}");
     assert!(!events.to_string().contains(&request.secret));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_path_asks_the_role_table() {
-    use crate::mgmt::roles::{Request as R, Standing as S};
-    let world = World::new().await;
-    let node = world.join("a-1", 1).await;
-    let callers = [
-        (S::Stranger, world.client(None)),
-        (S::Node, world.node(&node)),
-        (S::Admin, world.admin()),
-        (S::Tenant, world.person(&Role::Tenant("acme".parse().unwrap()))),
-    ];
-    let paths = [
-        (R::Enroll, Method::POST, "/v1/enroll"),
-        (R::Renew, Method::POST, "/v1/renew"),
-        (R::Report, Method::POST, "/v1/report"),
-        (R::Read, Method::GET, "/v1/objects/port"),
-        (R::Read, Method::GET, "/v1/objects/pdc/a"),
-        (R::Write, Method::PUT, "/v1/objects/pdc/a"),
-        (R::Write, Method::DELETE, "/v1/objects/pdc/zzz"),
-        (R::Write, Method::POST, "/v1/apply"),
-        (R::MakeToken, Method::POST, "/v1/tokens"),
-        (R::AnySlice, Method::GET, "/v1/slice/a-1"),
-        (R::Observe, Method::GET, "/v1/matrix"),
-        (R::Observe, Method::GET, "/v1/explain?from=x&to=y"),
-        (R::Observe, Method::GET, "/v1/status"),
-        (R::Audit, Method::GET, "/v1/events"),
-        (R::ForeignConfig, Method::GET, "/v1/nodes/a-1/foreign"),
-    ];
-    for (standing, client) in &callers {
-        for (request, method, path) in &paths {
-            let answer: Result<Value, Problem> = client.call(method.clone(), path, Some(&json!({}))).await;
-            let refused = answer.as_ref().is_err_and(|problem| problem.code == "M0801");
-            assert_eq!(!refused, request.allowed(*standing), "{standing:?} {method} {path}: {answer:?}");
-        }
-        let stream = client.lines("/v1/slice").await;
-        assert_eq!(stream.is_ok(), *standing == S::Node, "{standing:?} stream");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use crate::api::objects::NodeFacts;
+use super::index;
+use super::state::State;
+use crate::api::objects::{Node, NodeFacts};
+use crate::types::NodeId;
 
 /// Most lanes of a node.
 const LANES_MAX: u8 = 64;
@@ -25,6 +28,14 @@ pub enum FactsError {
         listen: u16,
         /// How many.
         lanes: u8,
+    },
+    /// An admin address that is another node's.
+    #[error("{address} is the admin address of node '{owner}' in the same PDC")]
+    Taken {
+        /// The address.
+        address: IpAddr,
+        /// Whose it is.
+        owner: NodeId,
     },
     /// A version that is no short plain text.
     #[error("the version is not a short text of printable ASCII")]
@@ -54,6 +65,23 @@ pub fn check(facts: &NodeFacts) -> Result<(), FactsError> {
     }
     let plain = facts.version.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
     if facts.version.len() > VERSION_MAX || !plain { Err(FactsError::Version) } else { Ok(()) }
+}
+
+/// Checks what a node that is in says anew: an admin address that another node of its PDC has stays there. Frames for the liar's
+/// guests would go to the other, who would send them back to its own.
+///
+/// # Errors
+/// [`FactsError`]
+pub fn check_change(state: &State, node: &Node, new: &NodeFacts) -> Result<(), FactsError> {
+    check(new)?;
+    let before = node.status.facts.as_ref().and_then(|facts| facts.admin);
+    let Some(address) = new.admin.filter(|address| before != Some(*address)) else { return Ok(()) };
+    let others = state.nodes.values().filter(|other| other.metadata.name != node.metadata.name);
+    let mut neighbours = others.filter(|other| other.spec.pdc == node.spec.pdc);
+    match neighbours.find(|other| index::end(other).admin == Some(address)) {
+        Some(owner) => Err(FactsError::Taken { address, owner: owner.metadata.name.clone() }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

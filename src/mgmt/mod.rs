@@ -5,6 +5,7 @@
 
 pub mod addresses;
 pub mod audit;
+pub mod backup;
 pub mod certs;
 pub mod edit;
 pub mod enroll;

@@ -27,6 +27,8 @@ pub enum Request {
     Audit,
     /// `GET /v1/nodes/{name}/foreign`: holds PSKs.
     ForeignConfig,
+    /// `GET /v1/backup`
+    Backup,
 }
 
 /// What the other end has shown of itself.
@@ -46,7 +48,7 @@ pub enum Standing {
 
 impl Request {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Enroll,
         Self::Renew,
         Self::OwnSlice,
@@ -58,6 +60,7 @@ impl Request {
         Self::Observe,
         Self::Audit,
         Self::ForeignConfig,
+        Self::Backup,
     ];
 
     /// May the other end ask for this? A node asks as itself only: [`Self::OwnSlice`] and [`Self::Report`] carry no name.
@@ -72,7 +75,8 @@ impl Request {
             | Self::AnySlice
             | Self::Observe
             | Self::Audit
-            | Self::ForeignConfig => matches!(standing, Standing::Admin),
+            | Self::ForeignConfig
+            | Self::Backup => matches!(standing, Standing::Admin),
         }
     }
 }
@@ -125,6 +129,7 @@ mod tests {
             (R::Observe, S::Admin),
             (R::Audit, S::Admin),
             (R::ForeignConfig, S::Admin),
+            (R::Backup, S::Admin),
         ];
         for request in R::ALL {
             for standing in S::ALL {
