@@ -13,6 +13,7 @@ mod harness;
 mod node;
 
 mod clear;
+mod chaos;
 mod disk;
 mod enrol;
 mod foreign;

@@ -1,0 +1,55 @@
+use super::*;
+
+const FIRST_OF_SEED_1: [&str; 0] = [];
+
+#[test]
+fn the_same_seed_is_the_same_plan() {
+    for seed in 0..50 {
+        assert_eq!(plan(seed, 60), plan(seed, 60));
+        assert_ne!(plan(seed, 60), plan(seed + 1, 60));
+    }
+    let first: Vec<String> = plan(1, 5).iter().map(|step| format!("{} {}", step.at, step.act)).collect();
+    assert_eq!(first, FIRST_OF_SEED_1, "a seed that somebody has written down must mean the same tomorrow");
+}
+
+#[test]
+fn everything_that_begins_ends_before_the_run_does() {
+    for seed in 0..50 {
+        let mut gone = Vec::new();
+        for Step { at, undo, act } in plan(seed, 60) {
+            assert!(at <= 60_000 + LONGEST_OUTAGE, "{at} {act}");
+            match act {
+                Act::Kill { node } | Act::Stop { node } => {
+                    assert!(!gone.contains(&node), "seed {seed}: {act} although it does not run");
+                    gone.push(node);
+                }
+                Act::Start { node } => gone.retain(|other| *other != node),
+                _ => assert!(!undo || at > 300, "{act}"),
+            }
+        }
+        assert_eq!(gone, Vec::<usize>::new(), "seed {seed}");
+    }
+}
+
+#[test]
+fn management_is_asked_only_while_it_is_there() {
+    for seed in 0..200 {
+        let mut there = true;
+        for Step { undo, act, .. } in plan(seed, 120) {
+            match act {
+                Act::KillManagement => there = false,
+                Act::StartManagement => there = true,
+                Act::Clock { node: None, .. } => there = undo,
+                _ => assert!(there || !act.needs_management(), "seed {seed}: {act}"),
+            }
+        }
+        assert!(there, "seed {seed}");
+    }
+}
+
+#[test]
+fn every_kind_of_incident_is_in_ten_minutes() {
+    let words: std::collections::BTreeSet<String> =
+        plan(7, 600).iter().map(|step| step.act.to_string().split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(words.len(), 28, "{words:?}");
+}
