@@ -64,7 +64,7 @@ fn after_chaos_everything_is_as_before_and_nothing_went_astray() {
 }
 
 fn run(world: &mut World, steps: &[Step], diary: &mut Diary) -> Result<(), String> {
-    let took = world.settle().map_err(|why| format!("before the first incident: {why}"))?;
+    let (took, _) = world.settle().map_err(|why| format!("before the first incident: {why}"))?;
     clocks_can_be_shifted(world);
     diary.line(&format!("lab is up and whole after {took:.1?}"));
     let start = clock::mono();
@@ -85,8 +85,8 @@ fn run(world: &mut World, steps: &[Step], diary: &mut Diary) -> Result<(), Strin
             return Err(format!("{act} could not be done: {why}"));
         }
     }
-    let took = world.settle()?;
-    diary.line(&format!("whole again {took:.1?} after the last incident"));
+    let (took, last) = world.settle()?;
+    diary.line(&format!("whole again {took:.1?} after the last incident; {}", last.unwrap_or_default()));
     Ok(())
 }
 
@@ -104,12 +104,12 @@ fn again(world: &mut World, step: &Step) -> Result<String, String> {
 
 /// Counts by guest and by wire.
 fn table(world: &World) -> String {
-    let mut text = String::from("\nguest                sent  received  wrong\n");
+    let mut text = String::from("\nguest                sent  received  flooded  wrong\n");
     for guest in &world.guests {
-        let (sent, received) = guest.counts();
+        let [sent, received, flooded] = guest.counts();
         let wrong: u64 = guest.wrong().values().map(|(count, _)| count).sum();
         let name = format!("{} {}", world.name(guest.node), network(guest.net).0);
-        let _ = writeln!(text, "{name:<16} {sent:>8}  {received:>8}  {wrong:>5}");
+        let _ = writeln!(text, "{name:<16} {sent:>8}  {received:>8}  {flooded:>7}  {wrong:>5}");
     }
     text.push_str("\nwire              VXLAN  WireGuard  management  ARP, ICMP   other  in clear  attacks  not seen\n");
     for watcher in &world.watchers {

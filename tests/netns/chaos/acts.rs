@@ -6,7 +6,7 @@ use std::time::Duration;
 use vxmesh::lab::{daemons, shell};
 
 use super::attack;
-use super::plan::{Act, INTERNET, Made, Net, Side};
+use super::plan::{Act, INTERNET, Made, NODES_OF_PDC, Net, Side};
 use super::world::{World, device, document, network};
 use crate::harness::wait_until;
 
@@ -140,13 +140,17 @@ impl World {
                 self.ip(&self.layout.net, format!("link set {} {}", self.layout.wires[wire].device, state(up)))
             }
             Act::Loss { wire, percent } => {
+                let end = if wire == INTERNET { "ext" } else { "adm" };
+                let plugs = self.layout.nodes.iter().map(|node| format!("{}.{end}", node.name)).collect::<Vec<_>>();
+                let plugs = if wire == INTERNET { &plugs[..] } else { &plugs[wire * NODES_OF_PDC..][..NODES_OF_PDC] };
                 let text = if percent == 0 {
                     format!("delete table bridge loss{wire}")
                 } else {
                     format!(
-                        "add table bridge loss{wire}; add chain bridge loss{wire} c {{ type filter hook forward priority 0; }}; \
-                         add rule bridge loss{wire} c meta ibrname {} numgen random mod 100 < {percent} drop",
-                        self.layout.wires[wire].device
+                        "add table bridge loss{wire}; \
+                         add chain bridge loss{wire} c {{ type filter hook forward priority 0; }}; \
+                         add rule bridge loss{wire} c iifname {{ {} }} numgen random mod 100 < {percent} drop",
+                        plugs.join(", ")
                     )
                 };
                 self.run(&self.layout.net, &["nft", &text])

@@ -100,12 +100,24 @@ pub(super) enum Wrong {
     Inside,
 }
 
+/// What a frame is to the guest that it has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    Talk(Talk),
+    /// Of its own network, for a guest that nobody knows at this moment, as any switch floods it: one that has just moved, or whose
+    /// port has just been deleted. ARP says nothing of its network; the talk that follows it does.
+    Flooded,
+    /// ARP and the like.
+    Else,
+}
+
 /// What a guest has heard.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct Ear {
     /// When the newest datagram of each guest was sent, in nanoseconds.
     newest: [AtomicU64; NODES],
     count: AtomicU64,
+    flooded: AtomicU64,
     wrong: Mutex<BTreeMap<Wrong, (u64, String)>>,
 }
 
@@ -114,7 +126,7 @@ pub(super) struct Guest {
     pub(super) net: Net,
     pub(super) node: usize,
     pub(super) namespace: String,
-    heard: Arc<Heard>,
+    ear: Arc<Ear>,
     sent: Arc<AtomicU64>,
     end: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -122,34 +134,34 @@ pub(super) struct Guest {
 
 impl Guest {
     pub(super) fn start(namespace: &str, net: Net, node: usize) -> Self {
-        let (heard, sent, end) = (Arc::<Heard>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let (ear, sent, end) = (Arc::<Ear>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let path = netns::path(namespace);
         let (said, stop, there) = (Arc::clone(&sent), Arc::clone(&end), path.clone());
         let talks = thread::spawn(move || {
             netns::enter(&there).unwrap();
             talk(net, node, &said, &stop);
         });
-        let (ear, stop) = (Arc::clone(&heard), Arc::clone(&end));
+        let (own, stop) = (Arc::clone(&ear), Arc::clone(&end));
         let listens = thread::spawn(move || {
             netns::enter(&path).unwrap();
-            listen(net, node, &ear, &stop);
+            listen(net, node, &own, &stop);
         });
-        Self { net, node, namespace: namespace.to_owned(), heard, sent, end, threads: vec![talks, listens] }
+        Self { net, node, namespace: namespace.to_owned(), ear, sent, end, threads: vec![talks, listens] }
     }
 
     /// True where a datagram that guest `from` has sent after `since` has arrived.
     pub(super) fn has_heard(&self, from: usize, since: u64) -> bool {
-        self.heard.newest[from].load(Ordering::Relaxed) > since
+        self.ear.newest[from].load(Ordering::Relaxed) > since
     }
 
-    /// Datagrams sent and received.
-    pub(super) fn counts(&self) -> (u64, u64) {
-        (self.sent.load(Ordering::Relaxed), self.heard.count.load(Ordering::Relaxed))
+    /// Datagrams sent, received, and heard because a bridge flooded them.
+    pub(super) fn counts(&self) -> [u64; 3] {
+        [&*self.sent, &self.ear.count, &self.ear.flooded].map(|count| count.load(Ordering::Relaxed))
     }
 
     /// Frames that should not have come, with the first one of each kind.
     pub(super) fn wrong(&self) -> BTreeMap<Wrong, (u64, String)> {
-        self.heard.wrong.lock().unwrap().clone()
+        self.ear.wrong.lock().unwrap().clone()
     }
 }
 
@@ -179,7 +191,7 @@ fn talk(net: Net, node: usize, sent: &AtomicU64, end: &AtomicBool) {
     }
 }
 
-fn listen(net: Net, node: usize, heard: &Heard, end: &AtomicBool) {
+fn listen(net: Net, node: usize, heard: &Ear, end: &AtomicBool) {
     let socket = Socket::from(sys::packet_socket(super::wires::index("eth0")).unwrap());
     sys::set_socket_option(socket.as_fd(), libc::SOL_PACKET, IGNORE_OUTGOING, 1).unwrap();
     sys::receive_buffer(&socket, 4 << 20).unwrap();
@@ -189,11 +201,14 @@ fn listen(net: Net, node: usize, heard: &Heard, end: &AtomicBool) {
         // An interface that goes down is said once as an error.
         let Ok(length) = (&socket).read(&mut buffer) else { continue };
         match judge(net, node, &buffer[..length]) {
-            Ok(Some(talk)) => {
+            Ok(Heard::Talk(talk)) => {
                 heard.count.fetch_add(1, Ordering::Relaxed);
                 heard.newest[talk.from].fetch_max(talk.sent, Ordering::Relaxed);
             }
-            Ok(None) => {}
+            Ok(Heard::Flooded) => {
+                heard.flooded.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(Heard::Else) => {}
             Err(wrong) => {
                 let mut all = heard.wrong.lock().unwrap();
                 let example = || {
@@ -206,23 +221,23 @@ fn listen(net: Net, node: usize, heard: &Heard, end: &AtomicBool) {
     }
 }
 
-/// What a frame is to the guest that it has come to.
-pub(super) fn judge(net: Net, node: usize, frame: &[u8]) -> Result<Option<Talk>, Wrong> {
-    let (Some(to), Some(from)) = (frame.get(..6), frame.get(6..12)) else { return Ok(None) };
+/// Judges a frame that has come to a guest.
+pub(super) fn judge(net: Net, node: usize, frame: &[u8]) -> Result<Heard, Wrong> {
+    let (Some(to), Some(from)) = (frame.get(..6), frame.get(6..12)) else { return Ok(Heard::Else) };
     if from == mac(node).0 {
         return Err(Wrong::OwnAddress);
     }
-    if to[0] & 1 == 0 && to != mac(node).0 {
-        return Err(Wrong::OtherGuest);
-    }
-    let Some(talk) = Talk::find(frame) else { return Ok(None) };
+    let foreign = to[0] & 1 == 0 && to != mac(node).0;
+    let Some(talk) = Talk::find(frame) else { return Ok(if foreign { Heard::Flooded } else { Heard::Else }) };
     match talk.voice {
         Voice::Attacker => Err(Wrong::OfAttacker),
         Voice::Impostor => Err(Wrong::OfImpostor),
         Voice::Guest(of) if of != net => Err(Wrong::OtherNetwork),
         Voice::Guest(_) if frame.get(HEADERS..).and_then(Talk::read) != Some(talk) => Err(Wrong::Inside),
-        Voice::Guest(_) if talk.to != node || talk.from >= NODES || from != mac(talk.from).0 => Err(Wrong::OtherGuest),
-        Voice::Guest(_) => Ok(Some(talk)),
+        Voice::Guest(_) if talk.from >= NODES || talk.to >= NODES || from != mac(talk.from).0 => Err(Wrong::OtherGuest),
+        Voice::Guest(_) if to != mac(talk.to).0 => Err(Wrong::OtherGuest),
+        Voice::Guest(_) if foreign => Ok(Heard::Flooded),
+        Voice::Guest(_) => Ok(Heard::Talk(talk)),
     }
 }
 
@@ -238,9 +253,17 @@ mod tests {
     #[test]
     fn a_guest_knows_what_is_not_for_it() {
         let right = Talk { voice: Voice::Guest(Net::Blue), from: 1, to: 0, sent: 7 };
-        assert_eq!(judge(Net::Blue, 0, &frame(1, 0, right)), Ok(Some(right)));
+        assert_eq!(judge(Net::Blue, 0, &frame(1, 0, right)), Ok(Heard::Talk(right)));
         assert_eq!(judge(Net::Red, 0, &frame(1, 0, right)), Err(Wrong::OtherNetwork));
-        assert_eq!(judge(Net::Blue, 2, &frame(1, 0, right)), Err(Wrong::OtherGuest));
+        assert_eq!(judge(Net::Blue, 2, &frame(1, 0, right)), Ok(Heard::Flooded));
+        assert_eq!(judge(Net::Red, 2, &frame(1, 0, right)), Err(Wrong::OtherNetwork));
+        assert_eq!(
+            judge(Net::Blue, 0, &frame(1, 0, Talk { to: 2, ..right })),
+            Err(Wrong::OtherGuest),
+            "another's talk"
+        );
+        let silent = udp_frame([mac(0), mac(1)], [ip(1), ip(0)], [TALK, TALK], 64, b"no talk");
+        assert_eq!(judge(Net::Blue, 2, &silent), Ok(Heard::Flooded));
         assert_eq!(judge(Net::Blue, 0, &frame(2, 0, right)), Err(Wrong::OtherGuest), "another sender's address");
         assert_eq!(judge(Net::Blue, 1, &frame(1, 0, right)), Err(Wrong::OwnAddress));
         for (voice, wrong) in [(Voice::Attacker, Wrong::OfAttacker), (Voice::Impostor, Wrong::OfImpostor)] {
@@ -248,6 +271,6 @@ mod tests {
         }
         let carried = udp_frame([mac(0), mac(1)], [ip(1), ip(0)], [TALK, 4789], 64, &frame(1, 0, right));
         assert_eq!(judge(Net::Blue, 0, &carried), Err(Wrong::Inside));
-        assert_eq!(judge(Net::Blue, 0, &[0xff; 60]), Ok(None), "broadcast of others is no talk");
+        assert_eq!(judge(Net::Blue, 0, &[0xff; 60]), Ok(Heard::Else), "broadcast of others is no talk");
     }
 }

@@ -1,6 +1,15 @@
 use super::*;
 
-const FIRST_OF_SEED_1: [&str; 0] = [];
+const FIRST_OF_SEED_1: [&str; 8] = [
+    "300 Cable { node: 1, side: Admin, up: false }",
+    "635 Cable { node: 1, side: Admin, up: true }",
+    "1348 Network { number: 2, on: [4, 3], present: true }",
+    "1670 Flood { net: Red, replicate: true }",
+    "2862 Policy { number: 5, between: [1, 0], forbid: false, present: true }",
+    "3718 Mtu { node: 1, bytes: 1300 }",
+    "4256 Narrow { node: 5, bytes: 1280 }",
+    "4624 Attack { kind: Vxlan, wire: 2, target: 2, seed: 9851787880037274203 }",
+];
 
 #[test]
 fn the_same_seed_is_the_same_plan() {
@@ -8,7 +17,7 @@ fn the_same_seed_is_the_same_plan() {
         assert_eq!(plan(seed, 60), plan(seed, 60));
         assert_ne!(plan(seed, 60), plan(seed + 1, 60));
     }
-    let first: Vec<String> = plan(1, 5).iter().map(|step| format!("{} {}", step.at, step.act)).collect();
+    let first: Vec<String> = plan(1, 5).iter().take(8).map(|step| format!("{} {}", step.at, step.act)).collect();
     assert_eq!(first, FIRST_OF_SEED_1, "a seed that somebody has written down must mean the same tomorrow");
 }
 
@@ -51,5 +60,5 @@ fn management_is_asked_only_while_it_is_there() {
 fn every_kind_of_incident_is_in_ten_minutes() {
     let words: std::collections::BTreeSet<String> =
         plan(7, 600).iter().map(|step| step.act.to_string().split(' ').next().unwrap().to_owned()).collect();
-    assert_eq!(words.len(), 28, "{words:?}");
+    assert_eq!(words.len(), 29, "{words:?}");
 }

@@ -8,10 +8,12 @@ use vxmesh::api::admin::MeshStatus;
 use vxmesh::api::local::Status;
 use vxmesh::clock;
 use vxmesh::config::meshd::Config;
-use vxmesh::lab::daemons;
+use vxmesh::lab::{daemons, shell};
 use vxmesh::linux::Kernel;
 use vxmesh::meshd::disk;
 use vxmesh::meshd::look::look;
+use vxmesh::node::desired::ObservedGuard;
+use vxmesh::node::guard::TABLE;
 use vxmesh::node::{paths, plan, reconcile};
 
 use super::attack::inside;
@@ -22,8 +24,9 @@ use super::world::World;
 const SETTLE: Duration = Duration::from_secs(90);
 
 impl World {
-    /// Waits until nothing is left to do anywhere; how long that took, or what is still missing.
-    pub(super) fn settle(&mut self) -> Result<Duration, String> {
+    /// Waits until nothing is left to do anywhere; how long that took and what was done last, or what is still missing.
+    pub(super) fn settle(&mut self) -> Result<(Duration, Option<String>), String> {
+        let mut last = None;
         let start = clock::mono();
         let since = Self::now();
         loop {
@@ -31,9 +34,12 @@ impl World {
             let missing = self.missing(since);
             let took = clock::mono().since(start);
             match missing {
-                None => return Ok(took),
+                None => return Ok((took, last)),
                 Some(what) if took > SETTLE => return Err(format!("not within {SETTLE:?}: {what}")),
-                Some(_) => std::thread::sleep(Duration::from_millis(300)),
+                Some(what) => {
+                    last = Some(format!("{took:.1?}: {what}"));
+                    std::thread::sleep(Duration::from_millis(300));
+                }
             }
         }
     }
@@ -54,7 +60,7 @@ impl World {
 
     /// A whole mesh is degraded for `meshctl` where any finding is left, so its exit code is not looked at.
     fn mesh(&self) -> Result<MeshStatus, String> {
-        let mut command = vxmesh::lab::shell::command(Some(&self.layout.management), crate::mesh::MESHCTL);
+        let mut command = shell::command(Some(&self.layout.management), crate::mesh::MESHCTL);
         command.args(["--management", &daemons::management_address(), "--credential"]);
         command.arg(self.lab.home.credential()).args(["status", "-o", "json"]);
         let output = command.output().map_err(|error| error.to_string())?;
@@ -99,9 +105,25 @@ impl World {
             }
             let slice = host.local.resolved(&std::sync::Arc::new(slice));
             let plan = plan::plan(&slice, &paths::decide_all(&slice, host.local.own()), &host.local);
-            let observed = Kernel::new().and_then(|mut kernel| kernel.observe()).map_err(|e| e.to_string())?;
-            Ok(reconcile::diff(&plan.desired, &observed).iter().map(ToString::to_string).collect())
+            let mut observed = Kernel::new().and_then(|mut kernel| kernel.observe()).map_err(|e| e.to_string())?;
+            // Whoever has not loaded the filter itself does not know what is in it; it is compared as text.
+            observed.guard = ObservedGuard::Loaded(plan.desired.guard.clone());
+            let mut ops: Vec<String> =
+                reconcile::diff(&plan.desired, &observed).iter().map(ToString::to_string).collect();
+            let (is, should) = (listed(self.space(node)), self.as_listed(&plan.desired.guard.text()));
+            if is != should {
+                ops.push(format!("the packet filter is not as it should be: {is}"));
+            }
+            Ok(ops)
         })
+    }
+
+    /// How `nft` lists the packet filter that this text makes: it is loaded where it filters nothing.
+    fn as_listed(&self, text: &str) -> String {
+        let mut command = shell::command(Some(&self.mirror), "nft");
+        command.args(["-f", "-"]);
+        shell::run_with_input(command, text).unwrap();
+        listed(&self.mirror)
     }
 
     /// A pair of guests of which one has heard nothing of the other that was sent since then.
@@ -116,4 +138,21 @@ impl World {
             ))
         })
     }
+}
+
+/// The packet filter without its counts, elements of sets in order.
+fn listed(namespace: &str) -> String {
+    let mut command = shell::command(Some(namespace), "nft");
+    command.args(["-s", "list", "table", "inet", TABLE]);
+    let text = shell::run(command).unwrap_or_else(|error| error.to_string());
+    let (mut sorted, mut rest) = (String::new(), text.as_str());
+    while let Some((before, after)) = rest.split_once("elements = {") {
+        let (inside, next) = after.split_once('}').unwrap();
+        let mut elements: Vec<&str> = inside.split(',').map(str::trim).collect();
+        elements.sort_unstable();
+        sorted.push_str(before);
+        sorted.push_str(&elements.join(", "));
+        rest = next;
+    }
+    sorted + rest
 }

@@ -43,6 +43,8 @@ pub(super) struct World {
     pub(super) attackers: Vec<Attacker>,
     pub(super) lab: Lab,
     pub(super) layout: Layout,
+    /// A namespace without interfaces, for packet filters to be compared with.
+    pub(super) mirror: String,
     places: Vec<Place>,
     clocks: tempfile::TempDir,
     mtu: u16,
@@ -87,11 +89,14 @@ impl World {
         succeed(
             Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(clocks.path().join("clock.so")).arg(source),
         );
+        let mirror = format!("{}-mirror", layout.name);
+        space(&layout, &mirror);
         let places = [Net::Blue, Net::Red]
             .into_iter()
             .flat_map(|net| (0..NODES).map(move |home| Place { net, home, at: home, plugged: net == Net::Blue }));
         let places = places.collect();
-        let mut world = Self { guests: vec![], watchers: vec![], attackers: vec![], lab, layout, places, clocks, mtu };
+        let mut world =
+            Self { guests: vec![], watchers: vec![], attackers: vec![], lab, layout, mirror, places, clocks, mtu };
         world.red();
         world.restart_all();
         world.people();
