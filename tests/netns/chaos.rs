@@ -1,5 +1,6 @@
 //! Random kills, cuts, changes, clock jumps and attacks on a whole mesh under traffic, out of a seed; and what must be true when
 //! they are over. `tests/chaos.sh` runs it.
+#![expect(clippy::wildcard_enum_match_arm, reason = "of all that may happen, each place looks at what is its own")]
 
 use std::fmt::Write as _;
 use std::thread;
@@ -173,7 +174,7 @@ fn control(world: &World) -> Result<(), String> {
     let (macs, ips) = ([guests::mac(0), guests::mac(1)], [guests::ip(1), guests::ip(0)]);
     let astray = attack::udp_frame(macs, ips, [TALK, TALK], 64, &talk.bytes());
     let before = world.internet().seen().of(Class::Clear);
-    attack::send_by(world.space(0), "ext0", &[astray.clone()]);
+    attack::send_by(world.space(0), "ext0", std::slice::from_ref(&astray));
     attack::send_by(world.space(0), network(Net::Blue).2, &[astray]);
     let limit = Duration::from_secs(5);
     let start = clock::mono();

@@ -19,8 +19,8 @@ type Done = Result<String, String>;
 impl World {
     pub(super) fn act(&mut self, act: Act) -> Done {
         match act {
-            Act::Kill { node } => self.end(&self.name(node).to_owned(), libc::SIGKILL),
-            Act::Stop { node } => self.end(&self.name(node).to_owned(), libc::SIGTERM),
+            Act::Kill { node } => self.end(self.name(node), libc::SIGKILL),
+            Act::Stop { node } => self.end(self.name(node), libc::SIGTERM),
             Act::KillManagement => self.end("mgmt", libc::SIGKILL),
             Act::Start { node } => {
                 self.start(node);
