@@ -146,15 +146,23 @@ impl Guard {
         line(out, 1, format_args!("}}"));
         line(out, 1, format_args!("chain check_out {{"));
         for (name, side) in self.sides() {
-            let to = format!("oifname \"{}\" udp dport . {} daddr . {VNI} @{name}", side.interface, side.family().0);
-            line(out, 2, format_args!("{to} counter name out_accepted accept"));
+            let ip = side.family().0;
+            let to = format!("oifname \"{}\" udp dport . {ip} daddr . {VNI} @{name}", side.interface);
+            line(out, 2, format_args!("{to} {ip} saddr {} counter name out_accepted accept", side.own));
         }
         line(out, 2, format_args!("counter name out_unknown drop"));
         line(out, 1, format_args!("}}"));
-        // Before connection tracking and everybody's NAT on the way in, after them on the way out: what counts is what the
-        // wire sees. Both hooks see forwarded packets too, so a guest routed by this host cannot play VTEP either.
+        // A bridge may be made to show its frames to these hooks (net.bridge.bridge-nf-call-iptables). They are between guests, who
+        // may speak VXLAN among themselves: they come from no interface and not from this host.
+        line(out, 1, format_args!("chain not_bridged {{"));
+        line(out, 2, format_args!("meta iif != 0 goto check_out"));
+        line(out, 2, format_args!("fib saddr type local goto check_out"));
+        line(out, 1, format_args!("}}"));
+        // On the way in what the listener gets counts: for this host, put together, after everybody's NAT. On the way out where a
+        // packet goes is settled, and whose it is can still be seen: the kernel lets no NAT in before -199. Forwarded packets pass
+        // there too, so a guest routed by this host cannot play VTEP.
         for (chain, hook, priority, check) in
-            [("arriving", "prerouting", -310, "check_in"), ("leaving", "postrouting", 310, "check_out")]
+            [("arriving", "input", -310, "check_in"), ("leaving", "postrouting", -199, "not_bridged")]
         {
             line(out, 1, format_args!("chain {chain} {{"));
             line(out, 2, format_args!("type filter hook {hook} priority {priority}; policy accept;"));

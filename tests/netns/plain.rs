@@ -1,6 +1,7 @@
 //! Frames on the plain path: what the kernel switches, answers and refuses.
 
 use std::collections::BTreeMap;
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -76,6 +77,30 @@ fn two_guests_are_on_one_switch_over_ipv6() {
     here.sh("ping -q -c 3 -i 0.1 -W 2 192.168.10.12");
     let seen = counters(&b);
     assert!(seen["in_accepted"] >= 3 && seen["in_unknown"] == 0, "{seen:?}");
+}
+
+#[test]
+fn guests_may_speak_vxlan_among_themselves_where_bridges_show_their_frames_to_packet_filters() {
+    if !can_run() {
+        return;
+    }
+    let (a, b) = two_hosts("10.9.0.1/16", "10.9.0.2/16");
+    build(&a, &slice("a", rows()), "10.9.0.1");
+    build(&b, &slice("b", rows()), "10.9.0.2");
+    let here = guest(&a, BRIDGE, "g1", "02:00:00:00:00:01", &["192.168.10.11/24"]);
+    let there = guest(&b, BRIDGE, "g2", "02:00:00:00:00:02", &["192.168.10.12/24"]);
+    for host in [&a, &b] {
+        host.sh("[ ! -e /proc/sys/net/bridge ] || sysctl -qw net.bridge.bridge-nf-call-iptables=1");
+    }
+    let sink = there.enter(|| UdpSocket::bind("192.168.10.12:4789").unwrap());
+    sink.set_nonblocking(true).unwrap();
+    let source = here.enter(|| UdpSocket::bind("192.168.10.11:0").unwrap());
+    wait_until("a datagram arrives", Duration::from_secs(5), || {
+        source.send_to(b"theirs", "192.168.10.12:4789").unwrap();
+        sink.recv(&mut [0; 16]).is_ok()
+    });
+    let refused = |host: &Space| (counters(host)["in_unknown"], counters(host)["out_unknown"]);
+    assert_eq!((refused(&a), refused(&b)), ((0, 0), (0, 0)));
 }
 
 #[test]
