@@ -39,17 +39,48 @@ impl Management {
         // The kernel gives a free port; nobody else is likely to take it before the server does.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let (folder, config) = Self::configure(&address);
-        let child = command(MESHMGR, &["run", "--config", &config]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let made = Self { folder, address, child: child.unwrap() };
+        let child = Self::run(&config);
+        let made = Self { folder, address, child };
+        made.wait();
+        made
+    }
+
+    fn run(config: &str) -> Child {
+        let mut command = command(MESHMGR, &["run", "--config", config]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Ends the server as hard as it goes.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Runs the server again, after [`Self::kill`].
+    pub(crate) fn again(&mut self) {
+        self.child = Self::run(&self.config());
+        self.wait();
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The bytes of its store.
+    pub(crate) fn store(&self) -> Vec<u8> {
+        std::fs::read(self.folder.path().join("state/mesh.redb")).unwrap()
+    }
+
+    fn wait(&self) {
         #[expect(clippy::disallowed_methods, reason = "a test waits for a server")]
         let until = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(&made.address).is_err() {
+        while TcpStream::connect(&self.address).is_err() {
             #[expect(clippy::disallowed_methods, reason = "a test waits for a server")]
             let now = Instant::now();
-            assert!(now < until, "meshmgr does not listen on {}", made.address);
+            assert!(now < until, "meshmgr does not listen on {}", self.address);
             std::thread::sleep(Duration::from_millis(20));
         }
-        made
     }
 
     fn arguments<'a>(&'a self, credential: &'a str, words: &[&'a str]) -> Vec<&'a str> {

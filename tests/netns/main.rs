@@ -35,6 +35,7 @@ mod pmtu;
 mod promises;
 mod reconcile;
 mod repair;
+mod restore;
 mod rights;
 mod rows;
 mod scale;

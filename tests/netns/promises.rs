@@ -1,5 +1,6 @@
 //! The promises of the mesh, one test each, on whole labs: real kernel, real certificates, real handshakes.
 
+use std::process::Command;
 use std::time::Duration;
 
 use vxmesh::clock;
@@ -8,7 +9,7 @@ use vxmesh::lab::layout::WireKind;
 use vxmesh::lab::traffic;
 use vxmesh::lab::transfer::Amount;
 
-use crate::harness::{can_run, wait_until};
+use crate::harness::{can_run, succeed, wait_until};
 use crate::labs::{Lab, assert_nothing_in_clear};
 
 #[test]
@@ -126,6 +127,68 @@ fn a_removed_node_is_refused_by_its_peers_within_five_seconds() {
     wait_until("a-1 refuses b-2", limit, || !lab.answers("b-2", "a-1") && !lab.answers("a-1", "b-2"));
     println!("refused after {:?}", clock::mono().since(start));
     assert!(clock::mono().since(start) < limit);
+    assert!(lab.answers("a-1", "b-1") && lab.answers("a-2", "a-1"), "the others go on");
+    assert_nothing_in_clear(watches);
+}
+
+/// Echo requests that have reached the guest of a node.
+fn echoes(lab: &Lab, node: &str) -> u64 {
+    let read = "ip netns exec \"$1\" awk '/^Icmp:/ && $2 ~ /^[0-9]/ { print $10 }' /proc/net/snmp";
+    let text = succeed(Command::new("sh").args(["-ec", read, "sh", &lab.guest(node).0]));
+    text.trim().parse().unwrap()
+}
+
+/// Has the guest of `from` send one echo request to the guest of `to`, whoever answers whether it lives; how many arrive.
+fn arrive(lab: &Lab, from: &str, to: &str) -> u64 {
+    let before = echoes(lab, to);
+    lab.answers(from, to);
+    echoes(lab, to) - before
+}
+
+#[test]
+fn a_removed_node_that_does_not_hear_of_it_is_cut_off_by_its_peers_in_both_directions() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
+    let watches = lab.watch();
+    lab.settled();
+    // Guests know each other's Ethernet addresses for good, so that every frame is one of theirs and none waits for an answer.
+    let layout = lab.layout();
+    for (_, guest) in layout.guests() {
+        for (_, other) in layout.guests().filter(|(_, other)| other.namespace != guest.namespace) {
+            let known = format!(
+                "-n {} neigh replace {} lladdr {} dev eth0 nud permanent",
+                guest.namespace, other.ips[0], other.mac
+            );
+            succeed(Command::new("ip").args(known.split(' ')));
+        }
+    }
+    let peers = ["a-1", "a-2", "b-1"];
+    for peer in peers {
+        wait_until("they reach each other", Duration::from_secs(10), || {
+            arrive(&lab, "b-2", peer) == 1 && arrive(&lab, peer, "b-2") == 1
+        });
+    }
+    // The removed node is told nothing: it goes on with its table, its keys and its live sessions.
+    let deaf = "nft 'add table inet deaf; add chain inet deaf in { type filter hook input priority -300; }; \
+        add chain inet deaf out { type filter hook output priority -300; }; \
+        add rule inet deaf in tcp sport 7443 drop; add rule inet deaf out tcp dport 7443 drop'";
+    succeed(Command::new("ip").args(["netns", "exec", &layout.node("b-2").unwrap().namespace, "sh", "-ec", deaf]));
+    let start = clock::mono();
+    lab.admin(&["node", "delete", "b-2", "--cascade"]);
+    wait_until("nobody hears b-2 and nobody speaks to it", Duration::from_secs(5), || {
+        peers.iter().all(|peer| arrive(&lab, "b-2", peer) == 0 && arrive(&lab, peer, "b-2") == 0)
+    });
+    let took = clock::mono().since(start);
+    println!("cut off after {took:?}");
+    assert!(took < Duration::from_secs(5));
+    let heard = || ["a-1", "a-2", "b-1", "b-2"].map(|node| echoes(&lab, node));
+    let before = heard();
+    for peer in peers.iter().cycle().take(12) {
+        assert!(!lab.answers("b-2", peer) && !lab.answers(peer, "b-2"), "{peer} after");
+    }
+    assert_eq!(heard(), before, "not one frame of it, in either direction");
     assert!(lab.answers("a-1", "b-1") && lab.answers("a-2", "a-1"), "the others go on");
     assert_nothing_in_clear(watches);
 }
