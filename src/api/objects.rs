@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::mtu::MtuPolicy;
 use crate::policy::path::{PathRule, PdcFacts};
+pub use crate::table::PortRole;
 use crate::table::{Flood, Learning};
 use crate::types::{
-    Mac, Mtu, NetworkId, NodeId, OverlayId, PdcId, PolicyId, PortId, Prefix, PublicKey, UdpPort, Version, Vlan, Vni,
-    Wall,
+    IfName, Mac, Mtu, NetworkId, NodeId, OverlayId, PdcId, PolicyId, PortId, Prefix, PublicKey, UdpPort, Version, Vlan,
+    Vni, Wall,
 };
 
 /// What every object has besides its spec.
@@ -253,22 +254,13 @@ pub struct PortSpec {
     /// What it may do besides being a guest.
     #[serde(default)]
     pub role: PortRole,
+    /// The interface of the node that its guest is behind. Given, only this interface may send from its address, from the moment
+    /// it is there; else any interface on the network's bridge may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<IfName>,
     /// Set by a node that found it (`learning: local`); such a port goes when the node no longer reports it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reported: bool,
-}
-
-/// What a port may do besides being a guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PortRole {
-    /// Nothing.
-    #[default]
-    Guest,
-    /// Send router advertisements.
-    Router,
-    /// Answer DHCP.
-    Dhcp,
 }
 
 /// What is wanted of a token.

@@ -48,6 +48,16 @@ reasons! {
     SourceNotThere = "source-not-there",
     /// A peer may not send on this network at all: the path is forbidden.
     SourceForbidden = "source-forbidden",
+    /// An ARP message speaks for an address that is not its sender's.
+    ArpForeign = "arp-foreign",
+    /// A neighbour or router solicitation or an advertisement speaks for an address that is not its sender's, or cannot be read.
+    NdForeign = "nd-foreign",
+    /// A router advertisement or redirect of a guest that has not the role `router`.
+    RouterUnexpected = "router-unexpected",
+    /// A DHCP server's message of a guest that has not the role `dhcp`.
+    DhcpUnexpected = "dhcp-unexpected",
+    /// A tag behind a priority tag, or a priority tag behind another: they hide what the frame is, and for which VLAN.
+    TagNested = "tag-nested",
     /// The destination is in no row of the network, and the network does not flood unknown unicast.
     DestinationUnknown = "destination-unknown",
     /// The destination is on this node: its bridge has already delivered the frame.

@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use super::buffer::Pool;
+use super::claims;
 use super::drops::{DropReason, Drops};
 use super::echo::{Echo, echo};
 use super::egress::{Frame, allow};
@@ -248,7 +249,7 @@ impl Ingress {
         let slot = table.net_of(udp_port, vni);
         let checked = match slot.and_then(|slot| Some((slot, table.net(slot)?))) {
             None => Err(DropReason::NetworkUnknown),
-            Some((slot, net)) => source(net, &view, peer).map(|()| (slot, net)),
+            Some((slot, net)) => source(net, &view, peer, frame).map(|()| (slot, net)),
         };
         let (slot, net) = checked.inspect_err(|reason| {
             let refused = Refused { net: slot, peer: Some(peer), mac: view.source, reason: *reason };
@@ -357,18 +358,16 @@ fn lose(drops: &mut Drops, sizes: &mut Tallies, peer: PeerSlot, reason: DropReas
     sizes.peer(peer).fragments_refused += u64::from(fragments);
 }
 
-/// Peer, VNI and source MAC agree with the table. A peer that the table puts on the plain path may use its tunnel all the
-/// same: it has decided more strictly, and the tunnel proves who it is.
-fn source(net: &Net, view: &View, peer: PeerSlot) -> Result<(), DropReason> {
+/// Peer, VNI and source MAC agree with the table, and the guest speaks for itself only. A peer that the table puts on the plain
+/// path may use its tunnel all the same: it has decided more strictly, and the tunnel proves who it is.
+fn source(net: &Net, view: &View, peer: PeerSlot, frame: &[u8]) -> Result<(), DropReason> {
     if !view.source.is_unicast() {
         return Err(DropReason::SourceNotUnicast);
     }
-    match net.station(view.vlan, view.source).map(|station| station.place) {
-        Some(Place::Tunnel(owner) | Place::Plain(owner)) if owner == peer => Ok(()),
-        Some(Place::Forbidden(owner)) if owner == peer => Err(DropReason::SourceForbidden),
-        Some(Place::Tunnel(_) | Place::Plain(_) | Place::Forbidden(_) | Place::Local) => {
-            Err(DropReason::SourceNotThere)
-        }
-        None => Err(DropReason::SourceUnknown),
+    let station = net.station(view.vlan, view.source).ok_or(DropReason::SourceUnknown)?;
+    match station.place {
+        Place::Tunnel(owner) | Place::Plain(owner) if owner == peer => claims::check(net, station.rights, view, frame),
+        Place::Forbidden(owner) if owner == peer => Err(DropReason::SourceForbidden),
+        Place::Tunnel(_) | Place::Plain(_) | Place::Forbidden(_) | Place::Local => Err(DropReason::SourceNotThere),
     }
 }

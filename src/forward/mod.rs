@@ -4,6 +4,7 @@
 
 mod buffer;
 mod carry;
+mod claims;
 pub mod coalesce;
 mod drops;
 mod echo;
@@ -40,7 +41,7 @@ pub use self::rate::{Bucket, Rate};
 pub use self::refused::Refused;
 pub use self::slots::{Slots, SlotsFull};
 pub use self::spread::{Board, MAX_LANES, Spread};
-pub use self::table::{Form, Neighbour, Net, Place, Sizing, Station, Table};
+pub use self::table::{Form, Neighbour, Net, Place, Rights, Sizing, Station, Table};
 pub use self::tally::{Tallies, Tally};
 pub use self::train::Outgoing;
 

@@ -13,7 +13,7 @@ use crate::node::paths::Paths;
 use crate::node::plan::Local;
 use crate::policy::mtu::{MtuPolicy, Oversize};
 use crate::policy::path::Path;
-use crate::table::{Flood, NetKey, Network, Peer, Row, RowKey, Slice};
+use crate::table::{Flood, Learning, NetKey, Network, Peer, PortRole, Row, RowKey, Slice};
 use crate::types::{Mac, NetSlot, PeerSlot, UdpPort, Vlan, Vni};
 
 /// The snapshot.
@@ -84,6 +84,20 @@ pub struct Station {
     pub place: Place,
     /// Guest that its DHCP broadcasts are sent to.
     pub dhcp_proxy: Option<Mac>,
+    /// What it may say.
+    pub rights: Rights,
+}
+
+/// What a guest may say in ARP, ND and DHCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights {
+    /// Speak for addresses that are in no row: its own row names none, or the network finds its guests by itself. Never for those
+    /// that a row gives to another.
+    pub unlisted: bool,
+    /// Send router advertisements and redirects.
+    pub advertise: bool,
+    /// Answer DHCP.
+    pub serve_dhcp: bool,
 }
 
 /// Where a guest lives, and how frames get there.
@@ -210,7 +224,10 @@ impl Net {
     }
 
     fn add_row(&mut self, key: &RowKey, row: &Row, place: Place, network: &Network) {
-        self.fdb.add(fdb_key(key.vlan, key.mac), Station { place, dhcp_proxy: row.dhcp_proxy });
+        self.fdb.add(
+            fdb_key(key.vlan, key.mac),
+            Station { place, dhcp_proxy: row.dhcp_proxy, rights: Rights::of(row, network.learning) },
+        );
         for ip in &row.arp {
             let router = network.gateway.contains(&(*ip).into());
             self.arp.add(arp_key(key.vlan, *ip), Neighbour { mac: key.mac, place, router });
@@ -234,6 +251,18 @@ impl Net {
     /// Who answers to an IPv6 address.
     pub fn nd(&self, vlan: Option<Vlan>, ip: Ipv6Addr) -> Option<Neighbour> {
         self.nd.get(&nd_key(vlan, ip)).copied()
+    }
+}
+
+impl Rights {
+    /// A network that finds its guests by itself knows no roles.
+    fn of(row: &Row, learning: Learning) -> Self {
+        let found = learning == Learning::Local;
+        Self {
+            unlisted: found || (row.arp.is_empty() && row.nd.is_empty()),
+            advertise: found || row.role == PortRole::Router,
+            serve_dhcp: found || row.role == PortRole::Dhcp,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::error::KernelError;
 use crate::node::desired::{BridgeEntry, Hold, Kind, Link, Neighbour, Observed, ObservedGuard, Port, PortFlags};
+use crate::node::fence::ObservedFence;
 use crate::node::op::Op;
 use crate::types::IfName;
 
@@ -59,6 +60,14 @@ impl Fake {
                 self.state.guard = ObservedGuard::Loaded(to.clone());
             }
             Op::DeleteGuard => self.state.guard = ObservedGuard::Absent,
+            Op::LoadFence(fence) => self.state.fence = ObservedFence::Loaded(fence.clone()),
+            Op::ChangeFence { from, to } => {
+                if self.state.fence != ObservedFence::Loaded(from.clone()) {
+                    return Err("No such file or directory");
+                }
+                self.state.fence = ObservedFence::Loaded(to.clone());
+            }
+            Op::DeleteFence => self.state.fence = ObservedFence::Absent,
             Op::AddLink { name, link } => self.add(name, link)?,
             Op::DeleteLink { name } => self.delete(name),
             Op::SetMtu { name, mtu } => self.link(name)?.mtu = *mtu,

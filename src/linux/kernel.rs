@@ -12,6 +12,9 @@ use super::request::{self, Verb};
 use super::watch::Watch;
 use super::{nft, observe, sysctl, tap};
 use crate::node::desired::{Kind, Link, Observed};
+use crate::node::fence::{Fence, ObservedFence, Refused};
+use crate::node::fence_text;
+use crate::node::guard::TABLE;
 use crate::node::op::Op;
 use crate::types::{IfName, Mac};
 
@@ -26,6 +29,8 @@ pub struct Kernel {
     netlink: Netlink,
     indices: BTreeMap<IfName, u32>,
     guard: Keeper,
+    /// The filter behind the guests' ports that was loaded last, and how `nft` lists it.
+    fenced: Option<(Fence, String)>,
 }
 
 /// Failures of one [`Kernel::apply`].
@@ -43,7 +48,7 @@ impl Kernel {
     /// There is no netlink.
     pub fn new() -> Result<Self, KernelError> {
         let netlink = Netlink::open().map_err(KernelError::socket("opening a netlink socket"))?;
-        Ok(Self { netlink, indices: BTreeMap::new(), guard: Keeper::default() })
+        Ok(Self { netlink, indices: BTreeMap::new(), guard: Keeper::default(), fenced: None })
     }
 
     /// What the kernel holds now.
@@ -53,6 +58,11 @@ impl Kernel {
     pub fn observe(&mut self) -> Result<Observed, KernelError> {
         let mut observed = observe::observe(&mut self.netlink).map_err(KernelError::socket("reading the kernel"))?;
         observed.guard = self.guard.observe()?;
+        observed.fence = match (nft::list_fence()?, &self.fenced) {
+            (None, _) => ObservedFence::Absent,
+            (Some(now), Some((fence, listing))) if now == *listing => ObservedFence::Loaded(fence.clone()),
+            (Some(_), _) => ObservedFence::Unknown,
+        };
         Ok(observed)
     }
 
@@ -95,7 +105,25 @@ impl Kernel {
     /// # Errors
     /// [`KernelError::NoNft`].
     pub fn guard_counters(&self) -> Result<BTreeMap<String, u64>, KernelError> {
-        nft::counters()
+        nft::counters("inet", TABLE)
+    }
+
+    /// Frames that each counter of the filter behind the guests' ports ([`crate::node::fence_text::REASONS`]) has seen.
+    ///
+    /// # Errors
+    /// [`KernelError::NoNft`].
+    pub fn guest_counters(&self) -> Result<BTreeMap<String, u64>, KernelError> {
+        let mut counters = nft::counters("bridge", fence_text::TABLE)?;
+        counters.extend(nft::counters("inet", fence_text::ROUTED)?);
+        Ok(counters)
+    }
+
+    /// Frames of guests that were dropped lately for a reason ([`crate::node::fence_text::REASONS`]).
+    ///
+    /// # Errors
+    /// [`KernelError::NoNft`].
+    pub fn refused_guests(&self, reason: &str) -> Result<Vec<Refused>, KernelError> {
+        nft::refused_guests(reason)
     }
 
     /// Something that says when the kernel's tables or the packet filter change.
@@ -141,6 +169,9 @@ impl Kernel {
             Op::LoadGuard(_)
             | Op::ChangeGuard { .. }
             | Op::DeleteGuard
+            | Op::LoadFence(_)
+            | Op::ChangeFence { .. }
+            | Op::DeleteFence
             | Op::AddLink { .. }
             | Op::DeleteLink { .. }
             | Op::SetMtu { .. }
@@ -163,6 +194,12 @@ impl Kernel {
             Op::LoadGuard(guard) => self.guard.load(guard, &guard.text()),
             Op::ChangeGuard { from, to } => self.guard.load(to, &to.change_from(from)),
             Op::DeleteGuard => self.guard.delete(),
+            Op::LoadFence(fence) => self.fence(fence, &fence.text()),
+            Op::ChangeFence { from, to } => self.fence(to, &to.change_from(from)),
+            Op::DeleteFence => {
+                self.fenced = None;
+                nft::delete_fence()
+            }
             Op::AddLink { name, link } => self.add_link(op, name, link),
             Op::DeleteLink { name } => match self.index(op, name) {
                 Ok(index) => {

@@ -5,6 +5,8 @@ use std::io::{self, Write as _};
 use std::process::{Command, Output, Stdio};
 
 use super::error::KernelError;
+use crate::node::fence::Refused;
+use crate::node::fence_text::{REASONS, TABLE as FENCE};
 use crate::node::guard::TABLE;
 
 /// Runs a transaction: all of it or nothing. `started` is told the process before it can change anything.
@@ -15,7 +17,19 @@ pub(super) fn run(text: &str, started: impl FnOnce(u32)) -> Result<(), KernelErr
 
 /// The table as `nft` prints it, without counters' values; none where there is no such table.
 pub(super) fn list() -> Result<Option<String>, KernelError> {
-    let output = nft(&["-s", "-nn", "list", "table", "inet", TABLE], "", drop)?;
+    listed("inet", TABLE)
+}
+
+/// The filter behind the guests' ports, without what the kernel keeps in it; none where one of its tables is missing.
+pub(super) fn list_fence() -> Result<Option<String>, KernelError> {
+    // One command each: with two, nft 1.0.6 sees the tables of the last one only.
+    let Some(bridge) = listed("bridge", FENCE)? else { return Ok(None) };
+    let routed = listed("inet", FENCE)?;
+    Ok(routed.map(|routed| settled(&bridge) + &routed))
+}
+
+fn listed(family: &str, table: &str) -> Result<Option<String>, KernelError> {
+    let output = nft(&["-s", "-nn", "list", "table", family, table], "", drop)?;
     if output.status.success() {
         return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
     }
@@ -27,16 +41,69 @@ pub(super) fn delete(started: impl FnOnce(u32)) -> Result<(), KernelError> {
     run(&format!("add table inet {TABLE}\ndelete table inet {TABLE}\n"), started)
 }
 
-/// Packets that each named counter of the table has seen; empty where there is no table.
-pub(super) fn counters() -> Result<BTreeMap<String, u64>, KernelError> {
-    let output = nft(&["-j", "list", "counters", "table", "inet", TABLE], "", drop)?;
-    let listing: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    let items = listing.get("nftables").and_then(|v| v.as_array()).into_iter().flatten();
+/// A listing without the elements of sets that the kernel fills itself.
+fn settled(listing: &str) -> String {
+    let (mut dynamic, mut inside) = (false, false);
+    let mut out = String::with_capacity(listing.len());
+    for line in listing.lines() {
+        let text = line.trim();
+        dynamic = (dynamic && line != "\t}") || text.starts_with("flags dynamic");
+        inside = dynamic && (inside || text.starts_with("elements = {"));
+        if inside {
+            inside = !text.ends_with('}');
+        } else {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// Removes the filter behind the guests' ports, if it is there.
+pub(super) fn delete_fence() -> Result<(), KernelError> {
+    let tables = ["bridge", "inet"].map(|family| format!("add table {family} {FENCE}\ndelete table {family} {FENCE}\n"));
+    run(&tables.concat(), drop)
+}
+
+/// What the kernel keeps of frames of guests that were dropped for a reason; nothing where there is no filter.
+pub(super) fn refused_guests(reason: &str) -> Result<Vec<Refused>, KernelError> {
+    let items = json(&["list", "set", "bridge", FENCE, &format!("by_{reason}")])?;
+    Ok(items.iter().flat_map(of_set).collect())
+}
+
+fn of_set(item: &serde_json::Value) -> Vec<Refused> {
+    let Some(set) = item.get("set") else { return Vec::new() };
+    let name = set.get("name").and_then(|name| name.as_str()?.strip_prefix("by_"));
+    let Some(&(reason, _)) = REASONS.iter().find(|(reason, _)| Some(*reason) == name) else { return Vec::new() };
+    let element = |element: &serde_json::Value| {
+        let element = element.get("elem")?;
+        let (value, frames) = (element.get("val")?, element.get("counter")?.get("packets")?.as_u64()?);
+        let (interface, mac) = match value.get("concat").and_then(|parts| parts.as_array()) {
+            Some(parts) => (parts.first()?.as_str()?, Some(parts.get(1)?.as_str()?.parse().ok()?)),
+            None => (value.as_str()?, None),
+        };
+        Some(Refused { interface: interface.parse().ok()?, mac, reason, frames })
+    };
+    set.get("elem").and_then(|elements| elements.as_array()).into_iter().flatten().filter_map(element).collect()
+}
+
+/// Packets that each named counter of a table has seen; empty where there is no such table.
+pub(super) fn counters(family: &str, table: &str) -> Result<BTreeMap<String, u64>, KernelError> {
     let counter = |item: &serde_json::Value| {
         let counter = item.get("counter")?;
         Some((counter.get("name")?.as_str()?.to_owned(), counter.get("packets")?.as_u64()?))
     };
-    Ok(items.filter_map(counter).collect())
+    Ok(json(&["list", "counters", "table", family, table])?.iter().filter_map(counter).collect())
+}
+
+/// The items of a listing; none where there is no such thing.
+fn json(words: &[&str]) -> Result<Vec<serde_json::Value>, KernelError> {
+    let output = nft(&[&["-j"], words].concat(), "", drop)?;
+    let mut listing: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let items = listing.get_mut("nftables").map(serde_json::Value::take);
+    Ok(items
+        .and_then(|items| if let serde_json::Value::Array(items) = items { Some(items) } else { None })
+        .unwrap_or_default())
 }
 
 fn nft(arguments: &[&str], input: &str, started: impl FnOnce(u32)) -> Result<Output, KernelError> {

@@ -7,7 +7,7 @@ use super::objects::{Noun, joined, name, or_none, other_kind};
 use super::{missing, word};
 use crate::api::objects::{Any, Kind, Meta, Object, PortRole, PortSpec};
 use crate::api::problem::Problem;
-use crate::types::{Mac, NetworkId, NodeId, Vlan};
+use crate::types::{IfName, Mac, NetworkId, NodeId, Vlan};
 
 /// Flags of a port.
 #[derive(Debug, clap::Args)]
@@ -30,11 +30,15 @@ pub(super) struct Fields {
     /// What it may do besides being a guest: guest, router or dhcp [default: guest]
     #[arg(long, value_parser = word::<PortRole>)]
     role: Option<PortRole>,
+    /// The interface of the node that its guest is behind: nobody else may send from its address
+    #[arg(long)]
+    interface: Option<IfName>,
 }
 
 impl Noun for Fields {
     const KIND: Kind = Kind::Port;
-    const COLUMNS: &'static [&'static str] = &["NAME", "NETWORK", "NODE", "MAC", "VLAN", "IPS", "ROLE", "FROM"];
+    const COLUMNS: &'static [&'static str] =
+        &["NAME", "NETWORK", "NODE", "MAC", "VLAN", "IPS", "INTERFACE", "ROLE", "FROM"];
 
     fn create(self, text: &str) -> Result<Any, Problem> {
         let spec = PortSpec {
@@ -44,6 +48,7 @@ impl Noun for Fields {
             vlan: None,
             ips: BTreeSet::new(),
             role: PortRole::default(),
+            interface: None,
             reported: false,
         };
         let metadata = Meta { name: name(Kind::Port, text)?, labels: Default::default(), revision: None };
@@ -60,6 +65,7 @@ impl Noun for Fields {
         spec.mac = self.mac.unwrap_or(spec.mac);
         spec.vlan = self.vlan.or(spec.vlan);
         spec.role = self.role.unwrap_or(spec.role);
+        spec.interface = self.interface.or_else(|| spec.interface.take());
         if let Some(ips) = self.ip {
             spec.ips = ips.into_iter().collect();
         }
@@ -81,6 +87,7 @@ impl Noun for Fields {
             spec.mac.to_string(),
             or_none(spec.vlan),
             joined(&spec.ips),
+            or_none(spec.interface.as_ref()),
             role.to_owned(),
             if spec.reported { "node" } else { "declared" }.to_owned(),
         ]

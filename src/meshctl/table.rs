@@ -207,6 +207,7 @@ async fn import(access: &Access, file: &File, network: &NetworkId, dry_run: bool
             vlan: None,
             ips: entry.arp.map(IpAddr::V4).into_iter().chain(entry.ndp.map(IpAddr::V6)).collect(),
             role: PortRole::default(),
+            interface: None,
             reported: false,
         };
         let metadata = Meta { name: objects::name(Kind::Port, &name)?, labels: Default::default(), revision: None };

@@ -1,13 +1,14 @@
 //! The engine: one thread that owns the kernel. A slice goes in; disk, kernel and lanes follow it, in this order, and the
 //! rest of the daemon is told. What goes wrong is a finding and is tried again; the engine itself never ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::disk;
 use super::files::Tables;
+use super::guests::Guests;
 use super::look::{Host, look};
 use super::mtu::Watch;
 use super::shared::{Shared, Topic};
@@ -21,9 +22,10 @@ use crate::linux::{self, KernelError};
 use crate::meshd::lane::Setup;
 use crate::node::desired::{Desired, Observed};
 use crate::node::discover::{MAX_PORTS, discover};
+use crate::node::fence::Refused;
 use crate::node::op::Op;
 use crate::node::{paths, plan, reconcile};
-use crate::table::{Row, RowKey, Slice};
+use crate::table::{PortRole, Row, RowKey, Slice};
 use crate::types::{Mono, Mtu};
 
 /// How often the kernel is compared with the plan although nothing was heard; less often where that takes long.
@@ -55,6 +57,21 @@ pub trait Kernel {
     /// # Errors
     /// A step was refused; others are done.
     fn apply(&mut self, ops: &[Op]) -> Result<(), KernelError>;
+    /// Counters of frames of guests that were dropped.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn guest_counters(&mut self) -> Result<BTreeMap<String, u64>, KernelError> {
+        Ok(BTreeMap::new())
+    }
+    /// Frames of guests that were dropped for a reason, by interface.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn refused_guests(&mut self, reason: &str) -> Result<Vec<Refused>, KernelError> {
+        let _ = reason;
+        Ok(Vec::new())
+    }
 }
 
 impl Kernel for linux::Kernel {
@@ -64,6 +81,14 @@ impl Kernel for linux::Kernel {
 
     fn apply(&mut self, ops: &[Op]) -> Result<(), KernelError> {
         Self::apply(self, ops)
+    }
+
+    fn guest_counters(&mut self) -> Result<BTreeMap<String, u64>, KernelError> {
+        Self::guest_counters(self)
+    }
+
+    fn refused_guests(&mut self, reason: &str) -> Result<Vec<Refused>, KernelError> {
+        Self::refused_guests(self, reason)
     }
 }
 
@@ -100,6 +125,7 @@ pub struct Engine<K> {
     /// With table files: guests found on our bridges since the start.
     guests: BTreeSet<FoundPort>,
     paths: Watch,
+    dropped: Guests,
     removed: bool,
     /// The next comparison of kernel and plan.
     check_at: Mono,
@@ -124,6 +150,7 @@ impl<K: Kernel> Engine<K> {
             base: None,
             guests: BTreeSet::new(),
             paths: Watch::default(),
+            dropped: Guests::default(),
             removed: false,
             check_at: now + CHECK,
             checked: now,
@@ -188,6 +215,11 @@ impl<K: Kernel> Engine<K> {
         if self.paths.look(&self.shared, mono(), wall()) && self.tables.is_some() {
             self.read_tables();
         }
+        if let Some(slice) = self.slice.as_ref().filter(|_| !self.desired.fence.is_empty()) {
+            let told = self.dropped.look(&mut self.kernel, slice, &self.shared.events, mono());
+            // The next comparison of kernel and plan says what is wrong with `nft`.
+            told.unwrap_or_else(|error| tracing::debug!("counters of guests: {error}"));
+        }
         if mono() >= self.check_at {
             let known = self.guests.len();
             self.check();
@@ -228,6 +260,8 @@ impl<K: Kernel> Engine<K> {
                 nd: BTreeSet::new(),
                 port: None,
                 dhcp_proxy: None,
+                role: PortRole::Guest,
+                interface: None,
             };
             slice.rows.entry(RowKey { overlay, vni, vlan: None, mac: guest.mac }).or_insert(row);
         }
@@ -366,6 +400,7 @@ impl<K: Kernel> Engine<K> {
     /// Reports guests on our bridges, where the network wants that. With table files there is nobody to report to: they are
     /// kept, so that a guest may be silent for longer than a bridge remembers.
     fn found(&mut self, observed: &Observed) {
+        self.dropped.seen(&self.desired, observed);
         let Some(slice) = &self.slice else { return };
         let mut ports = discover(slice, &self.desired, observed);
         ports.sort();

@@ -5,7 +5,7 @@ use crate::api::problem::Problem;
 use crate::config::meshd::{Attach, Config, UnderlayMtu};
 use crate::linux::{host, underlay};
 use crate::node::plan::{Local, Underlay};
-use crate::types::IfName;
+use crate::types::{IfName, UdpPort};
 
 /// This host as the plan wants to know it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,6 +30,9 @@ fn sides(config: &Config, default: Option<&IfName>, resolve: impl Fn(&Attach) ->
     let mut host = Host::default();
     host.local.mtu = config.mtu.policy();
     host.local.clamp_mss = config.mtu.clamp_mss;
+    let lanes = config.underlay.lanes.count(super::lanes::cpus());
+    let first = u64::from(config.underlay.listen.get());
+    host.local.tunnel = (first..first + u64::from(lanes)).filter_map(|port| UdpPort::try_from(port).ok()).collect();
     let sides = [
         ("admin", &config.underlay.admin, &mut host.local.admin),
         ("external", &config.underlay.external, &mut host.local.external),

@@ -9,6 +9,7 @@ pub mod disk;
 pub mod engine;
 pub mod events;
 pub mod files;
+mod guests;
 pub mod lane;
 pub mod lanes;
 pub mod link;

@@ -82,6 +82,7 @@ pub(crate) fn port(name: &str, network: &str, node: &str, mac: u32, ip: &str) ->
         vlan: None,
         ips: BTreeSet::from([ip.parse().unwrap()]),
         role: Default::default(),
+        interface: None,
         reported: false,
     };
     Object { metadata: meta(name), spec, status: () }

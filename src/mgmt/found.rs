@@ -160,6 +160,7 @@ fn port_of(name: PortId, network: &Network, node: &NodeId, mac: Mac, ips: BTreeS
             vlan: None,
             ips,
             role: PortRole::Guest,
+            interface: None,
             reported: true,
         },
         status: (),

@@ -80,6 +80,8 @@ fn add_row(index: &Index, slice: &mut Slice, net: &NetKey, port: &Port) {
         nd: BTreeSet::new(),
         port: Some(port.metadata.name.clone()),
         dhcp_proxy: None,
+        role: spec.role,
+        interface: spec.interface.clone().filter(|_| spec.node == slice.node),
     };
     for ip in &spec.ips {
         match ip {

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::fence::{Fence, ObservedFence};
 use super::guard::Guard;
-use crate::table::NetKey;
+use crate::table::{Learning, NetKey};
 use crate::types::{IfName, Mac, Vni};
 
 /// Everything of ours that the kernel should hold.
@@ -13,6 +14,8 @@ use crate::types::{IfName, Mac, Vni};
 pub struct Desired {
     /// The packet filter around the VXLAN UDP ports.
     pub guard: Guard,
+    /// The packet filter behind the guests' ports, without the interfaces that are found on bridges.
+    pub fence: Fence,
     /// Hosted networks by bridge.
     pub networks: BTreeMap<IfName, Net>,
 }
@@ -22,6 +25,10 @@ pub struct Desired {
 pub struct Net {
     /// Which one.
     pub key: NetKey,
+    /// Where its ports come from.
+    pub learning: Learning,
+    /// Interfaces that its ports on this node name, with the guests behind each.
+    pub guests: BTreeMap<IfName, BTreeSet<Mac>>,
     /// Its bridge, its TAP and, where a plain path exists, its vxlan device.
     pub links: BTreeMap<IfName, Link>,
     /// The vxlan device, if there is one.
@@ -41,8 +48,10 @@ pub struct Net {
 /// What the kernel holds: all links, and the tables of links that bear our names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
-    /// The packet filter.
+    /// The packet filter around the VXLAN UDP ports.
     pub guard: ObservedGuard,
+    /// The packet filter behind the guests' ports.
+    pub fence: ObservedFence,
     /// Every link, ours or not, by name.
     pub links: BTreeMap<IfName, Link>,
     /// FDB of each bridge with our name. Addresses of the ports themselves are left out.

@@ -56,6 +56,8 @@ fn slice() -> Slice {
                 nd: Default::default(),
                 port: Some(format!("p{n}").parse().unwrap()),
                 dhcp_proxy: None,
+                role: crate::table::PortRole::Guest,
+                interface: None,
             },
         );
     }

@@ -8,6 +8,8 @@ pub mod desired;
 pub mod discover;
 pub mod enroll;
 pub mod explain;
+pub mod fence;
+pub mod fence_text;
 pub mod guard;
 pub mod names;
 pub mod op;

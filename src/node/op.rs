@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::desired::{Bridge, Kind, Link, PortFlags, Vtep};
+use super::fence::Fence;
+use super::fence_text;
 use super::guard::{Guard, TABLE};
 use crate::types::{IfName, Mac};
 
@@ -21,6 +23,17 @@ pub enum Op {
     },
     /// Removes the packet filter.
     DeleteGuard,
+    /// Replaces the whole packet filter behind the guests' ports in one transaction.
+    LoadFence(Fence),
+    /// Changes elements of its sets; counters stay.
+    ChangeFence {
+        /// What is loaded.
+        from: Fence,
+        /// What is to be.
+        to: Fence,
+    },
+    /// Removes it.
+    DeleteFence,
     /// Makes a device, down, in no bridge, under its name and alias at once.
     AddLink {
         /// Its name.
@@ -146,7 +159,12 @@ impl Op {
     /// The device that is changed; none for the packet filter.
     pub fn device(&self) -> Option<&IfName> {
         match self {
-            Self::LoadGuard(_) | Self::ChangeGuard { .. } | Self::DeleteGuard => None,
+            Self::LoadGuard(_)
+            | Self::ChangeGuard { .. }
+            | Self::DeleteGuard
+            | Self::LoadFence(_)
+            | Self::ChangeFence { .. }
+            | Self::DeleteFence => None,
             Self::AddLink { name, .. }
             | Self::DeleteLink { name }
             | Self::SetMtu { name, .. }
@@ -170,6 +188,7 @@ impl Op {
         matches!(
             self,
             Self::DeleteGuard
+                | Self::DeleteFence
                 | Self::DeleteLink { .. }
                 | Self::Unpin { .. }
                 | Self::DeleteVtep { .. }
@@ -185,6 +204,11 @@ impl fmt::Display for Op {
             Self::LoadGuard(guard) => write!(f, "nft -f - <<'EOF'\n{}EOF", guard.text()),
             Self::ChangeGuard { from, to } => write!(f, "nft -f - <<'EOF'\n{}EOF", to.change_from(from)),
             Self::DeleteGuard => write!(f, "nft delete table inet {TABLE}"),
+            Self::LoadFence(fence) => write!(f, "nft -f - <<'EOF'\n{}EOF", fence.text()),
+            Self::ChangeFence { from, to } => write!(f, "nft -f - <<'EOF'\n{}EOF", to.change_from(from)),
+            Self::DeleteFence => {
+                write!(f, "nft delete table bridge {}; nft delete table inet {}", fence_text::TABLE, fence_text::ROUTED)
+            }
             Self::AddLink { name, link } => add_link(f, name, link),
             Self::DeleteLink { name } => write!(f, "ip link delete dev {name}"),
             Self::SetMtu { name, mtu } => write!(f, "ip link set dev {name} mtu {mtu}"),

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use super::desired::{
     Bridge, BridgeEntry, Desired, Hold, Kind, Link, Neighbour, Net, Port, PortFlags, Tap, Vtep, Vxlan,
 };
+use super::fence;
 use super::guard::{Guard, Side};
 use super::names::{self, Device};
 use super::paths::{self, Own, Paths};
 use crate::api::local::Finding;
 use crate::policy::mtu::{Carrier, Family, MtuPolicy, Sum};
 use crate::policy::path::{Outer, Path, Verdict};
-use crate::table::{Flood, NetKey, Network, Row, RowKey, Slice};
+use crate::table::{Flood, Learning, NetKey, Network, Peer, Row, RowKey, Slice};
 use crate::types::{IfName, Mac, Mtu, NetworkId, NodeId, UdpPort};
 
 /// MTU of a TAP, the largest that the kernel gives one (`MAX_MTU - hard_header_len`, `drivers/net/tun.c`): a bridge drops what is
@@ -33,6 +34,8 @@ pub struct Local {
     pub mtu: MtuPolicy,
     /// `[mtu] clamp_mss`: whether the MSS of TCP SYNs is lowered to what fits.
     pub clamp_mss: bool,
+    /// UDP ports of this node's own lanes.
+    pub tunnel: BTreeSet<UdpPort>,
 }
 
 /// One interface of this host that carries.
@@ -110,8 +113,10 @@ pub fn plan(slice: &Slice, paths: &Paths, local: &Local) -> Plan {
         let members = view.plain_members(&mut plan.findings);
         view.allow(&members, &mut plan.desired.guard);
         let net = view.net(&bridge, &members, &mut plan.findings);
+        plan.desired.fence.add(slice, key, &bridge, &net, &mut plan.findings);
         plan.desired.networks.insert(bridge, net);
     }
+    plan.desired.fence.underlay = underlay_ports(slice, local, &plan.desired.guard);
     plan
 }
 
@@ -190,6 +195,12 @@ impl<'a> View<'a> {
         };
         let mut net = Net {
             key: self.key.clone(),
+            learning: self.network.learning,
+            guests: if self.network.learning == Learning::Declared {
+                fence::pins(self.slice, self.key)
+            } else {
+                BTreeMap::new()
+            },
             links: BTreeMap::new(),
             vxlan,
             tap,
@@ -287,6 +298,16 @@ impl<'a> View<'a> {
         }
         owners
     }
+}
+
+/// UDP ports of VXLAN and of tunnels, of this node and its peers.
+fn underlay_ports(slice: &Slice, local: &Local, guard: &Guard) -> BTreeSet<UdpPort> {
+    let lanes = |peer: &Peer| {
+        let first = u64::from(peer.listen.get());
+        (first..first + u64::from(peer.lanes.max(1))).filter_map(|port| UdpPort::try_from(port).ok())
+    };
+    let peers = slice.peers.values().flat_map(lanes);
+    peers.chain(guard.ports.iter().copied()).chain(local.tunnel.iter().copied()).collect()
 }
 
 fn addresses(row: &Row) -> impl Iterator<Item = IpAddr> {

@@ -44,7 +44,7 @@ pub(crate) fn local() -> Local {
         Some(Underlay { interface: name.parse().unwrap(), address: address.parse().unwrap(), mtu: 1500 })
     };
     let (admin, external) = (side("eth0", "10.9.0.1"), side("eth1", "198.51.100.1"));
-    Local { admin, external, mtu: MtuPolicy::default(), clamp_mss: true }
+    Local { admin, external, mtu: MtuPolicy::default(), clamp_mss: true, tunnel: BTreeSet::new() }
 }
 
 pub(crate) fn planned(slice: &Slice, local: &Local) -> Plan {

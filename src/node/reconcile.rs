@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::{BridgeEntry, Desired, Hold, Kind, Link, Net, Observed, ObservedGuard, Vtep};
+use super::fence::{self, ObservedFence};
 use super::guard::Guard;
 use super::names::{self, Device};
 pub use super::op::Op;
@@ -22,15 +23,18 @@ pub fn diff(desired: &Desired, observed: &Observed) -> Vec<Op> {
     let gone = stale(&wanted, observed);
     let kept = kept_guard(desired, &wanted, observed);
     let (first, last) = guards(kept, observed);
+    let (shut, open) = fences(desired, &wanted, observed);
 
     let mut ops = Vec::new();
     ops.extend(first);
+    ops.extend(shut);
     ops.extend(gone.iter().map(|name| Op::DeleteLink { name: (*name).clone() }));
     let gone: BTreeSet<&IfName> = gone.into_iter().collect();
     for (bridge, net) in wanted {
         Work { bridge, net, observed, gone: &gone, ops: &mut ops }.all();
     }
     ops.extend(last);
+    ops.extend(open);
     ops
 }
 
@@ -133,6 +137,19 @@ fn guards(wanted: Guard, observed: &Observed) -> (Option<Op>, Option<Op>) {
     (shut, open)
 }
 
+/// The step that says what guests may send before anything else is done, and the one that lets go of them after all else.
+fn fences(desired: &Desired, wanted: &BTreeMap<&IfName, &Net>, observed: &Observed) -> (Option<Op>, Option<Op>) {
+    let mut fence = desired.fence.with_found(wanted, observed);
+    fence.bridges.retain(|bridge| wanted.contains_key(bridge));
+    match &observed.fence {
+        ObservedFence::Absent if fence.is_empty() => (None, None),
+        ObservedFence::Unknown | ObservedFence::Loaded(_) if fence.is_empty() => (None, Some(Op::DeleteFence)),
+        ObservedFence::Loaded(from) if *from == fence => (None, None),
+        ObservedFence::Loaded(from) => (Some(Op::ChangeFence { from: from.clone(), to: fence }), None),
+        ObservedFence::Absent | ObservedFence::Unknown => (Some(Op::LoadFence(fence)), None),
+    }
+}
+
 /// The steps of one network.
 struct Work<'a> {
     bridge: &'a IfName,
@@ -233,9 +250,11 @@ impl<'a> Work<'a> {
                 self.ops.push(Op::DeleteNeighbour { bridge: self.bridge.clone(), address: *address });
             }
         }
+        let bound = self.bound();
         for (mac, entry) in self.bridge_entries() {
-            // Only what stands on our own ports: the guests' ports are the guests'.
-            if !net.bridge_fdb.contains_key(mac) && net.links.contains_key(&entry.port) {
+            // Only what stands on our own ports, and what only we set on the guests'.
+            let ours = net.links.contains_key(&entry.port) || entry.hold == Hold::Pinned;
+            if ours && !net.bridge_fdb.contains_key(mac) && !bound.contains_key(mac) {
                 self.ops.push(Op::Unpin { port: entry.port.clone(), mac: *mac });
             }
         }
@@ -246,7 +265,9 @@ impl<'a> Work<'a> {
         let net = self.net;
         let pinned: BTreeMap<&Mac, &BridgeEntry> = self.bridge_entries().collect();
         let stray = net.vxlan.as_ref().map(|vxlan| self.vteps(vxlan));
-        for (mac, entry) in net.bridge_fdb.iter().filter(|(mac, entry)| pinned.get(mac) != Some(entry)) {
+        let bound = self.bound();
+        let wanted = net.bridge_fdb.iter().chain(bound.iter().map(|(mac, entry)| (*mac, entry)));
+        for (mac, entry) in wanted.filter(|(mac, entry)| pinned.get(mac) != Some(entry)) {
             debug_assert_eq!(entry.hold, Hold::Pinned, "nothing but pinned entries is ever wanted");
             self.ops.push(Op::Pin { port: entry.port.clone(), mac: *mac });
         }
@@ -277,6 +298,12 @@ impl<'a> Work<'a> {
         }
         let stray = now.iter().filter(|(mac, _)| !net.vxlan_fdb.contains_key(mac));
         stray.flat_map(|(mac, vteps)| vteps.iter().map(move |vtep| delete(mac, vtep))).collect()
+    }
+
+    /// What holds bound guests to their interfaces, where those stand in the bridge.
+    fn bound(&self) -> BTreeMap<&'a Mac, BridgeEntry> {
+        let here = self.now(self.bridge).is_some();
+        fence::pinned(self.net, self.bridge, self.observed).filter(|_| here).collect()
     }
 
     fn flood(&mut self) {

@@ -18,7 +18,7 @@ pub use self::key::{NetKey, RowKey};
 pub use self::peer::{Foreign, Peer, Suite};
 use crate::policy::mtu::MtuPolicy;
 use crate::policy::path::{Path, PathRule, PdcFacts};
-use crate::types::{Mac, Mtu, NetworkId, NodeId, PdcId, PolicyId, PortId, Prefix, UdpPort, Version};
+use crate::types::{IfName, Mac, Mtu, NetworkId, NodeId, PdcId, PolicyId, PortId, Prefix, UdpPort, Version};
 
 /// Everything that one node needs: the networks that it hosts, their rows, and the peers that host them too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +95,19 @@ pub enum Learning {
     Local,
 }
 
+/// What a port may do besides being a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortRole {
+    /// Nothing.
+    #[default]
+    Guest,
+    /// Send router advertisements and redirects, and packets of others that it routes.
+    Router,
+    /// Answer DHCP.
+    Dhcp,
+}
+
 /// One guest address and where it lives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -113,6 +126,20 @@ pub struct Row {
     /// Guest that this one's DHCP broadcasts are sent to (illumos `dhcp-proxy`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dhcp_proxy: Option<Mac>,
+    /// What it may do besides being a guest.
+    #[serde(default, skip_serializing_if = "PortRole::is_guest")]
+    pub role: PortRole,
+    /// The interface of its node that its guest is behind; none where the port names none, and in the slices of other nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<IfName>,
+}
+
+impl PortRole {
+    /// True where it may do nothing besides.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    fn is_guest(&self) -> bool {
+        *self == Self::Guest
+    }
 }
 
 impl Slice {

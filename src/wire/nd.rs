@@ -104,6 +104,12 @@ pub fn checksum_holds(message: &[u8], from: Ipv6Addr, to: Ipv6Addr) -> bool {
     Checksum::default().pseudo_v6(from, to, length, ICMPV6).with(message).value() == 0
 }
 
+/// The address that a host gives itself out of its Ethernet address (RFC 4291 section 2.5.6 and appendix A).
+pub fn link_local(mac: Mac) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0;
+    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+}
+
 /// Target and flags of a message of the wanted type.
 fn fixed(bytes: &[u8], wanted: u8) -> Result<(Ipv6Addr, u8), WireError> {
     let head = front::<FIXED>(NAME, bytes)?;

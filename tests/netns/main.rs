@@ -26,12 +26,17 @@ mod lab;
 mod labs;
 mod lane;
 mod lanes;
+mod loops;
+mod members;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod mesh;
 mod mtu;
 mod offload;
 mod plain;
 mod pmtu;
+mod ports;
+#[expect(unreachable_pub, reason = "a toolbox of this test program")]
+mod pretend;
 mod promises;
 mod reconcile;
 mod repair;

@@ -57,7 +57,13 @@ pub fn row(node: &str, arp: &[&str], nd: &[&str]) -> Value {
 /// A host whose `eth0` has this address.
 pub fn local(address: &str) -> Local {
     let underlay = Underlay { interface: "eth0".parse().unwrap(), address: address.parse().unwrap(), mtu: 1500 };
-    Local { admin: Some(underlay.clone()), external: Some(underlay), mtu: MtuPolicy::default(), clamp_mss: true }
+    Local {
+        admin: Some(underlay.clone()),
+        external: Some(underlay),
+        mtu: MtuPolicy::default(),
+        clamp_mss: true,
+        tunnel: [].into(),
+    }
 }
 
 /// The plan of a slice.

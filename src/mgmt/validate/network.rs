@@ -10,6 +10,7 @@ use crate::api::problem::Problem;
 use crate::mgmt::index::{Index, admits};
 use crate::mgmt::state::State;
 use crate::mgmt::{edit, mtus};
+use crate::node::fence::is_plain;
 use crate::policy::mtu;
 use crate::types::{NetworkId, Prefix};
 
@@ -82,6 +83,10 @@ pub(super) fn check_port(state: &State, port: &Port) -> Result<(), Problem> {
     spec.mac.unicast().map_err(|e| refuse("M0320", format!("port '{name}': {e}")))?;
     if spec.ips.len() > IPS_MAX {
         return Err(refuse("M0327", format!("port '{name}' has more than {IPS_MAX} addresses")));
+    }
+    if let Some(interface) = spec.interface.as_ref().filter(|name| !is_plain(name)) {
+        let what = format!("port '{name}' names the interface {interface:?}, which no packet filter can name");
+        return Err(refuse("M0344", what).help("rename it: letters, digits, '.', '-', '_' and '@'"));
     }
     let overlay = state.networks.get(&spec.network).and_then(|network| state.overlays.get(&network.spec.overlay));
     match overlay.filter(|overlay| !admits(overlay, &spec.node)) {

@@ -1,0 +1,108 @@
+//! What the kernel has dropped of this node's guests, told as events: which interface, which network, why. A guest whose frames carry
+//! the address of another guest is told as a loop, because that is what bridging two networks looks like.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::engine::Kernel;
+use super::events::Events;
+use crate::linux::KernelError;
+use crate::node::desired::{Desired, Observed};
+use crate::node::fence::Refused;
+use crate::node::fence_text::REASONS;
+use crate::table::{NetKey, RowKey, Slice};
+use crate::types::{IfName, Mono};
+
+/// How often the counters are read.
+const EVERY: Duration = Duration::from_millis(1500);
+/// The same reason for the same interface is told once in this time.
+const QUIET: Duration = Duration::from_secs(60);
+/// Most that is told at once: what is above is told with the next look, if it goes on.
+const MOST: usize = 16;
+
+/// What was told, and when.
+#[derive(Debug, Default)]
+pub(super) struct Guests {
+    next: Option<Mono>,
+    counters: BTreeMap<String, u64>,
+    told: BTreeMap<(IfName, &'static str, bool), Mono>,
+    places: BTreeMap<IfName, NetKey>,
+}
+
+impl Guests {
+    /// Remembers which network each interface is on.
+    pub(super) fn seen(&mut self, desired: &Desired, observed: &Observed) {
+        let place = |(name, link): (&IfName, &crate::node::desired::Link)| {
+            let net = desired.networks.get(&link.port.as_ref()?.bridge)?;
+            Some((name.clone(), net.key.clone()))
+        };
+        self.places = observed.links.iter().filter_map(place).collect();
+    }
+
+    /// Reads the counters if it is time, and tells what is new.
+    ///
+    /// # Errors
+    /// `nft` does not answer.
+    pub(super) fn look<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        slice: &Slice,
+        events: &Events,
+        now: Mono,
+    ) -> Result<(), KernelError> {
+        if self.next.is_some_and(|next| now < next) {
+            return Ok(());
+        }
+        self.next = Some(now + EVERY);
+        let counters = kernel.guest_counters()?;
+        let more = |reason: &str| {
+            let name = format!("guest_{reason}");
+            counters.get(&name).copied().unwrap_or_default() > self.counters.get(&name).copied().unwrap_or_default()
+        };
+        let moved: Vec<_> = REASONS.iter().filter(|(reason, _)| more(reason)).collect();
+        self.told.retain(|_, at| now.since(*at) < QUIET);
+        let mut left = MOST;
+        for (reason, meaning) in moved {
+            for refused in kernel.refused_guests(reason)? {
+                if left > 0 && self.tell(&refused, meaning, slice, events, now) {
+                    left -= 1;
+                }
+            }
+        }
+        self.counters = counters;
+        Ok(())
+    }
+
+    fn tell(&mut self, refused: &Refused, meaning: &str, slice: &Slice, events: &Events, now: Mono) -> bool {
+        let owner = refused.mac.and_then(|mac| slice.rows.iter().find(|(key, _)| key.mac == mac));
+        let what = (refused.interface.clone(), refused.reason, owner.is_some());
+        if self.told.contains_key(&what) {
+            return false;
+        }
+        self.told.insert(what, now);
+        let Refused { interface, frames, .. } = refused;
+        let place =
+            self.places.get(interface).map_or_else(|| "no network now".to_owned(), |net| format!("network {net}"));
+        match owner {
+            Some((RowKey { overlay, vni, mac, .. }, row)) => {
+                let whose =
+                    row.port.as_ref().map_or_else(|| format!("guest {mac}"), |port| format!("port {port} ({mac})"));
+                let text = format!(
+                    "{interface} ({place}): {frames} frames of {whose} of network {overlay}/{vni} came in there and were dropped: its \
+                     guest joins two networks, or takes the address of another"
+                );
+                events.warn("guest-loop", text);
+            }
+            None => {
+                let from = refused.mac.map_or_else(String::new, |mac| format!(", such as {mac}"));
+                events
+                    .warn("guest-refused", format!("{interface} ({place}): {frames} frames dropped: {meaning}{from}"));
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+#[path = "guests_tests.rs"]
+mod tests;

@@ -1,0 +1,98 @@
+use super::*;
+use crate::node::op::Op;
+use crate::table::{PortRole, Row};
+use crate::types::{Mac, Version};
+
+/// A kernel that has dropped this.
+#[derive(Default)]
+struct Dropped {
+    refused: Vec<Refused>,
+    asked: usize,
+}
+
+impl Kernel for Dropped {
+    fn observe(&mut self) -> Result<Observed, KernelError> {
+        Ok(Observed::default())
+    }
+
+    fn apply(&mut self, _: &[Op]) -> Result<(), KernelError> {
+        Ok(())
+    }
+
+    fn guest_counters(&mut self) -> Result<BTreeMap<String, u64>, KernelError> {
+        self.asked += 1;
+        let mut counters = BTreeMap::new();
+        for refused in &self.refused {
+            *counters.entry(format!("guest_{}", refused.reason)).or_default() += refused.frames;
+        }
+        Ok(counters)
+    }
+
+    fn refused_guests(&mut self, reason: &str) -> Result<Vec<Refused>, KernelError> {
+        Ok(self.refused.iter().filter(|refused| refused.reason == reason).cloned().collect())
+    }
+}
+
+fn refused(interface: &str, mac: Option<Mac>, reason: &'static str, frames: u64) -> Refused {
+    Refused { interface: interface.parse().unwrap(), mac, reason, frames }
+}
+
+fn slice() -> Slice {
+    let mut slice = Slice::empty(Version::default(), "a".parse().unwrap(), "x".parse().unwrap());
+    let row = Row {
+        node: "a".parse().unwrap(),
+        arp: [].into(),
+        nd: [].into(),
+        port: Some("db".parse().unwrap()),
+        dhcp_proxy: None,
+        role: PortRole::Guest,
+        interface: None,
+    };
+    slice.rows.insert("default/10/-/02:00:00:00:00:01".parse().unwrap(), row);
+    slice
+}
+
+fn at(seconds: u64) -> Mono {
+    Mono::default() + Duration::from_secs(seconds)
+}
+
+fn texts(events: &Events) -> Vec<(String, String)> {
+    events.list().into_iter().map(|event| (event.kind, event.text)).collect()
+}
+
+#[test]
+fn a_loop_is_told_with_the_interface_and_the_guest_whose_frames_come_back() {
+    let (mut guests, events) = (Guests::default(), Events::default());
+    let known = Some("02:00:00:00:00:01".parse().unwrap());
+    let mut kernel = Dropped { refused: vec![refused("tap7", known, "mac", 9)], asked: 0 };
+    guests.look(&mut kernel, &slice(), &events, at(1)).unwrap();
+    let told = texts(&events);
+    assert_eq!((told.len(), told[0].0.as_str()), (1, "guest-loop"));
+    for word in ["tap7", "port db (02:00:00:00:00:01)", "default/10", "9 frames"] {
+        assert!(told[0].1.contains(word), "{word}: {}", told[0].1);
+    }
+}
+
+#[test]
+fn the_same_again_is_told_once_a_minute_and_a_flood_of_addresses_is_one_event() {
+    let (mut guests, events) = (Guests::default(), Events::default());
+    let strange = |n: u64| Some(Mac([6, 0, 0, 0, 0, n.to_le_bytes()[0]]));
+    let mut kernel = Dropped::default();
+    for second in 0..59 {
+        kernel.refused = (0..200).map(|n| refused("tap7", strange(n), "mac", second + 1)).collect();
+        guests.look(&mut kernel, &slice(), &events, at(2 * second)).unwrap();
+    }
+    assert_eq!(texts(&events).iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), ["guest-refused"; 2]);
+}
+
+#[test]
+fn counters_are_read_at_their_own_pace_and_nothing_new_is_nothing_said() {
+    let (mut guests, events) = (Guests::default(), Events::default());
+    let mut kernel = Dropped { refused: vec![refused("tap7", None, "flood", 5)], asked: 0 };
+    for _ in 0..10 {
+        guests.look(&mut kernel, &slice(), &events, at(1)).unwrap();
+    }
+    assert_eq!((kernel.asked, texts(&events).len()), (1, 1));
+    guests.look(&mut kernel, &slice(), &events, at(100)).unwrap();
+    assert_eq!((kernel.asked, texts(&events).len()), (2, 1), "a minute later nothing has been added");
+}
