@@ -24,7 +24,7 @@ use crate::node::desired::{Desired, Observed};
 use crate::node::discover::{MAX_PORTS, discover};
 use crate::node::fence::Refused;
 use crate::node::op::Op;
-use crate::node::{paths, plan, reconcile};
+use crate::node::{names, paths, plan, reconcile};
 use crate::table::{PortRole, Row, RowKey, Slice};
 use crate::types::{Mono, Mtu};
 
@@ -381,17 +381,18 @@ impl<K: Kernel> Engine<K> {
                 return Ok(());
             }
             if round == ROUNDS {
-                let what = format!("the kernel does not keep what it was told: {}", brief(&ops));
+                let what = format!("the kernel does not keep what it was told: {}", brief(ops.iter()));
                 return Err(finding(
                     "M0635",
                     what,
                     "look for another program that manages these devices: meshctl events",
                 ));
             }
-            if quiet && round == 0 {
-                self.shared.events.warn("drift", format!("repaired: {}", brief(&ops)));
+            let drift: Vec<&Op> = ops.iter().filter(|op| is_drift(op)).collect();
+            if quiet && round == 0 && !drift.is_empty() {
+                self.shared.events.warn("drift", format!("repaired: {}", brief(drift.into_iter())));
             }
-            tracing::debug!("{} steps: {}", ops.len(), brief(&ops));
+            tracing::debug!("{} steps: {}", ops.len(), brief(ops.iter()));
             self.kernel.apply(&ops).map_err(|e| told(&e))?;
         }
         Ok(())
@@ -427,13 +428,23 @@ fn mtu(net: &crate::node::desired::Net, bridge: &crate::types::IfName) -> Option
     net.links.get(bridge).and_then(|link| Mtu::try_from(u64::from(link.mtu)).ok())
 }
 
-/// The first steps as text, and how many more there are.
-fn brief(ops: &[Op]) -> String {
-    let shown: Vec<String> =
-        ops.iter().take(3).map(|op| op.to_string().lines().collect::<Vec<_>>().join("; ")).collect();
-    let more = ops.len().saturating_sub(shown.len());
+/// The first steps as text, and how many more there are. A packet filter is as long as the guests are many: its beginning is enough.
+fn brief<'a>(ops: impl ExactSizeIterator<Item = &'a Op>) -> String {
+    const MOST: usize = 400;
+    let more = ops.len().saturating_sub(3);
+    let one = |op: &Op| op.to_string().lines().collect::<Vec<_>>().join("; ").chars().take(MOST).collect();
+    let shown: Vec<String> = ops.take(3).map(one).collect();
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{rest}", shown.join(" | "))
+}
+
+/// False for what follows from a guest that was plugged in or pulled out.
+fn is_drift(op: &Op) -> bool {
+    if let Op::Pin { port, .. } = op {
+        names::parse(port.as_str()).is_some()
+    } else {
+        !matches!(op, Op::ChangeFence { .. })
+    }
 }
 
 fn told(error: &KernelError) -> Finding {

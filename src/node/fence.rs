@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::desired::{BridgeEntry, Hold, Net, Observed};
+use super::reconcile::is_ours;
 use crate::api::local::Finding;
 use crate::table::{Learning, NetKey, PortRole, Slice};
 use crate::types::{IfName, Mac, UdpPort, Vlan};
@@ -102,7 +103,8 @@ impl Fence {
         let mut fence = self.clone();
         for (name, link) in &observed.links {
             let Some(net) = link.port.as_ref().and_then(|port| networks.get(&port.bridge)) else { continue };
-            if fence.ours.contains(name) || !is_plain(name) || net.guests.contains_key(name) {
+            // One of ours that is no longer wanted goes with this plan.
+            if is_ours(name, link) || !is_plain(name) || net.guests.contains_key(name) {
                 continue;
             }
             fence.bound.remove(name);

@@ -79,12 +79,12 @@ fn attacks() -> Vec<Attack> {
     let all = Mac::BROADCAST;
     let list = vec![
         ("own IPv4", ipv4(all, OWN, four(12), None), None),
-        ("own IPv6", ipv6(all, OWN, six(12), None), None),
+        ("own IPv6", ipv6(all, OWN, six(0x12), None), None),
         ("own ARP", arp(OWN, OWN, four(12)), None),
         ("own probe", arp(OWN, OWN, Ipv4Addr::UNSPECIFIED), None),
-        ("own NA", na(OWN, six(12), six(12)), None),
+        ("own NA", na(OWN, six(0x12), six(0x12)), None),
         ("own NA, link-local", na(OWN, own(OWN), own(OWN)), None),
-        ("own NS", ns(OWN, six(12), OWN), None),
+        ("own NS", ns(OWN, six(0x12), OWN), None),
         ("own tag", tag(7, &ipv4(all, TAGGED, four(17), None)), None),
         ("RA of a router", router(ROUTER, own(ROUTER), 134, false), None),
         ("DHCP of a server", ipv4(all, SERVER, four(19), Some((67, 68))), None),
@@ -102,17 +102,17 @@ fn attacks() -> Vec<Attack> {
         ("ARP of nobody", arp(OWN, OWN, four(99)), Some(D::ArpForeign)),
         ("ARP with another's MAC", arp(OWN, VICTIM, four(12)), Some(D::ArpForeign)),
         ("ARP behind a priority tag", hop(&arp(OWN, OWN, four(11))), Some(D::ArpForeign)),
-        ("NA of a guest there", na(OWN, six(12), six(11)), Some(D::NdForeign)),
+        ("NA of a guest there", na(OWN, six(0x12), six(0x11)), Some(D::NdForeign)),
         ("NA of another's link-local", na(OWN, own(OWN), own(VICTIM)), Some(D::NdForeign)),
-        ("NS as a guest there", ns(OWN, six(11), OWN), Some(D::NdForeign)),
-        ("NS with another's MAC", ns(OWN, six(12), VICTIM), Some(D::NdForeign)),
+        ("NS as a guest there", ns(OWN, six(0x11), OWN), Some(D::NdForeign)),
+        ("NS with another's MAC", ns(OWN, six(0x12), VICTIM), Some(D::NdForeign)),
         ("RA", router(OWN, own(OWN), 134, false), Some(D::RouterUnexpected)),
         ("RA behind options", router(OWN, own(OWN), 134, true), Some(D::RouterUnexpected)),
         ("redirect", router(OWN, own(OWN), 137, false), Some(D::RouterUnexpected)),
         ("RA as another router", router(ROUTER, own(VICTIM), 134, false), Some(D::NdForeign)),
         ("DHCP", ipv4(all, OWN, four(12), Some((67, 68))), Some(D::DhcpUnexpected)),
         ("DHCP of a router", ipv4(all, ROUTER, four(18), Some((67, 68))), Some(D::DhcpUnexpected)),
-        ("DHCPv6", ipv6(all, OWN, six(12), Some((547, 546))), Some(D::DhcpUnexpected)),
+        ("DHCPv6", ipv6(all, OWN, six(0x12), Some((547, 546))), Some(D::DhcpUnexpected)),
     ];
     let mut list: Vec<Attack> = list.into_iter().map(|(what, frame, why)| (what, TAP, frame, why)).collect();
     let elsewhere = ipv4(all, OWN, four(12), None);
@@ -168,7 +168,7 @@ fn a_member_sends_for_its_own_guests_and_for_nobody_else() {
     }
     assert_eq!(MACS, [VICTIM.to_string(), OWN.to_string()]);
     let ground = ground();
-    let mark = ipv4(VICTIM, OWN, four(12), None);
+    let mark = ipv4(Mac::BROADCAST, OWN, four(12), None);
     wait_until("the tunnel is up", Duration::from_secs(20), || {
         ground.send(TAP, &mark);
         ground.guest.heard().iter().any(|frame| same(frame, &mark))

@@ -325,7 +325,10 @@ fn a_guest_reaches_no_udp_port_of_the_underlay_through_its_host() {
     };
     guest.send(&to([10, 9, 0, 2], 5353));
     wait_until("the host routes", Duration::from_secs(5), || arrived() == 1);
-    let guarded = || ground.host.enter(|| ground.kernel.guard_counters().unwrap())["in_unknown"];
+    let guarded = || {
+        let seen = ground.host.enter(|| ground.kernel.guard_counters().unwrap());
+        seen["in_unknown"] + seen["in_not_local"]
+    };
     let fenced = || ground.counters()["guest_underlay"];
     for destination in [[10, 9, 0, 2], [10, 9, 0, 1], [192, 168, 10, 1]] {
         guest.send(&to(destination, 4789));
@@ -333,8 +336,8 @@ fn a_guest_reaches_no_udp_port_of_the_underlay_through_its_host() {
     }
     wait_until("all are counted", Duration::from_secs(5), || (guarded(), fenced()) == (3, 3));
     assert_eq!(arrived(), 1, "VXLAN and tunnel UDP ports of a node were reached");
-    // Among guests these are UDP ports like any other.
-    let inside = ipv4(EAR, BOUND, four(11), Some((5000, 4789)));
+    // Among guests it is a UDP port like any other.
+    let inside = ipv4(EAR, BOUND, four(11), Some((5000, 51820)));
     guest.send(&inside);
     ear.heard_until(&inside);
 }

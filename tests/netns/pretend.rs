@@ -65,7 +65,7 @@ impl Plug {
     /// All that comes to the guest until `last` does; panics if it does not within two seconds.
     pub fn heard_until(&self, last: &[u8]) -> Vec<Vec<u8>> {
         let start = clock::mono();
-        let mut all = Vec::new();
+        let mut all: Vec<Vec<u8>> = Vec::new();
         while !all.iter().any(|frame| same(frame, last)) {
             assert!(
                 clock::mono().since(start) < Duration::from_secs(2),

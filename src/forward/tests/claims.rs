@@ -98,18 +98,18 @@ fn a_role_is_for_what_its_name_says() {
 fn extension_headers_hide_nothing() {
     let mut world = World::new(Flood::Replicate);
     let message = [134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
-    let mut sent = |headers: &[u8], message: &[u8]| sent(&mut world, &icmp6(FAR, link_local(FAR), headers, message));
+    let mut behind = |headers: &[u8], message: &[u8]| sent(&mut world, &icmp6(FAR, link_local(FAR), headers, message));
     for headers in [&[0][..], &[60], &[43], &[44], &[0, 60, 43, 44, 60]] {
-        assert_eq!(sent(headers, &message), Err(DropReason::RouterUnexpected), "{headers:?}");
-        assert_eq!(sent(headers, &[128, 0, 0, 0]), Ok(()), "a ping: {headers:?}");
+        assert_eq!(behind(headers, &message), Err(DropReason::RouterUnexpected), "{headers:?}");
+        assert_eq!(behind(headers, &[128, 0, 0, 0]), Ok(()), "a ping: {headers:?}");
     }
-    assert_eq!(sent(&[60; 9], &message), Err(DropReason::NdForeign), "more headers than anybody needs");
-    assert_eq!(sent(&[44, 60], &[]), Ok(()), "an empty message says nothing");
+    assert_eq!(behind(&[60; 9], &message), Err(DropReason::NdForeign), "more headers than anybody needs");
+    assert_eq!(behind(&[44, 60], &[]), Ok(()), "an empty message says nothing");
     // A first fragment that ends within its headers.
     let cut = icmp6(FAR, link_local(FAR), &[44, 60], &[]);
     let mut cut = cut[..cut.len() - 4].to_vec();
     cut[19] = 12;
-    assert_eq!(super::claims::sent(&mut World::new(Flood::Replicate), &cut), Err(DropReason::NdForeign));
+    assert_eq!(sent(&mut World::new(Flood::Replicate), &cut), Err(DropReason::NdForeign));
 }
 
 proptest::proptest! {
