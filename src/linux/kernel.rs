@@ -114,7 +114,7 @@ impl Kernel {
     /// [`KernelError::NoNft`].
     pub fn guest_counters(&self) -> Result<BTreeMap<String, u64>, KernelError> {
         let mut counters = nft::counters("bridge", fence_text::TABLE)?;
-        counters.extend(nft::counters("inet", fence_text::ROUTED)?);
+        counters.extend(nft::counters("inet", fence_text::TABLE)?);
         Ok(counters)
     }
 
@@ -231,6 +231,14 @@ impl Kernel {
             | Op::SetNeighbour { .. }
             | Op::DeleteNeighbour { .. } => unreachable!("is_entry() has sorted these out"),
         }
+    }
+
+    /// Loads the filter behind the guests' ports and remembers how it lists.
+    fn fence(&mut self, fence: &Fence, text: &str) -> Result<(), KernelError> {
+        self.fenced = None;
+        nft::run(text, drop)?;
+        self.fenced = nft::list_fence()?.map(|listing| (fence.clone(), listing));
+        Ok(())
     }
 
     fn with(&mut self, op: &Op, name: &IfName, make: impl FnOnce(u32) -> Request) -> Result<(), KernelError> {

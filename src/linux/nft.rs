@@ -61,7 +61,8 @@ fn settled(listing: &str) -> String {
 
 /// Removes the filter behind the guests' ports, if it is there.
 pub(super) fn delete_fence() -> Result<(), KernelError> {
-    let tables = ["bridge", "inet"].map(|family| format!("add table {family} {FENCE}\ndelete table {family} {FENCE}\n"));
+    let tables =
+        ["bridge", "inet"].map(|family| format!("add table {family} {FENCE}\ndelete table {family} {FENCE}\n"));
     run(&tables.concat(), drop)
 }
 

@@ -13,6 +13,7 @@ use super::error::KernelError;
 use super::keeper::Keeper;
 use super::poll::Poll;
 use super::sys;
+use crate::node::fence_text::TABLE as FENCE;
 use crate::node::guard::TABLE;
 use crate::node::names;
 
@@ -70,9 +71,9 @@ impl Watch {
         if let Some(netfilter) = &self.netfilter {
             let (mut ours, guard) = (false, &self.guard);
             changed |= drain(netfilter, |notices| {
-                let by = who_touched(notices);
+                let by = who_touched(notices, TABLE);
                 ours |= by.iter().any(|process| !guard.is_ours(*process));
-                !by.is_empty()
+                !by.is_empty() || !who_touched(notices, FENCE).is_empty()
             });
             self.touched |= ours;
         }
@@ -107,14 +108,14 @@ fn drain(socket: &Socket, mut matters: impl FnMut(&[u8]) -> bool) -> bool {
     }
 }
 
-/// Processes that changed anything in our table, by notices of nf_tables (`struct nlmsghdr`, `struct nfgenmsg`, attributes).
-fn who_touched(mut notices: &[u8]) -> Vec<u32> {
+/// Processes that changed anything in a table of this name, by notices of nf_tables (`struct nlmsghdr`, `struct nfgenmsg`, attributes).
+fn who_touched(mut notices: &[u8], table: &str) -> Vec<u32> {
     let mut processes = Vec::new();
     while let Some(length) = word(notices, 0).and_then(|length| usize::try_from(length).ok()) {
         let length = length.max(NFT_HEADER);
         let kind = half(notices, 4);
         let ours =
-            table_of(notices.get(NFT_HEADER..length.min(notices.len())).unwrap_or_default()) == Some(TABLE.as_bytes());
+            table_of(notices.get(NFT_HEADER..length.min(notices.len())).unwrap_or_default()) == Some(table.as_bytes());
         processes.extend(word(notices, 12).filter(|_| ours && kind != Some(NEW_GENERATION)));
         notices = notices.get(length.next_multiple_of(4)..).unwrap_or_default();
     }

@@ -30,6 +30,7 @@ fn plugged(observed: &mut Observed, interface: &str, bridge: &str) {
         flood: true,
         mcast_flood: true,
         bcast_flood: true,
+        locked: false,
     };
     let port = Some(Port { bridge: name(bridge), flags });
     let link = Link { kind: Kind::Other("veth".into()), alias: None, mtu: 1500, up: true, addr_gen_none: true, port };
@@ -122,12 +123,12 @@ fn a_new_guest_changes_elements_only() {
     let change = new.change_from(&old);
     assert_eq!(
         change,
-        "add element bridge vxmesh bound_ip4 { \"tap1\" . 02:00:00:00:00:21 . 192.168.10.21 }\n\
-         add element bridge vxmesh bound_ip6 { \"tap1\" . 02:00:00:00:00:21 . 0xfd100000000000000000000000000021, \
+        "add element bridge vxmesh_guests bound_ip4 { \"tap1\" . 02:00:00:00:00:21 . 192.168.10.21 }\n\
+         add element bridge vxmesh_guests bound_ip6 { \"tap1\" . 02:00:00:00:00:21 . 0xfd100000000000000000000000000021, \
          \"tap1\" . 02:00:00:00:00:21 . 0xfe80000000000000000000fffe000021 }\n\
-         add element bridge vxmesh bound_router { \"tap1\" . 02:00:00:00:00:21 }\n\
-         add element bridge vxmesh bound_tag { \"tap1\" . 02:00:00:00:00:21 . 7 }\n\
-         add element bridge vxmesh who { \"tap1\" : goto bound }\n"
+         add element bridge vxmesh_guests bound_router { \"tap1\" . 02:00:00:00:00:21 }\n\
+         add element bridge vxmesh_guests bound_tag { \"tap1\" . 02:00:00:00:00:21 . 7 }\n\
+         add element bridge vxmesh_guests who { \"tap1\" : goto bound }\n"
     );
     assert_eq!(old.change_from(&new).replace("delete", "add"), change);
 }

@@ -10,10 +10,9 @@ use crate::table::PortRole;
 use crate::types::IfName;
 use crate::wire::nd::link_local;
 
-/// Name of the table in family `bridge`: what enters our bridges.
-pub const TABLE: &str = "vxmesh";
-/// Name of the table in family `inet`: what leaves our bridges by way of this host's own IP.
-pub const ROUTED: &str = "vxmesh_guests";
+/// Name of two tables: that of family `bridge` sees what enters our bridges, that of family `inet` what leaves them by way of this
+/// host's own IP.
+pub const TABLE: &str = "vxmesh_guests";
 /// Broadcast and multicast frames a second that an interface may send.
 pub const FLOOD_RATE: u32 = 1000;
 /// Broadcast and multicast frames that it may send at once.
@@ -32,7 +31,7 @@ pub const REASONS: [(&str, &str); 9] = [
     ("flood", "broadcast and multicast beyond 1000 a second"),
 ];
 
-/// Counter of what guests sent to VXLAN and tunnel UDP ports through this host, in the table [`ROUTED`].
+/// Counter of what guests sent to VXLAN and tunnel UDP ports through this host, in family `inet`.
 pub const UNDERLAY: &str = "guest_underlay";
 
 /// A set that the kernel fills and empties itself, of bounded size.
@@ -136,7 +135,7 @@ impl Guest {
     }
 }
 
-const BRIDGE: &str = "bridge vxmesh";
+const BRIDGE: &str = "bridge vxmesh_guests";
 const INET: &str = "inet vxmesh_guests";
 
 fn raw(address: Ipv6Addr) -> String {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::desired::{Bridge, Kind, Link, PortFlags, Vtep};
 use super::fence::Fence;
-use super::fence_text;
+use super::fence_text::TABLE as FENCE;
 use super::guard::{Guard, TABLE};
 use crate::types::{IfName, Mac};
 
@@ -207,7 +207,7 @@ impl fmt::Display for Op {
             Self::LoadFence(fence) => write!(f, "nft -f - <<'EOF'\n{}EOF", fence.text()),
             Self::ChangeFence { from, to } => write!(f, "nft -f - <<'EOF'\n{}EOF", to.change_from(from)),
             Self::DeleteFence => {
-                write!(f, "nft delete table bridge {}; nft delete table inet {}", fence_text::TABLE, fence_text::ROUTED)
+                write!(f, "nft delete table bridge {FENCE}; nft delete table inet {FENCE}")
             }
             Self::AddLink { name, link } => add_link(f, name, link),
             Self::DeleteLink { name } => write!(f, "ip link delete dev {name}"),

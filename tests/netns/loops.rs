@@ -7,9 +7,9 @@ use std::time::Duration;
 use vxmesh::clock;
 use vxmesh::types::Mac;
 
-use crate::frames::{Plug, Until, ipv4};
 use crate::harness::{can_run, wait_until};
 use crate::mesh::Mesh;
+use crate::pretend::{Plug, Until, ipv4};
 
 /// A guest that joins two networks: each frame that it hears in one it says in the other.
 fn join(a: &Plug, b: &Plug, stop: &AtomicBool) {
@@ -42,7 +42,7 @@ fn two_guests_that_join_two_networks_are_stopped_and_named() {
     }
     let _daemon = mesh.meshd("one");
     wait_until("both bridges are there", Duration::from_secs(10), || {
-        mesh.machine.holds("ip link show vb10.12b5 && ip link show vb11.12b5 && nft list table bridge vxmesh")
+        mesh.machine.holds("ip link show vb10.12b5 && ip link show vb11.12b5 && nft list table bridge vxmesh_guests")
     });
     let plug = |name: &str, bridge: &str| Plug::on(&mesh.machine, name, bridge);
     let (first, blue, red) = (

@@ -8,9 +8,9 @@ use vxmesh::meshd::lane::{Lane, LaneEvent};
 use vxmesh::table::{Flood, NetKey, PortRole, Row, Slice};
 use vxmesh::types::{Mac, PeerSlot};
 
-use crate::frames::{Plug, arp, ipv4, ipv6, na, ns, own, router, same, tag};
 use crate::harness::{Space, cable, can_run, wait_until};
 use crate::lane::{MACS, TAP, make_tap, setup, slice, spawn};
+use crate::pretend::{Plug, arp, ipv4, ipv6, na, ns, own, router, same, tag};
 
 /// Its own guest, one with a tag of 7, a router and a DHCP server; then a guest of the other node, and one that nobody has.
 const OWN: Mac = Mac([2, 0, 0, 0, 0x0b, 1]);

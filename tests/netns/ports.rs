@@ -11,9 +11,9 @@ use vxmesh::linux::Kernel;
 use vxmesh::table::{Learning, Slice};
 use vxmesh::types::Mac;
 
-use crate::frames::{Plug, Until, arp, eth, ipv4, ipv6, na, ns, own, router, same, tag};
 use crate::harness::{Space, can_run, wait_until};
 use crate::node::{BRIDGE, host, local, planned, settle, slice, text};
+use crate::pretend::{Plug, Until, arp, eth, ipv4, ipv6, na, ns, own, router, same, tag};
 
 /// Guests of this node: bound to `g1`, bound to `g7` with a tag, loose, router, server, without addresses, and one who only listens.
 const BOUND: Mac = Mac([2, 0, 0, 0, 0, 0x11]);

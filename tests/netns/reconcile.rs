@@ -115,11 +115,11 @@ fn drift_is_seen_at_once_and_repaired() {
         "nft delete table inet vxmesh".into(),
         "nft add element inet vxmesh admin '{ 4789 . 192.0.2.66 . 10 }'".into(),
         "nft flush chain inet vxmesh arriving".into(),
-        "nft delete table bridge vxmesh".into(),
+        "nft delete table bridge vxmesh_guests".into(),
         "nft delete table inet vxmesh_guests".into(),
-        "nft flush chain bridge vxmesh arriving".into(),
-        "nft add element bridge vxmesh loose_mac '{ 02:00:00:00:00:66 }'".into(),
-        "nft add element bridge vxmesh who '{ \"tap66\" : accept }'".into(),
+        "nft flush chain bridge vxmesh_guests arriving".into(),
+        "nft add element bridge vxmesh_guests loose_mac '{ 02:00:00:00:00:66 }'".into(),
+        "nft add element bridge vxmesh_guests who '{ \"tap66\" : accept }'".into(),
     ];
     host.enter(|| {
         let mut kernel = Kernel::new().unwrap();
