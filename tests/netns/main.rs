@@ -12,8 +12,8 @@ mod harness;
 #[expect(unreachable_pub, reason = "a toolbox: each test takes what it needs")]
 mod node;
 
-mod clear;
 mod chaos;
+mod clear;
 mod disk;
 mod enrol;
 mod foreign;
