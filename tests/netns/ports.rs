@@ -325,16 +325,19 @@ fn a_guest_reaches_no_udp_port_of_the_underlay_through_its_host() {
     };
     guest.send(&to([10, 9, 0, 2], 5353));
     wait_until("the host routes", Duration::from_secs(5), || arrived() == 1);
-    let guarded = || {
-        let seen = ground.host.enter(|| ground.kernel.guard_counters().unwrap());
-        seen["in_unknown"] + seen["in_not_local"]
+    // VXLAN is the guard's, tunnels are the fence's: who drops it does not matter here.
+    let dropped = || -> u64 {
+        let guard = ground.host.enter(|| ground.kernel.guard_counters().unwrap());
+        let guard = guard.iter().filter(|(name, _)| !name.ends_with("accepted")).map(|(_, count)| count);
+        guard.sum::<u64>() + ground.counters()["guest_underlay"]
     };
-    let fenced = || ground.counters()["guest_underlay"];
+    let before = dropped();
     for destination in [[10, 9, 0, 2], [10, 9, 0, 1], [192, 168, 10, 1]] {
         guest.send(&to(destination, 4789));
         guest.send(&to(destination, 51820));
     }
-    wait_until("all are counted", Duration::from_secs(5), || (guarded(), fenced()) == (3, 3));
+    wait_until("all are counted", Duration::from_secs(5), || dropped() - before == 6);
+    assert!(ground.counters()["guest_underlay"] >= 3, "{:?}", ground.counters());
     assert_eq!(arrived(), 1, "VXLAN and tunnel UDP ports of a node were reached");
     // Among guests it is a UDP port like any other.
     let inside = ipv4(EAR, BOUND, four(11), Some((5000, 51820)));
