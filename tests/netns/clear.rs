@@ -246,7 +246,6 @@ fn no_frame_crosses_in_clear_when_routes_or_the_table_lie() {
     scene(&lab, "routes injected", |talk| {
         ROUTES.iter().for_each(|route| a.ip(&format!("route add {route}")));
         talk.on();
-        a.reaches("a-2");
         lab.kill("a-1");
         // No daemon, no guard, and routes to the internet: what is left are the tables of the devices.
         a.sh("nft flush ruleset");
@@ -254,6 +253,12 @@ fn no_frame_crosses_in_clear_when_routes_or_the_table_lie() {
         ROUTES.iter().for_each(|route| a.ip(&format!("route delete {route}")));
         lab.start("a-1");
         a.reaches("b-1");
+    });
+    scene(&lab, "routes injected, and nothing else", |_| {
+        ROUTES.iter().for_each(|route| a.ip(&format!("route add {route}")));
+        a.reaches("a-2");
+        a.reaches("b-1");
+        ROUTES.iter().for_each(|route| a.ip(&format!("route delete {route}")));
     });
     scene(&lab, "another path by policy", |talk| {
         lab.admin(&["pdc", "set", "a", "--intra", "encrypted"]);
