@@ -97,7 +97,7 @@ fn scene(lab: &Lab, what: &str, work: impl FnOnce(&Talk)) -> Vec<(WireKind, Seen
             assert_eq!((seen.frames(Class::Vxlan), seen.frames(Class::Other)), (0, 0), "{what}: {seen:?}");
         }
     }
-    println!("{what}: {seen:?}", seen = seen.iter().map(|(_, seen)| &seen.frames).collect::<Vec<_>>());
+    eprintln!("{what}: {seen:?}", seen = seen.iter().map(|(_, seen)| &seen.frames).collect::<Vec<_>>());
     seen
 }
 

@@ -120,7 +120,7 @@ pub fn fragment(from: IpAddr, to: IpAddr, ttl: u8, protocol: u8, payload: &[u8],
         return [&[0x60, 0, 0, 0][..], &length, &[protocol, ttl], &octets(from), &octets(to), payload].concat();
     }
     let length = u16::try_from(20 + payload.len()).unwrap().to_be_bytes();
-    let place = (at / 8 | if more { 0x2000 } else { 0 }).to_be_bytes();
+    let place = ((at / 8) | if more { 0x2000 } else { 0 }).to_be_bytes();
     let start = [&[0x45, 0][..], &length, &[0x12, 0x34], &place, &[ttl, protocol, 0, 0]].concat();
     let mut header = [start, octets(from), octets(to)].concat();
     let sum = checksum(&header).to_be_bytes();

@@ -97,6 +97,9 @@ impl Target {
     }
 }
 
+/// Makes IP packets of a datagram.
+type Wrap = fn(&Attack, &[u8]) -> Vec<Vec<u8>>;
+
 /// What an attacker chooses. It begins with everything right.
 #[derive(Clone)]
 struct Attack {
@@ -110,7 +113,7 @@ struct Attack {
     source: Mac,
     target: Mac,
     /// Makes of the datagram what goes into Ethernet; none: one IP packet.
-    wrap: Option<fn(&Self, &[u8]) -> Vec<Vec<u8>>>,
+    wrap: Option<Wrap>,
 }
 
 /// A row: what, how it differs from a right frame, and the counter that must rise by one a frame; none: nobody counts.
