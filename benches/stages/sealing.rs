@@ -44,7 +44,7 @@ fn end(number: u8, other: u8, suite: Suite) -> Tunnels {
     let secret = |n: u8| SecretKey::from_bytes([n; 32]);
     let mut tunnels = Tunnels::new(secret(number), Box::new(Dice(number.into())), NOW);
     let (public_key, endpoint) = (public_key(&secret(other)), Some(address(other)));
-    let peer = PeerConfig { slot: PEER, public_key, psk: None, suite, endpoint, keepalive: None };
+    let peer = PeerConfig { slot: PEER, public_key, psk: None, suite, endpoint, keepalive: None, changing: Vec::new() };
     tunnels.set_peers(vec![peer], NOW);
     tunnels
 }

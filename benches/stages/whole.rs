@@ -50,6 +50,7 @@ fn slice(me: &str, own: &str, other: &str, far: &str) -> Slice {
         external: Some(text("198.51.100.2")),
         listen: number(51_820),
         lanes: 1,
+        changing: Vec::new(),
         foreign: None,
     };
     slice.peers.insert(text(other), peer);

@@ -53,6 +53,7 @@ fn end(end: u8) -> Tunnels {
         suite: Suite::Chacha,
         endpoint: Some(address(other)),
         keepalive: None,
+        changing: Vec::new(),
     };
     tunnels.set_peers(vec![peer], NOW);
     tunnels

@@ -18,6 +18,7 @@ fn peer(pdc: &str, admin: &str, external: &str) -> Peer {
         external: Some(external.parse().unwrap()),
         listen: port(),
         lanes: 1,
+        changing: Vec::new(),
         foreign: None,
     }
 }

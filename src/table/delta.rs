@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{NetKey, Network, Peer, Row, RowKey, Slice};
+use super::{NetKey, Network, OwnKeys, Peer, Row, RowKey, Slice};
 use crate::policy::path::{PathRule, PdcFacts};
 use crate::types::{NodeId, PdcId, PolicyId, Version};
 
@@ -25,6 +25,9 @@ pub struct Delta {
     pub pdc: Option<PdcId>,
     /// Tunnel address of the node as of `to`.
     pub tunnel_address: Option<Ipv4Addr>,
+    /// Static keys of the node as of `to`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<OwnKeys>,
     /// Changed PDCs.
     pub pdcs: Change<PdcId, PdcFacts>,
     /// Changed policies.
@@ -107,6 +110,7 @@ impl Delta {
             hash: hash(new),
             pdc: (old.pdc != new.pdc).then(|| new.pdc.clone()),
             tunnel_address: new.tunnel_address,
+            keys: new.keys,
             pdcs: Change::between(&old.pdcs, &new.pdcs),
             policies: Change::between(&old.policies, &new.policies),
             networks: Change::between(&old.networks, &new.networks),
@@ -131,6 +135,7 @@ impl Delta {
             slice.pdc = pdc;
         }
         slice.tunnel_address = self.tunnel_address;
+        slice.keys = self.keys;
         self.pdcs.apply_to(&mut slice.pdcs);
         self.policies.apply_to(&mut slice.policies);
         self.networks.apply_to(&mut slice.networks);
@@ -155,7 +160,7 @@ pub fn hash(slice: &Slice) -> String {
         }
     }
     let mut sink = Sink(Sha256::new());
-    let parts = (&slice.node, &slice.pdc, slice.tunnel_address, &slice.pdcs, &slice.policies);
+    let parts = (&slice.node, &slice.pdc, slice.tunnel_address, &slice.keys, &slice.pdcs, &slice.policies);
     let rest = (&slice.networks, &slice.rows, &slice.peers);
     // A slice is maps of text to plain values, and the sink takes everything: neither can fail.
     let written = serde_json::to_writer(&mut sink, &(parts, rest));

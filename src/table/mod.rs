@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::delta::{Delta, DeltaError};
 pub use self::key::{NetKey, RowKey};
-pub use self::peer::{Foreign, Peer, Suite};
+pub use self::peer::{Foreign, KeyPair, OwnKeys, Peer, Suite};
 use crate::policy::mtu::MtuPolicy;
 use crate::policy::path::{Path, PathRule, PdcFacts};
 use crate::types::{IfName, Mac, Mtu, NetworkId, NodeId, PdcId, PolicyId, PortId, Prefix, UdpPort, Version};
@@ -32,6 +32,9 @@ pub struct Slice {
     pub pdc: PdcId,
     /// Its own address inside tunnels of form A (what foreign peers see); no host interface carries it.
     pub tunnel_address: Option<Ipv4Addr>,
+    /// The static keys that the management node has of this node; none: it has not joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<OwnKeys>,
     /// Facts of every PDC named here.
     pub pdcs: BTreeMap<PdcId, PdcFacts>,
     /// Path policies, in the order in which they are tried (by name).
@@ -150,6 +153,7 @@ impl Slice {
             node,
             pdc,
             tunnel_address: None,
+            keys: None,
             pdcs: BTreeMap::new(),
             policies: BTreeMap::new(),
             networks: BTreeMap::new(),

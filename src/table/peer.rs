@@ -32,9 +32,25 @@ pub struct Peer {
     pub listen: UdpPort,
     /// How many lanes the pair uses, at least 1.
     pub lanes: u8,
+    /// Pairs of keys that hold besides while this node or the peer changes its key, best first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changing: Vec<KeyPair>,
     /// Set where the peer is any WireGuard box with VXLAN instead of a `meshd`: form A, suite `chacha`, one lane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign: Option<Foreign>,
+}
+
+/// A static key of this node and one of a peer that may make sessions together.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyPair {
+    /// This node's.
+    pub own: PublicKey,
+    /// The peer's.
+    pub remote: PublicKey,
+    /// The key that only these two have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub psk: Option<Psk>,
 }
 
 /// What must be known of a foreign peer.
@@ -59,6 +75,20 @@ pub enum Suite {
     Aesgcm,
 }
 
+/// The static keys of this node, as the management node has them. The node alone has their private halves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OwnKeys {
+    /// The one in force.
+    pub current: PublicKey,
+    /// The one that follows it: peers know it by now and take it beside the one in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<PublicKey>,
+    /// True: the node is to make a new one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
+}
+
 impl fmt::Debug for Peer {
     /// Everything but the PSK.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,7 +100,15 @@ impl fmt::Debug for Peer {
             .field("external", &self.external)
             .field("listen", &self.listen)
             .field("lanes", &self.lanes)
+            .field("changing", &self.changing)
             .field("foreign", &self.foreign)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for KeyPair {
+    /// Everything but the PSK.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyPair").field("own", &self.own).field("remote", &self.remote).finish_non_exhaustive()
     }
 }

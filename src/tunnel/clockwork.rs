@@ -60,6 +60,7 @@ impl Peer {
         self.timers.initiate = NEVER;
         self.timers.keepalive = NEVER;
         self.unanswered = None;
+        self.attempts = 0;
         self.forget_pending(common);
         self.drop_staged(common);
         common.report(Event::GaveUp { peer: self.config.slot });

@@ -11,11 +11,12 @@ use super::limits::REKEY_JITTER;
 use super::noise::Identity;
 use super::outbox::Outbox;
 use super::schedule::Schedule;
-use crate::types::PeerSlot;
+use crate::types::{PeerSlot, PublicKey};
 
 /// Shared by all peers of one [`Tunnels`](super::Tunnels).
 pub(super) struct Common {
-    pub(super) identity: Identity,
+    /// The node's static keys: the one in force, and behind it the one that is to follow.
+    pub(super) identities: Vec<Identity>,
     pub(super) random: Box<dyn Random + Send>,
     pub(super) indices: IndexTable,
     pub(super) outbox: Outbox,
@@ -24,15 +25,25 @@ pub(super) struct Common {
 }
 
 impl Common {
-    pub(super) fn new(identity: Identity, random: Box<dyn Random + Send>) -> Self {
+    pub(super) fn new(random: Box<dyn Random + Send>) -> Self {
         Self {
-            identity,
+            identities: Vec::new(),
             random,
             indices: IndexTable::new(),
             outbox: Outbox::default(),
             counters: Counters::default(),
             schedule: Schedule::default(),
         }
+    }
+
+    /// The static key in force.
+    pub(super) fn own(&self) -> PublicKey {
+        self.identities.first().map_or(PublicKey([0; 32]), |identity| identity.public)
+    }
+
+    /// The one of the node's static keys whose public half this is.
+    pub(super) fn identity(&self, public: &PublicKey) -> Option<&Identity> {
+        self.identities.iter().find(|identity| identity.public == *public)
     }
 
     /// A random index that names nothing yet, now naming `slot`.

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::drops::{DropReason, Drops};
-use crate::table::Suite;
-use crate::types::{Mono, PeerSlot, Psk, PublicKey};
+use crate::table::{KeyPair, Suite};
+use crate::types::{Mono, PeerSlot, Psk, PublicKey, SecretKey, Wall};
 
 /// Bytes before the payload that [`Tunnels::seal`](super::Tunnels::seal) fills with the data message's header.
 pub const HEADROOM: usize = 16;
@@ -35,6 +35,20 @@ pub struct PeerConfig {
     pub endpoint: Option<SocketAddr>,
     /// Persistent keepalive: send something at least this often, for NAT on the way.
     pub keepalive: Option<Duration>,
+    /// Further pairs of keys that may make sessions while one of the two ends changes its key, best first. Each is better than
+    /// the pair of this node's key in force and `public_key`.
+    pub changing: Vec<KeyPair>,
+}
+
+/// One of the node's own static keys.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "holds a secret")]
+pub struct OwnKey {
+    /// The key.
+    pub secret: SecretKey,
+    /// Timestamps of initiations under it may have reached up to this, before this process. Peers accept only later ones, so
+    /// where the clock was ahead once, they go on from here.
+    pub floor: Wall,
 }
 
 /// What became of a payload to send.
@@ -141,6 +155,8 @@ pub struct PeerStatus {
     pub suite: Suite,
     /// Whether a payload would be sealed now.
     pub up: bool,
+    /// Under which of this node's keys and which of the peer's the session was made that payloads are sealed in.
+    pub keys: Option<(PublicKey, PublicKey)>,
     /// When the last handshake was completed.
     pub last_handshake: Option<Mono>,
     /// When anything authentic last arrived.

@@ -8,10 +8,17 @@ pub(super) const REKEY_AFTER_MESSAGES: u64 = 1 << 60;
 pub(super) const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
 /// The initiator of a session that sends in it replaces it from this age on (6.1, Rekey-After-Time).
 pub(super) const REKEY_AFTER_TIME: Duration = Duration::from_secs(120);
+/// Where both ends initiated at once, both are initiators; the one whose static key is the smaller number then waits this much
+/// longer, so that they do not do it again. Well before [`REKEY_ON_RECEIVE`].
+pub(super) const REKEY_YIELD: Duration = Duration::from_secs(10);
 /// A session is not used from this age on, in neither direction (6.1, Reject-After-Time).
 pub(super) const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
 /// Keys are wiped when none came after them for this long (6.3).
 pub(super) const WIPE_AFTER_TIME: Duration = Duration::from_secs(3 * 180);
+/// A new static key of ours is first used this long after we learn that peers may know it: they hear of it at the same time.
+pub(super) const KEY_KNOWN: Duration = Duration::from_secs(1);
+/// Unanswered initiations under one pair of static keys before another pair that holds has its turn, while there is a session.
+pub(super) const CALLS_UNDER_A_PAIR: u16 = 3;
 /// An unanswered initiation is repeated until this long after the first (6.1, Rekey-Attempt-Time).
 pub(super) const REKEY_ATTEMPT_TIME: Duration = Duration::from_secs(90);
 /// Initiations to one peer are at least this far apart (6.1, Rekey-Timeout).

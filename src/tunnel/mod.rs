@@ -19,7 +19,7 @@
 //! | bytes of the four messages, numbers of the protocol | `message`, `limits` |
 //! | Noise handshake by `snow`, with our primitives | `noise`, `resolver`, `aead`, `tai64n` |
 //! | MACs, cookies, load | `mac`, `cookie`, `load` |
-//! | a session, its replay window, a peer's three sessions | `session`, `window` |
+//! | a session, its replay window, a peer's sessions | `session`, `window` |
 //! | a peer: state, handshakes, data, deadlines | `peer`, `handshake`, `transport`, `clockwork`, `timers` |
 //! | all peers: dispatch, protection against strangers | `tunnels`, `index`, `common`, `outbox` |
 //!
@@ -53,11 +53,11 @@ mod window;
 
 pub use self::drops::{DropReason, Drops};
 pub use self::interface::{
-    Counters, Event, HEADROOM, Open, PeerConfig, PeerStatus, Random, Refusal, Seal, TAILROOM, Transmit,
+    Counters, Event, HEADROOM, Open, OwnKey, PeerConfig, PeerStatus, Random, Refusal, Seal, TAILROOM, Transmit,
 };
 pub use self::message::TAG;
 pub use self::tunnels::{Tunnels, public_key};
-pub use crate::table::Suite;
+pub use crate::table::{KeyPair, Suite};
 
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,8 @@ const fn names(suite: Suite) -> (&'static str, &'static [u8]) {
 pub(super) struct Identity {
     pub(super) secret: SecretKey,
     pub(super) public: PublicKey,
+    /// Initiations under this key have timestamps after this.
+    pub(super) floor: Option<Tai64n>,
 }
 
 /// Where a handshake's state machine or its peer's message failed. Nobody needs to know more: silence is a virtue (5.2).

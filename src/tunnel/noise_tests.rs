@@ -4,7 +4,7 @@ use crate::types::Wall;
 
 fn identity(byte: u8) -> Identity {
     let secret = SecretKey::from_bytes([byte; 32]);
-    Identity { public: public_key(&secret), secret }
+    Identity { public: public_key(&secret), secret, floor: None }
 }
 
 fn ephemeral(byte: u8) -> Zeroizing<[u8; 32]> {

@@ -6,19 +6,36 @@ use super::aead::Key;
 use super::drops::DropReason;
 use super::limits::{
     PADDING, REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES, REKEY_AFTER_TIME, REKEY_ON_RECEIVE,
+    REKEY_YIELD,
 };
 use super::message::{TAG, data, read_data, write_data};
 use super::noise::Keys;
 use super::window::Window;
 use crate::table::Suite;
-use crate::types::Mono;
+use crate::types::{Mono, PublicKey};
+
+/// Who made a session, which is whom it falls to to replace it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// We did, by sending message 1.
+    Initiator,
+    /// We did, while the peer made another one in the same moment: it replaces both, and we only if it does not.
+    Yielding,
+    /// The peer did.
+    Responder,
+}
+
+/// Our static key and the peer's.
+pub(super) type Pair = (PublicKey, PublicKey);
 
 /// What a session is made of.
 pub(super) struct Made {
     pub(super) suite: Suite,
     pub(super) keys: Keys,
-    /// Whether we sent message 1.
-    pub(super) initiator: bool,
+    /// Our static key and the peer's.
+    pub(super) pair: Pair,
+    /// Whether we sent message 1, and then, whether the peer did so too and goes first when it is to be replaced.
+    pub(super) role: Role,
     /// Our index: what the peer writes into its messages.
     pub(super) local: u32,
     /// The peer's index: what we write into ours.
@@ -29,9 +46,12 @@ pub(super) struct Made {
 /// A session. Its keys are wiped when it is dropped.
 pub(super) struct Session {
     pub(super) local: u32,
+    pub(super) pair: Pair,
     remote: u32,
-    initiator: bool,
+    role: Role,
     born: Mono,
+    /// When the peer was last heard in it; at first, when it was made.
+    heard: Mono,
     send: Key,
     receive: Key,
     /// The counter of the next message.
@@ -42,12 +62,17 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(made: Made) -> Self {
         let Keys { initiator, responder } = made.keys;
-        let (send, receive) = if made.initiator { (initiator, responder) } else { (responder, initiator) };
+        let (send, receive) = match made.role {
+            Role::Initiator | Role::Yielding => (initiator, responder),
+            Role::Responder => (responder, initiator),
+        };
         Self {
             local: made.local,
+            pair: made.pair,
             remote: made.remote,
-            initiator: made.initiator,
+            role: made.role,
             born: made.now,
+            heard: made.now,
             send: Key::new(made.suite, &send),
             receive: Key::new(made.suite, &receive),
             counter: 0,
@@ -55,8 +80,14 @@ impl Session {
         }
     }
 
-    const fn age(&self, now: Mono) -> Duration {
+    /// How old it is.
+    pub(super) const fn age(&self, now: Mono) -> Duration {
         now.since(self.born)
+    }
+
+    /// Whether messages in it are refused by now.
+    fn expired(&self, now: Mono) -> bool {
+        self.age(now) >= REJECT_AFTER_TIME
     }
 
     /// Whether a message may be sent in it.
@@ -66,12 +97,17 @@ impl Session {
 
     /// Whether, having sent in it, we are to replace it. By age only who initiated it does, so that not both ends do.
     pub(super) fn stale_on_send(&self, now: Mono) -> bool {
-        self.counter >= REKEY_AFTER_MESSAGES || (self.initiator && self.age(now) >= REKEY_AFTER_TIME)
+        let aged = match self.role {
+            Role::Initiator => self.age(now) >= REKEY_AFTER_TIME,
+            Role::Yielding => self.age(now) >= REKEY_AFTER_TIME + REKEY_YIELD,
+            Role::Responder => false,
+        };
+        aged || self.counter >= REKEY_AFTER_MESSAGES
     }
 
     /// Whether, having received in it, we are to replace it before it runs out.
     pub(super) fn stale_on_receive(&self, now: Mono) -> bool {
-        self.initiator && self.age(now) >= REKEY_ON_RECEIVE
+        self.role != Role::Responder && self.age(now) >= REKEY_ON_RECEIVE
     }
 
     /// Seals the payload `buf[HEADER..HEADER + len]`, padded to a multiple of 16 as far as `buf` reaches; gives the datagram's
@@ -93,7 +129,7 @@ impl Session {
     /// Opens a data message in place; gives its payload and whether its counter is the newest yet.
     pub(super) fn open<'a>(&mut self, datagram: &'a mut [u8], now: Mono) -> Result<(&'a mut [u8], bool), DropReason> {
         let (_, counter) = read_data(datagram);
-        if self.age(now) >= REJECT_AFTER_TIME {
+        if self.expired(now) {
             return Err(DropReason::SessionExpired);
         }
         if counter >= REJECT_AFTER_MESSAGES {
@@ -104,6 +140,7 @@ impl Session {
         }
         let sealed = &mut datagram[data::HEADER..];
         let payload = self.receive.open(counter, &[], sealed).map_err(|_| DropReason::DataForged)?;
+        self.heard = now;
         Ok((payload, self.window.commit(counter)))
     }
 }
@@ -119,21 +156,29 @@ pub(super) enum Place {
     Next,
 }
 
-/// The three sessions that a peer can have at once.
+/// The sessions that a peer can have at once.
+///
+/// WireGuard keeps one that was replaced. Where both ends initiate at once that is one too few: each end then makes two sessions
+/// while packets in the old one are still on their way, so two are kept, and what goes is what the peer was silent in for longest.
 #[derive(Default)]
 pub(super) struct Sessions {
-    previous: Option<Box<Session>>,
+    previous: [Option<Box<Session>>; 2],
     current: Option<Box<Session>>,
     next: Option<Box<Session>>,
 }
 
 /// Indices of sessions that ended.
-pub(super) type Ended = [Option<u32>; 2];
+pub(super) type Ended = [Option<u32>; 4];
 
 impl Sessions {
     /// The session that we send in.
     pub(super) fn current(&self) -> Option<&Session> {
         self.current.as_deref()
+    }
+
+    /// The session that waits for the peer's first message.
+    pub(super) fn next(&self) -> Option<&Session> {
+        self.next.as_deref()
     }
 
     /// The session that we send in, if it may be sent in.
@@ -143,41 +188,71 @@ impl Sessions {
 
     /// Whether there is no session at all.
     pub(super) const fn is_empty(&self) -> bool {
-        self.previous.is_none() && self.current.is_none() && self.next.is_none()
+        matches!(self, Self { previous: [None, None], current: None, next: None })
     }
 
     /// The session whose local index this is. Most packets are for the current one.
     pub(super) fn find(&mut self, local: u32) -> Option<(&mut Session, Place)> {
-        [(&mut self.current, Place::Current), (&mut self.next, Place::Next), (&mut self.previous, Place::Previous)]
-            .into_iter()
-            .find_map(|(session, place)| session.as_deref_mut().filter(|s| s.local == local).map(|s| (s, place)))
+        let [one, other] = &mut self.previous;
+        let places = [
+            (&mut self.current, Place::Current),
+            (&mut self.next, Place::Next),
+            (one, Place::Previous),
+            (other, Place::Previous),
+        ];
+        let held = places.into_iter().filter_map(|(session, place)| Some((session.as_deref_mut()?, place)));
+        held.into_iter().find(|(session, _)| session.local == local)
     }
 
     /// We initiated and the response came: this one is confirmed, and is sent in from now on. An unconfirmed one that the
     /// peer initiated meanwhile is kept to receive in: the peer may be sending in it already.
-    pub(super) fn initiated(&mut self, session: Session) -> Ended {
+    pub(super) fn initiated(&mut self, session: Session, now: Mono) -> Ended {
         let older = self.current.replace(Box::new(session));
-        match self.next.take() {
-            Some(next) => [index(self.previous.replace(next)), index(older)],
-            None => [index(std::mem::replace(&mut self.previous, older)), None],
-        }
+        let next = self.next.take();
+        self.retire([next, older], now)
     }
 
-    /// The peer initiated and we responded: this one waits for the peer's first message in it.
+    /// The peer initiated and we responded: this one waits for the peer's first message in it. Until then the peer sends in what
+    /// there was before, so nothing else ends.
     pub(super) fn responded(&mut self, session: Session) -> Ended {
-        [index(self.next.replace(Box::new(session))), index(self.previous.take())]
+        [index(self.next.replace(Box::new(session))), None, None, None]
     }
 
     /// The peer's first message in the next session came.
-    pub(super) fn confirmed(&mut self) -> Ended {
+    pub(super) fn confirmed(&mut self, now: Mono) -> Ended {
         let Some(next) = self.next.take() else { return Ended::default() };
         let older = self.current.replace(next);
-        [index(std::mem::replace(&mut self.previous, older)), None]
+        self.retire([older, None], now)
+    }
+
+    /// Keeps these to receive in, as far as there is room and they are young enough; gives the indices of those that end.
+    fn retire(&mut self, sessions: [Option<Box<Session>>; 2], now: Mono) -> Ended {
+        let [a, b] = std::mem::take(&mut self.previous);
+        let [c, d] = sessions;
+        let mut all = [a, b, c, d];
+        let worth = |session: &Option<Box<Session>>| {
+            session.as_ref().filter(|session| !session.expired(now)).map(|session| session.heard)
+        };
+        all.sort_unstable_by_key(|session| std::cmp::Reverse(worth(session)));
+        let [first, second, ended @ ..] = all;
+        let ended = ended.map(index);
+        let [mut first, mut second] = [first, second];
+        let expired = [&mut first, &mut second].map(|kept| index(kept.take_if(|session| session.expired(now))));
+        self.previous = [first, second];
+        [expired[0], expired[1], ended[0], ended[1]]
+    }
+
+    /// Ends those that were made under other pairs of keys than these.
+    pub(super) fn keep(&mut self, holds: impl Fn(&Pair) -> bool) -> Ended {
+        let [one, other] = &mut self.previous;
+        let end = |session: &mut Option<Box<Session>>| index(session.take_if(|session| !holds(&session.pair)));
+        [one, other, &mut self.current, &mut self.next].map(end)
     }
 
     /// Ends all.
-    pub(super) fn clear(&mut self) -> [Option<u32>; 3] {
-        [index(self.previous.take()), index(self.current.take()), index(self.next.take())]
+    pub(super) fn clear(&mut self) -> Ended {
+        let [one, other] = std::mem::take(&mut self.previous);
+        [one, other, self.current.take(), self.next.take()].map(index)
     }
 }
 
@@ -195,6 +270,6 @@ impl Sessions {
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        [&self.previous, &self.current, &self.next].into_iter().flatten().count()
+        self.previous.iter().chain([&self.current, &self.next]).flatten().count()
     }
 }

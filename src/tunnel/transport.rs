@@ -74,7 +74,7 @@ impl Peer {
         let (payload, newest) = session.open(datagram, now)?;
         let stale = session.stale_on_receive(now);
         if place == Place::Next {
-            common.free(self.sessions.confirmed());
+            common.free(self.sessions.confirmed(now));
             self.forget_pending(common);
             self.handshake_done(common, now);
         }

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use super::common::Common;
 use super::cookie::Checker;
 use super::drops::DropReason;
-use super::interface::{Counters, Event, Open, PeerConfig, PeerStatus, Random, Refusal, Seal, Transmit};
+use super::interface::{Counters, Event, Open, OwnKey, PeerConfig, PeerStatus, Random, Refusal, Seal, Transmit};
 use super::load::{Load, Sources};
 use super::message::{Kind, cookie, data, index, initiation, response};
 use super::noise::{Identity, Responder};
 use super::peer::Peer;
+use super::tai64n::Tai64n;
 use super::timers::NEVER;
 use crate::table::Suite;
 use crate::types::{Mono, PeerSlot, PublicKey, SecretKey, Wall};
@@ -19,6 +20,11 @@ use crate::types::{Mono, PeerSlot, PublicKey, SecretKey, Wall};
 pub fn public_key(secret: &SecretKey) -> PublicKey {
     let secret = x25519_dalek::StaticSecret::from(*secret.expose());
     PublicKey(x25519_dalek::PublicKey::from(&secret).to_bytes())
+}
+
+/// The static keys of a peer.
+fn keys_of(peer: &PeerConfig) -> impl Iterator<Item = PublicKey> {
+    std::iter::once(peer.public_key).chain(peer.changing.iter().map(|pair| pair.remote))
 }
 
 /// All tunnels of one lane. See the [module](super) for how it is driven.
@@ -30,7 +36,8 @@ pub struct Tunnels {
     by_key: BTreeMap<PublicKey, PeerSlot>,
     /// The suites that peers have, each once: what an initiation may be in.
     suites: BTreeSet<Suite>,
-    checker: Checker,
+    /// One for each of the node's static keys, in their order.
+    checkers: Vec<Checker>,
     load: Load,
     sources: Sources,
 }
@@ -38,16 +45,34 @@ pub struct Tunnels {
 impl Tunnels {
     /// Tunnels of the node whose static key is `secret`, without peers.
     pub fn new(secret: SecretKey, random: Box<dyn Random + Send>, now: Mono) -> Self {
-        let identity = Identity { public: public_key(&secret), secret };
-        Self {
-            checker: Checker::new(&identity.public),
-            common: Common::new(identity, random),
+        let mut tunnels = Self {
+            checkers: Vec::new(),
+            common: Common::new(random),
             peers: Vec::new(),
             by_key: BTreeMap::new(),
             suites: BTreeSet::new(),
             load: Load::new(now),
             sources: Sources::new(now),
+        };
+        tunnels.set_keys(&[OwnKey { secret, floor: Wall::default() }]);
+        tunnels
+    }
+
+    /// Sets the node's static keys: the one in force, and behind it one that is to follow, which counts with the peers whose
+    /// configuration names it. Call [`Self::set_peers`] right after it.
+    pub fn set_keys(&mut self, keys: &[OwnKey]) {
+        let publics: Vec<PublicKey> = keys.iter().map(|key| public_key(&key.secret)).collect();
+        if keys.is_empty() {
+            return;
         }
+        let identity = |(key, public): (&OwnKey, PublicKey)| {
+            let floor = (key.floor > Wall::default()).then(|| Tai64n::after(None, key.floor));
+            Identity { public, secret: key.secret.clone(), floor }
+        };
+        if !self.common.identities.iter().map(|identity| identity.public).eq(publics.iter().copied()) {
+            self.checkers = publics.iter().map(Checker::new).collect();
+        }
+        self.common.identities = keys.iter().zip(publics).map(identity).collect();
     }
 
     /// Sets how many handshake initiations a second, all sources together, put this end under load (default 256).
@@ -59,13 +84,17 @@ impl Tunnels {
     /// session and calls the peer anew; a peer that is missing is refused from now on, in both directions.
     pub fn set_peers(&mut self, peers: Vec<PeerConfig>, now: Mono) {
         let accepted = self.accept(peers);
-        let keys: BTreeMap<PeerSlot, PublicKey> = accepted.iter().map(|p| (p.slot, p.public_key)).collect();
+        let configs: BTreeMap<PeerSlot, &PeerConfig> = accepted.iter().map(|p| (p.slot, p)).collect();
+        let stays = |old: &Peer| {
+            let new = configs.get(&old.config.slot);
+            new.is_some_and(|new| keys_of(new).any(|key| keys_of(&old.config).any(|known| known == key)))
+        };
         for peer in &mut self.peers {
-            if let Some(mut gone) = peer.take_if(|p| keys.get(&p.config.slot) != Some(&p.config.public_key)) {
-                self.by_key.remove(&gone.config.public_key);
+            if let Some(mut gone) = peer.take_if(|peer| !stays(peer)) {
                 gone.end(&mut self.common);
             }
         }
+        self.by_key = accepted.iter().flat_map(|peer| keys_of(peer).map(|key| (key, peer.slot))).collect();
         self.suites = accepted.iter().map(|p| p.suite).collect();
         for config in accepted {
             self.set_peer(config, now);
@@ -77,15 +106,17 @@ impl Tunnels {
         let (mut slots, mut keys) = (BTreeSet::new(), BTreeSet::new());
         let mut accepted = Vec::with_capacity(peers.len());
         for peer in peers {
-            let refusal = if peer.public_key == self.common.identity.public {
+            let own: BTreeSet<_> = keys_of(&peer).collect();
+            let refusal = if own.iter().any(|key| self.common.identity(key).is_some()) {
                 Some(Refusal::OwnKey)
-            } else if !self.by_key.contains_key(&peer.public_key) && self.is_weak(&peer.public_key) {
+            } else if own.iter().any(|key| !self.by_key.contains_key(key) && self.is_weak(key)) {
                 Some(Refusal::WeakKey)
             } else if !slots.insert(peer.slot) {
                 Some(Refusal::DuplicateSlot)
-            } else if !keys.insert(peer.public_key) {
+            } else if own.iter().any(|key| keys.contains(key)) {
                 Some(Refusal::DuplicateKey)
             } else {
+                keys.extend(own);
                 None
             };
             match refusal {
@@ -98,12 +129,15 @@ impl Tunnels {
 
     /// Whether the shared secret with this key is one that everybody knows.
     fn is_weak(&self, key: &PublicKey) -> bool {
-        let secret = x25519_dalek::StaticSecret::from(*self.common.identity.secret.expose());
-        !secret.diffie_hellman(&x25519_dalek::PublicKey::from(key.0)).was_contributory()
+        let contributes = |identity: &Identity| {
+            let secret = x25519_dalek::StaticSecret::from(*identity.secret.expose());
+            secret.diffie_hellman(&x25519_dalek::PublicKey::from(key.0)).was_contributory()
+        };
+        !self.common.identities.first().is_some_and(contributes)
     }
 
     fn set_peer(&mut self, config: PeerConfig, now: Mono) {
-        let (slot, key) = (config.slot, config.public_key);
+        let slot = config.slot;
         if self.peers.len() <= slot.index() {
             self.peers.resize_with(slot.index() + 1, || None);
         }
@@ -111,7 +145,6 @@ impl Tunnels {
             Some(peer) => peer.update(config, &mut self.common, now),
             empty @ None => {
                 *empty = Some(Box::new(Peer::new(config, &mut self.common, now)));
-                self.by_key.insert(key, slot);
             }
         }
     }
@@ -163,32 +196,34 @@ impl Tunnels {
 
     /// Cheap refusals first: a MAC, then (under load) a second MAC and the source's allowance, then the handshake.
     fn initiation(&mut self, from: SocketAddr, datagram: &[u8], now: Mono) -> Result<(), DropReason> {
-        if !self.checker.first_holds(datagram) {
-            return Err(DropReason::WrongMac1);
-        }
+        let of = self.checkers.iter().position(|checker| checker.first_holds(datagram));
+        let of = of.ok_or(DropReason::WrongMac1)?;
         let remote = index(datagram, initiation::SENDER);
         if self.load.count(now) {
-            self.demand_cookie(from, datagram, remote, now)?;
+            self.demand_cookie(of, from, datagram, now)?;
             if !self.sources.allow(from.ip(), now) {
                 return Err(DropReason::SourceLimited);
             }
         }
-        let (suite, responder) = self.read_initiation(datagram)?;
+        let (suite, responder) = self.read_initiation(of, datagram)?;
+        let own = self.common.identities[of].public;
         let slot = self.by_key.get(&responder.peer).ok_or(DropReason::UnknownPeer)?;
         let peer = self.peers.get_mut(slot.index()).and_then(Option::as_deref_mut).ok_or(DropReason::UnknownPeer)?;
         if peer.config.suite != suite {
             return Err(DropReason::WrongSuite);
         }
-        peer.answer(responder, remote, from, &mut self.common, now)
+        peer.answer(responder, own, remote, from, &mut self.common, now)
     }
 
     /// Passes who sends our cookie back, sends it to everybody else.
-    fn demand_cookie(&mut self, from: SocketAddr, datagram: &[u8], remote: u32, now: Mono) -> Result<(), DropReason> {
+    fn demand_cookie(&mut self, of: usize, from: SocketAddr, datagram: &[u8], now: Mono) -> Result<(), DropReason> {
         let Common { random, .. } = &mut self.common;
-        if self.checker.second_holds(datagram, from, now, random.as_mut()) {
+        let checker = &mut self.checkers[of];
+        if checker.second_holds(datagram, from, now, random.as_mut()) {
             return Ok(());
         }
-        if let Some(reply) = self.checker.reply(datagram, remote, from, now, random.as_mut()) {
+        let remote = index(datagram, initiation::SENDER);
+        if let Some(reply) = checker.reply(datagram, remote, from, now, random.as_mut()) {
             self.common.counters.cookies_sent += 1;
             self.common.send(Transmit { to: from, datagram: reply.to_vec() });
         }
@@ -196,11 +231,11 @@ impl Tunnels {
     }
 
     /// The wire does not say the suite, so each that some peer has is tried: one more X25519 for the second.
-    fn read_initiation(&mut self, datagram: &[u8]) -> Result<(Suite, Responder), DropReason> {
+    fn read_initiation(&mut self, of: usize, datagram: &[u8]) -> Result<(Suite, Responder), DropReason> {
         let message = super::message::field(datagram, initiation::NOISE);
         for &suite in &self.suites {
             let ephemeral = self.common.ephemeral();
-            if let Ok(responder) = Responder::read(suite, &self.common.identity, ephemeral, &message) {
+            if let Ok(responder) = Responder::read(suite, &self.common.identities[of], ephemeral, &message) {
                 return Ok((suite, responder));
             }
         }
@@ -210,7 +245,7 @@ impl Tunnels {
     /// A response must name an initiation of ours that still waits. Its 32-bit index is a nonce that only the way to the peer has
     /// seen, so load does not matter here: an answer that we asked for is never put off.
     fn response(&mut self, from: SocketAddr, datagram: &[u8], now: Mono) -> Result<(), DropReason> {
-        if !self.checker.first_holds(datagram) {
+        if !self.checkers.iter().any(|checker| checker.first_holds(datagram)) {
             return Err(DropReason::WrongMac1);
         }
         let message: &[u8; response::LEN] = datagram.try_into().map_err(|_| DropReason::Malformed)?;
@@ -224,7 +259,7 @@ impl Tunnels {
 
     fn cookie(&mut self, datagram: &[u8], now: Mono) -> Result<(), DropReason> {
         let (peer, common) = self.peer_of(index(datagram, cookie::RECEIVER))?;
-        if !peer.jar.accept(datagram, now) {
+        if !peer.remotes.iter_mut().any(|remote| remote.jar.accept(datagram, now)) {
             return Err(DropReason::WrongCookie);
         }
         common.counters.cookies_accepted += 1;

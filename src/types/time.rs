@@ -66,6 +66,11 @@ impl Wall {
     pub const fn as_secs(self) -> u64 {
         self.0 / 1_000_000_000
     }
+
+    /// Time from `earlier` to here; zero where `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
 }
 
 impl Add<Duration> for Wall {

@@ -98,6 +98,7 @@ impl Pair {
             suite,
             endpoint: Some(Self::their_address()),
             keepalive: None,
+            changing: Vec::new(),
         };
         ours.set_peers(vec![config], now);
         let limiter = their_limit.map(|limit| Arc::new(RateLimiter::new(&their_public, limit)));

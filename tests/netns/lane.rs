@@ -39,7 +39,7 @@ fn name(text: &str) -> IfName {
     text.parse().unwrap()
 }
 
-fn secret(end: usize) -> SecretKey {
+pub(crate) fn secret(end: usize) -> SecretKey {
     SecretKey::from_bytes([u8::try_from(end).unwrap() + 7; 32])
 }
 
@@ -61,6 +61,7 @@ pub(crate) fn slice(end: usize, flood: Flood) -> Slice {
         external: Some(address(other)),
         listen: UdpPort::try_from(51_820).unwrap(),
         lanes: 1,
+        changing: Vec::new(),
         foreign: None,
     };
     slice.peers = BTreeMap::from([(node(other), peer)]);
@@ -121,7 +122,7 @@ pub(crate) fn make_tap(host: &Space) {
 pub(crate) struct Mesh {
     lanes: Vec<Lane>,
     pub(crate) guests: Vec<Space>,
-    hosts: Vec<Space>,
+    pub(crate) hosts: Vec<Space>,
 }
 
 impl Mesh {
@@ -152,6 +153,15 @@ impl Mesh {
 
     pub(crate) fn wait_for_ping(&self) {
         wait_until("the guests ping each other", PATIENCE, || self.guests[0].holds("ping -c1 -W1 192.168.10.12 >&2"));
+    }
+
+    /// Both ends use this suite from now on.
+    pub(crate) fn set_suite(&self, suite: Suite) {
+        for end in [0, 1] {
+            let mut changed = slice(end, Flood::Suppress);
+            changed.peers.values_mut().for_each(|peer| peer.suite = suite);
+            self.lanes[end].set(setup(&changed, end));
+        }
     }
 
     pub(crate) fn stats(&self, end: usize) -> LaneStats {

@@ -63,6 +63,7 @@ fn slice(end: usize, lanes: &[u8]) -> Slice {
             external: Some(address(other)),
             listen: UdpPort::try_from(51_820).unwrap(),
             lanes: lanes[end].min(lanes[other]),
+            changing: Vec::new(),
             foreign: None,
         };
         slice.peers.insert(node(other), peer);

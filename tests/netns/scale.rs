@@ -62,6 +62,7 @@ fn setup(keepalive: Option<Duration>) -> Arc<Setup> {
         suite: Suite::Chacha,
         endpoint: Some(address(number)),
         keepalive,
+        changing: Vec::new(),
     };
     Arc::new(Setup { peers: (0..PEERS).map(peer).collect(), ..Setup::default() })
 }
@@ -83,7 +84,15 @@ impl Peer {
 
     fn node(keepalive: Option<Duration>) -> PeerConfig {
         let (slot, public_key) = (PeerSlot(0), public_key(&secret(PEERS)));
-        PeerConfig { slot, public_key, psk: None, suite: Suite::Chacha, endpoint: Some(node()), keepalive }
+        PeerConfig {
+            slot,
+            public_key,
+            psk: None,
+            suite: Suite::Chacha,
+            endpoint: Some(node()),
+            keepalive,
+            changing: Vec::new(),
+        }
     }
 
     /// Calls the node without having anything to say.

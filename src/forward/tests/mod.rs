@@ -74,6 +74,7 @@ fn peer(pdc: &str, admin: &str, number: u8) -> Peer {
         external: Some(format!("198.51.100.{number}").parse().unwrap()),
         listen: UdpPort::try_from(51_820).unwrap(),
         lanes: 1,
+        changing: Vec::new(),
         foreign: None,
     }
 }

@@ -38,6 +38,7 @@ impl Node {
             suite: Suite::Chacha,
             endpoint: Some(SocketAddr::from(([198, 51, 100, other.1], 51_820))),
             keepalive: None,
+            changing: Vec::new(),
         };
         tunnels.set_peers(vec![config], world.now);
         let address = SocketAddr::from(([198, 51, 100, number], 51_820));

@@ -118,6 +118,7 @@ fn node(setting: Setting<'_>, ip: IpAddr, slice: &mut Slice, members: &mut BTree
         external: (!inside).then_some(ip),
         listen: port(crate::config::meshd::LISTEN),
         lanes: 1,
+        changing: Vec::new(),
         foreign: None,
     };
     if let Some(declared) = declared {

@@ -35,6 +35,7 @@ fn config(slot: u16, of: u16, keepalive: Option<Duration>) -> PeerConfig {
         suite: Suite::Chacha,
         endpoint: Some(address(of)),
         keepalive,
+        changing: Vec::new(),
     }
 }
 

@@ -59,6 +59,7 @@ pub(super) fn config(byte: u8) -> PeerConfig {
         suite: Suite::Chacha,
         endpoint: Some(address(byte)),
         keepalive: None,
+        changing: Vec::new(),
     }
 }
 
