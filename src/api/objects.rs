@@ -141,6 +141,18 @@ pub struct NodeStatus {
     /// Its WireGuard key, once it has joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<PublicKey>,
+    /// The WireGuard key that it changes to: peers take it beside the other until the node has it in use everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_public_key: Option<PublicKey>,
+    /// Since when its WireGuard key is in force; none: since it joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_since: Option<Wall>,
+    /// True from when a new WireGuard key is wanted until the node has made one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace_key: bool,
+    /// Since when two machines are known to run as this node. Nobody takes anything from either until an operator releases it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<Wall>,
     /// SHA-256 (hexadecimal) of its TLS public key (SPKI).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<String>,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::objects::NodeFacts;
 use crate::table::{Delta, NetKey, Slice};
-use crate::types::{Mac, NodeId, Version};
+use crate::types::{Mac, NodeId, PublicKey, Version};
 
 /// One line of the stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,6 +48,12 @@ pub struct Report {
     /// Every port that it found on bridges of networks with `learning: local`; none: no change since the last report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<Vec<FoundPort>>,
+    /// The WireGuard key that it has made and wants to change to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_key: Option<PublicKey>,
+    /// The new WireGuard key, once every tunnel that is up was made under it: the old one can go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_in_use: Option<PublicKey>,
     /// What the tunnels to all peers carry, as far as it was measured; none: no change since the last report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<Vec<MeasuredPath>>,

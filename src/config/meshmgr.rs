@@ -32,8 +32,17 @@ pub struct Config {
     pub paths: Paths,
     /// `[certificates]`
     pub certificates: Certificates,
+    /// `[rotation]`
+    pub rotation: Rotation,
     /// `[log] level`; default `info`.
     pub log: Level,
+}
+
+/// `[rotation]`: how old keys become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotation {
+    /// `wireguard`: from this age on a node is asked for a new WireGuard key; default `30d`.
+    pub wireguard: Duration,
 }
 
 /// `[paths]`: folders.
@@ -67,7 +76,15 @@ struct Written {
     #[serde(default)]
     certificates: WrittenCertificates,
     #[serde(default)]
+    rotation: WrittenRotation,
+    #[serde(default)]
     log: WrittenLog,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct WrittenRotation {
+    wireguard: Option<Spanned<Period>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -87,6 +104,8 @@ struct WrittenCertificates {
 
 /// Shortest life of a certificate: a shorter one would end while clocks still differ.
 const SHORTEST: Duration = Duration::from_secs(600);
+/// Shortest life of a WireGuard key.
+const KEY_SHORTEST: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Config {
@@ -123,6 +142,7 @@ impl Written {
                 server: life(source, self.certificates.server, 90)?,
                 admin: life(source, self.certificates.admin, 365)?,
             },
+            rotation: Rotation { wireguard: key_age(source, self.rotation.wireguard)? },
             log: self.log.level,
         })
     }
@@ -145,6 +165,19 @@ fn default_prefix() -> Prefix {
         Ok(prefix) => prefix,
         Err(_) => unreachable!("100.64.0.0/16 has no host bits"),
     }
+}
+
+fn key_age(source: Source<'_>, given: Option<Spanned<Period>>) -> Result<Duration, Problem> {
+    let Some(given) = given else { return Ok(DAY * 30) };
+    let Period(length) = *given.get_ref();
+    let what = if length < KEY_SHORTEST {
+        "a WireGuard key lives at least 1h: a change takes up to some minutes"
+    } else if length > DAY * 3650 {
+        "a WireGuard key lives at most ten years"
+    } else {
+        return Ok(length);
+    };
+    Err(say::value(what).at(source.bytes(given.span())))
 }
 
 fn life(source: Source<'_>, given: Option<Spanned<Period>>, days: u32) -> Result<Duration, Problem> {

@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use hyper::Method;
+
 use super::missing;
 use super::objects::{self, Noun, Verbs, name, or_none, other_kind};
 use super::out::{self, Done, Format};
 use super::remote::Access;
 use crate::api::admin::ForeignConfig;
-use crate::api::objects::{Any, ForeignSpec, Kind, Meta, NodeSpec, NodeStatus, Object};
+use crate::api::objects::{Any, ForeignSpec, Kind, Meta, Node, NodeSpec, NodeStatus, Object};
 use crate::api::problem::{Exit, Problem};
 use crate::types::{NodeId, PdcId, PublicKey};
 
@@ -16,6 +18,16 @@ use crate::types::{NodeId, PdcId, PublicKey};
 pub(super) enum Command {
     #[command(flatten)]
     Verbs(Verbs<Fields>),
+    /// Have a node make a new WireGuard key; tunnels go on meanwhile
+    RotateKey {
+        /// Its name
+        name: NodeId,
+    },
+    /// Take a node out of quarantine, once its copy is gone
+    Release {
+        /// Its name
+        name: NodeId,
+    },
     /// What to type on a foreign peer: a wg-quick file and its vxlan and bridge lines. Holds secrets
     Foreign {
         /// Its name
@@ -53,12 +65,36 @@ pub(super) struct Fields {
 pub(super) async fn run(access: &Access, command: Command) -> Done {
     let name = match command {
         Command::Verbs(verb) => return objects::run(access, verb).await,
+        Command::RotateKey { name } => return told(access, &name, "rotate-key").await,
+        Command::Release { name } => return told(access, &name, "release").await,
         Command::Foreign { name } => name,
     };
     let config: ForeignConfig = access.management()?.get(&format!("/v1/nodes/{name}/foreign")).await?;
     match access.output {
         Format::Table => out::text(&format!("{}\n{}", config.wireguard, config.commands)),
         Format::Json | Format::Yaml => out::value(access.output, &config),
+    }
+}
+
+/// Tells the management node to do something with a node, and shows the node.
+async fn told(access: &Access, name: &NodeId, verb: &str) -> Done {
+    let path = format!("/v1/nodes/{name}/{verb}");
+    let node: Node = access.management()?.call(Method::POST, &path, None::<&()>).await?;
+    match access.output {
+        Format::Table => out::text(&format!("node {name}: {}\n", state(&node))),
+        Format::Json | Format::Yaml => out::value(access.output, &Any::Node(node)),
+    }
+}
+
+/// How a node is, in a word.
+fn state(node: &Node) -> &'static str {
+    let status = &node.status;
+    match (&node.spec.foreign, status.joined) {
+        (Some(_), _) => "foreign",
+        (None, Some(_)) if status.quarantined.is_some() => "quarantined",
+        (None, Some(_)) if status.replace_key || status.next_public_key.is_some() => "changing-key",
+        (None, Some(_)) => "joined",
+        (None, None) => "declared",
     }
 }
 
@@ -117,17 +153,12 @@ impl Noun for Fields {
     fn cells(object: &Any) -> Vec<String> {
         let Any::Node(node) = object else { return Vec::new() };
         let facts = node.status.facts.as_ref();
-        let state = match (&node.spec.foreign, node.status.joined) {
-            (Some(_), _) => "foreign",
-            (None, Some(_)) => "joined",
-            (None, None) => "declared",
-        };
         vec![
             node.metadata.name.to_string(),
             node.spec.pdc.to_string(),
             or_none(node.spec.admin.or_else(|| facts?.admin)),
             or_none(node.spec.external.or_else(|| facts?.external)),
-            state.to_owned(),
+            state(node).to_owned(),
             or_none(node.status.acknowledged),
             or_none(facts.map(|facts| facts.version.clone())),
         ]

@@ -77,13 +77,35 @@ fn needed(error: &io::Error) -> Problem {
 /// # Errors
 /// M0223: there is none; M0601: it is open to others; M0224: it is no key.
 pub fn secret(config: &Config) -> Result<SecretKey, Problem> {
-    let path = config.paths.keys.join(WIREGUARD_KEY);
+    read_secret(config, WIREGUARD_KEY)
+}
+
+fn read_secret(config: &Config, name: &str) -> Result<SecretKey, Problem> {
+    let path = config.paths.keys.join(name);
     let text = file::read_secret(&path).map_err(|e| needed(&e))?;
     text.trim().parse().map_err(|e| {
         Problem::new("M0224", Exit::Failed, format!("{}: {e}", path.display()))
             .note("nothing was changed")
             .help("restore it, or run: meshctl leave, then meshctl join with a new token")
     })
+}
+
+/// The static key that is to follow it; none: no change is under way.
+///
+/// # Errors
+/// As [`secret`].
+pub fn next_secret(config: &Config, name: &str) -> Result<Option<SecretKey>, Problem> {
+    if config.paths.keys.join(name).exists() { read_secret(config, name).map(Some) } else { Ok(None) }
+}
+
+/// Writes a static key.
+///
+/// # Errors
+/// The system's, with the path; the old file stays.
+pub fn save_secret(path: &Path, secret: &SecretKey) -> io::Result<()> {
+    let mut text = secret.to_text();
+    text.push('\n');
+    file::write(path, text.as_bytes(), 0o600)
 }
 
 /// Reads keys and certificate, and holds them against what `meshd.toml` asserts.

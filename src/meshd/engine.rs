@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::disk;
 use super::files::Tables;
 use super::guests::Guests;
+use super::keys::Keyring;
 use super::look::{Host, look};
 use super::mtu::Watch;
 use super::shared::{Shared, Topic};
@@ -120,6 +121,8 @@ pub struct Engine<K> {
     desired: Desired,
     slots: Slots,
     tables: Option<Tables>,
+    /// With a management node: the keys of the tunnels.
+    keys: Option<Keyring>,
     /// With table files: the slice that they stand for, before this node's own guests are added.
     base: Option<Slice>,
     /// With table files: guests found on our bridges since the start.
@@ -147,6 +150,7 @@ impl<K: Kernel> Engine<K> {
             desired: Desired::default(),
             slots: Slots::default(),
             tables,
+            keys: None,
             base: None,
             guests: BTreeSet::new(),
             paths: Watch::default(),
@@ -156,6 +160,12 @@ impl<K: Kernel> Engine<K> {
             checked: now,
             cost: Duration::ZERO,
         }
+    }
+
+    /// Lets the keys of the tunnels be changed.
+    #[must_use]
+    pub fn with_keys(self, keys: Option<Keyring>) -> Self {
+        Self { keys, ..self }
     }
 
     /// Follows the slice that was found on disk.
@@ -212,6 +222,7 @@ impl<K: Kernel> Engine<K> {
     /// What is due without being told.
     fn tend(&mut self) {
         self.shared.lanes.tend(&self.shared);
+        self.tend_keys();
         if self.paths.look(&self.shared, mono(), wall()) && self.tables.is_some() {
             self.read_tables();
         }
@@ -227,6 +238,15 @@ impl<K: Kernel> Engine<K> {
                 self.follow_base();
             }
         }
+    }
+
+    /// Watches the clock, and a change of keys that is under way.
+    fn tend_keys(&mut self) {
+        let (Some(keys), now) = (&mut self.keys, mono()) else { return };
+        if keys.watch(&self.shared, now, wall()) {
+            keys.follow(self.slice.as_ref().and_then(|slice| slice.keys.as_ref()), &self.shared, now);
+        }
+        keys.tend(&self.shared, now);
     }
 
     /// Reads the table files and follows what they stand for.
@@ -301,10 +321,17 @@ impl<K: Kernel> Engine<K> {
         self.shared.find(Topic::Plan, [plan.findings, paths::disagreements(slice, &paths)].concat());
         self.desired = plan.desired;
         let settled = self.reconcile(false);
+        if let Some(keys) = &mut self.keys {
+            keys.follow(slice.keys.as_ref(), &self.shared, mono());
+        }
+        let keys = self.keys.as_ref().map(Keyring::for_lanes).unwrap_or_default();
         {
             let lanes = &self.shared.lanes;
             let table = Arc::new(Table::build(slice, &paths, &self.slots, (&host.local).into()));
-            lanes.set(|lane| Arc::new(Setup::with(Arc::clone(&table), slice, &paths, &self.slots, &host.local, lane)));
+            lanes.set(|lane| {
+                let setup = Setup::with(Arc::clone(&table), slice, &paths, &self.slots, &host.local, lane);
+                Arc::new(Setup { keys: Arc::clone(&keys), ..setup })
+            });
             let mut view = self.shared.view();
             view.pdc = slice.pdc.clone();
             view.slice = Some(Arc::clone(slice));

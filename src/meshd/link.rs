@@ -1,6 +1,7 @@
 //! The link to the management node: follows its stream, reports back, and renews the certificate. All three go on for ever and
 //! none of them is needed by the data plane.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,6 +46,10 @@ pub struct Link {
     client: Mutex<Arc<Client>>,
     connected: watch::Sender<bool>,
     keys: std::path::PathBuf,
+    /// This run of the daemon, so that two machines with one identity are told apart.
+    instance: u64,
+    /// How often it has called for the stream.
+    calls: AtomicU64,
 }
 
 impl Link {
@@ -63,7 +68,8 @@ impl Link {
         shared.view().certificate_ends = Some(identity.validity.1);
         let (connected, _) = watch::channel(false);
         let (identity, client) = (Mutex::new(identity), Mutex::new(Arc::new(client)));
-        Ok(Arc::new(Self { shared, engine, identity, client, connected, keys }))
+        let (instance, calls) = (u64::from_ne_bytes(random()), AtomicU64::new(0));
+        Ok(Arc::new(Self { shared, engine, identity, client, connected, keys, instance, calls }))
     }
 
     fn client(&self) -> Arc<Client> {
@@ -98,7 +104,9 @@ impl Link {
 
     /// One connection, until it ends; why it did.
     async fn stream(&self, sync: &mut Sync) -> String {
-        let mut lines = match self.client().lines(&sync.ask()).await {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        let ask = format!("{}&instance={}&connection={call}", sync.ask(), self.instance);
+        let mut lines = match self.client().lines(&ask).await {
             Ok(lines) => lines,
             Err(problem) => return self.refused(problem),
         };
@@ -286,6 +294,8 @@ fn difference(sent: Option<&Outgoing>, wanted: &Outgoing) -> Report {
         applied: wanted.applied.filter(|_| changed(sent.is_some_and(|s| s.applied == wanted.applied))),
         facts: wanted.facts.clone().filter(|_| changed(sent.is_some_and(|s| s.facts == wanted.facts))),
         ports: changed(sent.is_some_and(|s| s.ports == wanted.ports)).then(|| wanted.ports.clone()),
+        next_key: wanted.next_key.filter(|_| changed(sent.is_some_and(|s| s.next_key == wanted.next_key))),
+        key_in_use: wanted.key_in_use.filter(|_| changed(sent.is_some_and(|s| s.key_in_use == wanted.key_in_use))),
         paths: changed(sent.is_some_and(|s| s.paths == wanted.paths)).then(|| wanted.paths.clone()),
     }
 }

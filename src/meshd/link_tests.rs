@@ -10,7 +10,7 @@ use crate::transport::server::Limits;
 use crate::types::{SecretKey, Version};
 
 fn outgoing(revision: u64) -> Outgoing {
-    Outgoing { applied: Some(Version { incarnation: 1, revision }), facts: None, ports: Vec::new(), paths: Vec::new() }
+    Outgoing { applied: Some(Version { incarnation: 1, revision }), ..Outgoing::default() }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::control;
 use super::disk::{self, Identity};
 use super::engine::{Command, Engine, finding};
 use super::files::{self, Tables};
+use super::keys::Keyring;
 use super::lanes::Lanes;
 use super::link::Link;
 use super::log::{self, Log};
@@ -164,6 +165,7 @@ async fn start(ready: Ready, log: Log) -> Result<(), Problem> {
     let config = &loaded.config;
     let offload = offload::check(config);
     let count = config.underlay.lanes.count(super::lanes::cpus());
+    let keys = identity.as_ref().map(|_| Keyring::load(config, secret.clone(), mono(), wall())).transpose()?;
     let lanes = Lanes::start(count, config.underlay.listen, secret, offload.offload)?;
     let management = match identity {
         Some(_) => Management::Away { since: wall(), why: "not connected yet".into() },
@@ -175,7 +177,7 @@ async fn start(ready: Ready, log: Log) -> Result<(), Problem> {
     let slice = if identity.is_some() { boot_slice(config, &name, &pdc, &shared) } else { None };
 
     let (engine, commands) = mpsc::channel();
-    let thread = start_engine(&shared, config, slice.clone(), name.clone(), (engine.clone(), commands))?;
+    let thread = start_engine(&shared, config, slice.clone(), (name.clone(), keys), (engine.clone(), commands))?;
     let link = match identity {
         Some(identity) => {
             let (addresses, keys) = (config.management.clone(), config.paths.keys.clone());
@@ -229,7 +231,7 @@ fn start_engine(
     shared: &Arc<Shared>,
     config: &Config,
     slice: Option<Slice>,
-    name: NodeId,
+    (name, keys): (NodeId, Option<Keyring>),
     (sender, commands): Channel,
 ) -> Result<std::thread::JoinHandle<()>, Problem> {
     let failed = |e: std::io::Error| Problem::new("M0601", Exit::Failed, e.to_string());
@@ -243,7 +245,7 @@ fn start_engine(
             Some(Tables::new(name))
         }
     };
-    let mut engine = Engine::new(kernel, Arc::clone(shared), config.clone(), tables);
+    let mut engine = Engine::new(kernel, Arc::clone(shared), config.clone(), tables).with_keys(keys);
     let events = Arc::clone(shared);
     let look = move || watch_kernel(watch, &events, &sender);
     std::thread::Builder::new().name("kernel-watch".into()).spawn(look).map_err(failed)?;

@@ -16,7 +16,7 @@ use crate::node::plan::Local;
 use crate::node::spans::AllMeasured;
 use crate::policy::offload::Feature;
 use crate::table::{NetKey, Slice};
-use crate::types::{IfName, Mono, Mtu, NodeId, PdcId, Version, Wall};
+use crate::types::{IfName, Mono, Mtu, NodeId, PdcId, PublicKey, Version, Wall};
 
 /// Where a finding comes from, worst first: `status` lists them in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +39,8 @@ pub enum Topic {
     Conflict,
     /// The state cannot be written.
     Disk,
+    /// The WireGuard key cannot be changed.
+    Keys,
     /// The certificate ends soon.
     Certificate,
     /// `meshd.toml` as it is now cannot be used.
@@ -54,6 +56,10 @@ pub struct Outgoing {
     pub facts: Option<NodeFacts>,
     /// Guests found on bridges.
     pub ports: Vec<FoundPort>,
+    /// The WireGuard key that is to follow the one in force.
+    pub next_key: Option<PublicKey>,
+    /// The same, once every tunnel that is up was made under it.
+    pub key_in_use: Option<PublicKey>,
     /// What tunnels carry, by peer.
     pub paths: Vec<MeasuredPath>,
 }

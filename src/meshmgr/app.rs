@@ -134,7 +134,7 @@ impl App {
     /// The node that calls, if the key that it shows is still its own. A removed node's certificate ends here, whatever it says.
     ///
     /// # Errors
-    /// [`Problem`] M0802.
+    /// [`Problem`] M0802; M0264 where two machines have it.
     pub(super) fn member(&self, caller: &Caller) -> Result<Member, Problem> {
         let refused = |what: String| {
             Problem::new("M0802", Exit::Denied, what)
@@ -149,6 +149,9 @@ impl App {
         let in_its_pdc = view.index.state.nodes.get(name).is_some_and(|node| node.spec.pdc == *pdc);
         if !in_its_pdc || !stream::is_member(&view, name, &identity.key) {
             return Err(refused(format!("node '{name}' is no member with this key")));
+        }
+        if view.index.state.nodes.get(name).is_some_and(|node| node.status.quarantined.is_some()) {
+            return Err(super::identity::quarantined(name));
         }
         Ok(Member { node: name.clone(), key: identity.key.clone() })
     }

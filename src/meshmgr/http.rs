@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::app::{App, BODY_TIME};
-use super::{admin, backup, members, paths};
+use super::{admin, backup, identity, members, paths};
 use crate::api::problem::{Exit, Problem, printable};
 use crate::mgmt::roles::Request;
 use crate::transport::server::Caller;
@@ -145,6 +145,8 @@ pub(super) fn routes() -> Vec<Route> {
         route!(get, "/v1/status", Observe, admin::status),
         route!(get, "/v1/events", Audit, admin::events),
         route!(get, "/v1/nodes/{name}/foreign", ForeignConfig, admin::foreign),
+        route!(post, "/v1/nodes/{name}/rotate-key", Write, identity::rotate_key),
+        route!(post, "/v1/nodes/{name}/release", Write, identity::release),
         route!(get, "/v1/backup", Backup, backup::answer),
     ]
 }

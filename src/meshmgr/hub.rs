@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::core::View;
 use crate::api::stream::FoundPort;
+use crate::mgmt::clones::Voices;
 use crate::mgmt::facts::FactsError;
 use crate::mgmt::found::Refusal;
 use crate::mgmt::index::Index;
@@ -34,6 +35,10 @@ pub(super) struct Seat {
     basis: Option<Arc<Index>>,
     /// Open streams.
     pub(super) streams: usize,
+    /// Number of the newest of them; those before it end.
+    pub(super) newest: tokio::sync::watch::Sender<u64>,
+    /// Which machines have spoken as this node.
+    pub(super) voices: Voices,
     /// When it was last heard.
     pub(super) seen: Option<Wall>,
     /// What its kernel and lanes follow.

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::app::{App, Member, blocking};
 use super::core::{Plan, View};
 use super::http::{Answer, ENROLL_MAX, Json, OBJECT_MAX, REPORT_MAX, Refused, body};
+use super::identity;
 use super::stream::{self, Resume};
 use crate::api::enroll::{EnrollAnswer, EnrollRequest, RenewAnswer, RenewRequest};
 use crate::api::objects::{Any, Node, NodeFacts};
@@ -20,6 +21,7 @@ use crate::api::problem::{Exit, Problem, printable};
 use crate::api::stream::{FoundPort, Report};
 use crate::mgmt::audit::Origin;
 use crate::mgmt::certs::{self, CertError};
+use crate::mgmt::clones::Voice;
 use crate::mgmt::state::Edit;
 use crate::mgmt::{enroll as decisions, facts, found, slice as slices, validate};
 use crate::transport::server::Caller;
@@ -126,7 +128,7 @@ fn renewal(view: &View, member: &Member, key: &str, origin: &Origin) -> Result<P
 }
 
 /// The node as it is now, if it is still a member.
-fn current(view: &View, member: &Member) -> Result<Node, Problem> {
+pub(super) fn current(view: &View, member: &Member) -> Result<Node, Problem> {
     let node = view.index.state.nodes.get(&member.node).filter(|_| stream::is_member(view, &member.node, &member.key));
     let gone = || Problem::new("M0802", Exit::Denied, format!("node '{}' is no member any more", member.node));
     node.map(|node| node.as_ref().clone()).ok_or_else(gone)
@@ -158,6 +160,10 @@ pub(super) struct From {
     revision: u64,
     #[serde(default)]
     hash: String,
+    /// Which run of `meshd` asks, and for the how-manieth time.
+    instance: Option<u64>,
+    #[serde(default)]
+    connection: u64,
 }
 
 /// `GET /v1/slice`: the stream.
@@ -172,7 +178,12 @@ pub(super) async fn slice(
     let member = app.member(&caller)?;
     let promoting = member.clone();
     let origin = app.origin(&caller);
-    blocking(&app, move |app| promote(app, &promoting, &origin)).await?;
+    let voice = from.instance.map(|instance| Voice { instance, connection: from.connection });
+    blocking(&app, move |app| {
+        promote(app, &promoting, &origin)?;
+        voice.map_or(Ok(()), |voice| identity::hear(app, &promoting, voice, &origin))
+    })
+    .await?;
     let version = Version { incarnation: from.incarnation, revision: from.revision };
     tracing::info!(node = %member.node, from = %caller.address, %version, "follows");
     let (writer, body) = stream::lines();
@@ -207,6 +218,7 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
     });
     // What is wrong with one part of a report takes nothing from the others.
     let believed = said.facts.map_or(Ok(()), |new| take_facts(app, member, &new, origin));
+    let keys = identity::take_keys(app, member, (said.next_key, said.key_in_use), origin);
     if let Some(paths) = said.paths {
         app.measured().report(&member.node, &paths, origin.at);
     }
@@ -220,7 +232,7 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
             take_claims(app, &waiting, &origin)?;
         }
     }
-    believed
+    believed.and(keys)
 }
 
 /// Writes what a node says of itself, where it is believed.

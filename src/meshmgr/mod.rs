@@ -7,6 +7,7 @@ mod backup;
 mod core;
 mod http;
 mod hub;
+mod identity;
 mod keys;
 mod members;
 mod paths;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::app::App;
 use super::core::{self, Core};
 use super::keys::{Keys, ServerKey};
-use super::{http, paths};
+use super::{http, identity, paths};
 use crate::api::problem::{Exit, Problem};
 use crate::config::meshmgr::Config;
 use crate::linux::file;
@@ -87,7 +87,8 @@ pub(super) async fn run(config: Config) -> Result<(), Problem> {
         App::new(core, keys.authority, keys.psk, config.addresses.clone(), config.tunnel_prefix, stopping.clone());
     let app = Arc::new(app);
     let router = http::router(&app);
-    tokio::spawn(paths::run(app));
+    tokio::spawn(paths::run(Arc::clone(&app)));
+    tokio::spawn(identity::run(app, config.rotation.wireguard));
     tracing::info!(listen = %config.listen, %version, certificate_ends = %server_key.ends, "serving");
     ready();
     let serving = tokio::spawn(server::serve(listener, tls, Limits::default(), router, stopping));

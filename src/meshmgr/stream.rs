@@ -78,12 +78,28 @@ impl Writer {
 struct Presence {
     app: Arc<App>,
     node: NodeId,
+    /// Its number, and that of the newest: a node has one stream, and who opens another has lost the one before.
+    number: u64,
+    newest: tokio::sync::watch::Receiver<u64>,
 }
 
 impl Presence {
     fn new(app: &Arc<App>, node: &NodeId) -> Self {
-        app.hub.with(node, |seat| seat.streams += 1);
-        Self { app: Arc::clone(app), node: node.clone() }
+        let (number, newest) = app.hub.with(node, |seat| {
+            seat.streams += 1;
+            seat.newest.send_modify(|newest| *newest += 1);
+            (*seat.newest.borrow(), seat.newest.subscribe())
+        });
+        Self { app: Arc::clone(app), node: node.clone(), number, newest }
+    }
+
+    /// Ends when the node has opened another stream.
+    async fn replaced(&mut self) {
+        let number = self.number;
+        // A seat that is gone is a removed node's, whose streams end by themselves.
+        if self.newest.wait_for(|newest| *newest != number).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -104,7 +120,7 @@ struct Held {
 
 /// Runs the stream of a node that authenticated with `key`, until it is read no more, or the server stops.
 pub(super) async fn run(app: Arc<App>, node: NodeId, key: String, resume: Resume, writer: Writer) {
-    let presence = Presence::new(&app, &node);
+    let mut presence = Presence::new(&app, &node);
     let (mut views, mut stop) = (app.core.watch(), app.stop.clone());
     let mut held: Option<Held> = None;
     let mut first = true;
@@ -116,6 +132,9 @@ pub(super) async fn run(app: Arc<App>, node: NodeId, key: String, resume: Resume
             drop(presence);
             app.hub.forget(&node);
             app.measured().forget(&node);
+            return;
+        }
+        if view.index.state.nodes.get(&node).is_some_and(|node| node.status.quarantined.is_some()) {
             return;
         }
         let Some(made) = make(&app, &node, &view).await else { return };
@@ -133,6 +152,7 @@ pub(super) async fn run(app: Arc<App>, node: NodeId, key: String, resume: Resume
             changed = views.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(HEARTBEAT) => continue,
             () = writer.closed() => return,
+            () = presence.replaced() => return,
             () = stopped(&mut stop) => return,
         }
         tokio::time::sleep(BURST).await;

@@ -75,9 +75,10 @@ pub fn is_member(node: &Node) -> bool {
     public_key(node).is_some()
 }
 
-/// Its WireGuard key, if it has one by now.
+/// Its WireGuard key, if it has one by now, and only one machine.
 pub fn public_key(node: &Node) -> Option<crate::types::PublicKey> {
-    node.spec.foreign.as_ref().map(|foreign| foreign.public_key).or(node.status.public_key)
+    let own = node.status.public_key.filter(|_| node.status.quarantined.is_none());
+    node.spec.foreign.as_ref().map(|foreign| foreign.public_key).or(own)
 }
 
 /// May the node host networks of the overlay?
@@ -89,8 +90,13 @@ pub fn admits(overlay: &Overlay, node: &NodeId) -> bool {
 /// admits. A foreign peer reports nothing, so it hosts such a network only if a port or the overlay names it.
 fn hosts_of(state: &State, network: &Network, ports: &[Arc<Port>]) -> BTreeSet<NodeId> {
     let Some(overlay) = state.overlays.get(&network.spec.overlay) else { return BTreeSet::new() };
-    let mut hosts: BTreeSet<NodeId> =
-        ports.iter().map(|port| &port.spec.node).filter(|node| admits(overlay, node)).cloned().collect();
+    let trusted = |name: &NodeId| state.nodes.get(name).is_none_or(|node| node.status.quarantined.is_none());
+    let mut hosts: BTreeSet<NodeId> = ports
+        .iter()
+        .map(|port| &port.spec.node)
+        .filter(|node| admits(overlay, node) && trusted(node))
+        .cloned()
+        .collect();
     if network.spec.learning == Learning::Local {
         let learns = |node: &Node| {
             admits(overlay, &node.metadata.name)

@@ -15,7 +15,7 @@ pub enum Request {
     Report,
     /// `GET /v1/objects/...`
     Read,
-    /// `PUT` and `DELETE /v1/objects/...`, `POST /v1/apply`
+    /// `PUT` and `DELETE /v1/objects/...`, `POST /v1/apply`, `POST /v1/nodes/{name}/rotate-key` and `release`
     Write,
     /// `POST /v1/tokens`
     MakeToken,

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::index::{self, Index};
 use super::psk;
 use crate::api::objects::{self, Node, Port};
-use crate::table::{Foreign, NetKey, Network, Peer, Row, RowKey, Slice, Suite};
+use crate::table::{Foreign, KeyPair, NetKey, Network, OwnKeys, Peer, Row, RowKey, Slice, Suite};
 use crate::types::{NodeId, SecretKey, UdpPort, Version};
 
 /// UDP port of a peer's tunnel where none is known.
@@ -18,6 +18,11 @@ pub fn build(index: &Index, node: &NodeId, version: Version, secret: Option<&Sec
     let me = index.state.nodes.get(node)?;
     let mut slice = Slice::empty(version, node.clone(), me.spec.pdc.clone());
     slice.tunnel_address = me.status.tunnel_address;
+    slice.keys = me.status.public_key.map(|current| OwnKeys {
+        current,
+        next: me.status.next_public_key,
+        replace: me.status.replace_key,
+    });
     let mut peers = BTreeSet::new();
     for id in index.hosted.get(node).into_iter().flatten() {
         let Some(network) = index.state.networks.get(id) else { continue };
@@ -112,8 +117,19 @@ fn peer_of(me: &Node, other: &Node, secret: Option<&SecretKey>) -> Peer {
         external: end.external,
         listen: listen.or_else(|| facts.map(|facts| facts.listen)).unwrap_or_else(usual_listen),
         lanes: lanes(me).min(lanes(other)),
+        changing: changing(me, other, secret),
         foreign: foreign.map(|f| Foreign { tunnel_address: f.tunnel_address, endpoint: f.endpoint }),
     }
+}
+
+/// The pairs of keys that hold besides while one of the two changes its key, best first: new ones before old ones.
+fn changing(me: &Node, other: &Node, secret: Option<&SecretKey>) -> Vec<KeyPair> {
+    let keys = |node: &Node| node.status.next_public_key.into_iter().chain(index::public_key(node));
+    let pairs = keys(me).flat_map(|own| keys(other).map(move |remote| (own, remote)));
+    let in_force = (index::public_key(me), index::public_key(other));
+    let besides = pairs.filter(|(own, remote)| (Some(*own), Some(*remote)) != in_force);
+    let pair = |(own, remote)| KeyPair { own, remote, psk: secret.map(|secret| psk::of_pair(secret, &own, &remote)) };
+    besides.map(pair).collect()
 }
 
 /// How many lanes a node runs: one where it is no `meshd` (a WireGuard box follows the last address that a peer sent from), and

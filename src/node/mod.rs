@@ -4,6 +4,7 @@
 //! steps lead there, [`discover`] finds guests in what the kernel learned, [`explain`] tells the whole chain for one frame,
 //! [`spans`] what is known of each path's size. No netlink here: `linux` does what this ring writes down.
 
+pub mod clockwatch;
 pub mod desired;
 pub mod discover;
 pub mod enroll;
@@ -16,6 +17,7 @@ pub mod op;
 pub mod paths;
 pub mod plan;
 pub mod reconcile;
+pub mod rotation;
 pub mod spans;
 pub mod sync;
 

@@ -21,6 +21,7 @@ mod foreign;
 mod frames;
 mod guard;
 mod halfway;
+mod identity;
 mod lab;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod labs;
@@ -49,3 +50,4 @@ mod spaces;
 mod start;
 mod strangers;
 mod super_frames;
+mod tunnel;

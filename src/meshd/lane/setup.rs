@@ -14,7 +14,7 @@ use crate::policy::mtu::{Carrier, Family};
 use crate::policy::path::{Path, Verdict};
 use crate::probe::{BASE, PathConfig};
 use crate::table::{NetKey, Network, Peer, Slice};
-use crate::tunnel::PeerConfig;
+use crate::tunnel::{OwnKey, PeerConfig};
 use crate::types::{IfName, NetSlot, NodeId};
 
 /// How often an idle tunnel sends something: keeps NAT open on the way, and makes a lane that has just started call its peers
@@ -29,6 +29,8 @@ const ETHERNET_MTU: u16 = 1500;
 pub struct Setup {
     /// What it asks for each frame.
     pub table: Arc<Table>,
+    /// The node's static keys; none: those of before, at first the one that the lane was started with.
+    pub keys: Arc<[OwnKey]>,
     /// Its tunnels.
     pub peers: Vec<PeerConfig>,
     /// The paths that carry the tunnels, one a peer.
@@ -55,6 +57,7 @@ impl Setup {
     pub fn with(table: Arc<Table>, slice: &Slice, paths: &Paths, slots: &Slots, local: &Local, lane: u8) -> Self {
         Self {
             table,
+            keys: Arc::default(),
             peers: peer_configs(slice, paths, slots, lane),
             paths: path_configs(slice, paths, slots, local, lane),
             taps: taps(slice, paths, slots, lane),
@@ -82,6 +85,7 @@ pub fn peer_configs(slice: &Slice, paths: &Paths, slots: &Slots, lane: u8) -> Ve
             suite: peer.suite,
             endpoint: paths::endpoint(peer, verdict.outer, lane),
             keepalive: Some(KEEPALIVE),
+            changing: peer.changing.clone(),
         })
     };
     tunnelled(slice, paths).filter_map(config).collect()

@@ -185,6 +185,7 @@ impl Shell {
             self.passage.set_doors(doors);
         }
         if let Some(setup) = letters.setup {
+            self.tunnels.set_keys(&setup.keys);
             self.tunnels.set_peers(setup.peers.clone(), now);
             self.paths.set(&setup.paths, &self.tunnels, now);
             self.withdraw(now);

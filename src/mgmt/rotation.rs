@@ -1,0 +1,138 @@
+//! The change of a node's WireGuard key. The node makes the new key itself; its peers take both until the node has it in use.
+//!
+//! | step | who | what |
+//! |---|---|---|
+//! | 1 | operator, schedule | [`ask`]: the node's slice says that a new key is wanted |
+//! | 2 | node | makes it, keeps it on disk beside the old one, reports its public half |
+//! | 3 | here | [`propose`]: every peer's slice has both keys, and a PSK for each pair of keys that may meet |
+//! | 4 | node | makes new sessions under it with every peer; when all are, reports that |
+//! | 5 | here | [`switch`]: the new key is the node's only one, in every slice |
+//! | 6 | node | throws the old one away |
+//!
+//! Each step can be said again, and a crash between two of them leaves keys that both ends have.
+
+use std::time::Duration;
+
+use super::index::Index;
+use super::state::Edit;
+use crate::api::objects::{Any, Node, NodeStatus};
+use crate::api::problem::{Exit, Problem};
+use crate::types::{NodeId, PublicKey, Wall};
+
+/// Nodes that change their keys at one time where the schedule says so.
+const AT_ONCE: usize = 8;
+
+/// Why a node's key is not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RotationError {
+    /// No machine has joined as it.
+    #[error("no machine has joined as node '{0}'")]
+    NotJoined(NodeId),
+    /// Its networks reach a foreign peer, which has to be told by hand.
+    #[error("node '{node}' has a tunnel to the foreign peer '{peer}', which would not know the new key")]
+    Foreign {
+        /// The node.
+        node: NodeId,
+        /// The foreign peer.
+        peer: NodeId,
+    },
+    /// Another node has the key.
+    #[error("the key that node '{0}' wants to change to is not its own")]
+    Taken(NodeId),
+}
+
+/// The edit that asks a node for a new key.
+///
+/// # Errors
+/// [`RotationError::NotJoined`], [`RotationError::Foreign`].
+pub fn ask(index: &Index, node: &Node) -> Result<Edit, RotationError> {
+    allowed(index, node)?;
+    Ok(with(node, |status| status.replace_key = status.next_public_key.is_none()))
+}
+
+/// The edit that lets peers take the key that a node has made; none: that is so already.
+///
+/// # Errors
+/// [`RotationError`]
+pub fn propose(index: &Index, node: &Node, key: PublicKey) -> Result<Option<Edit>, RotationError> {
+    let status = &node.status;
+    if status.next_public_key == Some(key) || status.public_key == Some(key) {
+        return Ok(None);
+    }
+    allowed(index, node)?;
+    let has = |other: &Node| {
+        let foreign = other.spec.foreign.as_ref().map(|foreign| foreign.public_key);
+        [other.status.public_key, other.status.next_public_key, foreign].contains(&Some(key))
+    };
+    if key.0 == [0; 32] || index.state.nodes.values().any(|other| has(other)) {
+        return Err(RotationError::Taken(node.metadata.name.clone()));
+    }
+    Ok(Some(with(node, |status| {
+        status.next_public_key = Some(key);
+        status.replace_key = false;
+    })))
+}
+
+/// The edit that makes the new key the only one; none: it is, or another one was proposed since.
+pub fn switch(node: &Node, key: PublicKey, now: Wall) -> Option<Edit> {
+    (node.status.next_public_key == Some(key)).then(|| {
+        with(node, |status| {
+            status.public_key = Some(key);
+            status.next_public_key = None;
+            status.key_since = Some(now);
+            status.replace_key = false;
+        })
+    })
+}
+
+/// Nodes whose key is older than `age` and that can change it now; a few at a time.
+pub fn due(index: &Index, age: Duration, now: Wall) -> Vec<&Node> {
+    let changes = |node: &Node| node.status.replace_key || node.status.next_public_key.is_some();
+    let nodes = || index.state.nodes.values().map(AsRef::as_ref);
+    let room = AT_ONCE.saturating_sub(nodes().filter(|node| changes(node)).count());
+    let old = |node: &Node| {
+        let since = node.status.key_since.or(node.status.joined);
+        since.is_some_and(|since| since.as_nanos().saturating_add(nanos(age)) <= now.as_nanos())
+    };
+    nodes().filter(|node| !changes(node) && old(node) && allowed(index, node).is_ok()).take(room).collect()
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn allowed(index: &Index, node: &Node) -> Result<(), RotationError> {
+    let name = &node.metadata.name;
+    if node.status.public_key.is_none() || node.spec.foreign.is_some() {
+        return Err(RotationError::NotJoined(name.clone()));
+    }
+    let networks = index.hosted.get(name).into_iter().flatten();
+    let peers = networks.filter_map(|network| index.hosts.get(network)).flatten();
+    let is_foreign = |peer: &&NodeId| index.state.nodes.get(*peer).is_some_and(|node| node.spec.foreign.is_some());
+    match peers.filter(is_foreign).min() {
+        Some(peer) => Err(RotationError::Foreign { node: name.clone(), peer: peer.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn with(node: &Node, change: impl FnOnce(&mut NodeStatus)) -> Edit {
+    let mut changed = node.clone();
+    change(&mut changed.status);
+    Edit::update(Any::Node(node.clone()), Any::Node(changed))
+}
+
+impl RotationError {
+    /// For the user.
+    pub fn problem(&self) -> Problem {
+        let (exit, help) = match self {
+            Self::NotJoined(_) => (Exit::Conflict, "only a node that runs meshd changes its key: meshctl node list"),
+            Self::Foreign { .. } => (Exit::Conflict, "set that peer up anew by hand: meshctl node foreign NAME"),
+            Self::Taken(_) => (Exit::Denied, "look at that machine: its keys are not of its own making"),
+        };
+        Problem::new("M0262", exit, self.to_string()).note("nothing was changed").help(help)
+    }
+}
+
+#[cfg(test)]
+#[path = "rotation_tests.rs"]
+mod tests;

@@ -1,0 +1,128 @@
+//! What becomes of a node's identity while it runs: keys that change under traffic, and a machine that is there twice.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use vxmesh::lab::traffic;
+
+use crate::harness::{can_run, wait_until};
+use crate::labs::Lab;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn node(lab: &Lab, name: &str) -> Value {
+    serde_json::from_str(&lab.admin(&["get", "node", name, "-o", "json"])).unwrap()
+}
+
+fn status(lab: &Lab, name: &str) -> Value {
+    let found = node(lab, name);
+    let object = if found["items"].is_array() { found["items"][0].clone() } else { found };
+    object["status"].clone()
+}
+
+fn key(lab: &Lab, name: &str) -> String {
+    status(lab, name)["publicKey"].as_str().unwrap().to_owned()
+}
+
+/// Waits until the node has another key than `old`, and that one alone.
+fn changed(lab: &Lab, name: &str, old: &str) -> String {
+    wait_until("the key has changed", PATIENCE, || {
+        key(lab, name) != old && status(lab, name)["nextPublicKey"].is_null()
+    });
+    key(lab, name)
+}
+
+#[test]
+fn a_wireguard_key_changes_by_command_without_a_lost_ping_and_survives_kills() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "1"]);
+    lab.settled();
+    let first = key(&lab, "a-1");
+    let pings: Vec<_> = [("a-1", "b-1"), ("b-1", "a-1")]
+        .map(|(from, to)| {
+            let ((from, _), (_, to)) = (lab.guest(from), lab.guest(to));
+            thread::spawn(move || traffic::ping(&from, to, 2_000, 5, 56).unwrap())
+        })
+        .into();
+    lab.admin(&["node", "rotate-key", "a-1"]);
+    let second = changed(&lab, "a-1", &first);
+    assert!(pings.iter().all(|pings| !pings.is_finished()), "all of it was under traffic");
+    for pings in pings {
+        let pings = pings.join().unwrap();
+        assert_eq!((pings.sent, pings.received), (2_000, 2_000));
+    }
+    let keys = lab.home.machine("a-1").join("keys");
+    wait_until("the old key is gone from the disk", PATIENCE, || !keys.join("wireguard.next").exists());
+
+    // Killed when the new key is on disk; then when the management node knows it; then when it is the only one.
+    let mut current = second;
+    for step in ["made", "proposed", "switched"] {
+        lab.admin(&["node", "rotate-key", "a-1"]);
+        wait_until(step, PATIENCE, || match step {
+            "made" => keys.join("wireguard.next").exists(),
+            "proposed" => !status(&lab, "a-1")["nextPublicKey"].is_null(),
+            _ => key(&lab, "a-1") != current,
+        });
+        lab.kill("a-1");
+        lab.start("a-1");
+        wait_until("a-1 works", PATIENCE, || lab.answers("b-1", "a-1") && lab.answers("a-1", "b-1"));
+        current = changed(&lab, "a-1", &current);
+        wait_until("a-1 works on", PATIENCE, || lab.answers("b-1", "a-1") && lab.answers("a-1", "b-1"));
+        wait_until("the old key is gone from the disk", PATIENCE, || !keys.join("wireguard.next").exists());
+    }
+}
+
+/// A copy of a machine's folder under another name, its paths with it.
+fn copy(from: &Path, to: &Path) {
+    let words =
+        format!("cp -a {0} {1} && rm -rf {1}/run && sed -i s,{0}/,{1}/,g {1}/meshd.toml", from.display(), to.display());
+    assert!(Command::new("sh").args(["-ec", &words]).status().unwrap().success());
+}
+
+#[test]
+fn a_cloned_node_is_found_and_neither_copy_is_a_member_until_it_is_released() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
+    lab.settled();
+    // No restart and no kill is taken for a clone.
+    for _ in 0..3 {
+        lab.kill("a-2");
+        lab.start("a-2");
+        wait_until("a-2 is back", PATIENCE, || lab.answers("b-1", "a-2"));
+    }
+    assert!(status(&lab, "a-2")["quarantined"].is_null());
+
+    lab.kill("b-2");
+    let (original, clone) = (lab.home.machine("a-2"), lab.home.machine("clone"));
+    copy(&original, &clone);
+    let namespace = lab.layout().node("b-2").unwrap().namespace.clone();
+    let mut second = Command::new("ip")
+        .args(["netns", "exec", &namespace, env!("CARGO_BIN_EXE_meshd"), "run", "--config"])
+        .arg(clone.join("meshd.toml"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("both are quarantined", Duration::from_secs(10), || !status(&lab, "a-2")["quarantined"].is_null());
+    assert!(lab.admin(&["node", "list"]).lines().any(|l| l.starts_with("a-2") && l.contains("quarantined")));
+    wait_until("nobody takes anything from it", Duration::from_secs(5), || {
+        !lab.answers("b-1", "a-2") && !lab.answers("a-1", "a-2")
+    });
+    let events = lab.admin(&["events"]);
+    assert!(events.contains("two machines run as node a-2"), "{events}");
+    assert!(lab.answers("a-1", "b-1"), "the others go on");
+
+    second.kill().unwrap();
+    second.wait().unwrap();
+    lab.admin(&["node", "release", "a-2"]);
+    wait_until("it is a member again", Duration::from_secs(60), || {
+        lab.answers("b-1", "a-2") && lab.answers("a-1", "a-2")
+    });
+}
