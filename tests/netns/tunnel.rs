@@ -93,7 +93,10 @@ fn nothing_that_is_replayed_on_the_wire_is_delivered_again() {
     mesh.wait_for_ping();
     let ear = ear(&mesh.hosts[1]);
     // Another suite, so that a handshake is among what is heard.
+    let handshakes = |mesh: &Mesh| -> u64 { (0..2).map(|end| mesh.stats(end).tunnels.responses_accepted).sum() };
+    let before = handshakes(&mesh);
     mesh.set_suite(Suite::Aesgcm);
+    wait_until("they have shaken hands again", PATIENCE, || handshakes(&mesh) > before);
     mesh.guests[0].sh("ping -c100 -i0.005 -W2 192.168.10.12");
     let mut heard = Vec::new();
     let mut bytes = [0; 2048];
@@ -187,8 +190,9 @@ fn resident_kib() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Pings at 5 ms for so many seconds while calls are forged at `rate`; prints and checks what became of them.
-fn flooded(rate: u64, seconds: u64) {
+/// Pings at 5 ms for so many seconds while calls are forged at `rate`; prints and checks what became of them. Fewer than
+/// `most_lost` of a thousand pings may be lost: 1 in a release build on a machine that does nothing else.
+fn flooded(rate: u64, seconds: u64, most_lost: u64) {
     let mesh = Mesh::new(Flood::Suppress);
     mesh.wait_for_ping();
     // The answers have somewhere to go.
@@ -211,7 +215,8 @@ fn flooded(rate: u64, seconds: u64) {
         tunnels.cookies_sent,
     );
     assert!(sent >= rate * seconds * 9 / 10, "only {sent} were sent");
-    assert!(received * 1000 >= count * 999, "{received} of {count} pings: more than 0.1 % lost");
+    let lost = (count - received) * 1000 / count;
+    assert!(lost < most_lost, "{received} of {count} pings: {lost} in a thousand lost");
     assert!(tunnels.cookies_sent > rate * seconds / 10, "cookies are on: {tunnels:?}");
     assert!(memory < before + 16 * 1024, "memory grew from {before} to {memory} KiB");
 }
@@ -219,14 +224,14 @@ fn flooded(rate: u64, seconds: u64) {
 #[test]
 fn an_established_tunnel_does_not_notice_a_flood_of_forged_calls() {
     if can_run() {
-        flooded(10_000, 3);
+        flooded(2_000, 3, 10);
     }
 }
 
 #[test]
-#[ignore = "half a minute of both cores: cargo test --test netns -- --ignored --exact tunnel::a_hundred_thousand_forged_calls_a_second_for_half_a_minute"]
+#[ignore = "half a minute of both cores: cargo test --release --test netns -- --ignored --nocapture --exact tunnel::a_hundred_thousand_forged_calls_a_second_for_half_a_minute"]
 fn a_hundred_thousand_forged_calls_a_second_for_half_a_minute() {
     if can_run() {
-        flooded(100_000, 30);
+        flooded(100_000, 30, 1);
     }
 }
