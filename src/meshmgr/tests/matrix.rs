@@ -29,6 +29,8 @@ const MAY: &[(&str, &str, &[S])] = &[
     ("GET", "/v1/status", &[S::Admin]),
     ("GET", "/v1/events", &[S::Admin]),
     ("GET", "/v1/nodes/{name}/foreign", &[S::Admin]),
+    ("POST", "/v1/nodes/{name}/rotate-key", &[S::Admin]),
+    ("POST", "/v1/nodes/{name}/release", &[S::Admin]),
     ("GET", "/v1/backup", &[S::Admin]),
 ];
 
