@@ -17,6 +17,7 @@ use crate::harness::{can_run, wait_until};
 mod acts;
 mod attack;
 mod guests;
+mod incidents;
 mod plan;
 mod settle;
 mod wires;
