@@ -12,8 +12,6 @@ use vxmesh::lab::{daemons, shell};
 use vxmesh::linux::Kernel;
 use vxmesh::meshd::disk;
 use vxmesh::meshd::look::look;
-use vxmesh::node::desired::ObservedGuard;
-use vxmesh::node::guard::TABLE;
 use vxmesh::node::{paths, plan, reconcile};
 
 use super::attack::inside;
@@ -105,25 +103,26 @@ impl World {
             }
             let slice = host.local.resolved(&std::sync::Arc::new(slice));
             let plan = plan::plan(&slice, &paths::decide_all(&slice, host.local.own()), &host.local);
-            let mut observed = Kernel::new().and_then(|mut kernel| kernel.observe()).map_err(|e| e.to_string())?;
-            // Whoever has not loaded the filter itself does not know what is in it; it is compared as text.
-            observed.guard = ObservedGuard::Loaded(plan.desired.guard.clone());
-            let mut ops: Vec<String> =
-                reconcile::diff(&plan.desired, &observed).iter().map(ToString::to_string).collect();
-            let (is, should) = (listed(self.space(node)), self.as_listed(&plan.desired.guard.text()));
-            if is != should {
-                ops.push(format!("the packet filter is not as it should be: {is}"));
-            }
-            Ok(ops)
+            let observed = Kernel::new().and_then(|mut kernel| kernel.observe()).map_err(|e| e.to_string())?;
+            let ops = reconcile::diff(&plan.desired, &observed);
+            let text = ops.iter().map(ToString::to_string);
+            Ok(text.filter_map(|op| self.really_missing(self.space(node), op)).collect())
         })
     }
 
-    /// How `nft` lists the packet filter that this text makes: it is loaded where it filters nothing.
-    fn as_listed(&self, text: &str) -> String {
+    /// Who has not loaded a packet filter itself does not know what is in it, and would load it again: such a step counts if `nft`
+    /// lists something else on the node than where the same text was loaded for comparison.
+    fn really_missing(&self, namespace: &str, op: String) -> Option<String> {
+        let Some(filter) = op.strip_prefix("nft -f - <<'EOF'\n").and_then(|rest| rest.strip_suffix("EOF")) else {
+            return Some(op);
+        };
         let mut command = shell::command(Some(&self.mirror), "nft");
         command.args(["-f", "-"]);
-        shell::run_with_input(command, text).unwrap();
-        listed(&self.mirror)
+        shell::run_with_input(command, filter).unwrap();
+        let tables = filter.lines().filter_map(|line| line.strip_prefix("table ")?.strip_suffix(" {"));
+        let other = tables.map(|table| (table, listed(namespace, table), listed(&self.mirror, table)));
+        let other = other.into_iter().find(|(_, is, should)| is != should);
+        other.map(|(table, is, should)| format!("packet filter {table} is\n{is}\nand should be\n{should}"))
     }
 
     /// A pair of guests of which one has heard nothing of the other that was sent since then.
@@ -140,19 +139,23 @@ impl World {
     }
 }
 
-/// The packet filter without its counts, elements of sets in order.
-fn listed(namespace: &str) -> String {
+/// A packet filter without its counts and what it has seen, elements of sets in order.
+fn listed(namespace: &str, table: &str) -> String {
     let mut command = shell::command(Some(namespace), "nft");
-    command.args(["-s", "list", "table", "inet", TABLE]);
+    command.args(["-s", "list", "table"]).args(table.split(' '));
     let text = shell::run(command).unwrap_or_else(|error| error.to_string());
     let (mut sorted, mut rest) = (String::new(), text.as_str());
     while let Some((before, after)) = rest.split_once("elements = {") {
         let (inside, next) = after.split_once('}').unwrap();
-        let mut elements: Vec<&str> = inside.split(',').map(str::trim).collect();
-        elements.sort_unstable();
         sorted.push_str(before);
-        sorted.push_str(&elements.join(", "));
+        // What packets have put there is none of the plan's.
+        if before.rsplit("set ").next().is_some_and(|set| !set.contains("dynamic")) {
+            let mut elements: Vec<&str> = inside.split(',').map(str::trim).collect();
+            elements.sort_unstable();
+            sorted.push_str(&elements.join(", "));
+        }
         rest = next;
     }
-    sorted + rest
+    sorted.push_str(rest);
+    sorted.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
