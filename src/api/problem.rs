@@ -134,14 +134,27 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// True for what a terminal, a log or a reader could take for something else than a character: control characters, line and
+/// paragraph separators, bidirectional marks, characters without width, and tags.
+fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Most characters of a text of others that are quoted.
+const QUOTED: usize = 400;
+
+/// The beginning of a text of others: what is wrong with a megabyte is not told by repeating it.
+pub fn clip(text: &str) -> &str {
+    text.char_indices().nth(QUOTED).map_or(text, |(end, _)| &text[..end])
+}
+
 /// Text of others without anything that a terminal or a log could take for a command: control characters and bidirectional
-/// marks are escaped.
+/// marks, and what nobody can see, are escaped.
 pub fn printable(text: &str) -> String {
-    let hostile = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if hostile(c) {
+        if is_hostile(c) {
             out.extend(c.escape_unicode())
         } else {
             out.push(c)
@@ -149,3 +162,7 @@ pub fn printable(text: &str) -> String {
         out
     })
 }
+
+#[cfg(test)]
+#[path = "problem_tests.rs"]
+mod tests;

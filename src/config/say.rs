@@ -1,6 +1,6 @@
 //! Turns what a deserializer says into what an operator reads: the thing that is wrong first, then the nearest known word.
 
-use crate::api::problem::{Exit, Problem};
+use crate::api::problem::{Exit, Problem, clip};
 
 /// Code of a key that is not known.
 const UNKNOWN: &str = "M0301";
@@ -27,12 +27,13 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
 
 /// The problem that a serde message stands for, without its place.
 pub(super) fn problem(message: &str) -> Problem {
-    let first = message.lines().next().unwrap_or_default();
+    let first = clip(message.lines().next().unwrap_or_default());
     unknown(first).or_else(|| wrong_type(first)).or_else(|| missing(first)).unwrap_or_else(|| other(first))
 }
 
 /// A key that is not known, with the words that are.
 pub(super) fn unknown_word(what: &str, given: &str, known: &[&str]) -> Problem {
+    let given = clip(given);
     let problem = Problem::new(UNKNOWN, Exit::Invalid, format!("{what} '{given}' is not known"));
     let problem = match nearest(given, known.iter().copied()) {
         Some(near) => problem.help(format!("did you mean '{near}'?")),

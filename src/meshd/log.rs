@@ -7,6 +7,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, fmt};
 
 use crate::config::Level;
+use crate::linux::journal::Journal;
 
 /// Changes the level while the program runs.
 #[derive(Debug, Clone)]
@@ -15,7 +16,7 @@ pub struct Log(Option<Handle<EnvFilter, Registry>>);
 /// Starts logging at `level`. Only our own lines go below warnings. A second call in one process changes nothing.
 pub fn start(level: Level) -> Log {
     let (filter, handle) = reload::Layer::new(filter(level));
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false);
+    let lines = fmt::layer().with_writer(Journal).with_ansi(false).with_target(false);
     let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
     Log(started.ok().map(|()| handle))
 }
