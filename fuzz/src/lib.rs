@@ -3,6 +3,12 @@
 //! `fuzz/run.sh` runs them with a fuzzer on a nightly compiler; `tests/corpus.rs` compiles this very file into an ordinary test and
 //! gives it every input that was ever kept, so that a stable compiler sees both the code and the crashes of before.
 
+mod bodies;
+mod headers;
+mod kernel;
+mod probe;
+mod table;
+mod text;
 mod tunnel;
 mod world;
 
@@ -14,6 +20,12 @@ use vxmesh::types::{Mac, NetSlot, PeerSlot, Vlan};
 use vxmesh::wire::Header;
 use vxmesh::wire::virtio::{Gso, Virtio};
 
+pub use self::bodies::{answer, request};
+pub use self::headers::headers;
+pub use self::kernel::netlink;
+pub use self::probe::probe;
+pub use self::table::{slice, stream, table_file};
+pub use self::text::{certificate, config, manifests, token};
 pub use self::tunnel::tunnel_open;
 use self::world::World;
 

@@ -38,6 +38,8 @@ fn secret(end: u8) -> SecretKey {
 thread_local! {
     /// Made once: a handshake costs a thousand times what an input does, and no input can change more than counters.
     static ALONE: RefCell<Tunnels> = RefCell::new(end(1));
+    /// An end that has called and waits for its answer, and the index of its call.
+    static CALLING: RefCell<(Tunnels, [u8; 4])> = RefCell::new(calling());
     /// Two ends with a session, and its index at the second.
     static PAIR: RefCell<(Tunnels, Tunnels, [u8; 4])> = RefCell::new(session());
 }
@@ -57,6 +59,17 @@ fn end(end: u8) -> Tunnels {
     };
     tunnels.set_peers(vec![peer], NOW);
     tunnels
+}
+
+/// An end that has sent an initiation, and its index in it.
+fn calling() -> (Tunnels, [u8; 4]) {
+    let (mut caller, mut index) = (end(0), [0; 4]);
+    let _: Result<Vec<u8>, ()> = seal(&mut caller, b"first");
+    caller.handle_timeout(NOW, wall());
+    while let Some(Transmit { datagram, .. }) = caller.poll_transmit() {
+        index.copy_from_slice(&datagram[4..8]);
+    }
+    (caller, index)
 }
 
 /// Two ends with a session; the index of the second end's, little-endian.
@@ -93,11 +106,20 @@ fn seal(tunnels: &mut Tunnels, payload: &[u8]) -> Result<Vec<u8>, ()> {
 }
 
 /// `mode (1) | length (2) | datagram`, the latter two again and again. Mode 0: to an end without a session. 1: to one with a session.
-/// 2: the same, and the datagram's index is the session's. 3: the datagram says what is changed in a right one. Nothing that was not
+/// 2: the same, and the datagram's index is the session's. 3: the datagram says what is changed in a right one. 4: to one that has called and waits, as an answer to its call. Nothing that was not
 /// sealed by the peer, as it was sealed, is ever a payload.
 pub fn tunnel_open(data: &[u8]) {
     let Some((mode, rest)) = data.split_first() else { return };
-    match mode % 4 {
+    match mode % 5 {
+        4 => CALLING.with_borrow_mut(|(caller, index)| {
+            feed(caller, rest, |datagram| {
+                // Where a response and a cookie reply say whom they answer.
+                let place = if datagram.first() == Some(&2) { 8..12 } else { 4..8 };
+                if let Some(place) = datagram.get_mut(place) {
+                    place.copy_from_slice(index);
+                }
+            });
+        }),
         0 => ALONE.with_borrow_mut(|alone| feed(alone, rest, |_| {})),
         1 => PAIR.with_borrow_mut(|(_, b, _)| feed(b, rest, |_| {})),
         2 => PAIR.with_borrow_mut(|(_, b, index)| {

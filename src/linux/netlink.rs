@@ -178,21 +178,29 @@ impl Netlink {
     }
 
     /// Takes one datagram and hands over each message in it.
-    fn receive(
-        &mut self,
-        mut take: impl FnMut(NetlinkMessage<RouteNetlinkMessage>) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn receive(&mut self, take: impl FnMut(NetlinkMessage<RouteNetlinkMessage>) -> io::Result<()>) -> io::Result<()> {
         let length = self.socket.recv(&mut &mut self.buffer[..], 0)?;
-        let mut rest = self.buffer.get(..length).ok_or_else(|| invalid("a netlink answer of over 256 KiB"))?;
-        while !rest.is_empty() {
-            let header = NetlinkBuffer::new_checked(rest).map_err(invalid)?;
-            let length = header.length() as usize;
-            let (one, _) = rest.split_at_checked(length).ok_or_else(|| invalid("a netlink answer that is cut"))?;
-            take(NetlinkMessage::deserialize(one).map_err(invalid)?)?;
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        }
-        Ok(())
+        let answer = self.buffer.get(..length).ok_or_else(|| invalid("a netlink answer of over 256 KiB"))?;
+        each(answer, take)
     }
+}
+
+/// Hands over each message of a datagram.
+///
+/// # Errors
+/// The datagram is cut or no netlink; what `take` says.
+pub(super) fn each(
+    mut rest: &[u8],
+    mut take: impl FnMut(NetlinkMessage<RouteNetlinkMessage>) -> io::Result<()>,
+) -> io::Result<()> {
+    while !rest.is_empty() {
+        let header = NetlinkBuffer::new_checked(rest).map_err(invalid)?;
+        let length = header.length() as usize;
+        let (one, _) = rest.split_at_checked(length).ok_or_else(|| invalid("a netlink answer that is cut"))?;
+        take(NetlinkMessage::deserialize(one).map_err(invalid)?)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 fn invalid(why: impl fmt::Display) -> io::Error {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
+use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoPortData, InfoTun, InfoVxlan,
     LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
@@ -15,7 +16,7 @@ use netlink_packet_route::neighbour::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::netlink::Netlink;
+use super::netlink::{self, Netlink};
 use super::sysctl;
 use crate::node::desired::{
     Bridge, BridgeEntry, Hold, Kind, Link, Neighbour, Observed, Port, PortFlags, Tap, Vtep, Vxlan,
@@ -38,15 +39,7 @@ type Names = BTreeMap<u32, IfName>;
 pub(super) fn observe(netlink: &mut Netlink) -> io::Result<Observed> {
     let mut request = LinkMessage::default();
     request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    let links: Vec<LinkMessage> =
-        netlink.dump(RouteNetlinkMessage::GetLink(request))?.into_iter().filter_map(link).collect();
-    let names: Names = links.iter().filter_map(|link| Some((link.header.index, name_of(link)?))).collect();
-    let mut observed = Observed::default();
-    for message in &links {
-        if let Some(name) = names.get(&message.header.index) {
-            observed.links.insert(name.clone(), read_link(name, message, &names));
-        }
-    }
+    let (mut observed, names) = read_links(netlink.dump(RouteNetlinkMessage::GetLink(request))?);
     for family in [AddressFamily::Bridge, AddressFamily::Inet, AddressFamily::Inet6] {
         let mut request = NeighbourMessage::default();
         request.header.family = family;
@@ -57,6 +50,39 @@ pub(super) fn observe(netlink: &mut Netlink) -> io::Result<Observed> {
         }
     }
     Ok(observed)
+}
+
+/// What a datagram of the kernel says of links and entries, whatever it was asked. [`super::Kernel::observe`] asks one by one.
+///
+/// # Errors
+/// It is cut, or no netlink.
+pub fn read(datagram: &[u8]) -> io::Result<Observed> {
+    let mut messages = Vec::new();
+    netlink::each(datagram, |message| {
+        if let NetlinkPayload::InnerMessage(inner) = message.payload {
+            messages.push(inner);
+        }
+        Ok(())
+    })?;
+    let (mut observed, names) = read_links(messages.clone());
+    for message in messages {
+        if let RouteNetlinkMessage::NewNeighbour(entry) = message {
+            read_entry(&entry, &names, &mut observed);
+        }
+    }
+    Ok(observed)
+}
+
+fn read_links(messages: Vec<RouteNetlinkMessage>) -> (Observed, Names) {
+    let links: Vec<LinkMessage> = messages.into_iter().filter_map(link).collect();
+    let names: Names = links.iter().filter_map(|link| Some((link.header.index, name_of(link)?))).collect();
+    let mut observed = Observed::default();
+    for message in &links {
+        if let Some(name) = names.get(&message.header.index) {
+            observed.links.insert(name.clone(), read_link(name, message, &names));
+        }
+    }
+    (observed, names)
 }
 
 fn link(message: RouteNetlinkMessage) -> Option<LinkMessage> {
