@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request as HttpRequest, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::app::{App, BODY_TIME};
 use super::{admin, backup, identity, members, paths};
-use crate::api::problem::{Exit, Problem, printable};
+use crate::api::problem::{Exit, Problem, clip, printable};
 use crate::mgmt::roles::Request;
 use crate::transport::server::Caller;
 
@@ -83,7 +83,8 @@ pub(super) async fn body<T: DeserializeOwned>(body: Body, limit: usize) -> Resul
         Ok(Err(error)) => return Err(refuse(format!("the request broke off: {error}"))),
         Err(_) => return Err(refuse("the request took too long".to_owned())),
     };
-    serde_json::from_slice(&bytes).map_err(|error| refuse(format!("the request is not valid: {error}")))
+    let invalid = |error: serde_json::Error| format!("the request is not valid: {}", clip(&error.to_string()));
+    serde_json::from_slice(&bytes).map_err(|error| refuse(invalid(error)))
 }
 
 /// One thing that can be asked: how, where, what the role table knows it by, and who answers.
@@ -170,8 +171,32 @@ async fn check(
     next: Next,
 ) -> Response {
     match app.admit(&caller, asked) {
+        Ok(()) => {}
+        Err(problem) => return Refused(problem).into_response(),
+    }
+    match plain_json(request.method(), request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(problem) => Refused(problem).into_response(),
+        Err(problem) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Json(problem)).into_response(),
+    }
+}
+
+/// A body is JSON as it is: not YAML, and nothing that is a thousand times as large when it is unpacked.
+///
+/// # Errors
+/// [`Problem`] M0335.
+fn plain_json(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    let refuse = |what: String| Err(Problem::new("M0335", Exit::Invalid, what).note("nothing was changed"));
+    let text =
+        |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase());
+    if let Some(encoding) = text(header::CONTENT_ENCODING).filter(|encoding| encoding != "identity") {
+        return refuse(format!("the request is encoded as '{encoding}'; only plain JSON is read"));
+    }
+    let has_body = *method == Method::POST || *method == Method::PUT;
+    match text(header::CONTENT_TYPE) {
+        Some(kind) if kind.split(';').next().map(str::trim) == Some("application/json") => Ok(()),
+        _ if !has_body => Ok(()),
+        Some(kind) => refuse(format!("the request is '{kind}'; only application/json is read")),
+        None => refuse("the request does not say that it is application/json".to_owned()),
     }
 }
 
@@ -179,4 +204,30 @@ async fn nothing_here(request: HttpRequest) -> Refused {
     let path: String = request.uri().path().chars().take(80).collect();
     let what = format!("there is no {} {path}", request.method());
     Refused(Problem::new("M0106", Exit::NotFound, what).help("is meshctl of the same version as meshmgr?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_json_is_read() {
+        let judged = |method: Method, headers: &[(header::HeaderName, &str)]| {
+            let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+            plain_json(&method, &headers).map_err(|problem| problem.code)
+        };
+        let json = (header::CONTENT_TYPE, "application/json");
+        let coded = |encoding| (header::CONTENT_ENCODING, encoding);
+        assert_eq!(judged(Method::POST, &[json.clone()]), Ok(()));
+        assert_eq!(judged(Method::PUT, &[(header::CONTENT_TYPE, "Application/JSON; charset=utf-8")]), Ok(()));
+        assert_eq!(judged(Method::POST, &[json.clone(), coded("identity")]), Ok(()));
+        assert_eq!(judged(Method::GET, &[]), Ok(()));
+        for encoding in ["gzip", "br", "deflate", "zstd", "identity, gzip", "GZIP"] {
+            assert_eq!(judged(Method::POST, &[json.clone(), coded(encoding)]), Err("M0335".to_owned()), "{encoding}");
+        }
+        for kind in ["application/yaml", "text/yaml", "application/jsonx", "multipart/form-data", ""] {
+            assert_eq!(judged(Method::PUT, &[(header::CONTENT_TYPE, kind)]), Err("M0335".to_owned()), "{kind}");
+        }
+        assert_eq!(judged(Method::POST, &[]), Err("M0335".to_owned()), "it does not say what it is");
+    }
 }

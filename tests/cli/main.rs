@@ -4,6 +4,8 @@
 
 mod bad;
 mod crash;
+mod bombs;
 mod offline;
 mod online;
 mod program;
+mod secrets;
