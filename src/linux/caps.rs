@@ -9,6 +9,8 @@ use super::sys;
 /// Numbers of linux/capability.h.
 const NET_ADMIN: u8 = 12;
 const NET_RAW: u8 = 13;
+/// Being root gives no capability, a change of user keeps none, and neither can be undone.
+const SECURE: i32 = libc::SECBIT_NOROOT | libc::SECBIT_NOROOT_LOCKED | libc::SECBIT_KEEP_CAPS_LOCKED;
 /// What is kept.
 const NEEDED: u64 = 1 << NET_ADMIN | 1 << NET_RAW;
 
@@ -37,6 +39,11 @@ pub fn drop_others() -> io::Result<()> {
                 other => other?,
             }
         }
+    }
+    // User 0 is a user like others from now on: programs that it starts get the ambient capabilities, not all.
+    match sys::secure_bits(SECURE) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
+        other => other?,
     }
     sys::capabilities_set(kept)?;
     sys::ambient_clear()?;

@@ -2,11 +2,13 @@
 //!
 //! Every error names the path. Nothing here knows what the files hold.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::sys;
 
 /// End of the names of temporary files. They also start with a dot.
 const TEMPORARY: &str = ".vxmesh-new";
@@ -77,19 +79,41 @@ pub fn clean(folder: &Path) -> io::Result<usize> {
 /// Makes `path` and its missing parents with `mode`. A folder that exists already may not be open to more people than `mode` says.
 ///
 /// # Errors
-/// The system's, with the path in front; `ErrorKind::PermissionDenied` with the `chmod` to run where it is too open.
+/// The system's, with the path in front; `ErrorKind::PermissionDenied` with the command to run where it is too open.
 pub fn ensure_dir(path: &Path, mode: u32) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(mode).create(path).map_err(|e| name(path, "make folder", &e))?;
-    let found = fs::metadata(path).map_err(|e| name(path, "look at", &e))?.permissions().mode() & 0o777;
-    if found & 0o077 & !mode == 0 {
-        return Ok(());
+    refuse_loose(path, mode)
+}
+
+/// Refuses a file or folder that belongs to another user than this one and root, or that is open to more people than `mode`
+/// says. One that does not exist is fine.
+///
+/// # Errors
+/// The system's, with the path in front; `ErrorKind::PermissionDenied` with the `chmod` or `chown` to run.
+pub fn refuse_loose(path: &Path, mode: u32) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) => strict(path, &found, mode, sys::effective_user()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(name(path, "look at", &error)),
     }
-    let text = format!(
-        "folder {} has mode {found:04o}, which is open to more people than {mode:04o}; run: chmod {mode:04o} {}",
-        path.display(),
-        path.display()
-    );
-    Err(io::Error::new(ErrorKind::PermissionDenied, text))
+}
+
+fn strict(path: &Path, found: &Metadata, mode: u32, user: u32) -> io::Result<()> {
+    let denied = |text: String| Err(io::Error::new(ErrorKind::PermissionDenied, text));
+    let (what, path) = (if found.is_dir() { "folder" } else { "file" }, path.display());
+    let (bits, owner) = (found.permissions().mode() & 0o777, found.uid());
+    if owner != user && owner != 0 {
+        return denied(format!(
+            "{what} {path} belongs to user {owner}, who can open it to others; run: chown {user} {path}"
+        ));
+    }
+    if bits & 0o077 & !mode != 0 {
+        let strict = bits & (0o700 | mode);
+        return denied(format!(
+            "{what} {path} has mode {bits:04o}, which is open to more people than {mode:04o}; run: chmod {strict:04o} {path}"
+        ));
+    }
+    Ok(())
 }
 
 /// The content of `path`.
@@ -103,16 +127,11 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// The text of a file that holds a secret, wiped after use.
 ///
 /// # Errors
-/// As [`read`], and `ErrorKind::PermissionDenied` where group or others can read the file.
+/// As [`read`], and `ErrorKind::PermissionDenied` where group or others can read the file, or it belongs to another user.
 pub fn read_secret(path: &Path) -> io::Result<zeroize::Zeroizing<String>> {
     let named = |error: io::Error| name(path, "read", &error);
     let mut file = File::open(path).map_err(named)?;
-    let mode = file.metadata().map_err(named)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        let text =
-            format!("{} holds a secret but has mode {mode:04o}; run: chmod 0600 {}", path.display(), path.display());
-        return Err(io::Error::new(ErrorKind::PermissionDenied, text));
-    }
+    strict(path, &file.metadata().map_err(named)?, 0o600, sys::effective_user())?;
     let mut text = zeroize::Zeroizing::new(String::with_capacity(4096));
     file.read_to_string(&mut text).map_err(named)?;
     Ok(text)

@@ -1,13 +1,17 @@
 //! Ring 3: the kernel as two verbs, observe and apply. Holds no policy. `sys` is the only `unsafe`.
 
+mod calls;
 pub mod caps;
+pub mod confine;
 mod error;
 pub mod fake;
 pub mod file;
+mod filter;
 mod gso;
 pub mod host;
 pub mod inbox;
 pub mod inotify;
+pub mod journal;
 mod keeper;
 mod kernel;
 mod netlink;
@@ -27,4 +31,5 @@ mod watch;
 
 pub use self::error::KernelError;
 pub use self::kernel::Kernel;
+pub use self::observe::read as read_netlink;
 pub use self::watch::Watch;

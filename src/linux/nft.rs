@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use super::error::KernelError;
@@ -109,7 +110,7 @@ fn json(words: &[&str]) -> Result<Vec<serde_json::Value>, KernelError> {
 
 fn nft(arguments: &[&str], input: &str, started: impl FnOnce(u32)) -> Result<Output, KernelError> {
     let run = || -> io::Result<Output> {
-        let mut command = Command::new("nft");
+        let mut command = Command::new(program()?);
         command.args(arguments).env("LC_ALL", "C").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         // It reads its orders from stdin, which is still empty.
@@ -123,6 +124,14 @@ fn nft(arguments: &[&str], input: &str, started: impl FnOnce(u32)) -> Result<Out
         let missing = why.kind() == io::ErrorKind::NotFound;
         if missing { KernelError::NoNft } else { KernelError::Socket { what: "running nft", why } }
     })
+}
+
+/// Where `nft` is: in a folder of `PATH` that begins at the root. A relative one would run what lies in the working directory.
+fn program() -> io::Result<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
+    let mut places =
+        std::env::split_paths(&folders).filter(|folder| folder.is_absolute()).map(|folder| folder.join("nft"));
+    places.find(|place| place.is_file()).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 fn refused(output: &Output) -> KernelError {

@@ -34,6 +34,12 @@ pub fn boottime_nanos() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
+/// The user that files of this process belong to.
+pub fn effective_user() -> u32 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
 /// A handle on a process that keeps meaning this process, whatever happens to its number (pidfd_open(2)).
 ///
 /// # Errors
@@ -305,14 +311,115 @@ pub fn inotify_watch(inotify: &impl AsRawFd, path: &CStr, mask: u32) -> io::Resu
     check(unsafe { libc::inotify_add_watch(inotify.as_raw_fd(), path.as_ptr(), mask) }).map(drop)
 }
 
-/// From now on this process leaves no core dump and other processes of its user cannot look into its memory (prctl(2),
-/// `PR_SET_DUMPABLE`).
+/// From now on this process leaves no core dump (`PR_SET_DUMPABLE`, `RLIMIT_CORE`) and other processes of its user cannot look
+/// into its memory or its environment.
 ///
 /// # Errors
 /// The system's; none is documented for these arguments.
 pub fn no_core_dumps() -> io::Result<()> {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: takes integers.
-    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })?;
+    // SAFETY: `none` is a valid rlimit for the whole call.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) }).map(drop)
+}
+
+/// From now on the calling thread, and what it starts, gains no right by starting a program (`PR_SET_NO_NEW_PRIVS`).
+///
+/// # Errors
+/// The kernel is older than 3.5.
+pub fn no_new_privileges() -> io::Result<()> {
+    // SAFETY: takes integers only.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
+}
+
+/// Lets the parent process trace this one (ptrace(2)): what no thread of ours may do.
+#[cfg(test)]
+pub fn trace_me() -> io::Result<()> {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: with this request the kernel looks at no other argument.
+    let code = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, none, none) };
+    if code < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Sets the flags that say what user 0 means to capabilities (`PR_SET_SECUREBITS`, capabilities(7)) for the calling thread.
+///
+/// # Errors
+/// `CAP_SETPCAP` is missing.
+pub fn secure_bits(bits: i32) -> io::Result<()> {
+    let bits = libc::c_ulong::from(bits.cast_unsigned());
+    // SAFETY: takes integers only.
+    check(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, bits, 0, 0, 0) }).map(drop)
+}
+
+/// Runs each later system call of the calling thread past a filter (seccomp(2)).
+///
+/// # Errors
+/// The kernel has no filters, takes none from us, or, with `SECCOMP_FILTER_FLAG_TSYNC`, some thread has others.
+pub fn seccomp(program: &[libc::sock_filter], flags: libc::c_ulong) -> io::Result<()> {
+    let len = libc::c_ushort::try_from(program.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    // SAFETY: `program` points to `len` instructions, which the kernel copies during the call and does not change.
+    let code = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    match code {
+        0 => Ok(()),
+        -1 => Err(io::Error::last_os_error()),
+        thread => Err(io::Error::other(format!("thread {thread} has other filters"))),
+    }
+}
+
+/// Which version of Landlock the kernel speaks; none where it has it not, or not switched on.
+pub fn landlock_version() -> Option<u32> {
+    /// `LANDLOCK_CREATE_RULESET_VERSION`
+    const ASK: u32 = 1;
+    let none = std::ptr::null::<u64>();
+    // SAFETY: with this flag the kernel looks at no memory.
+    let code = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, ASK) };
+    u32::try_from(code).ok().filter(|version| *version > 0)
+}
+
+/// An empty set of Landlock rules about these kinds of access: files, TCP, scopes (`struct landlock_ruleset_attr`).
+///
+/// # Errors
+/// The kernel does not know one of them.
+pub fn landlock_ruleset(handled: &[u64]) -> io::Result<OwnedFd> {
+    let (start, size) = (handled.as_ptr(), size_of_val(handled));
+    // SAFETY: `start` points to `size` bytes for the whole call, which the kernel only reads.
+    let code = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, start, size, 0) };
+    let raw = i32::try_from(code).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    if raw < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given us this descriptor and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Allows access to what is at or below an open path (`LANDLOCK_RULE_PATH_BENEATH`).
+///
+/// # Errors
+/// An access that the set is not about, or that a file cannot have.
+pub fn landlock_allow(ruleset: BorrowedFd<'_>, place: BorrowedFd<'_>, access: u64) -> io::Result<()> {
+    /// `struct landlock_path_beneath_attr`
+    #[repr(C, packed)]
+    struct Beneath {
+        access: u64,
+        place: i32,
+    }
+    let rule = Beneath { access, place: place.as_raw_fd() };
+    let ruleset = ruleset.as_raw_fd();
+    // SAFETY: both descriptors are open and `rule` is valid for the whole call; 1 is the kind of rule, 0 are the flags.
+    let code = unsafe { libc::syscall(libc::SYS_landlock_add_rule, ruleset, 1, &raw const rule, 0) };
+    if code < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Puts a set of rules in force for the calling thread and what it starts.
+///
+/// # Errors
+/// It may gain rights by starting a program ([`no_new_privileges`]).
+pub fn landlock_restrict(ruleset: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the descriptor is open; 0 are the flags.
+    let code = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
+    if code < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// True where the kernel knows the capability of this number (prctl(2), `PR_CAPBSET_READ`).

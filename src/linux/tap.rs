@@ -17,7 +17,7 @@ use crate::wire::virtio::Virtio;
 pub const HEADER: usize = Virtio::LEN;
 
 /// Where TAPs come from.
-const DEVICE: &str = "/dev/net/tun";
+pub const DEVICE: &str = "/dev/net/tun";
 /// `IFF_PERSIST` (linux/if_tun.h), reported by `TUNGETIFF`.
 const PERSIST: i32 = 0x0800;
 /// Ethernet frames, no packet information, virtio header, several queues.

@@ -127,6 +127,8 @@ pub fn main() -> ExitCode {
 fn run(Cli { access, command }: Cli) -> Done {
     match command {
         Command::Asks(question) => {
+            // Tokens and operators' keys pass through here.
+            let _ = crate::linux::sys::no_core_dumps();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let refuse = |e| Problem::new("M0113", Exit::Failed, format!("the machine gives no event queue: {e}"));
             runtime.map_err(refuse)?.block_on(ask(&access, question))

@@ -11,6 +11,7 @@ use super::engine::Command;
 use crate::api::problem::{Exit, Problem};
 use crate::config::Source;
 use crate::config::meshd::{Config, Table, TableFiles};
+use crate::linux::confine::Duty;
 use crate::linux::{file, inotify::Inotify};
 use crate::node::plan::{Local, Underlay};
 use crate::table::files::{self, Mode, Setting};
@@ -98,6 +99,7 @@ pub fn watch(dir: &Path, engine: Sender<Command>) -> io::Result<()> {
     let watch = Inotify::new()?;
     let dir = dir.to_owned();
     std::thread::Builder::new().name("table-files".into()).spawn(move || {
+        super::run::hold(Duty::Front);
         loop {
             // Watching a folder again changes nothing; a new one is watched from here on.
             let _ = watch.add(&dir);

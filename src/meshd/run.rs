@@ -22,8 +22,9 @@ use crate::api::problem::{Exit, Problem};
 use crate::clock::{mono, random, wall};
 use crate::config::Source;
 use crate::config::meshd::{Config, Table};
-use crate::linux::{self, Watch, caps, file, sys};
-use crate::node::enroll::WIREGUARD_KEY;
+use crate::linux::confine::{self, Duty};
+use crate::linux::{self, Watch, caps, file};
+use crate::node::enroll::{SLICE, WIREGUARD_KEY};
 use crate::node::reconcile;
 use crate::node::sync::Sync;
 use crate::table::Slice;
@@ -81,8 +82,10 @@ pub fn cleanup(path: Option<&Path>) -> Result<Vec<String>, Problem> {
 pub fn run(path: &Path) -> Result<(), Problem> {
     let loaded = load(path)?;
     let log = log::start(loaded.config.log);
-    // Without this a crash would write keys to disk; with it the daemon runs all the same.
-    let _ = sys::no_core_dumps();
+    // A kernel that cannot hold us back costs a line of defence, not a frame.
+    if let Err(error) = confine::begin() {
+        tracing::warn!("this process is not confined: {error}");
+    }
     let ready = prepare(loaded)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Problem::new("M0113", Exit::Failed, format!("no event loop: {e}")))?;
@@ -113,6 +116,7 @@ fn prepare(loaded: Loaded) -> Result<Ready, Problem> {
     linux::Kernel::new().and_then(|mut kernel| kernel.observe()).map_err(|e| Problem::from(&e))?;
     let claim = control::claim(&config.paths.run)?;
     file::ensure_dir(&config.paths.state, 0o755).map_err(failed)?;
+    strict(&loaded).map_err(failed)?;
     for folder in [&config.paths.state, &config.paths.keys] {
         file::clean(folder).map_err(failed)?;
     }
@@ -126,6 +130,15 @@ fn prepare(loaded: Loaded) -> Result<Ready, Problem> {
         Table::Files(_) => own_secret(config).map_err(failed)?,
     };
     Ok(Ready { loaded, identity, secret, claim })
+}
+
+/// Refuses what others could read or change, though it was there before us: keys, the slice with its PSKs, the configuration.
+fn strict(loaded: &Loaded) -> std::io::Result<()> {
+    let paths = &loaded.config.paths;
+    file::refuse_loose(&paths.keys, 0o700)?;
+    file::refuse_loose(&paths.state.join(SLICE), 0o600)?;
+    // Many may read it, and a group may be trusted to write it; nobody trusts everybody.
+    file::refuse_loose(&loaded.path, 0o775)
 }
 
 /// The key of a node without a management node: nobody else makes it.
@@ -178,6 +191,8 @@ async fn start(ready: Ready, log: Log) -> Result<(), Problem> {
 
     let (engine, commands) = mpsc::channel();
     let thread = start_engine(&shared, config, slice.clone(), (name.clone(), keys), (engine.clone(), commands))?;
+    // The engine starts `nft`. What is left here, and the threads that it will start, start nothing.
+    hold(Duty::Front);
     let link = match identity {
         Some(identity) => {
             let (addresses, keys) = (config.management.clone(), config.paths.keys.clone());
@@ -204,6 +219,13 @@ async fn start(ready: Ready, log: Log) -> Result<(), Problem> {
     tracing::info!("stopped; the plain path and the packet filter stay in the kernel");
     drop(claim);
     stopped
+}
+
+/// Holds the calling thread to its duty.
+pub(super) fn hold(duty: Duty) {
+    if let Err(error) = confine::seal(duty) {
+        tracing::warn!("a thread is not confined: {error}");
+    }
 }
 
 fn boot_slice(config: &Config, name: &NodeId, pdc: &PdcId, shared: &Shared) -> Option<Slice> {

@@ -42,7 +42,7 @@ pub(super) struct ServerKey {
     pub(super) ends: Wall,
 }
 
-fn disk(error: &io::Error) -> Problem {
+pub(super) fn disk(error: &io::Error) -> Problem {
     let code = if error.kind() == io::ErrorKind::PermissionDenied { "M0605" } else { "M0606" };
     Problem::new(code, Exit::Failed, error.to_string())
 }
@@ -114,6 +114,12 @@ impl Keys {
             return Err(disk(&io::Error::other(format!("there is no folder {}", folder.display()))).help(MAKE_ONE));
         }
         file::ensure_dir(folder, 0o700).map_err(|e| disk(&e))?;
+        // It may have been moved to where operators work; while it is here, it is a key like the others.
+        let admin = folder.join(ADMIN);
+        file::refuse_loose(&admin, 0o700).map_err(|e| disk(&e))?;
+        for key in [admin.join(ADMIN_KEY), folder.join(SERVER_KEY)] {
+            file::refuse_loose(&key, 0o600).map_err(|e| disk(&e))?;
+        }
         let key = file::read_secret(&folder.join(CA_KEY)).map_err(missing)?;
         let certificate = file::read(&folder.join(CA_CERTIFICATE)).map_err(missing)?;
         let certificate = String::from_utf8_lossy(&certificate);

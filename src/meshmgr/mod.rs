@@ -14,7 +14,7 @@ mod paths;
 mod serve;
 mod stream;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,7 +22,9 @@ use clap::{Parser, Subcommand};
 
 use crate::api::problem::{Exit, Problem};
 use crate::config::meshmgr::Config;
+use crate::linux::confine::{self, Reach};
 use crate::linux::file;
+use crate::linux::journal::Journal;
 
 /// The management server of a vxmesh installation.
 #[derive(Debug, Parser)]
@@ -114,6 +116,8 @@ fn read(path: &Path) -> Result<Config, Problem> {
 
 fn init(path: &Path) -> Result<(), Problem> {
     let config = read(path)?;
+    // Keys are made here: none goes into a core dump.
+    let _ = crate::linux::sys::no_core_dumps();
     keys::refuse_existing(&config.paths.keys)?;
     serve::begin(&serve::open_store(&config.paths.state)?, &config.paths.state)?;
     // The keys come last: with them the installation is there, and until then `init` can be run again.
@@ -130,15 +134,33 @@ fn init(path: &Path) -> Result<(), Problem> {
 fn run(path: &Path) -> Result<(), Problem> {
     let config = read(path)?;
     log(&config);
+    hold_back(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Problem::new("M0113", Exit::Failed, format!("cannot start: {e}")))?;
     runtime.block_on(serve::run(config))
 }
 
+/// Gives up what the server does not need: core dumps, calls that nobody needs, and all files but its own. A kernel that cannot
+/// hold it back costs a line of defence, no more.
+fn hold_back(config: &Config) {
+    if let Err(error) = confine::begin() {
+        tracing::warn!("this process is not confined: {error}");
+    }
+    let folders: [&Path; 2] = [&config.paths.keys, &config.paths.state];
+    // One that is missing is told, or made, right after this.
+    if !folders.iter().all(|folder| folder.is_dir()) {
+        return;
+    }
+    match confine::reach(Reach::Folders(&folders)) {
+        Ok(true) => {}
+        Ok(false) => tracing::info!("this kernel has no Landlock: the server may open all files of its user"),
+        Err(error) => tracing::warn!("the server may open all files of its user: {error}"),
+    }
+}
+
 fn log(config: &Config) {
     let level = tracing_subscriber::EnvFilter::builder().parse_lossy(config.log.word());
-    let logger = tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr);
-    let logger = logger.with_ansi(std::io::stderr().is_terminal());
+    let logger = tracing_subscriber::fmt().with_env_filter(level).with_writer(Journal).with_ansi(false);
     if logger.try_init().is_err() {
         tracing::debug!("a logger is there already");
     }

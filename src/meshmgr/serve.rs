@@ -12,10 +12,11 @@ use tokio::sync::watch;
 
 use super::app::App;
 use super::core::{self, Core};
-use super::keys::{Keys, ServerKey};
+use super::keys::{self, Keys, ServerKey};
 use super::{http, identity, paths};
 use crate::api::problem::{Exit, Problem};
 use crate::config::meshmgr::Config;
+use crate::linux::confine::{self, Duty};
 use crate::linux::file;
 use crate::mgmt::backup::INCARNATION;
 use crate::mgmt::certs::Lives;
@@ -38,8 +39,9 @@ pub(super) const fn lives(config: &Config) -> Lives {
 /// # Errors
 /// A [`Problem`] of the disk or the store.
 pub(super) fn open_store(state: &Path) -> Result<Embedded, Problem> {
-    let disk = |e: std::io::Error| Problem::new("M0606", Exit::Failed, e.to_string());
-    file::ensure_dir(state, 0o700).map_err(disk)?;
+    file::ensure_dir(state, 0o700)
+        .and_then(|()| file::refuse_loose(&state.join(STORE), 0o600))
+        .map_err(|e| keys::disk(&e))?;
     Embedded::open(&state.join(STORE)).map_err(|e| core::problem(&e))
 }
 
@@ -91,6 +93,10 @@ pub(super) async fn run(config: Config) -> Result<(), Problem> {
     tokio::spawn(identity::run(app, config.rotation.wireguard));
     tracing::info!(listen = %config.listen, %version, certificate_ends = %server_key.ends, "serving");
     ready();
+    // From here on there is nothing to open but its own files, nothing to connect to and nothing to start.
+    if let Err(error) = confine::seal_all(Duty::Manager) {
+        tracing::warn!("the server is not confined: {error}");
+    }
     let serving = tokio::spawn(server::serve(listener, tls, Limits::default(), router, stopping));
     wait_for_signal().await?;
     tracing::info!("stopping");

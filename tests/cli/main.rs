@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bad;
-mod crash;
 mod bombs;
+mod crash;
 mod offline;
 mod online;
 mod program;

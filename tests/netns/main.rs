@@ -14,6 +14,7 @@ mod node;
 
 mod chaos;
 mod clear;
+mod confined;
 mod disk;
 mod enrol;
 mod foreign;

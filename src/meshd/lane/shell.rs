@@ -22,10 +22,11 @@ use crate::clock;
 use crate::forward::coalesce::Coalescer;
 use crate::forward::train::AROUND;
 use crate::forward::{DropReason, Drops, Egress, EgressOut, Frame, Ingress, IngressOut, Outgoing, Payload, Pool};
+use crate::linux::confine::{self, Duty, Reach};
 use crate::linux::inbox::Inbox;
 use crate::linux::poll::Poll;
-use crate::linux::sys;
 use crate::linux::udp::{Datagrams, LaneSocket, Sent};
+use crate::linux::{sys, tap};
 use crate::tunnel::{self, Seal, Tunnels};
 use crate::types::{Mono, PeerSlot};
 
@@ -85,6 +86,19 @@ impl tunnel::Random for System {
     }
 }
 
+/// From now on this thread moves frames and does nothing else. A kernel that cannot hold it back costs a line of defence, not
+/// a frame.
+fn hold_back() {
+    match confine::reach(Reach::Device(tap::DEVICE.as_ref())) {
+        Ok(true) => {}
+        Ok(false) => tracing::info!("this kernel has no Landlock: lanes may open the files of their user"),
+        Err(error) => tracing::warn!("lanes may open the files of their user: {error}"),
+    }
+    if let Err(error) = confine::seal(Duty::Lane) {
+        tracing::warn!("lanes may make any system call: {error}");
+    }
+}
+
 impl Shell {
     pub(super) fn new(
         config: LaneConfig,
@@ -138,6 +152,7 @@ impl Shell {
             // A CPU that has gone away costs speed, not frames.
             let _ = sys::pin_thread(cpu);
         }
+        hold_back();
         while self.turn() {}
     }
 
