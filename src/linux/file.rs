@@ -130,6 +130,8 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// As [`read`], and `ErrorKind::PermissionDenied` where group or others can read the file, or it belongs to another user.
 pub fn read_secret(path: &Path) -> io::Result<zeroize::Zeroizing<String>> {
     let named = |error: io::Error| name(path, "read", &error);
+    // First by its name: root without `CAP_DAC_OVERRIDE` cannot even open what belongs to another user, and should be told why.
+    refuse_loose(path, 0o600)?;
     let mut file = File::open(path).map_err(named)?;
     strict(path, &file.metadata().map_err(named)?, 0o600, sys::effective_user())?;
     let mut text = zeroize::Zeroizing::new(String::with_capacity(4096));
