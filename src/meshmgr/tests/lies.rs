@@ -154,7 +154,7 @@ async fn a_request_with_any_bit_changed_is_not_believed() {
 /// Asks the router itself, as an administrator: no socket, so thousands of questions cost little.
 async fn asked(world: &World, method: &str, path: &str, body: &[u8]) -> Option<(u16, String)> {
     let address = "127.0.0.1:9".parse().unwrap();
-    let request = HttpRequest::builder().method(method).uri(path);
+    let request = HttpRequest::builder().method(method).uri(path).header("content-type", "application/json");
     // What is no URI never reaches the router.
     let mut request = request.body(axum::body::Body::from(body.to_vec())).ok()?;
     request.extensions_mut().insert(Caller { address, identity: None, standing: Standing::Admin });

@@ -80,7 +80,7 @@ impl Target {
 
     /// Announces ten gigabytes and sends as much as it can.
     async fn shout(self: Arc<Self>, from: u32) {
-        let head = b"POST /v1/enroll HTTP/1.1\r\nhost: m\r\ncontent-length: 10000000000\r\n\r\n";
+        let head = b"POST /v1/enroll HTTP/1.1\r\nhost: m\r\ncontent-type: application/json\r\ncontent-length: 10000000000\r\n\r\n";
         let much = vec![b' '; 1 << 16];
         loop {
             if let Some(mut stream) = self.greet(from).await {
@@ -115,7 +115,10 @@ impl Target {
         let body = json!({ "token": "t0000000000", "secret": "guess", "name": "eve", "csr": made.csr,
             "publicKey": PublicKey([9; 32]), "facts": facts(9) })
         .to_string();
-        let text = format!("POST /v1/enroll HTTP/1.1\r\nhost: m\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let text = format!(
+            "POST /v1/enroll HTTP/1.1\r\nhost: m\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
         loop {
             if let Some(mut stream) = self.greet(from).await {
                 let mut answer = [0; 4096];
@@ -138,9 +141,10 @@ fn besiege(target: &Arc<Target>, many: u32, hosts: u32) -> tokio::task::JoinSet<
     for n in 0..many {
         let from = n % hosts;
         all.spawn(Arc::clone(target).drip(from, "GET /v1/status HTTP/1.1\r\nx-slow: "));
-        all.spawn(
-            Arc::clone(target).drip(from, "POST /v1/enroll HTTP/1.1\r\nhost: m\r\ncontent-length: 16000\r\n\r\n{"),
-        );
+        all.spawn(Arc::clone(target).drip(
+            from,
+            "POST /v1/enroll HTTP/1.1\r\nhost: m\r\ncontent-type: application/json\r\ncontent-length: 16000\r\n\r\n{",
+        ));
         all.spawn(Arc::clone(target).drip(from, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
     }
     for n in 0..many.div_ceil(4) {
@@ -272,7 +276,7 @@ async fn a_body_or_head_that_is_too_large_is_refused_early() {
         String::from_utf8_lossy(&heard).into_owned()
     };
     let body = [
-        b"POST /v1/enroll HTTP/1.1\r\nhost: m\r\nconnection: close\r\ncontent-length: 10000000\r\n\r\n",
+        b"POST /v1/enroll HTTP/1.1\r\nhost: m\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: 10000000\r\n\r\n",
         vec![b' '; 40_000].as_slice(),
     ]
     .concat();
