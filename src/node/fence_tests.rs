@@ -41,9 +41,9 @@ fn fence_of(slice: &Slice, observed: &Observed) -> Fence {
     let plan = planned(slice, &local());
     reconcile::diff(&plan.desired, observed)
         .into_iter()
-        .find_map(|op| match op {
-            Op::LoadFence(fence) | Op::ChangeFence { to: fence, .. } => Some(fence),
-            _ => None,
+        .find_map(|op| {
+            let (Op::LoadFence(fence) | Op::ChangeFence { to: fence, .. }) = op else { return None };
+            Some(fence)
         })
         .unwrap()
 }
