@@ -173,7 +173,7 @@ fn flood(from: &Space, to: &PublicKey, rate: u64, stop: &AtomicBool) -> u64 {
             std::thread::sleep(Duration::from_micros(200));
             continue;
         }
-        for _ in sent..due.min(sent + 1000) {
+        for _ in 0..(due - sent).min(1000) {
             let packet = &mut packets[usize::try_from(sent % 512).unwrap()];
             let source = u32::try_from(sent % (1 << 22)).unwrap();
             packet[12..16].copy_from_slice(&(0x0a40_0000 + source).to_be_bytes());
@@ -209,7 +209,7 @@ fn flooded(rate: u64, seconds: u64, most_lost: u64) {
     });
     let received: u64 = pings.split_once(" received").unwrap().0.rsplit(' ').next().unwrap().parse().unwrap();
     let tunnels = mesh.stats(1).tunnels;
-    println!(
+    eprintln!(
         "{sent} forged calls in {seconds} s or more, {} seen, {} cookies; pings {received} of {count}; memory {before} -> {memory} KiB",
         tunnels.drops.get(DropReason::CookieDemanded) + tunnels.drops.get(DropReason::HandshakeForged),
         tunnels.cookies_sent,

@@ -106,7 +106,7 @@ proptest! {
                 let nth = usize::try_from(dice.roll() % world.captured.len() as u64).unwrap();
                 let packet = world.captured[nth].clone();
                 let end = if packet.to == address(1) { &mut world.a } else { &mut world.b };
-                let from = if dice.roll() % 2 == 0 { address(66) } else { packet.from };
+                let from = if dice.roll().is_multiple_of(2) { address(66) } else { packet.from };
                 let _ = end.take(from, &packet.datagram, world.now, world.wall);
                 assert_eq!(end.status(world.now).endpoint, Some(address(3 - end.byte)));
             }
