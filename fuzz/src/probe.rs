@@ -60,5 +60,5 @@ fn configs(number: u16) -> Vec<PathConfig> {
 }
 
 fn token(sent: &[Probe], number: u16) -> u64 {
-    sent.iter().rev().nth(usize::from(number % 8)).map_or(u64::from(number), |probe| probe.token)
+    sent.iter().rev().nth(usize::from(number % 8)).map_or_else(|| u64::from(number), |probe| probe.token)
 }

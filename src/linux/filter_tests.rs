@@ -10,7 +10,7 @@ fn run(program: &[libc::sock_filter], machine: u32, number: u32, arguments: [u64
         _ => {
             let half = (offset - ARGUMENTS) / 4;
             let argument = arguments[usize::try_from(half / 2).unwrap()];
-            u32::try_from(if half % 2 == 0 { argument & 0xffff_ffff } else { argument >> 32 }).unwrap()
+            u32::try_from(if half.is_multiple_of(2) { argument & 0xffff_ffff } else { argument >> 32 }).unwrap()
         }
     };
     let (mut at, mut accumulator) = (0, 0);

@@ -218,7 +218,7 @@ mod tests {
         };
         let json = (header::CONTENT_TYPE, "application/json");
         let coded = |encoding| (header::CONTENT_ENCODING, encoding);
-        assert_eq!(judged(Method::POST, &[json.clone()]), Ok(()));
+        assert_eq!(judged(Method::POST, std::slice::from_ref(&json)), Ok(()));
         assert_eq!(judged(Method::PUT, &[(header::CONTENT_TYPE, "Application/JSON; charset=utf-8")]), Ok(()));
         assert_eq!(judged(Method::POST, &[json.clone(), coded("identity")]), Ok(()));
         assert_eq!(judged(Method::GET, &[]), Ok(()));

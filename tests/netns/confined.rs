@@ -146,7 +146,7 @@ fn commands(lab: &Lab, token: &str) -> BTreeMap<String, Vec<u8>> {
         "mtu map",
     ];
     let damaged = format!("{}x{}", &token[..token.len() / 2], &token[token.len() / 2 + 1..]);
-    let joins = [format!("join --token-file /nonexistent"), format!("join {token}"), format!("join {damaged}")];
+    let joins = ["join --token-file /nonexistent".to_owned(), format!("join {token}"), format!("join {damaged}")];
     for words in local.iter().map(ToString::to_string).chain(joins) {
         let line = format!("lab exec --name {} a-1 -- meshctl {words}", lab.home.name());
         let output = ctl(&line.split(' ').collect::<Vec<_>>());
