@@ -57,6 +57,9 @@ impl Kernel {
     /// [`KernelError::NoNft`], or the kernel cannot be read.
     pub fn observe(&mut self) -> Result<Observed, KernelError> {
         let mut observed = observe::observe(&mut self.netlink).map_err(KernelError::socket("reading the kernel"))?;
+        // What a crash left half made is nobody's: taken for a stranger's vxlan device it would keep its UDP port for ever, and the
+        // network that needs it would never be built, so never remove it.
+        observed.links.retain(|name, _| name.as_str() != UNNAMED);
         observed.guard = self.guard.observe()?;
         observed.fence = match (nft::list_fence()?, &self.fenced) {
             (None, _) => ObservedFence::Absent,

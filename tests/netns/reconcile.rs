@@ -316,3 +316,21 @@ fn ten_thousand_rows_are_in_the_kernel_within_a_second() {
     });
     wait_until("the devices are gone", Duration::from_secs(5), || !host.sh("ip -o link").contains("12b5"));
 }
+
+#[test]
+fn a_device_that_a_crash_left_half_made_does_not_keep_its_udp_port() {
+    if !can_run() {
+        return;
+    }
+    let host = host("half", "10.9.0.1");
+    host.sh("ip link add name vxmesh-new type vxlan id 10 dstport 4789 local 10.9.0.1 dev eth0 nolearning");
+    host.enter(|| {
+        let plan = three_guests();
+        let mut kernel = Kernel::new().unwrap();
+        assert_eq!(reconcile::conflicts(&plan.desired, &kernel.observe().unwrap()), []);
+        let (_, rest, _) = settle(&mut kernel, &plan);
+        assert_eq!(text(&rest), "");
+    });
+    assert!(!host.holds("ip link show dev vxmesh-new"), "it is removed with the next");
+    assert!(host.holds("ip link show dev vv10.12b5"));
+}
