@@ -113,12 +113,15 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error[{}]: {}", self.code, printable(&self.what))?;
+        write!(f, "error[{}]: {}", printable(&self.code), printable(&self.what))?;
         if let Some(place) = &self.place {
             let number = place.line.to_string();
             let pad = " ".repeat(number.len());
-            let before = " ".repeat(place.column.saturating_sub(1) as usize);
-            let mark = "^".repeat(place.width.max(1) as usize);
+            // A place may come from another machine: the mark stays under its line.
+            let shown = place.text.chars().count();
+            let column = (place.column.saturating_sub(1) as usize).min(shown);
+            let before = " ".repeat(column);
+            let mark = "^".repeat((place.width as usize).min(shown - column).max(1));
             write!(f, "\n{pad}--> {}:{}:{}", printable(&place.file), place.line, place.column)?;
             write!(f, "\n{pad} |\n{number} | {}\n{pad} | {before}{mark}", printable(&place.text))?;
         }

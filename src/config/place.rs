@@ -37,7 +37,9 @@ impl<'a> Source<'a> {
 
     /// The place of a line and a column, both from 1, the column in characters. Meant is the word that starts there.
     pub fn line_column(self, line: usize, column: usize) -> Place {
-        let text = self.text.lines().nth(line.saturating_sub(1)).unwrap_or("");
+        // YAML 1.2 section 5.4 ends a line at a lone carriage return too.
+        let unix = self.text.replace("\r\n", "\n");
+        let text = unix.split(['\n', '\r']).nth(line.saturating_sub(1)).unwrap_or("");
         let word = text.chars().skip(column.saturating_sub(1));
         let width = word.take_while(|c| !c.is_whitespace() && !matches!(c, ',' | ':' | ']' | '}' | '{' | '[')).count();
         self.make(line.max(1), column.max(1), text, width)

@@ -84,12 +84,18 @@ fn opened(mesh: &Mesh) -> u64 {
     (0..2).map(|end| mesh.stats(end).tunnels.opened).sum()
 }
 
+fn sealed(mesh: &Mesh) -> u64 {
+    (0..2).map(|end| mesh.stats(end).tunnels.sealed).sum()
+}
+
 #[test]
 fn nothing_that_is_replayed_on_the_wire_is_delivered_again() {
     if !can_run() {
         return;
     }
     let mesh = Mesh::new(Flood::Suppress);
+    // What is heard shall be datagrams as they were sealed, not the trains that the kernel lets through a veth pair whole.
+    mesh.hosts.iter().for_each(|host| drop(host.sh("ethtool -K wan tx-udp-segmentation off gso off gro off")));
     mesh.wait_for_ping();
     let ear = ear(&mesh.hosts[1]);
     // Another suite, so that a handshake is among what is heard.
@@ -103,12 +109,17 @@ fn nothing_that_is_replayed_on_the_wire_is_delivered_again() {
     while let Ok(len) = std::io::Read::read(&mut (&ear), &mut bytes) {
         heard.extend(datagram(&bytes[..len]));
     }
+    // A call that came before its receiver knew of the suite was never taken: sent again it would be late, not a replay.
+    let answered: Vec<Vec<u8>> =
+        heard.iter().filter(|p| p.payload[0] == 2).map(|p| p.payload[8..12].to_vec()).collect();
+    heard.retain(|packet| packet.payload[0] != 1 || answered.iter().any(|index| packet.payload[4..8] == index[..]));
     let kinds: std::collections::BTreeSet<u8> = heard.iter().map(|packet| packet.payload[0]).collect();
     assert_eq!(kinds, [1, 2, 4].into(), "calls, answers and data of {} packets", heard.len());
     assert!(heard.len() >= 200);
 
     let mouths = [mouth(&mesh.hosts[0]), mouth(&mesh.hosts[1])];
-    let (before, delivered) = ([refused(&mesh, 0), refused(&mesh, 1)], opened(&mesh));
+    // A guest may say a word of its own at any time.
+    let (before, said, delivered) = ([refused(&mesh, 0), refused(&mesh, 1)], sealed(&mesh), opened(&mesh));
     let mut replayed = [0_u64; 2];
     for round in 0..6_usize {
         for nth in 0..heard.len() {
@@ -140,7 +151,8 @@ fn nothing_that_is_replayed_on_the_wire_is_delivered_again() {
         assert!(drops.get(DropReason::Replayed) >= 6 * 100, "{drops:?}");
         assert!(drops.get(DropReason::DataForged) == 0, "{drops:?}");
     }
-    assert_eq!(opened(&mesh), delivered, "nothing was delivered again");
+    let delivered = opened(&mesh) - delivered;
+    assert!(delivered <= sealed(&mesh) - said, "{delivered} delivered, more than were sealed meanwhile");
     mesh.guests[0].sh("ping -c20 -i0.005 -W2 192.168.10.12");
 }
 
