@@ -3,7 +3,7 @@
 # namespace does not have is stood in for: `systemctl` starts what the unit says with the unit's capabilities, `virsh` makes a guest
 # of a veth. Everything is in one process namespace, so nothing is left behind, however this ends.
 #
-# usage: tests/readme.sh [FOLDER]     the folder with meshd, meshmgr and meshctl; default: target/debug
+# usage: tests/readme.sh [FOLDER]     the folder with meshd, meshmgr and meshctl; default: that of the debug build
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/need.sh
@@ -15,7 +15,7 @@ if [ -z "${VXMESH_README:-}" ]; then
   need ip:iproute2 nft:nftables ping:iputils-ping useradd:passwd setpriv:util-linux nsenter:util-linux
   VXMESH_README=1 exec unshare --net --mount --pid --fork --kill-child --mount-proc "$0" "$@"
 fi
-bin=$(realpath "${1:-target/debug}")
+bin=$(realpath "${1:-${CARGO_TARGET_DIR:-target}/debug}")
 repo=$PWD
 
 # What stands in for programs that need a booted machine. Runs on the machine.
