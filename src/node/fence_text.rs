@@ -182,8 +182,8 @@ fn write_rules(out: &mut String) {
 }
 
 /// The rules of one kind. None may look at the type field of the frame behind `KIND_type`, as `nft` makes `arp` and `icmpv6` do where
-/// nobody tells it that the protocol is known: in a tagged frame that field is the tag's. What follows the first `accept` of a chain
-/// is for frames that are rare or wrong.
+/// nobody tells it that the protocol is known: in a tagged frame that field is the tag's. Most frames are IPv4 without a tag and take
+/// the short way; what follows the first `accept` of a chain is for frames that are rare or wrong.
 const RULES: &str = "    chain KIND_nd {
         @th,0,8 136 KEY . ether saddr . @th,64,128 @KIND_ip6 accept
         @th,0,8 { 133, 134, 135, 137 } KEY . ether saddr . @nh,64,128 @KIND_ip6 accept
@@ -228,6 +228,7 @@ const RULES: &str = "    chain KIND_nd {
     }
     chain KIND {
         GROUP FLOOD goto drop_flood
+        ether type ip KEY . ether saddr @KIND_mac goto KIND_ip4
         ether type { 8021q, 8021ad } goto KIND_tagged
         KEY . ether saddr != @KIND_mac goto drop_mac
         goto KIND_type
@@ -250,7 +251,7 @@ table inet vxmesh_guests {
     }
     chain through_host {
         type filter hook forward priority -300; policy accept;
-        iifname @bridges oifname != @bridges udp dport @underlay counter name guest_underlay drop
+        udp dport @underlay iifname @bridges oifname != @bridges counter name guest_underlay drop
     }
 }
 ";

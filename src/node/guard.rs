@@ -130,46 +130,48 @@ impl Guard {
     }
 
     fn write_chains(&self, out: &mut String) {
-        line(out, 1, format_args!("chain check_in {{"));
-        // What is right comes first: one look at its set and it is through. Only what is refused walks on, to be counted by reason.
+        let (mut arriving, mut leaving) = (Vec::new(), Vec::new());
+        let (mut refused_in, mut refused_out) = (Vec::new(), Vec::new());
         for (name, side) in self.sides() {
             let (ip, ttl) = side.family();
-            let right = format!("{ip} daddr {} {ip} {ttl} >= {}", side.own, side.min_ttl);
-            line(out, 2, format_args!("{} {right} counter name in_accepted accept", side.from(name)));
-        }
-        for (name, side) in self.sides() {
-            let elsewhere = format!("{} daddr != {}", side.family().0, side.own);
-            line(out, 2, format_args!("{} {elsewhere} counter name in_address drop", side.from(name)));
-            line(out, 2, format_args!("{} counter name in_ttl drop", side.from(name)));
-        }
-        line(out, 2, format_args!("counter name in_unknown drop"));
-        line(out, 1, format_args!("}}"));
-        line(out, 1, format_args!("chain check_out {{"));
-        for (name, side) in self.sides() {
-            let ip = side.family().0;
+            let from = side.from(name);
+            arriving.push(format!(
+                "{from} {ip} daddr {} {ip} {ttl} >= {} counter name in_accepted accept",
+                side.own, side.min_ttl
+            ));
+            refused_in.push(format!("{from} {ip} daddr != {} counter name in_address drop", side.own));
+            refused_in.push(format!("{from} counter name in_ttl drop"));
             let to = format!("oifname \"{}\" udp dport . {ip} daddr . {VNI} @{name}", side.interface);
-            line(out, 2, format_args!("{to} {ip} saddr {} counter name out_accepted accept", side.own));
+            leaving.push(format!("{to} {ip} saddr {} counter name out_accepted accept", side.own));
         }
-        line(out, 2, format_args!("counter name out_unknown drop"));
-        line(out, 1, format_args!("}}"));
+        refused_in.push("counter name in_unknown drop".to_owned());
         // A bridge may be made to show its frames to these hooks (net.bridge.bridge-nf-call-iptables). They are between guests, who
         // may speak VXLAN among themselves: they come from no interface and not from this host.
-        line(out, 1, format_args!("chain not_bridged {{"));
-        line(out, 2, format_args!("meta iif != 0 goto check_out"));
-        line(out, 2, format_args!("fib saddr type local goto check_out"));
-        line(out, 1, format_args!("}}"));
+        refused_out.push("meta iif == 0 fib saddr type != local return".to_owned());
+        refused_out.push("counter name out_unknown drop".to_owned());
+        arriving.push("udp dport @ports goto refused_in".to_owned());
+        leaving.push("udp dport @ports goto refused_out".to_owned());
+        write_chain(out, "refused_in", None, &refused_in);
+        write_chain(out, "refused_out", None, &refused_out);
+        // What is right comes first: one look at its set and it is through. Only what is refused walks on, to be counted by reason.
         // On the way in what the listener gets counts: for this host, put together, after everybody's NAT. On the way out where a
         // packet goes is settled, and whose it is can still be seen: the kernel lets no NAT in before -199. Forwarded packets pass
         // there too, so a guest routed by this host cannot play VTEP.
-        for (chain, hook, priority, check) in
-            [("arriving", "input", -310, "check_in"), ("leaving", "postrouting", -199, "not_bridged")]
-        {
-            line(out, 1, format_args!("chain {chain} {{"));
-            line(out, 2, format_args!("type filter hook {hook} priority {priority}; policy accept;"));
-            line(out, 2, format_args!("udp dport @ports goto {check}"));
-            line(out, 1, format_args!("}}"));
-        }
+        write_chain(out, "arriving", Some(("input", -310)), &arriving);
+        write_chain(out, "leaving", Some(("postrouting", -199)), &leaving);
     }
+}
+
+/// A chain of these rules, at a hook with a priority or to be gone to.
+fn write_chain(out: &mut String, name: &str, at: Option<(&str, i32)>, rules: &[String]) {
+    line(out, 1, format_args!("chain {name} {{"));
+    if let Some((hook, priority)) = at {
+        line(out, 2, format_args!("type filter hook {hook} priority {priority}; policy accept;"));
+    }
+    for rule in rules {
+        line(out, 2, format_args!("{rule}"));
+    }
+    line(out, 1, format_args!("}}"));
 }
 
 impl Side {
