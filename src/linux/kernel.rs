@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netlink_packet_route::RouteNetlinkMessage;
 
+use super::counters::{self, Family};
 use super::error::KernelError;
 use super::keeper::Keeper;
 use super::netlink::{Netlink, Refusal, Request};
@@ -20,6 +21,8 @@ use crate::types::{IfName, Mac};
 
 /// Name of a device until it gets its own together with its alias. What a crash leaves under it is removed with the next.
 const UNNAMED: &str = "vxmesh-new";
+/// What is done where the packet filter's counters are read.
+const COUNTERS: &str = "reading the packet filter's counters";
 /// Entries that wait for their turn at most, before they are sent.
 const PENDING: usize = 4096;
 
@@ -106,19 +109,20 @@ impl Kernel {
     /// Packets that each counter of the packet filter ([`crate::node::guard::COUNTERS`]) has seen.
     ///
     /// # Errors
-    /// [`KernelError::NoNft`].
+    /// The kernel does not tell.
     pub fn guard_counters(&self) -> Result<BTreeMap<String, u64>, KernelError> {
-        nft::counters("inet", TABLE)
+        counters::read(Family::Inet, TABLE).map_err(KernelError::socket(COUNTERS))
     }
 
     /// Frames that each counter of the filter behind the guests' ports ([`crate::node::fence_text::REASONS`]) has seen.
     ///
     /// # Errors
-    /// [`KernelError::NoNft`].
+    /// The kernel does not tell.
     pub fn guest_counters(&self) -> Result<BTreeMap<String, u64>, KernelError> {
-        let mut counters = nft::counters("bridge", fence_text::TABLE)?;
-        counters.extend(nft::counters("inet", fence_text::TABLE)?);
-        Ok(counters)
+        let read = |family| counters::read(family, fence_text::TABLE).map_err(KernelError::socket(COUNTERS));
+        let mut all = read(Family::Bridge)?;
+        all.extend(read(Family::Inet)?);
+        Ok(all)
     }
 
     /// Frames of guests that were dropped lately for a reason ([`crate::node::fence_text::REASONS`]).

@@ -3,6 +3,7 @@
 mod calls;
 pub mod caps;
 pub mod confine;
+mod counters;
 mod error;
 pub mod fake;
 pub mod file;

@@ -1,6 +1,5 @@
 //! The program `nft`: loads the packet filter in one transaction and lists what is loaded.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -87,15 +86,6 @@ fn of_set(item: &serde_json::Value) -> Vec<Refused> {
         Some(Refused { interface: interface.parse().ok()?, mac, reason, frames })
     };
     set.get("elem").and_then(|elements| elements.as_array()).into_iter().flatten().filter_map(element).collect()
-}
-
-/// Packets that each named counter of a table has seen; empty where there is no such table.
-pub(super) fn counters(family: &str, table: &str) -> Result<BTreeMap<String, u64>, KernelError> {
-    let counter = |item: &serde_json::Value| {
-        let counter = item.get("counter")?;
-        Some((counter.get("name")?.as_str()?.to_owned(), counter.get("packets")?.as_u64()?))
-    };
-    Ok(json(&["list", "counters", "table", family, table])?.iter().filter_map(counter).collect())
 }
 
 /// The items of a listing; none where there is no such thing.
