@@ -1,80 +1,144 @@
-//! The packet filter that was loaded last. The engine changes it; the watch brings it back when somebody else has touched it,
-//! without waiting for the engine: until then every VXLAN frame that is well made would be let in.
+//! The packet filters that were loaded last. The engine changes them; the watch brings them back when somebody else has touched them,
+//! without waiting for the engine: until then every VXLAN frame that is well made would be let in, and every frame of a guest.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::KernelError;
 use super::nft;
-use crate::node::desired::ObservedGuard;
+use crate::node::fence::Fence;
 use crate::node::guard::Guard;
 
 /// Runs of `nft` whose notices may still be on their way.
 const RUNS: usize = 16;
 
-/// Shared by a [`super::Kernel`] and its [`super::watch::Watch`].
-#[derive(Debug, Clone, Default)]
-pub(super) struct Keeper {
-    loaded: Arc<Mutex<Option<Loaded>>>,
-    /// Process ids of our own last runs of `nft`: netlink says who made a change, and by default a socket's id is its process's
-    /// (`netlink_autobind`, net/netlink/af_netlink.c).
-    runs: Arc<Mutex<VecDeque<u32>>>,
+/// A filter that is kept.
+pub(super) trait Filter: Clone {
+    /// Loads all of it, whatever was there.
+    fn whole(&self) -> String;
+    /// How `nft` lists what is there; none where it is not.
+    fn listed() -> Result<Option<String>, KernelError>;
 }
+
+impl Filter for Guard {
+    fn whole(&self) -> String {
+        self.text()
+    }
+
+    fn listed() -> Result<Option<String>, KernelError> {
+        nft::list()
+    }
+}
+
+impl Filter for Fence {
+    fn whole(&self) -> String {
+        self.text()
+    }
+
+    fn listed() -> Result<Option<String>, KernelError> {
+        nft::list_fence()
+    }
+}
+
+/// Shared by a [`super::Kernel`] and its [`super::watch::Watch`].
+#[derive(Debug, Clone)]
+pub(super) struct Keeper {
+    /// What may pass on the VXLAN UDP ports.
+    pub(super) guard: Kept<Guard>,
+    /// What guests may send.
+    pub(super) fence: Kept<Fence>,
+    runs: Runs,
+}
+
+/// One filter.
+#[derive(Debug, Clone)]
+pub(super) struct Kept<F> {
+    loaded: Arc<Mutex<Option<Loaded<F>>>>,
+    runs: Runs,
+}
+
+/// Process ids of our own last runs of `nft`: netlink says who made a change, and by default a socket's id is its process's
+/// (`netlink_autobind`, net/netlink/af_netlink.c).
+#[derive(Debug, Clone, Default)]
+struct Runs(Arc<Mutex<VecDeque<u32>>>);
 
 /// What was loaded last and how `nft` lists it: if it lists otherwise, somebody changed it.
 #[derive(Debug)]
-struct Loaded {
-    guard: Guard,
+struct Loaded<F> {
+    filter: F,
     listing: String,
 }
 
+/// What is there now.
+pub(super) enum Found<F> {
+    Absent,
+    AsLoaded(F),
+    Unknown,
+}
+
 impl Keeper {
-    /// Runs the transaction that leads to `guard`.
-    pub(super) fn load(&self, guard: &Guard, text: &str) -> Result<(), KernelError> {
+    /// Nothing is loaded yet.
+    pub(super) fn new() -> Self {
+        let runs = Runs::default();
+        Self { guard: Kept::new(&runs), fence: Kept::new(&runs), runs }
+    }
+
+    /// True where that process was one of our own runs of `nft`.
+    pub(super) fn is_ours(&self, process: u32) -> bool {
+        lock(&self.runs.0).contains(&process)
+    }
+}
+
+impl<F> Kept<F> {
+    fn new(runs: &Runs) -> Self {
+        Self { loaded: Arc::default(), runs: runs.clone() }
+    }
+}
+
+impl<F: Filter> Kept<F> {
+    /// Runs the transaction that leads to `filter`.
+    pub(super) fn load(&self, filter: &F, text: &str) -> Result<(), KernelError> {
         let mut loaded = lock(&self.loaded);
         *loaded = None;
-        *loaded = self.run(guard, text)?;
+        *loaded = self.run(filter, text)?;
         Ok(())
     }
 
-    /// Removes the table, if it is there.
-    pub(super) fn delete(&self) -> Result<(), KernelError> {
+    /// Runs the transaction that removes it.
+    pub(super) fn delete(&self, text: &str) -> Result<(), KernelError> {
         let mut loaded = lock(&self.loaded);
         *loaded = None;
-        nft::delete(|process| self.remember(process))
+        nft::run(text, |process| self.runs.remember(process))
     }
 
-    /// What is there now.
-    pub(super) fn observe(&self) -> Result<ObservedGuard, KernelError> {
+    /// Looks at what is there.
+    pub(super) fn observe(&self) -> Result<Found<F>, KernelError> {
         let loaded = lock(&self.loaded);
-        Ok(match (nft::list()?, &*loaded) {
-            (None, _) => ObservedGuard::Absent,
-            (Some(now), Some(Loaded { guard, listing })) if now == *listing => ObservedGuard::Loaded(guard.clone()),
-            (Some(_), _) => ObservedGuard::Unknown,
+        Ok(match (F::listed()?, &*loaded) {
+            (None, _) => Found::Absent,
+            (Some(now), Some(Loaded { filter, listing })) if now == *listing => Found::AsLoaded(filter.clone()),
+            (Some(_), _) => Found::Unknown,
         })
     }
 
     /// Loads again what was loaded last. False: nothing was, or it was removed on purpose.
     pub(super) fn restore(&self) -> Result<bool, KernelError> {
         let mut loaded = lock(&self.loaded);
-        let Some(guard) = loaded.as_ref().map(|loaded| loaded.guard.clone()) else { return Ok(false) };
+        let Some(filter) = loaded.as_ref().map(|loaded| loaded.filter.clone()) else { return Ok(false) };
         *loaded = None;
-        *loaded = self.run(&guard, &guard.text())?;
+        *loaded = self.run(&filter, &filter.whole())?;
         Ok(true)
     }
 
-    /// True where that process was one of our own runs of `nft`.
-    pub(super) fn is_ours(&self, process: u32) -> bool {
-        lock(&self.runs).contains(&process)
+    fn run(&self, filter: &F, text: &str) -> Result<Option<Loaded<F>>, KernelError> {
+        nft::run(text, |process| self.runs.remember(process))?;
+        Ok(F::listed()?.map(|listing| Loaded { filter: filter.clone(), listing }))
     }
+}
 
-    fn run(&self, guard: &Guard, text: &str) -> Result<Option<Loaded>, KernelError> {
-        nft::run(text, |process| self.remember(process))?;
-        Ok(nft::list()?.map(|listing| Loaded { guard: guard.clone(), listing }))
-    }
-
+impl Runs {
     fn remember(&self, process: u32) {
-        let mut runs = lock(&self.runs);
+        let mut runs = lock(&self.0);
         runs.truncate(RUNS - 1);
         runs.push_front(process);
     }

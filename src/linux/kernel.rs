@@ -7,13 +7,13 @@ use netlink_packet_route::RouteNetlinkMessage;
 
 use super::counters::{self, Family};
 use super::error::KernelError;
-use super::keeper::Keeper;
+use super::keeper::{Found, Keeper};
 use super::netlink::{Netlink, Refusal, Request};
 use super::request::{self, Verb};
 use super::watch::Watch;
 use super::{nft, observe, sysctl, tap};
-use crate::node::desired::{Kind, Link, Observed};
-use crate::node::fence::{Fence, ObservedFence, Refused};
+use crate::node::desired::{Kind, Link, Observed, ObservedGuard};
+use crate::node::fence::{ObservedFence, Refused};
 use crate::node::fence_text;
 use crate::node::guard::TABLE;
 use crate::node::op::Op;
@@ -31,9 +31,7 @@ const PENDING: usize = 4096;
 pub struct Kernel {
     netlink: Netlink,
     indices: BTreeMap<IfName, u32>,
-    guard: Keeper,
-    /// The filter behind the guests' ports that was loaded last, and how `nft` lists it.
-    fenced: Option<(Fence, String)>,
+    filters: Keeper,
 }
 
 /// Failures of one [`Kernel::apply`].
@@ -51,7 +49,7 @@ impl Kernel {
     /// There is no netlink.
     pub fn new() -> Result<Self, KernelError> {
         let netlink = Netlink::open().map_err(KernelError::socket("opening a netlink socket"))?;
-        Ok(Self { netlink, indices: BTreeMap::new(), guard: Keeper::default(), fenced: None })
+        Ok(Self { netlink, indices: BTreeMap::new(), filters: Keeper::new() })
     }
 
     /// What the kernel holds now.
@@ -63,11 +61,15 @@ impl Kernel {
         // What a crash left half made is nobody's: taken for a stranger's vxlan device it would keep its UDP port for ever, and the
         // network that needs it would never be built, so never remove it.
         observed.links.retain(|name, _| name.as_str() != UNNAMED);
-        observed.guard = self.guard.observe()?;
-        observed.fence = match (nft::list_fence()?, &self.fenced) {
-            (None, _) => ObservedFence::Absent,
-            (Some(now), Some((fence, listing))) if now == *listing => ObservedFence::Loaded(fence.clone()),
-            (Some(_), _) => ObservedFence::Unknown,
+        observed.guard = match self.filters.guard.observe()? {
+            Found::Absent => ObservedGuard::Absent,
+            Found::AsLoaded(guard) => ObservedGuard::Loaded(guard),
+            Found::Unknown => ObservedGuard::Unknown,
+        };
+        observed.fence = match self.filters.fence.observe()? {
+            Found::Absent => ObservedFence::Absent,
+            Found::AsLoaded(fence) => ObservedFence::Loaded(fence),
+            Found::Unknown => ObservedFence::Unknown,
         };
         Ok(observed)
     }
@@ -138,7 +140,7 @@ impl Kernel {
     /// # Errors
     /// There is no netlink.
     pub fn watch(&self) -> Result<Watch, KernelError> {
-        Watch::open(self.guard.clone()).map_err(KernelError::socket("watching the kernel"))
+        Watch::open(self.filters.clone()).map_err(KernelError::socket("watching the kernel"))
     }
 
     /// Sends all waiting entries.
@@ -198,15 +200,12 @@ impl Kernel {
     /// One step that the next may depend on.
     fn step(&mut self, op: &Op) -> Result<(), KernelError> {
         match op {
-            Op::LoadGuard(guard) => self.guard.load(guard, &guard.text()),
-            Op::ChangeGuard { from, to } => self.guard.load(to, &to.change_from(from)),
-            Op::DeleteGuard => self.guard.delete(),
-            Op::LoadFence(fence) => self.fence(fence, &fence.text()),
-            Op::ChangeFence { from, to } => self.fence(to, &to.change_from(from)),
-            Op::DeleteFence => {
-                self.fenced = None;
-                nft::delete_fence()
-            }
+            Op::LoadGuard(guard) => self.filters.guard.load(guard, &guard.text()),
+            Op::ChangeGuard { from, to } => self.filters.guard.load(to, &to.change_from(from)),
+            Op::DeleteGuard => self.filters.guard.delete(&nft::no_guard()),
+            Op::LoadFence(fence) => self.filters.fence.load(fence, &fence.text()),
+            Op::ChangeFence { from, to } => self.filters.fence.load(to, &to.change_from(from)),
+            Op::DeleteFence => self.filters.fence.delete(&nft::no_fence()),
             Op::AddLink { name, link } => self.add_link(op, name, link),
             Op::DeleteLink { name } => match self.index(op, name) {
                 Ok(index) => {
@@ -238,14 +237,6 @@ impl Kernel {
             | Op::SetNeighbour { .. }
             | Op::DeleteNeighbour { .. } => unreachable!("is_entry() has sorted these out"),
         }
-    }
-
-    /// Loads the filter behind the guests' ports and remembers how it lists.
-    fn fence(&mut self, fence: &Fence, text: &str) -> Result<(), KernelError> {
-        self.fenced = None;
-        nft::run(text, drop)?;
-        self.fenced = nft::list_fence()?.map(|listing| (fence.clone(), listing));
-        Ok(())
     }
 
     fn with(&mut self, op: &Op, name: &IfName, make: impl FnOnce(u32) -> Request) -> Result<(), KernelError> {

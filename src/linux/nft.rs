@@ -36,9 +36,9 @@ fn listed(family: &str, table: &str) -> Result<Option<String>, KernelError> {
     if words(&output).contains("No such file or directory") { Ok(None) } else { Err(refused(&output)) }
 }
 
-/// Removes the table, if it is there.
-pub(super) fn delete(started: impl FnOnce(u32)) -> Result<(), KernelError> {
-    run(&format!("add table inet {TABLE}\ndelete table inet {TABLE}\n"), started)
+/// Removes the guard's table, if it is there.
+pub(super) fn no_guard() -> String {
+    format!("add table inet {TABLE}\ndelete table inet {TABLE}\n")
 }
 
 /// A listing without the elements of sets that the kernel fills itself.
@@ -60,10 +60,8 @@ fn settled(listing: &str) -> String {
 }
 
 /// Removes the filter behind the guests' ports, if it is there.
-pub(super) fn delete_fence() -> Result<(), KernelError> {
-    let tables =
-        ["bridge", "inet"].map(|family| format!("add table {family} {FENCE}\ndelete table {family} {FENCE}\n"));
-    run(&tables.concat(), drop)
+pub(super) fn no_fence() -> String {
+    ["bridge", "inet"].map(|family| format!("add table {family} {FENCE}\ndelete table {family} {FENCE}\n")).concat()
 }
 
 /// What the kernel keeps of frames of guests that were dropped for a reason; nothing where there is no filter.

@@ -35,14 +35,14 @@ pub struct Watch {
     route: Socket,
     netfilter: Option<Socket>,
     poll: Poll,
-    guard: Keeper,
-    /// Others have touched the packet filter since [`Watch::keep`] was last asked.
-    touched: bool,
+    filters: Keeper,
+    /// Others have touched the guard, or the filter behind the guests' ports, since [`Watch::keep`] was last asked.
+    touched: [bool; 2],
 }
 
 impl Watch {
     /// Listens in the calling thread's network namespace.
-    pub(super) fn open(guard: Keeper) -> io::Result<Self> {
+    pub(super) fn open(filters: Keeper) -> io::Result<Self> {
         let route = listen(NETLINK_ROUTE, &ROUTE_GROUPS)?;
         // A kernel without nf_tables has no filter to watch; loading one says so in clearer words.
         let netfilter = listen(NETLINK_NETFILTER, &[NFTABLES_GROUP]).ok();
@@ -51,7 +51,7 @@ impl Watch {
         if let Some(netfilter) = &netfilter {
             poll.add(netfilter.as_fd(), 1)?;
         }
-        Ok(Self { route, netfilter, poll, guard, touched: false })
+        Ok(Self { route, netfilter, poll, filters, touched: [false; 2] })
     }
 
     /// Waits until something changes; false where `timeout` came first, and where only neighbours of devices or packet filters
@@ -69,23 +69,30 @@ impl Watch {
     pub fn clear(&mut self) -> bool {
         let mut changed = drain(&self.route, |notices| !only_neighbours_of_others(notices));
         if let Some(netfilter) = &self.netfilter {
-            let (mut ours, guard) = (false, &self.guard);
+            let (touched, filters) = (&mut self.touched, &self.filters);
             changed |= drain(netfilter, |notices| {
-                let by = who_touched(notices, TABLE);
-                ours |= by.iter().any(|process| !guard.is_ours(*process));
-                !by.is_empty() || !who_touched(notices, FENCE).is_empty()
+                let mut some = false;
+                for (touched, table) in touched.iter_mut().zip([TABLE, FENCE]) {
+                    let by = who_touched(notices, table);
+                    *touched |= by.iter().any(|process| !filters.is_ours(*process));
+                    some |= !by.is_empty();
+                }
+                some
             });
-            self.touched |= ours;
         }
         changed
     }
 
-    /// Loads the packet filter again if others have touched it since this was last asked; false where there was nothing to do.
+    /// Loads again each packet filter that others have touched since this was last asked; false where there was nothing to do.
     ///
     /// # Errors
     /// `nft` is missing or refuses.
     pub fn keep(&mut self) -> Result<bool, KernelError> {
-        if std::mem::take(&mut self.touched) { self.guard.restore() } else { Ok(false) }
+        let [guard, fence] = std::mem::take(&mut self.touched);
+        // The guard first: it keeps strangers out. One that fails does not keep the other away.
+        let guard = if guard { self.filters.guard.restore() } else { Ok(false) };
+        let fence = if fence { self.filters.fence.restore() } else { Ok(false) };
+        Ok(guard? | fence?)
     }
 
     /// Descriptors to wait for in a loop of one's own; call [`Watch::clear`] when one is readable.

@@ -280,8 +280,8 @@ fn start_engine(
     std::thread::Builder::new().name("engine".into()).spawn(work).map_err(failed)
 }
 
-/// Tells the engine to look when the kernel says that something changed, and brings back the packet filter by itself: what the
-/// engine does next may take seconds, and without the filter the plain path would hear strangers.
+/// Tells the engine to look when the kernel says that something changed, and brings back the packet filters by itself: what the
+/// engine does next may take seconds, and without them the plain path would hear strangers, and guests would be anybody.
 fn watch_kernel(mut watch: Watch, shared: &Shared, engine: &Sender<Command>) {
     loop {
         let heard = match watch.wait(WATCH) {
@@ -293,7 +293,7 @@ fn watch_kernel(mut watch: Watch, shared: &Shared, engine: &Sender<Command>) {
         let kept = watch.keep();
         if let Ok(true) = kept {
             let took = mono().since(heard).as_micros();
-            let what = "another program changed or removed the packet filter (nft table inet vxmesh)";
+            let what = "another program changed or removed a packet filter of ours (nft tables vxmesh, vxmesh_guests)";
             shared.events.warn("drift", format!("{what}; it is loaded again, {took} microseconds after the notice"));
         }
         if engine.send(Command::Look).is_err() {
