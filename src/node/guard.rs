@@ -38,7 +38,7 @@ pub struct Side {
 }
 
 /// Counters of the table and what each means.
-pub const COUNTERS: [(&str, &str); 6] = [
+pub const COUNTERS: [(&str, &str); 7] = [
     ("in_accepted", "VXLAN from a known VTEP, of a network that it shares with this node"),
     ("in_address", "the same, but for another address of this host than the one that peers know"),
     ("in_ttl", "the same, but it passed more routers than its PDC has"),
@@ -51,10 +51,20 @@ pub const COUNTERS: [(&str, &str); 6] = [
         "out_unknown",
         "VXLAN to a stranger, through the wrong interface, or of a network that its receiver is no member of",
     ),
+    ("out_quoted", "ICMP errors of this host that quote a frame which came as VXLAN"),
 ];
 
 /// Where the VNI stands, counted in bits from the UDP header: behind it and the first four bytes of VXLAN (RFC 7348 section 5).
 const VNI: &str = "@th,96,24";
+
+/// Sets of the UDP ports where ICMP and ICMPv6 errors quote them, and the place: bits from the start of the ICMP header, behind its 8
+/// bytes, an IP header without options and the source port (RFC 792, RFC 4443).
+const QUOTED: [(&str, &str); 2] = [("quoted", "@th,240,16"), ("quoted6", "@th,400,16")];
+/// Errors that quote what they are about, in the order of [`QUOTED`].
+const ERRORS: [&str; 2] = [
+    "icmp type { destination-unreachable, time-exceeded, parameter-problem }",
+    "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }",
+];
 
 impl Guard {
     /// True where nothing is guarded.
@@ -107,12 +117,14 @@ impl Guard {
 
     fn all_elements(&self) -> BTreeSet<(String, String)> {
         let ports = self.ports.iter().map(|port| ("ports".to_owned(), port.to_string()));
+        let quoted =
+            QUOTED.iter().flat_map(|(name, _)| self.ports.iter().map(|port| ((*name).to_owned(), port.to_string())));
         let members = self.sides().flat_map(|(name, side)| {
             side.members
                 .iter()
                 .map(move |(port, address, vni)| (name.to_owned(), format!("{port} . {address} . {vni}")))
         });
-        ports.chain(members).collect()
+        ports.chain(quoted).chain(members).collect()
     }
 
     fn write_sets(&self, out: &mut String) {
@@ -124,6 +136,9 @@ impl Guard {
             line(out, 1, format_args!("set {name} {{ {kind};{elements} }}"));
         };
         set("ports", "type inet_service");
+        for (quoted, place) in QUOTED {
+            set(quoted, &format!("typeof {place}"));
+        }
         for (name, side) in self.sides() {
             set(name, &format!("typeof udp dport . {} saddr . {VNI}", side.family().0));
         }
@@ -151,6 +166,11 @@ impl Guard {
         refused_out.push("counter name out_unknown drop".to_owned());
         arriving.push("udp dport @ports goto refused_in".to_owned());
         leaving.push("udp dport @ports goto refused_out".to_owned());
+        // Where no device listens, the kernel answers a member's frame with an error that holds the frame; by what way that leaves is
+        // up to the host's routes.
+        for (errors, (quoted, place)) in ERRORS.iter().zip(QUOTED) {
+            leaving.push(format!("{errors} {place} @{quoted} fib saddr type local counter name out_quoted drop"));
+        }
         write_chain(out, "refused_in", None, &refused_in);
         write_chain(out, "refused_out", None, &refused_out);
         // What is right comes first: one look at its set and it is through. Only what is refused walks on, to be counted by reason.

@@ -351,6 +351,21 @@ fn attack(six: bool) {
     // What the kernel cannot tell apart, and docs/threat-model.md says so: members of one network and PDC trust each other.
     let neighbour = Attack { source: mac("02:00:00:00:00:03"), ..right };
     assert_eq!(neighbour.run(&target, 998, Some("in_accepted")).0, COPIES, "c's guest, said by b");
+    nothing_is_quoted(&target, six);
+}
+
+/// Where no device listens (it is being made again, or was deleted), the kernel's port unreachable would take the frame that it is
+/// about to where routes lead, another PDC too.
+fn nothing_is_quoted(target: &Target, six: bool) {
+    let back = if six { "fd00::2" } else { "10.9.0.2" };
+    target.host.sh(&format!("ip link delete {VXLAN}; ip neigh replace {back} dev eth0 lladdr 02:00:00:00:99:99"));
+    let own = marker(997);
+    wait_until("the kernel answers with an error", LIMIT, || {
+        target.wires[0].send(&Attack::right(target).frames(target, &own)[0]);
+        target.counters()["out_quoted"] > 0
+    });
+    let from_host = |frame: &Vec<u8>| frame[6..12] == target.macs[0].0 && frames::holds(frame, &own);
+    assert_eq!(target.wires[0].take().iter().filter(|frame| from_host(frame)).count(), 0, "a quoted frame left");
 }
 
 #[test]
