@@ -7,6 +7,8 @@ use std::io;
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NlasIterator};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
+use super::netlink::{half, word};
+
 /// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_*OBJ` (linux/netfilter/nf_tables.h).
 const NEW_OBJECT: u16 = 10 << 8 | 18;
 const GET_OBJECT: u16 = 10 << 8 | 19;
@@ -143,14 +145,6 @@ fn counter(attributes: &[u8]) -> Option<(String, u64)> {
         }
     }
     name.zip(packets)
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn half(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 //! real one refuses, so that an order that only works here is found here.
 
 use super::error::KernelError;
-use crate::node::desired::{BridgeEntry, Hold, Kind, Link, Neighbour, Observed, ObservedGuard, Port, PortFlags};
-use crate::node::fence::ObservedFence;
+use crate::node::desired::{
+    BridgeEntry, Hold, Kind, Link, Neighbour, Observed, ObservedFence, ObservedGuard, Port, PortFlags,
+};
+
 use crate::node::op::Op;
 use crate::types::IfName;
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::KernelError;
 use super::nft;
+use crate::node::desired::ObservedFilter;
 use crate::node::fence::Fence;
 use crate::node::guard::Guard;
 
@@ -69,13 +70,6 @@ struct Loaded<F> {
     listing: String,
 }
 
-/// What is there now.
-pub(super) enum Found<F> {
-    Absent,
-    AsLoaded(F),
-    Unknown,
-}
-
 impl Keeper {
     /// Nothing is loaded yet.
     pub(super) fn new() -> Self {
@@ -112,12 +106,12 @@ impl<F: Filter> Kept<F> {
     }
 
     /// Looks at what is there.
-    pub(super) fn observe(&self) -> Result<Found<F>, KernelError> {
+    pub(super) fn observe(&self) -> Result<ObservedFilter<F>, KernelError> {
         let loaded = lock(&self.loaded);
         Ok(match (F::listed()?, &*loaded) {
-            (None, _) => Found::Absent,
-            (Some(now), Some(Loaded { filter, listing })) if now == *listing => Found::AsLoaded(filter.clone()),
-            (Some(_), _) => Found::Unknown,
+            (None, _) => ObservedFilter::Absent,
+            (Some(now), Some(Loaded { filter, listing })) if now == *listing => ObservedFilter::Loaded(filter.clone()),
+            (Some(_), _) => ObservedFilter::Unknown,
         })
     }
 

@@ -7,13 +7,13 @@ use netlink_packet_route::RouteNetlinkMessage;
 
 use super::counters::{self, Family};
 use super::error::KernelError;
-use super::keeper::{Found, Keeper};
+use super::keeper::Keeper;
 use super::netlink::{Netlink, Refusal, Request};
 use super::request::{self, Verb};
 use super::watch::Watch;
 use super::{nft, observe, sysctl, tap};
-use crate::node::desired::{Kind, Link, Observed, ObservedGuard};
-use crate::node::fence::{ObservedFence, Refused};
+use crate::node::desired::{Kind, Link, Observed};
+use crate::node::fence::Refused;
 use crate::node::fence_text;
 use crate::node::guard::TABLE;
 use crate::node::op::Op;
@@ -61,16 +61,8 @@ impl Kernel {
         // What a crash left half made is nobody's: taken for a stranger's vxlan device it would keep its UDP port for ever, and the
         // network that needs it would never be built, so never remove it.
         observed.links.retain(|name, _| name.as_str() != UNNAMED);
-        observed.guard = match self.filters.guard.observe()? {
-            Found::Absent => ObservedGuard::Absent,
-            Found::AsLoaded(guard) => ObservedGuard::Loaded(guard),
-            Found::Unknown => ObservedGuard::Unknown,
-        };
-        observed.fence = match self.filters.fence.observe()? {
-            Found::Absent => ObservedFence::Absent,
-            Found::AsLoaded(fence) => ObservedFence::Loaded(fence),
-            Found::Unknown => ObservedFence::Unknown,
-        };
+        observed.guard = self.filters.guard.observe()?;
+        observed.fence = self.filters.fence.observe()?;
         Ok(observed)
     }
 

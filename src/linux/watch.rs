@@ -6,11 +6,13 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use netlink_packet_core::NlasIterator;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{Socket, SocketAddr};
 
 use super::error::KernelError;
 use super::keeper::Keeper;
+use super::netlink::{half, word};
 use super::poll::Poll;
 use super::sys;
 use crate::node::fence_text::TABLE as FENCE;
@@ -121,31 +123,17 @@ fn who_touched(mut notices: &[u8], table: &str) -> Vec<u32> {
     while let Some(length) = word(notices, 0).and_then(|length| usize::try_from(length).ok()) {
         let length = length.max(NFT_HEADER);
         let kind = half(notices, 4);
-        let ours =
-            table_of(notices.get(NFT_HEADER..length.min(notices.len())).unwrap_or_default()) == Some(table.as_bytes());
+        let ours = is_of(table, notices.get(NFT_HEADER..length.min(notices.len())).unwrap_or_default());
         processes.extend(word(notices, 12).filter(|_| ours && kind != Some(NEW_GENERATION)));
         notices = notices.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     processes
 }
 
-/// The name of the table among attributes (`struct nlattr`).
-fn table_of(mut attributes: &[u8]) -> Option<&[u8]> {
-    while let Some(length) = half(attributes, 0).map(usize::from) {
-        if half(attributes, 2) == Some(NFT_TABLE_NAME) {
-            return attributes.get(4..length)?.strip_suffix(&[0]);
-        }
-        attributes = attributes.get(length.max(4).next_multiple_of(4)..).unwrap_or_default();
-    }
-    None
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn half(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+/// True where the attributes (`struct nlattr`) are of something in this table.
+fn is_of(table: &str, attributes: &[u8]) -> bool {
+    let name = NlasIterator::new(attributes).flatten().find(|attribute| attribute.kind() == NFT_TABLE_NAME);
+    name.is_some_and(|name| name.value().strip_suffix(&[0]) == Some(table.as_bytes()))
 }
 
 /// True for notices (`struct nlmsghdr` and `struct ndmsg`) that only say which IP neighbours a device has that is not

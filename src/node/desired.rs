@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::fence::{Fence, ObservedFence};
+use super::fence::Fence;
 use super::guard::Guard;
 use crate::table::{Learning, NetKey};
 use crate::types::{IfName, Mac, Vni};
@@ -64,17 +64,22 @@ pub struct Observed {
     pub neighbours: BTreeMap<IfName, BTreeMap<IpAddr, Neighbour>>,
 }
 
-/// What is known of the packet filter.
+/// What is known of a packet filter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum ObservedGuard {
-    /// There is no table of our name.
+pub enum ObservedFilter<F> {
+    /// There is none of our name, or a part of it is missing.
     #[default]
     Absent,
-    /// There is a table of our name, but it is not the one that this process loaded: an older daemon's, or changed by others.
+    /// There is one, but not the one that this process loaded: an older daemon's, or changed by others.
     Unknown,
     /// It is what this process loaded last.
-    Loaded(Guard),
+    Loaded(F),
 }
+
+/// What is known of the filter on the VXLAN UDP ports.
+pub type ObservedGuard = ObservedFilter<Guard>;
+/// What is known of the filter behind the guests' ports.
+pub type ObservedFence = ObservedFilter<Fence>;
 
 /// A network device.
 #[derive(Debug, Clone, PartialEq, Eq)]

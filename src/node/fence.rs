@@ -46,18 +46,6 @@ pub struct Guest {
     pub role: PortRole,
 }
 
-/// What is known of the filter.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum ObservedFence {
-    /// There is none of our name, or a part of it is missing.
-    #[default]
-    Absent,
-    /// There is one, but not the one that this process loaded.
-    Unknown,
-    /// It is what this process loaded last.
-    Loaded(Fence),
-}
-
 /// Frames from one interface that were dropped for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Refused {

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::desired::{BridgeEntry, Desired, Hold, Kind, Link, Net, Observed, ObservedGuard, Vtep};
-use super::fence::{self, ObservedFence};
+use super::desired::{BridgeEntry, Desired, Hold, Kind, Link, Net, Observed, ObservedFence, ObservedGuard, Vtep};
+use super::fence;
 use super::guard::Guard;
 use super::names::{self, Device};
 pub use super::op::Op;
