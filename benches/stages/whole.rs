@@ -11,7 +11,7 @@ use vxmesh::forward::{
 };
 use vxmesh::node::paths::{Own, decide_all};
 use vxmesh::policy::path::Path;
-use vxmesh::table::{Flood, Learning, NetKey, Network, Peer, PortRole, Row, Slice, Suite};
+use vxmesh::table::{Flood, Learning, NetKey, Network, Peer, Row, Slice, Suite};
 use vxmesh::tunnel::HEADROOM;
 use vxmesh::types::{Mono, NetSlot, NodeId, PeerSlot, PublicKey, Version};
 use vxmesh::wire::virtio::Virtio;
@@ -67,29 +67,13 @@ fn slice(me: &str, own: &str, other: &str, far: &str) -> Slice {
     };
     slice.networks.insert(text::<NetKey>("default/10"), network);
     for (mac, node) in [(HERE, "one"), (FAR, "two")] {
-        let row = Row {
-            node: text(node),
-            arp: [].into(),
-            nd: [].into(),
-            port: None,
-            dhcp_proxy: None,
-            role: PortRole::Guest,
-            interface: None,
-        };
+        let row = Row::of(text(node));
         slice.rows.insert(text(&format!("default/10/-/{mac}")), row);
     }
     // A table of some size: what a map costs is not what an empty one costs.
     for n in 0..1000u16 {
         let [high, low] = n.to_be_bytes();
-        let row = Row {
-            node: text("two"),
-            arp: [].into(),
-            nd: [].into(),
-            port: None,
-            dhcp_proxy: None,
-            role: PortRole::Guest,
-            interface: None,
-        };
+        let row = Row::of(text("two"));
         slice.rows.insert(text(&format!("default/10/-/02:10:00:00:{high:02x}:{low:02x}")), row);
     }
     slice

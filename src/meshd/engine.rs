@@ -26,7 +26,7 @@ use crate::node::discover::{MAX_PORTS, discover};
 use crate::node::fence::Refused;
 use crate::node::op::Op;
 use crate::node::{names, paths, plan, reconcile};
-use crate::table::{PortRole, Row, RowKey, Slice};
+use crate::table::{Row, RowKey, Slice};
 use crate::types::{Mono, Mtu};
 
 /// How often the kernel is compared with the plan although nothing was heard; less often where that takes long.
@@ -274,15 +274,7 @@ impl<K: Kernel> Engine<K> {
         let Some(mut slice) = self.base.clone() else { return };
         for guest in &self.guests {
             let (overlay, vni) = (guest.network.overlay.clone(), guest.network.vni);
-            let row = Row {
-                node: slice.node.clone(),
-                arp: BTreeSet::new(),
-                nd: BTreeSet::new(),
-                port: None,
-                dhcp_proxy: None,
-                role: PortRole::Guest,
-                interface: None,
-            };
+            let row = Row::of(slice.node.clone());
             slice.rows.entry(RowKey { overlay, vni, vlan: None, mac: guest.mac }).or_insert(row);
         }
         self.follow(slice, false);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::node::op::Op;
-use crate::table::{PortRole, Row};
+use crate::table::Row;
 use crate::types::{Mac, Version};
 
 /// A kernel that has dropped this.
@@ -39,15 +39,7 @@ fn refused(interface: &str, mac: Option<Mac>, reason: &'static str, frames: u64)
 
 fn slice() -> Slice {
     let mut slice = Slice::empty(Version::default(), "a".parse().unwrap(), "x".parse().unwrap());
-    let row = Row {
-        node: "a".parse().unwrap(),
-        arp: [].into(),
-        nd: [].into(),
-        port: Some("db".parse().unwrap()),
-        dhcp_proxy: None,
-        role: PortRole::Guest,
-        interface: None,
-    };
+    let row = Row { port: Some("db".parse().unwrap()), ..Row::of("a".parse().unwrap()) };
     slice.rows.insert("default/10/-/02:00:00:00:00:01".parse().unwrap(), row);
     slice
 }

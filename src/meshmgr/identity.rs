@@ -63,17 +63,11 @@ pub(super) async fn rotate_key(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Answer<Node> {
-    let origin = app.origin(&caller);
-    let node = blocking(&app, move |app| {
-        app.core.change(|view| {
-            let edit = rotation::ask(&view.index, find(&view.index, &name)?).map_err(|error| error.problem())?;
-            let edits = vec![edit];
-            let event = origin.event("rotate-key", format!("a new WireGuard key of node {name} is wanted"), &edits);
-            Ok(Plan { edits, event: Some(event), answer: () })
-        })?;
-        find(&app.core.view().index, &name).cloned()
-    });
-    Ok(Json(node.await?))
+    decide(&app, &caller, name, "rotate-key", |_, index, node| {
+        let edit = rotation::ask(index, node).map_err(|error| error.problem())?;
+        Ok((edit, format!("a new WireGuard key of node {} is wanted", node.metadata.name)))
+    })
+    .await
 }
 
 /// `POST /v1/nodes/{name}/release`: out of quarantine.
@@ -85,19 +79,34 @@ pub(super) async fn release(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Answer<Node> {
-    let origin = app.origin(&caller);
-    let node = blocking(&app, move |app| {
+    decide(&app, &caller, name, "release", |app, _, node| {
+        let name = &node.metadata.name;
+        if node.status.quarantined.is_none() {
+            let what = format!("node '{name}' is not in quarantine");
+            return Err(Problem::new("M0263", Exit::Conflict, what).note("nothing was changed"));
+        }
+        app.hub.with(name, |seat| seat.voices.forget());
+        let mut released = node.clone();
+        released.status.quarantined = None;
+        Ok((Edit::update(Any::Node(node.clone()), Any::Node(released)), format!("node {name} is out of quarantine")))
+    })
+    .await
+}
+
+/// Changes one node as the caller asked, with an event that says `what` was done, and answers with the node as it is then.
+async fn decide(
+    app: &Arc<App>,
+    caller: &Caller,
+    name: String,
+    what: &'static str,
+    edit: impl Fn(&App, &Index, &Node) -> Result<(Edit, String), Problem> + Send + 'static,
+) -> Answer<Node> {
+    let origin = app.origin(caller);
+    let node = blocking(app, move |app| {
         app.core.change(|view| {
-            let node = find(&view.index, &name)?.clone();
-            if node.status.quarantined.is_none() {
-                let what = format!("node '{name}' is not in quarantine");
-                return Err(Problem::new("M0263", Exit::Conflict, what).note("nothing was changed"));
-            }
-            app.hub.with(&node.metadata.name, |seat| seat.voices.forget());
-            let mut released = node.clone();
-            released.status.quarantined = None;
-            let edits = vec![Edit::update(Any::Node(node), Any::Node(released))];
-            let event = origin.event("release", format!("node {name} is out of quarantine"), &edits);
+            let (edit, text) = edit(app, &view.index, find(&view.index, &name)?)?;
+            let edits = vec![edit];
+            let event = origin.event(what, text, &edits);
             Ok(Plan { edits, event: Some(event), answer: () })
         })?;
         find(&app.core.view().index, &name).cloned()

@@ -80,13 +80,10 @@ fn add_row(index: &Index, slice: &mut Slice, net: &NetKey, port: &Port) {
     }
     let key = RowKey { overlay: net.overlay.clone(), vni: net.vni, vlan: spec.vlan, mac: spec.mac };
     let mut row = Row {
-        node: spec.node.clone(),
-        arp: BTreeSet::new(),
-        nd: BTreeSet::new(),
         port: Some(port.metadata.name.clone()),
-        dhcp_proxy: None,
         role: spec.role,
         interface: spec.interface.clone().filter(|_| spec.node == slice.node),
+        ..Row::of(spec.node.clone())
     };
     for ip in &spec.ips {
         match ip {

@@ -52,13 +52,9 @@ fn slice() -> Slice {
         slice.rows.insert(
             format!("default/10/-/02:00:00:00:00:{n:02x}").parse().unwrap(),
             Row {
-                node: node.parse().unwrap(),
                 arp: [std::net::Ipv4Addr::new(192, 168, 10, n)].into(),
-                nd: Default::default(),
                 port: Some(format!("p{n}").parse().unwrap()),
-                dhcp_proxy: None,
-                role: crate::table::PortRole::Guest,
-                interface: None,
+                ..Row::of(node.parse().unwrap())
             },
         );
     }

@@ -137,6 +137,14 @@ pub struct Row {
     pub interface: Option<IfName>,
 }
 
+impl Row {
+    /// A guest of `node` of which nothing more is known.
+    pub fn of(node: NodeId) -> Self {
+        let (arp, nd) = (BTreeSet::new(), BTreeSet::new());
+        Self { node, arp, nd, port: None, dhcp_proxy: None, role: PortRole::Guest, interface: None }
+    }
+}
+
 impl PortRole {
     /// True where it may do nothing besides.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]

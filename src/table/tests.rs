@@ -13,15 +13,7 @@ fn slice(revision: u64, rows: u32) -> Slice {
         let [_, a, b, c] = n.to_be_bytes();
         let key: RowKey = format!("default/10/-/02:00:00:{a:x}:{b:x}:{c:x}").parse().unwrap();
         let arp = BTreeSet::from([Ipv4Addr::from(0x0a00_0000 + n)]);
-        let row = Row {
-            node: "fra-2".parse().unwrap(),
-            arp,
-            nd: BTreeSet::new(),
-            port: None,
-            dhcp_proxy: None,
-            role: PortRole::Guest,
-            interface: None,
-        };
+        let row = Row { arp, ..Row::of("fra-2".parse().unwrap()) };
         slice.rows.insert(key, row);
     }
     slice

@@ -16,7 +16,7 @@ use vxmesh::node::plan::{Local, Underlay};
 use vxmesh::policy::offload::Offload;
 use vxmesh::policy::path::Path;
 use vxmesh::probe::Phase;
-use vxmesh::table::{Flood, Foreign, Learning, NetKey, Network, Peer, PortRole, Row, RowKey, Slice, Suite};
+use vxmesh::table::{Flood, Foreign, Learning, NetKey, Network, Peer, Row, RowKey, Slice, Suite};
 use vxmesh::tunnel::public_key;
 use vxmesh::types::{IfName, Mtu, NetSlot, Psk, SecretKey, UdpPort, Version};
 
@@ -81,10 +81,7 @@ pub(crate) fn slice(end: usize, flood: Flood) -> Slice {
         let key: RowKey = format!("default/10/-/{mac}").parse().unwrap();
         let arp = [format!("192.168.10.{}", 11 + at).parse().unwrap()].into();
         let nd = [format!("fd00::{}", 11 + at).parse().unwrap()].into();
-        slice.rows.insert(
-            key,
-            Row { node: node(at), arp, nd, port: None, dhcp_proxy: None, role: PortRole::Guest, interface: None },
-        );
+        slice.rows.insert(key, Row { arp, nd, ..Row::of(node(at)) });
     }
     slice
 }

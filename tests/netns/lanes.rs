@@ -1,6 +1,6 @@
 //! Several lanes a node on the real kernel: flows spread, none is reordered, pairs with fewer lanes work, a dead lane comes back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use vxmesh::node::paths::{Own, decide_all};
 use vxmesh::node::plan::Local;
 use vxmesh::policy::offload::Offload;
 use vxmesh::policy::path::Path;
-use vxmesh::table::{Flood, Learning, Network, Peer, PortRole, Row, Slice, Suite};
+use vxmesh::table::{Flood, Learning, Network, Peer, Row, Slice, Suite};
 use vxmesh::tunnel::public_key;
 use vxmesh::types::{Mtu, Psk, SecretKey, UdpPort, Version};
 
@@ -83,18 +83,7 @@ fn slice(end: usize, lanes: &[u8]) -> Slice {
     for at in 0..lanes.len() {
         let key = format!("default/10/-/{}", mac(at)).parse().unwrap();
         let arp = [guest_address(at).to_string().parse().unwrap()].into();
-        slice.rows.insert(
-            key,
-            Row {
-                node: node(at),
-                arp,
-                nd: BTreeSet::new(),
-                port: None,
-                dhcp_proxy: None,
-                role: PortRole::Guest,
-                interface: None,
-            },
-        );
+        slice.rows.insert(key, Row { arp, ..Row::of(node(at)) });
     }
     slice
 }

@@ -33,8 +33,8 @@ fn key(text: &str) -> NetKey {
 }
 
 fn add(slice: &mut Slice, at: &str, mac: Mac, role: PortRole, last: u8) {
-    let (node, arp, nd) = ("n1".parse().unwrap(), [four(last)].into(), [six(last.into())].into());
-    let row = Row { node, arp, nd, port: None, dhcp_proxy: None, role, interface: None };
+    let (arp, nd) = ([four(last)].into(), [six(last.into())].into());
+    let row = Row { arp, nd, role, ..Row::of("n1".parse().unwrap()) };
     slice.rows.insert(format!("{at}/{mac}").parse().unwrap(), row);
 }
 
@@ -53,15 +53,7 @@ fn lie() -> Slice {
     slice.rows.clear();
     for mac in [OWN, TAGGED, ROUTER, SERVER, VICTIM, NOBODY] {
         for at in ["default/10/-", "default/10/7", "default/10/8", "default/30/-"] {
-            let row = Row {
-                node: "n1".parse().unwrap(),
-                arp: [].into(),
-                nd: [].into(),
-                port: None,
-                dhcp_proxy: None,
-                role: PortRole::Guest,
-                interface: None,
-            };
+            let row = Row::of("n1".parse().unwrap());
             slice.rows.insert(format!("{at}/{mac}").parse().unwrap(), row);
         }
     }

@@ -27,7 +27,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::*;
 use crate::node::paths::{Own, decide_all};
 use crate::policy::path::{Action, Intra, Path, PathRule, PdcFacts, Selector};
-use crate::table::{Flood, Foreign, Learning, NetKey, Network, Peer, PortRole, Row, RowKey, Slice, Suite};
+use crate::table::{Flood, Foreign, Learning, NetKey, Network, Peer, Row, RowKey, Slice, Suite};
 use crate::types::{Mac, Mono, Mtu, NetSlot, NodeId, PeerSlot, PublicKey, UdpPort, Version};
 use crate::wire::Header;
 use crate::wire::compact::Compact;
@@ -96,7 +96,7 @@ fn network(name: &str, udp_port: u64, flood: Flood) -> Network {
 
 fn row(at: &str, last: u8) -> Row {
     let (arp, nd) = ([ip(last)].into(), [ip6(last.into())].into());
-    Row { node: node(at), arp, nd, port: None, dhcp_proxy: None, role: PortRole::Guest, interface: None }
+    Row { arp, nd, ..Row::of(node(at)) }
 }
 
 pub(super) fn slice(flood: Flood) -> Slice {

@@ -57,6 +57,11 @@ const REPLAYED: [DropReason; 7] = [
     DropReason::WrongCookie,
 ];
 
+fn any_captured(world: &World, dice: &mut Dice) -> OnWire {
+    let nth = usize::try_from(dice.roll() % world.captured.len() as u64).unwrap();
+    world.captured[nth].clone()
+}
+
 fn assert_heard_once(world: &World, said: u64) -> Result<(), TestCaseError> {
     let mut all: Vec<_> = world.a.got.iter().chain(&world.b.got).cloned().collect();
     all.sort();
@@ -103,8 +108,7 @@ proptest! {
         let mut dice = Dice::new(seed);
         let said = conversation(&mut world, |world, _| {
             for _ in 0..20 {
-                let nth = usize::try_from(dice.roll() % world.captured.len() as u64).unwrap();
-                let packet = world.captured[nth].clone();
+                let packet = any_captured(world, &mut dice);
                 let end = if packet.to == address(1) { &mut world.a } else { &mut world.b };
                 let from = if dice.roll().is_multiple_of(2) { address(66) } else { packet.from };
                 let _ = end.take(from, &packet.datagram, world.now, world.wall);
@@ -120,8 +124,7 @@ proptest! {
         let mut dice = Dice::new(seed);
         let said = conversation(&mut world, |world, _| {
             for _ in 0..20 {
-                let nth = usize::try_from(dice.roll() % world.captured.len() as u64).unwrap();
-                let packet = world.captured[nth].clone();
+                let packet = any_captured(world, &mut dice);
                 let sender = if packet.from == address(1) { &mut world.a } else { &mut world.b };
                 let before = sender.status(world.now);
                 let back = sender.take(packet.to, &packet.datagram, world.now, world.wall);
