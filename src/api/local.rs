@@ -34,7 +34,8 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// What is wrong, worst first. Empty: all is well.
     pub problems: Vec<Finding>,
-    /// Dropped frames and packets by reason, only those above zero.
+    /// Dropped frames and packets by reason, only those above zero. Names with an underscore are the counters of the same name
+    /// in nftables' `inet vxmesh` and `bridge vxmesh_guests`, some seconds old at most.
     pub drops: BTreeMap<String, u64>,
     /// What was done about frames that are too large for their network or path, over all networks; by network and peer:
     /// `meshctl mtu map`.

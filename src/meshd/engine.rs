@@ -58,11 +58,11 @@ pub trait Kernel {
     /// # Errors
     /// A step was refused; others are done.
     fn apply(&mut self, ops: &[Op]) -> Result<(), KernelError>;
-    /// Counters of frames of guests that were dropped.
+    /// Counters of the guard and of the filter behind the guests' ports.
     ///
     /// # Errors
     /// They cannot be read.
-    fn guest_counters(&mut self) -> Result<BTreeMap<String, u64>, KernelError> {
+    fn filter_counters(&mut self) -> Result<BTreeMap<String, u64>, KernelError> {
         Ok(BTreeMap::new())
     }
     /// Frames of guests that were dropped for a reason, by interface.
@@ -84,8 +84,10 @@ impl Kernel for linux::Kernel {
         Self::apply(self, ops)
     }
 
-    fn guest_counters(&mut self) -> Result<BTreeMap<String, u64>, KernelError> {
-        Self::guest_counters(self)
+    fn filter_counters(&mut self) -> Result<BTreeMap<String, u64>, KernelError> {
+        let mut counters = self.guard_counters()?;
+        counters.extend(self.guest_counters()?);
+        Ok(counters)
     }
 
     fn refused_guests(&mut self, reason: &str) -> Result<Vec<Refused>, KernelError> {
@@ -229,7 +231,8 @@ impl<K: Kernel> Engine<K> {
         if let Some(slice) = self.slice.as_ref().filter(|_| !self.desired.fence.is_empty()) {
             let told = self.dropped.look(&mut self.kernel, slice, &self.shared.events, mono());
             // The next comparison of kernel and plan says what is wrong with `nft`.
-            told.unwrap_or_else(|error| tracing::debug!("counters of guests: {error}"));
+            told.unwrap_or_else(|error| tracing::debug!("counters of the packet filters: {error}"));
+            self.shared.view().filtered = self.dropped.counts();
         }
         if mono() >= self.check_at {
             let known = self.guests.len();

@@ -10,6 +10,7 @@ use crate::linux::KernelError;
 use crate::node::desired::{Desired, Observed};
 use crate::node::fence::Refused;
 use crate::node::fence_text::REASONS;
+use crate::node::guard;
 use crate::table::{NetKey, RowKey, Slice};
 use crate::types::{IfName, Mono};
 
@@ -54,7 +55,7 @@ impl Guests {
             return Ok(());
         }
         self.next = Some(now + EVERY);
-        let counters = kernel.guest_counters()?;
+        let counters = kernel.filter_counters()?;
         let more = |reason: &str| {
             let name = format!("guest_{reason}");
             counters.get(&name).copied().unwrap_or_default() > self.counters.get(&name).copied().unwrap_or_default()
@@ -71,6 +72,12 @@ impl Guests {
         }
         self.counters = counters;
         Ok(())
+    }
+
+    /// What the packet filters have dropped, by counter; only those above zero.
+    pub(super) fn counts(&self) -> BTreeMap<String, u64> {
+        let dropped = |(name, count): &(&String, &u64)| **count > 0 && !guard::ACCEPTED.contains(&name.as_str());
+        self.counters.iter().filter(dropped).map(|(name, count)| (name.clone(), *count)).collect()
     }
 
     fn tell(&mut self, refused: &Refused, meaning: &str, slice: &Slice, events: &Events, now: Mono) -> bool {

@@ -7,6 +7,7 @@ use crate::types::{Mac, Version};
 #[derive(Default)]
 struct Dropped {
     refused: Vec<Refused>,
+    guard: Vec<(&'static str, u64)>,
     asked: usize,
 }
 
@@ -19,9 +20,10 @@ impl Kernel for Dropped {
         Ok(())
     }
 
-    fn guest_counters(&mut self) -> Result<BTreeMap<String, u64>, KernelError> {
+    fn filter_counters(&mut self) -> Result<BTreeMap<String, u64>, KernelError> {
         self.asked += 1;
-        let mut counters = BTreeMap::new();
+        let mut counters: BTreeMap<_, _> =
+            self.guard.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         for refused in &self.refused {
             *counters.entry(format!("guest_{}", refused.reason)).or_default() += refused.frames;
         }
@@ -56,7 +58,7 @@ fn texts(events: &Events) -> Vec<(String, String)> {
 fn a_loop_is_told_with_the_interface_and_the_guest_whose_frames_come_back() {
     let (mut guests, events) = (Guests::default(), Events::default());
     let known = Some("02:00:00:00:00:01".parse().unwrap());
-    let mut kernel = Dropped { refused: vec![refused("tap7", known, "mac", 9)], asked: 0 };
+    let mut kernel = Dropped { refused: vec![refused("tap7", known, "mac", 9)], ..Dropped::default() };
     guests.look(&mut kernel, &slice(), &events, at(1)).unwrap();
     let told = texts(&events);
     assert_eq!((told.len(), told[0].0.as_str()), (1, "guest-loop"));
@@ -80,11 +82,21 @@ fn the_same_again_is_told_once_a_minute_and_a_flood_of_addresses_is_one_event() 
 #[test]
 fn counters_are_read_at_their_own_pace_and_nothing_new_is_nothing_said() {
     let (mut guests, events) = (Guests::default(), Events::default());
-    let mut kernel = Dropped { refused: vec![refused("tap7", None, "flood", 5)], asked: 0 };
+    let mut kernel = Dropped { refused: vec![refused("tap7", None, "flood", 5)], ..Dropped::default() };
     for _ in 0..10 {
         guests.look(&mut kernel, &slice(), &events, at(1)).unwrap();
     }
     assert_eq!((kernel.asked, texts(&events).len()), (1, 1));
     guests.look(&mut kernel, &slice(), &events, at(100)).unwrap();
     assert_eq!((kernel.asked, texts(&events).len()), (2, 1), "a minute later nothing has been added");
+}
+
+#[test]
+fn what_the_filters_have_dropped_is_told_without_what_passed_and_what_never_happened() {
+    let (mut guests, events) = (Guests::default(), Events::default());
+    let mut kernel = Dropped { refused: vec![refused("tap7", None, "flood", 5)], ..Dropped::default() };
+    kernel.guard = [("in_accepted", 7), ("out_accepted", 8), ("in_unknown", 3), ("in_ttl", 0)].to_vec();
+    guests.look(&mut kernel, &slice(), &events, at(1)).unwrap();
+    let counts = [("guest_flood".to_owned(), 5), ("in_unknown".to_owned(), 3)];
+    assert_eq!(guests.counts(), BTreeMap::from(counts));
 }

@@ -91,6 +91,8 @@ pub struct View {
     pub certificate_ends: Option<Wall>,
     /// What is wrong.
     pub findings: BTreeMap<Topic, Vec<Finding>>,
+    /// What the packet filters have dropped since they were loaded, by counter.
+    pub filtered: BTreeMap<String, u64>,
     /// Each offload, and what is made of it.
     pub offload: Vec<Feature>,
     /// Since when the daemon runs.
@@ -125,6 +127,7 @@ impl Shared {
             management,
             certificate_ends: None,
             findings: BTreeMap::new(),
+            filtered: BTreeMap::new(),
             offload: Vec::new(),
             started: crate::clock::mono(),
         };

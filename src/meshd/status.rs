@@ -37,7 +37,7 @@ pub fn status(shared: &Shared) -> Status {
         networks: slice.as_deref().map(|slice| networks(slice, &view)).unwrap_or_default(),
         problems: problems(&view, &peers),
         peers,
-        drops: drops(&stats),
+        drops: drops(&stats, &view),
         sizes: mtu::all_counts(&stats),
         offload: offload(&view, &stats),
     }
@@ -196,8 +196,8 @@ fn offload(view: &View, stats: &[LaneStats]) -> Offload {
     offload
 }
 
-fn drops(stats: &[LaneStats]) -> BTreeMap<String, u64> {
-    let mut drops = BTreeMap::new();
+fn drops(stats: &[LaneStats], view: &View) -> BTreeMap<String, u64> {
+    let mut drops = view.filtered.clone();
     for lane in stats {
         for (reason, count) in lane.drops.nonzero() {
             *drops.entry(reason.name().to_owned()).or_default() += count;

@@ -54,6 +54,9 @@ pub const COUNTERS: [(&str, &str); 7] = [
     ("out_quoted", "ICMP errors of this host that quote a frame which came as VXLAN"),
 ];
 
+/// Those of [`COUNTERS`] that count what passes.
+pub const ACCEPTED: [&str; 2] = ["in_accepted", "out_accepted"];
+
 /// Where the VNI stands, counted in bits from the UDP header: behind it and the first four bytes of VXLAN (RFC 7348 section 5).
 const VNI: &str = "@th,96,24";
 

@@ -75,4 +75,6 @@ fn two_guests_that_join_two_networks_are_stopped_and_named() {
         });
     });
     assert!(first.heard().is_empty(), "nothing of it came back");
+    let status = mesh.local("one", "status").stdout;
+    assert!(status.lines().any(|line| line.starts_with("dropped:") && line.contains(" guest_mac ")), "{status}");
 }

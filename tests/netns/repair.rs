@@ -66,12 +66,15 @@ fn count(frames: &[Vec<u8>], own: &[u8]) -> usize {
     frames.iter().filter(|frame| crate::frames::holds(frame, own)).count()
 }
 
-/// Events of repairs that hold these words.
-fn drifts(lab: &Lab, words: &str) -> Vec<String> {
+fn ask(lab: &Lab, path: &str) -> serde_json::Value {
     let client = Client::unix(lab.home.socket("a-1"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let call = client.call::<(), serde_json::Value>(hyper::Method::GET, "/v1/events", None);
-    let events = runtime.block_on(call).unwrap();
+    runtime.block_on(client.call::<(), serde_json::Value>(hyper::Method::GET, path, None)).unwrap()
+}
+
+/// Events of repairs that hold these words.
+fn drifts(lab: &Lab, words: &str) -> Vec<String> {
+    let events = ask(lab, "/v1/events");
     let list = events.as_array().or_else(|| events["events"].as_array()).unwrap();
     let drifts = list.iter().filter(|event| event["kind"] == "drift");
     drifts.filter_map(|event| event["text"].as_str()).filter(|text| text.contains(words)).map(str::to_owned).collect()
@@ -101,6 +104,7 @@ fn a_packet_filter_that_others_flush_is_back_in_milliseconds_and_a_killed_daemon
     attack(100);
     let heard = stranger.fence(10);
     assert_eq!((count(&heard, &known), count(&heard, &unknown)), (0, 0), "the guard stands");
+    wait_until("its counter is in the status", LIMIT, || ask(&lab, "/v1/status")["drops"]["in_unknown"] == 200);
     let whole = "nft list chain inet vxmesh arriving | grep -q goto && nft list set inet vxmesh admin | grep -q 10.1.0.2
                  nft list chain bridge vxmesh_guests arriving | grep -q vmap && nft list table inet vxmesh_guests >/dev/null";
     let damages = [
