@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::mtu::SizeCounts;
+use super::problem::Problem;
 use crate::policy::offload::Feature;
 use crate::policy::path::Path;
 use crate::table::{NetKey, Suite};
@@ -180,6 +181,22 @@ pub struct Finding {
     pub what: String,
     /// What to do.
     pub help: String,
+}
+
+impl Finding {
+    /// A finding out of its three parts.
+    pub fn new(code: &str, what: String, help: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), what, help: help.into() }
+    }
+}
+
+impl From<&Problem> for Finding {
+    /// The same in one line: where, what, and what to do.
+    fn from(problem: &Problem) -> Self {
+        let place = problem.place.as_ref().map(|at| format!("{}:{}:{}: ", at.file, at.line, at.column));
+        let what = place.unwrap_or_default() + &problem.what;
+        Self::new(&problem.code, what, problem.help.join("; "))
+    }
 }
 
 /// Something that happened.

@@ -42,10 +42,12 @@ fn peer(n: usize) -> PeerStatus {
 }
 
 fn status(count: usize, wrong: usize) -> Status {
-    let finding = |n: usize| Finding {
-        code: "M0417".to_owned(),
-        what: format!("peer b-{n} has been silent for an hour and this sentence goes on and on and on and on"),
-        help: format!("meshctl tunnel list | grep b-{n}"),
+    let finding = |n: usize| {
+        Finding::new(
+            "M0417",
+            format!("peer b-{n} has been silent for an hour and this sentence goes on and on and on and on"),
+            format!("meshctl tunnel list | grep b-{n}"),
+        )
     };
     Status {
         node: "a-1".parse().unwrap(),

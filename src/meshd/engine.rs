@@ -1,7 +1,7 @@
 //! The engine: one thread that owns the kernel. A slice goes in; disk, kernel and lanes follow it, in this order, and the
 //! rest of the daemon is told. What goes wrong is a finding and is tried again; the engine itself never ends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::disk;
 use super::files::Tables;
 use super::guests::Guests;
+use super::kernel::Kernel;
 use super::keys::Keyring;
 use super::look::{Host, look};
 use super::mtu::Watch;
@@ -19,11 +20,10 @@ use crate::api::stream::FoundPort;
 use crate::clock::{mono, wall};
 use crate::config::meshd::Config;
 use crate::forward::{Slots, Table};
-use crate::linux::{self, KernelError};
+use crate::linux::KernelError;
 use crate::meshd::lane::Setup;
 use crate::node::desired::{Desired, Observed};
 use crate::node::discover::{MAX_PORTS, discover};
-use crate::node::fence::Refused;
 use crate::node::op::Op;
 use crate::node::{names, paths, plan, reconcile};
 use crate::table::{Row, RowKey, Slice};
@@ -45,55 +45,6 @@ const TICK: Duration = Duration::from_millis(500);
 const CALM: Duration = Duration::from_millis(500);
 /// Rounds of observe and apply in which the kernel must reach the plan.
 const ROUNDS: u8 = 3;
-
-/// The kernel as two verbs.
-pub trait Kernel {
-    /// What it holds.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    fn observe(&mut self) -> Result<Observed, KernelError>;
-    /// Does these steps.
-    ///
-    /// # Errors
-    /// A step was refused; others are done.
-    fn apply(&mut self, ops: &[Op]) -> Result<(), KernelError>;
-    /// Counters of the guard and of the filter behind the guests' ports.
-    ///
-    /// # Errors
-    /// They cannot be read.
-    fn filter_counters(&mut self) -> Result<BTreeMap<String, u64>, KernelError> {
-        Ok(BTreeMap::new())
-    }
-    /// Frames of guests that were dropped for a reason, by interface.
-    ///
-    /// # Errors
-    /// They cannot be read.
-    fn refused_guests(&mut self, reason: &str) -> Result<Vec<Refused>, KernelError> {
-        let _ = reason;
-        Ok(Vec::new())
-    }
-}
-
-impl Kernel for linux::Kernel {
-    fn observe(&mut self) -> Result<Observed, KernelError> {
-        Self::observe(self)
-    }
-
-    fn apply(&mut self, ops: &[Op]) -> Result<(), KernelError> {
-        Self::apply(self, ops)
-    }
-
-    fn filter_counters(&mut self) -> Result<BTreeMap<String, u64>, KernelError> {
-        let mut counters = self.guard_counters()?;
-        counters.extend(self.guest_counters()?);
-        Ok(counters)
-    }
-
-    fn refused_guests(&mut self, reason: &str) -> Result<Vec<Refused>, KernelError> {
-        Self::refused_guests(self, reason)
-    }
-}
 
 /// What the engine is told.
 #[derive(Debug)]
@@ -263,11 +214,9 @@ impl<K: Kernel> Engine<K> {
             }
             Ok(None) => self.shared.find(Topic::Slice, Vec::new()),
             Err(problem) => {
-                let place =
-                    problem.place.map(|at| format!("{}:{}:{}: ", at.file, at.line, at.column)).unwrap_or_default();
-                let what = format!("{place}{}; the table of before stays in force", problem.what);
-                let help = problem.help.join("; ");
-                self.shared.find(Topic::Slice, vec![Finding { code: problem.code, what, help }]);
+                let mut finding = Finding::from(&problem);
+                finding.what.push_str("; the table of before stays in force");
+                self.shared.find(Topic::Slice, vec![finding]);
             }
         }
     }
@@ -285,7 +234,7 @@ impl<K: Kernel> Engine<K> {
 
     fn follow(&mut self, slice: Slice, new: bool) {
         if let Err(error) = self.slots.assign(&slice) {
-            self.shared.find(Topic::Slice, vec![finding("M0634", error.to_string(), "systemctl restart meshd")]);
+            self.shared.find(Topic::Slice, vec![Finding::new("M0634", error.to_string(), "systemctl restart meshd")]);
         } else {
             self.shared.find(Topic::Slice, Vec::new());
         }
@@ -404,7 +353,7 @@ impl<K: Kernel> Engine<K> {
             }
             if round == ROUNDS {
                 let what = format!("the kernel does not keep what it was told: {}", brief(ops.iter()));
-                return Err(finding(
+                return Err(Finding::new(
                     "M0635",
                     what,
                     "look for another program that manages these devices: meshctl events",
@@ -441,8 +390,10 @@ impl<K: Kernel> Engine<K> {
         self.removed = true;
         self.shared.lanes.set(|_| Arc::default());
         let what = "the management node has removed this node; its tunnels are closed".to_owned();
-        self.shared
-            .find(Topic::Removed, vec![finding("M0220", what, "meshctl leave, then meshctl join with a new token")]);
+        self.shared.find(
+            Topic::Removed,
+            vec![Finding::new("M0220", what, "meshctl leave, then meshctl join with a new token")],
+        );
     }
 }
 
@@ -470,16 +421,11 @@ fn is_drift(op: &Op) -> bool {
 }
 
 fn told(error: &KernelError) -> Finding {
-    let problem = Problem::from(error);
-    finding(&problem.code, problem.what, &problem.help.join("; "))
-}
-
-pub(super) fn finding(code: &str, what: String, help: &str) -> Finding {
-    Finding { code: code.into(), what, help: help.into() }
+    Finding::from(&Problem::from(error))
 }
 
 fn not_kept(error: &std::io::Error) -> Finding {
-    finding(
+    Finding::new(
         "M0710",
         format!("the newest slice is in force but not on disk: {error}; a restart would begin with an older one"),
         "free some space: df; it is written again with the next change",

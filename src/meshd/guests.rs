@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::engine::Kernel;
 use super::events::Events;
+use super::kernel::Kernel;
 use crate::linux::KernelError;
 use crate::node::desired::{Desired, Observed};
 use crate::node::fence::Refused;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::disk;
-use super::engine::finding;
 use super::shared::{Shared, Topic};
+use crate::api::local::Finding;
 use crate::api::problem::Problem;
 use crate::clock::random;
 use crate::config::meshd::Config;
@@ -88,8 +88,9 @@ impl Keyring {
             Step::Stay if make => shared.events.info("key-made", "a new WireGuard key, because of the clock"),
             Step::Stay => {}
         });
-        let failed =
-            |error: io::Error| finding("M0265", error.to_string(), "it is tried again: df, ls -l of the keys folder");
+        let failed = |error: io::Error| {
+            Finding::new("M0265", error.to_string(), "it is tried again: df, ls -l of the keys folder")
+        };
         shared.find(Topic::Keys, done.err().map(failed).into_iter().collect());
         let held = self.held();
         self.announced = if rotation::announced(held, said) { self.announced.or(Some(now)) } else { None };

@@ -3,9 +3,9 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::engine::finding;
 use super::lane::{self, Door, Lane, LaneConfig, LaneError, LaneEvent, LaneStats, Setup};
 use super::shared::{Shared, Topic};
+use crate::api::local::Finding;
 use crate::api::problem::{Exit, Problem};
 use crate::forward::{Board, Echo, Refused, Slots, Spread};
 use crate::linux::udp::UdpError;
@@ -109,7 +109,7 @@ impl Lanes {
         for place in dead {
             if let Err((index, error)) = inner.revive(place, self.count, shared) {
                 let what = format!("lane {index} died and does not start: {error}; it is tried again");
-                findings.push(finding("M0637", what, "systemctl restart meshd"));
+                findings.push(Finding::new("M0637", what, "systemctl restart meshd"));
             }
         }
         drop(inner);

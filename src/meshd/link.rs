@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::disk::Identity;
-use super::engine::{Command, finding};
+use super::engine::Command;
 use super::shared::{Outgoing, Shared, Topic};
 use crate::api::enroll::{RenewAnswer, RenewRequest};
-use crate::api::local::Management;
+use crate::api::local::{Finding, Management};
 use crate::api::problem::{Exit, Problem};
 use crate::api::stream::{Message, Report};
 use crate::clock::{mono, random, wall};
@@ -145,7 +145,7 @@ impl Link {
                 }
                 Err(refusal) => {
                     let help = "compare: meshctl status here and meshctl node show on the management side";
-                    self.shared.find(Topic::Slice, vec![finding("M0212", refusal.to_string(), help)]);
+                    self.shared.find(Topic::Slice, vec![Finding::new("M0212", refusal.to_string(), help)]);
                     return Err(refusal.to_string());
                 }
             }
@@ -241,7 +241,7 @@ impl Link {
                 Err(problem) => {
                     let what = format!("the certificate ends at {} and is not renewed: {}", validity.1, problem.what);
                     let help = "check the management node; traffic goes on without it";
-                    self.shared.find(Topic::Certificate, vec![finding("M0213", what, help)]);
+                    self.shared.find(Topic::Certificate, vec![Finding::new("M0213", what, help)]);
                     sleep(RENEWAL_AGAIN).await;
                 }
             }

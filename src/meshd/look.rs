@@ -50,11 +50,11 @@ fn sides(config: &Config, default: Option<&IfName>, resolve: impl Fn(&Attach) ->
                 }
                 *side = Some(found);
             }
-            Err(problem) => host.findings.push(Finding {
-                code: problem.code,
-                what: format!("the {name} side of the underlay cannot be used: {}", problem.what),
-                help: problem.help.join("; "),
-            }),
+            Err(problem) => {
+                let mut finding = Finding::from(&problem);
+                finding.what.insert_str(0, &format!("the {name} side of the underlay cannot be used: "));
+                host.findings.push(finding);
+            }
         }
     }
     host

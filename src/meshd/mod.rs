@@ -10,6 +10,7 @@ pub mod engine;
 pub mod events;
 pub mod files;
 mod guests;
+pub mod kernel;
 pub mod keys;
 pub mod lane;
 pub mod lanes;

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::control;
 use super::disk::{self, Identity};
-use super::engine::{Command, Engine, finding};
+use super::engine::{Command, Engine};
 use super::files::{self, Tables};
 use super::keys::Keyring;
 use super::lanes::Lanes;
@@ -17,7 +17,7 @@ use super::link::Link;
 use super::log::{self, Log};
 use super::offload;
 use super::shared::{Shared, Topic};
-use crate::api::local::Management;
+use crate::api::local::{Finding, Management};
 use crate::api::problem::{Exit, Problem};
 use crate::clock::{mono, random, wall};
 use crate::config::Source;
@@ -240,7 +240,7 @@ fn boot_slice(config: &Config, name: &NodeId, pdc: &PdcId, shared: &Shared) -> O
         }
         Err(error) => {
             let what = format!("{error}; the kernel keeps what it has until a snapshot comes");
-            shared.find(Topic::Slice, vec![finding("M0215", what, "check the management node: meshctl status")]);
+            shared.find(Topic::Slice, vec![Finding::new("M0215", what, "check the management node: meshctl status")]);
             None
         }
     }
@@ -337,11 +337,9 @@ impl Reload<'_> {
         let new = match load(&self.loaded.path) {
             Ok(new) => new,
             Err(problem) => {
-                let place =
-                    problem.place.map(|at| format!("{}:{}:{}: ", at.file, at.line, at.column)).unwrap_or_default();
-                let what = format!("meshd.toml was not read again, the old one counts: {place}{}", problem.what);
-                let help = problem.help.join("; ");
-                return self.shared.find(Topic::Config, vec![finding(&problem.code, what, &help)]);
+                let mut finding = Finding::from(&problem);
+                finding.what.insert_str(0, "meshd.toml was not read again, the old one counts: ");
+                return self.shared.find(Topic::Config, vec![finding]);
             }
         };
         let (old, config) = (&self.loaded.config, &new.config);
@@ -353,7 +351,7 @@ impl Reload<'_> {
         if fixed {
             let what =
                 "[node], [offload], [paths], listen, lanes and table.source take effect at the next start".to_owned();
-            return self.shared.find(Topic::Config, vec![finding("M0351", what, "systemctl restart meshd")]);
+            return self.shared.find(Topic::Config, vec![Finding::new("M0351", what, "systemctl restart meshd")]);
         }
         self.shared.find(Topic::Config, Vec::new());
         self.log.set(config.log);

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::engine::finding;
 use super::lane::LaneStats;
 use super::mtu;
 use super::shared::{Shared, Topic, View};
@@ -139,7 +138,7 @@ fn problems(view: &View, peers: &[PeerStatus]) -> Vec<Finding> {
     match &view.management {
         // That it no longer answers is no news then.
         Management::Away { .. } if removed => {}
-        Management::Away { since, why } => problems.push(finding(
+        Management::Away { since, why } => problems.push(Finding::new(
             "M0120",
             format!("no management node since {since}: {why}"),
             "traffic goes on; check the management node",
@@ -162,7 +161,7 @@ fn silent(peer: &PeerStatus, slice: Option<&Slice>) -> Option<Finding> {
         }
     };
     let what = format!("the tunnel to {} is down: {why}; frames to it are dropped, never sent in clear", peer.node);
-    Some(finding("M0410", what, help))
+    Some(Finding::new("M0410", what, help))
 }
 
 /// A peer that some lanes reach and others do not: a packet filter that knows one UDP port of two, most likely.
@@ -171,13 +170,13 @@ fn lame(peer: &PeerStatus) -> Option<Finding> {
     let lane = tunnel.lanes.iter().find(|lane| !lane.up)?;
     let at = lane.endpoint.map_or_else(|| "unknown".to_owned(), |endpoint| endpoint.to_string());
     let what = format!("lane {} has no session with {} (at {at}); other lanes carry its frames", lane.lane, peer.node);
-    Some(finding("M0412", what, "let UDP ports listen to listen + lanes - 1 pass both ways: meshctl tunnel list"))
+    Some(Finding::new("M0412", what, "let UDP ports listen to listen + lanes - 1 pass both ways: meshctl tunnel list"))
 }
 
 fn ended(ends: Wall, now: Wall) -> Option<Finding> {
     (ends <= now).then(|| {
         let help = "check the clock and the management node; it is renewed as soon as that answers";
-        finding("M0213", format!("the certificate ended at {ends}"), help)
+        Finding::new("M0213", format!("the certificate ended at {ends}"), help)
     })
 }
 

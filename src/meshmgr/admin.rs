@@ -323,11 +323,11 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
 }
 
 fn set_back(node: &NodeId, theirs: Version, ours: Version) -> Finding {
-    Finding {
-        code: "M0711".into(),
-        what: format!("node {node} has seen version {theirs}, this store is at {ours} and was set back"),
-        help: "stop meshmgr, put a backup back with meshmgr restore FILE, start it".into(),
-    }
+    Finding::new(
+        "M0711",
+        format!("node {node} has seen version {theirs}, this store is at {ours} and was set back"),
+        "stop meshmgr, put a backup back with meshmgr restore FILE, start it",
+    )
 }
 
 fn line(app: &App, view: &View, node: &Node) -> NodeLine {

@@ -38,17 +38,16 @@ pub fn map(index: &Index, measured: &Measured, only: Option<&NetworkId>) -> Mesh
 /// What is wrong: networks whose MTU the tightest path does not carry whole.
 pub fn findings(index: &Index, measured: &Measured) -> Vec<Finding> {
     let lines = index.state.networks.values().filter_map(|network| network_line(index, measured, network));
-    let finding = |line: NetworkMtu| Finding {
-        code: "M0502".into(),
-        what: format!(
-            "network {}: {} bytes short of its MTU {} on the tightest path (fits {}: {}); frames that use them go in fragments, \
+    let finding = |line: NetworkMtu| {
+        Finding::new(
+            "M0502",
+            format!(
+                "network {}: {} bytes short of its MTU {} on the tightest path (fits {}: {}); frames that use them go in fragments, \
              none is lost",
-            line.network, line.missing, line.mtu, line.whole, line.limit
-        ),
-        help: format!(
-            "repair the path (meshctl mtu map), or: meshctl network set {} --mtu {}",
-            line.network, line.whole
-        ),
+                line.network, line.missing, line.mtu, line.whole, line.limit
+            ),
+            format!("repair the path (meshctl mtu map), or: meshctl network set {} --mtu {}", line.network, line.whole),
+        )
     };
     lines.filter(|line| line.missing > 0).map(finding).collect()
 }

@@ -136,13 +136,11 @@ pub fn is_plain(name: &IfName) -> bool {
 }
 
 fn unusable(key: &NetKey, mac: Mac, name: &IfName) -> Finding {
-    Finding {
-        code: "M0613".into(),
-        what: format!(
-            "network {key}: the port with {mac} names the interface {name:?}, which no packet filter can name"
-        ),
-        help: "rename it with letters, digits, '.', '-', '_' and '@' only; until then it is not checked".into(),
-    }
+    Finding::new(
+        "M0613",
+        format!("network {key}: the port with {mac} names the interface {name:?}, which no packet filter can name"),
+        "rename it with letters, digits, '.', '-', '_' and '@' only; until then it is not checked",
+    )
 }
 
 #[cfg(test)]

@@ -70,16 +70,14 @@ fn differ(node: &NodeId, key: &NetKey, verdict: &Verdict, theirs: Path, count: u
     } else {
         format!("this node says {} ({})", verdict.path, verdict.why)
     };
-    Finding {
-        code: "M0413".into(),
-        what: format!(
+    Finding::new(
+        "M0413",
+        format!(
             "path to '{node}' in {key}{more}: the management node says {theirs}, {ours}; the stricter counts: {}",
             verdict.path
         ),
-        help:
-            "right after a change it goes by itself; if it stays, compare `meshctl policy matrix` with `meshctl status`"
-                .into(),
-    }
+        "right after a change it goes by itself; if it stays, compare `meshctl policy matrix` with `meshctl status`",
+    )
 }
 
 /// A slice out of table files has no certified PDC and no management node to disagree with: names what really decided.

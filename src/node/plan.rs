@@ -335,15 +335,11 @@ fn family(address: IpAddr) -> Family {
     if address.is_ipv4() { Family::V4 } else { Family::V6 }
 }
 
-fn finding(code: &str, what: String, help: String) -> Finding {
-    Finding { code: code.into(), what, help }
-}
-
 fn same_names(key: &NetKey, other: &NetKey, port: UdpPort) -> Finding {
-    finding(
+    Finding::new(
         "M0603",
         format!("networks {other} and {key} both want VNI {} on UDP port {port}; {key} is left out", key.vni),
-        "give one of the two overlays another UDP port: meshctl overlay set NAME --udp-port PORT".into(),
+        "give one of the two overlays another UDP port: meshctl overlay set NAME --udp-port PORT",
     )
 }
 
@@ -357,7 +353,7 @@ fn no_address(key: &NetKey, node: &NodeId, outer: Outer, theirs: bool) -> Findin
     } else {
         ("this node".to_owned(), format!("set [underlay] {word} in meshd.toml"))
     };
-    finding(
+    Finding::new(
         "M0404",
         format!("network {key}: the path to '{node}' is plain but {who} has no {word} address; nothing is sent"),
         help,
@@ -365,7 +361,7 @@ fn no_address(key: &NetKey, node: &NodeId, outer: Outer, theirs: bool) -> Findin
 }
 
 fn wrong_family(key: &NetKey, node: &NodeId, own: IpAddr, theirs: IpAddr) -> Finding {
-    finding(
+    Finding::new(
         "M0405",
         format!(
             "network {key}: no plain path from {own} to {theirs} of node '{node}'; a network's plain paths share one IP family"
@@ -375,7 +371,7 @@ fn wrong_family(key: &NetKey, node: &NodeId, own: IpAddr, theirs: IpAddr) -> Fin
 }
 
 fn mtu_too_large(key: &NetKey, name: &NetworkId, why: &str) -> Finding {
-    finding(
+    Finding::new(
         "M0501",
         format!("network {key}: {why}; the plain path drops frames that use them"),
         format!("raise the MTU of the underlay, or lower the network's: meshctl network set {name} --mtu NUMBER"),
@@ -383,10 +379,10 @@ fn mtu_too_large(key: &NetKey, name: &NetworkId, why: &str) -> Finding {
 }
 
 fn two_owners(key: &RowKey, first: &NodeId, second: &NodeId) -> Finding {
-    finding(
+    Finding::new(
         "M0604",
         format!("rows of {} say that {} lives on '{first}' and, under another VLAN, on '{second}'", key.net(), key.mac),
-        "give one of the two guests another address: a host's bridge has one table for all VLANs".into(),
+        "give one of the two guests another address: a host's bridge has one table for all VLANs",
     )
 }
 

@@ -325,26 +325,26 @@ impl<'a> Work<'a> {
 fn foreign_name(net: &Net, name: &IfName, link: &Link) -> Finding {
     let alias =
         link.alias.as_deref().map_or_else(|| "no alias".to_owned(), |a| format!("alias '{}'", a.escape_debug()));
-    Finding {
-        code: "M0611".into(),
-        what: format!(
+    Finding::new(
+        "M0611",
+        format!(
             "network {}: there is a device {name} ({}, {alias}) that is not ours; it is left alone and the network is not built",
             net.key,
             link.kind.word()
         ),
-        help: format!("find out whose it is (ip -d link show {name}), then rename or delete it"),
-    }
+        format!("find out whose it is (ip -d link show {name}), then rename or delete it"),
+    )
 }
 
 fn foreign_port(net: &Net, port: u16, other: &IfName) -> Finding {
-    Finding {
-        code: "M0612".into(),
-        what: format!(
+    Finding::new(
+        "M0612",
+        format!(
             "network {}: UDP port {port} belongs to the vxlan device {other}, which is not ours; the network is not built",
             net.key
         ),
-        help: format!("give overlay '{}' another UDP port, or remove {other}", net.key.overlay),
-    }
+        format!("give overlay '{}' another UDP port, or remove {other}", net.key.overlay),
+    )
 }
 
 #[cfg(test)]

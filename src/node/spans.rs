@@ -87,7 +87,7 @@ fn short(
     );
     let fits = span.sum(policy.vlan).guest();
     let alone = slice.version.incarnation == 0;
-    Some(Finding { code: "M0502".into(), what, help: help(policy, network, fits, alone) })
+    Some(Finding::new("M0502", what, help(policy, network, fits, alone)))
 }
 
 /// The next command or edit; `alone`: there is no management node.

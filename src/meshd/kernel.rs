@@ -1,0 +1,57 @@
+//! What the engine asks of a kernel. Its tests have kernels of their own that fail when they are told to.
+
+use std::collections::BTreeMap;
+
+use crate::linux::{self, KernelError};
+use crate::node::desired::Observed;
+use crate::node::fence::Refused;
+use crate::node::op::Op;
+
+/// The kernel as two verbs, and the counters of its packet filters.
+pub trait Kernel {
+    /// What it holds.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn observe(&mut self) -> Result<Observed, KernelError>;
+    /// Does these steps.
+    ///
+    /// # Errors
+    /// A step was refused; others are done.
+    fn apply(&mut self, ops: &[Op]) -> Result<(), KernelError>;
+    /// Counters of the guard and of the filter behind the guests' ports.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn filter_counters(&mut self) -> Result<BTreeMap<String, u64>, KernelError> {
+        Ok(BTreeMap::new())
+    }
+    /// Frames of guests that were dropped for a reason, by interface.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn refused_guests(&mut self, reason: &str) -> Result<Vec<Refused>, KernelError> {
+        let _ = reason;
+        Ok(Vec::new())
+    }
+}
+
+impl Kernel for linux::Kernel {
+    fn observe(&mut self) -> Result<Observed, KernelError> {
+        Self::observe(self)
+    }
+
+    fn apply(&mut self, ops: &[Op]) -> Result<(), KernelError> {
+        Self::apply(self, ops)
+    }
+
+    fn filter_counters(&mut self) -> Result<BTreeMap<String, u64>, KernelError> {
+        let mut counters = self.guard_counters()?;
+        counters.extend(self.guest_counters()?);
+        Ok(counters)
+    }
+
+    fn refused_guests(&mut self, reason: &str) -> Result<Vec<Refused>, KernelError> {
+        Self::refused_guests(self, reason)
+    }
+}
