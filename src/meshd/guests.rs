@@ -1,5 +1,6 @@
 //! What the kernel has dropped of this node's guests, told as events: which interface, which network, why. A guest whose frames carry
-//! the address of another guest is told as a loop, because that is what bridging two networks looks like.
+//! the address of another guest is told as a loop, because that is what bridging two networks looks like. The guard is read with it, so
+//! that the status can count what both filters have dropped.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
