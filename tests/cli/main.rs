@@ -5,6 +5,8 @@
 mod bad;
 mod bombs;
 mod crash;
+#[path = "../common/ended.rs"]
+mod ended;
 mod offline;
 mod online;
 mod program;

@@ -1,20 +1,14 @@
 //! How the programs are run: with nothing of this machine's own configuration.
 
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
+
+pub(crate) use crate::ended::Ended;
 
 pub(crate) const MESHCTL: &str = env!("CARGO_BIN_EXE_meshctl");
 pub(crate) const MESHD: &str = env!("CARGO_BIN_EXE_meshd");
 
 pub(crate) const MESHMGR: &str = env!("CARGO_BIN_EXE_meshmgr");
-
-/// What a program came to.
-pub(crate) struct Ended {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
 
 /// A program that knows no home and no environment but what `change` gives it.
 pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
@@ -24,20 +18,12 @@ pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
 }
 
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Ended {
-    ended(command(program, arguments).output().unwrap())
+    feed(program, arguments, "")
 }
 
 /// Runs with a text on stdin.
 pub(crate) fn feed(program: &str, arguments: &[&str], input: &str) -> Ended {
-    let mut command = command(program, arguments);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    ended(child.wait_with_output().unwrap())
-}
-
-fn ended(output: Output) -> Ended {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    crate::ended::run(&mut command(program, arguments), input.as_bytes())
 }
 
 /// A file below the package.

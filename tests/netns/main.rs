@@ -6,6 +6,8 @@
     reason = "helpers of tests: what fails says where"
 )]
 
+#[path = "../common/ended.rs"]
+mod ended;
 #[path = "harness.rs"]
 #[expect(unreachable_pub, reason = "a toolbox: each test takes what it needs")]
 mod harness;

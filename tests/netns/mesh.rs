@@ -1,9 +1,10 @@
 //! A management node and machines that join it, each in a namespace, with the real programs and without a lab.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+pub(crate) use crate::ended::Ended;
 use crate::harness::{Background, Space, cable, succeed, wait_until};
 
 /// `meshctl`, as built.
@@ -16,27 +17,14 @@ pub const MESHMGR: &str = env!("CARGO_BIN_EXE_meshmgr");
 /// Address of the management node in a [`Mesh`].
 pub const MANAGEMENT: &str = "10.9.0.100:7443";
 
-/// What a program came to.
-#[derive(Debug)]
-pub struct Ended {
-    /// Exit code.
-    pub code: Option<i32>,
-    /// What it said.
-    pub stderr: String,
-    /// What it printed.
-    pub stdout: String,
-}
-
 /// Runs a command to its end.
-pub fn run(command: &mut Command) -> Ended {
-    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ended { code: status.code(), stderr: text(stderr), stdout: text(stdout) }
+pub(crate) fn run(command: &mut Command) -> Ended {
+    crate::ended::run(command, b"")
 }
 
 impl Ended {
     /// Panics unless it ended with `code` and said all of `says`.
-    pub fn refused(&self, code: i32, says: &[&str]) {
+    pub(crate) fn refused(&self, code: i32, says: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:#?}");
         for word in says {
             assert!(self.stderr.contains(word), "{word:?} is not in\n{}", self.stderr);
