@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,7 +11,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD
 use vxmesh::lab::state::Home;
 use vxmesh::linux::sys;
 
-use crate::harness::{Space, can_run, succeed, wait_until};
+use crate::harness::{Background, Space, can_run, succeed, wait_until};
 use crate::labs::{Lab, ctl};
 use crate::mesh::{Installation, MESHD, MESHMGR, Mesh, run};
 
@@ -242,10 +242,10 @@ fn sealed(home: &Home) {
 }
 
 /// A program that may leave as large a core dump as it likes, of a user that is nobody.
-fn as_nobody(host: &Space, words: &str) -> Child {
+fn as_nobody(host: &Space, words: &str) -> Background {
     let line =
         format!("ulimit -c unlimited; cd /tmp; exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups {words}");
-    host.command("sh").args(["-c", &line]).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    host.start(host.command("sh").args(["-c", &line]).stderr(Stdio::null()))
 }
 
 /// True where the same user may look into a process.
@@ -257,9 +257,9 @@ fn readable(pid: u32, what: &str) -> bool {
 }
 
 /// Ends a process by a signal that leaves its memory on disk; true where the system kept a copy of that memory.
-fn crash(mut child: Child) -> bool {
-    sys::pidfd_signal(&sys::pidfd(child.id()).unwrap(), libc::SIGABRT).unwrap();
-    let status = child.wait().unwrap();
+fn crash(program: Background) -> bool {
+    sys::pidfd_signal(&sys::pidfd(program.pid()).unwrap(), libc::SIGABRT).unwrap();
+    let status = program.ended(Duration::from_secs(10));
     assert_eq!(status.signal(), Some(libc::SIGABRT), "{status}");
     status.core_dumped()
 }
@@ -274,9 +274,9 @@ fn a_daemon_that_crashes_leaves_no_core_and_its_user_cannot_look_into_it() {
     // What an ordinary program of that user does: else nothing below proves anything.
     let other = as_nobody(&host, "sleep 60");
     wait_until("it sleeps", Duration::from_secs(5), || {
-        std::fs::read(format!("/proc/{}/comm", other.id())).is_ok_and(|name| name == b"sleep\n")
+        std::fs::read(format!("/proc/{}/comm", other.pid())).is_ok_and(|name| name == b"sleep\n")
     });
-    assert!(readable(other.id(), "environ") && readable(other.id(), "maps"));
+    assert!(readable(other.pid(), "environ") && readable(other.pid(), "maps"));
     let dumps = crash(other);
     for left in std::fs::read_dir("/tmp").unwrap().flatten() {
         if left.file_name().to_string_lossy().starts_with("core") {
@@ -289,7 +289,7 @@ fn a_daemon_that_crashes_leaves_no_core_and_its_user_cannot_look_into_it() {
     let server = as_nobody(&host, &format!("{MESHMGR} run --config {}", installation.config().display()));
     wait_until("meshmgr listens", Duration::from_secs(30), || host.sh("ss -ltn").contains(":7443"));
     for what in ["environ", "maps", "mem"] {
-        assert!(!readable(server.id(), what), "/proc/PID/{what} of meshmgr");
+        assert!(!readable(server.pid(), what), "/proc/PID/{what} of meshmgr");
     }
     assert!(!crash(server), "meshmgr left its memory on disk");
     if !dumps {

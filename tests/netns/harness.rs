@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -75,7 +75,7 @@ impl Space {
 
     /// Starts a program inside, in the background.
     pub fn start(&self, command: &mut Command) -> Background {
-        Background(command.stdin(Stdio::null()).spawn().unwrap())
+        Background::spawn(command)
     }
 
     /// Runs `work` on a thread that lives inside, and hands on its panic.
@@ -101,6 +101,17 @@ impl Drop for Space {
 }
 
 impl Background {
+    /// Starts a program.
+    pub fn spawn(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Waits for it to end by itself; panics where it does not.
+    pub fn ended(mut self, limit: Duration) -> ExitStatus {
+        wait_until("it ends", limit, || self.0.try_wait().unwrap().is_some());
+        self.0.wait().unwrap()
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.0.id()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use vxmesh::lab::traffic;
 
-use crate::harness::{can_run, wait_until};
+use crate::harness::{Background, can_run, wait_until};
 use crate::labs::Lab;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -103,13 +103,12 @@ fn a_cloned_node_is_found_and_neither_copy_is_a_member_until_it_is_released() {
     let (original, clone) = (lab.home.machine("a-2"), lab.home.machine("clone"));
     copy(&original, &clone);
     let namespace = lab.layout().node("b-2").unwrap().namespace.clone();
-    let mut second = Command::new("ip")
-        .args(["netns", "exec", &namespace, env!("CARGO_BIN_EXE_meshd"), "run", "--config"])
-        .arg(clone.join("meshd.toml"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let second = Background::spawn(
+        Command::new("ip")
+            .args(["netns", "exec", &namespace, env!("CARGO_BIN_EXE_meshd"), "run", "--config"])
+            .arg(clone.join("meshd.toml"))
+            .stderr(Stdio::null()),
+    );
     wait_until("both are quarantined", Duration::from_secs(10), || !status(&lab, "a-2")["quarantined"].is_null());
     assert!(lab.admin(&["node", "list"]).lines().any(|l| l.starts_with("a-2") && l.contains("quarantined")));
     wait_until("nobody takes anything from it", Duration::from_secs(5), || {
@@ -119,8 +118,7 @@ fn a_cloned_node_is_found_and_neither_copy_is_a_member_until_it_is_released() {
     assert!(events.contains("two machines run as node a-2"), "{events}");
     assert!(lab.answers("a-1", "b-1"), "the others go on");
 
-    second.kill().unwrap();
-    second.wait().unwrap();
+    drop(second);
     lab.admin(&["node", "release", "a-2"]);
     wait_until("it is a member again", Duration::from_secs(60), || {
         lab.answers("b-1", "a-2") && lab.answers("a-1", "a-2")
