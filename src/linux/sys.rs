@@ -74,8 +74,9 @@ pub fn pidfd_signal(process: &OwnedFd, signal: i32) -> io::Result<()> {
 pub fn packet_socket(interface: u32) -> io::Result<OwnedFd> {
     let every = u16::try_from(libc::ETH_P_ALL).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?.to_be();
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // Of no protocol until it is bound, or it would hear every interface until then.
     // SAFETY: the system call takes three integers.
-    let raw = unsafe { libc::socket(libc::AF_PACKET, kind, i32::from(every)) };
+    let raw = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
     if raw < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -1,7 +1,7 @@
 //! The engine: one thread that owns the kernel. A slice goes in; disk, kernel and lanes follow it, in this order, and the
 //! rest of the daemon is told. What goes wrong is a finding and is tried again; the engine itself never ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -179,12 +179,7 @@ impl<K: Kernel> Engine<K> {
         if self.paths.look(&self.shared, mono(), wall()) && self.tables.is_some() {
             self.read_tables();
         }
-        if let Some(slice) = self.slice.as_ref().filter(|_| !self.desired.fence.is_empty()) {
-            let told = self.dropped.look(&mut self.kernel, slice, &self.shared.events, mono());
-            // The next comparison of kernel and plan says what is wrong with `nft`.
-            told.unwrap_or_else(|error| tracing::debug!("counters of the packet filters: {error}"));
-            self.shared.view().filtered = self.dropped.counts();
-        }
+        self.count_drops();
         if mono() >= self.check_at {
             let known = self.guests.len();
             self.check();
@@ -192,6 +187,20 @@ impl<K: Kernel> Engine<K> {
                 self.follow_base();
             }
         }
+    }
+
+    /// Tells what the packet filters have dropped.
+    fn count_drops(&mut self) {
+        let filtered = match self.slice.as_ref().filter(|_| !self.desired.fence.is_empty()) {
+            Some(slice) => {
+                let told = self.dropped.look(&mut self.kernel, slice, &self.shared.events, mono());
+                // The next comparison of kernel and plan says what is wrong with `nft`.
+                told.unwrap_or_else(|error| tracing::debug!("counters of the packet filters: {error}"));
+                self.dropped.counts()
+            }
+            None => BTreeMap::new(),
+        };
+        self.shared.view().filtered = filtered;
     }
 
     /// Watches the clock, and a change of keys that is under way.
