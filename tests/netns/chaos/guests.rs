@@ -129,24 +129,33 @@ pub(super) struct Guest {
     ear: Arc<Ear>,
     sent: Arc<AtomicU64>,
     end: Arc<AtomicBool>,
+    mouth: Option<UdpSocket>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Guest {
-    pub(super) fn start(namespace: &str, net: Net, node: usize) -> Self {
-        let (ear, sent, end) = (Arc::<Ear>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+    /// A guest that says nothing yet. Its UDP port is open: a kernel that has none quotes what it was told in an ICMP error.
+    pub(super) fn new(namespace: &str, net: Net, node: usize) -> Self {
+        let (ear, end) = (Arc::<Ear>::default(), Arc::<AtomicBool>::default());
         let path = netns::path(namespace);
-        let (said, stop, there) = (Arc::clone(&sent), Arc::clone(&end), path.clone());
-        let talks = thread::spawn(move || {
-            netns::enter(&there).unwrap();
-            talk(net, node, &said, &stop);
-        });
-        let (own, stop) = (Arc::clone(&ear), Arc::clone(&end));
-        let listens = thread::spawn(move || {
+        let open = || {
             netns::enter(&path).unwrap();
-            listen(net, node, &own, &stop);
-        });
-        Self { net, node, namespace: namespace.to_owned(), ear, sent, end, threads: vec![talks, listens] }
+            let mouth = UdpSocket::bind(("0.0.0.0", TALK)).unwrap();
+            mouth.set_nonblocking(true).unwrap();
+            (mouth, ear_on("eth0"))
+        };
+        let (mouth, socket) = thread::scope(|scope| scope.spawn(open).join().unwrap());
+        let (own, stop) = (Arc::clone(&ear), Arc::clone(&end));
+        let listens = thread::spawn(move || listen(net, node, &socket, &own, &stop));
+        let (namespace, threads) = (namespace.to_owned(), vec![listens]);
+        Self { net, node, namespace, ear, sent: Arc::default(), end, mouth: Some(mouth), threads }
+    }
+
+    /// Begins to talk to all others.
+    pub(super) fn speak(&mut self) {
+        let mouth = self.mouth.take().unwrap();
+        let (net, node, said, stop) = (self.net, self.node, Arc::clone(&self.sent), Arc::clone(&self.end));
+        self.threads.push(thread::spawn(move || talk(&mouth, net, node, &said, &stop)));
     }
 
     /// True where a datagram that guest `from` has sent after `since` has arrived.
@@ -174,9 +183,7 @@ impl Drop for Guest {
     }
 }
 
-fn talk(net: Net, node: usize, sent: &AtomicU64, end: &AtomicBool) {
-    let socket = UdpSocket::bind(("0.0.0.0", TALK)).unwrap();
-    socket.set_nonblocking(true).unwrap();
+fn talk(socket: &UdpSocket, net: Net, node: usize, sent: &AtomicU64, end: &AtomicBool) {
     let mut unread = [0; 64];
     while !end.load(Ordering::Relaxed) {
         for to in (0..NODES).filter(|to| *to != node) {
@@ -191,15 +198,20 @@ fn talk(net: Net, node: usize, sent: &AtomicU64, end: &AtomicBool) {
     }
 }
 
-fn listen(net: Net, node: usize, heard: &Ear, end: &AtomicBool) {
-    let socket = Socket::from(sys::packet_socket(super::wires::index("eth0")).unwrap());
+/// Hears what comes in on a device of the namespace that this thread is in.
+fn ear_on(device: &str) -> Socket {
+    let socket = Socket::from(sys::packet_socket(super::wires::index(device)).unwrap());
     sys::set_socket_option(socket.as_fd(), libc::SOL_PACKET, IGNORE_OUTGOING, 1).unwrap();
     sys::receive_buffer(&socket, 4 << 20).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    socket
+}
+
+fn listen(net: Net, node: usize, mut socket: &Socket, heard: &Ear, end: &AtomicBool) {
     let mut buffer = vec![0; 1 << 16];
     while !end.load(Ordering::Relaxed) {
         // An interface that goes down is said once as an error.
-        let Ok(length) = (&socket).read(&mut buffer) else { continue };
+        let Ok(length) = socket.read(&mut buffer) else { continue };
         match judge(net, node, &buffer[..length]) {
             Ok(Heard::Talk(talk)) => {
                 heard.count.fetch_add(1, Ordering::Relaxed);

@@ -143,9 +143,10 @@ impl World {
     fn people(&mut self) {
         for place in &self.places {
             let namespace = format!("{}-{}", self.layout.nodes[place.home].namespace, network(place.net).2);
-            self.guests.push(Guest::start(&namespace, place.net, place.home));
+            self.guests.push(Guest::new(&namespace, place.net, place.home));
         }
         self.watchers = self.layout.wires.iter().map(|wire| Watcher::start(&self.layout, wire)).collect();
+        self.guests.iter_mut().for_each(Guest::speak);
         let doors: Vec<[Mac; 2]> =
             self.layout.nodes.iter().map(|node| ["admin0", "ext0"].map(|name| mac_of(node, name))).collect();
         self.attackers = (0..=INTERNET).map(|wire| Attacker::new(&self.layout, wire, doors.clone())).collect();
