@@ -7,6 +7,7 @@ use crate::node::desired::{
 };
 
 use crate::node::op::Op;
+use crate::policy::mtu::IPV6_LEAST;
 use crate::types::IfName;
 
 /// A kernel in memory.
@@ -72,8 +73,8 @@ impl Fake {
             Op::DeleteFence => self.state.fence = ObservedFence::Absent,
             Op::AddLink { name, link } => self.add(name, link)?,
             Op::DeleteLink { name } => self.delete(name),
-            Op::SetMtu { name, mtu } => self.link(name)?.mtu = *mtu,
-            Op::NoAddresses { name } => self.link(name)?.addr_gen_none = true,
+            Op::SetMtu { name, mtu } => self.set_mtu(name, *mtu)?,
+            Op::NoAddresses { name } => self.link(name)?.no_addresses = true,
             Op::SetBridge { name, bridge } => {
                 let filtering = matches!(&self.link(name)?.kind, Kind::Bridge(now) if now.vlan_filtering);
                 let bridge = crate::node::desired::Bridge { vlan_filtering: filtering, ..bridge.clone() };
@@ -94,8 +95,12 @@ impl Fake {
                 self.vxlan_entry(op)?;
             }
             Op::SetNeighbour { bridge, address, mac } => {
-                if !self.link(bridge)?.up {
+                let link = self.link(bridge)?;
+                if !link.up {
                     return Err("Network is down");
+                }
+                if address.is_ipv6() && link.mtu < u32::from(IPV6_LEAST) {
+                    return Err("IPv6 is disabled on this device");
                 }
                 let neighbour = Neighbour { mac: *mac, permanent: true };
                 self.state.neighbours.entry(bridge.clone()).or_default().insert(*address, neighbour);
@@ -103,6 +108,25 @@ impl Fake {
             Op::DeleteNeighbour { bridge, address } => {
                 self.state.neighbours.entry(bridge.clone()).or_default().remove(address);
             }
+        }
+        Ok(())
+    }
+
+    /// IPv6 ends below its least MTU and begins anew above it.
+    fn set_mtu(&mut self, name: &IfName, mtu: u32) -> Result<(), &'static str> {
+        let (link, least) = (self.link(name)?, u32::from(IPV6_LEAST));
+        let before = std::mem::replace(&mut link.mtu, mtu);
+        if before < least && mtu >= least {
+            if link.up {
+                return Err("a device of ours got addresses from the kernel");
+            }
+            link.no_addresses = false;
+            if let Kind::Bridge(bridge) = &mut link.kind {
+                bridge.accept_ra = 1;
+            }
+        }
+        if mtu < least {
+            self.state.neighbours.entry(name.clone()).or_default().retain(|address, _| address.is_ipv4());
         }
         Ok(())
     }

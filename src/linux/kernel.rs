@@ -11,7 +11,7 @@ use super::keeper::Keeper;
 use super::netlink::{Netlink, Refusal, Request};
 use super::request::{self, Verb};
 use super::watch::Watch;
-use super::{nft, observe, sysctl, tap};
+use super::{addresses, nft, observe, sysctl, tap};
 use crate::node::desired::{Kind, Link, Observed};
 use crate::node::fence::Refused;
 use crate::node::fence_text;
@@ -23,6 +23,7 @@ use crate::types::{IfName, Mac};
 const UNNAMED: &str = "vxmesh-new";
 /// What is done where the packet filter's counters are read.
 const COUNTERS: &str = "reading the packet filter's counters";
+const CHANGING: &str = "changing the kernel";
 /// Entries that wait for their turn at most, before they are sent.
 const PENDING: usize = 4096;
 
@@ -217,7 +218,7 @@ impl Kernel {
                 self.one(op, request::master(index, bridge))
             }
             Op::SetMtu { name, mtu } => self.with(op, name, |index| request::mtu(index, *mtu)),
-            Op::NoAddresses { name } => self.with(op, name, request::no_addresses),
+            Op::NoAddresses { name } => self.no_addresses(op, name),
             Op::SetPort { name, flags } => self.with(op, name, |index| request::port(index, *flags)),
             Op::SetUp { name, up } => self.with(op, name, |index| request::up(index, *up)),
             Op::Pin { .. }
@@ -256,15 +257,34 @@ impl Kernel {
             // permanent ones too (neigh_changeaddr, net/core/neighbour.c).
             self.one(op, request::address(index, address))?;
         }
-        self.one(op, request::no_addresses(index))?;
+        self.no_new_addresses(op, index)?;
         let alias = link.alias.as_deref().unwrap_or_default();
         self.one(op, request::christen(index, name, alias, link.mtu))?;
         self.indices.insert(name.clone(), index);
         Ok(())
     }
 
+    /// A device without IPv6, because its MTU is below 1280 or the host has none, gets no addresses anyway.
+    fn no_new_addresses(&mut self, op: &Op, index: u32) -> Result<(), KernelError> {
+        let answer = self.netlink.request(request::no_addresses(index)).map_err(KernelError::socket(CHANGING))?;
+        match answer {
+            Err(refusal) if refusal.errno != libc::EAFNOSUPPORT => Err(told(op, &refusal)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    fn no_addresses(&mut self, op: &Op, name: &IfName) -> Result<(), KernelError> {
+        let index = self.index(op, name)?;
+        self.no_new_addresses(op, index)?;
+        let all = addresses::read(&mut self.netlink).map_err(KernelError::socket("reading addresses"))?;
+        for address in all.into_iter().filter(|address| address.header.index == index) {
+            self.one(op, request::delete_address(address))?;
+        }
+        Ok(())
+    }
+
     fn one(&mut self, op: &Op, request: Request) -> Result<(), KernelError> {
-        let answer = self.netlink.request(request).map_err(KernelError::socket("changing the kernel"))?;
+        let answer = self.netlink.request(request).map_err(KernelError::socket(CHANGING))?;
         match answer {
             Err(refusal) if !(op.removes() && is_gone(&refusal)) => Err(told(op, &refusal)),
             Ok(_) | Err(_) => Ok(()),

@@ -1,5 +1,6 @@
 //! Ring 3: the kernel as two verbs, observe and apply. Holds no policy. `sys` is the only `unsafe`.
 
+mod addresses;
 mod calls;
 pub mod caps;
 pub mod confine;

@@ -7,6 +7,7 @@ use std::io;
 use std::net::IpAddr;
 
 use netlink_packet_core::NetlinkPayload;
+use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoPortData, InfoTun, InfoVxlan,
     LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
@@ -17,7 +18,7 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::netlink::{self, Netlink};
-use super::sysctl;
+use super::{addresses, sysctl};
 use crate::node::desired::{
     Bridge, BridgeEntry, Hold, Kind, Link, Neighbour, Observed, Port, PortFlags, Tap, Vtep, Vxlan,
 };
@@ -49,6 +50,9 @@ pub(super) fn observe(netlink: &mut Netlink) -> io::Result<Observed> {
             }
         }
     }
+    for address in addresses::read(netlink)? {
+        read_address(&address, &names, &mut observed);
+    }
     Ok(observed)
 }
 
@@ -68,9 +72,18 @@ pub fn read(datagram: &[u8]) -> io::Result<Observed> {
     for message in messages {
         if let RouteNetlinkMessage::NewNeighbour(entry) = message {
             read_entry(&entry, &names, &mut observed);
+        } else if let Some(address) = addresses::of_kernel(message) {
+            read_address(&address, &names, &mut observed);
         }
     }
     Ok(observed)
+}
+
+fn read_address(address: &AddressMessage, known: &Names, observed: &mut Observed) {
+    let name = known.get(&address.header.index).filter(|name| names::parse(name.as_str()).is_some());
+    if let Some(link) = name.and_then(|name| observed.links.get_mut(name)) {
+        link.no_addresses = false;
+    }
 }
 
 fn read_links(messages: Vec<RouteNetlinkMessage>) -> (Observed, Names) {
@@ -97,14 +110,14 @@ fn name_of(link: &LinkMessage) -> Option<IfName> {
 fn read_link(name: &IfName, message: &LinkMessage, names: &Names) -> Link {
     let up = message.header.flags.contains(LinkFlags::Up);
     let kind = Kind::Other(String::new());
-    let mut link = Link { kind, alias: None, mtu: 0, up, addr_gen_none: true, port: None };
+    let mut link = Link { kind, alias: None, mtu: 0, up, no_addresses: true, port: None };
     let (mut bridge, mut flags) = (None, None);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Controller(index) => bridge = names.get(index).cloned(),
-            LinkAttribute::AfSpecUnspec(families) => link.addr_gen_none = no_addresses(families),
+            LinkAttribute::AfSpecUnspec(families) => link.no_addresses = no_addresses(families),
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
                     match info {

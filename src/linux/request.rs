@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
     InfoPortKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
@@ -91,6 +92,10 @@ pub(super) fn address_of(link: &LinkMessage) -> Vec<u8> {
 pub(super) fn no_addresses(index: u32) -> Request {
     let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
     change(index, vec![LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])])])
+}
+
+pub(super) fn delete_address(address: AddressMessage) -> Request {
+    (RouteNetlinkMessage::DelAddress(address), 0)
 }
 
 pub(super) fn delete(index: u32) -> Request {

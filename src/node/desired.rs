@@ -92,8 +92,9 @@ pub struct Link {
     pub mtu: u32,
     /// Administratively up.
     pub up: bool,
-    /// IPv6 `addr_gen_mode none`: the device gets no link-local address, so the host says nothing on it.
-    pub addr_gen_none: bool,
+    /// IPv6 `addr_gen_mode none`, and no address that the kernel gave before: the host says nothing on the device, and nobody reaches
+    /// it there.
+    pub no_addresses: bool,
     /// Its place in a bridge, if it is in one.
     pub port: Option<Port>,
 }

@@ -33,7 +33,7 @@ fn plugged(observed: &mut Observed, interface: &str, bridge: &str) {
         locked: false,
     };
     let port = Some(Port { bridge: name(bridge), flags });
-    let link = Link { kind: Kind::Other("veth".into()), alias: None, mtu: 1500, up: true, addr_gen_none: true, port };
+    let link = Link { kind: Kind::Other("veth".into()), alias: None, mtu: 1500, up: true, no_addresses: true, port };
     observed.links.insert(name(interface), link);
 }
 

@@ -13,7 +13,7 @@ use super::guard::{Guard, Side};
 use super::names::{self, Device};
 use super::paths::{self, Own, Paths};
 use crate::api::local::Finding;
-use crate::policy::mtu::{Carrier, Family, MtuPolicy, Sum};
+use crate::policy::mtu::{Carrier, Family, IPV6_LEAST, MtuPolicy, Sum};
 use crate::policy::path::{Outer, Path, Verdict};
 use crate::table::{Flood, Learning, NetKey, Network, Peer, Row, RowKey, Slice};
 use crate::types::{IfName, Mac, Mtu, NetworkId, NodeId, UdpPort};
@@ -213,7 +213,7 @@ impl<'a> View<'a> {
             net.flood = members.values().map(vtep).collect();
         }
         self.links(bridge, members, mixed, &mut net, findings);
-        self.rows(members, vtep, &mut net, findings);
+        self.rows(bridge, members, vtep, &mut net, findings);
         net
     }
 
@@ -224,7 +224,7 @@ impl<'a> View<'a> {
             alias: Some(names::alias(self.key)),
             mtu,
             up: true,
-            addr_gen_none: true,
+            no_addresses: true,
             port,
         };
         let flood = self.network.flood;
@@ -259,7 +259,14 @@ impl<'a> View<'a> {
     }
 
     /// FDB and neighbour entries of all remote guests.
-    fn rows(&self, members: &Members<'_>, vtep: impl Fn(&Plain) -> Vtep, net: &mut Net, findings: &mut Vec<Finding>) {
+    fn rows(
+        &self,
+        bridge: &IfName,
+        members: &Members<'_>,
+        vtep: impl Fn(&Plain) -> Vtep,
+        net: &mut Net,
+        findings: &mut Vec<Finding>,
+    ) {
         let owners = self.owners(findings);
         for (mac, node) in &owners {
             let Some(verdict) = self.verdicts.get(*node) else { continue };
@@ -276,8 +283,10 @@ impl<'a> View<'a> {
         if self.network.flood == Flood::Replicate {
             return;
         }
+        // The kernel has no IPv6, and so no IPv6 neighbours, on a device whose MTU is too small for it.
+        let ipv6 = net.links.get(bridge).is_some_and(|link| link.mtu >= u32::from(IPV6_LEAST));
         for (key, row) in self.slice.rows_of(self.key).filter(|(key, _)| net.bridge_fdb.contains_key(&key.mac)) {
-            for address in addresses(row) {
+            for address in addresses(row).filter(|address| ipv6 || address.is_ipv4()) {
                 net.neighbours.entry(address).or_insert(Neighbour { mac: key.mac, permanent: true });
             }
         }

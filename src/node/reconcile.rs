@@ -13,6 +13,7 @@ use super::guard::Guard;
 use super::names::{self, Device};
 pub use super::op::Op;
 use crate::api::local::Finding;
+use crate::policy::mtu::IPV6_LEAST;
 use crate::types::{IfName, Mac, UdpPort};
 
 /// The steps from what is to what should be. Empty once they are done. With [`Desired::default`] they remove all that is ours.
@@ -193,14 +194,18 @@ impl<'a> Work<'a> {
         if now.is_none() {
             self.ops.push(Op::AddLink { name: name(), link: Link { up: false, port: None, ..want.clone() } });
         }
+        let ipv6_begins = ipv6_begins(now, want);
+        if ipv6_begins && now.is_some_and(|now| now.up) {
+            self.ops.push(Op::SetUp { name: name(), up: false });
+        }
         if now.is_some_and(|now| now.mtu != want.mtu) {
             self.ops.push(Op::SetMtu { name: name(), mtu: want.mtu });
         }
-        if now.is_some_and(|now| !now.addr_gen_none) {
+        if ipv6_begins || now.is_some_and(|now| !now.no_addresses) {
             self.ops.push(Op::NoAddresses { name: name() });
         }
         if let Kind::Bridge(bridge) = &want.kind
-            && now.is_none_or(|now| now.kind != want.kind)
+            && (ipv6_begins || now.is_none_or(|now| now.kind != want.kind))
         {
             self.ops.push(Op::SetBridge { name: name(), bridge: bridge.clone() });
             if now.is_some_and(|now| matches!(&now.kind, Kind::Bridge(now) if now.vlan_filtering)) {
@@ -229,7 +234,7 @@ impl<'a> Work<'a> {
 
     fn up(&mut self, name: &IfName, want: &Link) {
         let now = self.now(name);
-        let taken_down = want.port.is_some() && !self.enslaved(now, want);
+        let taken_down = ipv6_begins(now, want) || want.port.is_some() && !self.enslaved(now, want);
         if want.up && (taken_down || now.is_none_or(|now| !now.up)) {
             self.ops.push(Op::SetUp { name: name.clone(), up: true });
         }
@@ -272,7 +277,11 @@ impl<'a> Work<'a> {
             self.ops.push(Op::Pin { port: entry.port.clone(), mac: *mac });
         }
         self.ops.extend(stray.into_iter().flatten());
-        let known = self.observed.neighbours.get(self.bridge).filter(|_| self.now(self.bridge).is_some());
+        // A bridge that is taken down forgets them all, permanent ones too.
+        let bridge = self
+            .now(self.bridge)
+            .filter(|now| net.links.get(self.bridge).is_none_or(|want| !ipv6_begins(Some(now), want)));
+        let known = self.observed.neighbours.get(self.bridge).filter(|_| bridge.is_some());
         for (address, neighbour) in &net.neighbours {
             if known.and_then(|k| k.get(address)) != Some(neighbour) {
                 self.ops.push(Op::SetNeighbour { bridge: self.bridge.clone(), address: *address, mac: neighbour.mac });
@@ -320,6 +329,14 @@ impl<'a> Work<'a> {
         let entries = self.observed.bridge_fdb.get(self.bridge).filter(|_| here);
         entries.into_iter().flatten().filter(move |(_, entry)| !gone.contains(&entry.port))
     }
+}
+
+/// True where a device gets an MTU that IPv6 can live with after one that it could not. The kernel then begins IPv6 anew there, with
+/// the switches of a new device (`addrconf_notify`, net/ipv6/addrconf.c): on a device that is up, with an address at once and open to
+/// router advertisements. So it is down meanwhile.
+fn ipv6_begins(now: Option<&Link>, want: &Link) -> bool {
+    let least = u32::from(IPV6_LEAST);
+    now.is_some_and(|now| now.mtu < least && want.mtu >= least)
 }
 
 fn foreign_name(net: &Net, name: &IfName, link: &Link) -> Finding {

@@ -34,7 +34,7 @@ fn suppress() -> Slice {
 }
 
 fn other(kind: Kind, alias: Option<&str>) -> Link {
-    Link { kind, alias: alias.map(Into::into), mtu: 1500, up: true, addr_gen_none: false, port: None }
+    Link { kind, alias: alias.map(Into::into), mtu: 1500, up: true, no_addresses: false, port: None }
 }
 
 #[test]
@@ -155,6 +155,7 @@ enum Drift {
     Down(usize),
     Flags(usize),
     Mtu(usize),
+    Addresses(usize),
     Free(usize),
     Learn(u8, usize),
     Flush(usize),
@@ -167,6 +168,7 @@ fn drifts() -> impl Strategy<Value = Vec<Drift>> {
         (0..3_usize).prop_map(Drift::Down),
         (0..3_usize).prop_map(Drift::Flags),
         (0..3_usize).prop_map(Drift::Mtu),
+        (0..3_usize).prop_map(Drift::Addresses),
         (0..3_usize).prop_map(Drift::Free),
         (any::<u8>(), 0..3_usize).prop_map(|(mac, port)| Drift::Learn(mac, port)),
         (0..4_usize).prop_map(Drift::Flush),
@@ -181,7 +183,12 @@ fn disturb(kernel: &mut Fake, drift: &Drift) {
     match *drift {
         Drift::Delete(n) => kernel.apply(&[Op::DeleteLink { name: at(n) }]).unwrap(),
         Drift::Down(n) => drop(kernel.apply(&[Op::SetUp { name: at(n), up: false }])),
-        Drift::Mtu(n) => drop(kernel.apply(&[Op::SetMtu { name: at(n), mtu: 1280 }])),
+        Drift::Mtu(n) => drop(kernel.apply(&[Op::SetMtu { name: at(n), mtu: 1200 }])),
+        Drift::Addresses(n) => {
+            if let Some(link) = kernel.state.links.get_mut(&at(n)) {
+                link.no_addresses = false;
+            }
+        }
         Drift::Flags(n) => {
             if let Some(Port { flags, .. }) = kernel.state.links.get_mut(&at(n)).and_then(|l| l.port.as_mut()) {
                 flags.isolated = false;
@@ -224,9 +231,11 @@ fn slices() -> impl Strategy<Value = Slice> {
         (prop::sample::select(vec!["a", "b", "c", "far", "shut", "nobody"]), any::<u8>()),
         0..12,
     );
-    (prop::sample::select(vec!["off", "suppress", "replicate"]), policy, rows, any::<bool>()).prop_map(
-        |(flood, policy, rows, hosted)| {
+    let mtu = prop::sample::select(vec![1418_u64, 1280, 1200]);
+    (prop::sample::select(vec!["off", "suppress", "replicate"]), policy, rows, any::<bool>(), mtu).prop_map(
+        |(flood, policy, rows, hosted, mtu)| {
             let mut slice = slice(flood, policy);
+            slice.networks.values_mut().for_each(|network| network.guest_mtu = mtu.try_into().unwrap());
             let wanted = rows.into_iter().map(|((mac, vlan), (node, address))| {
                 let vlan = vlan.map_or_else(|| "-".to_owned(), |v| v.to_string());
                 let key = format!("default/10/{vlan}/02:00:00:00:00:{mac:02x}").parse().unwrap();

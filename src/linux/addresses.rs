@@ -1,0 +1,76 @@
+//! IPv6 addresses that the kernel gives to a device by itself.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "the kernel has more attributes than we look at")]
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+
+use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::netlink::Netlink;
+
+/// All of them: link-local ones, and those that follow a router advertisement.
+///
+/// # Errors
+/// The kernel cannot be read.
+pub(super) fn read(netlink: &mut Netlink) -> io::Result<Vec<AddressMessage>> {
+    let mut request = AddressMessage::default();
+    request.header.family = AddressFamily::Inet6;
+    let answers = netlink.dump(RouteNetlinkMessage::GetAddress(request))?;
+    Ok(answers.into_iter().filter_map(of_kernel).collect())
+}
+
+/// The message, if it is of such an address.
+pub(super) fn of_kernel(message: RouteNetlinkMessage) -> Option<AddressMessage> {
+    let RouteNetlinkMessage::NewAddress(message) = message else { return None };
+    let (mut from, mut address) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Protocol(protocol) => from = Some(*protocol),
+            AddressAttribute::Address(IpAddr::V6(own)) => address = Some(*own),
+            _ => {}
+        }
+    }
+    let by_kernel = match from {
+        Some(AddressProtocol::LinkLocal | AddressProtocol::RouterAnnouncement) => true,
+        Some(_) => false,
+        // Before Linux 5.18 nobody says whose it is.
+        None => address.is_some_and(|address| address.is_unicast_link_local() && is_of_mac(address)),
+    };
+    by_kernel.then_some(message)
+}
+
+/// True where the lower half is made of an Ethernet address (RFC 4291, appendix A).
+fn is_of_mac(address: Ipv6Addr) -> bool {
+    address.octets()[11..13] == [0xff, 0xfe]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(address: &str, from: Option<AddressProtocol>) -> RouteNetlinkMessage {
+        let mut message = AddressMessage::default();
+        message.attributes.push(AddressAttribute::Address(address.parse().unwrap()));
+        message.attributes.extend(from.map(AddressAttribute::Protocol));
+        RouteNetlinkMessage::NewAddress(message)
+    }
+
+    #[test]
+    fn what_an_operator_has_given_is_not_of_the_kernel() {
+        use AddressProtocol::{LinkLocal, Other, RouterAnnouncement};
+        for (address, from, by_kernel) in [
+            ("fe80::8487:87ff:fee8:4967", None, true),
+            ("fe80::8487:87ff:fee8:4967", Some(LinkLocal), true),
+            ("fe80::1234:5678:9abc:def0", Some(LinkLocal), true),
+            ("2001:db8::8487:87ff:fee8:4967", Some(RouterAnnouncement), true),
+            ("fe80::1", None, false),
+            ("fe80::8487:87ff:fee8:4967", Some(Other(4)), false),
+            ("2001:db8::8487:87ff:fee8:4967", None, false),
+            ("192.0.2.1", None, false),
+        ] {
+            assert_eq!(of_kernel(message(address, from)).is_some(), by_kernel, "{address} {from:?}");
+        }
+    }
+}
