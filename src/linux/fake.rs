@@ -5,7 +5,6 @@ use super::error::KernelError;
 use crate::node::desired::{
     BridgeEntry, Hold, Kind, Link, Neighbour, Observed, ObservedFence, ObservedGuard, Port, PortFlags,
 };
-
 use crate::node::op::Op;
 use crate::policy::mtu::IPV6_LEAST;
 use crate::types::IfName;
