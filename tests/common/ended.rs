@@ -2,11 +2,14 @@
 //! rather than one that never ends.
 
 use std::io::{Read, Write as _};
+use std::os::fd::AsFd as _;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use vxmesh::clock::mono;
+use vxmesh::linux::poll::Poll;
+use vxmesh::linux::sys;
 
 /// Longest that a program takes which ends by itself, on a busy machine.
 const LONGEST: Duration = Duration::from_secs(90);
@@ -22,16 +25,6 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// Killed and waited for when dropped.
-struct Bounded(Child);
-
-impl Drop for Bounded {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn drain(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
     thread::spawn(move || {
         let mut text = String::new();
@@ -43,17 +36,26 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
 /// Runs a command with this on stdin. Panics, and kills it, where it does not end.
 pub(crate) fn run(command: &mut Command, input: &[u8]) -> Ended {
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = Bounded(piped.spawn().unwrap());
-    let (stdout, stderr) = (drain(child.0.stdout.take()), drain(child.0.stderr.take()));
+    let mut child = piped.spawn().unwrap();
+    let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
     // One that ends without reading closes the pipe, which is its right.
-    let _ = child.0.stdin.take().unwrap().write_all(input);
-    let start = mono();
-    let status = loop {
-        if let Some(status) = child.0.try_wait().unwrap() {
-            break status;
-        }
-        assert!(mono().since(start) < LONGEST, "runs on after {LONGEST:?}: {command:?}");
-        thread::sleep(Duration::from_millis(5));
-    };
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let ended = ends(&child);
+    if !ended {
+        child.kill().unwrap();
+    }
+    let status = child.wait().unwrap();
+    assert!(ended, "runs on after {LONGEST:?}: {command:?}");
     Ended { code: status.code(), stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+}
+
+/// Waits for the end of a program; false where it does not come.
+fn ends(child: &Child) -> bool {
+    let (process, mut poll) = (sys::pidfd(child.id()).unwrap(), Poll::new().unwrap());
+    poll.add(process.as_fd(), 0).unwrap();
+    let start = mono();
+    while poll.ready().next().is_none() && mono().since(start) < LONGEST {
+        poll.wait(Some(LONGEST)).unwrap();
+    }
+    poll.ready().next().is_some()
 }
