@@ -1,4 +1,4 @@
-//! IPv6 addresses that the kernel gives to a device by itself.
+//! Addresses of devices, and which of them the kernel has given to a device by itself.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the kernel has more attributes than we look at")]
 
@@ -10,15 +10,29 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::netlink::Netlink;
 
-/// All of them: link-local ones, and those that follow a router advertisement.
+/// Those that the kernel has given: link-local ones, and those that follow a router advertisement.
 ///
 /// # Errors
 /// The kernel cannot be read.
 pub(super) fn read(netlink: &mut Netlink) -> io::Result<Vec<AddressMessage>> {
+    Ok(dump(netlink, AddressFamily::Inet6)?.into_iter().filter_map(of_kernel).collect())
+}
+
+/// All addresses of all devices, of both families.
+///
+/// # Errors
+/// The kernel cannot be read.
+pub(super) fn dump(netlink: &mut Netlink, family: AddressFamily) -> io::Result<Vec<RouteNetlinkMessage>> {
     let mut request = AddressMessage::default();
-    request.header.family = AddressFamily::Inet6;
-    let answers = netlink.dump(RouteNetlinkMessage::GetAddress(request))?;
-    Ok(answers.into_iter().filter_map(of_kernel).collect())
+    request.header.family = family;
+    netlink.dump(RouteNetlinkMessage::GetAddress(request))
+}
+
+/// The address that a message is about.
+pub(super) fn address_of(message: &AddressMessage) -> Option<IpAddr> {
+    let own = |a: &AddressAttribute| if let AddressAttribute::Local(own) = a { Some(*own) } else { None };
+    let address = |a: &AddressAttribute| if let AddressAttribute::Address(own) = a { Some(*own) } else { None };
+    message.attributes.iter().find_map(own).or_else(|| message.attributes.iter().find_map(address))
 }
 
 /// The message, if it is of such an address.
