@@ -24,6 +24,8 @@ const ROUTE_GROUPS: [u32; 4] =
     [libc::RTNLGRP_LINK, libc::RTNLGRP_NEIGH, libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR];
 /// `NFNLGRP_NFTABLES` (linux/netfilter/nfnetlink.h).
 const NFTABLES_GROUP: u32 = 7;
+/// Room for notices that wait to be read, bytes.
+const BUFFER: usize = 4 << 20;
 /// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN` (linux/netfilter/nf_tables.h): ends every transaction, whatever it was about.
 const NEW_GENERATION: u16 = 10 << 8 | 15;
 /// `struct nlmsghdr` and `struct nfgenmsg`, before the attributes.
@@ -40,6 +42,8 @@ pub struct Watch {
     filters: Keeper,
     /// Others have touched the guard, or the filter behind the guests' ports, since [`Watch::keep`] was last asked.
     touched: [bool; 2],
+    /// Notices about packet filters were lost since then: any of them may have been touched.
+    lost: bool,
 }
 
 impl Watch {
@@ -53,7 +57,7 @@ impl Watch {
         if let Some(netfilter) = &netfilter {
             poll.add(netfilter.as_fd(), 1)?;
         }
-        Ok(Self { route, netfilter, poll, filters, touched: [false; 2] })
+        Ok(Self { route, netfilter, poll, filters, touched: [false; 2], lost: false })
     }
 
     /// Waits until something changes; false where `timeout` came first, and where only neighbours of devices or packet filters
@@ -69,10 +73,11 @@ impl Watch {
     /// Forgets all notices so far; true if one of them may matter to us. Call it before reading the kernel, so that nothing that
     /// happens meanwhile is missed.
     pub fn clear(&mut self) -> bool {
-        let mut changed = drain(&self.route, |notices| !only_neighbours_of_others(notices));
+        let heard = drain(&self.route, |notices| !only_neighbours_of_others(notices));
+        let mut changed = heard.matters || heard.lost;
         if let Some(netfilter) = &self.netfilter {
             let (touched, filters) = (&mut self.touched, &self.filters);
-            changed |= drain(netfilter, |notices| {
+            let heard = drain(netfilter, |notices| {
                 let mut some = false;
                 for (touched, table) in touched.iter_mut().zip([TABLE, FENCE]) {
                     let by = who_touched(notices, table);
@@ -81,6 +86,8 @@ impl Watch {
                 }
                 some
             });
+            changed |= heard.matters || heard.lost;
+            self.lost |= heard.lost;
         }
         changed
     }
@@ -92,8 +99,9 @@ impl Watch {
     pub fn keep(&mut self) -> Result<bool, KernelError> {
         let [guard, fence] = std::mem::take(&mut self.touched);
         // The guard first: it keeps strangers out. One that fails does not keep the other away.
-        let guard = if guard { self.filters.guard.restore() } else { Ok(false) };
-        let fence = if fence { self.filters.fence.restore() } else { Ok(false) };
+        let lost = std::mem::take(&mut self.lost);
+        let guard = self.filters.guard.keep(guard, lost);
+        let fence = self.filters.fence.keep(fence, lost);
         Ok(guard? | fence?)
     }
 
@@ -103,16 +111,25 @@ impl Watch {
     }
 }
 
-/// Takes everything that waits; true where `matters` said so of one datagram, or where some were lost.
-fn drain(socket: &Socket, mut matters: impl FnMut(&[u8]) -> bool) -> bool {
-    let (mut buffer, mut changed) = ([0_u8; 8192], false);
+/// What was heard.
+#[derive(Debug, Clone, Copy, Default)]
+struct Heard {
+    /// Something in it matters to us.
+    matters: bool,
+    /// Some notices did not fit the socket's buffer and were lost.
+    lost: bool,
+}
+
+/// Takes everything that waits; `matters` is asked about each datagram.
+fn drain(socket: &Socket, mut matters: impl FnMut(&[u8]) -> bool) -> Heard {
+    let (mut buffer, mut heard) = ([0_u8; 8192], Heard::default());
     loop {
         match socket.recv(&mut &mut buffer[..], 0) {
-            Ok(len) => changed |= matters(&buffer[..len.min(buffer.len())]),
-            // There is something to look at, and the rest is still to be taken.
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => changed = true,
+            Ok(len) => heard.matters |= matters(&buffer[..len.min(buffer.len())]),
+            // The rest is still to be taken.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => heard.lost = true,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return changed,
+            Err(_) => return heard,
         }
     }
 }
@@ -166,5 +183,9 @@ fn listen(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
         socket.add_membership(*group)?;
     }
     socket.set_non_blocking(true)?;
+    // A packet filter that is loaded or flushed is a notice for each of its rules, sets and elements.
+    if sys::receive_buffer(&socket, BUFFER).is_err() {
+        socket.set_rx_buf_sz(i32::try_from(BUFFER).unwrap_or(i32::MAX))?;
+    }
     Ok(socket)
 }

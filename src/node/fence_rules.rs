@@ -169,9 +169,9 @@ const CHAINS: [&str; 9] = ["nd", "from6", "icmp6", "udp6", "ip6", "from4", "udp4
 
 /// The rules of one half of a kind, from what is known to be IPv4, IPv6 or ARP of the right sender. `WHO` looks the sender up.
 ///
-/// UDP: 68 and 546 are what clients listen on, whatever the source port is; a message to a server or relay is a question (its first
-/// byte is 1, BOOTREQUEST) or an answer for a relay; DHCPv6 answers for relays are of type 13. A later fragment has no ports, and its
-/// first one must not be without.
+/// UDP: 68 and 546 are what clients listen on, whatever the source port is. A message to a server or relay (67, 547) is a question, unless
+/// its first byte says that it is an answer for a relay: BOOTREPLY, 2, or RELAY-REPL, 13. A later fragment has no ports, and its first
+/// one must not be without.
 ///
 /// ICMPv6: neighbour discovery in fragments is none (RFC 6980 section 5); a first fragment holds all headers (RFC 7112 section 5). Where
 /// the kernel finds no upper layer there is no `meta l4proto`, and `!=` is false as well.
@@ -222,7 +222,7 @@ const RULES: &str = "    chain KIND_from6 {
     chain KIND_udp4 {
         udp sport != 67 udp dport != 67-68 goto KIND_from4
         WHO @KIND_dhcp goto KIND_from4
-        udp sport != 67 udp dport 67 @th,64,8 1 goto KIND_from4
+        udp sport != 67 udp dport 67 @th,64,8 != 2 goto KIND_from4
         udp sport 67 goto drop_dhcp
         udp dport 67-68 goto drop_dhcp
         @nh,51,13 != 0 goto KIND_from4
