@@ -158,6 +158,7 @@ fn read_bridge(name: &IfName, data: &[InfoBridge]) -> Bridge {
         match attribute {
             InfoBridge::MulticastSnooping(on) => bridge.mcast_snooping = *on,
             InfoBridge::VlanFiltering(on) => bridge.vlan_filtering = *on,
+            InfoBridge::FdbMaxLearned(most) => bridge.fdb_max_learned = *most,
             InfoBridge::GroupFwdMask(mask) => bridge.group_fwd_mask = *mask,
             InfoBridge::MultiBoolOpt(options) => {
                 bridge.no_linklocal_learn = options.value.contains(BridgeBooleanOptionFlags::NoLinkLocalLearn);

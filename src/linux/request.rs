@@ -126,6 +126,7 @@ pub(super) fn bridge(index: u32, bridge: &Bridge) -> Request {
         vec![
             InfoBridge::MulticastSnooping(bridge.mcast_snooping),
             InfoBridge::GroupFwdMask(bridge.group_fwd_mask),
+            InfoBridge::FdbMaxLearned(bridge.fdb_max_learned),
             InfoBridge::MultiBoolOpt(BridgeBooleanOptions { value, mask: learn }),
         ],
     )

@@ -129,6 +129,9 @@ pub struct Bridge {
     pub arp_ignore: u8,
     /// Which of 01:80:c2:00:00:00 to 0f are forwarded, a bit each, instead of kept and handed to the host past the packet filter.
     pub group_fwd_mask: u16,
+    /// Most entries that its FDB learns (`IFLA_BR_FDB_MAX_LEARNED`, Linux 6.7; nothing bounds it before that). It is for interfaces that
+    /// nobody has seen yet: those that are known bring few addresses.
+    pub fdb_max_learned: u32,
     /// Frames to those addresses teach the FDB nothing (`BR_BOOLOPT_NO_LL_LEARN`, Linux 5.0).
     pub no_linklocal_learn: bool,
 }
@@ -281,6 +284,7 @@ impl Bridge {
         arp_ignore: 8,
         // All that the kernel lets be forwarded: not 00 to 02 (`BR_GROUPFWD_RESTRICTED`, net/bridge/br_private.h).
         group_fwd_mask: 0xfff8,
+        fdb_max_learned: 16_384,
         no_linklocal_learn: true,
     };
 }
