@@ -250,3 +250,35 @@ fn an_interface_that_a_port_names_may_be_made_again_without_a_daemon() {
         ground.host.sh("ip link delete g1");
     }
 }
+
+#[test]
+fn the_hosts_nat_and_connection_tracking_leave_guests_alone() {
+    if !can_run() {
+        return;
+    }
+    let mut ground = Ground::new("nat", with(json!({})));
+    let (ear, other) = (ground.plug("ge"), ground.plug("gd"));
+    ground.settle();
+    if !ground.host.holds("[ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]") {
+        eprintln!("SKIPPED: this kernel has no br_netfilter");
+        return;
+    }
+    ground.host.sh(
+        "sysctl -q -w net.bridge.bridge-nf-call-iptables=1 net.ipv4.ip_forward=1
+         nft 'add table ip nat; add chain ip nat post { type nat hook postrouting priority 100; }
+              add rule ip nat post ip saddr 192.168.10.0/24 snat to 10.9.0.1'",
+    );
+    let tracked = || ground.host.sh("cat /proc/sys/net/netfilter/nf_conntrack_count").trim().to_owned();
+    let frame = |port: u16| ipv4(EAR, guest(0x1d), four(29), Some((9, port)));
+    for port in 1000..1010 {
+        other.send(&frame(port));
+        ear.heard_until(&frame(port));
+    }
+    assert_eq!(tracked(), "0");
+    // Without our rule the host would change what guests say to each other.
+    ground.host.sh("nft flush chain inet vxmesh_guests untracked");
+    other.send(&frame(2000));
+    wait_until("it is tracked", LIMIT, || tracked() != "0");
+    assert!(!ear.heard().iter().any(|heard| same(heard, &frame(2000))), "and its source is changed");
+    ground.settle();
+}
