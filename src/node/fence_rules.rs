@@ -173,6 +173,8 @@ const CHAINS: [&str; 9] = ["nd", "from6", "icmp6", "udp6", "ip6", "from4", "udp4
 /// its first byte says that it is an answer for a relay: BOOTREPLY, 2, or RELAY-REPL, 13. A later fragment has no ports, and its first
 /// one must not be without.
 ///
+/// ICMP: a redirect (5) and a router's advertisement (9, RFC 1256) are a router's.
+///
 /// ICMPv6: neighbour discovery in fragments is none (RFC 6980 section 5); a first fragment holds all headers (RFC 7112 section 5). Where
 /// the kernel finds no upper layer there is no `meta l4proto`, and `!=` is false as well.
 const RULES: &str = "    chain KIND_from6 {
@@ -230,7 +232,7 @@ const RULES: &str = "    chain KIND_from6 {
     }
     chain KIND_ip4 {
         meta l4proto udp goto KIND_udp4
-        meta l4proto icmp @th,0,8 5 WHO != @KIND_router goto drop_router
+        meta l4proto icmp @th,0,8 { 5, 9 } WHO != @KIND_router goto drop_router
         meta l4proto != udp goto KIND_from4
         goto drop_hidden
     }

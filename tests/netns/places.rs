@@ -263,11 +263,9 @@ fn the_hosts_nat_and_connection_tracking_leave_guests_alone() {
         eprintln!("SKIPPED: this kernel has no br_netfilter");
         return;
     }
-    ground.host.sh(
-        "sysctl -q -w net.bridge.bridge-nf-call-iptables=1 net.ipv4.ip_forward=1
+    ground.host.sh("sysctl -q -w net.bridge.bridge-nf-call-iptables=1 net.ipv4.ip_forward=1
          nft 'add table ip nat; add chain ip nat post { type nat hook postrouting priority 100; }
-              add rule ip nat post ip saddr 192.168.10.0/24 snat to 10.9.0.1'",
-    );
+              add rule ip nat post ip saddr 192.168.10.0/24 snat to 10.9.0.1'");
     let tracked = || ground.host.sh("cat /proc/sys/net/netfilter/nf_conntrack_count").trim().to_owned();
     let frame = |port: u16| ipv4(EAR, guest(0x1d), four(29), Some((9, port)));
     for port in 1000..1010 {
