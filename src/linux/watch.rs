@@ -10,6 +10,7 @@ use netlink_packet_core::NlasIterator;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{Socket, SocketAddr};
 
+use super::ear;
 use super::error::KernelError;
 use super::keeper::Keeper;
 use super::netlink::{half, word};
@@ -31,10 +32,12 @@ const NFT_HEADER: usize = 20;
 /// `NFTA_*_TABLE`: the name of the table is the first kind of attribute of everything that is in one.
 const NFT_TABLE_NAME: u16 = 1;
 
-/// Two sockets that receive the kernel's notices.
+/// Three sockets that receive the kernel's notices.
 #[derive(Debug)]
 pub struct Watch {
     route: Socket,
+    /// The routing table of the plain path, and rules.
+    table: Socket,
     netfilter: Option<Socket>,
     poll: Poll,
     filters: Keeper,
@@ -48,12 +51,14 @@ impl Watch {
         let route = listen(NETLINK_ROUTE, &ROUTE_GROUPS)?;
         // A kernel without nf_tables has no filter to watch; loading one says so in clearer words.
         let netfilter = listen(NETLINK_NETFILTER, &[NFTABLES_GROUP]).ok();
+        let table = ear::open()?;
         let poll = Poll::new()?;
+        poll.add(table.as_fd(), 2)?;
         poll.add(route.as_fd(), 0)?;
         if let Some(netfilter) = &netfilter {
             poll.add(netfilter.as_fd(), 1)?;
         }
-        Ok(Self { route, netfilter, poll, filters, touched: [false; 2] })
+        Ok(Self { route, table, netfilter, poll, filters, touched: [false; 2] })
     }
 
     /// Waits until something changes; false where `timeout` came first, and where only neighbours of devices or packet filters
@@ -70,6 +75,7 @@ impl Watch {
     /// happens meanwhile is missed.
     pub fn clear(&mut self) -> bool {
         let mut changed = drain(&self.route, |notices| !only_neighbours_of_others(notices));
+        changed |= drain(&self.table, |_| true);
         if let Some(netfilter) = &self.netfilter {
             let (touched, filters) = (&mut self.touched, &self.filters);
             changed |= drain(netfilter, |notices| {
@@ -99,7 +105,7 @@ impl Watch {
 
     /// Descriptors to wait for in a loop of one's own; call [`Watch::clear`] when one is readable.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        std::iter::once(&self.route).chain(&self.netfilter).map(AsFd::as_fd)
+        [&self.route, &self.table].into_iter().chain(&self.netfilter).map(AsFd::as_fd)
     }
 }
 
@@ -159,7 +165,7 @@ fn only_neighbours_of_others(mut notices: &[u8]) -> bool {
     some
 }
 
-fn listen(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
+pub(super) fn listen(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
     let mut socket = Socket::new(protocol)?;
     socket.bind(&SocketAddr::new(0, 0))?;
     for group in groups {

@@ -6,7 +6,8 @@ struct World {
 }
 
 fn world() -> World {
-    let plain = |prefix: &str| PdcFacts { intra: Intra::Plain, underlay: vec![prefix.parse().unwrap()], max_hops: 0 };
+    let plain =
+        |prefix: &str| PdcFacts { intra: Intra::Plain, underlay: vec![prefix.parse().unwrap()], ..PdcFacts::default() };
     let encrypted = PdcFacts { intra: Intra::Encrypted, ..plain("10.2.0.0/24") };
     let pdcs = [("a", plain("10.0.0.0/24")), ("b", plain("10.1.0.0/24")), ("enc", encrypted)];
     World { pdcs: pdcs.map(|(n, f)| (n.parse().unwrap(), f)).into(), policies: BTreeMap::new() }
