@@ -293,7 +293,9 @@ fn question(ask: &Ask, vxlan: bool, mark: u32, index: u32) -> RouteNetlinkMessag
     message.header.address_family = family;
     message.header.destination_prefix_length = bits;
     message.header.source_prefix_length = bits;
-    message.header.flags = RouteFlags::LookupTable | RouteFlags::FibMatch;
+    // IPv6 tells the table unasked, and refuses to be asked for it.
+    message.header.flags =
+        RouteFlags::FibMatch | if ask.vtep.is_ipv4() { RouteFlags::LookupTable } else { RouteFlags::empty() };
     message.attributes = vec![
         RouteAttribute::Destination(ask.vtep.into()),
         RouteAttribute::Source(ask.own.into()),
