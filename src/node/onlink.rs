@@ -112,12 +112,11 @@ impl OnLink {
         let on_link = underlay.iter().copied().filter(|prefix| prefix.network().is_ipv4() == side.own.is_ipv4());
         table.routes.extend(on_link.map(|prefix| Route::new(prefix, Action::Send, Some(&side.interface))));
         let vteps: BTreeSet<IpAddr> = side.members.iter().map(|(_, address, _)| *address).collect();
-        for vtep in &vteps {
-            if !underlay.iter().any(|prefix| prefix.contains(*vtep)) {
-                findings.push(outside(slice, side, *vtep));
-                table.routes.extend(Prefix::host(*vtep).map(|to| Route::new(to, Action::Send, Some(&side.interface))));
-            }
-        }
+        let held = |vtep: &&IpAddr| underlay.iter().any(|prefix| prefix.contains(**vtep));
+        let strangers: Vec<IpAddr> = vteps.iter().filter(|vtep| !held(vtep)).copied().collect();
+        findings.extend(outside(slice, side, &strangers));
+        let host = |vtep: &IpAddr| Some(Route::new(Prefix::host(*vtep)?, Action::Send, Some(&side.interface)));
+        table.routes.extend(strangers.iter().filter_map(host));
         table.routes.extend(others(guard, side, &vteps));
         let everything = everything(side.own);
         if !table.routes.iter().any(|route| Some(route.to) == everything) {
@@ -208,19 +207,19 @@ pub fn unsupported(desired: &Desired, observed: &Observed) -> Option<Finding> {
     ))
 }
 
-fn outside(slice: &Slice, side: &Side, vtep: IpAddr) -> Finding {
-    let node = slice.peers.iter().find(|(_, peer)| peer.admin == Some(vtep));
+fn outside(slice: &Slice, side: &Side, vteps: &[IpAddr]) -> Option<Finding> {
+    let first = vteps.first()?;
+    let node = slice.peers.iter().find(|(_, peer)| peer.admin == Some(*first));
     let node = node.map(|(name, _)| name.to_string()).unwrap_or_default();
+    let more = if vteps.len() > 1 { format!(" and {} more", vteps.len().saturating_sub(1)) } else { String::new() };
     let pdc = &slice.pdc;
-    Finding::new(
-        "M0646",
-        format!(
-            "the plain path to '{node}' ({vtep}) leaves the underlay of PDC '{pdc}', which has no routers (maxHops 0); \
-             its frames go out on the segment of {} and nowhere else",
-            side.interface
-        ),
-        format!("meshctl pdc set {pdc} --underlay PREFIXES, or --max-hops NUMBER --router IP"),
-    )
+    let what = format!(
+        "plain paths to '{node}' ({first}){more} leave the underlay of PDC '{pdc}', which has no routers (maxHops 0); \
+         frames go out on the segment of {} and nowhere else",
+        side.interface
+    );
+    let help = format!("meshctl pdc set {pdc} --underlay PREFIXES, or --max-hops NUMBER --router IP");
+    Some(Finding::new("M0646", what, help))
 }
 
 impl fmt::Display for Step {

@@ -91,7 +91,7 @@ fn a_vtep_outside_the_underlay_is_told_and_stays_on_the_segment() {
     let plan = planned(&slice, &local());
     let codes: Vec<&str> = plan.findings.iter().map(|finding| finding.code.as_str()).collect();
     assert_eq!(codes, ["M0646"], "{:?}", plan.findings);
-    assert!(plan.findings[0].what.contains("'c' (10.77.0.3)"), "{}", plan.findings[0].what);
+    assert!(plan.findings[0].what.contains("'c' (10.77.0.3) leave"), "{}", plan.findings[0].what);
     assert!(lines(&plan).iter().any(|line| line.contains("10.77.0.3/32 dev eth0")), "{:?}", lines(&plan));
 }
 

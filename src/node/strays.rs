@@ -92,19 +92,27 @@ pub fn asks(desired: &Desired) -> Vec<Ask> {
 /// What is wrong with the answers, one finding a route.
 pub fn findings(pdc: &PdcId, desired: &Desired, ways: &Ways) -> Vec<Finding> {
     let Some(side) = &desired.guard.admin else { return Vec::new() };
-    let mut strays: BTreeMap<(bool, &Way, Hop), BTreeSet<IpAddr>> = BTreeMap::new();
+    let mut strays: BTreeMap<(bool, &Way, Hop), (u32, BTreeSet<IpAddr>)> = BTreeMap::new();
     // Without a table of our own both questions are one.
     for answer in ways.answers.iter().filter(|answer| answer.vxlan || !desired.onlink.is_empty()) {
         if let Some(hop) = stray(side, answer) {
-            strays.entry((!answer.vxlan, &answer.way, hop)).or_default().insert(answer.vtep);
+            let none = || (answer.mark, BTreeSet::new());
+            let (mark, vteps) = strays.entry((!answer.vxlan, &answer.way, hop)).or_insert_with(none);
+            // What comes to unmarked packets as well is not for the mark.
+            *mark = (*mark).min(answer.mark);
+            vteps.insert(answer.vtep);
         }
     }
     // Of what happens it need not be told as well that it would.
     let real: BTreeSet<(Way, Hop)> =
         strays.keys().filter(|(aside, ..)| !aside).map(|(_, way, hop)| ((*way).clone(), hop.clone())).collect();
     strays.retain(|(aside, way, hop), _| !aside || !real.contains(&((*way).clone(), hop.clone())));
-    let one = |((aside, way, hop), vteps): ((bool, &Way, Hop), BTreeSet<IpAddr>)| {
-        if aside { would(pdc, desired, way, &hop, &vteps) } else { does(desired, way, &hop, &vteps, &ways.earlier) }
+    let one = |((aside, way, hop), (mark, vteps)): ((bool, &Way, Hop), (u32, BTreeSet<IpAddr>))| {
+        if aside {
+            would(pdc, desired, way, &hop, &vteps)
+        } else {
+            does(desired, (way, &hop, mark), &vteps, &ways.earlier)
+        }
     };
     strays.into_iter().take(TOLD).map(one).collect()
 }
@@ -122,14 +130,16 @@ fn stray(side: &Side, answer: &Answer) -> Option<Hop> {
 }
 
 /// Plain frames take a way that they may not.
-fn does(desired: &Desired, way: &Way, hop: &Hop, vteps: &BTreeSet<IpAddr>, earlier: &[Earlier]) -> Finding {
+fn does(desired: &Desired, way: (&Way, &Hop, u32), vteps: &BTreeSet<IpAddr>, earlier: &[Earlier]) -> Finding {
+    let (way, hop, mark) = way;
     let hidden = hop.gateway.is_some_and(|router| vteps.iter().any(|vtep| vtep.is_ipv4() != router.is_ipv4()));
     let kept = if hidden {
         "they leave in clear: of an IPv6 next hop the kernel tells the packet filter nothing"
     } else {
         "the guard drops them (out_routed, out_unknown)"
     };
-    let what = format!("plain frames for {} take the route {}; {kept}", some(vteps), shown(way, hop));
+    let marked = if mark == 0 { String::new() } else { format!(" with mark {mark:#x}") };
+    let what = format!("plain frames for {}{marked} take the route {}; {kept}", some(vteps), shown(way, hop));
     let rule = earlier.iter().find(|rule| rule.table == way.table);
     let family = if way.to.network().is_ipv6() { "ip -6" } else { "ip" };
     let help = match rule {

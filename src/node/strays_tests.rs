@@ -88,6 +88,10 @@ fn a_finding_names_the_route_and_the_next_command() {
          (out_routed, out_unknown) | a rule comes before ours (pref 40): ip rule show pref 9; give it a later place or remove it"
         ]
     );
+    let marked = Answer { mark: 7, ..answer(true, "0.0.0.0/0 100 eth0 10.9.0.254") };
+    assert!(told(&none, vec![marked.clone()], vec![])[0].contains("for 10.9.0.2 with mark 0x7 take"));
+    let both = told(&none, vec![marked, answer(true, "0.0.0.0/0 100 eth0 10.9.0.254")], vec![]);
+    assert!(both.len() == 1 && !both[0].contains("mark"), "unmarked packets take it, too: {both:?}");
     let hidden = told(&none, vec![answer(true, "0.0.0.0/0 100 eth0 fe80::fe")], vec![]);
     assert!(hidden[0].contains("they leave in clear"), "{hidden:?}");
 }

@@ -193,7 +193,7 @@ impl Segment {
 
     /// Takes away what keeps frames from routers, and nothing else.
     fn bare(&self) {
-        self.a.sh("nft delete table inet vxmesh; ip rule del pref 40 2>/dev/null || ip -6 rule del pref 40");
+        self.a.sh("nft delete table inet vxmesh; ip rule del pref 40 || true; ip -6 rule del pref 40 || true");
     }
 
     /// Shell lines of a kind in the words of the family.
