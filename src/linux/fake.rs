@@ -5,6 +5,7 @@ use super::error::KernelError;
 use crate::node::desired::{
     BridgeEntry, Hold, Kind, Link, Neighbour, Observed, ObservedFence, ObservedGuard, Port, PortFlags,
 };
+use crate::node::onlink::Step;
 use crate::node::op::Op;
 use crate::policy::mtu::IPV6_LEAST;
 use crate::types::IfName;
@@ -70,6 +71,7 @@ impl Fake {
                 self.state.fence = ObservedFence::Loaded(to.clone());
             }
             Op::DeleteFence => self.state.fence = ObservedFence::Absent,
+            Op::OnLink(step) => self.on_link(step)?,
             Op::AddLink { name, link } => self.add(name, link)?,
             Op::DeleteLink { name } => self.delete(name),
             Op::SetMtu { name, mtu } => self.set_mtu(name, *mtu)?,
@@ -107,6 +109,19 @@ impl Fake {
             Op::DeleteNeighbour { bridge, address } => {
                 self.state.neighbours.entry(bridge.clone()).or_default().remove(address);
             }
+        }
+        Ok(())
+    }
+
+    fn on_link(&mut self, step: &Step) -> Result<(), &'static str> {
+        let up = |dev: &IfName| self.state.links.get(dev).is_some_and(|link| link.up);
+        match step {
+            Step::AddRoute(route) if !route.dev.as_ref().is_none_or(up) => return Err("Network is down"),
+            Step::AddRoute(route) => drop(self.state.onlink.table.routes.insert(route.clone())),
+            Step::DeleteRoute(route) => drop(self.state.onlink.table.routes.remove(route)),
+            Step::AddRule(_) if self.state.onlink.unsupported.is_some() => return Err("Operation not supported"),
+            Step::AddRule(rule) => drop(self.state.onlink.table.rules.insert(rule.clone())),
+            Step::DeleteRule(rule) => drop(self.state.onlink.table.rules.remove(rule)),
         }
         Ok(())
     }

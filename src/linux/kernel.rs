@@ -10,13 +10,16 @@ use super::error::KernelError;
 use super::keeper::Keeper;
 use super::netlink::{Netlink, Refusal, Request};
 use super::request::{self, Verb};
+use super::routes::Routes;
 use super::watch::Watch;
 use super::{addresses, nft, observe, sysctl, tap};
 use crate::node::desired::{Kind, Link, Observed};
 use crate::node::fence::Refused;
 use crate::node::fence_text;
 use crate::node::guard::TABLE;
+use crate::node::onlink::Step;
 use crate::node::op::Op;
+use crate::node::strays::{Ask, Ways};
 use crate::types::{IfName, Mac};
 
 /// Name of a device until it gets its own together with its alias. What a crash leaves under it is removed with the next.
@@ -31,6 +34,7 @@ const PENDING: usize = 4096;
 #[derive(Debug)]
 pub struct Kernel {
     netlink: Netlink,
+    routes: Routes,
     indices: BTreeMap<IfName, u32>,
     filters: Keeper,
 }
@@ -50,7 +54,8 @@ impl Kernel {
     /// There is no netlink.
     pub fn new() -> Result<Self, KernelError> {
         let netlink = Netlink::open().map_err(KernelError::socket("opening a netlink socket"))?;
-        Ok(Self { netlink, indices: BTreeMap::new(), filters: Keeper::new() })
+        let routes = Routes::open().map_err(KernelError::socket("opening a netlink socket"))?;
+        Ok(Self { netlink, routes, indices: BTreeMap::new(), filters: Keeper::new() })
     }
 
     /// What the kernel holds now.
@@ -64,6 +69,7 @@ impl Kernel {
         observed.links.retain(|name, _| name.as_str() != UNNAMED);
         observed.guard = self.filters.guard.observe()?;
         observed.fence = self.filters.fence.observe()?;
+        observed.onlink = self.routes.observe();
         Ok(observed)
     }
 
@@ -93,7 +99,8 @@ impl Kernel {
             self.flush(&mut pending, &mut failures)?;
             match self.step(op) {
                 Ok(()) => {}
-                Err(error) if op.device().is_none() => return Err(error),
+                // Where no routes lead frames, the guard still holds them.
+                Err(error) if op.device().is_none() && !matches!(op, Op::OnLink(_)) => return Err(error),
                 Err(error) => failures.add(op, error),
             }
         }
@@ -126,6 +133,16 @@ impl Kernel {
     /// [`KernelError::NoNft`].
     pub fn refused_guests(&self, reason: &str) -> Result<Vec<Refused>, KernelError> {
         nft::refused_guests(reason)
+    }
+
+    /// Which ways the kernel would take to VTEPs, all by one interface. Nothing where there is no such interface.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn ways(&mut self, asks: &[Ask]) -> Result<Ways, KernelError> {
+        let Some(first) = asks.first() else { return Ok(Ways::default()) };
+        let Some((index, _)) = self.find(first.interface.as_str())? else { return Ok(Ways::default()) };
+        self.routes.ways(asks, index).map_err(KernelError::socket("asking for routes"))
     }
 
     /// Something that says when the kernel's tables or the packet filter change.
@@ -174,6 +191,7 @@ impl Kernel {
             | Op::LoadFence(_)
             | Op::ChangeFence { .. }
             | Op::DeleteFence
+            | Op::OnLink(_)
             | Op::AddLink { .. }
             | Op::DeleteLink { .. }
             | Op::SetMtu { .. }
@@ -199,6 +217,7 @@ impl Kernel {
             Op::LoadFence(fence) => self.filters.fence.load(fence, &fence.text()),
             Op::ChangeFence { from, to } => self.filters.fence.load(to, &to.change_from(from)),
             Op::DeleteFence => self.filters.fence.delete(&nft::no_fence()),
+            Op::OnLink(step) => self.on_link(op, step),
             Op::AddLink { name, link } => self.add_link(op, name, link),
             Op::DeleteLink { name } => match self.index(op, name) {
                 Ok(index) => {
@@ -229,6 +248,19 @@ impl Kernel {
             | Op::DeleteFlood { .. }
             | Op::SetNeighbour { .. }
             | Op::DeleteNeighbour { .. } => unreachable!("is_entry() has sorted these out"),
+        }
+    }
+
+    fn on_link(&mut self, op: &Op, step: &Step) -> Result<(), KernelError> {
+        let dev = if let Step::AddRoute(route) | Step::DeleteRoute(route) = step { route.dev.as_ref() } else { None };
+        let index = match self.via(op, dev) {
+            // The routes by an interface that is gone are gone too.
+            Err(_) if op.removes() => return Ok(()),
+            index => index?,
+        };
+        match self.routes.step(step, index).map_err(KernelError::socket(CHANGING))? {
+            Err(refusal) if !(op.removes() && is_gone(&refusal)) => Err(told(op, &refusal)),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 

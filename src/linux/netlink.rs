@@ -14,6 +14,8 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 /// Messages in one system call. Each is answered by a buffer of under 1 KiB, and all answers must fit into the default receive
 /// buffer of 208 KiB.
 const BATCH: usize = 128;
+/// Questions in one system call. The kernel makes each answer in a buffer of 4 KiB.
+const QUESTIONS: usize = 32;
 /// Larger than any datagram of a dump (`NLMSG_GOODSIZE` and the 32 KiB of `netlink_dump`).
 const BUFFER: usize = 256 * 1024;
 /// `NLMSGERR_ATTR_MSG` (linux/netlink.h): the kernel's own words.
@@ -64,6 +66,14 @@ impl Netlink {
         Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
+    /// From now on the kernel sends of a dump only what was asked for, a table of routes for one, and refuses what it does not know.
+    ///
+    /// # Errors
+    /// The kernel cannot do that (before Linux 4.20).
+    pub(super) fn strict(&self) -> io::Result<()> {
+        self.socket.set_netlink_get_strict_chk(true)
+    }
+
     /// All answers to a dump request.
     ///
     /// # Errors
@@ -109,7 +119,7 @@ impl Netlink {
     /// The socket failed (outer) or the kernel refused (inner).
     pub(super) fn request(&mut self, request: Request) -> io::Result<Result<Option<RouteNetlinkMessage>, Refusal>> {
         let mut answer = None;
-        let refusals = self.exchange(&[request], |inner| answer = Some(inner))?;
+        let refusals = self.exchange(&[request], |_, inner| answer = Some(inner))?;
         Ok(match refusals.into_iter().next() {
             Some((_, refusal)) => Err(refusal),
             None => Ok(answer),
@@ -123,17 +133,36 @@ impl Netlink {
     pub(super) fn batch(&mut self, requests: &[Request]) -> io::Result<Vec<(usize, Refusal)>> {
         let mut refusals = Vec::new();
         for (number, chunk) in requests.chunks(BATCH).enumerate() {
-            let chunk = self.exchange(chunk, |_| {})?;
+            let chunk = self.exchange(chunk, |_, _| {})?;
             refusals.extend(chunk.into_iter().map(|(at, refusal)| (number * BATCH + at, refusal)));
         }
         Ok(refusals)
+    }
+
+    /// The answer to each of many questions, in order; none where the kernel has none.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub(super) fn ask(&mut self, questions: &[RouteNetlinkMessage]) -> io::Result<Vec<Option<RouteNetlinkMessage>>> {
+        let mut answers = Vec::with_capacity(questions.len());
+        for chunk in questions.chunks(QUESTIONS) {
+            let requests: Vec<Request> = chunk.iter().map(|question| (question.clone(), 0)).collect();
+            let mut some = vec![None; chunk.len()];
+            self.exchange(&requests, |at, inner| {
+                if let Some(answer) = some.get_mut(at) {
+                    *answer = Some(inner);
+                }
+            })?;
+            answers.extend(some);
+        }
+        Ok(answers)
     }
 
     /// Sends up to [`BATCH`] requests at once and waits for all their answers.
     fn exchange(
         &mut self,
         requests: &[Request],
-        mut answer: impl FnMut(RouteNetlinkMessage),
+        mut answer: impl FnMut(usize, RouteNetlinkMessage),
     ) -> io::Result<Vec<(usize, Refusal)>> {
         let first = self.sequence.wrapping_add(1);
         self.send(requests, true)?;
@@ -152,7 +181,7 @@ impl Netlink {
                             refusals.push((at, Refusal { errno, text: words(&error.header) }));
                         }
                     }
-                    NetlinkPayload::InnerMessage(inner) => answer(inner),
+                    NetlinkPayload::InnerMessage(inner) => answer(at, inner),
                     _ => {}
                 }
                 Ok(())

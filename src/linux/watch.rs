@@ -10,6 +10,7 @@ use netlink_packet_core::NlasIterator;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{Socket, SocketAddr};
 
+use super::ear;
 use super::error::KernelError;
 use super::keeper::Keeper;
 use super::netlink::{half, word};
@@ -33,10 +34,12 @@ const NFT_HEADER: usize = 20;
 /// `NFTA_*_TABLE`: the name of the table is the first kind of attribute of everything that is in one.
 const NFT_TABLE_NAME: u16 = 1;
 
-/// Two sockets that receive the kernel's notices.
+/// Three sockets that receive the kernel's notices.
 #[derive(Debug)]
 pub struct Watch {
     route: Socket,
+    /// The routing table of the plain path, and rules.
+    table: Socket,
     netfilter: Option<Socket>,
     poll: Poll,
     filters: Keeper,
@@ -52,12 +55,14 @@ impl Watch {
         let route = listen(NETLINK_ROUTE, &ROUTE_GROUPS)?;
         // A kernel without nf_tables has no filter to watch; loading one says so in clearer words.
         let netfilter = listen(NETLINK_NETFILTER, &[NFTABLES_GROUP]).ok();
+        let table = ear::open()?;
         let poll = Poll::new()?;
+        poll.add(table.as_fd(), 2)?;
         poll.add(route.as_fd(), 0)?;
         if let Some(netfilter) = &netfilter {
             poll.add(netfilter.as_fd(), 1)?;
         }
-        Ok(Self { route, netfilter, poll, filters, touched: [false; 2], lost: false })
+        Ok(Self { route, table, netfilter, poll, filters, touched: [false; 2], lost: false })
     }
 
     /// Waits until something changes; false where `timeout` came first, and where only neighbours of devices or packet filters
@@ -75,6 +80,8 @@ impl Watch {
     pub fn clear(&mut self) -> bool {
         let heard = drain(&self.route, |notices| !only_neighbours_of_others(notices));
         let mut changed = heard.matters || heard.lost;
+        let heard = drain(&self.table, |_| true);
+        changed |= heard.matters || heard.lost;
         if let Some(netfilter) = &self.netfilter {
             let (touched, filters) = (&mut self.touched, &self.filters);
             let heard = drain(netfilter, |notices| {
@@ -107,7 +114,7 @@ impl Watch {
 
     /// Descriptors to wait for in a loop of one's own; call [`Watch::clear`] when one is readable.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        std::iter::once(&self.route).chain(&self.netfilter).map(AsFd::as_fd)
+        [&self.route, &self.table].into_iter().chain(&self.netfilter).map(AsFd::as_fd)
     }
 }
 
@@ -176,7 +183,7 @@ fn only_neighbours_of_others(mut notices: &[u8]) -> bool {
     some
 }
 
-fn listen(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
+pub(super) fn listen(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
     let mut socket = Socket::new(protocol)?;
     socket.bind(&SocketAddr::new(0, 0))?;
     for group in groups {

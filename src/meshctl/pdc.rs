@@ -1,5 +1,7 @@
 //! `meshctl pdc`
 
+use std::net::IpAddr;
+
 use super::objects::{Noun, joined, name, other_kind};
 use super::word;
 use crate::api::objects::{Any, Kind, Meta, Object};
@@ -19,11 +21,14 @@ pub(super) struct Fields {
     /// Routers between two of its nodes [default: 0]
     #[arg(long)]
     max_hops: Option<u8>,
+    /// Those routers, separated by commas: plain frames leave by no other [default: by any, where --max-hops is above 0]
+    #[arg(long, value_delimiter = ',', value_name = "IP")]
+    router: Option<Vec<IpAddr>>,
 }
 
 impl Noun for Fields {
     const KIND: Kind = Kind::Pdc;
-    const COLUMNS: &'static [&'static str] = &["NAME", "INTRA", "UNDERLAY", "HOPS"];
+    const COLUMNS: &'static [&'static str] = &["NAME", "INTRA", "UNDERLAY", "HOPS", "ROUTERS"];
 
     fn create(self, text: &str) -> Result<Any, Problem> {
         let metadata = Meta { name: name(Kind::Pdc, text)?, labels: Default::default(), revision: None };
@@ -40,6 +45,12 @@ impl Noun for Fields {
         if let Some(underlay) = self.underlay {
             spec.underlay = underlay;
         }
+        match self.router {
+            Some(routers) => spec.routers = routers.into_iter().collect(),
+            // Without hops there is nobody to name.
+            None if spec.max_hops == 0 => spec.routers.clear(),
+            None => {}
+        }
         Ok(())
     }
 
@@ -50,6 +61,7 @@ impl Noun for Fields {
             Intra::Encrypted => "encrypted",
         };
         let spec = &pdc.spec;
-        vec![pdc.metadata.name.to_string(), intra.to_owned(), joined(&spec.underlay), spec.max_hops.to_string()]
+        let (hops, routers) = (spec.max_hops.to_string(), joined(&spec.routers));
+        vec![pdc.metadata.name.to_string(), intra.to_owned(), joined(&spec.underlay), hops, routers]
     }
 }

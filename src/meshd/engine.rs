@@ -14,6 +14,7 @@ use super::keys::Keyring;
 use super::look::{Host, look};
 use super::mtu::Watch;
 use super::shared::{Shared, Topic};
+use super::strays::Strays;
 use crate::api::local::Finding;
 use crate::api::problem::Problem;
 use crate::api::stream::FoundPort;
@@ -82,6 +83,7 @@ pub struct Engine<K> {
     guests: BTreeSet<FoundPort>,
     paths: Watch,
     dropped: Guests,
+    strays: Strays,
     removed: bool,
     /// The next comparison of kernel and plan.
     check_at: Mono,
@@ -108,6 +110,7 @@ impl<K: Kernel> Engine<K> {
             guests: BTreeSet::new(),
             paths: Watch::default(),
             dropped: Guests::default(),
+            strays: Strays::default(),
             removed: false,
             check_at: now + CHECK,
             checked: now,
@@ -187,6 +190,7 @@ impl<K: Kernel> Engine<K> {
                 self.follow_base();
             }
         }
+        self.strays.look(&mut self.kernel, &self.desired, &self.shared);
     }
 
     /// Tells what the packet filters have dropped.
@@ -335,6 +339,7 @@ impl<K: Kernel> Engine<K> {
         self.checked = mono();
         self.check_at = self.checked + if outcome.is_ok() { self.check_after() } else { RETRY };
         let settled = outcome.is_ok();
+        self.strays.soon();
         self.shared.find(Topic::Kernel, outcome.err().into_iter().collect());
         settled
     }

@@ -6,6 +6,7 @@ use crate::linux::{self, KernelError};
 use crate::node::desired::Observed;
 use crate::node::fence::Refused;
 use crate::node::op::Op;
+use crate::node::strays::{Ask, Ways};
 
 /// The kernel as two verbs, and the counters of its packet filters.
 pub trait Kernel {
@@ -25,6 +26,14 @@ pub trait Kernel {
     /// They cannot be read.
     fn filter_counters(&mut self) -> Result<BTreeMap<String, u64>, KernelError> {
         Ok(BTreeMap::new())
+    }
+    /// Which ways the kernel would take to VTEPs.
+    ///
+    /// # Errors
+    /// It does not tell.
+    fn ways(&mut self, asks: &[Ask]) -> Result<Ways, KernelError> {
+        let _ = asks;
+        Ok(Ways::default())
     }
     /// Frames of guests that were dropped for a reason, by interface.
     ///
@@ -49,6 +58,10 @@ impl Kernel for linux::Kernel {
         let mut counters = self.guard_counters()?;
         counters.extend(self.guest_counters()?);
         Ok(counters)
+    }
+
+    fn ways(&mut self, asks: &[Ask]) -> Result<Ways, KernelError> {
+        Self::ways(self, asks)
     }
 
     fn refused_guests(&mut self, reason: &str) -> Result<Vec<Refused>, KernelError> {

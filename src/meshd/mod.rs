@@ -23,6 +23,7 @@ mod probing;
 pub mod run;
 pub mod shared;
 pub mod status;
+mod strays;
 
 use crate::api::objects::NodeFacts;
 use crate::config::meshd::{Ciphers, Config};

@@ -37,6 +37,8 @@ pub enum Topic {
     Mtu,
     /// Devices of others in the way.
     Conflict,
+    /// Routes of this host that lead plain frames astray.
+    Routes,
     /// The state cannot be written.
     Disk,
     /// The WireGuard key cannot be changed.

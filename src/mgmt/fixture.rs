@@ -15,7 +15,7 @@ pub(crate) fn meta<N: std::str::FromStr<Err: std::fmt::Debug>>(name: &str) -> Me
 }
 
 pub(crate) fn pdc(name: &str, underlay: &str) -> Pdc {
-    let spec = PdcFacts { intra: Intra::Plain, underlay: vec![underlay.parse().unwrap()], max_hops: 0 };
+    let spec = PdcFacts { intra: Intra::Plain, underlay: vec![underlay.parse().unwrap()], ..PdcFacts::default() };
     Object { metadata: meta(name), spec, status: () }
 }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::fence::Fence;
 use super::guard::Guard;
+use super::onlink::{HeldOnLink, OnLink};
 use crate::table::{Learning, NetKey};
 use crate::types::{IfName, Mac, Vni};
 
@@ -16,6 +17,8 @@ pub struct Desired {
     pub guard: Guard,
     /// The packet filter behind the guests' ports, without the interfaces that are found on bridges.
     pub fence: Fence,
+    /// The routing table of the plain path.
+    pub onlink: OnLink,
     /// Hosted networks by bridge.
     pub networks: BTreeMap<IfName, Net>,
 }
@@ -54,6 +57,8 @@ pub struct Observed {
     pub guard: ObservedGuard,
     /// The packet filter behind the guests' ports.
     pub fence: ObservedFence,
+    /// The routing table of the plain path.
+    pub onlink: HeldOnLink,
     /// Every link, ours or not, by name.
     pub links: BTreeMap<IfName, Link>,
     /// Addresses on devices with our name that the kernel has not given by itself.

@@ -28,7 +28,7 @@ fn slice() -> Slice {
     let a: PdcId = "a".parse().unwrap();
     let mut slice = Slice::empty(crate::types::Version::default(), "a-1".parse().unwrap(), a.clone());
     slice.version.incarnation = 1;
-    let facts = PdcFacts { intra: Intra::Plain, underlay: vec!["10.1.0.0/24".parse().unwrap()], max_hops: 0 };
+    let facts = PdcFacts { intra: Intra::Plain, underlay: vec!["10.1.0.0/24".parse().unwrap()], ..PdcFacts::default() };
     slice.pdcs.insert(a, facts);
     slice.pdcs.insert("b".parse().unwrap(), PdcFacts::default());
     slice.peers.insert("a-2".parse().unwrap(), peer("a", "10.1.0.2", "203.0.113.2"));

@@ -35,10 +35,12 @@ pub struct Side {
     /// Known VTEPs with each network that they share with us: the UDP port of its overlay, the VTEP, the VNI. A member of one
     /// network is a stranger in all others. All VTEPs are of the family of `own`.
     pub members: BTreeSet<(UdpPort, IpAddr, Vni)>,
+    /// Routers by which frames may leave, besides going to the VTEP itself; none: by any.
+    pub routers: Option<BTreeSet<IpAddr>>,
 }
 
 /// Counters of the table and what each means.
-pub const COUNTERS: [(&str, &str); 7] = [
+pub const COUNTERS: [(&str, &str); 8] = [
     ("in_accepted", "VXLAN from a known VTEP, of a network that it shares with this node"),
     ("in_address", "the same, but for another address of this host than the one that peers know"),
     ("in_ttl", "the same, but it passed more routers than its PDC has"),
@@ -51,6 +53,7 @@ pub const COUNTERS: [(&str, &str); 7] = [
         "out_unknown",
         "VXLAN to a stranger, through the wrong interface, or of a network that its receiver is no member of",
     ),
+    ("out_routed", "VXLAN to a known VTEP that would leave by a router which its PDC does not have"),
     ("out_quoted", "ICMP errors of this host that quote a frame which came as VXLAN"),
 ];
 
@@ -109,7 +112,8 @@ impl Guard {
 
     /// Equal but for elements of sets.
     fn same_shape(&self, old: &Self) -> bool {
-        let shape = |side: &Option<Side>| side.as_ref().map(|s| (s.interface.clone(), s.own, s.min_ttl));
+        let shape =
+            |side: &Option<Side>| side.as_ref().map(|s| (s.interface.clone(), s.own, s.min_ttl, s.routers.is_some()));
         shape(&self.admin) == shape(&old.admin) && shape(&self.external) == shape(&old.external)
     }
 
@@ -127,7 +131,9 @@ impl Guard {
                 .iter()
                 .map(move |(port, address, vni)| (name.to_owned(), format!("{port} . {address} . {vni}")))
         });
-        ports.chain(quoted).chain(members).collect()
+        let pairs =
+            self.sides().flat_map(|(name, side)| side.pairs().map(move |element| (leaving_set(name, side), element)));
+        ports.chain(quoted).chain(members).chain(pairs).collect()
     }
 
     fn write_sets(&self, out: &mut String) {
@@ -144,6 +150,9 @@ impl Guard {
         }
         for (name, side) in self.sides() {
             set(name, &format!("typeof udp dport . {} saddr . {VNI}", side.family().0));
+            if side.routers.is_some() {
+                set(&leaving_set(name, side), &format!("typeof {}", side.towards()));
+            }
         }
     }
 
@@ -159,8 +168,13 @@ impl Guard {
             ));
             refused_in.push(format!("{from} {ip} daddr != {} counter name in_address drop", side.own));
             refused_in.push(format!("{from} counter name in_ttl drop"));
-            let to = format!("oifname \"{}\" udp dport . {ip} daddr . {VNI} @{name}", side.interface);
-            leaving.push(format!("{to} {ip} saddr {} counter name out_accepted accept", side.own));
+            let out = format!("oifname \"{}\"", side.interface);
+            let by = format!("{out} {} @{}", side.towards(), leaving_set(name, side));
+            leaving.push(format!("{by} {ip} saddr {} counter name out_accepted accept", side.own));
+            if side.routers.is_some() {
+                let known = format!("{out} udp dport . {ip} daddr . {VNI} @{name}");
+                refused_out.push(format!("{known} {ip} saddr {} counter name out_routed drop", side.own));
+            }
         }
         refused_in.push("counter name in_unknown drop".to_owned());
         // A bridge may be made to show its frames to these hooks (net.bridge.bridge-nf-call-iptables). They are between guests, who
@@ -185,6 +199,11 @@ impl Guard {
     }
 }
 
+/// The name of the set on a side's way out.
+fn leaving_set(name: &str, side: &Side) -> String {
+    if side.routers.is_some() { format!("{name}_out") } else { name.to_owned() }
+}
+
 /// A chain of these rules, at a hook with a priority or to be gone to.
 fn write_chain(out: &mut String, name: &str, at: Option<(&str, i32)>, rules: &[String]) {
     line(out, 1, format_args!("chain {name} {{"));
@@ -201,6 +220,25 @@ impl Side {
     /// The name of the header, and of its TTL.
     const fn family(&self) -> (&'static str, &'static str) {
         if self.own.is_ipv4() { ("ip", "ttl") } else { ("ip6", "hoplimit") }
+    }
+
+    /// What is looked up of a frame on its way out. Where the next hop counts it is asked together with the VTEP: one look at one set,
+    /// as without. The kernel knows it here only: whoever marks packets may send them by another way up to this hook's priority.
+    fn towards(&self) -> String {
+        let ip = self.family().0;
+        let next = if self.routers.is_some() { format!("rt {ip} nexthop . ") } else { String::new() };
+        format!("udp dport . {next}{ip} daddr . {VNI}")
+    }
+
+    /// Elements of the set on the way out where the next hop counts.
+    fn pairs(&self) -> impl Iterator<Item = String> + '_ {
+        let routers = self.routers.iter();
+        routers.flat_map(|routers| {
+            self.members.iter().flat_map(move |(port, address, vni)| {
+                let by = routers.iter().filter(|router| router.is_ipv4() == address.is_ipv4());
+                std::iter::once(address).chain(by).map(move |by| format!("{port} . {by} . {address} . {vni}"))
+            })
+        })
     }
 
     /// Matches what comes from a member through this interface.

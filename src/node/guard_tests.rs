@@ -8,7 +8,8 @@ fn guard(vteps: &[&str]) -> Guard {
 fn side(own: &str, vteps: &[&str]) -> Guard {
     let (port, vni) = (UdpPort::try_from(4789).unwrap(), Vni::try_from(10).unwrap());
     let members = vteps.iter().map(|a| (port, a.parse().unwrap(), vni)).collect();
-    let side = Side { interface: "eth0".parse().unwrap(), own: own.parse().unwrap(), min_ttl: 255, members };
+    let side =
+        Side { interface: "eth0".parse().unwrap(), own: own.parse().unwrap(), min_ttl: 255, members, routers: None };
     Guard { ports: [port].into(), admin: Some(side), external: None }
 }
 
@@ -25,6 +26,45 @@ fn a_new_vtep_changes_elements_only() {
         change,
         "delete element inet vxmesh admin { 4789 . 10.0.0.2 . 10 }\nadd element inet vxmesh admin { 4789 . 10.0.0.3 . 10 }\n"
     );
+}
+
+/// The same guard where frames may leave by these routers only.
+fn by(mut guard: Guard, routers: &[&str]) -> Guard {
+    guard.admin.as_mut().unwrap().routers = Some(routers.iter().map(|router| router.parse().unwrap()).collect());
+    guard
+}
+
+#[test]
+fn where_the_next_hop_counts_the_table_reads_like_this() {
+    crate::node::golden::check("guard-next-hop.nft", &by(guard(&["10.0.0.2"]), &[]).text());
+    crate::node::golden::check(
+        "guard6-next-hop.nft",
+        &by(side("fd00::1", &["fd00::2"]), &["fe80::fe", "10.0.0.254"]).text(),
+    );
+}
+
+#[test]
+fn where_the_next_hop_counts_it_costs_no_more_looks_at_sets() {
+    let looks = |guard: &Guard| {
+        let text = guard.text();
+        let (_, leaving) = text.split_once("chain leaving").unwrap();
+        leaving
+            .lines()
+            .take_while(|line| !line.contains("accept\n") && !line.contains("goto"))
+            .filter(|line| line.contains(" @admin"))
+            .count()
+    };
+    assert_eq!(looks(&guard(&["10.0.0.2"])), 1);
+    assert_eq!(looks(&by(guard(&["10.0.0.2"]), &["10.0.0.254"])), 1);
+}
+
+#[test]
+fn a_router_more_changes_elements_only_and_the_first_one_the_table() {
+    let none = guard(&["10.0.0.2"]);
+    let (one, two) = (by(none.clone(), &["10.0.0.254"]), by(none.clone(), &["10.0.0.253", "10.0.0.254"]));
+    assert_eq!(two.change_from(&one), "add element inet vxmesh admin_out { 4789 . 10.0.0.253 . 10.0.0.2 . 10 }\n");
+    assert_eq!(one.change_from(&none), one.text());
+    assert_eq!(none.change_from(&one), none.text());
 }
 
 #[test]

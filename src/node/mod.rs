@@ -14,12 +14,14 @@ mod fence_rules;
 pub mod fence_text;
 pub mod guard;
 pub mod names;
+pub mod onlink;
 pub mod op;
 pub mod paths;
 pub mod plan;
 pub mod reconcile;
 pub mod rotation;
 pub mod spans;
+pub mod strays;
 pub mod sync;
 
 #[cfg(test)]

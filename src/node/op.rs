@@ -7,6 +7,7 @@ use super::desired::{Bridge, Kind, Link, PortFlags, Vtep};
 use super::fence::Fence;
 use super::fence_text::TABLE as FENCE;
 use super::guard::{Guard, TABLE};
+use super::onlink;
 use crate::types::{IfName, Mac};
 
 /// One step. Each is safe to repeat.
@@ -34,6 +35,8 @@ pub enum Op {
     },
     /// Removes it.
     DeleteFence,
+    /// Changes the routing table of the plain path, or a rule that leads to it.
+    OnLink(onlink::Step),
     /// Makes a device, down, in no bridge, under its name and alias at once.
     AddLink {
         /// Its name.
@@ -164,7 +167,8 @@ impl Op {
             | Self::DeleteGuard
             | Self::LoadFence(_)
             | Self::ChangeFence { .. }
-            | Self::DeleteFence => None,
+            | Self::DeleteFence
+            | Self::OnLink(_) => None,
             Self::AddLink { name, .. }
             | Self::DeleteLink { name }
             | Self::SetMtu { name, .. }
@@ -194,6 +198,7 @@ impl Op {
                 | Self::DeleteVtep { .. }
                 | Self::DeleteFlood { .. }
                 | Self::DeleteNeighbour { .. }
+                | Self::OnLink(onlink::Step::DeleteRoute(_) | onlink::Step::DeleteRule(_))
         )
     }
 }
@@ -209,6 +214,7 @@ impl fmt::Display for Op {
             Self::DeleteFence => {
                 write!(f, "nft delete table bridge {FENCE}; nft delete table inet {FENCE}")
             }
+            Self::OnLink(step) => step.fmt(f),
             Self::AddLink { name, link } => add_link(f, name, link),
             Self::DeleteLink { name } => write!(f, "ip link delete dev {name}"),
             Self::SetMtu { name, mtu } => write!(f, "ip link set dev {name} mtu {mtu}"),

@@ -11,10 +11,11 @@ use super::desired::{
 use super::fence;
 use super::guard::{Guard, Side};
 use super::names::{self, Device};
+use super::onlink::OnLink;
 use super::paths::{self, Own, Paths};
 use crate::api::local::Finding;
 use crate::policy::mtu::{Carrier, Family, IPV6_LEAST, MtuPolicy, Sum};
-use crate::policy::path::{Outer, Path, Verdict};
+use crate::policy::path::{Outer, Path, PdcFacts, Verdict};
 use crate::table::{Flood, Learning, NetKey, Network, Row, RowKey, Slice};
 use crate::types::{IfName, Mac, Mtu, NetworkId, NodeId, UdpPort};
 
@@ -116,6 +117,7 @@ pub fn plan(slice: &Slice, paths: &Paths, local: &Local) -> Plan {
         plan.desired.fence.add(slice, key, &bridge, &net, &mut plan.findings);
         plan.desired.networks.insert(bridge, net);
     }
+    plan.desired.onlink = OnLink::wanted(slice, &plan.desired.guard, &mut plan.findings);
     plan
 }
 
@@ -166,15 +168,19 @@ impl<'a> View<'a> {
     fn allow(&self, members: &Members<'_>, guard: &mut Guard) {
         let port = self.network.udp_port;
         guard.ports.insert(port);
-        let hops = self.slice.pdcs.get(&self.slice.pdc).map_or(0, |facts| facts.max_hops);
+        let facts = self.slice.pdcs.get(&self.slice.pdc);
+        let hops = facts.map_or(0, |facts| facts.max_hops);
         for member in members.values() {
-            let (side, min_ttl) = match member.outer {
-                Outer::Admin => (&mut guard.admin, u8::MAX.saturating_sub(hops).max(1)),
-                Outer::External => (&mut guard.external, 1),
+            let (side, min_ttl, routers) = match member.outer {
+                Outer::Admin => {
+                    let routers = facts.map_or_else(|| Some(BTreeSet::new()), PdcFacts::next_hops);
+                    (&mut guard.admin, u8::MAX.saturating_sub(hops).max(1), routers)
+                }
+                Outer::External => (&mut guard.external, 1, None),
             };
             if let Some(underlay) = self.local.side(member.outer) {
                 let (interface, own) = (underlay.interface.clone(), underlay.address);
-                let new = || Side { interface, own, min_ttl, members: BTreeSet::new() };
+                let new = || Side { interface, own, min_ttl, members: BTreeSet::new(), routers };
                 side.get_or_insert_with(new).members.insert((port, member.address, self.key.vni));
             }
         }

@@ -12,6 +12,7 @@ use super::desired::{BridgeEntry, Desired, Hold, Kind, Link, Net, Observed, Obse
 use super::fence::{self, Fence};
 use super::guard::Guard;
 use super::names::{self, Device};
+use super::onlink;
 pub use super::op::Op;
 use crate::api::local::Finding;
 use crate::policy::mtu::IPV6_LEAST;
@@ -24,11 +25,13 @@ pub fn diff(desired: &Desired, observed: &Observed) -> Vec<Op> {
         desired.networks.iter().filter(|(bridge, _)| !blocked.contains_key(bridge)).collect();
     let gone = stale(&wanted, observed);
     let kept = kept_guard(desired, &wanted, observed);
+    let (lay, lift) = onlink::diff(&desired.onlink.on(&kept.ports), observed);
     let (first, last) = guards(kept, observed);
     let (shut, open) = fences(desired, &wanted, observed);
 
     let mut ops = Vec::new();
     ops.extend(first);
+    ops.extend(lay.into_iter().map(Op::OnLink));
     ops.extend(shut);
     ops.extend(gone.iter().map(|name| Op::DeleteLink { name: (*name).clone() }));
     let gone: BTreeSet<&IfName> = gone.into_iter().collect();
@@ -37,6 +40,7 @@ pub fn diff(desired: &Desired, observed: &Observed) -> Vec<Op> {
     }
     ops.extend(last);
     ops.extend(open);
+    ops.extend(lift.into_iter().map(Op::OnLink));
     ops
 }
 
@@ -52,6 +56,7 @@ pub fn conflicts(desired: &Desired, observed: &Observed) -> Vec<Finding> {
     let ours =
         observed.addresses.iter().filter(|(name, _)| observed.links.get(*name).is_some_and(|l| is_ours(name, l)));
     findings.extend(ours.filter_map(|(name, addresses)| Some(addressed(name, addresses.first()?, addresses.len()))));
+    findings.extend(onlink::unsupported(desired, observed));
     findings
 }
 

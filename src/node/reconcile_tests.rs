@@ -5,6 +5,7 @@ use super::*;
 use crate::linux::fake::Fake;
 use crate::node::desired::{BridgeEntry, Port, Vxlan};
 use crate::node::golden;
+use crate::node::onlink::Route;
 use crate::node::plan::tests::{local, planned, slice};
 use crate::table::Slice;
 
@@ -160,6 +161,7 @@ enum Drift {
     Learn(u8, usize),
     Flush(usize),
     Guard(bool),
+    Table(usize),
 }
 
 fn drifts() -> impl Strategy<Value = Vec<Drift>> {
@@ -173,6 +175,7 @@ fn drifts() -> impl Strategy<Value = Vec<Drift>> {
         (any::<u8>(), 0..3_usize).prop_map(|(mac, port)| Drift::Learn(mac, port)),
         (0..4_usize).prop_map(Drift::Flush),
         any::<bool>().prop_map(Drift::Guard),
+        (0..3_usize).prop_map(Drift::Table),
     ];
     prop::collection::vec(one, 0..8)
 }
@@ -212,6 +215,13 @@ fn disturb(kernel: &mut Fake, drift: &Drift) {
         Drift::Flush(1) => kernel.state.vxlan_fdb.clear(),
         Drift::Flush(2) => kernel.state.flood.clear(),
         Drift::Flush(_) => kernel.state.neighbours.clear(),
+        Drift::Table(0) => kernel.state.onlink.table.routes.clear(),
+        Drift::Table(1) => kernel.state.onlink.table.rules.clear(),
+        Drift::Table(_) => {
+            let route = kernel.state.onlink.table.routes.first().cloned();
+            let astray = |route: Route| Route { gateway: "10.9.0.254".parse().ok(), ..route };
+            kernel.state.onlink.table.routes.extend(route.map(astray));
+        }
         Drift::Guard(gone) => {
             kernel.state.guard = if gone { ObservedGuard::Absent } else { ObservedGuard::Unknown };
         }
@@ -232,9 +242,11 @@ fn slices() -> impl Strategy<Value = Slice> {
         0..12,
     );
     let mtu = prop::sample::select(vec![1418_u64, 1280, 1200]);
+    let mtu = (mtu, 0..2_u8);
     (prop::sample::select(vec!["off", "suppress", "replicate"]), policy, rows, any::<bool>(), mtu).prop_map(
-        |(flood, policy, rows, hosted, mtu)| {
+        |(flood, policy, rows, hosted, (mtu, hops))| {
             let mut slice = slice(flood, policy);
+            slice.pdcs.values_mut().for_each(|facts| facts.max_hops = hops);
             slice.networks.values_mut().for_each(|network| network.guest_mtu = mtu.try_into().unwrap());
             let wanted = rows.into_iter().map(|((mac, vlan), (node, address))| {
                 let vlan = vlan.map_or_else(|| "-".to_owned(), |v| v.to_string());

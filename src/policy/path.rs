@@ -9,7 +9,7 @@
 //!
 //! The PDC that counts is the one in the certificate. Unknown never means local.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -40,6 +40,20 @@ pub struct PdcFacts {
     /// Routers between two nodes of the PDC; 0 means that only TTL 255 is accepted.
     #[serde(default)]
     pub max_hops: u8,
+    /// Those routers, as the nodes see them: addresses on their segments. Plain frames leave by no other. None named: by any.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub routers: BTreeSet<IpAddr>,
+}
+
+impl PdcFacts {
+    /// Routers that may be the next hop of plain frames, besides the VTEP itself; none where any may.
+    pub fn next_hops(&self) -> Option<BTreeSet<IpAddr>> {
+        match (self.max_hops, self.routers.is_empty()) {
+            (0, _) => Some(BTreeSet::new()),
+            (_, false) => Some(self.routers.clone()),
+            (_, true) => None,
+        }
+    }
 }
 
 /// How the nodes of one PDC talk to each other.

@@ -6,7 +6,8 @@ struct World {
 }
 
 fn world() -> World {
-    let plain = |prefix: &str| PdcFacts { intra: Intra::Plain, underlay: vec![prefix.parse().unwrap()], max_hops: 0 };
+    let plain =
+        |prefix: &str| PdcFacts { intra: Intra::Plain, underlay: vec![prefix.parse().unwrap()], ..PdcFacts::default() };
     let encrypted = PdcFacts { intra: Intra::Encrypted, ..plain("10.2.0.0/24") };
     let pdcs = [("a", plain("10.0.0.0/24")), ("b", plain("10.1.0.0/24")), ("enc", encrypted)];
     World { pdcs: pdcs.map(|(n, f)| (n.parse().unwrap(), f)).into(), policies: BTreeMap::new() }
@@ -106,4 +107,31 @@ fn the_stricter_answer_counts() {
     assert_eq!(stricter(plain, Path::Tunnel).path, Path::Tunnel);
     let tunnel = world().ask(("a", "10.0.0.1"), ("b", "10.1.0.2"));
     assert_eq!(stricter(tunnel.clone(), Path::Plain), tunnel);
+}
+
+#[test]
+fn facts_of_before_there_were_routers_load_and_are_said_in_the_same_words() {
+    let old = r#"{"intra":"plain","underlay":["10.0.0.0/24"],"maxHops":1}"#;
+    let facts: PdcFacts = serde_json::from_str(old).unwrap();
+    assert_eq!((facts.routers.len(), facts.next_hops()), (0, None));
+    assert_eq!(serde_json::to_string(&facts).unwrap(), old, "the hash of a slice stays, too");
+}
+
+#[test]
+fn next_hops_are_nobody_those_named_or_anybody() {
+    let facts = |max_hops, routers: &[&str]| PdcFacts {
+        max_hops,
+        routers: routers.iter().map(|router| router.parse().unwrap()).collect(),
+        ..PdcFacts::default()
+    };
+    let named = ["10.0.0.254"];
+    for (facts, hops) in [
+        (facts(0, &[]), Some(0)),
+        (facts(0, &named), Some(0)),
+        (facts(1, &named), Some(1)),
+        (facts(1, &[]), None),
+        (facts(u8::MAX, &[]), None),
+    ] {
+        assert_eq!(facts.next_hops().map(|hops| hops.len()), hops, "{facts:?}");
+    }
 }

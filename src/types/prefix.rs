@@ -27,6 +27,16 @@ pub enum PrefixError {
 }
 
 impl Prefix {
+    /// The prefix of this length that holds `address`; none where no address of its family has as many bits.
+    pub fn new(address: IpAddr, length: u8) -> Option<Self> {
+        IpNet::new(address, length).ok().map(|net| Self(net.trunc()))
+    }
+
+    /// The prefix of one address.
+    pub fn host(address: IpAddr) -> Option<Self> {
+        Self::new(address, if address.is_ipv4() { 32 } else { 128 })
+    }
+
     /// True where `address` lies inside.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address)

@@ -53,5 +53,6 @@ mod sizes;
 mod spaces;
 mod start;
 mod strangers;
+mod stray;
 mod super_frames;
 mod tunnel;

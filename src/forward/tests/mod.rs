@@ -102,7 +102,7 @@ fn row(at: &str, last: u8) -> Row {
 pub(super) fn slice(flood: Flood) -> Slice {
     let mut slice = Slice::empty(Version::default(), node("a-1"), "a".parse().unwrap());
     slice.tunnel_address = Some(OWN_TUNNEL);
-    let facts = PdcFacts { intra: Intra::Plain, underlay: vec!["10.0.0.0/24".parse().unwrap()], max_hops: 0 };
+    let facts = PdcFacts { intra: Intra::Plain, underlay: vec!["10.0.0.0/24".parse().unwrap()], ..PdcFacts::default() };
     slice.pdcs = BTreeMap::from([("a".parse().unwrap(), facts)]);
     let ban = PathRule {
         between: vec![Selector::Node(node("c-1"))],

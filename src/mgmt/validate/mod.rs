@@ -4,6 +4,7 @@
 mod deletion;
 mod network;
 mod node;
+mod pdc;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,7 +43,10 @@ pub fn check(before: &State, edits: &[Edit]) -> Result<State, Problem> {
 
 fn check_object(before: &State, after: &State, object: &Any) -> Result<(), Problem> {
     match object {
-        Any::Pdc(pdc) => check_labels(Kind::Pdc, &pdc.metadata),
+        Any::Pdc(pdc) => {
+            check_labels(Kind::Pdc, &pdc.metadata)?;
+            pdc::check_routers(pdc)
+        }
         Any::Node(new) => {
             check_labels(Kind::Node, &new.metadata)?;
             node::check(before, after, new)

@@ -260,6 +260,28 @@ fn clear_text_across_pdcs_needs_its_confirmation() {
 }
 
 #[test]
+fn routers_are_named_only_where_there_may_be_some_and_can_be_next_hops() {
+    let pdc = |hops: u8, routers: &[&str]| {
+        let mut pdc = fixture::pdc("a", "10.0.0.0/24");
+        pdc.spec.max_hops = hops;
+        pdc.spec.routers = routers.iter().map(|router| router.parse().unwrap()).collect();
+        vec![Any::Pdc(pdc)]
+    };
+    for (hops, routers, code) in [
+        (0, &["10.0.0.254"][..], "M0370"),
+        (1, &["0.0.0.0"], "M0328"),
+        (1, &["224.0.0.1"], "M0328"),
+        (1, &["::1"], "M0328"),
+    ] {
+        assert_eq!(refused(pdc(hops, routers)).code, code, "{hops} {routers:?}");
+    }
+    let many: Vec<String> = (1..=17).map(|n| format!("10.0.0.{n}")).collect();
+    assert_eq!(refused(pdc(1, &many.iter().map(String::as_str).collect::<Vec<_>>())).code, "M0327");
+    apply(pdc(0, &[])).unwrap();
+    apply(pdc(2, &["10.0.0.254", "fe80::fe"])).unwrap();
+}
+
+#[test]
 fn an_old_revision_loses() {
     let mut state = fixture::mesh();
     let mut net = fixture::network("blue", "default", 10, "192.168.10.0/24");

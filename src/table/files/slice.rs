@@ -47,7 +47,7 @@ pub fn slice(setting: Setting<'_>, revision: u64, files: &BTreeMap<NetKey, File>
     let here = setting.pdc.cloned().unwrap_or_else(|| label("here"));
     let mut slice = Slice::empty(Version { incarnation: 0, revision }, setting.node.clone(), here.clone());
     let underlay = setting.declared.underlay.clone();
-    slice.pdcs.insert(here, PdcFacts { intra: Intra::Plain, underlay, max_hops: 0 });
+    slice.pdcs.insert(here, PdcFacts { intra: Intra::Plain, underlay, ..PdcFacts::default() });
     let mut ports: BTreeMap<UdpPort, OverlayId> = BTreeMap::new();
     let declared = setting.declared.networks.iter().map(|network| (&network.key, None));
     let all: BTreeMap<&NetKey, Option<&File>> = declared.chain(files.iter().map(|(k, f)| (k, Some(f)))).collect();
