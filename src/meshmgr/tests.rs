@@ -81,6 +81,7 @@ impl World {
         let world = Self::run(folder, lives, limits, wrap(store)).await;
         let mut blue = fixture::network("blue", "default", 10, "192.168.10.0/24");
         blue.spec.learning = crate::table::Learning::Local;
+        blue.spec.nodes = Some(["*".parse().unwrap()].into());
         world
             .apply(vec![
                 Any::Network(blue),

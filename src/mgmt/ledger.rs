@@ -19,8 +19,10 @@ pub enum Shelf {
     Server,
     /// What members and tokens did.
     Members,
-    /// What was refused, whoever asked.
+    /// What members were refused.
     Refused,
+    /// What strangers were refused.
+    Strangers,
 }
 
 /// Room, in entries and bytes, of one actor and of a whole shelf.
@@ -78,7 +80,7 @@ impl Shelf {
             }
             Self::Server => Quota { entries: 500, bytes: 256 << 10, all_entries: 2_000, all_bytes: 1 << 20 },
             Self::Members => Quota { entries: 500, bytes: 256 << 10, all_entries: 8_000, all_bytes: 8 << 20 },
-            Self::Refused => Quota { entries: 100, bytes: 64 << 10, all_entries: 1_000, all_bytes: 512 << 10 },
+            Self::Refused | Self::Strangers => Quota { entries: 100, bytes: 64 << 10, all_entries: 1_000, all_bytes: 512 << 10 },
         }
     }
 }
@@ -88,7 +90,8 @@ pub fn place(event: &AuditEvent) -> Place {
     let is_operator = event.who.starts_with("admin/") || event.who.starts_with("tenant/");
     let is_member = event.who.starts_with("node/");
     if event.what.ends_with("-refused") {
-        return (Shelf::Refused, if is_member { event.who.clone() } else { source(&event.from) });
+        let (of_member, of_stranger) = (|| (Shelf::Refused, event.who.clone()), || (Shelf::Strangers, source(&event.from)));
+        return if is_member { of_member() } else { of_stranger() };
     }
     match event.who.as_str() {
         // What nodes make the server write has quotas by its kind.

@@ -64,12 +64,12 @@ fn every_size_of_source_has_its_own_rate_and_cannot_escape_within_its_prefix() {
 
 #[test]
 fn a_site_or_a_provider_cannot_fill_the_table_for_others() {
-    let attackers: [(&str, fn(u16) -> IpAddr, usize); 3] = [
-        ("a /48", |n| v6(1, 1, n, 1), 1200),
-        ("a /32", |n| v6(1, n, n, 1), 3600),
-        ("one /64", |n| v6(1, 1, 1, n), 3),
+    let attackers: [(&str, fn(u16) -> IpAddr); 3] = [
+        ("a /48", |n| v6(1, 1, n, 1)),
+        ("a /32", |n| v6(1, n, n, 1)),
+        ("one /64", |n| v6(1, 1, 1, n)),
     ];
-    for (what, address, most) in attackers {
+    for (what, address) in attackers {
         let mut sources = Sources::new(RATES, at(0));
         for millisecond in 0..20_000_u64 {
             for n in 0..4 {
@@ -82,8 +82,7 @@ fn a_site_or_a_provider_cannot_fill_the_table_for_others() {
                 }
             }
         }
-        println!("{what}: {} buckets", sources.len());
-        assert!(sources.len() <= RATES.most && sources.len() <= most + 200, "{what}: {}", sources.len());
+        assert!(sources.len() <= RATES.most, "{what}: {}", sources.len());
     }
 }
 
