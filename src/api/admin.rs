@@ -77,7 +77,8 @@ pub enum Verb {
 pub struct NewToken {
     /// PDC of every node that joins with it.
     pub pdc: PdcId,
-    /// Names that it may be used for; `*` stands for any run of characters.
+    /// Names that it may be used for; `*` stands for any run of characters. `*` alone says nothing of names: such a token is for
+    /// names that no operator has declared.
     #[serde(default = "any_name")]
     pub name_pattern: String,
     /// How many nodes may join with it.
@@ -136,7 +137,7 @@ pub struct AuditEvent {
     pub what: String,
     /// One sentence.
     pub text: String,
-    /// What changed; for more than a hundred objects only their names.
+    /// What changed; for more than a hundred objects only their names. Of what others than operators change, less is kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<AuditChange>,
 }

@@ -13,7 +13,7 @@ use crate::policy::path::{PathRule, PdcFacts};
 pub use crate::table::PortRole;
 use crate::table::{Flood, Learning};
 use crate::types::{
-    IfName, Mac, Mtu, NetworkId, NodeId, OverlayId, PdcId, PolicyId, PortId, Prefix, PublicKey, UdpPort, Version, Vlan,
+    IfName, Mac, Mtu, NamePattern, NetworkId, NodeId, OverlayId, PdcId, PolicyId, PortId, Prefix, PublicKey, UdpPort, Version, Vlan,
     Vni, Wall,
 };
 
@@ -242,6 +242,10 @@ pub struct NetworkSpec {
     /// Where its ports come from.
     #[serde(default)]
     pub learning: Learning,
+    /// For `learning: local`: names of the nodes that host it and may report ports, also without a declared port; `*` stands for any
+    /// run of characters. A name may be of a node that does not exist yet. None: those that its overlay's `nodes` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<BTreeSet<NamePattern>>,
     /// Overrides the overlay's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flood: Option<Flood>,
@@ -281,7 +285,7 @@ pub struct PortSpec {
 pub struct TokenSpec {
     /// PDC of every node that joins with it.
     pub pdc: PdcId,
-    /// Names that it may be used for; `*` stands for any run of characters.
+    /// Names that it may be used for; `*` stands for any run of characters, and alone for any name that is not declared.
     pub name_pattern: String,
     /// How many nodes may join with it.
     pub uses: u32,

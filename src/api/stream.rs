@@ -36,7 +36,7 @@ pub enum Message {
 }
 
 /// `POST /v1/report`: what a node may say, and nothing else.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Report {
     /// The version that the kernel and the lanes now follow.

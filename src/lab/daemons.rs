@@ -172,7 +172,8 @@ pub fn objects(layout: &Layout) -> String {
 /// What `meshctl` says.
 pub fn token(home: &Home, layout: &Layout, pdc: &str, uses: usize) -> Result<String, LabError> {
     let uses = uses.to_string();
-    let words = ["token", "create", "--pdc", pdc, "--uses", &uses, "--ttl", "10m", "-o", "json"];
+    let names = format!("{pdc}-*");
+    let words = ["token", "create", "--pdc", pdc, "--name", &names, "--uses", &uses, "--ttl", "10m", "-o", "json"];
     let answer = meshctl(home, layout, &words, None)?;
     let answer: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
     let why = || LabError::Command { line: "meshctl token create".into(), why: "its answer holds no token".into() };

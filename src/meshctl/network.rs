@@ -8,7 +8,7 @@ use super::{missing, word};
 use crate::api::objects::{Any, Kind, Meta, NetworkSpec, Object};
 use crate::api::problem::Problem;
 use crate::table::{Flood, Learning};
-use crate::types::{OverlayId, Prefix, Vni};
+use crate::types::{NamePattern, OverlayId, Prefix, Vni};
 
 /// Flags of a network.
 #[derive(Debug, clap::Args)]
@@ -34,6 +34,9 @@ pub(super) struct Fields {
     /// Where its ports come from: declared or local (found on bridges, reported) [default: declared]
     #[arg(long, value_parser = word::<Learning>)]
     learning: Option<Learning>,
+    /// With --learning local: names of the nodes that host it, separated by commas; * stands for any run of characters
+    #[arg(long, value_delimiter = ',')]
+    nodes: Option<Vec<NamePattern>>,
     /// What happens to frames without one known destination: off, suppress or replicate [default: the overlay's]
     #[arg(long, value_parser = word::<Flood>)]
     flood: Option<Flood>,
@@ -52,6 +55,7 @@ impl Noun for Fields {
             mtu: None,
             owner: None,
             learning: Learning::default(),
+            nodes: None,
             flood: None,
         };
         let metadata = Meta { name: name(Kind::Network, text)?, labels: Default::default(), revision: None };
@@ -68,6 +72,9 @@ impl Noun for Fields {
         spec.learning = self.learning.unwrap_or(spec.learning);
         spec.flood = self.flood.or(spec.flood);
         spec.owner = self.owner.or_else(|| spec.owner.take());
+        if let Some(nodes) = self.nodes {
+            spec.nodes = Some(nodes.into_iter().collect());
+        }
         if let Some(cidr) = self.cidr {
             spec.cidr = cidr;
         }

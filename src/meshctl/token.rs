@@ -43,7 +43,7 @@ pub(super) struct Create {
     /// How long it holds, like 15m or 1h
     #[arg(long, default_value = "1h")]
     ttl: Period,
-    /// Names that it may be used for; * stands for any run of characters
+    /// Names that it may be used for; * stands for any run of characters. Without it: any name that no operator has declared
     #[arg(long, default_value = "*")]
     name: String,
 }

@@ -24,7 +24,7 @@ use crate::api::objects::{Any, Kind, Meta, Node, Object, TokenSpec, TokenStatus}
 use crate::api::problem::{Exit, Problem};
 use crate::mgmt::state::{self, Edit};
 use crate::mgmt::{
-    audit, edit, foreign as foreign_peers, index, matrix as matrices, mtu_map, slice as slices, token, validate,
+    audit, edit, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, slice as slices, token, validate,
 };
 use crate::node::explain::{self as explaining, Here, Target};
 use crate::node::paths::{self, Own};
@@ -318,6 +318,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     let nodes = state.nodes.values().map(|node| line(&app, &view, node)).collect();
     let daemon = env!("CARGO_PKG_VERSION").to_owned();
     let mut problems = mtu_map::findings(&view.index, &app.measured());
+    problems.extend(found::findings(&view.index));
     problems.extend(app.hub.ahead().into_iter().map(|(node, theirs)| set_back(&node, theirs, view.version)));
     Ok(Json(MeshStatus { daemon, version: view.version, objects, nodes, problems }))
 }

@@ -1,5 +1,6 @@
 //! What every request handler is given, and who may call it.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,15 +13,18 @@ use crate::api::admin::AuditEvent;
 use crate::api::problem::{Exit, Problem};
 use crate::mgmt::audit::Origin;
 use crate::mgmt::certs::{Authority, Role};
+use crate::mgmt::interfaces::Interfaces;
+use crate::mgmt::limits;
 use crate::mgmt::measured::Measured;
 use crate::mgmt::roles::{Request, Standing};
+use crate::policy::quiet::Quiet;
 use crate::transport::server::Caller;
-use crate::types::{Mono, NodeId, Prefix, SecretKey};
+use crate::types::{NodeId, Prefix, SecretKey, Wall};
 
+/// How often it is said what was kept back.
+const TELL: Duration = Duration::from_secs(60);
 /// Enrolments that are worked on at one time.
 const ENROLLING: usize = 8;
-/// Refused enrolments that go into the audit log in a burst, and then one a second.
-const NOTED_BURST: u32 = 64;
 
 /// Everything that the server works with.
 pub(super) struct App {
@@ -30,6 +34,8 @@ pub(super) struct App {
     pub(super) hub: Hub,
     /// What nodes measured.
     pub(super) measured: Mutex<Measured>,
+    /// What nodes say of their interfaces.
+    pub(super) interfaces: Mutex<Interfaces>,
     /// Signs certificates.
     pub(super) authority: Authority,
     /// PSKs are derived from it.
@@ -43,38 +49,14 @@ pub(super) struct App {
     /// Places for enrolments.
     pub(super) enrolling: Semaphore,
     /// Keeps strangers from filling the audit log.
-    pub(super) noted: Mutex<Bucket>,
+    noted: Mutex<Quiet>,
+    /// Keeps strangers from filling the log.
+    logged: Mutex<Quiet>,
 }
 
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("App").field("core", &self.core).finish_non_exhaustive()
-    }
-}
-
-/// A token bucket: so many at once, then one a second.
-#[derive(Debug)]
-pub(super) struct Bucket {
-    left: u32,
-    at: Mono,
-}
-
-impl Bucket {
-    /// A full one.
-    pub(super) const fn new(now: Mono) -> Self {
-        Self { left: NOTED_BURST, at: now }
-    }
-
-    /// Takes one, if there is one.
-    pub(super) fn take(&mut self, now: Mono) -> bool {
-        let gained = u32::try_from(now.since(self.at).as_secs()).unwrap_or(u32::MAX);
-        if gained > 0 {
-            self.left = self.left.saturating_add(gained).min(NOTED_BURST);
-            self.at = now;
-        }
-        let some = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        some
     }
 }
 
@@ -101,13 +83,15 @@ impl App {
             core,
             hub: Hub::default(),
             measured: Mutex::default(),
+            interfaces: Mutex::default(),
             authority,
             psk,
             addresses,
             tunnel_prefix,
             stop,
             enrolling: Semaphore::new(ENROLLING),
-            noted: Mutex::new(Bucket::new(crate::clock::mono())),
+            noted: Mutex::new(Quiet::new(limits::NOTED, crate::clock::mono())),
+            logged: Mutex::new(Quiet::new(limits::LOGGED, crate::clock::mono())),
         }
     }
 
@@ -125,7 +109,9 @@ impl App {
                 format!("{} does not allow this request", caller.standing.words())
             }
         };
-        tracing::warn!(from = %caller.address, standing = caller.standing.words(), ?request, "refused");
+        if let Some(kept_back) = self.may_log(caller.address.ip()) {
+            tracing::warn!(from = %caller.address, standing = caller.standing.words(), ?request, kept_back, "refused");
+        }
         Err(Problem::new("M0801", Exit::Denied, what)
             .note("nothing was changed")
             .help("operators use an admin certificate: meshctl --credential DIR"))
@@ -175,9 +161,66 @@ impl App {
         self.measured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// May one more entry about a stranger be written?
-    pub(super) fn may_note(&self) -> bool {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner).take(crate::clock::mono())
+    /// What nodes say of their interfaces.
+    pub(super) fn interfaces(&self) -> MutexGuard<'_, Interfaces> {
+        self.interfaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// May one more entry about a stranger be written? If so: how many were not.
+    pub(super) fn may_note(&self, source: IpAddr) -> Option<u64> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).may(source, crate::clock::mono())
+    }
+
+    /// May one more line about a stranger go into the log? If so: how many did not.
+    pub(super) fn may_log(&self, source: IpAddr) -> Option<u64> {
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner).may(source, crate::clock::mono())
+    }
+
+    /// Writes an audit entry about what a member is refused, unless it had many of late. Blocks.
+    pub(super) fn note_of(&self, node: &NodeId, event: AuditEvent) {
+        let may = self.hub.with(node, |seat| seat.noted.may(limits::OF_MEMBER, crate::clock::mono()));
+        let Some(kept_back) = may else { return };
+        let more = if kept_back > 0 { format!("; {kept_back} more of this node were not noted") } else { String::new() };
+        self.note(AuditEvent { text: format!("{}{more}", event.text), ..event });
+    }
+
+    /// Says how much was kept back of what strangers and members caused, where nobody has said it yet. Blocks.
+    pub(super) fn tell_kept_back(&self, at: Wall) {
+        let rest = |quiet: &Mutex<Quiet>| quiet.lock().unwrap_or_else(PoisonError::into_inner).rest();
+        if let Some(kept_back) = rest(&self.logged) {
+            tracing::warn!(kept_back, "more lines about strangers were kept back");
+        }
+        let strangers = rest(&self.noted).map(|count| format!("{count} more refusals of strangers were not noted"));
+        let of_node = |(node, count): (NodeId, u64)| format!("{count} more lines and entries about node {node} were kept back");
+        for text in strangers.into_iter().chain(self.hub.kept_back().into_iter().map(of_node)) {
+            tracing::warn!("{text}");
+            let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at };
+            self.note(origin.event("kept-back", text, &[]));
+        }
+    }
+
+    /// Waits until it is a member's turn, and until it may ask for more than a sign of life: what one member asks keeps the others
+    /// from nothing.
+    pub(super) async fn pace(&self, node: &NodeId) {
+        tokio::time::sleep(self.hub.pace(node, crate::clock::mono())).await;
+    }
+}
+
+/// Says from time to time what was kept back, until the server stops.
+pub(super) async fn tell(app: Arc<App>) {
+    let mut stop = app.stop.clone();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TELL) => {}
+            () = crate::transport::server::stopped(&mut stop) => return,
+        }
+        let told = blocking(&app, |app| {
+            app.tell_kept_back(crate::clock::wall());
+            Ok(())
+        });
+        if let Err(problem) = told.await {
+            tracing::error!(%problem, "cannot say what was kept back");
+        }
     }
 }
 
@@ -196,16 +239,3 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 /// Time for a whole request body.
 pub(super) const BODY_TIME: Duration = Duration::from_secs(60);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bucket_gives_a_burst_and_then_one_a_second() {
-        let at = Mono::from_nanos;
-        let mut bucket = Bucket::new(at(0));
-        assert_eq!((0..100).filter(|_| bucket.take(at(1))).count(), 64);
-        assert!(bucket.take(at(1_500_000_000)) && !bucket.take(at(1_600_000_000)));
-    }
-}

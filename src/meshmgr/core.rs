@@ -1,7 +1,6 @@
 //! The one place where the mesh changes: decide on the newest state, commit with preconditions, publish. The audit entry is in
 //! the same transaction as the change it tells of.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -12,6 +11,7 @@ use crate::mgmt::audit;
 use crate::mgmt::backup::INCARNATION;
 use crate::mgmt::edit;
 use crate::mgmt::index::Index;
+use crate::mgmt::ledger::{self, Kept, Ledger, Place, Shelf};
 use crate::mgmt::state::{self, Edit, State};
 use crate::store::{Change, Range, Store, StoreError, Transaction};
 use crate::types::Version;
@@ -43,8 +43,8 @@ pub(super) struct Plan<T> {
 pub(super) struct Core {
     store: Arc<dyn Store>,
     view: watch::Sender<View>,
-    /// One change at a time; the keys of the audit log, oldest first.
-    audit: Mutex<VecDeque<String>>,
+    /// One change at a time; the keys of the audit log.
+    audit: Mutex<Ledger>,
 }
 
 impl std::fmt::Debug for Core {
@@ -61,17 +61,17 @@ impl Core {
     pub(super) fn load(store: Arc<dyn Store>) -> Result<Self, Problem> {
         let range = store.range("").map_err(|e| problem(&e))?;
         let incarnation = incarnation(&range)?;
-        let (mut state, mut keys) = (State::default(), VecDeque::new());
+        let (mut state, mut log) = (State::default(), Ledger::default());
         for (key, entry) in range.entries {
             if key.starts_with(audit::PREFIX) {
-                keys.push_back(key);
+                log.load(place_of(&entry.value), Kept { key, bytes: entry.value.len() });
             } else if state::object_of_key(&key).is_some() {
                 state.put(state::decode(&key, &entry.value, entry.revision).map_err(|e| damaged(&e.to_string()))?);
             }
         }
         let version = Version { incarnation, revision: range.revision };
         let view = View { version, index: Arc::new(Index::new(Arc::new(state))) };
-        Ok(Self { store, view: watch::Sender::new(view), audit: Mutex::new(keys) })
+        Ok(Self { store, view: watch::Sender::new(view), audit: Mutex::new(log) })
     }
 
     /// The newest view.
@@ -114,7 +114,7 @@ impl Core {
     /// # Errors
     /// What `decide` says, or a [`Problem`] of the store. Nothing was changed then.
     pub(super) fn change<T>(&self, mut decide: impl FnMut(&View) -> Result<Plan<T>, Problem>) -> Result<T, Problem> {
-        let mut keys = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
         let mut last = None;
         for _ in 0..ATTEMPTS {
             self.catch_up()?;
@@ -124,18 +124,22 @@ impl Core {
             if edits.is_empty() && plan.event.is_none() {
                 return Ok(plan.answer);
             }
-            let (transaction, key) = transaction(&edits, plan.event.as_ref(), &keys);
-            match self.store.commit(&transaction) {
+            let noted = plan.event.as_ref().map(|event| note(&mut log, event));
+            match self.store.commit(&transaction(&edits, noted.as_ref())) {
                 Ok(revision) => {
-                    let pruned = transaction.deletes.iter().filter(|key| key.starts_with(audit::PREFIX)).count();
-                    let pruned = pruned.min(keys.len());
-                    keys.drain(..pruned);
-                    keys.extend(key);
                     self.publish(&view, revision, edits);
                     return Ok(plan.answer);
                 }
-                Err(error @ StoreError::Conflict { .. }) => last = Some(problem(&error)),
-                Err(error) => return Err(problem(&error)),
+                Err(error) => {
+                    if let Some(Noted { place, displaced, .. }) = noted {
+                        log.undo(&place, displaced);
+                    }
+                    let told = problem(&error);
+                    if !matches!(error, StoreError::Conflict { .. }) {
+                        return Err(told);
+                    }
+                    last = Some(told);
+                }
             }
         }
         Err(last.unwrap_or_else(|| damaged("no attempt was made")))
@@ -189,8 +193,32 @@ pub(super) fn incarnation(range: &Range) -> Result<u64, Problem> {
     text.trim().parse().map_err(|_| damaged(&format!("{INCARNATION} is no number")))
 }
 
-/// The transaction of some edits and their audit entry; and the entry's key.
-fn transaction(edits: &[Edit], event: Option<&AuditEvent>, log: &VecDeque<String>) -> (Transaction, Option<String>) {
+/// An entry of the audit log on its way into the store.
+struct Noted {
+    place: Place,
+    key: String,
+    value: Vec<u8>,
+    /// Those that make room for it.
+    displaced: Vec<(Place, Kept)>,
+}
+
+/// Where a stored entry belongs; one that cannot be read is as good as one of the server's.
+fn place_of(value: &[u8]) -> Place {
+    let unknown = || (Shelf::Server, "unknown".to_owned());
+    serde_json::from_slice::<AuditEvent>(value).map_or_else(|_| unknown(), |event| ledger::place(&event))
+}
+
+/// Makes room for an entry.
+fn note(log: &mut Ledger, event: &AuditEvent) -> Noted {
+    let (place, key) = (ledger::place(event), audit::key(event.at, crate::clock::random()));
+    // Texts and names: serialising cannot fail.
+    let value = serde_json::to_vec(event).unwrap_or_default();
+    let displaced = log.add(&place, Kept { key: key.clone(), bytes: value.len() });
+    Noted { place, key, value, displaced }
+}
+
+/// The transaction of some edits and their audit entry.
+fn transaction(edits: &[Edit], noted: Option<&Noted>) -> Transaction {
     let mut transaction = Transaction::new();
     for edit in edits {
         let Some((key, revision)) = edit::precondition(edit) else { continue };
@@ -200,13 +228,9 @@ fn transaction(edits: &[Edit], event: Option<&AuditEvent>, log: &VecDeque<String
             None => transaction.delete(key),
         };
     }
-    let Some(event) = event else { return (transaction, None) };
-    let key = audit::key(event.at, crate::clock::random());
-    // Texts and names: serialising cannot fail.
-    transaction = transaction.write(key.clone(), serde_json::to_vec(event).unwrap_or_default());
-    let surplus = (log.len() + 1).saturating_sub(audit::KEEP);
-    let transaction = log.iter().take(surplus).fold(transaction, |transaction, old| transaction.delete(old.clone()));
-    (transaction, Some(key))
+    let Some(Noted { key, value, displaced, .. }) = noted else { return transaction };
+    let transaction = transaction.write(key.clone(), value.clone());
+    displaced.iter().fold(transaction, |transaction, (_, old)| transaction.delete(old.key.clone()))
 }
 
 fn damaged(what: &str) -> Problem {

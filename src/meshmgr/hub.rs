@@ -1,8 +1,11 @@
 //! What is known of each node while the server runs: its newest slice, the few before it, whether it is connected, what it has
 //! acknowledged and what it last reported. Nothing here is worth a disk: all of it comes again when the node does.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::core::View;
 use crate::api::stream::FoundPort;
@@ -10,9 +13,11 @@ use crate::mgmt::clones::Voices;
 use crate::mgmt::facts::FactsError;
 use crate::mgmt::found::Refusal;
 use crate::mgmt::index::Index;
-use crate::mgmt::slice;
-use crate::table::{Slice, delta};
-use crate::types::{NodeId, SecretKey, Version, Wall};
+use crate::mgmt::{limits, slice};
+use crate::policy::quiet::Hush;
+use crate::policy::sources::Bucket;
+use crate::table::{NetKey, Slice, delta};
+use crate::types::{Mac, Mono, NodeId, SecretKey, Version, Wall};
 
 /// Slices of one node that a delta can start from.
 const RECENT: usize = 4;
@@ -47,16 +52,34 @@ pub(super) struct Seat {
     pub(super) ahead: Option<Version>,
     /// Why what it last said of itself is not believed.
     pub(super) unbelieved: Option<FactsError>,
-    /// What it last found on its bridges.
-    pub(super) claims: Vec<FoundPort>,
-    /// Which of those are not believed.
-    pub(super) refused: BTreeMap<FoundPort, Refusal>,
+    /// What it found on its bridges and is not believed.
+    waiting: BTreeMap<Claimed, Waiting>,
+    /// Held while a request of the node is read and worked on: one at a time, so that they need the room of one.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// How often it may ask for more than a sign of life.
+    pace: Option<Bucket>,
+    /// Log lines about it.
+    pub(super) logged: Hush,
+    /// Entries of the audit log about what it is refused.
+    pub(super) noted: Hush,
+}
+
+/// What a claim is about.
+type Claimed = (NetKey, Mac);
+
+/// A claim that is not believed.
+#[derive(Debug)]
+struct Waiting {
+    ips: BTreeSet<IpAddr>,
+    why: Refusal,
 }
 
 /// All nodes' places.
 #[derive(Debug, Default)]
 pub(super) struct Hub {
     seats: Mutex<BTreeMap<NodeId, Arc<Mutex<Seat>>>>,
+    /// Claims that all nodes wait with.
+    waiting: AtomicUsize,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -76,19 +99,79 @@ impl Hub {
 
     /// Forgets a removed node.
     pub(super) fn forget(&self, node: &NodeId) {
-        lock(&self.seats).remove(node);
+        if let Some(seat) = lock(&self.seats).remove(node) {
+            self.waiting.fetch_sub(lock(&seat).waiting.len(), Ordering::Relaxed);
+        }
     }
 
-    /// Nodes with claims that were refused; one of them may be free by now.
+    /// Remembers which claims of a node are not believed, as far as there is room: first those that may count when another node
+    /// lets go. Returns those that were not refused for the same reason before, and how many it did not look at.
+    pub(super) fn wait(&self, node: &NodeId, refused: BTreeMap<FoundPort, Refusal>) -> (Vec<(FoundPort, Refusal)>, usize) {
+        self.with(node, |seat| {
+            let before = std::mem::take(&mut seat.waiting);
+            let all = self.waiting.fetch_sub(before.len(), Ordering::Relaxed).saturating_sub(before.len());
+            let (mut new, mut left_out) = (Vec::new(), 0);
+            let (first, second): (Vec<_>, Vec<_>) =
+                refused.into_iter().partition(|(_, why)| matches!(why, Refusal::Owned { .. }));
+            for (claim, why) in first.into_iter().chain(second) {
+                let mine = seat.waiting.len();
+                if !limits::fits(mine, all + mine, limits::WAITING_ALWAYS, limits::WAITING_OF_NODE, limits::WAITING) {
+                    left_out += 1;
+                    continue;
+                }
+                let about = (claim.network.clone(), claim.mac);
+                let ips = claim.ips.iter().take(limits::FOUND_ADDRESSES).copied().collect();
+                if before.get(&about).is_none_or(|old| old.why != why) {
+                    new.push((claim, why.clone()));
+                }
+                seat.waiting.insert(about, Waiting { ips, why });
+            }
+            self.waiting.fetch_add(seat.waiting.len(), Ordering::Relaxed);
+            (new, left_out)
+        })
+    }
+
+    /// Claims of a node that are not believed.
+    pub(super) fn waits_with(&self, node: &NodeId) -> Vec<FoundPort> {
+        let claim = |((network, mac), waiting): (&Claimed, &Waiting)| FoundPort {
+            network: network.clone(),
+            mac: *mac,
+            ips: waiting.ips.clone(),
+        };
+        self.with(node, |seat| seat.waiting.iter().map(claim).collect())
+    }
+
+    /// Nodes with claims that another node's letting go would make good.
     pub(super) fn waiting(&self) -> Vec<NodeId> {
-        let seats: Vec<_> = lock(&self.seats).iter().map(|(node, seat)| (node.clone(), Arc::clone(seat))).collect();
-        seats.into_iter().filter(|(_, seat)| !lock(seat).refused.is_empty()).map(|(node, _)| node).collect()
+        let waits = |seat: &Seat| seat.waiting.values().any(|claim| matches!(claim.why, Refusal::Owned { .. }));
+        self.all().into_iter().filter(|(_, seat)| waits(&lock(seat))).map(|(node, _)| node).collect()
+    }
+
+    /// The turn of a node's requests; whoever has it goes first.
+    pub(super) fn turn(&self, node: &NodeId) -> Arc<tokio::sync::Mutex<()>> {
+        self.with(node, |seat| Arc::clone(&seat.turn))
+    }
+
+    /// How long a node has to wait until it may ask for more than a sign of life.
+    pub(super) fn pace(&self, node: &NodeId, now: Mono) -> Duration {
+        let rate = limits::ASKED_BY_MEMBER;
+        self.with(node, |seat| seat.pace.get_or_insert(Bucket::full(rate, now)).wait(rate, now))
+    }
+
+    /// How much about each node was kept back in the log and the audit log, and not said yet.
+    pub(super) fn kept_back(&self) -> Vec<(NodeId, u64)> {
+        let rest = |seat: &mut Seat| seat.noted.rest().unwrap_or(0) + seat.logged.rest().unwrap_or(0);
+        let seats = self.all().into_iter().map(|(node, seat)| (node, rest(&mut lock(&seat))));
+        seats.filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn all(&self) -> Vec<(NodeId, Arc<Mutex<Seat>>)> {
+        lock(&self.seats).iter().map(|(node, seat)| (node.clone(), Arc::clone(seat))).collect()
     }
 
     /// Nodes that have a newer version than this store, and which.
     pub(super) fn ahead(&self) -> Vec<(NodeId, Version)> {
-        let seats: Vec<_> = lock(&self.seats).iter().map(|(node, seat)| (node.clone(), Arc::clone(seat))).collect();
-        seats.into_iter().filter_map(|(node, seat)| lock(&seat).ahead.map(|ahead| (node, ahead))).collect()
+        self.all().into_iter().filter_map(|(node, seat)| lock(&seat).ahead.map(|ahead| (node, ahead))).collect()
     }
 
     /// The newest slice of a node, made at most once a state; none: there is no such node. Blocks.

@@ -137,10 +137,7 @@ pub(super) fn take_keys(
             Ok(Plan { edits, event, answer })
         })?;
         if let Some(error) = refused {
-            tracing::warn!(node = %name, %error, "key refused");
-            if app.may_note() {
-                app.note(origin.event("key-refused", printable(&error.to_string()), &[]));
-            }
+            app.note_of(name, origin.event("key-refused", printable(&error.to_string()), &[]));
         }
     }
     let Some(key) = in_use else { return Ok(()) };

@@ -12,18 +12,19 @@ use serde_json::Value;
 
 use super::app::{App, Member, blocking};
 use super::core::{Plan, View};
-use super::http::{Answer, ENROLL_MAX, Json, OBJECT_MAX, REPORT_MAX, Refused, body};
+use super::http::{Answer, ENROLL_MAX, Json, REPORT_MAX, Refused, body};
 use super::identity;
 use super::stream::{self, Resume};
 use crate::api::enroll::{EnrollAnswer, EnrollRequest, RenewAnswer, RenewRequest};
 use crate::api::objects::{Any, Node, NodeFacts};
-use crate::api::problem::{Exit, Problem, printable};
+use crate::api::problem::{Exit, Problem, clip, printable};
 use crate::api::stream::{FoundPort, Report};
 use crate::mgmt::audit::Origin;
 use crate::mgmt::certs::{self, CertError};
 use crate::mgmt::clones::Voice;
+use crate::mgmt::index::Index;
 use crate::mgmt::state::Edit;
-use crate::mgmt::{enroll as decisions, facts, found, slice as slices, validate};
+use crate::mgmt::{enroll as decisions, facts, found, interfaces, limits, mtus, slice as slices, validate};
 use crate::transport::server::Caller;
 use crate::types::{NodeId, PdcId, Version};
 
@@ -59,9 +60,13 @@ fn admit(app: &App, caller: &Caller, asked: &EnrollRequest) -> Result<EnrollAnsw
     let origin = Origin { who: format!("token/{token}"), ..app.origin(caller) };
     let done = write_admission(app, asked, &origin);
     if let Err(problem) = &done {
-        tracing::warn!(from = origin.from, node = %asked.name, token, code = problem.code, "enrolment refused");
-        if app.may_note() {
-            let text = format!("node {} refused: {}", asked.name, printable(&problem.what));
+        let source = caller.address.ip();
+        if let Some(kept_back) = app.may_log(source) {
+            tracing::warn!(from = origin.from, node = %asked.name, token, code = problem.code, kept_back, "enrolment refused");
+        }
+        if let Some(kept_back) = app.may_note(source) {
+            let more = if kept_back > 0 { format!("; {kept_back} more were not noted") } else { String::new() };
+            let text = format!("node {} refused: {}{more}", asked.name, clip(&printable(&problem.what)));
             app.note(origin.event("enroll-refused", text, &[]));
         }
     }
@@ -74,7 +79,9 @@ fn write_admission(app: &App, asked: &EnrollRequest, origin: &Origin) -> Result<
         let admission = decisions::decide(&view.index.state, asked, &key, origin, &app.tunnel_prefix)
             .map_err(|error| error.problem())?;
         let event = (!admission.again).then(|| {
-            let text = format!("node {} joined PDC {}", asked.name, admission.pdc);
+            let after = Index::new(Arc::new(view.index.state.after(&admission.edits)));
+            let moved = mtus::moved(&view.index, &after);
+            let text = format!("node {} joined PDC {}{moved}", asked.name, admission.pdc);
             origin.event("enroll", text, &admission.edits)
         });
         Ok(Plan { edits: admission.edits, event, answer: admission.pdc })
@@ -103,7 +110,9 @@ pub(super) async fn renew(
     request: Body,
 ) -> Answer<RenewAnswer> {
     let member = app.member(&caller)?;
+    let _turn = app.hub.turn(&member.node).lock_owned().await;
     let asked: RenewRequest = body(request, ENROLL_MAX).await?;
+    app.pace(&member.node).await;
     let certificate = blocking(&app, move |app| {
         let key = certs::Request::read(&asked.csr).map_err(|e| cert_problem(&e))?;
         let origin = app.origin(&caller);
@@ -176,6 +185,7 @@ pub(super) async fn slice(
     Query(from): Query<From>,
 ) -> Result<Response, Refused> {
     let member = app.member(&caller)?;
+    app.pace(&member.node).await;
     let promoting = member.clone();
     let origin = app.origin(&caller);
     let voice = from.instance.map(|instance| Voice { instance, connection: from.connection });
@@ -185,9 +195,14 @@ pub(super) async fn slice(
     })
     .await?;
     let version = Version { incarnation: from.incarnation, revision: from.revision };
-    tracing::info!(node = %member.node, from = %caller.address, %version, "follows");
+    let may = app.hub.with(&member.node, |seat| seat.logged.may(limits::OF_MEMBER, crate::clock::mono()));
+    if let Some(kept_back) = may {
+        tracing::info!(node = %member.node, from = %caller.address, %version, kept_back, "follows");
+    }
     let (writer, body) = stream::lines();
-    let resume = Resume { version, hash: from.hash };
+    // What is no hash names nothing, and is not kept for as long as the stream lives.
+    let hash = if from.hash.len() <= limits::HASH_BYTES { from.hash } else { String::new() };
+    let resume = Resume { version, hash };
     tokio::spawn(stream::run(Arc::clone(&app), member.node, member.key, resume, writer));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
@@ -202,7 +217,11 @@ pub(super) async fn report(
     request: Body,
 ) -> Answer<Value> {
     let member = app.member(&caller)?;
-    let said: Report = body(request, REPORT_MAX.max(OBJECT_MAX)).await?;
+    let _turn = app.hub.turn(&member.node).lock_owned().await;
+    let said: Report = body(request, REPORT_MAX).await?;
+    if (Report { applied: said.applied, ..Report::default() }) != said {
+        app.pace(&member.node).await;
+    }
     let origin = app.origin(&caller);
     blocking(&app, move |app| take_report(app, &member, said, &origin)).await?;
     Ok(Json(Value::Object(serde_json::Map::new())))
@@ -220,16 +239,15 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
     let believed = said.facts.map_or(Ok(()), |new| take_facts(app, member, &new, origin));
     let keys = identity::take_keys(app, member, (said.next_key, said.key_in_use), origin);
     if let Some(paths) = said.paths {
-        app.measured().report(&member.node, &paths, origin.at);
+        app.measured().report(&app.core.view().index.state, &member.node, &paths, origin.at);
     }
     if let Some(ports) = said.ports {
-        let claims = ports.into_iter().take(found::PORTS_MAX + 1).collect();
-        app.hub.with(&member.node, |seat| seat.claims = claims);
-        take_claims(app, &member.node, origin)?;
-        // What this node no longer has may be what another has been waiting for: a guest that moved.
-        for waiting in app.hub.waiting().into_iter().filter(|node| *node != member.node) {
-            let origin = Origin { who: format!("node/{waiting}"), ..origin.clone() };
-            take_claims(app, &waiting, &origin)?;
+        if take_claims(app, &member.node, Some(&ports), origin)? {
+            // What this node no longer has may be what another has been waiting for: a guest that moved.
+            for waiting in app.hub.waiting().into_iter().filter(|node| *node != member.node) {
+                let origin = Origin { who: format!("node/{waiting}"), ..origin.clone() };
+                take_claims(app, &waiting, None, &origin)?;
+            }
         }
     }
     believed.and(keys)
@@ -246,36 +264,54 @@ fn take_facts(app: &App, member: &Member, new: &NodeFacts, origin: &Origin) -> R
             return Err(problem.note("nothing was changed"));
         }
         let mut changed = node.clone();
-        changed.status.facts = Some(new.clone());
+        changed.status.facts = Some(interfaces::counted(changed.status.facts.as_ref(), new));
         let edits = vec![Edit::update(Any::Node(node), Any::Node(changed))];
         let same = edits.iter().all(|edit| edit.before == edit.after);
         let event = (!same).then(|| origin.event("facts", format!("of node {}", member.node), &edits));
         Ok(Plan { edits, event, answer: () })
     });
+    if done.is_ok() {
+        app.interfaces().hear(&member.node, new);
+    }
     let before = app.hub.with(&member.node, |seat| std::mem::replace(&mut seat.unbelieved, refused.clone()));
     if let Some(why) = refused.filter(|why| before.as_ref() != Some(why)) {
-        tracing::warn!(node = %member.node, %why, "facts refused");
-        app.note(origin.event("facts-refused", format!("of node {}: {why}", member.node), &[]));
+        let may = app.hub.with(&member.node, |seat| seat.logged.may(limits::OF_MEMBER, crate::clock::mono()));
+        if let Some(kept_back) = may {
+            tracing::warn!(node = %member.node, %why, kept_back, "facts refused");
+        }
+        app.note_of(&member.node, origin.event("facts-refused", format!("of node {}: {why}", member.node), &[]));
     }
     done
 }
 
-/// Judges what a node last found on its bridges, and writes what is believed.
-fn take_claims(app: &App, node: &NodeId, origin: &Origin) -> Result<(), Problem> {
-    let (claims, before): (Vec<FoundPort>, _) = app.hub.with(node, |seat| (seat.claims.clone(), seat.refused.clone()));
-    let refused = app.core.change(|view| {
-        let found = found::decide(&view.index, node, &claims);
+/// Judges what a node found on its bridges (`None`: what it waits with) and writes what is believed. True: some port went.
+fn take_claims(app: &App, node: &NodeId, found: Option<&[FoundPort]>, origin: &Origin) -> Result<bool, Problem> {
+    let waiting = app.hub.waits_with(node);
+    let (refused, let_go) = app.core.change(|view| {
+        let found = match found {
+            Some(found) => found::decide(&view.index, node, found),
+            None => found::retry(&view.index, node, &waiting),
+        };
         validate::check(&view.index.state, &found.edits)?;
         let event = (!found.edits.is_empty())
-            .then(|| origin.event("ports-found", format!("{} ports on node {node}", claims.len()), &found.edits));
-        Ok(Plan { edits: found.edits, event, answer: found.refused })
+            .then(|| origin.event("ports-found", format!("{} changes on node {node}", found.edits.len()), &found.edits));
+        let let_go = found.edits.iter().any(|edit| edit.after.is_none());
+        Ok(Plan { edits: found.edits, event, answer: (found.refused, let_go) })
     })?;
-    let new = refused.iter().filter(|(claim, why)| before.get(*claim) != Some(*why));
-    for (claim, why) in new.take(CLAIMS_NOTED) {
-        tracing::warn!(%node, network = %claim.network, mac = %claim.mac, %why, "found port refused");
+    let (new, left_out) = app.hub.wait(node, refused);
+    let unsaid = new.len().saturating_sub(CLAIMS_NOTED) + left_out;
+    for (claim, why) in new.iter().take(CLAIMS_NOTED) {
         let text = format!("{} in {} found on node {node}: {why}", claim.mac, claim.network);
-        app.note(origin.event("port-refused", text, &[]));
+        app.note_of(node, origin.event("port-refused", text, &[]));
     }
-    app.hub.with(node, |seat| seat.refused = refused);
-    Ok(())
+    app.hub.with(node, |seat| {
+        if let Some((claim, why)) = new.first()
+            && let Some(kept_back) = seat.logged.may(limits::OF_MEMBER, crate::clock::mono())
+        {
+            let (more, network, mac) = (new.len() - 1 + left_out, &claim.network, claim.mac);
+            tracing::warn!(%node, %network, %mac, %why, more, kept_back, "found port refused");
+        }
+        seat.noted.keep_back(u64::try_from(unsaid).unwrap_or(u64::MAX));
+    });
+    Ok(let_go)
 }

@@ -14,7 +14,7 @@ use crate::api::objects::{Kind, Node};
 use crate::api::problem::Problem;
 use crate::mgmt::audit::Origin;
 use crate::mgmt::index::Index;
-use crate::mgmt::{measured, mtu_map, mtus, validate};
+use crate::mgmt::{interfaces, measured, mtu_map, mtus, validate};
 use crate::node::explain::Far;
 use crate::node::spans::{AllMeasured, Measured};
 use crate::policy::path::Outer;
@@ -44,6 +44,7 @@ pub(super) async fn run(app: Arc<App>) {
 /// # Errors
 /// A [`Problem`] of the store. What could not be written counts later.
 pub(super) fn settle(app: &App, now: Mono, at: Wall) -> Result<(), Problem> {
+    settle_interfaces(app, now, at)?;
     let (changes, edits) = app.measured().settle(&app.core.view().index, now);
     if edits.is_empty() {
         return Ok(());
@@ -56,6 +57,23 @@ pub(super) fn settle(app: &App, now: Mono, at: Wall) -> Result<(), Problem> {
         let text = measured::sentence(&changes, before, &after);
         let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at };
         let event = (!edits.is_empty()).then(|| origin.event("path-mtu", text, &edits));
+        Ok(Plan { edits, event, answer: () })
+    })
+}
+
+/// Lets what nodes say of their interfaces count, where it has stood. Blocks.
+fn settle_interfaces(app: &App, now: Mono, at: Wall) -> Result<(), Problem> {
+    let changes = app.interfaces().settle(&app.core.view().index, now);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    app.core.change(|view| {
+        let before = &view.index;
+        let edits = interfaces::edits(before, &changes);
+        let after = Index::new(Arc::new(before.state.after(&edits)));
+        let text = interfaces::sentence(&changes, before, &after);
+        let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at };
+        let event = (!edits.is_empty()).then(|| origin.event("interface-mtu", text, &edits));
         Ok(Plan { edits, event, answer: () })
     })
 }

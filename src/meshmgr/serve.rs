@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::app::App;
+use super::app::{self, App};
 use super::core::{self, Core};
 use super::keys::{self, Keys, ServerKey};
 use super::{http, identity, paths};
@@ -90,6 +90,7 @@ pub(super) async fn run(config: Config) -> Result<(), Problem> {
     let app = Arc::new(app);
     let router = http::router(&app);
     tokio::spawn(paths::run(Arc::clone(&app)));
+    tokio::spawn(app::tell(Arc::clone(&app)));
     tokio::spawn(identity::run(app, config.rotation.wireguard));
     tracing::info!(listen = %config.listen, %version, certificate_ends = %server_key.ends, "serving");
     ready();

@@ -16,6 +16,7 @@ use super::core::View;
 use super::hub::Made;
 use crate::api::stream::Message;
 use crate::mgmt::audit::Origin;
+use crate::mgmt::limits;
 use crate::table::Delta;
 use crate::transport::server::stopped;
 use crate::types::{NodeId, Version};
@@ -132,6 +133,7 @@ pub(super) async fn run(app: Arc<App>, node: NodeId, key: String, resume: Resume
             drop(presence);
             app.hub.forget(&node);
             app.measured().forget(&node);
+            app.interfaces().forget(&node);
             return;
         }
         if view.index.state.nodes.get(&node).is_some_and(|node| node.status.quarantined.is_some()) {
@@ -182,7 +184,7 @@ async fn compare(app: &Arc<App>, node: &NodeId, theirs: Version, ours: Version) 
         return;
     }
     tracing::error!(%node, %theirs, %ours, "the node has a newer slice than this store");
-    if app.may_note() {
+    if app.hub.with(node, |seat| seat.noted.may(limits::OF_MEMBER, crate::clock::mono())).is_some() {
         let text = format!("node {node} has seen version {theirs}, this store is at {ours}: it was set back");
         let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at: crate::clock::wall() };
         let noted = blocking(app, move |app| {

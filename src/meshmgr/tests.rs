@@ -1,5 +1,6 @@
 //! The whole server over real TLS on the loopback, with the real store.
 
+mod bounds;
 mod crash;
 mod impostor;
 mod lies;
@@ -81,6 +82,7 @@ impl World {
         let world = Self::run(folder, lives, limits, wrap(store)).await;
         let mut blue = fixture::network("blue", "default", 10, "192.168.10.0/24");
         blue.spec.learning = crate::table::Learning::Local;
+        blue.spec.nodes = Some(["*".parse().unwrap()].into());
         world
             .apply(vec![
                 Any::Network(blue),

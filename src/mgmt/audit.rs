@@ -8,10 +8,12 @@ use crate::types::Wall;
 
 /// Prefix of the log's keys in the store.
 pub const PREFIX: &str = "audit/";
-/// How many entries are kept.
-pub const KEEP: usize = 10_000;
-/// For more objects than this in one change only names are noted.
+/// For more objects than this in one change of an operator only names are noted.
 const DETAILED: usize = 100;
+/// The same in a change of anybody else, who has little room in the log ([`super::ledger`]).
+const DETAILED_OTHERS: usize = 8;
+/// Objects that an entry of anybody else names.
+const NAMED_OTHERS: usize = 64;
 /// Longest value that is noted, in characters.
 const VALUE_MAX: usize = 200;
 
@@ -29,16 +31,14 @@ pub struct Origin {
 impl Origin {
     /// An entry about `edits`.
     pub fn event(&self, what: &str, text: impl Into<String>, edits: &[Edit]) -> AuditEvent {
-        let detailed = edits.len() <= DETAILED;
-        let changes = edits.iter().filter_map(|edit| change(edit, detailed)).collect();
-        AuditEvent {
-            at: self.at,
-            who: self.who.clone(),
-            from: self.from.clone(),
-            what: what.to_owned(),
-            text: text.into(),
-            changes,
+        let (detailed, named) =
+            if self.who.starts_with("admin/") { (DETAILED, usize::MAX) } else { (DETAILED_OTHERS, NAMED_OTHERS) };
+        let changes = edits.iter().take(named).filter_map(|edit| change(edit, edits.len() <= detailed)).collect();
+        let mut text = text.into();
+        if let Some(more) = edits.len().checked_sub(named).filter(|more| *more > 0) {
+            text.push_str(&format!("; {more} more objects are not named here"));
         }
+        AuditEvent { at: self.at, who: self.who.clone(), from: self.from.clone(), what: what.to_owned(), text, changes }
     }
 }
 

@@ -1,16 +1,18 @@
 //! Who gets in: the token, the state and the request come in; what is written and what is signed, or a refusal, comes out.
 //! The shell commits the edits in one transaction, so of many that race with one token one wins and the others are judged again.
 
+use std::collections::BTreeSet;
+
 use super::audit::Origin;
 use super::certs::Request;
 use super::facts::{self, FactsError};
 use super::state::{Edit, State};
 use super::token::{self, Fit, TokenError};
-use super::{addresses, validate};
+use super::{addresses, interfaces, validate};
 use crate::api::enroll::EnrollRequest;
 use crate::api::objects::{Any, Kind, Meta, Node, NodeSpec, NodeStatus, Object, Token, TokenUse};
 use crate::api::problem::{Exit, Problem};
-use crate::types::{NodeId, PdcId, Prefix, Wall};
+use crate::types::{NamePattern, NodeId, PdcId, Prefix, Wall};
 
 /// A machine may join. Nothing is written or signed yet.
 #[derive(Debug, Clone)]
@@ -59,6 +61,9 @@ pub enum EnrollError {
     /// This key joined before with this token, but the node was removed since.
     #[error("node '{0}' was removed after it had joined with this token")]
     Removed(NodeId),
+    /// An operator has declared the name, and the token says nothing of names.
+    #[error("node '{0}' is declared, and the token does not say that it is for a node of such a name")]
+    Declared(NodeId),
     /// No tunnel address is left.
     #[error("no address is left in the tunnel prefix {0}")]
     AddressesUsedUp(Prefix),
@@ -88,6 +93,7 @@ pub fn decide(
     }
     let known = state.nodes.get(&request.name).map(AsRef::as_ref);
     check_name(known, request, key, &pdc, fit)?;
+    check_declared(state, token, &request.name)?;
     let node = member(known, state, request, key, &pdc, origin.at, tunnel_prefix)?;
     let before = known.map(|node| Any::Node(node.clone()));
     let mut edits = vec![Edit { before, after: Some(Any::Node(node)) }];
@@ -127,6 +133,23 @@ fn check_name(
     }
 }
 
+/// What waits for a declared node is not for whoever has some token: one that says nothing of names lets in new names only.
+fn check_declared(state: &State, token: &Token, name: &NodeId) -> Result<(), EnrollError> {
+    let waits = match state.nodes.get(name) {
+        Some(node) => node.status.tls_key.is_none(),
+        None => is_named(state, name),
+    };
+    if waits && token::says_nothing(&token.spec.name_pattern) { Err(EnrollError::Declared(name.clone())) } else { Ok(()) }
+}
+
+/// Does an overlay or a network name this node?
+fn is_named(state: &State, name: &NodeId) -> bool {
+    let admitted = |nodes: &BTreeSet<NodeId>| nodes.contains(name);
+    let hosts = |nodes: &BTreeSet<NamePattern>| nodes.iter().any(|one| one.is_name() && one.fits(name.as_str()));
+    state.overlays.values().any(|overlay| overlay.spec.nodes.as_ref().is_some_and(admitted))
+        || state.networks.values().any(|network| network.spec.nodes.as_ref().is_some_and(hosts))
+}
+
 /// The node as a member.
 fn member(
     known: Option<&Node>,
@@ -149,7 +172,7 @@ fn member(
     node.status = NodeStatus {
         public_key: Some(request.public_key),
         tls_key: Some(key.key_hash().to_owned()),
-        facts: Some(request.facts.clone()),
+        facts: Some(interfaces::counted(node.status.facts.as_ref(), &request.facts)),
         tunnel_address: Some(address),
         joined: node.status.joined.or(Some(now)),
         ..node.status
@@ -194,6 +217,10 @@ impl EnrollError {
             }
             Self::Removed(_) => {
                 refuse("M0254", Exit::Denied, "join with a new token: meshctl token create --pdc PDC".to_owned())
+            }
+            Self::Declared(node) => {
+                let help = format!("make a token for it: meshctl token create --pdc PDC --name {node}");
+                refuse("M0275", Exit::Denied, help)
             }
             Self::AddressesUsedUp(_) => {
                 refuse("M0255", Exit::Failed, "set a larger tunnel_prefix in meshmgr.toml".to_owned())

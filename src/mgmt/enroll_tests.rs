@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::api::objects::{ForeignSpec, TokenSpec, TokenStatus};
 use crate::mgmt::certs;
@@ -100,8 +102,54 @@ fn a_name_that_is_taken_or_declared_otherwise_is_refused() {
     });
     world.state.put(Any::Node(foreign));
     assert_eq!(code(world.ask("box", &key(), 77).unwrap_err()), "M0252");
-    world.state.put(Any::Node(fixture::node("ready", "a")));
-    world.ask("ready", &key(), 77).unwrap();
+}
+
+/// Which tokens let a machine in under which name.
+#[test]
+fn a_token_that_says_nothing_of_names_is_not_for_what_an_operator_has_declared() {
+    let names = |list: &[&str]| Some(list.iter().map(|name| name.parse().unwrap()).collect());
+    let ask = |pattern: &str, name: &str| {
+        let mut world = world(9);
+        let token = Arc::make_mut(world.state.tokens.values_mut().next().unwrap());
+        token.spec.name_pattern = pattern.to_owned();
+        // One that is declared and waits with a port, and two that are only named.
+        world.state.put(Any::Node(fixture::node("ready", "a")));
+        world.state.put(Any::Port(fixture::port("waits", "blue", "ready", 99, "192.168.10.99")));
+        let mut overlay = fixture::overlay("other", 4790);
+        overlay.spec.nodes = Some(["admitted".parse().unwrap()].into());
+        world.state.put(Any::Overlay(overlay));
+        let mut learn = fixture::network("learn", "default", 12, "192.168.12.0/24");
+        learn.spec.learning = crate::table::Learning::Local;
+        learn.spec.nodes = names(&["host", "web-*"]);
+        world.state.put(Any::Network(learn));
+        world.ask(name, &key(), 77).map(drop).map_err(code)
+    };
+    let refused = || Err("M0275".to_owned());
+    for (pattern, name, expected) in [
+        ("*", "new", Ok(())),
+        ("**", "new", Ok(())),
+        ("*", "web-7", Ok(())),
+        ("*", "ready", refused()),
+        ("**", "ready", refused()),
+        ("*", "admitted", refused()),
+        ("*", "host", refused()),
+        ("rea*", "ready", Ok(())),
+        ("ready", "ready", Ok(())),
+        ("ad*", "admitted", Ok(())),
+        ("host", "host", Ok(())),
+        ("other-*", "ready", Err("M0249".to_owned())),
+        ("*", "a-1", Err("M0253".to_owned())),
+    ] {
+        assert_eq!(ask(pattern, name), expected, "{pattern} {name}");
+    }
+}
+
+#[test]
+fn a_machine_that_is_in_may_come_again_with_a_token_that_says_nothing_of_names() {
+    let mut world = world(9);
+    let key = key();
+    world.ask("a-3", &key, 77).unwrap();
+    assert!(world.ask("a-3", &key, 77).unwrap().again);
 }
 
 #[test]

@@ -3,14 +3,10 @@
 use std::net::IpAddr;
 
 use super::index;
+use super::limits::{LANES as LANES_MAX, VERSION_BYTES as VERSION_MAX};
 use super::state::State;
 use crate::api::objects::{Node, NodeFacts};
 use crate::types::NodeId;
-
-/// Most lanes of a node.
-const LANES_MAX: u8 = 64;
-/// Bytes of the version text.
-const VERSION_MAX: usize = 64;
 
 /// Why facts are not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

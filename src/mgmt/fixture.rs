@@ -68,6 +68,7 @@ pub(crate) fn network(name: &str, overlay: &str, vni: u64, cidr: &str) -> Networ
         mtu: None,
         owner: None,
         learning: Default::default(),
+        nodes: None,
         flood: None,
     };
     Object { metadata: meta(name), spec, status: () }

@@ -1,5 +1,6 @@
-//! Ports that a node found on its own bridges: believed where the network learns, the node may host it, and nobody else owns
-//! the address. A claim of another's address is refused and noted, and changes nothing.
+//! Ports that a node found on its own bridges: believed where the network learns, an operator made the node a host of it, and
+//! nobody else owns the address. A claim of another's address is refused and noted, and changes nothing. What one node finds is
+//! bounded ([`limits`]), and a guest that invents addresses takes the room of its own node alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -7,17 +8,14 @@ use std::sync::Arc;
 
 use super::certs::hex_sha256;
 use super::index::{Index, admits};
+use super::limits;
 use super::state::Edit;
 use super::validate::belongs;
+use crate::api::local::Finding;
 use crate::api::objects::{Any, Meta, Network, Object, Port, PortRole, PortSpec};
 use crate::api::stream::FoundPort;
 use crate::table::{Learning, NetKey};
 use crate::types::{Mac, NetworkId, NodeId, PortId};
-
-/// Ports that one node may report.
-pub const PORTS_MAX: usize = 4096;
-/// Addresses of one found port that are kept.
-const IPS_MAX: usize = 16;
 
 /// What a report leads to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,9 +49,15 @@ pub enum Refusal {
         /// Its node.
         node: NodeId,
     },
+    /// No operator made the node a host.
+    #[error("no operator has made the node a host of network '{0}'")]
+    NotHost(NetworkId),
     /// Too many.
-    #[error("a node reports at most {PORTS_MAX} ports")]
+    #[error("a node finds at most {} ports", limits::FOUND_OF_NODE)]
     TooMany,
+    /// Too many of everybody, and this node has its own part.
+    #[error("network '{0}' has no room for more found ports of this node")]
+    NetworkFull(NetworkId),
     /// The name that it would get is taken.
     #[error("the name '{0}' is taken")]
     NameTaken(PortId),
@@ -64,35 +68,116 @@ struct Here<'a> {
     network: &'a Network,
     macs: BTreeMap<Mac, &'a Port>,
     ips: BTreeMap<IpAddr, Mac>,
+    /// Found ports of other nodes.
+    others: usize,
+    /// Found ports of this node that stand so far.
+    mine: usize,
 }
 
-/// Judges the whole list of what `node` found.
+/// The networks that a report speaks of, each looked up once.
+type Places<'a> = BTreeMap<NetKey, Result<Here<'a>, Refusal>>;
+
+/// A report while it is judged.
+struct Judge<'a> {
+    index: &'a Index,
+    node: &'a NodeId,
+    places: Places<'a>,
+    /// Found ports of this node that stand so far, in all networks.
+    mine: usize,
+    /// True: what stands already counts, whether or not the report names it.
+    adds: bool,
+}
+
+/// Judges the whole list of what `node` found. What it found before and does not name any more goes.
 pub fn decide(index: &Index, node: &NodeId, found: &[FoundPort]) -> Found {
+    let mut judge = Judge { index, node, places: Places::new(), mine: 0, adds: false };
     let mut outcome = Found::default();
-    let mut here: BTreeMap<NetKey, Result<Here<'_>, Refusal>> = BTreeMap::new();
     let mut kept: BTreeSet<PortId> = BTreeSet::new();
-    for (n, claim) in found.iter().enumerate() {
-        let place = here.entry(claim.network.clone()).or_insert_with(|| look(index, node, &claim.network));
-        let judged = match place {
-            _ if n >= PORTS_MAX => Err(Refusal::TooMany),
-            Ok(place) => judge(index, place, node, claim),
-            Err(refusal) => Err(refusal.clone()),
-        };
-        match judged {
-            Ok((name, edit)) => {
-                kept.insert(name);
-                outcome.edits.extend(edit);
+    // Who is in stays in: addresses that a guest invents do not push out the guests that were there before it.
+    for known in [true, false] {
+        for claim in found.iter().take(limits::CLAIMS) {
+            if judge.knows(claim) == known {
+                kept.extend(judge.take(claim, &mut outcome));
             }
-            Err(refusal) => drop(outcome.refused.insert(claim.clone(), refusal)),
         }
     }
-    let gone = index.state.ports.values().filter(|port| port.spec.reported && port.spec.node == *node);
-    let gone = gone.filter(|port| !kept.contains(&port.metadata.name));
+    let gone = of_node(index, node).filter(|port| !kept.contains(&port.metadata.name));
     outcome.edits.extend(gone.map(|port| Edit::delete(Any::Port(port.as_ref().clone()))));
     outcome
 }
 
-fn look<'a>(index: &'a Index, node: &NodeId, key: &NetKey) -> Result<Here<'a>, Refusal> {
+/// Judges again what was refused before, and leaves alone what stands.
+pub fn retry(index: &Index, node: &NodeId, waiting: &[FoundPort]) -> Found {
+    let mine = of_node(index, node).count();
+    let mut judge = Judge { index, node, places: Places::new(), mine, adds: true };
+    let mut outcome = Found::default();
+    for claim in waiting {
+        judge.take(claim, &mut outcome);
+    }
+    outcome
+}
+
+/// Ports that a node found.
+fn of_node<'a>(index: &'a Index, node: &NodeId) -> impl Iterator<Item = &'a Arc<Port>> {
+    index.state.ports.values().filter(move |port| port.spec.reported && port.spec.node == *node)
+}
+
+/// What is wrong: networks that learn their ports from nodes, and no node may report any.
+pub fn findings(index: &Index) -> Vec<Finding> {
+    let learns = |network: &&Arc<Network>| network.spec.learning == Learning::Local;
+    let empty = |network: &&Arc<Network>| index.hosts.get(&network.metadata.name).is_none_or(BTreeSet::is_empty);
+    let networks = index.state.networks.values().filter(learns).filter(empty);
+    // With names given, their nodes may still come.
+    let nobody = networks.filter(|network| {
+        network.spec.nodes.is_none() && index.overlay(network).is_some_and(|overlay| overlay.spec.nodes.is_none())
+    });
+    let finding = |network: &Arc<Network>| {
+        let name = &network.metadata.name;
+        let what = format!("network {name} learns its ports from the nodes that host it, and no node is named to host it");
+        Finding::new("M0349", what, format!("meshctl network set {name} --nodes NAMES (or '*' for all nodes)"))
+    };
+    nobody.map(finding).collect()
+}
+
+impl<'a> Judge<'a> {
+    fn place(&mut self, key: &NetKey) -> &mut Result<Here<'a>, Refusal> {
+        let (index, node, adds) = (self.index, self.node, self.adds);
+        self.places.entry(key.clone()).or_insert_with(|| look(index, node, key, adds))
+    }
+
+    /// True for what this node has found before.
+    fn knows(&mut self, claim: &FoundPort) -> bool {
+        let node = self.node;
+        self.place(&claim.network)
+            .as_ref()
+            .is_ok_and(|here| here.macs.get(&claim.mac).is_some_and(|port| port.spec.node == *node))
+    }
+
+    /// Judges one claim; returns the port that stands for it.
+    fn take(&mut self, claim: &FoundPort, outcome: &mut Found) -> Option<PortId> {
+        let (index, node, mine) = (self.index, self.node, self.mine);
+        let judged = match self.place(&claim.network) {
+            Ok(here) => judge(index, here, (node, mine), claim).map(|(name, counts, edit)| {
+                here.mine += usize::from(counts);
+                (name, counts, edit)
+            }),
+            Err(refusal) => Err(refusal.clone()),
+        };
+        match judged {
+            Ok((name, counts, edit)) => {
+                self.mine += usize::from(counts);
+                outcome.edits.extend(edit);
+                Some(name)
+            }
+            Err(refusal) => {
+                outcome.refused.insert(claim.clone(), refusal);
+                None
+            }
+        }
+    }
+}
+
+fn look<'a>(index: &'a Index, node: &NodeId, key: &NetKey, adds: bool) -> Result<Here<'a>, Refusal> {
     let is_it = |network: &&Arc<Network>| network.spec.vni == key.vni && network.spec.overlay == key.overlay;
     let network = index.state.networks.values().find(is_it).ok_or(Refusal::NoNetwork)?;
     let name = &network.metadata.name;
@@ -102,20 +187,25 @@ fn look<'a>(index: &'a Index, node: &NodeId, key: &NetKey) -> Result<Here<'a>, R
     if !index.overlay(network).is_some_and(|overlay| admits(overlay, node)) {
         return Err(Refusal::NotAdmitted(name.clone()));
     }
+    if !index.hosts.get(name).is_some_and(|hosts| hosts.contains(node)) {
+        return Err(Refusal::NotHost(name.clone()));
+    }
     let ports = index.ports.get(name).map(Vec::as_slice).unwrap_or_default();
     let untagged = || ports.iter().filter(|port| port.spec.vlan.is_none()).map(AsRef::as_ref);
     let macs = untagged().map(|port: &Port| (port.spec.mac, port)).collect();
     let ips = untagged().flat_map(|port: &Port| port.spec.ips.iter().map(|ip| (*ip, port.spec.mac))).collect();
-    Ok(Here { network, macs, ips })
+    let reported = || ports.iter().filter(|port| port.spec.reported);
+    let own = reported().filter(|port| port.spec.node == *node).count();
+    Ok(Here { network, macs, ips, others: reported().count() - own, mine: if adds { own } else { 0 } })
 }
 
-/// The port's name, and what changes.
+/// The port's name, whether it takes room as a found one, and what changes. `mine`: found ports of the node that stand so far.
 fn judge(
     index: &Index,
     here: &mut Here<'_>,
-    node: &NodeId,
+    (node, mine): (&NodeId, usize),
     claim: &FoundPort,
-) -> Result<(PortId, Option<Edit>), Refusal> {
+) -> Result<(PortId, bool, Option<Edit>), Refusal> {
     claim.mac.unicast().map_err(|_| Refusal::NotUnicast)?;
     let known = here.macs.get(&claim.mac).copied();
     if let Some(port) = known.filter(|port| port.spec.node != *node) {
@@ -123,29 +213,44 @@ fn judge(
     }
     // What is declared here already is found too; the declaration says all of it.
     if let Some(port) = known.filter(|port| !port.spec.reported) {
-        return Ok((port.metadata.name.clone(), None));
+        return Ok((port.metadata.name.clone(), false, None));
     }
+    has_room(here, mine)?;
     let ips = addresses(here, claim);
     let name = name_of(&here.network.metadata.name, claim.mac);
     let Some(port) = known else {
         if index.state.ports.contains_key(&name) {
             return Err(Refusal::NameTaken(name));
         }
-        return Ok((name.clone(), Some(Edit::create(Any::Port(port_of(name, here.network, node, claim.mac, ips))))));
+        let made = Edit::create(Any::Port(port_of(name.clone(), here.network, node, claim.mac, ips)));
+        return Ok((name, true, Some(made)));
     };
     let name = port.metadata.name.clone();
     if port.spec.ips == ips {
-        return Ok((name, None));
+        return Ok((name, true, None));
     }
     let mut changed = port.clone();
     changed.spec.ips = ips;
-    Ok((name, Some(Edit::update(Any::Port(port.clone()), Any::Port(changed)))))
+    Ok((name, true, Some(Edit::update(Any::Port(port.clone()), Any::Port(changed)))))
+}
+
+/// May the node have one more found port in this network?
+fn has_room(here: &Here<'_>, mine: usize) -> Result<(), Refusal> {
+    if mine >= limits::FOUND_OF_NODE {
+        return Err(Refusal::TooMany);
+    }
+    let (all, most) = (here.others + here.mine, limits::FOUND_OF_NODE);
+    if limits::fits(here.mine, all, limits::FOUND_ALWAYS, most, limits::FOUND_OF_NETWORK) {
+        Ok(())
+    } else {
+        Err(Refusal::NetworkFull(here.network.metadata.name.clone()))
+    }
 }
 
 /// Those of the claimed addresses that a guest of the network may have and no other guest has; they are this guest's now.
 fn addresses(here: &mut Here<'_>, claim: &FoundPort) -> BTreeSet<IpAddr> {
     let free = |ip: &&IpAddr| belongs(here.network, **ip) && here.ips.get(ip).is_none_or(|owner| *owner == claim.mac);
-    let ips: BTreeSet<IpAddr> = claim.ips.iter().filter(free).take(IPS_MAX).copied().collect();
+    let ips: BTreeSet<IpAddr> = claim.ips.iter().filter(free).take(limits::FOUND_ADDRESSES).copied().collect();
     here.ips.extend(ips.iter().map(|ip| (*ip, claim.mac)));
     ips
 }

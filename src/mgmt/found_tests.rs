@@ -7,6 +7,7 @@ fn learning() -> State {
     let mut state = fixture::mesh();
     let mut network = fixture::network("learn", "default", 12, "192.168.12.0/24");
     network.spec.learning = Learning::Local;
+    network.spec.nodes = Some(BTreeSet::from(["*".parse().unwrap()]));
     state.put(Any::Network(network));
     state
 }
@@ -83,4 +84,80 @@ fn long_names_are_cut_and_stay_apart() {
     let long = |end: &str| -> NetworkId { format!("{}{end}", "n".repeat(60)).parse().unwrap() };
     let [a, b] = ["x", "y"].map(|end| name_of(&long(end), Mac([2, 0, 0, 0, 0, 1])));
     assert!(a != b && a.as_str().len() <= 63);
+}
+
+/// As many claims as one report holds, of invented addresses.
+fn invented(from: usize, count: usize) -> Vec<FoundPort> {
+    let mac = |n: usize| Mac([0, 1, 0, 0, (n >> 8) as u8, n as u8]);
+    (from..from + count).map(|n| FoundPort { mac: mac(n), ..claim(12, 0, &[]) }).collect()
+}
+
+#[test]
+fn who_is_no_host_finds_nothing() {
+    let mut state = learning();
+    let mut network = state.networks[&"learn".parse().unwrap()].as_ref().clone();
+    network.spec.nodes = Some(BTreeSet::from(["a-*".parse().unwrap()]));
+    state.put(Any::Network(network));
+    let refusal = |node: &str| report(&state, node, &[claim(12, 1, &[])]).1.refused.into_values().next();
+    assert_eq!(refusal("a-2"), None);
+    assert_eq!(refusal("b-1"), Some(Refusal::NotHost("learn".parse().unwrap())));
+}
+
+#[test]
+fn a_guest_that_invents_addresses_uses_up_the_room_of_its_own_node_and_pushes_nobody_out() {
+    let (state, _) = report(&learning(), "a-1", &[claim(12, 255, &["192.168.12.5"])]);
+    // The honest guest's address sorts behind all that are invented.
+    let mut all = invented(0, 5_000);
+    all.push(claim(12, 255, &["192.168.12.5"]));
+    all.sort();
+    let (state, found) = report(&state, "a-1", &all[all.len() - limits::CLAIMS..]);
+    let of = |state: &State, node: &str| state.ports.values().filter(|p| p.spec.reported && p.spec.node.as_str() == node).count();
+    assert_eq!(of(&state, "a-1"), limits::FOUND_OF_NODE);
+    assert!(state.ports.contains_key(&"learn-0200000009ff".parse().unwrap()), "who was there stays");
+    assert!(found.refused.values().all(|why| *why == Refusal::TooMany) && !found.refused.is_empty());
+    let (state, found) = report(&state, "b-1", &[claim(12, 7, &[]), claim(12, 8, &[])]);
+    assert!(found.refused.is_empty() && of(&state, "b-1") == 2, "another node has its own room");
+}
+
+#[test]
+fn nodes_that_fill_a_network_leave_every_other_its_part() {
+    let (mut state, mut n) = (learning(), 0);
+    let mut total = 0;
+    while total < limits::FOUND_OF_NETWORK {
+        let name = format!("x-{n}");
+        state.put(Any::Node(fixture::joined(&name, "a", &format!("10.0.0.{}", n + 50), "198.51.0.9", n + 50)));
+        // What a report of each would make, without judging so many again and again.
+        for claim in invented(usize::from(n) * limits::FOUND_OF_NODE, limits::FOUND_OF_NODE) {
+            let network = state.networks[&"learn".parse().unwrap()].clone();
+            let port = name_of(&network.metadata.name, claim.mac);
+            state.put(Any::Port(port_of(port, &network, &name.parse().unwrap(), claim.mac, BTreeSet::new())));
+            total += 1;
+        }
+        n += 1;
+    }
+    let found = decide(&Index::new(Arc::new(state)), &"b-1".parse().unwrap(), &invented(40_000, 200));
+    assert_eq!(found.edits.len(), limits::FOUND_ALWAYS);
+    assert_eq!(found.refused.values().next(), Some(&Refusal::NetworkFull("learn".parse().unwrap())));
+}
+
+#[test]
+fn what_waits_is_judged_again_and_takes_nothing_away() {
+    let (state, _) = report(&learning(), "a-1", &[claim(12, 1, &[])]);
+    let (state, _) = report(&state, "b-1", &[claim(12, 1, &[]), claim(12, 2, &[])]);
+    let (state, _) = report(&state, "a-1", &[]);
+    let again = retry(&Index::new(Arc::new(state.clone())), &"b-1".parse().unwrap(), &[claim(12, 1, &[])]);
+    let state = validate::check(&state, &again.edits).unwrap();
+    let nodes: Vec<_> = state.ports.values().filter(|p| p.spec.reported).map(|p| p.spec.node.as_str()).collect();
+    assert_eq!(nodes, ["b-1", "b-1"]);
+}
+
+#[test]
+fn a_learning_network_that_nobody_hosts_is_told() {
+    let mut state = learning();
+    assert!(findings(&Index::new(Arc::new(state.clone()))).is_empty());
+    let mut network = state.networks[&"learn".parse().unwrap()].as_ref().clone();
+    network.spec.nodes = None;
+    state.put(Any::Network(network));
+    let found = findings(&Index::new(Arc::new(state)));
+    assert!(found.len() == 1 && found[0].code == "M0349" && found[0].help.contains("--nodes"), "{found:?}");
 }

@@ -86,22 +86,33 @@ pub fn admits(overlay: &Overlay, node: &NodeId) -> bool {
     overlay.spec.nodes.as_ref().is_none_or(|nodes| nodes.contains(node))
 }
 
-/// The nodes that host a network: those that its ports name, and with `learning: local` every joined node that the overlay
-/// admits. A foreign peer reports nothing, so it hosts such a network only if a port or the overlay names it.
+/// Is the node made a host of a `learning: local` network by name? By the network's own list, or else by its overlay's. A foreign
+/// peer reports nothing, so a pattern does not mean it.
+fn names(overlay: &Overlay, network: &Network, node: &Node) -> bool {
+    let name = node.metadata.name.as_str();
+    match &network.spec.nodes {
+        Some(nodes) => nodes.iter().any(|one| one.fits(name) && (one.is_name() || node.spec.foreign.is_none())),
+        None => overlay.spec.nodes.is_some(),
+    }
+}
+
+/// The nodes that host a network: those that its ports name, and with `learning: local` every joined node that an operator made a
+/// host of it ([`names`]). Nobody becomes one by being a member of the mesh, nor by what it reports: what a node found counts for
+/// a network that names no hosts, and that is what it found before such names were needed.
 fn hosts_of(state: &State, network: &Network, ports: &[Arc<Port>]) -> BTreeSet<NodeId> {
     let Some(overlay) = state.overlays.get(&network.spec.overlay) else { return BTreeSet::new() };
     let trusted = |name: &NodeId| state.nodes.get(name).is_none_or(|node| node.status.quarantined.is_none());
+    let counts = |port: &&Arc<Port>| !port.spec.reported || network.spec.nodes.is_none();
     let mut hosts: BTreeSet<NodeId> = ports
         .iter()
+        .filter(counts)
         .map(|port| &port.spec.node)
         .filter(|node| admits(overlay, node) && trusted(node))
         .cloned()
         .collect();
     if network.spec.learning == Learning::Local {
         let learns = |node: &Node| {
-            admits(overlay, &node.metadata.name)
-                && is_member(node)
-                && (node.spec.foreign.is_none() || overlay.spec.nodes.is_some())
+            admits(overlay, &node.metadata.name) && is_member(node) && names(overlay, network, node)
         };
         hosts.extend(state.nodes.values().filter(|node| learns(node)).map(|node| node.metadata.name.clone()));
     }

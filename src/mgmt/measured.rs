@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::index::Index;
 use super::mtus;
-use super::state::Edit;
+use super::state::{Edit, State};
 use crate::api::objects::{Any, Node};
 use crate::api::stream::MeasuredPath;
 use crate::policy::steady::Steady;
@@ -13,9 +13,6 @@ use crate::types::{Mono, NodeId, Wall};
 
 /// Least size that is believed, bytes: every path carries so much (RFC 8899 section 5.1.2), a tunnel does not probe below.
 pub const LEAST: u16 = 1200;
-/// Paths of one node that are kept.
-pub const PATHS_MAX: usize = 10_000;
-
 /// One path as one end measured it.
 #[derive(Debug, Clone, Copy)]
 struct Heard {
@@ -44,15 +41,16 @@ pub struct Change {
 }
 
 impl Measured {
-    /// Takes a node's report: all paths that it measured. What it no longer measures is not known any more.
-    pub fn report(&mut self, from: &NodeId, said: &[MeasuredPath], at: Wall) {
+    /// Takes a node's report: all paths that it measured, to nodes that there are. What it no longer measures is not known any more.
+    pub fn report(&mut self, state: &State, from: &NodeId, said: &[MeasuredPath], at: Wall) {
         let before = self.paths.remove(from).unwrap_or_default();
         let heard = |path: &MeasuredPath| {
             let old = before.get(&path.node).filter(|old| old.bytes == path.bytes);
             let steady = before.get(&path.node).map(|old| old.steady).unwrap_or_default();
             (path.node.clone(), Heard { bytes: path.bytes, at: old.map_or(at, |old| old.at), steady })
         };
-        let known = said.iter().filter(|path| path.bytes >= LEAST && path.node != *from).take(PATHS_MAX);
+        let is_peer = |node: &NodeId| node != from && state.nodes.contains_key(node);
+        let known = said.iter().filter(|path| path.bytes >= LEAST && is_peer(&path.node));
         self.paths.insert(from.clone(), known.map(heard).collect());
     }
 
@@ -152,11 +150,7 @@ pub fn sentence(changes: &[Change], before: &Index, after: &Index) -> String {
     let shown: Vec<String> = changes.iter().take(3).map(one).collect();
     let more = changes.len().saturating_sub(shown.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let moved = after.mtus.iter().filter_map(|(name, guest)| {
-        let old = before.mtus.get(name)?.mtu;
-        (old != guest.mtu).then(|| format!("; guest MTU of {name}: {old} -> {}", guest.mtu))
-    });
-    format!("{}{more}{}", shown.join(", "), moved.collect::<String>())
+    format!("{}{more}{}", shown.join(", "), mtus::moved(before, after))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::mtus::{self, Pair, underlay_mtu};
 use crate::api::local::Finding;
 use crate::api::mtu::{MeshMtu, NetworkMtu, PdcPairMtu, SaidBy, SizeCounts};
 use crate::api::objects::{Network, Node};
-use crate::policy::mtu::{Carrier, Guest};
+use crate::policy::mtu::{Carrier, Guest, IPV6_LEAST};
 use crate::policy::path::{Outer, Path};
 use crate::types::{NetworkId, NodeId, PdcId, Wall};
 
@@ -35,9 +35,14 @@ pub fn map(index: &Index, measured: &Measured, only: Option<&NetworkId>) -> Mesh
     }
 }
 
-/// What is wrong: networks whose MTU the tightest path does not carry whole.
+/// What is wrong: networks whose MTU the tightest path does not carry whole, and pairs of nodes that carry less than any network
+/// has.
 pub fn findings(index: &Index, measured: &Measured) -> Vec<Finding> {
-    let lines = index.state.networks.values().filter_map(|network| network_line(index, measured, network));
+    let networks = || index.state.networks.values().map(AsRef::as_ref);
+    let (narrow, rest): (Vec<&Network>, Vec<&Network>) =
+        networks().partition(|network| index.mtu_policy(network).unwrap_or_default().fixed.is_none());
+    let narrow = narrow.into_iter().filter_map(|network| narrow_pair(index, network));
+    let lines = rest.into_iter().filter_map(|network| network_line(index, measured, network));
     let finding = |line: NetworkMtu| {
         Finding::new(
             "M0502",
@@ -49,7 +54,29 @@ pub fn findings(index: &Index, measured: &Measured) -> Vec<Finding> {
             format!("repair the path (meshctl mtu map), or: meshctl network set {} --mtu {}", line.network, line.whole),
         )
     };
-    lines.filter(|line| line.missing > 0).map(finding).collect()
+    narrow.chain(lines.filter(|line| line.missing > 0).map(finding)).collect()
+}
+
+/// The tightest pair of a network whose MTU is computed, where it carries less than what is ever computed: it does not lower the
+/// network, so it is told itself.
+fn narrow_pair(index: &Index, network: &Network) -> Option<Finding> {
+    let (name, vlan) = (&network.metadata.name, index.mtu_policy(network).unwrap_or_default().vlan);
+    let pairs = mtus::pairs(index, name);
+    let pair = pairs.iter().filter(|pair| pair.is_narrow(vlan)).min_by_key(|pair| pair.span.sum(vlan).guest())?;
+    let fate = match path_of(pair) {
+        Path::Plain => "its larger frames are lost on the plain path",
+        Path::Tunnel | Path::Forbidden => "its larger frames go in fragments",
+    };
+    let (a, b, guest) = (&pair.a.metadata.name, &pair.b.metadata.name, pair.span.sum(vlan).guest());
+    let what = format!(
+        "network {name}: the way {a} - {b} carries {guest} bytes ({}), less than the {IPV6_LEAST} that every network has; this pair \
+         alone pays: {fate}",
+        limit(pair)
+    );
+    let help = format!(
+        "repair it, or take the node out; if all of the network shall have so little: meshctl network set {name} --mtu NUMBER"
+    );
+    Some(Finding::new("M0510", what, help))
 }
 
 fn cell(a: &Node, b: &Node, path: Path) -> Cell {
@@ -98,7 +125,7 @@ fn line((a, b, path): Cell, pair: &Pair<'_>, newest: &BTreeMap<(PdcId, PdcId), (
 }
 
 /// Who limits a pair, in words.
-fn limit(pair: &Pair<'_>) -> String {
+pub(super) fn limit(pair: &Pair<'_>) -> String {
     let (a, b) = (&pair.a.metadata.name, &pair.b.metadata.name);
     if pair.span.size() < pair.span.underlay {
         return format!("the path {a} - {b}");

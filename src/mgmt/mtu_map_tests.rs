@@ -12,7 +12,7 @@ fn of(state: &State, sizes: &[(&str, &str, u16)]) -> MeshMtu {
     let mut measured = Measured::default();
     for (from, to, bytes) in sizes {
         let path = MeasuredPath { node: to.parse().unwrap(), bytes: *bytes };
-        measured.report(&from.parse().unwrap(), &[path], Wall::from_secs(7));
+        measured.report(state, &from.parse().unwrap(), &[path], Wall::from_secs(7));
     }
     map(&Index::new(Arc::new(state.clone())), &measured, None)
 }

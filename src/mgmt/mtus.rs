@@ -26,24 +26,45 @@ pub struct Pair<'a> {
     pub span: Span,
 }
 
+impl Pair<'_> {
+    /// True where it carries less than the least guest MTU that is ever computed.
+    pub fn is_narrow(&self, vlan: bool) -> bool {
+        self.span.sum(vlan).guest() < mtu::IPV6_LEAST
+    }
+}
+
 /// Guest MTU of a network over all pairs of joined nodes that host it. Where neither it nor its overlay has a policy it is
-/// computed; a node whose `[mtu]` says otherwise uses that.
+/// computed; a node whose `[mtu]` says otherwise uses that. What is computed is never less than IPv6 needs, whatever the guests
+/// have: below it a bridge has no IPv6 at all, and one member that says little of its interface would take it from everybody. A
+/// pair that carries less pays alone ([`super::mtu_map::findings`]), until an operator gives a number.
 pub fn guest(index: &Index, id: &NetworkId) -> Guest {
     let network = index.state.networks.get(id);
     let policy = network.and_then(|network| index.mtu_policy(network)).unwrap_or_default();
     let spans: Vec<Span> = pairs(index, id).iter().map(|pair| pair.span).collect();
     let members = members(index, id);
     let alone = members.iter().map(|node| underlay_mtu(node, Outer::Admin)).min().unwrap_or(USUAL_MTU);
-    mtu::guest(policy, network.is_some_and(|network| has_ipv6(network)), &spans, alone)
+    mtu::guest(policy, true, &spans, alone)
 }
 
-/// Why the network cannot have the MTU that its policy wants.
+/// Why the network cannot have the MTU that its policy wants. A pair below the least of all networks is a fault of that pair, and
+/// no reason to refuse what an operator wants of the rest.
 ///
 /// # Errors
 /// [`MtuError`] with the missing bytes.
 pub fn check(index: &Index, network: &Network) -> Result<(), MtuError> {
-    let spans: Vec<Span> = pairs(index, &network.metadata.name).iter().map(|pair| pair.span).collect();
-    mtu::check(index.mtu_policy(network).unwrap_or_default(), has_ipv6(network), &spans)
+    let policy = index.mtu_policy(network).unwrap_or_default();
+    let pairs = pairs(index, &network.metadata.name);
+    let spans: Vec<Span> = pairs.iter().filter(|pair| !pair.is_narrow(policy.vlan)).map(|pair| pair.span).collect();
+    mtu::check(policy, has_ipv6(network), &spans)
+}
+
+/// What a change did to the guest MTUs of networks, as the end of a sentence; empty: nothing.
+pub fn moved(before: &Index, after: &Index) -> String {
+    let moved = after.mtus.iter().filter_map(|(name, guest)| {
+        let old = before.mtus.get(name)?.mtu;
+        (old != guest.mtu).then(|| format!("; guest MTU of {name}: {old} -> {}", guest.mtu))
+    });
+    moved.collect()
 }
 
 /// True where guests have IPv6 by declaration: such a network's MTU is at least 1280.

@@ -22,19 +22,19 @@ fn one_measured_path_lowers_the_network_that_spans_it() {
     assert_eq!(of(&state).mtu.get(), 1418);
     short(&mut state, "b-2", "a-1", 1400);
     assert_eq!(of(&state).mtu.get(), 1318, "it counts from whichever end it was measured");
-    short(&mut state, "a-1", "b-2", 1300);
-    assert_eq!(of(&state).mtu.get(), 1218, "the smaller direction counts");
+    short(&mut state, "a-1", "b-2", 1380);
+    assert_eq!(of(&state).mtu.get(), 1298, "the smaller direction counts");
 }
 
 #[test]
 fn what_was_measured_inside_a_pdc_counts_only_where_a_tunnel_goes() {
     let mut state = fixture::mesh();
-    short(&mut state, "a-1", "a-2", 1300);
+    short(&mut state, "a-1", "a-2", 1400);
     assert_eq!(of(&state).mtu.get(), 1418);
     let mut pdc = fixture::pdc("a", "10.0.0.0/24");
     pdc.spec.intra = crate::policy::path::Intra::Encrypted;
     state.put(Any::Pdc(pdc));
-    assert_eq!(of(&state).mtu.get(), 1218);
+    assert_eq!(of(&state).mtu.get(), 1318);
 }
 
 #[test]
@@ -69,11 +69,55 @@ fn the_network_decides_before_the_overlay_and_the_overlay_before_the_node() {
 }
 
 #[test]
-fn ipv6_guests_get_1280_on_a_path_that_carries_less() {
-    let mut state = fixture::mesh();
-    let mut net = fixture::network("blue", "default", 10, "192.168.10.0/24");
-    net.spec.cidr.push("fd00::/64".parse().unwrap());
-    state.put(Any::Network(net));
-    short(&mut state, "a-1", "b-1", 1280);
-    assert_eq!((of(&state).mtu.get(), of(&state).missing), (1280, 82));
+fn no_network_gets_less_than_1280_by_computing_and_an_operator_may_say_less() {
+    for prefix in ["192.168.10.0/24", "fd00::/64"] {
+        let mut state = fixture::mesh();
+        state.put(Any::Network(fixture::network("blue", "default", 10, prefix)));
+        short(&mut state, "a-1", "b-1", 1280);
+        assert_eq!((of(&state).mtu.get(), of(&state).missing), (1280, 82), "{prefix}");
+    }
+    assert_eq!(precedence(Some(600), None), (Some(600), 600));
+}
+
+/// What one member says, of either side or of its paths, against every network and what an operator may still do about it.
+#[test]
+fn what_one_member_says_takes_no_more_than_the_floor_and_refuses_operators_nothing() {
+    type Lie = fn(&mut State);
+    let interface = |state: &mut State, name: &str, mtu: u64| {
+        let facts = Arc::make_mut(state.nodes.get_mut(&name.parse().unwrap()).unwrap()).status.facts.as_mut().unwrap();
+        (facts.admin_mtu, facts.external_mtu) = (Mtu::try_from(mtu).unwrap(), Mtu::try_from(mtu).unwrap());
+    };
+    let lies: [(&str, Lie); 3] = [
+        ("its interfaces carry 576", |_| {}),
+        ("its paths carry 1200", |state| {
+            for to in ["a-1", "a-2", "b-1"] {
+                short(state, "b-2", to, 1200);
+            }
+        }),
+        ("others' paths to it carry 1200", |state| {
+            for from in ["a-1", "a-2", "b-1"] {
+                short(state, from, "b-2", 1200);
+            }
+        }),
+    ];
+    for (n, (what, lie)) in lies.into_iter().enumerate() {
+        let mut state = fixture::mesh();
+        if n == 0 {
+            interface(&mut state, "b-2", 576);
+        }
+        lie(&mut state);
+        assert_eq!(of(&state).mtu.get(), 1280, "{what}");
+        // The operator's remedy and everyday changes are not refused on its account.
+        let mut fixed = fixture::network("blue", "default", 10, "192.168.10.0/24");
+        fixed.spec.mtu = Some(MtuPolicy { fixed: Mtu::try_from(1418).ok(), ..MtuPolicy::default() });
+        let edits = |before: Option<Any>, after: Any| [crate::mgmt::state::Edit { before, after: Some(after) }];
+        let before = state.networks.values().next().map(|net| Any::Network(net.as_ref().clone()));
+        crate::mgmt::validate::check(&state, &edits(before, Any::Network(fixed))).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let port = fixture::port("late", "blue", "b-1", 77, "192.168.10.77");
+        crate::mgmt::validate::check(&state, &edits(None, Any::Port(port))).unwrap_or_else(|e| panic!("{what}: {e}"));
+        // Who it is stands in the findings.
+        let index = Index::new(Arc::new(state));
+        let found = crate::mgmt::mtu_map::findings(&index, &Default::default());
+        assert!(found.len() == 1 && found[0].code == "M0510" && found[0].what.contains("b-2"), "{what}: {found:?}");
+    }
 }

@@ -49,21 +49,56 @@ fn a_node_learns_nothing_of_networks_that_it_does_not_host() {
     assert!(nothing.rows.is_empty() && nothing.peers.is_empty() && nothing.networks.is_empty());
 }
 
+/// Who hosts a learning network, by what an operator has said.
 #[test]
-fn learning_networks_are_hosted_by_every_joined_node_that_the_overlay_admits() {
+fn a_learning_network_is_hosted_by_those_whom_an_operator_named_and_by_no_other_member() {
+    let names = |list: &[&str]| Some(list.iter().map(|name| name.parse().unwrap()).collect::<BTreeSet<_>>());
+    let hosts = |overlay_nodes: Option<&[&str]>, network_nodes: Option<&[&str]>, ports: &[(&str, bool)]| {
+        let mut state = fixture::mesh();
+        let mut net = fixture::network("learn", "default", 12, "192.168.12.0/24");
+        net.spec.learning = Learning::Local;
+        net.spec.nodes = network_nodes.and_then(|list| Some(list.iter().map(|name| name.parse().unwrap()).collect()));
+        state.put(Any::Network(net));
+        state.put(Any::Node(fixture::node("declared-only", "a")));
+        let mut overlay = fixture::overlay("default", 4789);
+        overlay.spec.nodes = overlay_nodes.and_then(names);
+        state.put(Any::Overlay(overlay));
+        for (n, (node, reported)) in ports.iter().enumerate() {
+            let n = u32::try_from(n).unwrap();
+            let mut port = fixture::port(&format!("p{n}"), "learn", node, 200 + n, &format!("192.168.12.{}", n + 5));
+            port.spec.reported = *reported;
+            state.put(Any::Port(port));
+        }
+        let index = Index::new(Arc::new(state.clone()));
+        let hosts = index.hosts[&"learn".parse().unwrap()].iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        for node in ["a-1", "a-2", "b-1", "b-2"] {
+            let slice = slice_of(state.clone(), node);
+            let has = slice.networks.values().any(|network| network.name.as_str() == "learn");
+            assert_eq!(has, hosts.split(' ').any(|host| host == node), "{node}: {hosts}");
+        }
+        hosts
+    };
+    assert_eq!(hosts(None, None, &[]), "", "to be a member of the mesh is not enough");
+    assert_eq!(hosts(None, None, &[("b-1", false)]), "b-1", "a declared port");
+    assert_eq!(hosts(None, None, &[("b-1", true)]), "b-1", "what was found before names were needed");
+    assert_eq!(hosts(Some(&["a-1", "b-2", "not-yet"]), None, &[]), "a-1 b-2", "the overlay's list");
+    assert_eq!(hosts(None, Some(&["*"]), &[]), "a-1 a-2 b-1 b-2");
+    assert_eq!(hosts(None, Some(&["a-*", "declared-only"]), &[]), "a-1 a-2");
+    assert_eq!(hosts(Some(&["a-1"]), Some(&["*"]), &[]), "a-1", "both lists count");
+    assert_eq!(hosts(None, Some(&["a-1"]), &[("b-1", true), ("b-2", false)]), "a-1 b-2", "what is found makes no host");
+}
+
+#[test]
+fn a_machine_with_a_token_gets_no_keys_of_learning_networks_that_do_not_name_it() {
     let mut state = fixture::mesh();
     let mut net = fixture::network("learn", "default", 12, "192.168.12.0/24");
     net.spec.learning = Learning::Local;
+    net.spec.nodes = Some(BTreeSet::from(["a-*".parse().unwrap()]));
     state.put(Any::Network(net));
-    state.put(Any::Node(fixture::node("declared-only", "a")));
-    let hosts = |state: &State| Index::new(Arc::new(state.clone())).hosts[&"learn".parse().unwrap()].len();
-    assert_eq!(hosts(&state), 4);
-    let mut overlay = fixture::overlay("default", 4789);
-    overlay.spec.nodes = Some(["a-1", "b-2", "not-yet"].map(|n| n.parse().unwrap()).into());
-    state.put(Any::Overlay(overlay));
-    assert_eq!(hosts(&state), 2);
-    let slice = slice_of(state, "a-2");
-    assert!(slice.networks.is_empty(), "a node that the overlay does not admit hosts nothing, whatever its ports say");
+    state.put(Any::Node(fixture::joined("stray", "b", "10.1.0.9", "198.51.1.9", 9)));
+    let slice = slice_of(state.clone(), "stray");
+    assert!(slice.peers.is_empty() && slice.networks.is_empty() && slice.rows.is_empty());
+    assert!(!slice_of(state, "a-1").peers.contains_key(&"stray".parse().unwrap()));
 }
 
 #[test]

@@ -197,20 +197,14 @@ fn judge_uses(spec: &TokenSpec, status: &TokenStatus, request: &EnrollRequest, k
     Ok(Fit::New)
 }
 
+/// True for a pattern that says nothing of a name, as one has it that nobody gave.
+pub fn says_nothing(pattern: &str) -> bool {
+    pattern.bytes().all(|byte| byte == b'*')
+}
+
 /// Does `name` fit `pattern`? `*` stands for any run of characters, also none.
 pub fn matches(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or("");
-    let Some(mut rest) = name.strip_prefix(first) else { return false };
-    let mut parts: Vec<_> = parts.collect();
-    let Some(last) = parts.pop() else { return rest.is_empty() };
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
+    crate::types::name_fits(pattern, name)
 }
 
 impl TokenTextError {

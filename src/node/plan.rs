@@ -247,11 +247,15 @@ impl<'a> View<'a> {
         let (local, dev) = (side.map(|u| u.address), side.map(|u| u.interface.clone()));
         let ours = Vxlan::ours(self.key.vni, self.network.udp_port.get(), first.address.is_ipv6());
         let vxlan = Vxlan { local, dev, ..ours };
-        // The kernel refuses a vxlan device more than its underlay carries; `mtu` has told the operator.
-        let most = side.and_then(|u| Carrier::Plain(family(u.address)).sum(u.mtu, false).mtu().ok()).unwrap_or(mtu);
+        // The kernel refuses a vxlan device more than its underlay carries; `mtu` has told the operator. What is computed for the
+        // whole network may be less, because of a tunnel or of what some member says: that takes nothing from the plain path here.
+        let sides = members.values().filter_map(|member| self.local.side(member.outer));
+        let carried = sides.filter_map(|u| Carrier::Plain(family(u.address)).sum(u.mtu, false).mtu().ok());
+        let most = carried.min().unwrap_or(mtu);
+        let carries = if self.local.policy(self.network).fixed.is_some() { mtu.min(most) } else { most };
         // A frame enters by the plain path only if its source is pinned there. What enters by the TAP has been checked by a lane.
         let flags = PortFlags { locked: true, ..port_flags(flood, true) };
-        net.links.insert(name.clone(), link(Kind::Vxlan(vxlan), mtu.min(most).get().into(), port(flags)));
+        net.links.insert(name.clone(), link(Kind::Vxlan(vxlan), carries.get().into(), port(flags)));
     }
 
     /// The guest MTU: the policy's number, or what the management node computed for the whole network. This node's plain paths are

@@ -29,7 +29,15 @@ use tower::ServiceExt;
 
 use super::tls::{self, TlsError};
 use crate::mgmt::certs::{self, Identity, RENEWAL_GRACE};
+use crate::mgmt::limits;
 use crate::mgmt::roles::Standing;
+use crate::policy::quiet::Quiet;
+
+/// Bytes of a request's head, and of what is read of a body at one time.
+const HEAD_BYTES: usize = 32 << 10;
+
+/// How often it is said what was kept back from the log.
+const TELL: Duration = Duration::from_secs(60);
 
 /// What strangers may use up.
 #[derive(Debug, Clone, Copy)]
@@ -159,21 +167,31 @@ impl ClientCertVerifier for Graceful {
 }
 
 /// Counts connections: by source until they are known, by key from then on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Gate {
     strangers: Mutex<Strangers>,
     known: Mutex<BTreeMap<String, usize>>,
+    /// What of all that happens before anybody is known goes into the log.
+    logged: Mutex<Quiet>,
 }
 
 #[derive(Debug, Default)]
 struct Strangers {
     /// Connections of each source that have not ended.
     sources: BTreeMap<IpAddr, usize>,
-    /// Whence each of them is and how to close it, in the order in which they came; those that were told to go are out.
+    /// Whence each of them is (IPv4 address, IPv6 /48) and how to close it, in the order in which they came; those that were told to go are out.
     line: BTreeMap<u64, (IpAddr, Arc<Notify>)>,
     /// How many of each source are in the line.
     waiting: BTreeMap<IpAddr, usize>,
     came: u64,
+}
+
+/// Where an address is from: an IPv4 address, or so many bits of an IPv6 address.
+fn prefix(address: IpAddr, bits: u32) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(ip) => ip.into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << (128 - bits))).into(),
+    }
 }
 
 /// Takes one from a count; a count of none is no entry.
@@ -227,6 +245,39 @@ struct Seat {
 }
 
 impl Gate {
+    fn new() -> Self {
+        let logged = Mutex::new(Quiet::new(limits::LOGGED, crate::clock::mono()));
+        Self { strangers: Mutex::default(), known: Mutex::default(), logged }
+    }
+
+    /// May one more line about a source go into the log? If so: how many did not.
+    fn may_log(&self, address: SocketAddr) -> Option<u64> {
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner).may(address.ip(), crate::clock::mono())
+    }
+
+    /// Says why a connection came to nothing, unless the like was said often of late.
+    fn say(&self, address: SocketAddr, why: &dyn std::fmt::Display, what: &'static str) {
+        if let Some(kept_back) = self.may_log(address) {
+            tracing::warn!(%address, %why, kept_back, what);
+        }
+    }
+
+    /// The same of what happens every day, for those who look for it.
+    fn murmur(&self, address: SocketAddr, why: &dyn std::fmt::Display, what: &'static str) {
+        if tracing::enabled!(tracing::Level::DEBUG)
+            && let Some(kept_back) = self.may_log(address)
+        {
+            tracing::debug!(%address, %why, kept_back, what);
+        }
+    }
+
+    /// Says how much was kept back, where nobody has said it yet.
+    fn tell(&self) {
+        if let Some(kept_back) = self.logged.lock().unwrap_or_else(PoisonError::into_inner).rest() {
+            tracing::warn!(kept_back, "more lines about connections of strangers were kept back");
+        }
+    }
+
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -247,12 +298,8 @@ impl Gate {
     }
 
     fn enter(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Option<Place> {
-        let source = match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(v6) => v6
-                .to_ipv4_mapped()
-                .map_or_else(|| IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))), IpAddr::V4),
-        };
+        // A host commands a /64; a site has many of those, and they stand in line together.
+        let [source, site] = [64, 48].map(|bits| prefix(address, bits));
         let mut strangers = self.strangers();
         let count = strangers.sources.entry(source).or_default();
         if *count >= limits.per_source {
@@ -262,7 +309,7 @@ impl Gate {
         if strangers.line.len() >= limits.strangers {
             strangers.make_room();
         }
-        let (number, leave) = strangers.stand(source);
+        let (number, leave) = strangers.stand(site);
         Some(Place { gate: Arc::clone(self), source, number, leave })
     }
 }
@@ -289,19 +336,26 @@ pub async fn serve(
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
-    let gate = Arc::new(Gate::default());
+    let gate = Arc::new(Gate::new());
     let mut open = tokio::task::JoinSet::new();
+    let mut tell = tokio::time::interval(TELL);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stopped(&mut stop) => break,
             Some(_) = open.join_next() => continue,
+            _ = tell.tick() => {
+                gate.tell();
+                continue;
+            }
         };
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, mostly: take a breath instead of a loop.
-                tracing::warn!(%error, "cannot accept a connection");
+                if let Some(kept_back) = gate.may_log(SocketAddr::from(([0, 0, 0, 0], 0))) {
+                    tracing::warn!(%error, kept_back, "cannot accept a connection");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -310,16 +364,17 @@ pub async fn serve(
         while open.try_join_next().is_some() {}
         let place = gate.enter(address.ip(), &limits).filter(|_| open.len() < limits.total);
         let Some(place) = place else {
-            tracing::debug!(%address, "too many connections; closed");
+            gate.murmur(address, &"no place is free", "closed");
             continue;
         };
         let acceptor = TlsAcceptor::from(tls.load_full());
         let leave = Arc::clone(&place.leave);
         let connection = connection(stream, address, acceptor, place, limits, router.clone(), stop.clone());
+        let gate = Arc::clone(&gate);
         open.spawn(async move {
             tokio::select! {
                 () = connection => {}
-                () = leave.notified() => tracing::debug!(%address, "closed: others need its place, and its source has most"),
+                () = leave.notified() => gate.murmur(address, &"others need its place, and its source has most", "closed"),
             }
         });
     }
@@ -339,17 +394,18 @@ async fn connection(
     mut stop: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%address, %error, "no TCP_NODELAY");
+        place.gate.murmur(address, &error, "no TCP_NODELAY");
     }
     let stream = match timeout(limits.handshake, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%address, %error, "TLS handshake failed"),
-        Err(_) => return tracing::debug!(%address, "TLS handshake took too long"),
+        Ok(Err(error)) => return place.gate.murmur(address, &error, "TLS handshake failed"),
+        Err(late) => return place.gate.murmur(address, &late, "TLS handshake took too long"),
     };
     let caller = match caller(&stream, address) {
         Ok(caller) => caller,
-        Err(error) => return tracing::warn!(%address, %error, "certificate refused"),
+        Err(error) => return place.gate.say(address, &error, "certificate refused"),
     };
+    let gate = Arc::clone(&place.gate);
     // Whoever is known is counted by its key, and no more with the strangers of its address.
     let known = caller.identity.as_ref().filter(|_| caller.standing != Standing::Stranger);
     let (_place, _seat) = match known {
@@ -359,7 +415,7 @@ async fn connection(
                 drop(place);
                 (None, Some(seat))
             }
-            None => return tracing::warn!(%address, who = identity.role.title(), "too many connections; closed"),
+            None => return place.gate.say(address, &identity.role.title(), "too many connections; closed"),
         },
     };
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -367,7 +423,7 @@ async fn connection(
         router.clone().oneshot(request.map(Body::new))
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_headers(64);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_headers(64).max_buf_size(HEAD_BYTES);
     let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
@@ -377,7 +433,7 @@ async fn connection(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%address, %error, "connection ended");
+        gate.murmur(address, &error, "connection ended");
     }
 }
 

@@ -46,7 +46,16 @@ pub(super) const LOAD_INITIATIONS_PER_SECOND: u32 = 256;
 pub(super) const SOURCE_PER_SECOND: u32 = 20;
 /// Handshakes that one source may have at once under load.
 pub(super) const SOURCE_BURST: u32 = 5;
-/// Sources that are remembered under load.
+/// Handshakes a second that all of an IPv6 /48 may have under load.
+pub(super) const SITE_PER_SECOND: u32 = 80;
+/// Handshakes that all of an IPv6 /48 may have at once under load.
+pub(super) const SITE_BURST: u32 = 40;
+/// Handshakes a second that all of an IPv6 /32 may have under load.
+pub(super) const PROVIDER_PER_SECOND: u32 = 160;
+/// Handshakes that all of an IPv6 /32 may have at once under load.
+pub(super) const PROVIDER_BURST: u32 = 80;
+/// Sources of each family that are remembered under load. Where room is needed, those are forgotten that were idle for half a
+/// second, so an IPv6 /48 never keeps more than some 250 of them.
 pub(super) const SOURCES: usize = 4096;
 
 /// Counters this far behind the newest are still told apart (5.4.6 asks for about 2000; Linux has 8128).

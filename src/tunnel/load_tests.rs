@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn counts_are_forgotten_even_if_nothing_else_ever_happens() {
 
 #[test]
 fn a_source_has_a_burst_and_then_its_rate() {
-    let mut sources = Sources::new(at(0));
+    let mut sources = sources(at(0));
     let source = IpAddr::from(Ipv4Addr::new(192, 0, 2, 1));
     let allowed =
         |sources: &mut Sources, from: u64, to: u64| (from..to).filter(|ms| sources.allow(source, at(*ms))).count();
@@ -35,19 +35,26 @@ fn a_source_has_a_burst_and_then_its_rate() {
 }
 
 #[test]
-fn an_ipv6_host_cannot_escape_within_its_64() {
-    let mut sources = Sources::new(at(0));
-    let address = |low: u64| IpAddr::from(Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(low)));
-    assert_eq!((0..1_000).filter(|low| sources.allow(address(*low), at(0))).count(), 5);
+fn an_ipv6_host_or_site_cannot_escape_within_its_prefix() {
+    let address = |low: u128| IpAddr::from(Ipv6Addr::from_bits(0x2001_0db8 << 96 | low));
+    for (shift, allowed) in [(0, 5), (64, 40), (80, 80)] {
+        let mut sources = sources(at(0));
+        assert_eq!((0..1_000).filter(|n| sources.allow(address(*n << shift), at(0))).count(), allowed, "2^{shift}");
+    }
 }
 
+/// The table has room for a peer that comes once in a while, however many networks of its own a site tries for how long.
 #[test]
-fn the_table_of_sources_is_bounded_and_empties_by_itself() {
-    let mut sources = Sources::new(at(0));
-    let flood = |sources: &mut Sources, now| {
-        (0..20_000_u32).filter(|i| sources.allow(Ipv4Addr::from_bits(0x0a00_0000 + i).into(), at(now))).count()
-    };
-    assert_eq!(flood(&mut sources, 0), SOURCES);
-    assert_eq!(sources.buckets.len(), SOURCES);
-    assert_eq!(flood(&mut sources, 2_000), SOURCES, "idle sources made room");
+fn a_site_that_uses_all_its_networks_shuts_nobody_out() {
+    let mut sources = sources(at(0));
+    let flood = |n: u64| IpAddr::from(Ipv6Addr::from_bits(0x2001_0db8_0001 << 80 | u128::from(n % 65_536) << 64 | 1));
+    for millisecond in 0..30_000 {
+        let tried = (0..8).filter(|n| sources.allow(flood(millisecond * 8 + n), at(millisecond))).count();
+        assert!(tried <= 8);
+        if millisecond % 100 == 50 {
+            let peer = IpAddr::from(Ipv6Addr::from_bits(0x2001_0db9 << 96 | u128::from(millisecond) << 64 | 1));
+            assert!(sources.allow(peer, at(millisecond)), "at {millisecond} ms");
+        }
+    }
+    assert!(sources.len() < SOURCES, "{}", sources.len());
 }

@@ -7,7 +7,7 @@ use super::common::Common;
 use super::cookie::Checker;
 use super::drops::DropReason;
 use super::interface::{Counters, Event, Open, OwnKey, PeerConfig, PeerStatus, Random, Refusal, Seal, Transmit};
-use super::load::{Load, Sources};
+use super::load::{self, Load, Sources};
 use super::message::{Kind, cookie, data, index, initiation, response};
 use super::noise::{Identity, Responder};
 use super::peer::Peer;
@@ -52,7 +52,7 @@ impl Tunnels {
             by_key: BTreeMap::new(),
             suites: BTreeSet::new(),
             load: Load::new(now),
-            sources: Sources::new(now),
+            sources: load::sources(now),
         };
         tunnels.set_keys(&[OwnKey { secret, floor: Wall::default() }]);
         tunnels

@@ -16,7 +16,7 @@ use crate::online::Management;
 const ROUNDS: u8 = 24;
 const STEP: Duration = Duration::from_micros(700);
 
-fn request(text: &str, name: &str, n: u8) -> (EnrollRequest, [u8; 32]) {
+pub(crate) fn request(text: &str, name: &str, n: u8) -> (EnrollRequest, [u8; 32]) {
     let read = token::read(text).ok().unwrap();
     let facts = serde_json::json!({ "admin": format!("10.0.0.{n}"), "adminMtu": 1500, "externalMtu": 1500, "listen": 51820,
         "lanes": 1, "aes": true, "version": "0" });
@@ -32,7 +32,7 @@ fn request(text: &str, name: &str, n: u8) -> (EnrollRequest, [u8; 32]) {
     (request, read.pin)
 }
 
-async fn enroll(address: String, pin: [u8; 32], request: EnrollRequest) -> Result<EnrollAnswer, Problem> {
+pub(crate) async fn enroll(address: String, pin: [u8; 32], request: EnrollRequest) -> Result<EnrollAnswer, Problem> {
     let client = Client::https(vec![address], pinned_client_config(pin).unwrap());
     client.call(Method::POST, "/v1/enroll", Some(&request)).await
 }

@@ -4,6 +4,7 @@
 
 mod bad;
 mod bombs;
+mod bounds;
 mod crash;
 #[path = "../common/ended.rs"]
 mod ended;

@@ -47,7 +47,8 @@ impl Management {
 
     fn run(config: &str) -> Child {
         let mut command = command(MESHMGR, &["run", "--config", config]);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(format!("{config}.log")).unwrap();
+        command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
     }
 
     /// Ends the server as hard as it goes.
@@ -65,6 +66,18 @@ impl Management {
     /// Where it listens.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(format!("{}.log", self.config())).unwrap()
+    }
+
+    /// Its memory, KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     /// The bytes of its store.

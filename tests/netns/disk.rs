@@ -82,7 +82,7 @@ fn a_node_boots_from_a_slice_cut_in_half_and_keeps_what_the_kernel_has() {
     }
     let mut mesh = Mesh::new();
     mesh.admin("overlay create default");
-    mesh.admin("network create blue --overlay default --vni 10 --cidr 192.168.10.0/24 --learning local");
+    mesh.admin("network create blue --overlay default --vni 10 --cidr 192.168.10.0/24 --learning local --nodes n-*");
     let joined = mesh.join("n-1", &mesh.token(""), "");
     assert_eq!(joined.code, Some(0), "{}", joined.stderr);
     let daemon = mesh.meshd("n-1");

@@ -32,7 +32,7 @@ fn yesterdays_store_moves_no_node_and_is_told_until_it_is_put_back_as_a_restore(
     }
     let mut mesh = Mesh::new();
     mesh.admin("overlay create default");
-    mesh.admin("network create blue --overlay default --vni 10 --cidr 192.168.10.0/24 --learning local");
+    mesh.admin("network create blue --overlay default --vni 10 --cidr 192.168.10.0/24 --learning local --nodes n-*");
     let joined = mesh.join("n-1", &mesh.token(""), "");
     assert_eq!(joined.code, Some(0), "{}", joined.stderr);
     let _daemon = mesh.meshd("n-1");
@@ -43,7 +43,7 @@ fn yesterdays_store_moves_no_node_and_is_told_until_it_is_put_back_as_a_restore(
     mesh.silence();
     copy(&mesh.installation, "state", "copy");
     serve_again(&mut mesh);
-    mesh.admin("network create green --overlay default --vni 11 --cidr 192.168.11.0/24 --learning local");
+    mesh.admin("network create green --overlay default --vni 11 --cidr 192.168.11.0/24 --learning local --nodes n-*");
     wait_until("green is built", Duration::from_secs(40), || has(&mesh, 11));
 
     mesh.silence();

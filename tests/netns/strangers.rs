@@ -11,8 +11,8 @@ fn joined() -> Mesh {
     let mesh = Mesh::new();
     mesh.admin("overlay create default");
     mesh.admin("overlay create flannel --udp-port 8472");
-    mesh.admin("network create blue --overlay default --vni 10 --cidr 192.168.10.0/24 --learning local");
-    mesh.admin("network create red --overlay flannel --vni 20 --cidr 192.168.20.0/24 --learning local");
+    mesh.admin("network create blue --overlay default --vni 10 --cidr 192.168.10.0/24 --learning local --nodes n-*");
+    mesh.admin("network create red --overlay flannel --vni 20 --cidr 192.168.20.0/24 --learning local --nodes n-*");
     // Without a peer in the PDC no vxlan device is needed.
     let peer = mesh.join_from(&mesh.server, "n-2", &mesh.token(""), "");
     assert_eq!(peer.code, Some(0), "{}", peer.stderr);

@@ -9,9 +9,10 @@ use crate::api::objects::{Kind, Network, Overlay, Port};
 use crate::api::problem::Problem;
 use crate::mgmt::index::{Index, admits};
 use crate::mgmt::state::State;
-use crate::mgmt::{edit, mtus};
+use crate::mgmt::{edit, limits, mtu_map, mtus};
 use crate::node::fence::is_plain;
 use crate::policy::mtu;
+use crate::table::Learning;
 use crate::types::{NetworkId, Prefix};
 
 /// Addresses of one port, at most.
@@ -60,6 +61,7 @@ pub(super) fn check_network(state: &State, network: &Network) -> Result<(), Prob
             format!("network '{name}' has more than {PREFIXES_MAX} prefixes or gateways, or a long owner"),
         ));
     }
+    check_hosts(network)?;
     for (n, a) in spec.cidr.iter().enumerate() {
         if let Some(b) = spec.cidr[n + 1..].iter().find(|b| a.contains(b.network()) || b.contains(a.network())) {
             return Err(refuse("M0329", format!("prefixes {a} and {b} of network '{name}' overlap")));
@@ -72,6 +74,20 @@ pub(super) fn check_network(state: &State, network: &Network) -> Result<(), Prob
         }
         None => Ok(()),
     }
+}
+
+/// Names of hosts are for networks that learn their ports: elsewhere the ports say which nodes host it.
+fn check_hosts(network: &Network) -> Result<(), Problem> {
+    let Some(nodes) = &network.spec.nodes else { return Ok(()) };
+    let name = &network.metadata.name;
+    if nodes.len() > limits::NODES_NAMED {
+        return Err(refuse("M0327", format!("network '{name}' names more than {} nodes", limits::NODES_NAMED)));
+    }
+    if network.spec.learning == Learning::Local {
+        return Ok(());
+    }
+    let what = format!("network '{name}' names nodes, but takes declared ports only: those say which nodes host it");
+    Err(refuse("M0348", what).help("leave 'nodes' out, or set learning: local"))
 }
 
 /// Rules about one port alone; [`check_all`] compares it with others.
@@ -125,7 +141,12 @@ fn check_mtu(before: &State, after: &Index, network: &Network) -> Result<(), Pro
         return Ok(());
     }
     let what = format!("network '{name}' cannot have this MTU: {error}");
+    let pairs = mtus::pairs(after, name);
+    let vlan = after.mtu_policy(network).unwrap_or_default().vlan;
+    let tightest = pairs.iter().filter(|pair| !pair.is_narrow(vlan)).min_by_key(|pair| pair.span.sum(vlan).guest());
+    let limit = tightest.map_or_else(|| "its prefixes".to_owned(), mtu_map::limit);
     Err(refuse("M0501", what)
+        .note(format!("limited by: {limit}"))
         .help("take a smaller 'fixed', or leave 'mtu' out to have it computed")
         .help("what each pair of PDCs carries: meshctl mtu map"))
 }
