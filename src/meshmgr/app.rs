@@ -9,6 +9,7 @@ use super::core::{Core, Plan};
 use super::hub::Hub;
 use super::stream;
 use crate::api::admin::AuditEvent;
+use crate::api::heard::Names;
 use crate::api::problem::{Exit, Problem};
 use crate::mgmt::audit::Origin;
 use crate::mgmt::certs::{Authority, Role};
@@ -44,6 +45,8 @@ pub(super) struct App {
     pub(super) enrolling: Semaphore,
     /// Keeps strangers from filling the audit log.
     pub(super) noted: Mutex<Bucket>,
+    /// What nodes said and this version does not know.
+    pub(super) names: Mutex<Names>,
 }
 
 impl std::fmt::Debug for App {
@@ -108,6 +111,7 @@ impl App {
             stop,
             enrolling: Semaphore::new(ENROLLING),
             noted: Mutex::new(Bucket::new(crate::clock::mono())),
+            names: Mutex::default(),
         }
     }
 
@@ -167,6 +171,14 @@ impl App {
         let plan = || Plan { edits: Vec::new(), event: Some(event.clone()), answer: () };
         if let Err(error) = self.core.change(|_| Ok(plan())) {
             tracing::error!(%error, what = event.what, "cannot write the audit log");
+        }
+    }
+
+    /// Names, once each, what a node says and this version does not know.
+    pub(super) fn name(&self, node: &NodeId, message: &str, unknown: &[String]) {
+        let new = self.names.lock().unwrap_or_else(PoisonError::into_inner).new_of(node.as_str(), message, unknown);
+        for name in new {
+            tracing::warn!(%node, name, "a node says what this meshmgr does not know");
         }
     }
 

@@ -100,6 +100,9 @@ fn check_policy(state: &State, policy: &PathPolicy) -> Result<(), Problem> {
         match selector {
             Selector::Pdc(pdc) => exists(state, Kind::Pdc, pdc.as_str(), &whose)?,
             Selector::Node(node) => exists(state, Kind::Node, node.as_str(), &whose)?,
+            Selector::Unknown => {
+                return Err(refuse("M0302", format!("path policy '{name}' names an end of no known kind")));
+            }
         }
     }
     if let Some(network) = &spec.network {
@@ -109,6 +112,7 @@ fn check_policy(state: &State, policy: &PathPolicy) -> Result<(), Problem> {
         match selector {
             Selector::Pdc(pdc) => Some(pdc.clone()),
             Selector::Node(node) => state.nodes.get(node).map(|node| node.spec.pdc.clone()),
+            Selector::Unknown => None,
         }
     };
     let [a, b] = [0, 1].map(|n| spec.between.get(n).and_then(pdc_of));
