@@ -20,6 +20,9 @@ use crate::types::{NodeId, PdcId, SecretKey, Wall};
 /// Copy of a `slice.json` that could not be used.
 pub const BAD_SLICE: &str = "slice.json.bad";
 
+/// Folder of the table as `files` JSON, below the state folder.
+pub const TABLE: &str = "table";
+
 /// Who this node is, by its certificate.
 #[expect(missing_debug_implementations, reason = "holds secrets")]
 pub struct Identity {
@@ -193,7 +196,7 @@ pub fn save_slice(state: &Path, slice: &Slice) -> io::Result<()> {
 /// # Errors
 /// The system's, with the path.
 pub fn save_tables(state: &Path, slice: &Slice, paths: &Paths) -> io::Result<usize> {
-    let root = state.join("table");
+    let root = state.join(TABLE);
     file::ensure_dir(&root, 0o755)?;
     let mut changed = 0;
     for (net, export) in files::export_all(slice, paths) {
