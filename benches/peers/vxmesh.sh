@@ -56,12 +56,12 @@ spec: {pdc: $pb}
 apiVersion: vxmesh/v1
 kind: Port
 metadata: {name: ga}
-spec: {network: bench, node: na, mac: "02:77:00:00:00:01", ips: [10.77.0.1]}
+spec: {network: bench, node: na, mac: "02:77:00:00:00:01", ips: [10.77.0.1], interface: p0}
 ---
 apiVersion: vxmesh/v1
 kind: Port
 metadata: {name: gb}
-spec: {network: bench, node: nb, mac: "02:77:00:00:00:02", ips: [10.77.0.2]}
+spec: {network: bench, node: nb, mac: "02:77:00:00:00:02", ips: [10.77.0.2], interface: p0}
 Y
 }
 
@@ -82,7 +82,7 @@ keys = "$d/keys"
 state = "$d/state"
 run = "$d/run"
 T
-  MC token create --pdc "$4" --uses 1 --ttl 10m -o json | jq -r .token >"$d/token"
+  MC token create --pdc "$4" --name "$1" --uses 1 --ttl 10m -o json | jq -r .token >"$d/token"
   chmod 600 "$d/token"
   ip netns exec "$2" "$BIN/meshctl" join --no-start --config "$d/meshd.toml" --token-file "$d/token" >/dev/null
   spawn "$2" "$1" "$BIN/meshd" run --config "$d/meshd.toml"

@@ -2,11 +2,13 @@
 //! a [`Problem`] or nothing comes out, and nothing is changed when there is a problem.
 
 mod deletion;
+mod interface;
 mod network;
 mod node;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use self::interface::findings as interface_findings;
 pub(super) use self::network::belongs;
 use super::state::{Edit, State};
 use crate::api::objects::{Any, Kind, Meta, PathPolicy};
@@ -36,6 +38,7 @@ pub fn check(before: &State, edits: &[Edit]) -> Result<State, Problem> {
             touched(&after, object, &mut networks);
         }
     }
+    interface::check(&after, edits)?;
     network::check_all(before, &after, &networks)?;
     Ok(after)
 }
