@@ -2,11 +2,13 @@
 # vxmesh beside every installed peer, guest to guest, on one machine in one sitting. Writes docs/benchmarks.md.
 #
 # usage: benches/peers.sh [ROUNDS]            (root; about 4 minutes a round with the peers below)
-#   LAB      folder of the lab: lab.sh, measure.py, summarize.py, udpload.c, peers/ (default: ../shared/bench beside this checkout)
+#   LAB      folder of the lab: see setup.sh
 #   PEERS    peers to measure, as measure.py takes them (default: all whose program is in PATH)
 #   OUT      raw figures, one JSON a line (default: target/peers.jsonl)
 #   BLOCKS   blocks to measure (default: all); what OUT holds of the others stays
 #   PAGE     the page to write (default: docs/benchmarks.md)
+#
+#        benches/peers.sh --builds OLD NEW [ROUNDS]     two builds against each other: see builds.sh
 #
 # Blocks, each of them interleaved (A B C .. A B C ..), every peer started afresh every time:
 #   peers      ping, TCP, packet rate, 200 Mbit/s with ping beside: everything that is installed
@@ -16,26 +18,15 @@
 # Everything runs in the lab's own network namespaces, which are removed at the end.
 set -eu
 cd "$(dirname "$0")/.."
+[ "${1:-}" = --builds ] && { shift; exec benches/builds.sh "$@"; }
 ROOT=$PWD
 ROUNDS=${1:-3}
-SOURCE=$(cd "${LAB:-../shared/bench}" && pwd)
 OUT=${OUT:-$ROOT/target/peers.jsonl}
 PAGE=${PAGE:-$ROOT/docs/benchmarks.md}
-[ "$(id -u)" = 0 ] || { echo "benches/peers.sh: run it as root: it makes network namespaces" >&2; exit 6; }
-for tool in iperf3 ping ethtool jq cc python3 ip nft; do
-  command -v "$tool" >/dev/null || { echo "benches/peers.sh: '$tool' is missing (apt-get install iperf3 iputils-ping ethtool jq gcc python3 iproute2 nftables)" >&2; exit 6; }
-done
-
-WORK=$(mktemp -d)
-export LAB=$WORK/lab LAB_RUN=$WORK/run UDPLOAD=$WORK/udpload VX_BIN=${VX_BIN:-$ROOT/target/release}
-mkdir "$LAB"
-# measure.py looks for peers beside itself.
-cp -r "$SOURCE"/. "$LAB"/; chmod -R u+w "$LAB"; cp benches/peers/vxmesh.sh "$LAB/peers/"
-done_with() { "$LAB/peers/vxmesh.sh" down >/dev/null 2>&1 || true; "$LAB/lab.sh" down; rm -rf "$WORK"; }
-trap done_with EXIT
+. benches/setup.sh
+export VX_BIN=${VX_BIN:-$ROOT/target/release}
 
 [ -x "$VX_BIN/meshd" ] || cargo build --release --bins
-cc -O2 -o "$UDPLOAD" "$LAB/udpload.c"
 
 installed() { # PEER:PROGRAM ...: the peers whose program is there
   local pair

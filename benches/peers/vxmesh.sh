@@ -56,12 +56,12 @@ spec: {pdc: $pb}
 apiVersion: vxmesh/v1
 kind: Port
 metadata: {name: ga}
-spec: {network: bench, node: na, mac: "02:77:00:00:00:01", ips: [10.77.0.1]}
+spec: {network: bench, node: na, mac: "02:77:00:00:00:01", ips: [10.77.0.1], interface: p0}
 ---
 apiVersion: vxmesh/v1
 kind: Port
 metadata: {name: gb}
-spec: {network: bench, node: nb, mac: "02:77:00:00:00:02", ips: [10.77.0.2]}
+spec: {network: bench, node: nb, mac: "02:77:00:00:00:02", ips: [10.77.0.2], interface: p0}
 Y
 }
 

@@ -11,7 +11,7 @@ use vxmesh::node::reconcile;
 use vxmesh::node::sync::Sync;
 use vxmesh::policy::path::Path;
 use vxmesh::table::files::{self, Mode};
-use vxmesh::table::{Slice, delta};
+use vxmesh::table::{Slice, Told, delta};
 use vxmesh::types::Mono;
 
 /// The slice that the node of these inputs has.
@@ -75,17 +75,17 @@ pub fn stream(data: &[u8]) {
     let now = Mono::from_nanos(1_000_000_000);
     let mut sync = Sync::new(mine.node.clone(), Some(mine.pdc.clone()), Some(mine), now);
     for line in data.split(|byte| *byte == b'\n').take(8) {
+        told(&mut sync, line, now);
         let Ok(message) = serde_json::from_slice::<Message>(line) else { continue };
-        told(&mut sync, message.clone(), now);
         if let Some(right) = righted(message, &sync) {
-            told(&mut sync, right, now);
+            told(&mut sync, &serde_json::to_vec(&right).expect("a message is JSON"), now);
         }
     }
 }
 
-fn told(sync: &mut Sync, message: Message, now: Mono) {
+fn told(sync: &mut Sync, line: &[u8], now: Mono) {
     let before = sync.slice().cloned();
-    let outcome = sync.message(message, now);
+    let outcome = sync.line(line, now);
     let after = sync.slice().cloned();
     assert!(before.as_ref().map(|s| s.version) <= after.as_ref().map(|s| s.version), "versions never go back");
     match outcome {
@@ -107,8 +107,9 @@ fn righted(message: Message, sync: &Sync) -> Option<Message> {
         }
         Message::Delta { mut delta } => {
             delta.from = here.version;
-            let Err(delta::DeltaError::Hash { ours, .. }) = delta.clone().apply(here.clone()) else { return None };
-            delta.hash = ours;
+            let mut told = Told::of(here);
+            told.change(&serde_json::to_string(&delta).ok()?).ok()?;
+            delta.hash = told.hash();
             Message::Delta { delta }
         }
         Message::Current { .. } | Message::Removed => return None,

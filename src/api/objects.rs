@@ -1,6 +1,9 @@
 //! Objects that operators declare: what is wanted (`spec`) and what was found (`status`).
 //!
-//! A manifest is `{apiVersion, kind, metadata: {name, ...}, spec}`. Unknown keys are refused everywhere.
+//! A manifest is `{apiVersion, kind, metadata: {name, ...}, spec}`. Unknown keys are refused, but in answers of a server
+//! ([`super::heard`]).
+
+mod any;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -64,7 +67,7 @@ pub type PathPolicy = Object<PolicyId, PathRule>;
 pub type Token = Object<String, TokenSpec, TokenStatus>;
 
 /// Any object, told apart by `kind`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind")]
 #[expect(clippy::large_enum_variant, reason = "few at a time, and a box would be in everybody's way")]
 pub enum Any {

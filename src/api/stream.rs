@@ -4,9 +4,13 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
+use super::heard::{self, Heard};
 use super::objects::NodeFacts;
+use super::problem::{clip, printable};
 use crate::table::{Delta, NetKey, Slice};
 use crate::types::{Mac, NodeId, PublicKey, Version};
 
@@ -33,6 +37,77 @@ pub enum Message {
     },
     /// This node is no member any more; its certificate is not accepted from now on.
     Removed,
+}
+
+/// A line of the stream, as a node takes it.
+#[expect(missing_debug_implementations, reason = "holds PSKs")]
+pub struct Line<'a> {
+    /// What it says; none: it is of a type that is not known here.
+    pub message: Option<Message>,
+    /// The JSON text of its slice or delta.
+    pub text: &'a str,
+    /// What is not known here ([`super::heard`]).
+    pub unknown: Vec<String>,
+}
+
+/// A line of any type.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(borrow)]
+    slice: Option<&'a RawValue>,
+    #[serde(borrow)]
+    delta: Option<&'a RawValue>,
+}
+
+/// Members of the types of [`Message`].
+#[derive(Deserialize)]
+struct SnapshotLine {
+    #[serde(rename = "type")]
+    _kind: IgnoredAny,
+    slice: Box<Slice>,
+    hash: String,
+}
+
+#[derive(Deserialize)]
+struct DeltaLine {
+    #[serde(rename = "type")]
+    _kind: IgnoredAny,
+    delta: Box<Delta>,
+}
+
+#[derive(Deserialize)]
+struct CurrentLine {
+    #[serde(rename = "type")]
+    _kind: IgnoredAny,
+    version: Version,
+}
+
+/// Reads a line of the stream.
+///
+/// # Errors
+/// It is no JSON object with a type, or not what that type says.
+pub fn read(line: &[u8]) -> Result<Line<'_>, serde_json::Error> {
+    let head: Head<'_> = serde_json::from_slice(line)?;
+    let text = head.slice.or(head.delta).map_or("", RawValue::get);
+    let (message, unknown) = match head.kind.as_str() {
+        "snapshot" => {
+            let Heard { said: SnapshotLine { slice, hash, .. }, unknown } = heard::read(line)?;
+            (Some(Message::Snapshot { slice, hash }), unknown)
+        }
+        "delta" => {
+            let Heard { said: DeltaLine { delta, .. }, unknown } = heard::read(line)?;
+            (Some(Message::Delta { delta }), unknown)
+        }
+        "current" => {
+            let Heard { said: CurrentLine { version, .. }, unknown } = heard::read(line)?;
+            (Some(Message::Current { version }), unknown)
+        }
+        "removed" => (Some(Message::Removed), Vec::new()),
+        other => (None, vec![format!("type '{}'", printable(clip(other)))]),
+    };
+    Ok(Line { message, text, unknown })
 }
 
 /// `POST /v1/report`: what a node may say, and nothing else.

@@ -20,6 +20,8 @@ use crate::types::{Mtu, NetworkId, NodeId, OverlayId, PdcId, Prefix, PublicKey, 
 
 /// UDP port of lane 0 where nothing is said.
 pub const LISTEN: u16 = 51820;
+/// Name of the control socket.
+pub const SOCKET: &str = "meshd.sock";
 /// VXLAN UDP port where nothing is said (RFC 7348 section 5).
 pub const VXLAN_PORT: u16 = 4789;
 
@@ -163,7 +165,7 @@ impl Config {
 
     /// The control socket.
     pub fn socket(&self) -> PathBuf {
-        self.paths.run.join("meshd.sock")
+        self.paths.run.join(SOCKET)
     }
 }
 

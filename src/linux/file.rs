@@ -53,6 +53,13 @@ fn temporary_beside(path: &Path) -> io::Result<(&Path, PathBuf)> {
     Ok((folder, folder.join(format!(".{file}.{}-{count}{TEMPORARY}", std::process::id()))))
 }
 
+/// The name of the file that this name is a temporary one of; none: it is no such name.
+pub fn temporary_of(name: &str) -> Option<&str> {
+    let (file, number) = name.strip_prefix('.')?.strip_suffix(TEMPORARY)?.rsplit_once('.')?;
+    let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    is_number.then_some(file)
+}
+
 /// Removes temporary files that a crash left in `folder`; call it at start, before the first [`write()`]. Returns how many.
 /// A folder that does not exist holds none.
 ///

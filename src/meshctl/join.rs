@@ -346,6 +346,7 @@ fn write(member: &Member, setup: &Setup, args: &JoinArgs) -> Result<(), Problem>
         let folder = match file.folder {
             Folder::Keys => &paths.keys,
             Folder::State => &paths.state,
+            Folder::Run => &paths.run,
         };
         file::write(&folder.join(file.name), file.text.as_bytes(), file.mode).map_err(failed)?;
     }

@@ -91,7 +91,7 @@ pub(super) async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
         Verbs::Show { name } => print_one(access.output, &get(&server()?, F::KIND, &name).await?),
         Verbs::Set { name, fields } => {
             let server = server()?;
-            let mut object = get(&server, F::KIND, &name).await?;
+            let mut object: Any = server.get_whole(&path(F::KIND, &name)?).await?;
             let before = object.clone();
             fields.set(&mut object)?;
             if object == before {

@@ -123,6 +123,7 @@ impl Noun for Fields {
         let end = |end: &Selector| match end {
             Selector::Pdc(pdc) => format!("pdc:{pdc}"),
             Selector::Node(node) => format!("node:{node}"),
+            Selector::Unknown => "unknown".to_owned(),
         };
         let action = match spec.action {
             Action::Plain => "plain",

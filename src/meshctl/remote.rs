@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::out;
+use crate::api::heard::Heard;
 use crate::api::problem::{Exit, Problem};
 use crate::config::Period;
 use crate::linux::file;
@@ -80,10 +81,31 @@ impl Server {
         if self.verbose {
             out::talk(&format!("{method} {path}"));
         }
-        timeout(self.limit, self.client.call(method, path, body)).await.map_err(|_| {
-            let what = format!("no answer within {}", Period(self.limit));
-            Problem::new("M0102", Exit::Timeout, what).help("--timeout 2m waits longer")
-        })?
+        let answer = timeout(self.limit, self.client.call(method, path, body)).await.map_err(|_| self.late())?;
+        for name in self.client.unknown() {
+            out::talk(&format!("note: the server says what this meshctl does not know: {name}"));
+        }
+        answer
+    }
+
+    /// Asks for what will be written back. What is not known here would be lost, so it is not taken.
+    ///
+    /// # Errors
+    /// As [`Server::get`]; M0103: the answer has what this version does not know.
+    pub(super) async fn get_whole<R: DeserializeOwned>(&self, path: &str) -> Result<R, Problem> {
+        let asked = self.client.ask::<(), R>(Method::GET, path, None);
+        let Heard { said, unknown } = timeout(self.limit, asked).await.map_err(|_| self.late())??;
+        if unknown.is_empty() {
+            return Ok(said);
+        }
+        let what = format!("what this meshctl does not know would be lost: {}", unknown.join(", "));
+        let problem = Problem::new("M0103", Exit::Failed, what).note("nothing was changed");
+        Err(problem.help("use the meshctl of the management node's version"))
+    }
+
+    fn late(&self) -> Problem {
+        let what = format!("no answer within {}", Period(self.limit));
+        Problem::new("M0102", Exit::Timeout, what).help("--timeout 2m waits longer")
     }
 }
 
@@ -124,7 +146,7 @@ impl Access {
         Ok(self.server(Client::https(self.addresses(&folder)?, tls)))
     }
 
-    const fn server(&self, client: Client) -> Server {
+    fn server(&self, client: Client) -> Server {
         Server { client, limit: self.timeout.0, verbose: self.verbose }
     }
 

@@ -26,6 +26,9 @@ use crate::node::explain::{Far, Here, Target, explain};
 use crate::table::Slice;
 use crate::types::{Mtu, PortId};
 
+/// File of the lock, which the kernel gives up with its holder.
+pub const LOCK: &str = "meshd.lock";
+
 /// The right to be the daemon of a `run` folder. Held as long as it lives, given up by the kernel whatever happens.
 #[derive(Debug)]
 pub struct Claim(#[expect(dead_code, reason = "the lock ends when the file is closed")] File);
@@ -37,7 +40,7 @@ pub struct Claim(#[expect(dead_code, reason = "the lock ends when the file is cl
 pub fn claim(run: &Path) -> Result<Claim, Problem> {
     let failed = |e: io::Error| Problem::new("M0601", Exit::Failed, e.to_string()).note("nothing was changed");
     file::ensure_dir(run, 0o755).map_err(failed)?;
-    let path = run.join("meshd.lock");
+    let path = run.join(LOCK);
     let lock = File::options().write(true).create(true).truncate(false).open(&path);
     let lock = lock.map_err(|e| failed(io::Error::new(e.kind(), format!("{}: {e}", path.display()))))?;
     match lock.try_lock() {

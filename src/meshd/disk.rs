@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use crate::api::heard::{self, Heard};
 use crate::api::problem::{Exit, Problem};
 use crate::config::Source;
 use crate::config::meshd::Config;
@@ -18,6 +19,9 @@ use crate::types::{NodeId, PdcId, SecretKey, Wall};
 
 /// Copy of a `slice.json` that could not be used.
 pub const BAD_SLICE: &str = "slice.json.bad";
+
+/// Folder of the table as `files` JSON, below the state folder.
+pub const TABLE: &str = "table";
 
 /// Who this node is, by its certificate.
 #[expect(missing_debug_implementations, reason = "holds secrets")]
@@ -161,10 +165,14 @@ pub fn load_slice(state: &Path, node: &NodeId, pdc: &PdcId) -> Result<Option<Sli
     let bytes = Zeroizing::new(bytes);
     // The copy is for people; the daemon goes on without it where it cannot be made.
     let keep = || drop(file::write(&state.join(BAD_SLICE), &bytes, 0o600));
-    let slice: Slice = serde_json::from_slice(&bytes).map_err(|error| {
+    // A newer version that ran here before may have written it.
+    let Heard { said: slice, unknown } = heard::read::<Slice>(&bytes).map_err(|error| {
         keep();
         SliceError::Broken { file: path.clone(), why: error.to_string() }
     })?;
+    for name in unknown {
+        tracing::warn!("{} says what this meshd does not know: {name}", path.display());
+    }
     if slice.node != *node || slice.pdc != *pdc {
         keep();
         return Err(SliceError::Foreign { file: path, theirs: slice.node, pdc: slice.pdc });
@@ -188,7 +196,7 @@ pub fn save_slice(state: &Path, slice: &Slice) -> io::Result<()> {
 /// # Errors
 /// The system's, with the path.
 pub fn save_tables(state: &Path, slice: &Slice, paths: &Paths) -> io::Result<usize> {
-    let root = state.join("table");
+    let root = state.join(TABLE);
     file::ensure_dir(&root, 0o755)?;
     let mut changed = 0;
     for (net, export) in files::export_all(slice, paths) {

@@ -16,7 +16,7 @@ use super::shared::{Outgoing, Shared, Topic};
 use crate::api::enroll::{RenewAnswer, RenewRequest};
 use crate::api::local::{Finding, Management};
 use crate::api::problem::{Exit, Problem};
-use crate::api::stream::{Message, Report};
+use crate::api::stream::Report;
 use crate::clock::{mono, random, wall};
 use crate::linux::file;
 use crate::mgmt::certs::{self, Role};
@@ -130,8 +130,10 @@ impl Link {
 
     /// Takes every line that has arrived.
     fn read(&self, sync: &mut Sync, lines: &mut Lines) -> Result<(), String> {
-        while let Some(message) = lines.take::<Message>().map_err(|problem| problem.what)? {
-            match sync.message(message, mono()) {
+        while let Some(line) = lines.take_line().map_err(|problem| problem.what)? {
+            let outcome = sync.line(&line, mono());
+            self.name(sync.unknown());
+            match outcome {
                 Ok(Outcome::Current) => self.shared.find(Topic::Slice, Vec::new()),
                 Ok(Outcome::Adopted) => {
                     if let Some(slice) = sync.slice() {
@@ -151,6 +153,15 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    /// Names what the management node says and this version does not know.
+    fn name(&self, unknown: Vec<String>) {
+        for name in unknown {
+            self.shared
+                .events
+                .info("unknown-field", format!("the management node says what this meshd does not know: {name}"));
+        }
     }
 
     fn tell(&self, command: Command) {
@@ -255,7 +266,9 @@ impl Link {
             let csr = certs::renew_request(&identity.name, &identity.tls_key).map_err(|e| failed(e.to_string()))?;
             (RenewRequest { csr }, identity.ca.clone(), self.client().addresses().to_vec())
         };
-        let answer: RenewAnswer = self.client().call(Method::POST, "/v1/renew", Some(&request)).await?;
+        let server = self.client();
+        let answer: RenewAnswer = server.call(Method::POST, "/v1/renew", Some(&request)).await?;
+        self.name(server.unknown());
         tls::vouches(&old_ca, &answer.certificate)
             .map_err(|e| failed(format!("the new certificate is refused: {e}")))?;
         let new = certs::identity_of_pem(&answer.certificate).map_err(|e| failed(e.to_string()))?;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::api::objects::Any;
+use crate::api::stream::Message;
 use crate::meshd::disk::tests::slice;
 use crate::meshd::lanes::Lanes;
 use crate::meshmgr::tests::World;

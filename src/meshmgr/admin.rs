@@ -319,6 +319,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     let daemon = env!("CARGO_PKG_VERSION").to_owned();
     let mut problems = mtu_map::findings(&view.index, &app.measured());
     problems.extend(found::findings(&view.index));
+    problems.extend(validate::interface_findings(state));
     problems.extend(app.hub.ahead().into_iter().map(|(node, theirs)| set_back(&node, theirs, view.version)));
     Ok(Json(MeshStatus { daemon, version: view.version, objects, nodes, problems }))
 }

@@ -10,6 +10,7 @@ use super::core::{Core, Plan};
 use super::hub::Hub;
 use super::stream;
 use crate::api::admin::AuditEvent;
+use crate::api::heard::Names;
 use crate::api::problem::{Exit, Problem};
 use crate::mgmt::audit::Origin;
 use crate::mgmt::certs::{Authority, Role};
@@ -52,6 +53,8 @@ pub(super) struct App {
     noted: Mutex<Quiet>,
     /// Keeps strangers from filling the log.
     logged: Mutex<Quiet>,
+    /// What nodes said and this version does not know.
+    pub(super) names: Mutex<Names>,
 }
 
 impl std::fmt::Debug for App {
@@ -92,6 +95,7 @@ impl App {
             enrolling: Semaphore::new(ENROLLING),
             noted: Mutex::new(Quiet::new(limits::NOTED, crate::clock::mono())),
             logged: Mutex::new(Quiet::new(limits::LOGGED, crate::clock::mono())),
+            names: Mutex::default(),
         }
     }
 
@@ -153,6 +157,14 @@ impl App {
         let plan = || Plan { edits: Vec::new(), event: Some(event.clone()), answer: () };
         if let Err(error) = self.core.change(|_| Ok(plan())) {
             tracing::error!(%error, what = event.what, "cannot write the audit log");
+        }
+    }
+
+    /// Names, once each, what a node says and this version does not know.
+    pub(super) fn name(&self, node: &NodeId, message: &str, unknown: &[String]) {
+        let new = self.names.lock().unwrap_or_else(PoisonError::into_inner).new_of(node.as_str(), message, unknown);
+        for name in new {
+            tracing::warn!(%node, name, "a node says what this meshmgr does not know");
         }
     }
 

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::app::{App, BODY_TIME};
 use super::{admin, backup, identity, members, paths};
+use crate::api::heard::{self, Heard};
 use crate::api::problem::{Exit, Problem, clip, printable};
 use crate::mgmt::roles::Request;
 use crate::transport::server::Caller;
@@ -68,23 +69,40 @@ impl IntoResponse for Refused {
     }
 }
 
-/// Reads a JSON body of at most `limit` bytes.
+fn refuse(what: String) -> Problem {
+    Problem::new("M0335", Exit::Invalid, what).note("nothing was changed")
+}
+
+/// Reads what an operator wants: JSON of at most `limit` bytes, in which nothing may be unknown.
 ///
 /// # Errors
 /// [`Problem`]: too large, too slow, or not what is expected there.
 pub(super) async fn body<T: DeserializeOwned>(body: Body, limit: usize) -> Result<T, Problem> {
-    let refuse = |what: String| Problem::new("M0335", Exit::Invalid, what).note("nothing was changed");
+    serde_json::from_slice(&bytes(body, limit).await?).map_err(|error| invalid(&error))
+}
+
+/// Reads what a program of another version may have said.
+///
+/// # Errors
+/// As [`body`].
+pub(super) async fn said<T: DeserializeOwned>(body: Body, limit: usize) -> Result<Heard<T>, Problem> {
+    heard::read(&bytes(body, limit).await?).map_err(|error| invalid(&error))
+}
+
+fn invalid(error: &serde_json::Error) -> Problem {
+    refuse(format!("the request is not valid: {}", clip(&error.to_string())))
+}
+
+async fn bytes(body: Body, limit: usize) -> Result<Bytes, Problem> {
     let collected = tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await;
-    let bytes: Bytes = match collected {
-        Ok(Ok(collected)) => collected.to_bytes(),
+    match collected {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Err(refuse(format!("the request is larger than {limit} bytes")));
+            Err(refuse(format!("the request is larger than {limit} bytes")))
         }
-        Ok(Err(error)) => return Err(refuse(format!("the request broke off: {error}"))),
-        Err(_) => return Err(refuse("the request took too long".to_owned())),
-    };
-    let invalid = |error: serde_json::Error| format!("the request is not valid: {}", clip(&error.to_string()));
-    serde_json::from_slice(&bytes).map_err(|error| refuse(invalid(error)))
+        Ok(Err(error)) => Err(refuse(format!("the request broke off: {error}"))),
+        Err(_) => Err(refuse("the request took too long".to_owned())),
+    }
 }
 
 /// One thing that can be asked: how, where, what the role table knows it by, and who answers.

@@ -12,10 +12,11 @@ use serde_json::Value;
 
 use super::app::{App, Member, blocking};
 use super::core::{Plan, View};
-use super::http::{Answer, ENROLL_MAX, Json, REPORT_MAX, Refused, body};
+use super::http::{Answer, ENROLL_MAX, Json, REPORT_MAX, Refused, said};
 use super::identity;
 use super::stream::{self, Resume};
 use crate::api::enroll::{EnrollAnswer, EnrollRequest, RenewAnswer, RenewRequest};
+use crate::api::heard::Heard;
 use crate::api::objects::{Any, Node, NodeFacts};
 use crate::api::problem::{Exit, Problem, clip, printable};
 use crate::api::stream::{FoundPort, Report};
@@ -45,14 +46,17 @@ pub(super) async fn enroll(
     Extension(caller): Extension<Caller>,
     request: Body,
 ) -> Answer<EnrollAnswer> {
-    let asked: EnrollRequest = body(request, ENROLL_MAX).await?;
+    let Heard { said: asked, unknown } = said::<EnrollRequest>(request, ENROLL_MAX).await?;
     // The queue for strangers: their signatures and disk writes never crowd out the members.
     let _place = app.enrolling.acquire().await.map_err(|_| {
         Problem::new("M0112", Exit::Unreachable, "the management server is stopping")
             .note("nothing was changed")
             .help("ask again in a moment")
     })?;
-    Ok(Json(blocking(&app, move |app| admit(app, &caller, &asked)).await?))
+    let answer = blocking(&app, move |app| admit(app, &caller, &asked)).await?;
+    // Only now: strangers can say what they like.
+    app.name(&answer.name, "enrolment", &unknown);
+    Ok(Json(answer))
 }
 
 fn admit(app: &App, caller: &Caller, asked: &EnrollRequest) -> Result<EnrollAnswer, Problem> {
@@ -111,7 +115,8 @@ pub(super) async fn renew(
 ) -> Answer<RenewAnswer> {
     let member = app.member(&caller)?;
     let _turn = app.hub.turn(&member.node).lock_owned().await;
-    let asked: RenewRequest = body(request, ENROLL_MAX).await?;
+    let Heard { said: asked, unknown } = said::<RenewRequest>(request, ENROLL_MAX).await?;
+    app.name(&member.node, "renewal", &unknown);
     app.pace(&member.node).await;
     let certificate = blocking(&app, move |app| {
         let key = certs::Request::read(&asked.csr).map_err(|e| cert_problem(&e))?;
@@ -218,7 +223,8 @@ pub(super) async fn report(
 ) -> Answer<Value> {
     let member = app.member(&caller)?;
     let _turn = app.hub.turn(&member.node).lock_owned().await;
-    let said: Report = body(request, REPORT_MAX).await?;
+    let Heard { said, unknown } = said::<Report>(request, REPORT_MAX).await?;
+    app.name(&member.node, "report", &unknown);
     if (Report { applied: said.applied, ..Report::default() }) != said {
         app.pace(&member.node).await;
     }

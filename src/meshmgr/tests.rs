@@ -5,6 +5,7 @@ mod crash;
 mod impostor;
 mod lies;
 mod matrix;
+mod mixed;
 mod restore;
 mod siege;
 
@@ -215,7 +216,9 @@ async fn snapshot(lines: &mut Lines) -> Slice {
 async fn after_delta(lines: &mut Lines, slice: &Slice) -> Slice {
     let news = news(lines).await;
     let Message::Delta { delta } = news else { panic!("{news:?}") };
-    delta.apply(slice.clone()).unwrap()
+    let mut told = crate::table::Told::of(slice);
+    told.change(&serde_json::to_string(&delta).unwrap()).unwrap();
+    delta.apply(slice.clone(), told.hash()).unwrap()
 }
 
 fn ask(slice: &Slice) -> String {

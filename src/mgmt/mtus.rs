@@ -133,7 +133,7 @@ fn kind<'a>(index: &Index, node: &'a Node) -> NodeKind<'a> {
     let named = index.policies.values().flat_map(|rule| &rule.between);
     let named = named.into_iter().any(|selector| match selector {
         Selector::Node(name) => *name == node.metadata.name,
-        Selector::Pdc(_) => false,
+        Selector::Pdc(_) | Selector::Unknown => false,
     });
     let mtus = (underlay_mtu(node, Outer::Admin), underlay_mtu(node, Outer::External));
     let families = (admin.map(family), external.map(family));

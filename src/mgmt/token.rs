@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::certs::{hex, hex_sha256};
 use crate::api::enroll::{EnrollRequest, TOKEN_PREFIX, TokenText};
+use crate::api::heard;
 use crate::api::objects::{Token, TokenSpec, TokenStatus, TokenUse};
 use crate::api::problem::{Exit, Problem};
 use crate::types::{Label, NodeId, PdcId, Wall};
@@ -79,7 +80,7 @@ pub fn read(text: &str) -> Result<ReadToken, TokenTextError> {
         return Err(TokenTextError::Damaged);
     }
     let json = Zeroizing::new(URL_SAFE_NO_PAD.decode(body).map_err(|_| TokenTextError::Damaged)?);
-    let content: TokenText = serde_json::from_slice(&json).map_err(|_| TokenTextError::Damaged)?;
+    let content: TokenText = heard::read(&json).map_err(|_| TokenTextError::Damaged)?.said;
     let pin = decode_32(&content.pin)?;
     decode_32(&content.secret)?;
     let id_is_plain = content.id.parse::<Label>().is_ok();

@@ -72,12 +72,13 @@ fn a_text_that_is_no_token_is_refused() {
     for bad in [body, "", "vxm2.abc", &text[..text.len() - 9], &format!("{}=", *text), "vxm1."] {
         assert!(read(bad).is_err(), "{bad}");
     }
-    for addresses in [r#"[]"#, r#"["a:1"],"more":1"#] {
+    for (addresses, good) in [(r#"[]"#, false), (r#"["a:1"]"#, true), (r#"["a:1"],"more":{"a":1}"#, true)] {
         let json = format!(
             r#"{{"addresses":{addresses},"pin":"{0}","id":"t1","secret":"{0}"}}"#,
             URL_SAFE_NO_PAD.encode([0; 32])
         );
-        assert!(read(&format!("vxm1.{}", URL_SAFE_NO_PAD.encode(json))).is_err());
+        let token = read(&format!("vxm1.{}", URL_SAFE_NO_PAD.encode(json)));
+        assert_eq!(token.is_ok(), good, "a newer management node may say more in it: {addresses}");
     }
 }
 

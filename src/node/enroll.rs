@@ -122,6 +122,8 @@ pub enum Folder {
     Keys,
     /// `state`
     State,
+    /// `run`
+    Run,
 }
 
 /// File of the tunnels' static key, base64.

@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
-use crate::api::stream::Message;
-use crate::table::delta::{self, DeltaError};
-use crate::table::{Delta, Slice};
+use crate::api::heard::Names;
+use crate::api::problem::clip;
+use crate::api::stream::{self, Message};
+use crate::table::delta::DeltaError;
+use crate::table::{Delta, Slice, Told};
 use crate::types::{Mono, NodeId, PdcId, Version};
 
 /// A stream that says nothing for this long is dead. The server speaks every few seconds.
@@ -24,6 +26,11 @@ pub struct Sync {
     /// What the node's own file asserts.
     pdc: Option<PdcId>,
     slice: Option<Slice>,
+    /// The same as it was told, what is not known here included.
+    told: Told,
+    /// Unknown names that were given out by [`Sync::unknown`].
+    names: Names,
+    unknown: Vec<String>,
     /// Ask for everything, whatever is here.
     fresh: bool,
     link: Link,
@@ -88,6 +95,9 @@ pub enum Refusal {
     /// A delta that does not fit; a snapshot is asked for.
     #[error("{0}; asking for a snapshot")]
     Misfit(#[from] DeltaError),
+    /// A line that is none.
+    #[error("a line of the stream is not understood: {0}")]
+    Unreadable(String),
     /// A delta although there is no slice here.
     #[error("a delta came before any snapshot; asking for a snapshot")]
     NoSlice,
@@ -95,8 +105,13 @@ pub enum Refusal {
 
 impl Sync {
     /// Starts with what was found on disk. `pdc` is what the node's file asserts, if it does.
-    pub const fn new(node: NodeId, pdc: Option<PdcId>, slice: Option<Slice>, now: Mono) -> Self {
-        Self { node, pdc, slice, fresh: false, link: Link::Down { until: now }, failures: 0 }
+    pub fn new(node: NodeId, pdc: Option<PdcId>, slice: Option<Slice>, now: Mono) -> Self {
+        // The disk keeps only what this version knows. If more was told, the hash differs and all of it is told again: also to a
+        // newer version that knows more.
+        let told = slice.as_ref().map(Told::of).unwrap_or_default();
+        let (names, unknown) = (Names::default(), Vec::new());
+        let link = Link::Down { until: now };
+        Self { node, pdc, slice, told, names, unknown, fresh: false, link, failures: 0 }
     }
 
     /// The newest slice that was believed.
@@ -113,7 +128,7 @@ impl Sync {
     pub fn ask(&self) -> String {
         let known = self.slice.as_ref().filter(|_| !self.fresh);
         let Version { incarnation, revision } = known.map(|s| s.version).unwrap_or_default();
-        let hash = known.map(delta::hash).unwrap_or_default();
+        let hash = known.map(|_| self.told.hash()).unwrap_or_default();
         format!("/v1/slice?incarnation={incarnation}&revision={revision}&hash={hash}")
     }
 
@@ -147,15 +162,31 @@ impl Sync {
         self.link = Link::Down { until: now + LEAST_WAIT + spread };
     }
 
+    /// Fields and values of lines that are not known here, each once in the life of this machine.
+    pub fn unknown(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.unknown)
+    }
+
     /// One line of the stream.
     ///
     /// # Errors
     /// [`Refusal`]: it is not believed, and the slice is the one before.
-    pub fn message(&mut self, message: Message, now: Mono) -> Result<Outcome, Refusal> {
+    pub fn line(&mut self, line: &[u8], now: Mono) -> Result<Outcome, Refusal> {
         self.heard(now);
+        let unreadable = |error: serde_json::Error| Refusal::Unreadable(clip(&error.to_string()).to_owned());
+        let line = stream::read(line).map_err(unreadable)?;
+        self.unknown.extend(self.names.new_of("", "stream", &line.unknown));
+        let Some(message) = line.message else { return Ok(Outcome::Current) };
         match message {
-            Message::Snapshot { slice, hash } => self.snapshot(*slice, &hash),
-            Message::Delta { delta } => self.delta(*delta),
+            Message::Snapshot { slice, hash } => {
+                let told = Told::read(line.text).map_err(unreadable)?;
+                self.snapshot(*slice, told, &hash)
+            }
+            Message::Delta { delta } => {
+                let mut told = self.told.clone();
+                told.change(line.text).map_err(unreadable)?;
+                self.delta(*delta, told)
+            }
             Message::Current { version } => {
                 self.not_older(version)?;
                 self.failures = 0;
@@ -169,19 +200,19 @@ impl Sync {
         }
     }
 
-    fn snapshot(&mut self, slice: Slice, hash: &str) -> Result<Outcome, Refusal> {
+    fn snapshot(&mut self, slice: Slice, told: Told, hash: &str) -> Result<Outcome, Refusal> {
         if slice.node != self.node {
             return Err(Refusal::Foreign(slice.node));
         }
         self.same_pdc(&slice.pdc)?;
         self.not_older(slice.version)?;
-        if delta::hash(&slice) != hash {
+        if told.hash() != hash {
             return Err(Refusal::Damaged(slice.version));
         }
-        Ok(self.adopt(slice))
+        Ok(self.adopt(slice, told))
     }
 
-    fn delta(&mut self, delta: Delta) -> Result<Outcome, Refusal> {
+    fn delta(&mut self, delta: Delta, told: Told) -> Result<Outcome, Refusal> {
         if let Some(pdc) = &delta.pdc {
             self.same_pdc(pdc)?;
         }
@@ -189,8 +220,8 @@ impl Sync {
             self.fresh = true;
             return Err(Refusal::NoSlice);
         };
-        match delta.apply(old) {
-            Ok(new) => Ok(self.adopt(new)),
+        match delta.apply(old, told.hash()) {
+            Ok(new) => Ok(self.adopt(new, told)),
             Err(error) => {
                 self.fresh = true;
                 Err(error.into())
@@ -198,7 +229,8 @@ impl Sync {
         }
     }
 
-    fn adopt(&mut self, slice: Slice) -> Outcome {
+    fn adopt(&mut self, slice: Slice, told: Told) -> Outcome {
+        self.told = told;
         self.fresh = false;
         self.failures = 0;
         let new = self.slice.as_ref() != Some(&slice);

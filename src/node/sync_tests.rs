@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::path::PdcFacts;
+use crate::table::delta;
 
 const fn at(millis: u64) -> Mono {
     Mono::from_nanos(millis * 1_000_000)
@@ -31,6 +32,13 @@ fn snapshot(slice: Slice) -> Message {
 
 fn change(from: Version, to: Version) -> Message {
     Message::Delta { delta: Box::new(Delta::between(&slice(from), &slice(to))) }
+}
+
+impl Sync {
+    /// The message as the line that it is.
+    fn message(&mut self, message: Message, now: Mono) -> Result<Outcome, Refusal> {
+        self.line(&serde_json::to_vec(&message).unwrap(), now)
+    }
 }
 
 fn machine(here: Option<Slice>) -> Sync {
@@ -180,4 +188,103 @@ proptest! {
             last = here;
         }
     }
+}
+
+/// What a management node of a newer version has: text, of which this version knows a part.
+struct Newer {
+    version: Version,
+    slice: serde_json::Value,
+}
+
+impl Newer {
+    fn new() -> Self {
+        let version = v(1, 5);
+        let mut slice = serde_json::to_value(slice(version)).unwrap();
+        slice["moods"] = serde_json::json!({ "a-1": { "is": "well" }, "b-1": null });
+        slice["season"] = serde_json::json!("winter");
+        slice["pdcs"]["p1-5"]["mood"] = serde_json::json!({ "deep": [1, { "er": 2 }] });
+        Self { version, slice }
+    }
+
+    fn hash(&self) -> String {
+        Told::read(&self.slice.to_string()).unwrap().hash()
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        let (slice, hash) = (&self.slice, self.hash());
+        serde_json::json!({ "type": "snapshot", "slice": slice, "hash": hash, "tune": 1 }).to_string().into_bytes()
+    }
+
+    /// Changes an entry that this version knows, in a field that it does not, and parts that it does not know.
+    fn delta(&mut self, mood: &str) -> Vec<u8> {
+        let from = self.version;
+        self.version.revision += 1;
+        self.slice["version"] = serde_json::to_value(self.version).unwrap();
+        self.slice["pdcs"]["p1-5"]["mood"] = serde_json::json!(mood);
+        self.slice["moods"].as_object_mut().unwrap().remove("b-1");
+        self.slice["moods"]["c-1"] = serde_json::json!([mood]);
+        self.slice["season"] = serde_json::json!(mood);
+        self.slice["fresh"] = serde_json::json!({ "x": mood });
+        let none = || serde_json::json!({ "set": {}, "gone": [] });
+        let delta = serde_json::json!({
+            "from": from, "to": self.version, "hash": self.hash(), "tunnelAddress": null, "keys": null,
+            "pdcs": { "set": { "p1-5": self.slice["pdcs"]["p1-5"] }, "gone": [] }, "policies": none(), "networks": none(),
+            "rows": none(), "peers": none(), "moods": { "set": { "c-1": [mood] }, "gone": ["b-1"] }, "season": mood,
+            "fresh": { "x": mood },
+        });
+        serde_json::json!({ "type": "delta", "delta": delta, "tune": 2 }).to_string().into_bytes()
+    }
+}
+
+#[test]
+fn a_node_follows_a_newer_server_whose_fields_it_does_not_know() {
+    let (mut sync, mut server) = (machine(None), Newer::new());
+    assert_eq!(sync.line(&server.snapshot(), at(1)), Ok(Outcome::Adopted));
+    assert_eq!(sync.slice(), Some(&slice(v(1, 5))), "what it knows is all there");
+    let unknown = sync.unknown();
+    for name in ["tune", "slice.moods", "slice.season", "slice.pdcs.*.mood"] {
+        assert!(unknown.contains(&format!("stream: {name}")), "{unknown:?}");
+    }
+    assert_eq!(unknown.len(), 4, "each once: {unknown:?}");
+    assert_eq!(sync.line(&server.snapshot(), at(1)), Ok(Outcome::Current));
+    assert_eq!(sync.unknown(), Vec::<String>::new(), "and never again");
+    for mood in ["sad", "glad"] {
+        assert_eq!(sync.line(&server.delta(mood), at(2)), Ok(Outcome::Adopted), "{mood}");
+        assert!(sync.ask().ends_with(&format!("&hash={}", server.hash())), "it goes on where the server is");
+    }
+    assert_eq!(sync.line(br#"{"type":"hymn","verses":3}"#, at(3)), Ok(Outcome::Current));
+    assert_eq!(sync.unknown().last().map(String::as_str), Some("stream: type 'hymn'"));
+    assert_eq!(sync.slice().map(|slice| slice.version), Some(server.version));
+}
+
+#[test]
+fn a_change_of_an_unknown_field_that_got_lost_is_noticed() {
+    let (mut sync, mut server) = (machine(None), Newer::new());
+    sync.line(&server.snapshot(), at(1)).unwrap();
+    server.slice["moods"]["a-1"] = serde_json::json!("never told");
+    let refusal = sync.line(&server.delta("sad"), at(2)).unwrap_err();
+    assert!(matches!(refusal, Refusal::Misfit(DeltaError::Hash { .. })), "{refusal}");
+    assert!(sync.ask().ends_with("&hash="));
+}
+
+#[test]
+fn what_the_disk_did_not_keep_is_told_again() {
+    let (mut sync, server) = (machine(None), Newer::new());
+    sync.line(&server.snapshot(), at(1)).unwrap();
+    // A restart, perhaps of a version that knows the field by now: the file has nothing of it.
+    let sync = machine(sync.slice().cloned());
+    assert!(!sync.ask().ends_with(&server.hash()), "the server must not take it for up to date");
+    let known = machine(Some(slice(v(1, 5))));
+    assert_eq!(sync.ask(), known.ask());
+}
+
+#[test]
+fn a_line_that_is_none_is_refused_and_changes_nothing() {
+    let mut sync = machine(Some(slice(v(1, 5))));
+    let mut bad = serde_json::to_value(snapshot(slice(v(1, 6)))).unwrap();
+    bad["slice"]["node"] = serde_json::json!("no name!");
+    for line in ["{", "[]", "{}", r#"{"type":"snapshot"}"#, &bad.to_string()] {
+        assert!(matches!(sync.line(line.as_bytes(), at(1)), Err(Refusal::Unreadable(_))), "{line}");
+    }
+    assert_eq!(sync.slice(), Some(&slice(v(1, 5))));
 }

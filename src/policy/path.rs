@@ -13,9 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, EnumAccess, VariantAccess as _, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::types::{NetworkId, NodeId, PdcId, PolicyId, Prefix};
+use crate::types::{NetworkId, NodeId, PdcId, PolicyId, Prefix, UNKNOWN_VARIANT};
 
 /// How frames of a network go from one node to another, from the least to the most strict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -85,13 +86,16 @@ pub struct PathRule {
 }
 
 /// One end of a policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Selector {
     /// All nodes of a PDC.
     Pdc(PdcId),
     /// One node.
     Node(NodeId),
+    /// What this version does not know, in a message of a newer one ([`crate::types::UNKNOWN_VARIANT`]): nobody is meant, and the
+    /// management node's own verdict counts. In no manifest: nobody can write it.
+    Unknown,
 }
 
 /// What a policy says.
@@ -239,6 +243,71 @@ impl Selector {
         match self {
             Self::Pdc(pdc) => pdc == end.pdc,
             Self::Node(node) => node == end.node,
+            Self::Unknown => false,
+        }
+    }
+}
+
+/// Names of the selectors that can be written.
+const SELECTORS: &[&str] = &["pdc", "node"];
+
+impl<'de> Deserialize<'de> for Selector {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_enum("Selector", SELECTORS, ReadSelector)
+    }
+}
+
+struct ReadSelector;
+
+impl<'de> Visitor<'de> for ReadSelector {
+    type Value = Selector;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("pdc or node, with a name")
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<Selector, A::Error> {
+        match access.variant()? {
+            (SelectorName::Pdc, name) => name.newtype_variant().map(Selector::Pdc),
+            (SelectorName::Node, name) => name.newtype_variant().map(Selector::Node),
+            (SelectorName::Unknown, none) => none.unit_variant().map(|()| Selector::Unknown),
+        }
+    }
+}
+
+enum SelectorName {
+    Pdc,
+    Node,
+    Unknown,
+}
+
+impl<'de> Deserialize<'de> for SelectorName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_identifier(ReadSelectorName)
+    }
+}
+
+struct ReadSelectorName;
+
+impl Visitor<'_> for ReadSelectorName {
+    type Value = SelectorName;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("pdc or node")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<SelectorName, E> {
+        match name {
+            "pdc" => Ok(SelectorName::Pdc),
+            "node" => Ok(SelectorName::Node),
+            other => Err(E::unknown_variant(other, SELECTORS)),
+        }
+    }
+
+    fn visit_u64<E: de::Error>(self, index: u64) -> Result<SelectorName, E> {
+        match index {
+            UNKNOWN_VARIANT => Ok(SelectorName::Unknown),
+            other => Err(E::invalid_value(de::Unexpected::Unsigned(other), &self)),
         }
     }
 }

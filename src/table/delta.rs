@@ -1,13 +1,11 @@
 //! The difference of two slices, and the hash that proves it was applied to the right one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::{NetKey, Network, OwnKeys, Peer, Row, RowKey, Slice};
+use super::{NetKey, Network, OwnKeys, Peer, Row, RowKey, Slice, Told};
 use crate::policy::path::{PathRule, PdcFacts};
 use crate::types::{NodeId, PdcId, PolicyId, Version};
 
@@ -21,12 +19,13 @@ pub struct Delta {
     pub to: Version,
     /// [`hash`] of the slice that it makes.
     pub hash: String,
-    /// PDC of the node, if it changed.
+    /// PDC of the node, if it changed. Left out if not: `null` would say that there is none ([`Told::change`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pdc: Option<PdcId>,
     /// Tunnel address of the node as of `to`.
     pub tunnel_address: Option<Ipv4Addr>,
     /// Static keys of the node as of `to`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub keys: Option<OwnKeys>,
     /// Changed PDCs.
     pub pdcs: Change<PdcId, PdcFacts>,
@@ -119,11 +118,12 @@ impl Delta {
         }
     }
 
-    /// The slice after this delta; `slice` is used up, so keep the old one until this succeeds.
+    /// The slice after this delta; `slice` is used up, so keep the old one until this succeeds. `ours` is the hash of what the node
+    /// was told, this delta included ([`Told::change`]).
     ///
     /// # Errors
     /// [`DeltaError`]: it does not fit, or the result is not the sender's.
-    pub fn apply(self, mut slice: Slice) -> Result<Slice, DeltaError> {
+    pub fn apply(self, mut slice: Slice, ours: String) -> Result<Slice, DeltaError> {
         if self.from != slice.version {
             return Err(DeltaError::Gap { starts: self.from, here: slice.version });
         }
@@ -141,32 +141,11 @@ impl Delta {
         self.networks.apply_to(&mut slice.networks);
         self.rows.apply_to(&mut slice.rows);
         self.peers.apply_to(&mut slice.peers);
-        let ours = hash(&slice);
         if ours == self.hash { Ok(slice) } else { Err(DeltaError::Hash { to: self.to, ours, theirs: self.hash }) }
     }
 }
 
-/// SHA-256, in hexadecimal, of the slice's JSON without its version. Maps are ordered, so equal slices have equal hashes, and a
-/// slice that a change did not touch keeps its hash.
+/// [`Told::hash`] of a slice. It does not depend on the version, so a slice that a change did not touch keeps its hash.
 pub fn hash(slice: &Slice) -> String {
-    struct Sink(Sha256);
-    impl std::io::Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.update(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut sink = Sink(Sha256::new());
-    let parts = (&slice.node, &slice.pdc, slice.tunnel_address, &slice.keys, &slice.pdcs, &slice.policies);
-    let rest = (&slice.networks, &slice.rows, &slice.peers);
-    // A slice is maps of text to plain values, and the sink takes everything: neither can fail.
-    let written = serde_json::to_writer(&mut sink, &(parts, rest));
-    debug_assert!(written.is_ok(), "{written:?}");
-    sink.0.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Told::of(slice).hash()
 }

@@ -7,6 +7,7 @@ pub mod delta;
 pub mod files;
 mod key;
 mod peer;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::delta::{Delta, DeltaError};
 pub use self::key::{NetKey, RowKey};
 pub use self::peer::{Foreign, KeyPair, OwnKeys, Peer, Suite};
+pub use self::told::Told;
 use crate::policy::mtu::MtuPolicy;
 use crate::policy::path::{Path, PathRule, PdcFacts};
 use crate::types::{IfName, Mac, Mtu, NetworkId, NodeId, PdcId, PolicyId, PortId, Prefix, UdpPort, Version};

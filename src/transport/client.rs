@@ -3,8 +3,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
@@ -19,9 +19,11 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::tls::{PinMismatch, management_name};
 use crate::api::MANAGEMENT_NAME;
+use crate::api::heard::{self, Heard, Names};
 use crate::api::problem::{Exit, Problem};
 
 /// Longest wait for a TCP connection and its TLS handshake, per address.
@@ -37,6 +39,8 @@ const MOST: usize = 64 << 20;
 #[derive(Debug)]
 pub struct Client {
     target: Target,
+    names: Mutex<Names>,
+    unknown: Mutex<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -68,13 +72,17 @@ impl Drop for Driver {
 
 impl Client {
     /// Over TLS. `addresses` are `host:port`, tried in order starting with the one that worked last.
-    pub const fn https(addresses: Vec<String>, tls: Arc<ClientConfig>) -> Self {
-        Self { target: Target::Https { addresses, tls, last_good: AtomicUsize::new(0) } }
+    pub fn https(addresses: Vec<String>, tls: Arc<ClientConfig>) -> Self {
+        Self::of(Target::Https { addresses, tls, last_good: AtomicUsize::new(0) })
+    }
+
+    fn of(target: Target) -> Self {
+        Self { target, names: Mutex::default(), unknown: Mutex::default() }
     }
 
     /// Over a Unix socket.
     pub fn unix(path: impl Into<PathBuf>) -> Self {
-        Self { target: Target::Unix { path: path.into() } }
+        Self::of(Target::Unix { path: path.into() })
     }
 
     /// `host:port` of the servers; none over a Unix socket.
@@ -104,6 +112,28 @@ impl Client {
         path: &str,
         body: Option<&B>,
     ) -> Result<R, Problem> {
+        let Heard { said, unknown } = self.ask(method, path, body).await?;
+        let kind = path.split('?').next().unwrap_or(path);
+        let new = self.names.lock().unwrap_or_else(PoisonError::into_inner).new_of("", kind, &unknown);
+        self.unknown.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
+        Ok(said)
+    }
+
+    /// What answers to [`Client::call`] said and this version does not know, each name once in the life of this client.
+    pub fn unknown(&self) -> Vec<String> {
+        std::mem::take(&mut self.unknown.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// As [`Client::call`], with the names of what this version does not know.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn ask<B: Serialize + Sync, R: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<Heard<R>, Problem> {
         let (response, connection) = self.send(method, path, body).await?;
         let address = &connection.address;
         let status = response.status();
@@ -111,7 +141,7 @@ impl Client {
         if !status.is_success() {
             return Err(refusal(&bytes, status, address));
         }
-        serde_json::from_slice(&bytes).map_err(|e| not_understood(address, &e.to_string()))
+        heard::read(&bytes).map_err(|e| not_understood(address, &e.to_string()))
     }
 
     /// Asks for a stream of JSON lines.
@@ -282,6 +312,16 @@ impl Lines {
     /// # Errors
     /// M0103 where it is not a `T`, or has more than 64 MiB.
     pub fn take<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Problem> {
+        let Some(line) = self.take_line()? else { return Ok(None) };
+        let heard = heard::read(&line).map_err(|e| not_understood(self.address(), &e.to_string()))?;
+        Ok(Some(heard.said))
+    }
+
+    /// The same as the bytes that it is.
+    ///
+    /// # Errors
+    /// M0103 where it has more than 64 MiB.
+    pub fn take_line(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>, Problem> {
         loop {
             let Some(end) = self.buffer.iter().skip(self.searched).position(|b| *b == b'\n') else {
                 self.searched = self.buffer.len();
@@ -295,10 +335,7 @@ impl Lines {
             let line: Vec<u8> = self.buffer.drain(..=self.searched + end).collect();
             self.searched = 0;
             if !line.trim_ascii().is_empty() {
-                let line = zeroize::Zeroizing::new(line);
-                return serde_json::from_slice(&line)
-                    .map(Some)
-                    .map_err(|e| not_understood(self.address(), &e.to_string()));
+                return Ok(Some(Zeroizing::new(line)));
             }
         }
     }
@@ -315,7 +352,9 @@ impl std::fmt::Debug for Connection {
 
 /// The server's own words, if they are a [`Problem`].
 fn refusal(bytes: &[u8], status: hyper::StatusCode, address: &str) -> Problem {
-    serde_json::from_slice(bytes).unwrap_or_else(|_| not_understood(address, &format!("it answered {status}")))
+    heard::read(bytes)
+        .map(|heard| heard.said)
+        .unwrap_or_else(|_| not_understood(address, &format!("it answered {status}")))
 }
 
 /// hyper's errors hide their cause; the cause is what helps. A server that dies does not say goodbye in TLS, and the library's

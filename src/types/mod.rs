@@ -25,6 +25,9 @@ pub use self::slot::{NetSlot, PeerSlot};
 pub use self::time::{Mono, Wall};
 pub use self::version::Version;
 
+/// The index by which a reader tells an enum that its value is of a newer version; no text stands for it.
+pub const UNKNOWN_VARIANT: u64 = u32::MAX as u64;
+
 /// Implements serde through `Display` and `FromStr`, so that text is checked once, at the door.
 macro_rules! serde_as_text {
     ($type:ty) => {

@@ -19,6 +19,7 @@ fn what_contradicts_other_objects_is_refused_and_changes_nothing() {
     mesh.good(&format!("apply -f {}", file("examples/manifests/two-pdcs.yaml")));
     mesh.good("network create green --overlay default --vni 11 --cidr 192.168.11.0/24 --gateway 192.168.11.1");
     mesh.good("port create g1 --network green --node fra-2 --mac 2:0:0:0:0:21 --ip 192.168.11.11");
+    mesh.good("port create b9 --network blue --node fra-1 --mac 2:0:0:0:0:29 --interface tap-blue");
     let before = objects(&mesh);
     let cases: &[Case<'_>] = &[
         (
@@ -38,6 +39,12 @@ fn what_contradicts_other_objects_is_refused_and_changes_nothing() {
             3,
             "M0321",
             "192.168.11.0/24",
+        ),
+        (
+            "port create g2 --network green --node fra-1 --mac 2:0:0:0:0:22 --interface tap-blue",
+            5,
+            "M0349",
+            "of network 'blue' and 'g2' of network 'green' name the same interface 'tap-blue' of node 'fra-1'",
         ),
         ("port create g2 --network gren --node fra-1 --mac 2:0:0:0:0:22", 3, "M0330", "did you mean 'green'?"),
         ("network create red --overlay default --vni 11", 5, "M0316", "another VNI"),

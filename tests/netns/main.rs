@@ -30,6 +30,7 @@ mod lab;
 mod labs;
 mod lane;
 mod lanes;
+mod leave;
 mod loops;
 mod members;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]

@@ -9,8 +9,7 @@ use super::{CONFIG, say, systemctl};
 use crate::api::problem::{Exit, Problem};
 use crate::config::meshd::{Config, Paths};
 use crate::linux::file;
-use crate::meshd::{disk, run};
-use crate::node::enroll::{CA, CERTIFICATE, SLICE, TLS_KEY, WIREGUARD_KEY};
+use crate::meshd::{belongings, control, run};
 
 /// Take this machine out of the mesh: stop meshd, remove its devices, state and keys.
 #[derive(Debug, Args)]
@@ -23,42 +22,47 @@ pub struct LeaveArgs {
     config: PathBuf,
 }
 
+/// Files of others that are named.
+const NAMED: usize = 20;
+
 /// Leaves.
 ///
 /// # Errors
 /// A [`Problem`]; what was removed before it is gone, and leaving again goes on from there.
 pub fn leave(args: &LeaveArgs) -> Result<(), Problem> {
-    let paths = paths(&args.config)?;
+    let config = config(&args.config)?;
     if !args.yes {
-        ask(&paths)?;
+        ask(&config.paths)?;
     }
     if args.config == Path::new(CONFIG) && sd_notify::booted().unwrap_or(false) {
         systemctl(&["disable", "--now", "meshd.service"])?;
     }
     let steps = run::cleanup(Some(&args.config))?;
     say(&format!(" devices and packet filter: {} steps", steps.len()));
+    // Held until the end, so that no meshd starts with half of what it needs.
+    let claim = control::claim(&config.paths.run)?;
     let failed = |e: io::Error| Problem::new("M0601", Exit::Failed, e.to_string()).help("meshctl leave again");
-    for (_, path) in disk::list_tables(&paths.state.join("table")).map_err(failed)? {
-        file::remove(&path).map_err(failed)?;
+    let left = belongings::remove(&config).map_err(failed)?;
+    drop(claim);
+    say(&format!(" state and keys: {} files removed", left.removed));
+    for path in left.foreign.iter().take(NAMED) {
+        say(&format!(" left alone, not of this node: {}", path.display()));
     }
-    for name in [SLICE, disk::BAD_SLICE] {
-        file::remove(&paths.state.join(name)).map_err(failed)?;
+    if left.foreign.len() > NAMED {
+        say(&format!(" and {} more", left.foreign.len() - NAMED));
     }
-    // The certificate first: without it the machine has not joined, whatever else is left.
-    for name in [CERTIFICATE, CA, TLS_KEY, WIREGUARD_KEY] {
-        file::remove(&paths.keys.join(name)).map_err(failed)?;
-    }
-    say(" state and keys: removed");
     say("left. The management node still knows this node; there: meshctl node delete NAME");
     Ok(())
 }
 
-fn paths(config: &Path) -> Result<Paths, Problem> {
-    if !config.exists() {
-        return Ok(Paths::default());
-    }
-    let text = file::read(config).map_err(|e| Problem::new("M0601", Exit::Failed, e.to_string()))?;
-    Ok(Config::parse(&config.display().to_string(), &String::from_utf8_lossy(&text))?.paths)
+/// The node's configuration; without a file, the one that has the default paths.
+fn config(path: &Path) -> Result<Config, Problem> {
+    let text = if path.exists() {
+        file::read(path).map_err(|e| Problem::new("M0601", Exit::Failed, e.to_string()))?
+    } else {
+        b"management = [\"localhost:7443\"]".to_vec()
+    };
+    Config::parse(&path.display().to_string(), &String::from_utf8_lossy(&text))
 }
 
 fn ask(paths: &Paths) -> Result<(), Problem> {

@@ -2,12 +2,14 @@
 //! a [`Problem`] or nothing comes out, and nothing is changed when there is a problem.
 
 mod deletion;
+mod interface;
 mod network;
 mod node;
 mod pdc;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use self::interface::findings as interface_findings;
 pub(super) use self::network::belongs;
 use super::state::{Edit, State};
 use crate::api::objects::{Any, Kind, Meta, PathPolicy};
@@ -37,6 +39,7 @@ pub fn check(before: &State, edits: &[Edit]) -> Result<State, Problem> {
             touched(&after, object, &mut networks);
         }
     }
+    interface::check(&after, edits)?;
     network::check_all(before, &after, &networks)?;
     Ok(after)
 }
@@ -104,6 +107,9 @@ fn check_policy(state: &State, policy: &PathPolicy) -> Result<(), Problem> {
         match selector {
             Selector::Pdc(pdc) => exists(state, Kind::Pdc, pdc.as_str(), &whose)?,
             Selector::Node(node) => exists(state, Kind::Node, node.as_str(), &whose)?,
+            Selector::Unknown => {
+                return Err(refuse("M0302", format!("path policy '{name}' names an end of no known kind")));
+            }
         }
     }
     if let Some(network) = &spec.network {
@@ -113,6 +119,7 @@ fn check_policy(state: &State, policy: &PathPolicy) -> Result<(), Problem> {
         match selector {
             Selector::Pdc(pdc) => Some(pdc.clone()),
             Selector::Node(node) => state.nodes.get(node).map(|node| node.spec.pdc.clone()),
+            Selector::Unknown => None,
         }
     };
     let [a, b] = [0, 1].map(|n| spec.between.get(n).and_then(pdc_of));
