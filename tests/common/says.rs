@@ -60,7 +60,6 @@ impl Said {
     }
 
     /// The reason of the filter of guests' ports that stands for one of the exit's.
-    #[expect(dead_code, reason = "for tests of the filter of guests' ports")]
     pub(crate) fn at_port(reason: DropReason) -> &'static str {
         match reason {
             D::ArpForeign => "arp",

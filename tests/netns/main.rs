@@ -13,6 +13,8 @@ mod ended;
 mod harness;
 #[expect(unreachable_pub, reason = "a toolbox: each test takes what it needs")]
 mod node;
+#[path = "../common/says.rs"]
+mod says;
 
 mod chaos;
 mod clear;
@@ -30,6 +32,8 @@ mod lab;
 mod labs;
 mod lane;
 mod lanes;
+#[expect(unreachable_pub, reason = "a toolbox of this test program")]
+mod liar;
 mod loops;
 mod members;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]

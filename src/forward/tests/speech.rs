@@ -64,6 +64,17 @@ fn what_a_guest_may_say_hangs_on_its_role_and_not_on_its_tag() {
 }
 
 #[test]
+fn what_is_refused_here_is_refused_at_a_port_under_a_name() {
+    let at_port = crate::node::fence_text::REASONS.map(|(name, _)| name);
+    for said in says::all(ME, THEIRS) {
+        for reason in ROLES.iter().filter_map(|role| said.verdict(*role)) {
+            let name = Said::at_port(reason);
+            assert!(at_port.contains(&name) || name == "group", "{}: {name}", said.what);
+        }
+    }
+}
+
+#[test]
 fn nothing_passes_behind_two_tags_or_one_of_a_provider() {
     let mut world = world(Role::Router, Learning::Declared);
     for said in says::all(ME, THEIRS) {
