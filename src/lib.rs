@@ -41,3 +41,7 @@ pub mod transport;
 pub mod tunnel;
 pub mod types;
 pub mod wire;
+
+// Tables of tests that programs in `tests/` use too name this crate as they see it.
+#[cfg(test)]
+extern crate self as vxmesh;

@@ -66,8 +66,9 @@ fn slice(me: &str, own: &str, other: &str, far: &str) -> Slice {
         members: [(text::<NodeId>(other), Path::Tunnel)].into(),
     };
     slice.networks.insert(text::<NetKey>("default/10"), network);
-    for (mac, node) in [(HERE, "one"), (FAR, "two")] {
-        let row = Row::of(text(node));
+    for (mac, node, address) in [(HERE, "one", "10.0.0.1"), (FAR, "two", "10.0.0.2")] {
+        // What a frame says that it is from is looked at too.
+        let row = Row { arp: [text(address)].into(), ..Row::of(text(node)) };
         slice.rows.insert(text(&format!("default/10/-/{mac}")), row);
     }
     // A table of some size: what a map costs is not what an empty one costs.

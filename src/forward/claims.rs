@@ -1,119 +1,139 @@
-//! What a frame claims besides its source address: ARP, ND, router advertisements and DHCP answers speak for addresses, and whoever
-//! hears them believes them. A guest speaks for its own, and only a port with that role for a router or a DHCP server.
+//! What a frame claims besides its Ethernet source: its IP source, and what ARP, ND, router advertisements, redirects and DHCP answers in
+//! it say, which whoever hears them believes. A guest speaks for its own addresses; for a router or a DHCP server speaks only a port with
+//! that role. In doubt, where headers hide what a packet is, it is refused.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::dhcp;
 use super::drops::DropReason;
-use super::table::{Net, Rights};
+use super::table::{Net, Station};
 use super::view::View;
-use crate::types::Mac;
 use crate::wire::arp::Arp;
+use crate::wire::chain::{Chain, Part};
 use crate::wire::ip::{self, Ipv4, Ipv6};
 use crate::wire::nd::{self, Advertisement, Solicitation};
-use crate::wire::udp::Udp;
 use crate::wire::vlan::Tag;
-use crate::wire::{Header, ethernet};
+use crate::wire::{Header, ethernet, icmp};
 
-/// UDP port of a DHCP server (RFC 2131 section 4.1).
-const DHCP_SERVER: u16 = 67;
-/// UDP port of a DHCPv6 server or relay (RFC 9915 section 7.2).
-const DHCPV6_SERVER: u16 = 547;
-/// Redirect (RFC 4861 section 4.5).
-const REDIRECT: u8 = 137;
-/// Extension headers that are walked; a packet with more hides what it is.
-const MOST_HEADERS: usize = 8;
-
-/// May the sender say this? `view` is of `frame`.
-pub(super) fn check(net: &Net, rights: Rights, view: &View, frame: &[u8]) -> Result<(), DropReason> {
+/// May the sender say this? `station` is the sender's row, `view` is of `frame`.
+pub(super) fn check(net: &Net, station: Station, view: &View, frame: &[u8]) -> Result<(), DropReason> {
+    let sender = Sender { net, station, view };
+    if !net.found && view.is_service_tagged(frame) {
+        return Err(DropReason::TypeUnexpected);
+    }
     let body = frame.get(view.network..).unwrap_or_default();
     match view.ethertype {
-        ethernet::ARP => arp(net, rights, view, body),
-        ethernet::IPV4 => ipv4(rights, body),
-        ethernet::IPV6 => ipv6(net, rights, view, body),
-        ethernet::VLAN | ethernet::SERVICE_VLAN => nested(view, body),
-        _ => Ok(()),
+        ethernet::IPV4 => sender.ipv4(body),
+        ethernet::IPV6 => sender.ipv6(body),
+        ethernet::ARP => sender.arp(body),
+        ethernet::VLAN | ethernet::SERVICE_VLAN => sender.nested(body),
+        // At the port of a guest these end too. A length instead of a type is one of them: some hosts take IP behind LLC and SNAP.
+        _ if net.found => Ok(()),
+        _ => Err(DropReason::TypeUnexpected),
     }
 }
 
-/// Linux takes priority tags off wherever they stand, and looks at what is behind them (`__netif_receive_skb_core`).
-fn nested(view: &View, body: &[u8]) -> Result<(), DropReason> {
-    let inner = Tag::parse(body).map_err(|_| DropReason::FrameMalformed)?;
-    if view.vlan.is_none() || inner.vlan.is_none() { Err(DropReason::TagNested) } else { Ok(()) }
+/// Who says something, and with which tag.
+struct Sender<'a> {
+    net: &'a Net,
+    station: Station,
+    view: &'a View,
 }
 
-fn arp(net: &Net, rights: Rights, view: &View, body: &[u8]) -> Result<(), DropReason> {
-    let arp = Arp::parse(body).map_err(|_| DropReason::ArpForeign)?;
-    let owns = arp.sender_ip.is_unspecified() || owns_v4(net, rights, view, arp.sender_ip);
-    if arp.sender_mac == view.source && owns { Ok(()) } else { Err(DropReason::ArpForeign) }
-}
-
-fn owns_v4(net: &Net, rights: Rights, view: &View, address: Ipv4Addr) -> bool {
-    net.arp(view.vlan, address).map_or(rights.unlisted, |owner| owner.mac == view.source)
-}
-
-fn owns_v6(net: &Net, rights: Rights, view: &View, address: Ipv6Addr) -> bool {
-    let own = || rights.unlisted || address == nd::link_local(view.source);
-    net.nd(view.vlan, address).map_or_else(own, |owner| owner.mac == view.source)
-}
-
-fn ipv4(rights: Rights, body: &[u8]) -> Result<(), DropReason> {
-    // What does not parse here, no host takes.
-    let Ok(header) = Ipv4::parse(body) else { return Ok(()) };
-    if header.protocol == ip::UDP && header.offset == 0 {
-        dhcp(rights, &body[header.header_len()..], DHCP_SERVER)?;
+impl Sender<'_> {
+    /// Linux takes priority tags off wherever they stand, and looks at what is behind them (`__netif_receive_skb_core`). Two real ones
+    /// pass only where anything does.
+    fn nested(&self, body: &[u8]) -> Result<(), DropReason> {
+        let inner = Tag::parse(body).map_err(|_| DropReason::FrameMalformed)?;
+        let opaque = self.net.found && self.view.vlan.is_some() && inner.vlan.is_some();
+        if opaque { Ok(()) } else { Err(DropReason::TagNested) }
     }
-    Ok(())
-}
 
-fn dhcp(rights: Rights, datagram: &[u8], server: u16) -> Result<(), DropReason> {
-    let serves = Udp::parse(datagram).is_ok_and(|udp| udp.source == server);
-    if serves && !rights.serve_dhcp { Err(DropReason::DhcpUnexpected) } else { Ok(()) }
-}
-
-fn ipv6(net: &Net, rights: Rights, view: &View, body: &[u8]) -> Result<(), DropReason> {
-    let Ok((header, rest)) = Ipv6::split(body) else { return Ok(()) };
-    let payload = rest.get(..usize::from(header.payload)).unwrap_or(rest);
-    let Some((protocol, message)) = upper(header.next, payload)? else { return Ok(()) };
-    match protocol {
-        ip::ICMPV6 => icmpv6(net, rights, view, header.source, message),
-        ip::UDP => dhcp(rights, message, DHCPV6_SERVER),
-        _ => Ok(()),
+    fn arp(&self, body: &[u8]) -> Result<(), DropReason> {
+        let arp = Arp::parse(body).map_err(|_| DropReason::ArpForeign)?;
+        let owns = arp.sender_ip.is_unspecified() || self.owns_v4(arp.sender_ip);
+        if arp.sender_mac == self.view.source && owns { Ok(()) } else { Err(DropReason::ArpForeign) }
     }
-}
 
-/// The upper-layer protocol and its message; none in a later fragment. A first fragment without all of its headers is refused: "a
-/// host that receives a First Fragment that does not satisfy" this "SHOULD discard the packet" (RFC 7112 section 5).
-fn upper(mut next: u8, mut rest: &[u8]) -> Result<Option<(u8, &[u8])>, DropReason> {
-    const HOP_BY_HOP: u8 = 0;
-    const ROUTING: u8 = 43;
-    const FRAGMENT: u8 = 44;
-    const DESTINATION: u8 = 60;
-    for _ in 0..MOST_HEADERS {
-        let units = match next {
-            HOP_BY_HOP | ROUTING | DESTINATION => usize::from(*rest.get(1).ok_or(DropReason::NdForeign)?),
-            FRAGMENT => 0,
-            _ => return Ok(Some((next, rest))),
-        };
-        let (this, after) = rest.split_at_checked((units + 1) * 8).ok_or(DropReason::NdForeign)?;
-        if next == FRAGMENT && u16::from_be_bytes([this[2], this[3]]) >> 3 != 0 {
-            return Ok(None);
+    fn owns_v4(&self, address: Ipv4Addr) -> bool {
+        let unlisted = self.station.rights.unlisted;
+        self.net.arp(self.view.vlan, address).map_or(unlisted, |owner| owner.mac == self.view.source)
+    }
+
+    fn owns_v6(&self, address: Ipv6Addr) -> bool {
+        let own = || self.station.rights.unlisted || address == nd::link_local(self.view.source);
+        self.net.nd(self.view.vlan, address).map_or_else(own, |owner| owner.mac == self.view.source)
+    }
+
+    fn ipv4(&self, body: &[u8]) -> Result<(), DropReason> {
+        // What does not parse no host's IP takes, but a DHCP client that reads its interface might.
+        let header = Ipv4::parse(body).map_err(|_| DropReason::FrameMalformed)?;
+        let packet = body.get(..usize::from(header.total)).ok_or(DropReason::FrameMalformed)?;
+        let message = &packet[header.header_len()..];
+        let first = header.offset == 0;
+        match header.protocol {
+            ip::UDP if first && !self.station.rights.serve_dhcp => dhcp::V4.check(message, header.more_fragments)?,
+            ip::ICMP if first => self.icmp(header.source, message)?,
+            _ => {}
         }
-        (next, rest) = (this[0], after);
+        if self.station.v4 == Some(header.source) || self.station.rights.route || self.owns_v4(header.source) {
+            return Ok(());
+        }
+        let asks = header.source.is_unspecified() && header.protocol == ip::UDP && !header.is_fragment();
+        if asks && dhcp::V4.is_request(message) { Ok(()) } else { Err(DropReason::IpForeign) }
     }
-    Err(DropReason::NdForeign)
-}
 
-fn icmpv6(net: &Net, rights: Rights, view: &View, from: Ipv6Addr, message: &[u8]) -> Result<(), DropReason> {
-    let owns = |address| owns_v6(net, rights, view, address);
-    let itself = |mac: Option<Mac>| mac.is_none_or(|mac| mac == view.source);
-    let from_itself = || from.is_unspecified() || owns(from);
-    let allowed = match message.first().copied() {
-        Some(nd::ROUTER_ADVERTISEMENT | REDIRECT) if !rights.advertise => return Err(DropReason::RouterUnexpected),
-        Some(nd::ROUTER_ADVERTISEMENT | REDIRECT) => owns(from),
-        Some(nd::ROUTER_SOLICITATION) => from_itself(),
-        Some(nd::SOLICITATION) => Solicitation::parse(message).is_ok_and(|s| itself(s.source) && from_itself()),
-        Some(nd::ADVERTISEMENT) => Advertisement::parse(message).is_ok_and(|a| itself(a.mac) && owns(a.target)),
-        _ => true,
-    };
-    if allowed { Ok(()) } else { Err(DropReason::NdForeign) }
+    /// Redirects and router advertisements (RFC 1256): of routers, and for themselves.
+    fn icmp(&self, from: Ipv4Addr, message: &[u8]) -> Result<(), DropReason> {
+        match message.first().copied().ok_or(DropReason::FrameMalformed)? {
+            icmp::REDIRECT | icmp::ROUTER_ADVERTISEMENT if !self.station.rights.route => {
+                Err(DropReason::RouterUnexpected)
+            }
+            icmp::REDIRECT | icmp::ROUTER_ADVERTISEMENT if !self.owns_v4(from) => Err(DropReason::IpForeign),
+            _ => Ok(()),
+        }
+    }
+
+    fn ipv6(&self, body: &[u8]) -> Result<(), DropReason> {
+        let header = Ipv6::parse(body).map_err(|_| DropReason::FrameMalformed)?;
+        let len = Ipv6::LEN + usize::from(header.payload);
+        let packet = body.get(..len).ok_or(DropReason::FrameMalformed)?;
+        let chain = Chain::of(packet).map_err(|_| DropReason::HeadersHidden)?;
+        let message = packet.get(chain.at..).unwrap_or_default();
+        // "A host that receives a First Fragment that does not satisfy" this "SHOULD discard the packet" (RFC 7112 section 5).
+        if chain.part == Part::First && !chain.is_complete(packet) {
+            return Err(DropReason::HeadersHidden);
+        }
+        match chain.protocol {
+            _ if chain.part == Part::Later => {}
+            ip::UDP if !self.station.rights.serve_dhcp => dhcp::V6.check(message, chain.part == Part::First)?,
+            ip::ICMPV6 => self.icmpv6(header.source, message, chain.part)?,
+            _ => {}
+        }
+        if self.station.v6 == Some(header.source) || self.station.rights.route || self.owns_v6(header.source) {
+            return Ok(());
+        }
+        // Address detection, router solicitations and reports of groups, before there is an address.
+        let begins = header.source.is_unspecified() && chain.protocol == ip::ICMPV6 && chain.part == Part::Whole;
+        if begins { Ok(()) } else { Err(DropReason::IpForeign) }
+    }
+
+    fn icmpv6(&self, from: Ipv6Addr, message: &[u8], part: Part) -> Result<(), DropReason> {
+        let kind = message.first().copied().ok_or(DropReason::FrameMalformed)?;
+        if matches!(kind, nd::ROUTER_ADVERTISEMENT | nd::REDIRECT) && !self.station.rights.route {
+            return Err(DropReason::RouterUnexpected);
+        }
+        // "Nodes MUST silently ignore" messages of discovery "if the packet carrying them is fragmented" (RFC 6980 section 5).
+        let whole = part == Part::Whole || !nd::is_discovery(kind);
+        let from_itself = || from.is_unspecified() || self.owns_v6(from);
+        let honest = match kind {
+            nd::ROUTER_ADVERTISEMENT | nd::REDIRECT => self.owns_v6(from),
+            nd::ROUTER_SOLICITATION => from_itself(),
+            nd::SOLICITATION => Solicitation::parse(message).is_ok() && from_itself(),
+            nd::ADVERTISEMENT => Advertisement::parse(message).is_ok_and(|said| self.owns_v6(said.target)),
+            _ => true,
+        };
+        let allowed = whole && honest && nd::names_only(message, self.view.source);
+        if allowed { Ok(()) } else { Err(DropReason::NdForeign) }
+    }
 }

@@ -52,12 +52,22 @@ reasons! {
     ArpForeign = "arp-foreign",
     /// A neighbour or router solicitation or an advertisement speaks for an address that is not its sender's, or cannot be read.
     NdForeign = "nd-foreign",
-    /// A router advertisement or redirect of a guest that has not the role `router`.
+    /// A packet from an IP address that is not its sender's.
+    IpForeign = "ip-foreign",
+    /// IPv6 extension headers that do not end within their packet or its first fragment, or are too many: they hide what the packet is.
+    HeadersHidden = "headers-hidden",
+    /// A router advertisement or redirect, of IPv6 or IPv4, of a guest that has not the role `router`.
     RouterUnexpected = "router-unexpected",
-    /// A DHCP server's message of a guest that has not the role `dhcp`.
+    /// What a DHCP client or relay would take for a server's word, of a guest that has not the role `dhcp`.
     DhcpUnexpected = "dhcp-unexpected",
-    /// A tag behind a priority tag, or a priority tag behind another: they hide what the frame is, and for which VLAN.
+    /// A tag behind a tag: it hides what the frame is, and for which VLAN.
     TagNested = "tag-nested",
+    /// Neither IPv4, IPv6 nor ARP, or a service tag, in a network that does not find its guests by itself.
+    TypeUnexpected = "type-unexpected",
+    /// To 01:80:c2:00:00:00 to 0f: groups that never leave their link, which a Linux bridge hands to its host past all filters.
+    GroupReserved = "group-reserved",
+    /// Broadcast or multicast for Ethernet, but for one host by its IP address: any host that has the address would take it.
+    GroupUnicast = "group-unicast",
     /// The destination is in no row of the network, and the network does not flood unknown unicast.
     DestinationUnknown = "destination-unknown",
     /// The destination is on this node: its bridge has already delivered the frame.

@@ -3,6 +3,7 @@
 use super::buffer::{Buf, Pool};
 use super::carry::{Carrier, Ids, Load, Route};
 use super::drops::{DropReason, Drops};
+use super::groups;
 use super::mss;
 use super::neigh::{self, Question};
 use super::oversize::Oversized;
@@ -273,6 +274,7 @@ impl Egress {
         if !view.destination.is_group() {
             return unicast(net, view, view.destination);
         }
+        groups::check(net, view, frame.buf.bytes())?;
         if let Some(proxy) = sender
             && view.is_dhcp_broadcast(frame.buf.bytes())
         {

@@ -10,6 +10,7 @@ use super::drops::{DropReason, Drops};
 use super::echo::{Echo, echo};
 use super::egress::{Frame, allow};
 use super::form::{self, Inside, Piece, Standard, What};
+use super::groups;
 use super::mss;
 use super::paths::PathSizes;
 use super::rate::{Bucket, Rate};
@@ -366,7 +367,10 @@ fn source(net: &Net, view: &View, peer: PeerSlot, frame: &[u8]) -> Result<(), Dr
     }
     let station = net.station(view.vlan, view.source).ok_or(DropReason::SourceUnknown)?;
     match station.place {
-        Place::Tunnel(owner) | Place::Plain(owner) if owner == peer => claims::check(net, station.rights, view, frame),
+        Place::Tunnel(owner) | Place::Plain(owner) if owner == peer => {
+            groups::check(net, view, frame)?;
+            claims::check(net, station, view, frame)
+        }
         Place::Forbidden(owner) if owner == peer => Err(DropReason::SourceForbidden),
         Place::Tunnel(_) | Place::Plain(_) | Place::Forbidden(_) | Place::Local => Err(DropReason::SourceNotThere),
     }

@@ -1,5 +1,6 @@
 //! Where the headers of a TCP or UDP frame are. Offsets only: cutting and joining frames rewrites single fields in place.
 
+use crate::wire::chain::Chain;
 use crate::wire::ethernet;
 use crate::wire::ip;
 use crate::wire::sum::Sum;
@@ -125,21 +126,16 @@ fn ipv4(frame: &[u8], l3: usize) -> Option<(Version, u8, usize, usize)> {
     whole.then_some((Version::V4, head[9], l3 + header, l3 + total))
 }
 
+#[inline]
 fn ipv6(frame: &[u8], l3: usize) -> Option<(Version, u8, usize, usize)> {
-    const HOP_BY_HOP: u8 = 0;
-    const DESTINATION: u8 = 60;
     let head = frame.get(l3..)?.first_chunk::<40>()?;
     if head[0] >> 4 != 6 {
         return None;
     }
     let end = l3 + 40 + usize::from(u16::from_be_bytes([head[4], head[5]]));
-    let (mut next, mut at) = (head[6], l3 + 40);
-    while matches!(next, HOP_BY_HOP | DESTINATION) {
-        let option = frame.get(at..end)?;
-        next = *option.first()?;
-        at += (usize::from(*option.get(1)?) + 1) * 8;
-    }
-    (at < end).then_some((Version::V6, next, at, end))
+    let chain = Chain::of(frame.get(l3..end)?).ok()?;
+    let at = l3 + chain.at;
+    (chain.options_only && at < end).then_some((Version::V6, chain.protocol, at, end))
 }
 
 /// A 16-bit number in network byte order.

@@ -14,7 +14,7 @@ use crate::node::plan::Local;
 use crate::policy::mtu::{MtuPolicy, Oversize};
 use crate::policy::path::Path;
 use crate::table::{Flood, Learning, NetKey, Network, Peer, PortRole, Row, RowKey, Slice};
-use crate::types::{Mac, NetSlot, PeerSlot, UdpPort, Vlan, Vni};
+use crate::types::{Mac, NetSlot, PeerSlot, Prefix, UdpPort, Vlan, Vni};
 
 /// The snapshot.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +49,10 @@ pub struct Net {
     pub oversize: Oversize,
     /// Whether the MSS of SYNs is lowered to what fits.
     pub clamp_mss: bool,
+    /// Whether it finds its guests by itself: it knows no roles, and frames of any type may pass.
+    pub found: bool,
+    /// Its IP prefixes; empty: any.
+    pub cidr: Box<[Prefix]>,
     /// Peers that host it over a tunnel, in the order of their names.
     pub members: Box<[PeerSlot]>,
     fdb: Lookup<u64, Station>,
@@ -86,16 +90,20 @@ pub struct Station {
     pub dhcp_proxy: Option<Mac>,
     /// What it may say.
     pub rights: Rights,
+    /// The first of its row's IPv4 addresses: most packets are from this one, and it costs no second look-up.
+    pub v4: Option<Ipv4Addr>,
+    /// The first of its row's IPv6 addresses.
+    pub v6: Option<Ipv6Addr>,
 }
 
-/// What a guest may say in ARP, ND and DHCP.
+/// What a guest may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rights {
-    /// Speak for addresses that are in no row: its own row names none, or the network finds its guests by itself. Never for those
-    /// that a row gives to another.
+    /// Use addresses that are in no row and speak for them: its own row names none, or the network finds its guests by itself. Never
+    /// those that a row gives to another.
     pub unlisted: bool,
-    /// Send router advertisements and redirects.
-    pub advertise: bool,
+    /// Send router advertisements and redirects, and packets of others.
+    pub route: bool,
     /// Answer DHCP.
     pub serve_dhcp: bool,
 }
@@ -206,6 +214,8 @@ impl Net {
             guest_mtu: policy.fixed.unwrap_or(network.guest_mtu).get(),
             oversize: policy.oversize,
             clamp_mss: sizing.clamp_mss,
+            found: network.learning == Learning::Local,
+            cidr: network.cidr.iter().copied().collect(),
             members: with_key.filter_map(|node| slots.peer(node)).collect(),
             fdb: Lookup::default(),
             arp: Lookup::default(),
@@ -224,10 +234,10 @@ impl Net {
     }
 
     fn add_row(&mut self, key: &RowKey, row: &Row, place: Place, network: &Network) {
-        self.fdb.add(
-            fdb_key(key.vlan, key.mac),
-            Station { place, dhcp_proxy: row.dhcp_proxy, rights: Rights::of(row, network.learning) },
-        );
+        let rights = Rights::of(row, network.learning);
+        let (v4, v6) = (row.arp.first().copied(), row.nd.first().copied());
+        let station = Station { place, dhcp_proxy: row.dhcp_proxy, rights, v4, v6 };
+        self.fdb.add(fdb_key(key.vlan, key.mac), station);
         for ip in &row.arp {
             let router = network.gateway.contains(&(*ip).into());
             self.arp.add(arp_key(key.vlan, *ip), Neighbour { mac: key.mac, place, router });
@@ -260,7 +270,7 @@ impl Rights {
         let found = learning == Learning::Local;
         Self {
             unlisted: found || (row.arp.is_empty() && row.nd.is_empty()),
-            advertise: found || row.role == PortRole::Router,
+            route: found || row.role == PortRole::Router,
             serve_dhcp: found || row.role == PortRole::Dhcp,
         }
     }

@@ -2,6 +2,7 @@
 
 use super::buffer::Buf;
 use super::view::View;
+use crate::wire::chain::{Chain, Part};
 use crate::wire::ethernet::{self, Ethernet};
 use crate::wire::icmp::{self, FragmentationNeeded};
 use crate::wire::icmp6::{self, MINIMUM_MTU, PacketTooBig};
@@ -60,34 +61,15 @@ fn judge_v6(view: &View, header: &Ipv6, packet: &[u8]) -> Verdict {
     let (from, to) = (header.source, header.destination);
     let host = !(from.is_unspecified() || from.is_loopback() || from.is_multicast());
     let group = view.destination.is_group() || to.is_multicast() || to.is_unspecified();
-    let told = !group && host && upper_layer_may_be_told(header.next, packet);
+    let told = !group && host && upper_layer_may_be_told(packet);
     if told { Verdict::Tell(Told::V6(*header)) } else { Verdict::Silent }
 }
 
 /// False behind a fragment other than the first, for an ICMPv6 error, and where extension headers do not end.
-fn upper_layer_may_be_told(mut next: u8, packet: &[u8]) -> bool {
-    const OPTIONS: [u8; 3] = [0, 43, 60];
-    const FRAGMENT: u8 = 44;
-    let mut at = Ipv6::LEN;
-    loop {
-        let Some([following, len, offset @ ..]) = packet.get(at..).and_then(|rest| rest.first_chunk::<4>()) else {
-            return false;
-        };
-        if next == ip::ICMPV6 {
-            return !icmp6::is_error(*following);
-        }
-        if next == FRAGMENT {
-            if u16::from_be_bytes(*offset) & 0xfff8 != 0 {
-                return false;
-            }
-            at += 8;
-        } else if OPTIONS.contains(&next) {
-            at += (usize::from(*len) + 1) * 8;
-        } else {
-            return true;
-        }
-        next = *following;
-    }
+fn upper_layer_may_be_told(packet: &[u8]) -> bool {
+    let Ok(chain) = Chain::of(packet) else { return false };
+    let Some(first) = packet.get(chain.at) else { return false };
+    chain.part != Part::Later && (chain.protocol != ip::ICMPV6 || !icmp6::is_error(*first))
 }
 
 /// Turns the buffer that holds the frame into the answer, tag included: `mtu` is what the network carries.

@@ -1,5 +1,6 @@
 //! The parts of a guest's frame that decide where it goes.
 
+use super::dhcp;
 use super::spread::Flow;
 use crate::types::{Mac, Vlan, Vni};
 use crate::wire::ethernet::{self, Ethernet};
@@ -7,9 +8,6 @@ use crate::wire::ip::{self, Ipv4};
 use crate::wire::udp::Udp;
 use crate::wire::vlan::Tag;
 use crate::wire::{Header, WireError};
-
-/// UDP port of a DHCP server (RFC 2131 section 4.1: "'DHCP server' port (67)").
-const DHCP_SERVER: u16 = 67;
 
 /// A frame, classified. Only the outermost tag counts: what is behind it is the guest's own affair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +34,11 @@ impl View {
         }
     }
 
+    /// True where the tag is one of a service provider (IEEE 802.1ad).
+    pub(super) fn is_service_tagged(&self, frame: &[u8]) -> bool {
+        self.network > Ethernet::LEN && frame.get(12..14) == Some(&ethernet::SERVICE_VLAN.to_be_bytes())
+    }
+
     /// True for what a DHCP client says to whoever is a server.
     pub(super) fn is_dhcp_broadcast(&self, frame: &[u8]) -> bool {
         if self.destination != Mac::BROADCAST || self.ethertype != ethernet::IPV4 {
@@ -45,7 +48,7 @@ impl View {
         let Ok(header) = Ipv4::parse(packet) else { return false };
         header.protocol == ip::UDP
             && header.offset == 0
-            && Udp::parse(&packet[header.header_len()..]).is_ok_and(|udp| udp.destination == DHCP_SERVER)
+            && Udp::parse(&packet[header.header_len()..]).is_ok_and(|udp| udp.destination == dhcp::V4.server)
     }
 
     /// The flow of a frame in a network: addresses and, of whole TCP and UDP packets, ports; of anything but IP the Ethernet

@@ -10,6 +10,10 @@
 use super::sum::Sum;
 use super::{WireError, front, front_mut};
 
+/// Redirect (RFC 792).
+pub const REDIRECT: u8 = 5;
+/// Router advertisement (RFC 1256 section 3.1).
+pub const ROUTER_ADVERTISEMENT: u8 = 9;
 /// Destination unreachable (RFC 792).
 const UNREACHABLE: u8 = 3;
 /// "fragmentation needed and DF set" (RFC 792).
@@ -60,7 +64,7 @@ impl FragmentationNeeded {
 /// True for types of ICMP error messages: destination unreachable, source quench, redirect, time exceeded, parameter problem
 /// (RFC 1122 section 3.2.2). They are never answered with an error.
 pub const fn is_error(kind: u8) -> bool {
-    matches!(kind, UNREACHABLE | 4 | 5 | 11 | 12)
+    matches!(kind, UNREACHABLE | 4 | REDIRECT | 11 | 12)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! bytes but for reserved bits; noise never panics; a buffer that is too short is an error.
 
 pub mod arp;
+pub mod chain;
 pub mod compact;
 pub mod ethernet;
 pub mod icmp;

@@ -21,6 +21,10 @@ pub const ROUTER_ADVERTISEMENT: u8 = 134;
 pub const SOLICITATION: u8 = 135;
 /// Neighbour advertisement (RFC 4861 section 4.4).
 pub const ADVERTISEMENT: u8 = 136;
+/// Redirect (RFC 4861 section 4.5).
+pub const REDIRECT: u8 = 137;
+/// Certification path solicitation and advertisement (RFC 3971 section 6.4).
+const CERTIFICATION: [u8; 2] = [148, 149];
 /// "Hop Limit: 255" (RFC 4861 section 4.3): a packet from another link cannot have it.
 pub const HOP_LIMIT: u8 = 255;
 
@@ -102,6 +106,35 @@ impl Advertisement {
 pub fn checksum_holds(message: &[u8], from: Ipv6Addr, to: Ipv6Addr) -> bool {
     let Ok(length) = u16::try_from(message.len()) else { return false };
     Checksum::default().pseudo_v6(from, to, length, ICMPV6).with(message).value() == 0
+}
+
+/// True for types of messages that may not be fragmented (RFC 6980 section 5).
+pub const fn is_discovery(kind: u8) -> bool {
+    matches!(kind, ROUTER_SOLICITATION..=REDIRECT) || kind == CERTIFICATION[0] || kind == CERTIFICATION[1]
+}
+
+/// True where every Ethernet address that a message of discovery says is its sender's, `mac`, whichever of them its receiver believes: the
+/// first, the last, one in an option of unusual length. The target's address in a redirect is another's by nature. False for options
+/// that cannot be read.
+pub fn names_only(message: &[u8], mac: Mac) -> bool {
+    let Some(kind) = message.first().copied() else { return false };
+    let fixed = match kind {
+        ROUTER_SOLICITATION => 8,
+        ROUTER_ADVERTISEMENT => 16,
+        SOLICITATION | ADVERTISEMENT => FIXED,
+        REDIRECT => 40,
+        _ => return true,
+    };
+    let Some(mut rest) = message.get(fixed..) else { return false };
+    while let [option, units, ..] = rest {
+        let Some((whole, after)) = rest.split_at_checked(usize::from(*units) * 8) else { return false };
+        let says = *option == SOURCE_ADDRESS || (*option == TARGET_ADDRESS && kind != REDIRECT);
+        if whole.is_empty() || (says && whole[2..] != mac.0) {
+            return false;
+        }
+        rest = after;
+    }
+    rest.is_empty()
 }
 
 /// The address that a host gives itself out of its Ethernet address (RFC 4291 section 2.5.6 and appendix A).

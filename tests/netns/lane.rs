@@ -24,7 +24,7 @@ use crate::harness::{Background, Space, cable, can_run, guest, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A function, because a constant of a type that is wiped on drop would be copied at each use.
-fn psk() -> Psk {
+pub(crate) fn psk() -> Psk {
     Psk::from_bytes([9; 32])
 }
 

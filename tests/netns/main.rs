@@ -13,6 +13,8 @@ mod ended;
 mod harness;
 #[expect(unreachable_pub, reason = "a toolbox: each test takes what it needs")]
 mod node;
+#[path = "../common/says.rs"]
+mod says;
 
 mod chaos;
 mod clear;
@@ -31,6 +33,8 @@ mod labs;
 mod lane;
 mod lanes;
 mod leave;
+#[expect(unreachable_pub, reason = "a toolbox of this test program")]
+mod liar;
 mod loops;
 mod members;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]

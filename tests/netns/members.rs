@@ -1,5 +1,6 @@
 //! A member that lies: its key is right, its lane believes a table of its own making, and it sends what it likes.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -9,8 +10,10 @@ use vxmesh::table::{Flood, NetKey, PortRole, Row, Slice};
 use vxmesh::types::{Mac, PeerSlot};
 
 use crate::harness::{Space, cable, can_run, wait_until};
-use crate::lane::{MACS, TAP, make_tap, setup, slice, spawn};
+use crate::lane::{MACS, TAP, make_tap, psk, secret, setup, slice, spawn};
+use crate::liar::Liar;
 use crate::pretend::{Plug, arp, ipv4, ipv6, na, ns, own, router, same, tag};
+use crate::says::{self, Party, ROLES, Role, Said};
 
 /// Its own guest, one with a tag of 7, a router and a DHCP server; then a guest of the other node, and one that nobody has.
 const OWN: Mac = Mac([2, 0, 0, 0, 0x0b, 1]);
@@ -185,4 +188,118 @@ fn a_member_sends_for_its_own_guests_and_for_nobody_else() {
         told.iter().filter_map(|event| if let LaneEvent::Refused(refused) = event { Some(refused) } else { None });
     let peers: Vec<_> = refused.map(|refused| refused.peer).collect();
     assert!(!peers.is_empty() && peers.iter().all(|peer| *peer == Some(PeerSlot(0))), "{told:?}");
+}
+
+/// VLAN in which the speakers have a second row.
+const VLAN: u16 = 9;
+
+/// The guest of the member that has a role.
+fn speaker(role: Role) -> Party {
+    let last = 0x21 + u8::try_from(ROLES.iter().position(|one| *one == role).unwrap()).unwrap();
+    Party { mac: Mac([2, 0, 0, 0, 0x0b, last]), v4: four(last), v6: six(last.into()) }
+}
+
+const GUEST_HERE: Party =
+    Party { mac: VICTIM, v4: Ipv4Addr::new(192, 168, 10, 11), v6: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x11) };
+
+/// What is true of the speakers, without a tag and in a VLAN.
+fn roles() -> Slice {
+    let mut slice = slice(0, Flood::Replicate);
+    for at in ["default/10/-", "default/10/9"] {
+        let victim = Row { arp: [GUEST_HERE.v4].into(), nd: [GUEST_HERE.v6].into(), ..Row::of("n0".parse().unwrap()) };
+        slice.rows.insert(format!("{at}/{VICTIM}").parse().unwrap(), victim);
+        for role in ROLES {
+            let Party { mac, v4, v6 } = speaker(role);
+            let mut row = Row { arp: [v4].into(), nd: [v6].into(), ..Row::of("n1".parse().unwrap()) };
+            match role {
+                Role::Guest => {}
+                Role::Router => row.role = PortRole::Router,
+                Role::Dhcp => row.role = PortRole::Dhcp,
+                Role::Bare => (row.arp, row.nd) = Default::default(),
+            }
+            slice.rows.insert(format!("{at}/{mac}").parse().unwrap(), row);
+        }
+    }
+    slice
+}
+
+/// A lane with a guest's interface, and a member with a program of its own.
+struct Duel {
+    lane: Lane,
+    guest: Plug,
+    liar: Liar,
+    _hosts: [Space; 2],
+}
+
+fn duel() -> Duel {
+    let hosts = [Space::new("n0"), Space::new("n1")];
+    cable(&hosts[0], "wan", &hosts[1], "wan");
+    for (end, host) in hosts.iter().enumerate() {
+        let last = end + 1;
+        host.sh(&format!("sysctl -q -w net.ipv6.conf.default.disable_ipv6=1; ip address add 10.0.0.{last}/24 dev wan"));
+    }
+    // Not for the host's own filter to refuse: the lane shall.
+    hosts[0].sh(
+        "ip link add br0 type bridge mcast_snooping 0; ip link set br0 up
+         for it in iptables ip6tables arptables; do sysctl -q -w net.bridge.bridge-nf-call-$it=0 2>/dev/null || true; done",
+    );
+    make_tap(&hosts[0]);
+    let guest = Plug::on(&hosts[0], "g1", "br0");
+    let lane = spawn(&hosts[0], 0);
+    lane.set(setup(&roles(), 0));
+    let node = (vxmesh::tunnel::public_key(&secret(0)), "10.0.0.1:51820".parse().unwrap());
+    let liar = Liar::call(&hosts[1], secret(1), psk(), node);
+    Duel { lane, guest, liar, _hosts: hosts }
+}
+
+impl Duel {
+    /// Says some things, and compares what the guest hears with what it may hear. Counts what must have been counted.
+    fn say(&self, role: Role, tags: &[u16], said: &[Said], counted: &mut BTreeMap<DropReason, u64>) {
+        let behind =
+            |frame: &[u8]| tags.iter().rev().fold(frame.to_vec(), |frame, tag| says::tagged(0x8100, *tag, &frame));
+        for said in said {
+            self.liar.say(10, &behind(&said.frame));
+        }
+        // What comes in order has not come before.
+        let count = u16::try_from(counted.values().sum::<u64>() % 50_000).unwrap();
+        let Party { mac, v4, .. } = speaker(role);
+        let mark = behind(&ipv4(Mac::BROADCAST, mac, v4, Some((5000, 5000 + count))));
+        self.liar.say(10, &mark);
+        let heard = self.guest.heard_until(&mark);
+        for said in said {
+            let arrived = heard.contains(&behind(&said.frame));
+            match said.verdict(role) {
+                None => assert!(arrived, "{} of a {role:?} behind {tags:?} did not arrive", said.what),
+                Some(why) => {
+                    let port = Said::at_port(why);
+                    assert!(!arrived, "{} of a {role:?} behind {tags:?} was delivered; {why}, or {port}", said.what);
+                    *counted.entry(why).or_default() += 1;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_member_sends_for_its_guests_is_what_guests_with_their_roles_may_say() {
+    if !can_run() {
+        return;
+    }
+    let duel = duel();
+    let mut counted = BTreeMap::new();
+    duel.say(Role::Guest, &[], &[], &mut counted);
+    let start = duel.lane.stats().unwrap().drops;
+    for role in ROLES {
+        for tags in [&[][..], &[0], &[VLAN]] {
+            for said in says::all(speaker(role), GUEST_HERE).chunks(16) {
+                duel.say(role, tags, said, &mut counted);
+            }
+        }
+    }
+    let drops = duel.lane.stats().unwrap().drops;
+    for (why, times) in &counted {
+        assert_eq!(drops.get(*why) - start.get(*why), *times, "{why}");
+    }
+    assert_eq!(drops.total() - start.total(), counted.values().sum::<u64>(), "nothing else was refused");
+    assert!(counted.len() >= 10, "{counted:?}");
 }

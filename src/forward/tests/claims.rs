@@ -103,13 +103,13 @@ fn extension_headers_hide_nothing() {
         assert_eq!(behind(headers, &message), Err(DropReason::RouterUnexpected), "{headers:?}");
         assert_eq!(behind(headers, &[128, 0, 0, 0]), Ok(()), "a ping: {headers:?}");
     }
-    assert_eq!(behind(&[60; 9], &message), Err(DropReason::NdForeign), "more headers than anybody needs");
-    assert_eq!(behind(&[44, 60], &[]), Ok(()), "an empty message says nothing");
+    assert_eq!(behind(&[60; 9], &message), Err(DropReason::HeadersHidden), "more headers than anybody needs");
+    assert_eq!(behind(&[44, 60], &[]), Err(DropReason::HeadersHidden), "what it is would come in the next fragment");
     // A first fragment that ends within its headers.
     let cut = icmp6(FAR, link_local(FAR), &[44, 60], &[]);
     let mut cut = cut[..cut.len() - 4].to_vec();
     cut[19] = 12;
-    assert_eq!(sent(&mut World::new(Flood::Replicate), &cut), Err(DropReason::NdForeign));
+    assert_eq!(sent(&mut World::new(Flood::Replicate), &cut), Err(DropReason::HeadersHidden));
 }
 
 proptest::proptest! {

@@ -18,7 +18,10 @@ mod lanes;
 mod neighbours;
 mod offload;
 mod pair;
+#[path = "../../../tests/common/says.rs"]
+mod says;
 mod sizes;
+mod speech;
 mod table;
 
 use std::collections::BTreeMap;
@@ -289,7 +292,23 @@ pub(super) fn tagged(destination: Mac, source: Mac, vlan: u16, ethertype: u16, p
     frame(destination, source, 0x8100, &inside)
 }
 
-/// A frame that is nothing special.
+/// A frame that is nothing special: IPv4 from the address that its sender has.
 pub(super) fn plain(destination: Mac, source: Mac) -> Vec<u8> {
-    frame(destination, source, 0x88b5, b"local experimental")
+    let header = Ipv4 {
+        options: 0,
+        tos: 0,
+        total: 38,
+        id: 0,
+        dont_fragment: false,
+        more_fragments: false,
+        offset: 0,
+        ttl: 64,
+        protocol: 253,
+        source: ip(source.0[5]),
+        destination: Ipv4Addr::BROADCAST,
+    };
+    let mut packet = vec![0; 20];
+    header.emit(&mut packet).unwrap();
+    packet.extend(b"local experimental");
+    frame(destination, source, 0x0800, &packet)
 }
