@@ -8,17 +8,26 @@ use std::net::{IpAddr, Ipv6Addr};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::netlink::Netlink;
+use super::netlink::{self, HEADER, Netlink, word};
 
-/// All of them: link-local ones, and those that follow a router advertisement.
+/// Those of some devices, by index: link-local ones, and those that follow a router advertisement. Addresses of other devices are
+/// passed over: a host of containers has thousands.
 ///
 /// # Errors
 /// The kernel cannot be read.
-pub(super) fn read(netlink: &mut Netlink) -> io::Result<Vec<AddressMessage>> {
+pub(super) fn read(netlink: &mut Netlink, wanted: impl Fn(u32) -> bool) -> io::Result<Vec<AddressMessage>> {
     let mut request = AddressMessage::default();
     request.header.family = AddressFamily::Inet6;
-    let answers = netlink.dump(RouteNetlinkMessage::GetAddress(request))?;
-    Ok(answers.into_iter().filter_map(of_kernel).collect())
+    let answers = netlink.dump_by(RouteNetlinkMessage::GetAddress(request), |raw| {
+        let Some(index) = word(raw, HEADER + 4).filter(|index| wanted(*index)) else { return Ok(None) };
+        let address = netlink::decode(raw)?.and_then(of_kernel);
+        Ok(address.map(|message| ((index, message.attributes.iter().find_map(ip)), message)))
+    })?;
+    Ok(answers.into_values().collect())
+}
+
+fn ip(attribute: &AddressAttribute) -> Option<IpAddr> {
+    if let AddressAttribute::Address(ip) = attribute { Some(*ip) } else { None }
 }
 
 /// The message, if it is of such an address.

@@ -7,6 +7,7 @@ pub mod confine;
 mod counters;
 mod error;
 pub mod fake;
+mod fdb;
 pub mod file;
 mod filter;
 mod gso;

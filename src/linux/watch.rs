@@ -15,9 +15,11 @@ use super::keeper::Keeper;
 use super::netlink::{half, word};
 use super::poll::Poll;
 use super::sys;
+use crate::clock::mono;
 use crate::node::fence_text::TABLE as FENCE;
 use crate::node::guard::TABLE;
 use crate::node::names;
+use crate::types::Mono;
 
 /// Multicast groups of rtnetlink (`RTMGRP_*` by number, linux/rtnetlink.h): links, neighbours and FDBs, addresses.
 const ROUTE_GROUPS: [u32; 4] =
@@ -31,6 +33,18 @@ const NFT_HEADER: usize = 20;
 /// `NFTA_*_TABLE`: the name of the table is the first kind of attribute of everything that is in one.
 const NFT_TABLE_NAME: u16 = 1;
 
+/// How long links, neighbours and addresses are not listened to after they have said something. What is said meanwhile waits in the
+/// socket, and what does not fit there is lost, which costs nothing: one look shows all of it. So a guest that makes the kernel learn
+/// 200,000 addresses a second costs ten looks into the socket.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Most datagrams that are taken at once: what fills the socket faster than it is read does not hold up the packet filters.
+const TAKEN: usize = 1024;
+/// Room for notices of packet filters, which matter one by one, however much other programs change in theirs.
+const FILTER_NOTICES: usize = 4 << 20;
+/// Tokens of the two sockets.
+const ROUTE: u64 = 0;
+const NETFILTER: u64 = 1;
+
 /// Two sockets that receive the kernel's notices.
 #[derive(Debug)]
 pub struct Watch {
@@ -38,6 +52,8 @@ pub struct Watch {
     netfilter: Option<Socket>,
     poll: Poll,
     filters: Keeper,
+    /// Until then routes are not listened to.
+    paused: Option<Mono>,
     /// Others have touched the guard, or the filter behind the guests' ports, since [`Watch::keep`] was last asked.
     touched: [bool; 2],
 }
@@ -49,11 +65,13 @@ impl Watch {
         // A kernel without nf_tables has no filter to watch; loading one says so in clearer words.
         let netfilter = listen(NETLINK_NETFILTER, &[NFTABLES_GROUP]).ok();
         let poll = Poll::new()?;
-        poll.add(route.as_fd(), 0)?;
+        poll.add(route.as_fd(), ROUTE)?;
         if let Some(netfilter) = &netfilter {
-            poll.add(netfilter.as_fd(), 1)?;
+            poll.add(netfilter.as_fd(), NETFILTER)?;
+            // Refused to those who may not have more than the system gives to all: what is lost then, the next look finds.
+            let _ = sys::receive_buffer(netfilter, FILTER_NOTICES);
         }
-        Ok(Self { route, netfilter, poll, filters, touched: [false; 2] })
+        Ok(Self { route, netfilter, poll, filters, paused: None, touched: [false; 2] })
     }
 
     /// Waits until something changes; false where `timeout` came first, and where only neighbours of devices or packet filters
@@ -62,27 +80,50 @@ impl Watch {
     /// # Errors
     /// Of `epoll_wait(2)`.
     pub fn wait(&mut self, timeout: Duration) -> io::Result<bool> {
-        self.poll.wait(Some(timeout))?;
-        Ok(self.clear())
+        let end = mono() + timeout;
+        loop {
+            let now = mono();
+            if self.paused.is_some_and(|until| until <= now) {
+                self.poll.add(self.route.as_fd(), ROUTE)?;
+                self.paused = None;
+            }
+            let until = self.paused.map_or(end, |until| until.min(end));
+            self.poll.wait(Some(until.since(now)))?;
+            let mut changed = self.read_filters();
+            if self.poll.ready().any(|token| token == ROUTE) {
+                changed |= self.read_route();
+                self.poll.remove(self.route.as_fd())?;
+                self.paused = Some(mono() + PAUSE);
+            }
+            if changed || mono() >= end {
+                return Ok(changed);
+            }
+        }
     }
 
     /// Forgets all notices so far; true if one of them may matter to us. Call it before reading the kernel, so that nothing that
     /// happens meanwhile is missed.
     pub fn clear(&mut self) -> bool {
-        let mut changed = drain(&self.route, |notices| !only_neighbours_of_others(notices));
-        if let Some(netfilter) = &self.netfilter {
-            let (touched, filters) = (&mut self.touched, &self.filters);
-            changed |= drain(netfilter, |notices| {
-                let mut some = false;
-                for (touched, table) in touched.iter_mut().zip([TABLE, FENCE]) {
-                    let by = who_touched(notices, table);
-                    *touched |= by.iter().any(|process| !filters.is_ours(*process));
-                    some |= !by.is_empty();
-                }
-                some
-            });
-        }
-        changed
+        let changed = self.read_route();
+        self.read_filters() || changed
+    }
+
+    fn read_route(&self) -> bool {
+        drain(&self.route, |notices| !only_neighbours_of_others(notices))
+    }
+
+    fn read_filters(&mut self) -> bool {
+        let Some(netfilter) = &self.netfilter else { return false };
+        let (touched, filters) = (&mut self.touched, &self.filters);
+        drain(netfilter, |notices| {
+            let mut some = false;
+            for (touched, table) in touched.iter_mut().zip([TABLE, FENCE]) {
+                let by = who_touched(notices, table);
+                *touched |= by.iter().any(|process| !filters.is_ours(*process));
+                some |= !by.is_empty();
+            }
+            some
+        })
     }
 
     /// Loads again each packet filter that others have touched since this was last asked; false where there was nothing to do.
@@ -103,10 +144,10 @@ impl Watch {
     }
 }
 
-/// Takes everything that waits; true where `matters` said so of one datagram, or where some were lost.
+/// Takes what waits, up to a bound; true where `matters` said so of one datagram, or where some were lost.
 fn drain(socket: &Socket, mut matters: impl FnMut(&[u8]) -> bool) -> bool {
     let (mut buffer, mut changed) = ([0_u8; 8192], false);
-    loop {
+    for _ in 0..TAKEN {
         match socket.recv(&mut &mut buffer[..], 0) {
             Ok(len) => changed |= matters(&buffer[..len.min(buffer.len())]),
             // There is something to look at, and the rest is still to be taken.
@@ -115,6 +156,7 @@ fn drain(socket: &Socket, mut matters: impl FnMut(&[u8]) -> bool) -> bool {
             Err(_) => return changed,
         }
     }
+    changed
 }
 
 /// Processes that changed anything in a table of this name, by notices of nf_tables (`struct nlmsghdr`, `struct nfgenmsg`, attributes).
