@@ -23,6 +23,7 @@ mod nft;
 mod observe;
 pub mod offload;
 pub mod poll;
+mod print;
 mod request;
 pub mod sys;
 mod sysctl;

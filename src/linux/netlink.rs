@@ -227,7 +227,7 @@ impl Netlink {
 }
 
 /// The messages of a datagram, each with its header.
-struct Messages<'a>(&'a [u8]);
+pub(super) struct Messages<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Messages<'a> {
     type Item = io::Result<&'a [u8]>;
