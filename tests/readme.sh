@@ -43,8 +43,8 @@ stands_in() {
     unshare --net sleep infinity >/dev/null 2>&1 &
     echo $! >"/run/machines/$2"
     wait_for guest_is_alone "$!"
-    ip link add vnet0 type veth peer name eth0 netns $! address "$8"
-    ip link set vnet0 master "$4" up
+    ip link add "${10}" type veth peer name eth0 netns $! address "$8"
+    ip link set "${10}" master "$4" up
   }
   guest_is_alone() { [ "$(readlink /proc/self/ns/net)" != "$(readlink "/proc/$1/ns/net")" ]; }
   wait_for() {

@@ -267,7 +267,7 @@ pub struct PortSpec {
     #[serde(default)]
     pub role: PortRole,
     /// The interface of the node that its guest is behind. Given, only this interface may send from its address, from the moment
-    /// it is there; else any interface on the network's bridge may.
+    /// it is there; else the first interface on the network's bridge that does is held to it from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<IfName>,
     /// Set by a node that found it (`learning: local`); such a port goes when the node no longer reports it.

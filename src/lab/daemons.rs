@@ -154,8 +154,13 @@ pub fn objects(layout: &Layout) -> String {
     let ports = layout.guests().map(|(node, guest)| {
         let ips: Vec<String> = guest.ips.iter().map(ToString::to_string).collect();
         let name = format!("{}-{}", node.name, guest.device);
-        let spec =
-            format!("{{network: {NETWORK}, node: {}, mac: \"{}\", ips: [{}]}}", node.name, guest.mac, ips.join(", "));
+        let spec = format!(
+            "{{network: {NETWORK}, node: {}, mac: \"{}\", ips: [{}], interface: {}}}",
+            node.name,
+            guest.mac,
+            ips.join(", "),
+            guest.device
+        );
         document("Port", &name, &spec)
     });
     pdcs.chain([overlay, network]).chain(nodes).chain(ports).collect()

@@ -1,4 +1,4 @@
-//! IPv6 addresses that the kernel gives to a device by itself.
+//! Addresses of devices, and which of them the kernel has given to a device by itself.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the kernel has more attributes than we look at")]
 
@@ -10,24 +10,40 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::netlink::{self, HEADER, Netlink, word};
 
-/// Those of some devices, by index: link-local ones, and those that follow a router advertisement. Addresses of other devices are
-/// passed over: a host of containers has thousands.
+/// Those that the kernel has given to one device: link-local ones, and those that follow a router advertisement.
 ///
 /// # Errors
 /// The kernel cannot be read.
-pub(super) fn read(netlink: &mut Netlink, wanted: impl Fn(u32) -> bool) -> io::Result<Vec<AddressMessage>> {
-    let mut request = AddressMessage::default();
-    request.header.family = AddressFamily::Inet6;
-    let answers = netlink.dump_by(RouteNetlinkMessage::GetAddress(request), |raw| {
-        let Some(index) = word(raw, HEADER + 4).filter(|index| wanted(*index)) else { return Ok(None) };
-        let address = netlink::decode(raw)?.and_then(of_kernel);
-        Ok(address.map(|message| ((index, message.attributes.iter().find_map(ip)), message)))
-    })?;
-    Ok(answers.into_values().collect())
+pub(super) fn read(netlink: &mut Netlink, index: u32) -> io::Result<Vec<AddressMessage>> {
+    let all = dump(netlink, AddressFamily::Inet6, |of| of == index)?;
+    Ok(all.into_iter().filter_map(of_kernel).collect())
 }
 
-fn ip(attribute: &AddressAttribute) -> Option<IpAddr> {
-    if let AddressAttribute::Address(ip) = attribute { Some(*ip) } else { None }
+/// All addresses of some devices, by index. Those of other devices are passed over: a host of containers has thousands.
+///
+/// # Errors
+/// The kernel cannot be read.
+pub(super) fn dump(
+    netlink: &mut Netlink,
+    family: AddressFamily,
+    wanted: impl Fn(u32) -> bool,
+) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let mut request = AddressMessage::default();
+    request.header.family = family;
+    let all = netlink.dump_by(RouteNetlinkMessage::GetAddress(request), |raw| {
+        let Some(index) = word(raw, HEADER + 4).filter(|index| wanted(*index)) else { return Ok(None) };
+        let message = netlink::decode(raw)?;
+        let address = if let Some(RouteNetlinkMessage::NewAddress(of)) = &message { address_of(of) } else { None };
+        Ok(message.map(|message| ((index, address), message)))
+    })?;
+    Ok(all.into_values().collect())
+}
+
+/// The address that a message is about.
+pub(super) fn address_of(message: &AddressMessage) -> Option<IpAddr> {
+    let own = |a: &AddressAttribute| if let AddressAttribute::Local(own) = a { Some(*own) } else { None };
+    let address = |a: &AddressAttribute| if let AddressAttribute::Address(own) = a { Some(*own) } else { None };
+    message.attributes.iter().find_map(own).or_else(|| message.attributes.iter().find_map(address))
 }
 
 /// The message, if it is of such an address.

@@ -119,9 +119,14 @@ impl<F: Filter> Kept<F> {
         })
     }
 
-    /// Loads again what was loaded last. False: nothing was, or it was removed on purpose.
-    pub(super) fn restore(&self) -> Result<bool, KernelError> {
+    /// Loads again what was loaded last where others have `touched` it, or where that is not known because notices were lost and it
+    /// is no longer what it was. False: there is nothing to do, nothing was loaded, or it was removed on purpose.
+    pub(super) fn keep(&self, touched: bool, lost: bool) -> Result<bool, KernelError> {
         let mut loaded = lock(&self.loaded);
+        let Some(now) = loaded.as_ref() else { return Ok(false) };
+        if !touched && !(lost && read::<F>()? != Some(now.print)) {
+            return Ok(false);
+        }
         let Some(filter) = loaded.as_ref().map(|loaded| loaded.filter.clone()) else { return Ok(false) };
         *loaded = None;
         *loaded = self.run(&filter, &filter.whole())?;

@@ -285,7 +285,7 @@ impl Kernel {
     fn no_addresses(&mut self, op: &Op, name: &IfName) -> Result<(), KernelError> {
         let index = self.index(op, name)?;
         self.no_new_addresses(op, index)?;
-        let all = addresses::read(&mut self.netlink, |of| of == index);
+        let all = addresses::read(&mut self.netlink, index);
         for address in all.map_err(KernelError::socket("reading addresses"))? {
             self.one(op, request::delete_address(address))?;
         }

@@ -8,10 +8,9 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 
 use netlink_packet_core::{NetlinkPayload, NlasIterator};
-use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoTun, InfoVxlan,
-    LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, BridgeBooleanOptionFlags, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind,
+    InfoPortData, InfoTun, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -74,8 +73,8 @@ pub(super) fn observe(netlink: &mut Netlink, guests: &mut Guests) -> io::Result<
         neighbours(netlink, family, &names, &mut observed)?;
     }
     let is_ours = |index: u32| names.get(&index).is_some_and(ours);
-    for address in addresses::read(netlink, is_ours)? {
-        read_address(&address, &names, &mut observed);
+    for address in addresses::dump(netlink, AddressFamily::Unspec, is_ours)? {
+        read_address(address, &names, &mut observed);
     }
     Ok(observed)
 }
@@ -215,16 +214,23 @@ pub fn read(datagram: &[u8]) -> io::Result<Observed> {
     for message in messages {
         if let RouteNetlinkMessage::NewNeighbour(entry) = message {
             read_entry(&entry, &names, &mut observed);
-        } else if let Some(address) = addresses::of_kernel(message) {
-            read_address(&address, &names, &mut observed);
+        } else {
+            read_address(message, &names, &mut observed);
         }
     }
     Ok(observed)
 }
 
-fn read_address(address: &AddressMessage, known: &Names, observed: &mut Observed) {
-    let name = known.get(&address.header.index).filter(|name| names::parse(name.as_str()).is_some());
-    if let Some(link) = name.and_then(|name| observed.links.get_mut(name)) {
+/// An address on a device with our name: one that the kernel gave is taken off again, any other is somebody's.
+fn read_address(message: RouteNetlinkMessage, known: &Names, observed: &mut Observed) {
+    let RouteNetlinkMessage::NewAddress(address) = &message else { return };
+    let Some(name) = known.get(&address.header.index).filter(|name| names::parse(name.as_str()).is_some()) else {
+        return;
+    };
+    let (name, own) = (name.clone(), addresses::address_of(address));
+    if addresses::of_kernel(message).is_none() {
+        observed.addresses.entry(name).or_default().extend(own);
+    } else if let Some(link) = observed.links.get_mut(&name) {
         link.no_addresses = false;
     }
 }
@@ -287,11 +293,17 @@ fn no_addresses(families: &[AfSpecUnspec]) -> bool {
 }
 
 fn read_bridge(name: &IfName, data: &[InfoBridge]) -> Bridge {
+    // A kernel that does not tell of an attribute does not have it, and asking again would not help.
     let mut bridge = Bridge { mcast_snooping: false, vlan_filtering: false, ..Bridge::OURS };
     for attribute in data {
         match attribute {
             InfoBridge::MulticastSnooping(on) => bridge.mcast_snooping = *on,
             InfoBridge::VlanFiltering(on) => bridge.vlan_filtering = *on,
+            InfoBridge::FdbMaxLearned(most) => bridge.fdb_max_learned = *most,
+            InfoBridge::GroupFwdMask(mask) => bridge.group_fwd_mask = *mask,
+            InfoBridge::MultiBoolOpt(options) => {
+                bridge.no_linklocal_learn = options.value.contains(BridgeBooleanOptionFlags::NoLinkLocalLearn);
+            }
             _ => {}
         }
     }

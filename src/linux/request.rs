@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
-    InfoPortKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, BridgeBooleanOptionFlags, BridgeBooleanOptions, In6AddrGenMode, InfoBridge,
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -118,15 +119,25 @@ pub(super) fn master(index: u32, bridge: u32) -> Request {
 }
 
 pub(super) fn bridge(index: u32, bridge: &Bridge) -> Request {
-    bridge_data(index, InfoBridge::MulticastSnooping(bridge.mcast_snooping))
+    let learn = BridgeBooleanOptionFlags::NoLinkLocalLearn;
+    let value = if bridge.no_linklocal_learn { learn } else { BridgeBooleanOptionFlags::empty() };
+    bridge_data(
+        index,
+        vec![
+            InfoBridge::MulticastSnooping(bridge.mcast_snooping),
+            InfoBridge::GroupFwdMask(bridge.group_fwd_mask),
+            InfoBridge::FdbMaxLearned(bridge.fdb_max_learned),
+            InfoBridge::MultiBoolOpt(BridgeBooleanOptions { value, mask: learn }),
+        ],
+    )
 }
 
 pub(super) fn no_vlan_filtering(index: u32) -> Request {
-    bridge_data(index, InfoBridge::VlanFiltering(false))
+    bridge_data(index, vec![InfoBridge::VlanFiltering(false)])
 }
 
-fn bridge_data(index: u32, data: InfoBridge) -> Request {
-    let info = vec![LinkInfo::Kind(InfoKind::Bridge), LinkInfo::Data(InfoData::Bridge(vec![data]))];
+fn bridge_data(index: u32, data: Vec<InfoBridge>) -> Request {
+    let info = vec![LinkInfo::Kind(InfoKind::Bridge), LinkInfo::Data(InfoData::Bridge(data))];
     (RouteNetlinkMessage::NewLink(link(index, vec![LinkAttribute::LinkInfo(info)])), 0)
 }
 

@@ -26,6 +26,8 @@ const ROUTE_GROUPS: [u32; 4] =
     [libc::RTNLGRP_LINK, libc::RTNLGRP_NEIGH, libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR];
 /// `NFNLGRP_NFTABLES` (linux/netfilter/nfnetlink.h).
 const NFTABLES_GROUP: u32 = 7;
+/// Room for notices of packet filters that wait to be read, bytes.
+const BUFFER: usize = 4 << 20;
 /// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN` (linux/netfilter/nf_tables.h): ends every transaction, whatever it was about.
 const NEW_GENERATION: u16 = 10 << 8 | 15;
 /// `struct nlmsghdr` and `struct nfgenmsg`, before the attributes.
@@ -39,8 +41,8 @@ const NFT_TABLE_NAME: u16 = 1;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Most datagrams that are taken at once: what fills the socket faster than it is read does not hold up the packet filters.
 const TAKEN: usize = 1024;
-/// Room for notices of packet filters, which matter one by one, however much other programs change in theirs.
-const FILTER_NOTICES: usize = 4 << 20;
+/// The same of notices of packet filters, of which one transaction has many: it is judged as a whole.
+const FILTERS_TAKEN: usize = 16 * 1024;
 /// Tokens of the two sockets.
 const ROUTE: u64 = 0;
 const NETFILTER: u64 = 1;
@@ -56,6 +58,8 @@ pub struct Watch {
     paused: Option<Mono>,
     /// Others have touched the guard, or the filter behind the guests' ports, since [`Watch::keep`] was last asked.
     touched: [bool; 2],
+    /// Notices about packet filters were lost since then: any of them may have been touched.
+    lost: bool,
 }
 
 impl Watch {
@@ -68,10 +72,12 @@ impl Watch {
         poll.add(route.as_fd(), ROUTE)?;
         if let Some(netfilter) = &netfilter {
             poll.add(netfilter.as_fd(), NETFILTER)?;
-            // Refused to those who may not have more than the system gives to all: what is lost then, the next look finds.
-            let _ = sys::receive_buffer(netfilter, FILTER_NOTICES);
+            // A packet filter that is loaded or flushed is a notice for each of its rules, sets and elements.
+            if sys::receive_buffer(netfilter, BUFFER).is_err() {
+                netfilter.set_rx_buf_sz(i32::try_from(BUFFER).unwrap_or(i32::MAX))?;
+            }
         }
-        Ok(Self { route, netfilter, poll, filters, paused: None, touched: [false; 2] })
+        Ok(Self { route, netfilter, poll, filters, paused: None, touched: [false; 2], lost: false })
     }
 
     /// Waits until something changes; false where `timeout` came first, and where only neighbours of devices or packet filters
@@ -109,13 +115,14 @@ impl Watch {
     }
 
     fn read_route(&self) -> bool {
-        drain(&self.route, |notices| !only_neighbours_of_others(notices))
+        let heard = drain(&self.route, TAKEN, |notices| !only_neighbours_of_others(notices));
+        heard.matters || heard.lost
     }
 
     fn read_filters(&mut self) -> bool {
         let Some(netfilter) = &self.netfilter else { return false };
         let (touched, filters) = (&mut self.touched, &self.filters);
-        drain(netfilter, |notices| {
+        let heard = drain(netfilter, FILTERS_TAKEN, |notices| {
             let mut some = false;
             for (touched, table) in touched.iter_mut().zip([TABLE, FENCE]) {
                 let by = who_touched(notices, table);
@@ -123,7 +130,9 @@ impl Watch {
                 some |= !by.is_empty();
             }
             some
-        })
+        });
+        self.lost |= heard.lost;
+        heard.matters || heard.lost
     }
 
     /// Loads again each packet filter that others have touched since this was last asked; false where there was nothing to do.
@@ -133,8 +142,9 @@ impl Watch {
     pub fn keep(&mut self) -> Result<bool, KernelError> {
         let [guard, fence] = std::mem::take(&mut self.touched);
         // The guard first: it keeps strangers out. One that fails does not keep the other away.
-        let guard = if guard { self.filters.guard.restore() } else { Ok(false) };
-        let fence = if fence { self.filters.fence.restore() } else { Ok(false) };
+        let lost = std::mem::take(&mut self.lost);
+        let guard = self.filters.guard.keep(guard, lost);
+        let fence = self.filters.fence.keep(fence, lost);
         Ok(guard? | fence?)
     }
 
@@ -144,19 +154,28 @@ impl Watch {
     }
 }
 
-/// Takes what waits, up to a bound; true where `matters` said so of one datagram, or where some were lost.
-fn drain(socket: &Socket, mut matters: impl FnMut(&[u8]) -> bool) -> bool {
-    let (mut buffer, mut changed) = ([0_u8; 8192], false);
-    for _ in 0..TAKEN {
+/// What was heard.
+#[derive(Debug, Clone, Copy, Default)]
+struct Heard {
+    /// Something in it matters to us.
+    matters: bool,
+    /// Some notices did not fit the socket's buffer and were lost.
+    lost: bool,
+}
+
+/// Takes what waits, up to `most`; `matters` is asked about each datagram.
+fn drain(socket: &Socket, most: usize, mut matters: impl FnMut(&[u8]) -> bool) -> Heard {
+    let (mut buffer, mut heard) = ([0_u8; 8192], Heard::default());
+    for _ in 0..most {
         match socket.recv(&mut &mut buffer[..], 0) {
-            Ok(len) => changed |= matters(&buffer[..len.min(buffer.len())]),
-            // There is something to look at, and the rest is still to be taken.
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => changed = true,
+            Ok(len) => heard.matters |= matters(&buffer[..len.min(buffer.len())]),
+            // The rest is still to be taken.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => heard.lost = true,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return changed,
+            Err(_) => return heard,
         }
     }
-    changed
+    heard
 }
 
 /// Processes that changed anything in a table of this name, by notices of nf_tables (`struct nlmsghdr`, `struct nfgenmsg`, attributes).

@@ -29,6 +29,8 @@ pub struct Net {
     pub learning: Learning,
     /// Interfaces that its ports on this node name, with the guests behind each.
     pub guests: BTreeMap<IfName, BTreeSet<Mac>>,
+    /// Guests on this node whose ports name no interface.
+    pub loose: BTreeSet<Mac>,
     /// Its bridge, its TAP and, where a plain path exists, its vxlan device.
     pub links: BTreeMap<IfName, Link>,
     /// The vxlan device, if there is one.
@@ -54,6 +56,8 @@ pub struct Observed {
     pub fence: ObservedFence,
     /// Every link, ours or not, by name.
     pub links: BTreeMap<IfName, Link>,
+    /// Addresses on devices with our name that the kernel has not given by itself.
+    pub addresses: BTreeMap<IfName, BTreeSet<IpAddr>>,
     /// FDB of each bridge with our name. Addresses of the ports themselves are left out.
     pub bridge_fdb: BTreeMap<IfName, BTreeMap<Mac, BridgeEntry>>,
     /// Unicast FDB of each vxlan device with our name. More than one VTEP for a MAC means that each gets a copy.
@@ -123,6 +127,13 @@ pub struct Bridge {
     pub accept_ra: u8,
     /// `net.ipv4.conf.DEV.arp_ignore`; 8: the host never answers a guest's ARP for an address of its own.
     pub arp_ignore: u8,
+    /// Which of 01:80:c2:00:00:00 to 0f are forwarded, a bit each, instead of kept and handed to the host past the packet filter.
+    pub group_fwd_mask: u16,
+    /// Most entries that its FDB learns (`IFLA_BR_FDB_MAX_LEARNED`, Linux 6.7; nothing bounds it before that). It is for interfaces that
+    /// nobody has seen yet: those that are known bring few addresses.
+    pub fdb_max_learned: u32,
+    /// Frames to those addresses teach the FDB nothing (`BR_BOOLOPT_NO_LL_LEARN`, Linux 5.0).
+    pub no_linklocal_learn: bool,
 }
 
 /// A VXLAN tunnel endpoint.
@@ -266,7 +277,16 @@ impl Vxlan {
 
 impl Bridge {
     /// A bridge as we make it.
-    pub const OURS: Self = Self { mcast_snooping: false, vlan_filtering: false, accept_ra: 0, arp_ignore: 8 };
+    pub const OURS: Self = Self {
+        mcast_snooping: false,
+        vlan_filtering: false,
+        accept_ra: 0,
+        arp_ignore: 8,
+        // All that the kernel lets be forwarded: not 00 to 02 (`BR_GROUPFWD_RESTRICTED`, net/bridge/br_private.h).
+        group_fwd_mask: 0xfff8,
+        fdb_max_learned: 16_384,
+        no_linklocal_learn: true,
+    };
 }
 
 impl Tap {

@@ -1,18 +1,21 @@
 //! What guests may send, as data: the packet filter behind every guest's port. [`super::fence_text`] writes it down for `nft`.
 //!
 //! A port that names its interface is *bound*: what may come from there is in the filter before the interface exists, so there is no
-//! moment in which it may say anything else. Ports without one are *loose*: on their networks every interface that is found on the
-//! bridge may send for any of them, and for nobody else. Networks that find their guests by themselves (`learning: local`) cannot
-//! know who is right; their interfaces are *open*, but for floods and the UDP ports of the underlay.
+//! moment in which it may say anything else. A port without one is *loose*: the first interface of its network that speaks with its
+//! address is held to it from then on, and no other interface may ([`pins`]); until then any interface on that bridge that no port
+//! names may. Networks that find their guests by themselves (`learning: local`) cannot know who is right; their interfaces are *open*,
+//! but for what nobody may send and for how much.
+//!
+//! Every element belongs to one interface, or to one bridge: what a guest may say in one network says nothing about another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::desired::{BridgeEntry, Hold, Net, Observed};
+use super::desired::{BridgeEntry, Hold, Net, Observed, ObservedFence};
 use super::reconcile::is_ours;
 use crate::api::local::Finding;
 use crate::table::{Learning, NetKey, PortRole, Slice};
-use crate::types::{IfName, Mac, UdpPort, Vlan};
+use crate::types::{IfName, Mac, Vlan};
 
 /// What passes from guests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,16 +24,26 @@ pub struct Fence {
     pub bridges: BTreeSet<IfName>,
     /// Ports of our bridges that lead to other nodes: what they carry is checked elsewhere.
     pub ours: BTreeSet<IfName>,
-    /// UDP ports of VXLAN and tunnels, on any node: no guest has anything to say there.
-    pub underlay: BTreeSet<UdpPort>,
-    /// Interfaces that ports name, with what may come from there.
-    pub bound: BTreeMap<IfName, BTreeSet<Guest>>,
-    /// Guests whose ports name no interface.
-    pub loose: BTreeSet<Guest>,
-    /// Interfaces that no port names, found on bridges of networks whose ports are declared: loose guests are behind them.
-    pub unnamed: BTreeSet<IfName>,
+    /// Interfaces that ports name, with what may come from there, by the bridge that it may come into. One that is named in two
+    /// networks stays shut until it stands in one of their bridges.
+    pub named: BTreeMap<IfName, BTreeMap<IfName, BTreeSet<Guest>>>,
+    /// Guests whose ports name no interface, by bridge.
+    pub loose: BTreeMap<IfName, BTreeSet<Guest>>,
+    /// Interfaces that no port names, with their bridge: loose guests are behind them.
+    pub unnamed: BTreeMap<IfName, IfName>,
+    /// Where loose guests have spoken first, by bridge and address.
+    pub pins: BTreeMap<(IfName, Mac), Pin>,
     /// Interfaces found on bridges of networks that find their guests by themselves.
     pub open: BTreeSet<IfName>,
+}
+
+/// The interface that a loose guest is held to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// The interface.
+    pub interface: IfName,
+    /// False while the interface does not exist. Made again it is the guest's at once; another one may become so meanwhile.
+    pub here: bool,
 }
 
 /// One guest address with all that may be sent from it.
@@ -77,11 +90,15 @@ impl Fence {
             let addresses = row.arp.iter().map(|a| IpAddr::V4(*a)).chain(row.nd.iter().map(|a| IpAddr::V6(*a)));
             let guest = Guest { mac: row_key.mac, vlan: row_key.vlan, addresses: addresses.collect(), role: row.role };
             match &row.interface {
-                None => drop(self.loose.insert(guest)),
-                Some(name) if is_plain(name) => drop(self.bound.entry(name.clone()).or_default().insert(guest)),
+                None => drop(self.loose.entry(bridge.clone()).or_default().insert(guest)),
+                Some(name) if is_plain(name) => {
+                    let places = self.named.entry(name.clone()).or_default();
+                    places.entry(bridge.clone()).or_default().insert(guest);
+                }
                 Some(name) => findings.push(unusable(key, row_key.mac, name)),
             }
         }
+        findings.extend(self.loose.get(bridge).and_then(|loose| crowded(key, loose)));
     }
 
     /// This filter with the interfaces in it that are on our bridges now. One that a port names, but on another network's bridge,
@@ -90,23 +107,101 @@ impl Fence {
     pub fn with_found(&self, networks: &BTreeMap<&IfName, &Net>, observed: &Observed) -> Self {
         let mut fence = self.clone();
         for (name, link) in &observed.links {
-            let Some(net) = link.port.as_ref().and_then(|port| networks.get(&port.bridge)) else { continue };
+            let Some(port) = &link.port else { continue };
+            let Some(net) = networks.get(&port.bridge) else { continue };
             // One of ours that is no longer wanted goes with this plan.
-            if is_ours(name, link) || !is_plain(name) || net.guests.contains_key(name) {
+            if is_ours(name, link) || !is_plain(name) {
                 continue;
             }
-            fence.bound.remove(name);
+            let places = fence.named.remove(name).unwrap_or_default();
+            if let Some(guests) = places.get(&port.bridge) {
+                fence.named.insert(name.clone(), [(port.bridge.clone(), guests.clone())].into());
+                continue;
+            }
             match net.learning {
-                Learning::Declared => fence.unnamed.insert(name.clone()),
-                Learning::Local => fence.open.insert(name.clone()),
-            };
+                Learning::Declared => drop(fence.unnamed.insert(name.clone(), port.bridge.clone())),
+                Learning::Local => drop(fence.open.insert(name.clone())),
+            }
+        }
+        for (bridge, net) in networks {
+            let pins = pins(net, bridge, observed);
+            fence.pins.extend(pins.into_iter().map(|(mac, pin)| (((*bridge).clone(), mac), pin)));
+        }
+        for ((bridge, _), pin) in &fence.pins {
+            fence.unnamed.entry(pin.interface.clone()).or_insert_with(|| bridge.clone());
         }
         fence
     }
+
+    /// This filter while the bridges that it no longer has are still there: what `old` says of them goes on, so that nothing opens
+    /// before they are gone.
+    #[must_use]
+    pub(super) fn keeping(&self, old: &Self) -> Self {
+        let mut fence = self.clone();
+        let leaves = |bridge: &IfName| old.bridges.contains(bridge) && !self.bridges.contains(bridge);
+        if !old.bridges.iter().any(leaves) {
+            return fence;
+        }
+        let known = |name: &IfName| {
+            self.ours.contains(name)
+                || self.named.contains_key(name)
+                || self.unnamed.contains_key(name)
+                || self.open.contains(name)
+        };
+        fence.bridges.extend(old.bridges.iter().cloned());
+        fence.ours.extend(old.ours.iter().cloned());
+        fence.open.extend(old.open.iter().filter(|name| !known(name)).cloned());
+        let named = old.named.iter().filter(|(name, _)| !known(name));
+        fence.named.extend(named.map(|(name, places)| (name.clone(), places.clone())));
+        let unnamed = old.unnamed.iter().filter(|(name, bridge)| leaves(bridge) && !known(name));
+        fence.unnamed.extend(unnamed.map(|(name, bridge)| (name.clone(), bridge.clone())));
+        let loose = old.loose.iter().filter(|(bridge, _)| leaves(bridge));
+        fence.loose.extend(loose.map(|(bridge, guests)| (bridge.clone(), guests.clone())));
+        let pins = old.pins.iter().filter(|((bridge, _), pin)| leaves(bridge) && !known(&pin.interface));
+        fence.pins.extend(pins.map(|(key, pin)| (key.clone(), pin.clone())));
+        fence
+    }
+
+    /// Loose guests that have spoken, with the interface that they are held to.
+    pub(super) fn pinned_guests(&self) -> impl Iterator<Item = (&IfName, &Guest)> {
+        self.pins.iter().flat_map(|((bridge, mac), pin)| {
+            let guests = self.loose.get(bridge).into_iter().flatten();
+            guests.filter(move |guest| guest.mac == *mac).map(move |guest| (&pin.interface, guest))
+        })
+    }
+
+    /// True where no other interface may speak for the guest.
+    pub(super) fn is_pinned(&self, bridge: &IfName, mac: Mac) -> bool {
+        self.pins.get(&(bridge.clone(), mac)).is_some_and(|pin| pin.here)
+    }
 }
 
-/// Bridge FDB entries of bound guests: they stay with their interface, whatever else enters the bridge.
-pub(super) fn pins(slice: &Slice, key: &NetKey) -> BTreeMap<IfName, BTreeSet<Mac>> {
+/// Where the loose guests of a network are held. An interface that has spoken first keeps its guest for as long as it stands in the
+/// bridge; while it does not exist, the next one that speaks takes its place. What an earlier daemon has pinned counts.
+pub(super) fn pins(net: &Net, bridge: &IfName, observed: &Observed) -> BTreeMap<Mac, Pin> {
+    let here = |name: &IfName| {
+        let link = observed.links.get(name).filter(|link| !is_ours(name, link) && is_plain(name));
+        let port = link.and_then(|link| link.port.as_ref());
+        port.is_some_and(|port| port.bridge == *bridge) && !net.guests.contains_key(name)
+    };
+    let before = |mac: &Mac| match &observed.fence {
+        ObservedFence::Loaded(fence) => fence.pins.get(&(bridge.clone(), *mac)).map(|pin| pin.interface.clone()),
+        ObservedFence::Absent | ObservedFence::Unknown => None,
+    };
+    let entries = observed.bridge_fdb.get(bridge);
+    let spoken = |mac: &Mac| entries.and_then(|entries| entries.get(mac)).map(|entry| entry.port.clone());
+    let pin = |mac: &Mac| {
+        let before = before(mac);
+        let held = before.clone().filter(here).or_else(|| spoken(mac).filter(here));
+        let gone = || before.clone().filter(|name| !observed.links.contains_key(name));
+        let there = held.clone().map(|interface| Pin { interface, here: true });
+        there.or_else(|| gone().map(|interface| Pin { interface, here: false }))
+    };
+    net.loose.iter().filter_map(|mac| Some((*mac, pin(mac)?))).collect()
+}
+
+/// Guests whose ports name an interface: they stay with it, whatever else enters the bridge.
+pub(super) fn named(slice: &Slice, key: &NetKey) -> BTreeMap<IfName, BTreeSet<Mac>> {
     let mut pins: BTreeMap<IfName, BTreeSet<Mac>> = BTreeMap::new();
     for (row_key, row) in slice.rows_of(key).filter(|(k, row)| row.node == slice.node && k.mac.is_unicast()) {
         if let Some(name) = row.interface.as_ref().filter(|name| is_plain(name)) {
@@ -116,18 +211,22 @@ pub(super) fn pins(slice: &Slice, key: &NetKey) -> BTreeMap<IfName, BTreeSet<Mac
     pins
 }
 
+/// Addresses of the guests on this node whose ports name no interface.
+pub(super) fn loose(slice: &Slice, key: &NetKey) -> BTreeSet<Mac> {
+    let rows = slice.rows_of(key).filter(|(k, row)| row.node == slice.node && k.mac.is_unicast());
+    rows.filter(|(_, row)| row.interface.is_none()).map(|(key, _)| key.mac).collect()
+}
+
 /// The entries that can be set now: those of interfaces that stand in the bridge.
-pub(super) fn pinned<'a>(
-    net: &'a Net,
-    bridge: &'a IfName,
-    observed: &'a Observed,
-) -> impl Iterator<Item = (&'a Mac, BridgeEntry)> {
+pub(super) fn pinned(net: &Net, bridge: &IfName, observed: &Observed) -> BTreeMap<Mac, BridgeEntry> {
     let here = move |name: &IfName| {
         observed.links.get(name).and_then(|link| link.port.as_ref()).is_some_and(|port| port.bridge == *bridge)
     };
     let entry = |port: &IfName| BridgeEntry { port: port.clone(), hold: Hold::Pinned };
     let there = net.guests.iter().filter(move |(name, _)| here(name));
-    there.flat_map(move |(name, macs)| macs.iter().map(move |mac| (mac, entry(name))))
+    let named = there.flat_map(|(name, macs)| macs.iter().map(move |mac| (*mac, entry(name))));
+    let spoken = pins(net, bridge, observed).into_iter().filter(|(_, pin)| pin.here);
+    spoken.map(|(mac, pin)| (mac, entry(&pin.interface))).chain(named).collect()
 }
 
 /// True for a name that means itself in a filter: quotes would end it, and a star stand for other names.
@@ -139,8 +238,25 @@ fn unusable(key: &NetKey, mac: Mac, name: &IfName) -> Finding {
     Finding::new(
         "M0613",
         format!("network {key}: the port with {mac} names the interface {name:?}, which no packet filter can name"),
-        "rename it with letters, digits, '.', '-', '_' and '@' only; until then it is not checked",
+        "rename it with letters, digits, '.', '-', '_' and '@' only; until then it is shut",
     )
+}
+
+/// Two guests of a network on this node that no interface is known of: until each has spoken, the other may take its place.
+fn crowded(key: &NetKey, loose: &BTreeSet<Guest>) -> Option<Finding> {
+    let macs: BTreeSet<Mac> = loose.iter().map(|guest| guest.mac).collect();
+    let mut some = macs.iter().take(2).map(Mac::to_string);
+    let (first, second) = (some.next()?, some.next()?);
+    let what = format!(
+        "network {key}: {} ports on this node name no interface ({first}, {second}...): until a guest has spoken, another guest of \
+         this node may take its address",
+        macs.len()
+    );
+    Some(Finding::new(
+        "M0614",
+        what,
+        "say behind which interface each of them is: meshctl port set PORT --interface IF",
+    ))
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ fn what_a_named_interface_may_say_is_there_before_the_interface_and_before_any_d
     let at = |wanted: fn(&Op) -> bool| ops.iter().position(wanted).unwrap();
     assert!(at(|op| matches!(op, Op::LoadFence(_))) < at(|op| matches!(op, Op::AddLink { .. })));
     let Op::LoadFence(fence) = &ops[at(|op| matches!(op, Op::LoadFence(_)))] else { unreachable!() };
-    assert!(fence.bound.contains_key(&name("tap1")));
+    assert!(fence.named.contains_key(&name("tap1")));
     assert!(!ops.iter().any(|op| matches!(op, Op::Pin { port, .. } if port.as_str() == "tap1")), "it is not there yet");
 }
 
@@ -91,8 +91,8 @@ fn interfaces_are_held_to_what_their_network_and_their_port_say() {
     plugged(&mut observed, "tap9", "vb10.12b5");
     plugged(&mut observed, "docker0p", "docker0");
     let fence = fence_of(&bound(), &observed);
-    assert_eq!(fence.bound.keys().collect::<Vec<_>>(), [&name("tap1")]);
-    assert_eq!(fence.unnamed, [name("tap9")].into());
+    assert_eq!(fence.named.keys().collect::<Vec<_>>(), [&name("tap1")]);
+    assert_eq!(fence.unnamed, [(name("tap9"), name("vb10.12b5"))].into());
     assert!(fence.open.is_empty());
     // The same interface on the bridge of another network has nothing of its own to say.
     let mut two = bound();
@@ -102,7 +102,8 @@ fn interfaces_are_held_to_what_their_network_and_their_port_say() {
     two.networks.insert(other, network);
     plugged(&mut observed, "tap1", "vb11.12b5");
     let fence = fence_of(&two, &observed);
-    assert!(fence.bound.is_empty() && fence.unnamed.contains(&name("tap1")), "{fence:?}");
+    assert!(fence.named.is_empty(), "{fence:?}");
+    assert_eq!(fence.unnamed[&name("tap1")], name("vb11.12b5"));
 }
 
 #[test]
@@ -112,7 +113,7 @@ fn a_network_that_finds_its_guests_leaves_their_interfaces_open() {
     let mut observed = Observed::default();
     plugged(&mut observed, "tap9", "vb10.12b5");
     let fence = fence_of(&slice, &observed);
-    assert!(fence.bound.is_empty() && fence.loose.is_empty() && fence.unnamed.is_empty());
+    assert!(fence.named.is_empty() && fence.loose.is_empty() && fence.unnamed.is_empty());
     assert_eq!(fence.open, [name("tap9")].into());
 }
 
@@ -123,11 +124,12 @@ fn a_new_guest_changes_elements_only() {
     let change = new.change_from(&old);
     assert_eq!(
         change,
-        "add element bridge vxmesh_guests bound_ip4 { \"tap1\" . 02:00:00:00:00:21 . 192.168.10.21 }\n\
-         add element bridge vxmesh_guests bound_ip6 { \"tap1\" . 02:00:00:00:00:21 . 0xfd100000000000000000000000000021, \
-         \"tap1\" . 02:00:00:00:00:21 . 0xfe80000000000000000000fffe000021 }\n\
-         add element bridge vxmesh_guests bound_router { \"tap1\" . 02:00:00:00:00:21 }\n\
-         add element bridge vxmesh_guests bound_tag { \"tap1\" . 02:00:00:00:00:21 . 7 }\n\
+        "add element bridge vxmesh_guests known { \"tap1\" }\n\
+         add element bridge vxmesh_guests tagged_ip4 { \"tap1\" . 0x020000000021 . 7 . 0xc0a80a15 }\n\
+         add element bridge vxmesh_guests tagged_ip6 { \"tap1\" . 0x020000000021 . 7 . 0xfd100000000000000000000000000021, \
+         \"tap1\" . 0x020000000021 . 7 . 0xfe80000000000000000000fffe000021 }\n\
+         add element bridge vxmesh_guests tagged_mac { \"tap1\" . 0x020000000021 . 7 }\n\
+         add element bridge vxmesh_guests tagged_router { \"tap1\" . 0x020000000021 . 7 }\n\
          add element bridge vxmesh_guests who { \"tap1\" : goto bound }\n"
     );
     assert_eq!(old.change_from(&new).replace("delete", "add"), change);
@@ -137,7 +139,7 @@ fn a_new_guest_changes_elements_only() {
 fn a_port_cannot_name_one_of_our_own_devices() {
     let row = json!({"node": "a", "interface": "vt10.12b5"});
     let text = fence_of(&with_row("default/10/-/02:00:00:00:00:21", row), &Observed::default()).text();
-    assert!(text.contains("\"vt10.12b5\" : accept") && !text.contains("\"vt10.12b5\" : goto"), "{text}");
+    assert!(text.contains("\"vt10.12b5\" : goto peers") && !text.contains("\"vt10.12b5\" : goto bound"), "{text}");
 }
 
 #[test]
@@ -148,4 +150,116 @@ fn a_name_that_a_filter_cannot_hold_is_a_finding_and_in_no_filter() {
         assert_eq!(plan.findings.iter().map(|f| f.code.as_str()).collect::<Vec<_>>(), ["M0613"], "{bad}");
         assert!(!fence_of(&slice, &Observed::default()).text().contains(bad));
     }
+}
+
+/// A loose guest of this node, `02:..:31`, on a network with two interfaces that no port names.
+fn loose() -> (Slice, Observed) {
+    let slice = with_row("default/10/-/02:00:00:00:00:31", json!({"node": "a", "arp": ["192.168.10.31"]}));
+    let mut observed = Observed::default();
+    plugged(&mut observed, "tap1", "vb10.12b5");
+    plugged(&mut observed, "tap2", "vb10.12b5");
+    (slice, observed)
+}
+
+fn spoke(observed: &mut Observed, interface: &str, hold: Hold) {
+    let table = observed.bridge_fdb.entry(name("vb10.12b5")).or_default();
+    table.insert("02:00:00:00:00:31".parse().unwrap(), BridgeEntry { port: name(interface), hold });
+}
+
+/// The addresses that any interface of the bridge may speak for.
+fn loose_elements(text: &str) -> &str {
+    text.lines().find(|line| line.contains("vxmesh_guests loose_10_12b5_mac {")).unwrap_or_default()
+}
+
+fn pin_of(fence: &Fence) -> Option<(&str, bool)> {
+    let pin = fence.pins.get(&(name("vb10.12b5"), "02:00:00:00:00:31".parse().unwrap()))?;
+    Some((pin.interface.as_str(), pin.here))
+}
+
+#[test]
+fn a_guest_without_an_interface_is_held_to_the_first_that_speaks_for_it() {
+    let (slice, mut observed) = loose();
+    let free = fence_of(&slice, &observed);
+    assert_eq!(pin_of(&free), None);
+    assert!(loose_elements(&free.text()).contains("02:00:00:00:00:31"));
+    spoke(&mut observed, "tap2", Hold::Learned);
+    let held = fence_of(&slice, &observed);
+    assert_eq!(pin_of(&held), Some(("tap2", true)));
+    let text = held.text();
+    assert!(
+        !loose_elements(&text).contains("02:00:00:00:00:31")
+            && text.contains("bound_mac { \"tap2\" . 02:00:00:00:00:31 }"),
+        "{text}"
+    );
+    // Taken off the FDB it stays with its interface, whoever speaks next.
+    observed.fence = ObservedFence::Loaded(held.clone());
+    observed.bridge_fdb.clear();
+    spoke(&mut observed, "tap1", Hold::Learned);
+    let plan = planned(&slice, &local());
+    assert!(reconcile::diff(&plan.desired, &observed).iter().all(|op| !matches!(op, Op::ChangeFence { .. })));
+}
+
+#[test]
+fn an_interface_that_is_gone_keeps_its_guest_until_another_speaks_for_it() {
+    let (slice, mut observed) = loose();
+    spoke(&mut observed, "tap2", Hold::Pinned);
+    let held = fence_of(&slice, &observed);
+    assert_eq!(pin_of(&held), Some(("tap2", true)), "what an earlier daemon has pinned counts");
+    observed.fence = ObservedFence::Loaded(held);
+    observed.links.remove(&name("tap2"));
+    observed.bridge_fdb.clear();
+    let waiting = fence_of(&slice, &observed);
+    assert_eq!(pin_of(&waiting), Some(("tap2", false)));
+    let text = waiting.text();
+    assert!(
+        text.contains("bound_mac { \"tap2\" . 02:00:00:00:00:31 }"),
+        "made again it may speak without a daemon: {text}"
+    );
+    assert!(
+        text.contains("\"tap2\" : goto loose_10_12b5") && loose_elements(&text).contains("02:00:00:00:00:31"),
+        "{text}"
+    );
+    observed.fence = ObservedFence::Loaded(waiting);
+    spoke(&mut observed, "tap1", Hold::Learned);
+    assert_eq!(pin_of(&fence_of(&slice, &observed)), Some(("tap1", true)));
+}
+
+#[test]
+fn an_interface_that_two_networks_name_is_shut_until_it_stands_in_one_of_them() {
+    let mut slice = with_row("default/10/-/02:00:00:00:00:21", json!({"node": "a", "interface": "tap1"}));
+    let network = slice.networks.values().next().unwrap().clone();
+    slice.networks.insert("default/11".parse().unwrap(), network);
+    let row = json!({"node": "a", "interface": "tap1", "role": "router"});
+    slice.rows.insert("default/11/-/02:00:00:00:00:21".parse().unwrap(), serde_json::from_value(row).unwrap());
+    let shut = fence_of(&slice, &Observed::default()).text();
+    assert!(!shut.contains("\"tap1\" :"), "{shut}");
+    let mut observed = Observed::default();
+    plugged(&mut observed, "tap1", "vb10.12b5");
+    let text = fence_of(&slice, &observed).text();
+    assert!(text.contains("\"tap1\" : goto bound") && !text.contains("bound_router { \"tap1\""), "{text}");
+}
+
+#[test]
+fn rules_of_a_bridge_come_and_go_with_its_unnamed_interfaces() {
+    let (slice, observed) = loose();
+    let (without, with) = (fence_of(&slice, &Observed::default()), fence_of(&slice, &observed));
+    let comes = with.change_from(&without);
+    assert!(
+        comes.contains("chain loose_10_12b5 {") && comes.contains("add element bridge vxmesh_guests who"),
+        "{comes}"
+    );
+    let goes = without.change_from(&with);
+    assert!(goes.contains("delete chain bridge vxmesh_guests loose_10_12b5_tagged_arp"), "{goes}");
+    assert!(!goes.contains("delete element bridge vxmesh_guests loose_"), "sets go whole: {goes}");
+}
+
+#[test]
+fn several_guests_without_interfaces_on_one_node_are_a_finding() {
+    let codes =
+        |slice: &Slice| planned(slice, &local()).findings.iter().map(|f| f.code.to_string()).collect::<Vec<_>>();
+    let mut slice = slice("suppress", json!({}));
+    assert!(codes(&slice).is_empty(), "one alone has nobody to fear");
+    let key = "default/10/-/02:00:00:00:00:32".parse().unwrap();
+    slice.rows.insert(key, serde_json::from_value(json!({"node": "a"})).unwrap());
+    assert_eq!(codes(&slice), ["M0614"]);
 }

@@ -273,7 +273,14 @@ fn add_link(f: &mut fmt::Formatter<'_>, name: &IfName, link: &Link) -> fmt::Resu
 }
 
 fn set_bridge(f: &mut fmt::Formatter<'_>, name: &IfName, bridge: &Bridge) -> fmt::Result {
-    write!(f, "ip link set dev {name} type bridge mcast_snooping {}", u8::from(bridge.mcast_snooping))?;
+    write!(
+        f,
+        "ip link set dev {name} type bridge mcast_snooping {} group_fwd_mask {:#x} no_linklocal_learn {} fdb_max_learned {}",
+        u8::from(bridge.mcast_snooping),
+        bridge.group_fwd_mask,
+        u8::from(bridge.no_linklocal_learn),
+        bridge.fdb_max_learned
+    )?;
     // Slashes, because a device name holds dots.
     let (ra, arp) = (bridge.accept_ra, bridge.arp_ignore);
     write!(f, " && sysctl -q net/ipv6/conf/{name}/accept_ra={ra} net/ipv4/conf/{name}/arp_ignore={arp}")

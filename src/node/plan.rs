@@ -15,7 +15,7 @@ use super::paths::{self, Own, Paths};
 use crate::api::local::Finding;
 use crate::policy::mtu::{Carrier, Family, IPV6_LEAST, MtuPolicy, Sum};
 use crate::policy::path::{Outer, Path, Verdict};
-use crate::table::{Flood, Learning, NetKey, Network, Peer, Row, RowKey, Slice};
+use crate::table::{Flood, Learning, NetKey, Network, Row, RowKey, Slice};
 use crate::types::{IfName, Mac, Mtu, NetworkId, NodeId, UdpPort};
 
 /// MTU of a TAP, the largest that the kernel gives one (`MAX_MTU - hard_header_len`, `drivers/net/tun.c`): a bridge drops what is
@@ -116,7 +116,6 @@ pub fn plan(slice: &Slice, paths: &Paths, local: &Local) -> Plan {
         plan.desired.fence.add(slice, key, &bridge, &net, &mut plan.findings);
         plan.desired.networks.insert(bridge, net);
     }
-    plan.desired.fence.underlay = underlay_ports(slice, local, &plan.desired.guard);
     plan
 }
 
@@ -197,9 +196,14 @@ impl<'a> View<'a> {
             key: self.key.clone(),
             learning: self.network.learning,
             guests: if self.network.learning == Learning::Declared {
-                fence::pins(self.slice, self.key)
+                fence::named(self.slice, self.key)
             } else {
                 BTreeMap::new()
+            },
+            loose: if self.network.learning == Learning::Declared {
+                fence::loose(self.slice, self.key)
+            } else {
+                BTreeSet::new()
             },
             links: BTreeMap::new(),
             vxlan,
@@ -307,16 +311,6 @@ impl<'a> View<'a> {
         }
         owners
     }
-}
-
-/// UDP ports of VXLAN and of tunnels, of this node and its peers.
-fn underlay_ports(slice: &Slice, local: &Local, guard: &Guard) -> BTreeSet<UdpPort> {
-    let lanes = |peer: &Peer| {
-        let first = u64::from(peer.listen.get());
-        (first..first + u64::from(peer.lanes.max(1))).filter_map(|port| UdpPort::try_from(port).ok())
-    };
-    let peers = slice.peers.values().flat_map(lanes);
-    peers.chain(guard.ports.iter().copied()).chain(local.tunnel.iter().copied()).collect()
 }
 
 fn addresses(row: &Row) -> impl Iterator<Item = IpAddr> {

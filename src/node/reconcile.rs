@@ -6,9 +6,10 @@
 //! [`conflicts`], never touched, and the network that it blocks is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::desired::{BridgeEntry, Desired, Hold, Kind, Link, Net, Observed, ObservedFence, ObservedGuard, Vtep};
-use super::fence;
+use super::fence::{self, Fence};
 use super::guard::Guard;
 use super::names::{self, Device};
 pub use super::op::Op;
@@ -44,10 +45,13 @@ pub fn cleanup(observed: &Observed) -> Vec<Op> {
     diff(&Desired::default(), observed)
 }
 
-/// Foreign devices that block networks.
+/// What others have done that is in the way: foreign devices that block networks, and addresses on devices of ours.
 pub fn conflicts(desired: &Desired, observed: &Observed) -> Vec<Finding> {
     let mut findings: Vec<Finding> = blocked(desired, observed).into_values().collect();
     findings.dedup();
+    let ours =
+        observed.addresses.iter().filter(|(name, _)| observed.links.get(*name).is_some_and(|l| is_ours(name, l)));
+    findings.extend(ours.filter_map(|(name, addresses)| Some(addressed(name, addresses.first()?, addresses.len()))));
     findings
 }
 
@@ -146,7 +150,12 @@ fn fences(desired: &Desired, wanted: &BTreeMap<&IfName, &Net>, observed: &Observ
         ObservedFence::Absent if fence.is_empty() => (None, None),
         ObservedFence::Unknown | ObservedFence::Loaded(_) if fence.is_empty() => (None, Some(Op::DeleteFence)),
         ObservedFence::Loaded(from) if *from == fence => (None, None),
-        ObservedFence::Loaded(from) => (Some(Op::ChangeFence { from: from.clone(), to: fence }), None),
+        ObservedFence::Loaded(from) => {
+            let first = fence.keeping(from);
+            let change = |from: &Fence, to: &Fence| Op::ChangeFence { from: from.clone(), to: to.clone() };
+            let shut = (first != *from).then(|| change(from, &first));
+            (shut, (first != fence).then(|| change(&first, &fence)))
+        }
         ObservedFence::Absent | ObservedFence::Unknown => (Some(Op::LoadFence(fence)), None),
     }
 }
@@ -271,7 +280,7 @@ impl<'a> Work<'a> {
         let pinned: BTreeMap<&Mac, &BridgeEntry> = self.bridge_entries().collect();
         let stray = net.vxlan.as_ref().map(|vxlan| self.vteps(vxlan));
         let bound = self.bound();
-        let wanted = net.bridge_fdb.iter().chain(bound.iter().map(|(mac, entry)| (*mac, entry)));
+        let wanted = net.bridge_fdb.iter().chain(&bound);
         for (mac, entry) in wanted.filter(|(mac, entry)| pinned.get(mac) != Some(entry)) {
             debug_assert_eq!(entry.hold, Hold::Pinned, "nothing but pinned entries is ever wanted");
             self.ops.push(Op::Pin { port: entry.port.clone(), mac: *mac });
@@ -310,9 +319,11 @@ impl<'a> Work<'a> {
     }
 
     /// What holds bound guests to their interfaces, where those stand in the bridge.
-    fn bound(&self) -> BTreeMap<&'a Mac, BridgeEntry> {
-        let here = self.now(self.bridge).is_some();
-        fence::pinned(self.net, self.bridge, self.observed).filter(|_| here).collect()
+    fn bound(&self) -> BTreeMap<Mac, BridgeEntry> {
+        if self.now(self.bridge).is_none() {
+            return BTreeMap::new();
+        }
+        fence::pinned(self.net, self.bridge, self.observed)
     }
 
     fn flood(&mut self) {
@@ -350,6 +361,19 @@ fn foreign_name(net: &Net, name: &IfName, link: &Link) -> Finding {
             link.kind.word()
         ),
         format!("find out whose it is (ip -d link show {name}), then rename or delete it"),
+    )
+}
+
+/// An operator who gives our bridge an address means to reach its guests, or to be their gateway. Neither works.
+fn addressed(name: &IfName, address: &IpAddr, all: usize) -> Finding {
+    let more = if all > 1 { format!(" and {} more", all - 1) } else { String::new() };
+    Finding::new(
+        "M0615",
+        format!(
+            "{name} has the address {address}{more}, which nobody can reach: nothing from a network gets to its host or through \
+             it, and this host's own packets to guests are never answered"
+        ),
+        format!("take it off: ip address flush dev {name}"),
     )
 }
 

@@ -13,7 +13,7 @@ use vxmesh::types::Mac;
 
 use crate::frames::{self, Plug, UDP, ethernet, fragment, inner, ip, mac_of, marker, udp, vxlan};
 use crate::harness::{Space, cable, can_run, guest, wait_until};
-use crate::node::{BRIDGE, TAP, VXLAN, local, planned, row, settle, slice, text};
+use crate::node::{BRIDGE, TAP, VXLAN, behind, local, planned, row, settle, slice, text};
 
 const LIMIT: Duration = Duration::from_secs(5);
 /// Until a frame that was sent is counted.
@@ -64,7 +64,7 @@ impl Target {
         }
         host.sh(&format!("ip address add {other} dev eth1 nodad"));
         let rows = json!({
-            "default/10/-/02:00:00:00:00:01": row("a", &["192.168.10.11"], &[]),
+            "default/10/-/02:00:00:00:00:01": behind("g1", "a", &["192.168.10.11"], &[]),
             "default/10/-/02:00:00:00:00:02": row("b", &["192.168.10.12"], &[]),
             "default/10/-/02:00:00:00:00:03": row("c", &["192.168.10.13"], &[]),
             "default/10/-/02:00:00:00:00:04": row("far", &["192.168.10.14"], &[]),

@@ -36,6 +36,7 @@ mod members;
 mod mesh;
 mod mtu;
 mod offload;
+mod places;
 mod plain;
 mod pmtu;
 mod ports;

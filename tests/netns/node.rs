@@ -54,6 +54,11 @@ pub fn row(node: &str, arp: &[&str], nd: &[&str]) -> Value {
     json!({"node": node, "arp": arp, "nd": nd})
 }
 
+/// One row of a guest behind an interface that its port names.
+pub fn behind(interface: &str, node: &str, arp: &[&str], nd: &[&str]) -> Value {
+    json!({"node": node, "arp": arp, "nd": nd, "interface": interface})
+}
+
 /// A host whose `eth0` has this address.
 pub fn local(address: &str) -> Local {
     let underlay = Underlay { interface: "eth0".parse().unwrap(), address: address.parse().unwrap(), mtu: 1500 };

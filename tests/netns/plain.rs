@@ -1,6 +1,6 @@
 //! Frames on the plain path: what the kernel switches, answers and refuses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use vxmesh::node::discover::discover;
 use vxmesh::table::{Learning, Slice};
 
 use crate::harness::{Space, cable, can_run, guest, wait_until};
-use crate::node::{BRIDGE, VXLAN, host, local, planned, row, settle, slice, text};
+use crate::node::{BRIDGE, VXLAN, behind, host, local, planned, settle, slice, text};
 
 /// Guests .11 on node a and .12 on node b.
 fn rows() -> Value {
     json!({
-        "default/10/-/02:00:00:00:00:01": row("a", &["192.168.10.11"], &["fd10::11"]),
-        "default/10/-/02:00:00:00:00:02": row("b", &["192.168.10.12"], &["fd10::12"]),
+        "default/10/-/02:00:00:00:00:01": behind("g1", "a", &["192.168.10.11"], &["fd10::11"]),
+        "default/10/-/02:00:00:00:00:02": behind("g2", "b", &["192.168.10.12"], &["fd10::12"]),
     })
 }
 
@@ -117,9 +117,9 @@ fn clear_across_pdcs_takes_the_external_interface_and_inside_the_admin_one() {
         let mut slice = slice(
             node,
             json!({
-                "default/10/-/02:00:00:00:00:01": row("a", &["192.168.10.11"], &[]),
-                "default/10/-/02:00:00:00:00:02": row("b", &["192.168.10.12"], &[]),
-                "default/10/-/02:00:00:00:00:04": row("far", &["192.168.10.14"], &[]),
+                "default/10/-/02:00:00:00:00:01": behind("g1", "a", &["192.168.10.11"], &[]),
+                "default/10/-/02:00:00:00:00:02": behind("g2", "b", &["192.168.10.12"], &[]),
+                "default/10/-/02:00:00:00:00:04": behind("g4", "far", &["192.168.10.14"], &[]),
             }),
         );
         let policy =

@@ -197,6 +197,36 @@ pub fn router(from: Mac, source: Ipv6Addr, kind: u8, hidden: bool) -> Vec<u8> {
     six(Mac::BROADCAST, from, source, 60, &behind)
 }
 
+/// The first fragment of an IPv6 packet, or a later one, with what `frame` holds behind its IPv6 header.
+pub fn fragment(frame: &[u8], offset: u16, more: bool) -> Vec<u8> {
+    let mut out = frame[..54].to_vec();
+    let length = u16::from_be_bytes([frame[18], frame[19]]) + 8;
+    out[18..20].copy_from_slice(&length.to_be_bytes());
+    let next = std::mem::replace(&mut out[20], 44);
+    let place = (offset & !7) | u16::from(more);
+    out.extend([next, 0]);
+    out.extend(place.to_be_bytes());
+    out.extend([0, 0, 0, 7]);
+    out.extend(&frame[54..]);
+    out
+}
+
+/// ICMP of a type over IPv4.
+pub fn icmp(to: Mac, from: Mac, source: Ipv4Addr, kind: u8) -> Vec<u8> {
+    let mut frame = ipv4(to, from, source, Some((u16::from(kind) << 8 | 1, 0)));
+    frame[23] = 1;
+    frame[24..26].fill(0);
+    let sum = Checksum::default().with(&frame[14..34]).value();
+    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    frame
+}
+
+/// The UDP datagram in a frame of IPv4 (`at` 14 + 20) or IPv6 (14 + 40) begins with this byte.
+pub fn saying(mut frame: Vec<u8>, at: usize, first: u8) -> Vec<u8> {
+    frame[at + 8] = first;
+    frame
+}
+
 /// The address that a guest gives itself.
 pub fn own(mac: Mac) -> Ipv6Addr {
     nd::link_local(mac)

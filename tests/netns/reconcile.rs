@@ -125,7 +125,7 @@ fn drift_is_seen_at_once_and_repaired() {
         "nft delete table bridge vxmesh_guests".into(),
         "nft delete table inet vxmesh_guests".into(),
         "nft flush chain bridge vxmesh_guests arriving".into(),
-        "nft add element bridge vxmesh_guests loose_mac '{ 02:00:00:00:00:66 }'".into(),
+        "nft add element bridge vxmesh_guests bound_mac '{ \"tap66\" . 02:00:00:00:00:66 }'".into(),
         "nft add element bridge vxmesh_guests who '{ \"tap66\" : accept }'".into(),
     ];
     host.enter(|| {

@@ -1,0 +1,344 @@
+//! The rules of the packet filter behind the guests' ports, as `nft` text. They are decided by what a receiver would take a frame
+//! for, never by what its sender says that it is: a DHCP client does not look at a source port, a host reassembles fragments, a bridge
+//! hands group addresses of its own to the host.
+//!
+//! Nothing behind the type check may look at the type field of the frame, as `nft` makes `ip saddr`, `arp` and `icmpv6` do where nobody
+//! tells it that the protocol is known: in a tagged frame that field is the tag's. So addresses are read raw (`@nh,96,32` is the source
+//! of IPv4, `@nh,64,128` that of IPv6, `@th,64,128` the target of an advertisement).
+
+use std::fmt::Write as _;
+
+use super::fence_text::{FLOOD_BURST, FLOOD_RATE, REASONS, ROUTED};
+use crate::types::IfName;
+
+/// A set that the kernel fills and empties itself, of bounded size.
+const FORGETFUL: &str = "size 4096; flags dynamic,timeout; timeout 1m;";
+/// New Ethernet addresses a second, and at once, that an interface may bring where no port is declared.
+const SOURCE_RATE: u32 = 10;
+const SOURCE_BURST: u32 = 64;
+/// Broadcast and multicast.
+const GROUP: &str = "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00";
+/// Addresses that a bridge does not forward but keeps (IEEE 802.1Q table 8-1), and hands to its host before any prerouting rule
+/// has a say (`br_handle_frame`, net/bridge/br_input.c) unless its `group_fwd_mask` says otherwise.
+const RESERVED: &str = "ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00";
+
+/// Sets of each kind of guests, and what follows the sender in an element.
+const SETS: [(&str, &str); 6] =
+    [("mac", ""), ("ip4", " . @nh,96,32"), ("ip6", " . @nh,64,128"), ("any", ""), ("router", ""), ("dhcp", "")];
+
+/// Guests that have their own sets and chains. Each kind has a second half for tagged frames, so that what a guest may say in one
+/// VLAN it may not say in another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// Those whose interface is known: the interface is a part of every element.
+    Bound,
+    /// Those of one bridge whose ports name no interface and that have not spoken yet.
+    Loose(IfName),
+}
+
+impl Kind {
+    /// Prefix of the names of sets and chains.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Bound => "bound".to_owned(),
+            Self::Loose(bridge) => {
+                let word = bridge.as_str().trim_start_matches(|c: char| !c.is_ascii_digit());
+                format!("loose_{}", word.replace(|c: char| !c.is_ascii_alphanumeric(), "_"))
+            }
+        }
+    }
+
+    /// The same for tagged frames.
+    pub(super) fn tagged(&self) -> String {
+        match self {
+            Self::Bound => "tagged".to_owned(),
+            Self::Loose(_) => format!("{}_tagged", self.name()),
+        }
+    }
+
+    /// True where the set is one of this kind.
+    pub(super) fn owns(&self, set: &str) -> bool {
+        SETS.iter().any(|(of, _)| *set == format!("{}_{of}", self.name()) || *set == format!("{}_{of}", self.tagged()))
+    }
+
+    /// How its sender is looked up, and how ARP tells it: without and with a tag. With one both are raw, because `nft` takes
+    /// `vlan id` beside `arp` for a contradiction.
+    fn halves(&self) -> [(String, String, String); 2] {
+        let before = match self {
+            Self::Bound => "iifname . ",
+            Self::Loose(_) => "",
+        };
+        let plain = (self.name(), format!("{before}ether saddr"), format!("{before}arp saddr ether"));
+        let raw = |place: &str| format!("{before}{place} . vlan id");
+        [plain, (self.tagged(), raw("@ll,48,48"), raw("@nh,64,48"))]
+    }
+
+    /// Its sets and chains, inside of the table of family `bridge`.
+    pub(super) fn write(&self, out: &mut String) {
+        for (name, who, told) in self.halves() {
+            for (set, rest) in SETS {
+                let _ = writeln!(out, "    set {name}_{set} {{ typeof {who}{rest}; }}");
+            }
+            out.push_str(&RULES.replace("KIND", &name).replace("TOLD", &told).replace("WHO", &who));
+        }
+        let entry = match self {
+            Self::Bound => BOUND,
+            Self::Loose(_) => LOOSE,
+        };
+        let fill = |text: &str| text.replace("TAGGED", &self.tagged()).replace("KIND", &self.name());
+        out.push_str(&fill(entry).replace("GROUP", GROUP));
+    }
+
+    /// Removes them, once nothing leads there any more.
+    pub(super) fn write_removal(&self, out: &mut String, table: &str) {
+        let halves = self.halves();
+        let chains: Vec<String> = std::iter::once(self.name())
+            .chain(halves.iter().flat_map(|(name, ..)| CHAINS.iter().map(move |chain| format!("{name}_{chain}"))))
+            .collect();
+        // All are emptied before the first goes: they lead to each other.
+        for verb in ["flush", "delete"] {
+            for chain in &chains {
+                let _ = writeln!(out, "{verb} chain {table} {chain}");
+            }
+        }
+        for (name, ..) in halves {
+            for (set, _) in SETS {
+                let _ = writeln!(out, "delete set {table} {name}_{set}");
+            }
+        }
+    }
+}
+
+/// What is told apart among dropped frames: interfaces, and of strange Ethernet addresses these too, because the address of another
+/// guest tells of a loop.
+fn who(reason: &str) -> &'static str {
+    if reason == "mac" { "iifname . ether saddr" } else { "iifname" }
+}
+
+/// Counters, sets that the kernel fills, and the chains that all kinds share.
+pub(super) fn write_common(out: &mut String) {
+    for (reason, _) in REASONS {
+        let _ = writeln!(out, "    counter guest_{reason} {{ }}");
+        let _ = writeln!(out, "    set by_{reason} {{ typeof {}; {FORGETFUL} }}", who(reason));
+    }
+    let _ = writeln!(out, "    set rate {{ type ifname; {FORGETFUL} }}");
+    let _ = writeln!(out, "    set fresh {{ type ifname; {FORGETFUL} }}");
+    out.push_str("    set heard { typeof iifname . ether saddr; size 65536; flags dynamic,timeout; timeout 5m; }\n");
+    for (reason, _) in REASONS {
+        // Two rules: one whose set is full ends there, and the frame must not go on.
+        let count = format!("counter name guest_{reason} update @by_{reason} {{ {} counter }}", who(reason));
+        let _ = writeln!(out, "    chain drop_{reason} {{\n        {count}\n        drop\n    }}");
+    }
+    let flood = format!("update @rate {{ iifname limit rate over {FLOOD_RATE}/second burst {FLOOD_BURST} packets }}");
+    let fresh =
+        format!("update @fresh {{ iifname limit rate over {SOURCE_RATE}/second burst {SOURCE_BURST} packets }}");
+    let text = COMMON.replace("FLOOD", &flood).replace("FRESH", &fresh);
+    out.push_str(&text.replace("GROUP", GROUP).replace("RESERVED", RESERVED));
+}
+
+/// The chains at the hooks, and the sets that lead there.
+pub(super) fn write_hooks(out: &mut String) {
+    out.push_str(&HOOKS.replace("RESERVED", RESERVED).replace("GROUP", GROUP));
+}
+
+/// The table of family `inet`.
+pub(super) fn inet() -> String {
+    ROUTE.replace("ROUTED", ROUTED)
+}
+
+/// What all share. `open` is of networks that find their guests by themselves: only how many and how much is bounded there.
+const COMMON: &str = "    chain group {
+        RESERVED goto drop_group
+        FLOOD goto drop_flood
+    }
+    chain peers {
+        RESERVED goto drop_group
+        accept
+    }
+    chain open {
+        GROUP jump group
+        iifname . ether saddr @heard accept
+        FRESH goto drop_source
+        add @heard { iifname . ether saddr } accept
+        goto drop_source
+    }
+";
+
+/// Names of the chains in [`RULES`], but for the prefix.
+const CHAINS: [&str; 9] = ["nd", "from6", "icmp6", "udp6", "ip6", "from4", "udp4", "ip4", "arp"];
+
+/// The rules of one half of a kind, from what is known to be IPv4, IPv6 or ARP of the right sender. `WHO` looks the sender up.
+///
+/// UDP: 68 and 546 are what clients listen on, whatever the source port is. A message to a server or relay (67, 547) is a question, unless
+/// its first byte says that it is an answer for a relay: BOOTREPLY, 2, or RELAY-REPL, 13. A later fragment has no ports, and its first
+/// one must not be without.
+///
+/// ICMP: a redirect (5) and a router's advertisement (9, RFC 1256) are a router's.
+///
+/// ICMPv6: neighbour discovery in fragments is none (RFC 6980 section 5); a first fragment holds all headers (RFC 7112 section 5). Where
+/// the kernel finds no upper layer there is no `meta l4proto`, and `!=` is false as well.
+const RULES: &str = "    chain KIND_from6 {
+        WHO . @nh,64,128 @KIND_ip6 accept
+        meta l4proto ipv6-icmp @nh,64,128 0 accept
+        WHO @KIND_any accept
+        WHO @KIND_router accept
+        goto drop_ip
+    }
+    chain KIND_nd {
+        meta protocol ip6 exthdr frag exists goto drop_nd
+        @th,0,8 136 WHO . @th,64,128 @KIND_ip6 accept
+        @th,0,8 { 133, 134, 135, 137 } WHO . @nh,64,128 @KIND_ip6 accept
+        @th,0,8 { 133, 135 } @nh,64,128 0 accept
+        WHO @KIND_any accept
+        goto drop_nd
+    }
+    chain KIND_icmp6 {
+        @th,0,8 { 134, 137 } WHO != @KIND_router goto drop_router
+        @th,0,8 133-137 goto KIND_nd
+        @th,0,8 != 133 goto KIND_from6
+        meta protocol ip6 frag frag-off != 0 goto KIND_from6
+        goto drop_hidden
+    }
+    chain KIND_udp6 {
+        udp sport != 547 udp dport != 546-547 goto KIND_from6
+        WHO @KIND_dhcp goto KIND_from6
+        udp sport != 547 udp dport 547 @th,64,8 != 13 goto KIND_from6
+        udp sport 547 goto drop_dhcp
+        udp dport 546-547 goto drop_dhcp
+        meta protocol ip6 frag frag-off != 0 goto KIND_from6
+        goto drop_hidden
+    }
+    chain KIND_ip6 {
+        meta l4proto ipv6-icmp goto KIND_icmp6
+        meta l4proto udp goto KIND_udp6
+        meta l4proto != udp goto KIND_from6
+        goto drop_hidden
+    }
+    chain KIND_from4 {
+        WHO . @nh,96,32 @KIND_ip4 accept
+        @nh,96,32 0 udp sport 68 udp dport 67 accept
+        WHO @KIND_any accept
+        WHO @KIND_router accept
+        goto drop_ip
+    }
+    chain KIND_udp4 {
+        udp sport != 67 udp dport != 67-68 goto KIND_from4
+        WHO @KIND_dhcp goto KIND_from4
+        udp sport != 67 udp dport 67 @th,64,8 != 2 goto KIND_from4
+        udp sport 67 goto drop_dhcp
+        udp dport 67-68 goto drop_dhcp
+        @nh,51,13 != 0 goto KIND_from4
+        goto drop_hidden
+    }
+    chain KIND_ip4 {
+        meta l4proto udp goto KIND_udp4
+        meta l4proto icmp @th,0,8 { 5, 9 } WHO != @KIND_router goto drop_router
+        meta l4proto != udp goto KIND_from4
+        goto drop_hidden
+    }
+    chain KIND_arp {
+        @nh,0,48 != 0x000108000604 goto drop_arp
+        TOLD . @nh,112,32 @KIND_ip4 accept
+        @nh,112,32 0 accept
+        TOLD @KIND_any accept
+        goto drop_arp
+    }
+";
+
+/// The way in for interfaces that are known. Most frames are TCP or UDP over IPv4 without a tag and from their own address: they have
+/// passed after one look.
+const BOUND: &str = "    chain bound_type {
+        meta protocol vmap { ip : goto bound_ip4, ip6 : goto bound_ip6, arp : goto bound_arp }
+        goto drop_type
+    }
+    chain tagged_type {
+        meta protocol vmap { ip : goto tagged_ip4, ip6 : goto tagged_ip6, arp : goto tagged_arp }
+        goto drop_type
+    }
+    chain bound_in {
+        ether type ip meta l4proto tcp iifname . ether saddr . @nh,96,32 @bound_ip4 accept
+        ether type ip meta l4proto udp udp dport != 67-68 udp sport != 67 iifname . ether saddr . @nh,96,32 @bound_ip4 accept
+        ether type 8021ad goto drop_vlan
+        vlan id 0 iifname . ether saddr @bound_mac goto bound_type
+        iifname . @ll,48,48 . vlan id @tagged_mac goto tagged_type
+        ether type 8021q goto drop_vlan
+        iifname . ether saddr @bound_mac goto bound_type
+        goto drop_mac
+    }
+    chain bound {
+        GROUP jump group
+        goto bound_in
+    }
+";
+
+/// The way in for interfaces that no port names: who has spoken there before is held to it, and the others of the bridge whose
+/// ports name none may still do so.
+const LOOSE: &str = "    chain KIND {
+        GROUP jump group
+        iifname . ether saddr @bound_mac goto bound_in
+        ether type 8021ad goto drop_vlan
+        iifname . @ll,48,48 . vlan id @tagged_mac goto bound_in
+        vlan id 0 ether saddr @KIND_mac meta protocol vmap { ip : goto KIND_ip4, ip6 : goto KIND_ip6, arp : goto KIND_arp }
+        @ll,48,48 . vlan id @TAGGED_mac meta protocol vmap { ip : goto TAGGED_ip4, ip6 : goto TAGGED_ip6, arp : goto TAGGED_arp }
+        vlan id 0 ether saddr @KIND_mac goto drop_type
+        @ll,48,48 . vlan id @TAGGED_mac goto drop_type
+        ether type 8021q goto drop_vlan
+        ether saddr != @KIND_mac goto drop_mac
+        meta protocol vmap { ip : goto KIND_ip4, ip6 : goto KIND_ip6, arp : goto KIND_arp }
+        goto drop_type
+    }
+";
+
+/// Where frames come by. Between ports: an interface that is not known has no part in our bridges, neither as sender nor as receiver; a
+/// bridge of others has none of ours. To the host: nothing, but from what stands in `opened`; the first rule needs no name and
+/// holds for an interface that nobody has seen yet.
+const HOOKS: &str = "    map who { type ifname : verdict; }
+    set known { type ifname; }
+    set opened { type ifname; }
+    chain arriving {
+        type filter hook prerouting priority -300; policy accept;
+        iifname vmap @who
+    }
+    chain between_known {
+        oifname @known accept
+        counter name guest_unknown drop
+    }
+    chain between {
+        type filter hook forward priority -300; policy accept;
+        iifname @known goto between_known
+        oifname @known goto drop_unknown
+    }
+    chain to_host {
+        type filter hook input priority -300; policy accept;
+        RESERVED meta protocol { ip, ip6, arp, 8021q, 8021ad } counter name guest_group drop
+        iifname @opened accept
+        iifname @known ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 goto drop_host
+        iifname @known drop
+    }
+";
+
+/// Behind the bridges: what comes to the host's own IP out of one, by whatever interface it came in, and what would be routed from or
+/// to one. Bridged frames pass these hooks too where `net.bridge.bridge-nf-call-iptables` is on, from a bridge to itself. They are kept
+/// out of connection tracking, in which equal addresses of two networks would be one flow, and so out of the host's NAT.
+const ROUTE: &str = "table inet vxmesh_guests {
+    counter ROUTED { }
+    set bridges { type ifname; }
+    set same { typeof iifname . oifname; }
+    set opened { type ifname; }
+    chain untracked {
+        type filter hook prerouting priority -300; policy accept;
+        iifname @bridges notrack
+    }
+    chain to_host {
+        type filter hook input priority -300; policy accept;
+        iifname @opened accept
+        iifname @bridges counter name ROUTED drop
+    }
+    chain through_host {
+        type filter hook forward priority -300; policy accept;
+        iifname . oifname @same accept
+        iifname @bridges counter name ROUTED drop
+        oifname @bridges counter name ROUTED drop
+    }
+}
+";
