@@ -8,24 +8,35 @@ use std::net::{IpAddr, Ipv6Addr};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::netlink::Netlink;
+use super::netlink::{self, HEADER, Netlink, word};
 
-/// Those that the kernel has given: link-local ones, and those that follow a router advertisement.
+/// Those that the kernel has given to one device: link-local ones, and those that follow a router advertisement.
 ///
 /// # Errors
 /// The kernel cannot be read.
-pub(super) fn read(netlink: &mut Netlink) -> io::Result<Vec<AddressMessage>> {
-    Ok(dump(netlink, AddressFamily::Inet6)?.into_iter().filter_map(of_kernel).collect())
+pub(super) fn read(netlink: &mut Netlink, index: u32) -> io::Result<Vec<AddressMessage>> {
+    let all = dump(netlink, AddressFamily::Inet6, |of| of == index)?;
+    Ok(all.into_iter().filter_map(of_kernel).collect())
 }
 
-/// All addresses of all devices, of both families.
+/// All addresses of some devices, by index. Those of other devices are passed over: a host of containers has thousands.
 ///
 /// # Errors
 /// The kernel cannot be read.
-pub(super) fn dump(netlink: &mut Netlink, family: AddressFamily) -> io::Result<Vec<RouteNetlinkMessage>> {
+pub(super) fn dump(
+    netlink: &mut Netlink,
+    family: AddressFamily,
+    wanted: impl Fn(u32) -> bool,
+) -> io::Result<Vec<RouteNetlinkMessage>> {
     let mut request = AddressMessage::default();
     request.header.family = family;
-    netlink.dump(RouteNetlinkMessage::GetAddress(request))
+    let all = netlink.dump_by(RouteNetlinkMessage::GetAddress(request), |raw| {
+        let Some(index) = word(raw, HEADER + 4).filter(|index| wanted(*index)) else { return Ok(None) };
+        let message = netlink::decode(raw)?;
+        let address = if let Some(RouteNetlinkMessage::NewAddress(of)) = &message { address_of(of) } else { None };
+        Ok(message.map(|message| ((index, address), message)))
+    })?;
+    Ok(all.into_values().collect())
 }
 
 /// The address that a message is about.

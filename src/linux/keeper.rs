@@ -2,13 +2,16 @@
 //! without waiting for the engine: until then every VXLAN frame that is well made would be let in, and every frame of a guest.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::KernelError;
-use super::nft;
+use super::counters::Family;
+use super::{nft, print};
 use crate::node::desired::ObservedFilter;
 use crate::node::fence::Fence;
-use crate::node::guard::Guard;
+use crate::node::fence_text::TABLE as FENCE;
+use crate::node::guard::{Guard, TABLE};
 
 /// Runs of `nft` whose notices may still be on their way.
 const RUNS: usize = 16;
@@ -17,8 +20,8 @@ const RUNS: usize = 16;
 pub(super) trait Filter: Clone {
     /// Loads all of it, whatever was there.
     fn whole(&self) -> String;
-    /// How `nft` lists what is there; none where it is not.
-    fn listed() -> Result<Option<String>, KernelError>;
+    /// What is there, as a number ([`print::read`]); none where a part of it is missing.
+    fn read() -> io::Result<Option<u64>>;
 }
 
 impl Filter for Guard {
@@ -26,8 +29,8 @@ impl Filter for Guard {
         self.text()
     }
 
-    fn listed() -> Result<Option<String>, KernelError> {
-        nft::list()
+    fn read() -> io::Result<Option<u64>> {
+        print::read(Family::Inet, TABLE)
     }
 }
 
@@ -36,8 +39,9 @@ impl Filter for Fence {
         self.text()
     }
 
-    fn listed() -> Result<Option<String>, KernelError> {
-        nft::list_fence()
+    fn read() -> io::Result<Option<u64>> {
+        let tables = [print::read(Family::Bridge, FENCE)?, print::read(Family::Inet, FENCE)?];
+        Ok(tables[0].zip(tables[1]).map(|(bridge, routed)| bridge.rotate_left(1) ^ routed))
     }
 }
 
@@ -63,11 +67,11 @@ pub(super) struct Kept<F> {
 #[derive(Debug, Clone, Default)]
 struct Runs(Arc<Mutex<VecDeque<u32>>>);
 
-/// What was loaded last and how `nft` lists it: if it lists otherwise, somebody changed it.
+/// What was loaded last and what the kernel has of it: where that is something else, somebody changed it.
 #[derive(Debug)]
 struct Loaded<F> {
     filter: F,
-    listing: String,
+    print: u64,
 }
 
 impl Keeper {
@@ -108,9 +112,9 @@ impl<F: Filter> Kept<F> {
     /// Looks at what is there.
     pub(super) fn observe(&self) -> Result<ObservedFilter<F>, KernelError> {
         let loaded = lock(&self.loaded);
-        Ok(match (F::listed()?, &*loaded) {
+        Ok(match (read::<F>()?, &*loaded) {
             (None, _) => ObservedFilter::Absent,
-            (Some(now), Some(Loaded { filter, listing })) if now == *listing => ObservedFilter::Loaded(filter.clone()),
+            (Some(now), Some(Loaded { filter, print })) if now == *print => ObservedFilter::Loaded(filter.clone()),
             (Some(_), _) => ObservedFilter::Unknown,
         })
     }
@@ -120,7 +124,7 @@ impl<F: Filter> Kept<F> {
     pub(super) fn keep(&self, touched: bool, lost: bool) -> Result<bool, KernelError> {
         let mut loaded = lock(&self.loaded);
         let Some(now) = loaded.as_ref() else { return Ok(false) };
-        if !touched && !(lost && F::listed()?.as_ref() != Some(&now.listing)) {
+        if !touched && !(lost && read::<F>()? != Some(now.print)) {
             return Ok(false);
         }
         let Some(filter) = loaded.as_ref().map(|loaded| loaded.filter.clone()) else { return Ok(false) };
@@ -131,8 +135,12 @@ impl<F: Filter> Kept<F> {
 
     fn run(&self, filter: &F, text: &str) -> Result<Option<Loaded<F>>, KernelError> {
         nft::run(text, |process| self.runs.remember(process))?;
-        Ok(F::listed()?.map(|listing| Loaded { filter: filter.clone(), listing }))
+        Ok(read::<F>()?.map(|print| Loaded { filter: filter.clone(), print }))
     }
+}
+
+fn read<F: Filter>() -> Result<Option<u64>, KernelError> {
+    F::read().map_err(KernelError::socket("reading the packet filter"))
 }
 
 impl Runs {

@@ -7,6 +7,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 
 use super::counters::{self, Family};
 use super::error::KernelError;
+use super::fdb::Guests;
 use super::keeper::Keeper;
 use super::netlink::{Netlink, Refusal, Request};
 use super::request::{self, Verb};
@@ -37,6 +38,7 @@ pub struct Kernel {
     routes: Routes,
     indices: BTreeMap<IfName, u32>,
     filters: Keeper,
+    guests: Guests,
 }
 
 /// Failures of one [`Kernel::apply`].
@@ -55,7 +57,7 @@ impl Kernel {
     pub fn new() -> Result<Self, KernelError> {
         let netlink = Netlink::open().map_err(KernelError::socket("opening a netlink socket"))?;
         let routes = Routes::open().map_err(KernelError::socket("opening a netlink socket"))?;
-        Ok(Self { netlink, routes, indices: BTreeMap::new(), filters: Keeper::new() })
+        Ok(Self { netlink, routes, indices: BTreeMap::new(), filters: Keeper::new(), guests: Guests::default() })
     }
 
     /// What the kernel holds now.
@@ -63,7 +65,8 @@ impl Kernel {
     /// # Errors
     /// [`KernelError::NoNft`], or the kernel cannot be read.
     pub fn observe(&mut self) -> Result<Observed, KernelError> {
-        let mut observed = observe::observe(&mut self.netlink).map_err(KernelError::socket("reading the kernel"))?;
+        let observed = observe::observe(&mut self.netlink, &mut self.guests);
+        let mut observed = observed.map_err(KernelError::socket("reading the kernel"))?;
         // What a crash left half made is nobody's: taken for a stranger's vxlan device it would keep its UDP port for ever, and the
         // network that needs it would never be built, so never remove it.
         observed.links.retain(|name, _| name.as_str() != UNNAMED);
@@ -173,8 +176,14 @@ impl Kernel {
             None => 0,
         };
         Ok(match op {
-            Op::Pin { mac, .. } => request::bridge_entry(Verb::Replace, index, *mac),
-            Op::Unpin { mac, .. } => request::bridge_entry(Verb::Delete, index, *mac),
+            Op::Pin { port, mac } => {
+                self.guests.pinned(port, *mac);
+                request::bridge_entry(Verb::Replace, index, *mac)
+            }
+            Op::Unpin { port, mac } => {
+                self.guests.unpinned(port, *mac);
+                request::bridge_entry(Verb::Delete, index, *mac)
+            }
             Op::SetVtep { mac, vtep, .. } | Op::DeleteVtep { mac, vtep, .. } => {
                 let verb = if op.removes() { Verb::Delete } else { Verb::Replace };
                 request::vxlan_entry(verb, index, *mac, vtep, self.via(op, vtep.via.as_ref())?)
@@ -308,8 +317,8 @@ impl Kernel {
     fn no_addresses(&mut self, op: &Op, name: &IfName) -> Result<(), KernelError> {
         let index = self.index(op, name)?;
         self.no_new_addresses(op, index)?;
-        let all = addresses::read(&mut self.netlink).map_err(KernelError::socket("reading addresses"))?;
-        for address in all.into_iter().filter(|address| address.header.index == index) {
+        let all = addresses::read(&mut self.netlink, index);
+        for address in all.map_err(KernelError::socket("reading addresses"))? {
             self.one(op, request::delete_address(address))?;
         }
         Ok(())

@@ -2,8 +2,10 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the kernel has more attributes than we look at")]
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::ops::ControlFlow;
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload, NlasIterator,
@@ -21,7 +23,9 @@ const BUFFER: usize = 256 * 1024;
 /// `NLMSGERR_ATTR_MSG` (linux/netlink.h): the kernel's own words.
 const ERROR_TEXT: u16 = 1;
 /// How often a dump that the kernel calls inconsistent is repeated.
-const DUMP_TRIES: usize = 5;
+const DUMP_TRIES: usize = 3;
+/// `struct nlmsghdr`, before what a message says.
+pub(super) const HEADER: usize = 16;
 
 /// What the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +67,8 @@ impl Netlink {
         // Errors need not repeat the request, but should say why in words.
         socket.set_cap_ack(true)?;
         socket.set_ext_ack(true)?;
+        // Else the kernel passes over what a dump is to be limited to (Linux 4.20).
+        socket.set_netlink_get_strict_chk(true)?;
         Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
@@ -79,38 +85,73 @@ impl Netlink {
     /// # Errors
     /// The kernel refused, or said something that cannot be read.
     pub(super) fn dump(&mut self, request: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
-        for _ in 0..DUMP_TRIES {
-            if let Some(all) = self.dump_once(request.clone())? {
-                return Ok(all);
-            }
-        }
-        Err(io::Error::other("the kernel's tables change faster than they can be read"))
+        let all = self.dump_by(request, |raw| Ok(Some((raw.get(HEADER..).unwrap_or_default().to_vec(), decode(raw)?))))?;
+        Ok(all.into_values().flatten().collect())
     }
 
-    /// None where the table changed in between.
-    fn dump_once(&mut self, request: RouteNetlinkMessage) -> io::Result<Option<Vec<RouteNetlinkMessage>>> {
-        self.send(&[(request, NLM_F_DUMP)], false)?;
-        let (mut all, mut consistent) = (Vec::new(), true);
-        loop {
-            let mut done = false;
-            let sequence = self.sequence;
-            self.receive(|message| {
-                if message.header.sequence_number != sequence {
-                    return Ok(());
-                }
-                consistent &= message.header.flags & NLM_F_DUMP_INTR == 0;
-                match message.payload {
-                    NetlinkPayload::InnerMessage(inner) => all.push(inner),
-                    NetlinkPayload::Done(_) => done = true,
-                    NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
-                    _ => {}
-                }
-                Ok(())
+    /// What `read` makes of the answers to a dump request, by a key that tells them apart. Devices that come and go all the time, as on
+    /// a host of many containers, make each dump an inconsistent one (`NLM_F_DUMP_INTR`): after some tries all that any of them has said
+    /// counts, the newest last. What stood still is in there, and what did not brings a notice that makes us look again.
+    ///
+    /// # Errors
+    /// The kernel refused, or `read` did.
+    pub(super) fn dump_by<K: Ord, V>(
+        &mut self,
+        request: RouteNetlinkMessage,
+        mut read: impl FnMut(&[u8]) -> io::Result<Option<(K, V)>>,
+    ) -> io::Result<BTreeMap<K, V>> {
+        let mut all = BTreeMap::new();
+        for _ in 0..DUMP_TRIES {
+            let mut now = BTreeMap::new();
+            let consistent = self.dump_each(request.clone(), |raw| {
+                now.extend(read(raw)?);
+                Ok(ControlFlow::Continue(()))
             })?;
-            if done {
-                return Ok(consistent.then_some(all));
+            if consistent {
+                return Ok(now);
+            }
+            all.extend(now);
+        }
+        Ok(all)
+    }
+
+    /// Hands over each answer to a dump request as bytes, `struct nlmsghdr` included, so that what is not wanted costs no more than
+    /// reading it. True where the table stood still meanwhile. Where `take` breaks off, what is left unread ends with the socket: it
+    /// must not be used again.
+    ///
+    /// # Errors
+    /// The kernel refused, or `take` did.
+    pub(super) fn dump_each(
+        &mut self,
+        request: RouteNetlinkMessage,
+        mut take: impl FnMut(&[u8]) -> io::Result<ControlFlow<()>>,
+    ) -> io::Result<bool> {
+        self.send(&[(request, NLM_F_DUMP)], false)?;
+        let (sequence, mut consistent, mut done) = (self.sequence, true, false);
+        while !done {
+            let length = self.socket.recv(&mut &mut self.buffer[..], 0)?;
+            let answer = self.buffer.get(..length).ok_or_else(|| invalid("a netlink answer of over 256 KiB"))?;
+            for raw in Messages(answer) {
+                let raw = raw?;
+                if word(raw, 8) != Some(sequence) {
+                    continue;
+                }
+                consistent &= half(raw, 6).is_none_or(|flags| flags & NLM_F_DUMP_INTR == 0);
+                match half(raw, 4).map(i32::from) {
+                    Some(libc::NLMSG_DONE) => done = true,
+                    Some(libc::NLMSG_ERROR) => match word(raw, HEADER).map(u32::cast_signed) {
+                        Some(0) => {}
+                        code => return Err(io::Error::from_raw_os_error(code.map_or(libc::EPROTO, i32::saturating_abs))),
+                    },
+                    _ => {
+                        if take(raw)?.is_break() {
+                            return Ok(false);
+                        }
+                    }
+                }
             }
         }
+        Ok(consistent)
     }
 
     /// One request that has one answer or none.
@@ -212,6 +253,33 @@ impl Netlink {
         let answer = self.buffer.get(..length).ok_or_else(|| invalid("a netlink answer of over 256 KiB"))?;
         each(answer, take)
     }
+}
+
+/// The messages of a datagram, each with its header.
+pub(super) struct Messages<'a>(pub(super) &'a [u8]);
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = io::Result<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let length = word(self.0, 0).filter(|_| !self.0.is_empty())?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let Some((one, _)) = self.0.split_at_checked(length).filter(|_| length >= HEADER) else {
+            self.0 = &[];
+            return Some(Err(invalid("a netlink answer that is cut")));
+        };
+        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(Ok(one))
+    }
+}
+
+/// What a message says; none for one that is not of routes, links and neighbours.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn decode(raw: &[u8]) -> io::Result<Option<RouteNetlinkMessage>> {
+    let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(raw).map_err(invalid)?;
+    Ok(if let NetlinkPayload::InnerMessage(inner) = message.payload { Some(inner) } else { None })
 }
 
 /// Hands over each message of a datagram.

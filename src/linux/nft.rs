@@ -1,4 +1,4 @@
-//! The program `nft`: loads the packet filter in one transaction and lists what is loaded.
+//! The program `nft`: loads the packet filter in one transaction, and lists whose frames it has dropped.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -15,48 +15,9 @@ pub(super) fn run(text: &str, started: impl FnOnce(u32)) -> Result<(), KernelErr
     if output.status.success() { Ok(()) } else { Err(refused(&output)) }
 }
 
-/// The table as `nft` prints it, without counters' values; none where there is no such table.
-pub(super) fn list() -> Result<Option<String>, KernelError> {
-    listed("inet", TABLE)
-}
-
-/// The filter behind the guests' ports, without what the kernel keeps in it; none where one of its tables is missing.
-pub(super) fn list_fence() -> Result<Option<String>, KernelError> {
-    // One command each: with two, nft 1.0.6 sees the tables of the last one only.
-    let Some(bridge) = listed("bridge", FENCE)? else { return Ok(None) };
-    let routed = listed("inet", FENCE)?;
-    Ok(routed.map(|routed| settled(&bridge) + &routed))
-}
-
-fn listed(family: &str, table: &str) -> Result<Option<String>, KernelError> {
-    let output = nft(&["-s", "-nn", "list", "table", family, table], "", drop)?;
-    if output.status.success() {
-        return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
-    }
-    if words(&output).contains("No such file or directory") { Ok(None) } else { Err(refused(&output)) }
-}
-
 /// Removes the guard's table, if it is there.
 pub(super) fn no_guard() -> String {
     format!("add table inet {TABLE}\ndelete table inet {TABLE}\n")
-}
-
-/// A listing without the elements of sets that the kernel fills itself.
-fn settled(listing: &str) -> String {
-    let (mut dynamic, mut inside) = (false, false);
-    let mut out = String::with_capacity(listing.len());
-    for line in listing.lines() {
-        let text = line.trim();
-        dynamic = (dynamic && line != "\t}") || text.starts_with("flags dynamic");
-        inside = dynamic && (inside || text.starts_with("elements = {"));
-        if inside {
-            inside = !text.ends_with('}');
-        } else {
-            out.push_str(line);
-            out.push('\n');
-        }
-    }
-    out
 }
 
 /// Removes the filter behind the guests' ports, if it is there.

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 
-use netlink_packet_core::NetlinkPayload;
+use netlink_packet_core::{NetlinkPayload, NlasIterator};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, BridgeBooleanOptionFlags, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData,
+    AfSpecInet6, AfSpecUnspec, BridgeBooleanOptionFlags, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind,
     InfoPortData, InfoTun, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::neighbour::{
@@ -16,7 +17,8 @@ use netlink_packet_route::neighbour::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::netlink::{self, Netlink};
+use super::fdb::{self, Guests};
+use super::netlink::{self, HEADER, Netlink, word};
 use super::{addresses, sysctl};
 use crate::node::desired::{
     Bridge, BridgeEntry, Hold, Kind, Link, Neighbour, Observed, Port, PortFlags, Tap, Vtep, Vxlan,
@@ -32,27 +34,166 @@ const TUN_MULTI_QUEUE: u16 = 7;
 /// `IFF_TAP` (linux/if_tun.h).
 const TYPE_TAP: u8 = 2;
 
-/// Names of links by index.
-type Names = BTreeMap<u32, IfName>;
+/// `IFLA_*` (linux/if_link.h), which tell a link that matters from one that does not.
+const NAME: u16 = 3;
+const MTU: u16 = 4;
+const MASTER: u16 = 10;
+const INFO: u16 = 18;
+const INFO_KIND: u16 = 1;
+/// `struct ifinfomsg` and `struct ndmsg`, behind the header.
+const LINK: usize = HEADER + 16;
+const ENTRY: usize = HEADER + 12;
+/// `NDA_LLADDR` (linux/neighbour.h).
+const LLADDR: u16 = 2;
+/// What the kernel has heard by itself on one of our bridges and is kept of it: guests decide how much there is.
+const HEARD: usize = 4096;
 
-/// Everything but the packet filter.
-pub(super) fn observe(netlink: &mut Netlink) -> io::Result<Observed> {
-    let mut request = LinkMessage::default();
-    request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    let (mut observed, names) = read_links(netlink.dump(RouteNetlinkMessage::GetLink(request))?);
-    for family in [AddressFamily::Bridge, AddressFamily::Inet, AddressFamily::Inet6] {
-        let mut request = NeighbourMessage::default();
-        request.header.family = family;
-        for message in netlink.dump(RouteNetlinkMessage::GetNeighbour(request))? {
-            if let RouteNetlinkMessage::NewNeighbour(entry) = message {
-                read_entry(&entry, &names, &mut observed);
-            }
+/// Names of links by index.
+pub(super) type Names = BTreeMap<u32, IfName>;
+
+/// Everything but the packet filter. What strangers, guests and other programs make many of (links that are none of ours, neighbours
+/// on them, addresses that bridges learn) is passed over where it is read, and what is left of it is bounded.
+pub(super) fn observe(netlink: &mut Netlink, guests: &mut Guests) -> io::Result<Observed> {
+    let (mut observed, names) = links(netlink)?;
+    let ours = |name: &IfName| names::parse(name.as_str()).is_some();
+    for (index, name) in names.iter().filter(|(_, name)| ours(name)) {
+        // Nothing is learned on our own ports, so all that is there is of the table.
+        if !is_bridge(name, &observed) {
+            all_entries(netlink, *index, &names, &mut observed)?;
         }
     }
-    for address in addresses::dump(netlink, AddressFamily::Unspec)? {
+    let place = |(index, name): (&u32, &IfName)| {
+        let bridge = observed.links.get(name)?.port.as_ref()?.bridge.clone();
+        Some(fdb::Port { index: *index, name: name.clone(), bridge })
+    };
+    let ports = names.iter().filter(|(_, name)| !ours(name)).filter_map(place);
+    let ports = ports.filter(|port| ours(&port.bridge)).collect();
+    guests.read(netlink, ports, &names, &mut observed)?;
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        neighbours(netlink, family, &names, &mut observed)?;
+    }
+    let is_ours = |index: u32| names.get(&index).is_some_and(ours);
+    for address in addresses::dump(netlink, AddressFamily::Unspec, is_ours)? {
         read_address(address, &names, &mut observed);
     }
     Ok(observed)
+}
+
+fn is_bridge(name: &IfName, observed: &Observed) -> bool {
+    observed.links.get(name).is_some_and(|link| matches!(link.kind, Kind::Bridge(_)))
+}
+
+/// Links that matter: with our names, in our bridges, and vxlan devices, which hold UDP ports. Of all others the name is known.
+fn links(netlink: &mut Netlink) -> io::Result<(Observed, Names)> {
+    let mut request = LinkMessage::default();
+    request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let mut bridges = request.clone();
+    // The kernel sorts them out.
+    bridges.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
+    let bridges = netlink.dump_by(RouteNetlinkMessage::GetLink(bridges), |raw| {
+        let ours = light(raw).filter(|link| link.name.as_ref().is_some_and(|n| names::parse(n.as_str()).is_some()));
+        Ok(ours.map(|link| (link.index, ())))
+    })?;
+    let all = netlink.dump_by(RouteNetlinkMessage::GetLink(request), |raw| {
+        let Some(link) = light(raw) else { return Ok(None) };
+        let ours = link.name.as_ref().is_some_and(|name| names::parse(name.as_str()).is_some());
+        let matters = ours || link.vxlan || link.master.is_some_and(|master| bridges.contains_key(&master));
+        let message = if matters { netlink::decode(raw)? } else { None };
+        Ok(link.name.map(|name| (link.index, (name, message))))
+    })?;
+    let mut names = Names::new();
+    let mut messages = Vec::new();
+    for (index, (name, message)) in all {
+        names.insert(index, name);
+        messages.extend(message.and_then(link));
+    }
+    Ok((read_links(&messages, &names), names))
+}
+
+/// What tells whether a link matters.
+pub(super) struct Light {
+    pub(super) index: u32,
+    /// None where it is no [`IfName`].
+    pub(super) name: Option<IfName>,
+    pub(super) mtu: u32,
+    master: Option<u32>,
+    vxlan: bool,
+}
+
+/// Reads no more of a link than that.
+pub(super) fn light(raw: &[u8]) -> Option<Light> {
+    let mut link = Light { index: word(raw, HEADER + 4)?, name: None, mtu: 0, master: None, vxlan: false };
+    for attribute in NlasIterator::new(raw.get(LINK..)?).flatten() {
+        match attribute.kind() {
+            NAME => link.name = text(attribute.value()).and_then(|name| name.parse().ok()),
+            MTU => link.mtu = word(attribute.value(), 0).unwrap_or_default(),
+            MASTER => link.master = word(attribute.value(), 0),
+            INFO => {
+                let mut infos = NlasIterator::new(attribute.value()).flatten();
+                let kind = infos.find(|info| info.kind() == INFO_KIND);
+                link.vxlan = kind.is_some_and(|kind| text(kind.value()) == Some("vxlan"));
+            }
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+/// A text of the kernel, without the zero behind it.
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok().map(|text| text.trim_end_matches('\0'))
+}
+
+/// A dump of the entries of one port, those of its bridge and its own.
+pub(super) fn entries_of(index: u32) -> RouteNetlinkMessage {
+    let mut request = NeighbourMessage::default();
+    request.header.family = AddressFamily::Bridge;
+    request.header.ifindex = index;
+    RouteNetlinkMessage::GetNeighbour(request)
+}
+
+/// All entries of one of our own ports.
+fn all_entries(netlink: &mut Netlink, index: u32, names: &Names, observed: &mut Observed) -> io::Result<()> {
+    let read = netlink.dump_each(entries_of(index), |raw| {
+        if let Some(RouteNetlinkMessage::NewNeighbour(entry)) = netlink::decode(raw)? {
+            read_entry(&entry, names, observed);
+        }
+        Ok(ControlFlow::Continue(()))
+    });
+    match read {
+        // It went meanwhile.
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+        read => read.map(drop),
+    }
+}
+
+/// Neighbours on our bridges. Those of other devices are not even read: a host may have as many of them as others like.
+fn neighbours(
+    netlink: &mut Netlink,
+    family: AddressFamily,
+    names: &Names,
+    observed: &mut Observed,
+) -> io::Result<()> {
+    let mut request = NeighbourMessage::default();
+    request.header.family = family;
+    netlink
+        .dump_each(RouteNetlinkMessage::GetNeighbour(request), |raw| {
+            let device = word(raw, HEADER + 4).and_then(|index| names.get(&index));
+            if device.is_some_and(|name| names::parse(name.as_str()).is_some())
+                && let Some(RouteNetlinkMessage::NewNeighbour(entry)) = netlink::decode(raw)?
+            {
+                read_entry(&entry, names, observed);
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+        .map(drop)
+}
+
+/// The Ethernet address of an entry.
+pub(super) fn mac_of(raw: &[u8]) -> Option<Mac> {
+    let mut attributes = NlasIterator::new(raw.get(ENTRY..)?).flatten();
+    let address = attributes.find(|attribute| attribute.kind() == LLADDR)?;
+    <[u8; 6]>::try_from(address.value()).ok().map(Mac)
 }
 
 /// What a datagram of the kernel says of links and entries, whatever it was asked. [`super::Kernel::observe`] asks one by one.
@@ -67,7 +208,9 @@ pub fn read(datagram: &[u8]) -> io::Result<Observed> {
         }
         Ok(())
     })?;
-    let (mut observed, names) = read_links(messages.clone());
+    let links: Vec<LinkMessage> = messages.iter().cloned().filter_map(link).collect();
+    let names: Names = links.iter().filter_map(|link| Some((link.header.index, name_of(link)?))).collect();
+    let mut observed = read_links(&links, &names);
     for message in messages {
         if let RouteNetlinkMessage::NewNeighbour(entry) = message {
             read_entry(&entry, &names, &mut observed);
@@ -92,16 +235,14 @@ fn read_address(message: RouteNetlinkMessage, known: &Names, observed: &mut Obse
     }
 }
 
-fn read_links(messages: Vec<RouteNetlinkMessage>) -> (Observed, Names) {
-    let links: Vec<LinkMessage> = messages.into_iter().filter_map(link).collect();
-    let names: Names = links.iter().filter_map(|link| Some((link.header.index, name_of(link)?))).collect();
+fn read_links(links: &[LinkMessage], names: &Names) -> Observed {
     let mut observed = Observed::default();
-    for message in &links {
+    for message in links {
         if let Some(name) = names.get(&message.header.index) {
-            observed.links.insert(name.clone(), read_link(name, message, &names));
+            observed.links.insert(name.clone(), read_link(name, message, names));
         }
     }
-    (observed, names)
+    observed
 }
 
 fn link(message: RouteNetlinkMessage) -> Option<LinkMessage> {
@@ -238,7 +379,7 @@ fn read_port(data: &[InfoBridgePort]) -> PortFlags {
 }
 
 /// One FDB or neighbour entry, if it is on a device with our name.
-fn read_entry(entry: &NeighbourMessage, names: &Names, observed: &mut Observed) {
+pub(super) fn read_entry(entry: &NeighbourMessage, names: &Names, observed: &mut Observed) {
     let Some(device) = names.get(&entry.header.ifindex) else { return };
     let (mut mac, mut address, mut via, mut bridge) = (None, None, None, None);
     for attribute in &entry.attributes {
@@ -256,7 +397,10 @@ fn read_entry(entry: &NeighbourMessage, names: &Names, observed: &mut Observed) 
         let permanent = entry.header.state == NeighbourState::Permanent;
         let ours = names::parse(device.as_str()).is_some() && entry.header.state != NeighbourState::Noarp;
         if let Some(address) = address.filter(|_| ours) {
-            observed.neighbours.entry(device.clone()).or_default().insert(address, Neighbour { mac, permanent });
+            let known = observed.neighbours.entry(device.clone()).or_default();
+            if permanent || known.len() < HEARD {
+                known.insert(address, Neighbour { mac, permanent });
+            }
         }
         return;
     }
@@ -286,9 +430,14 @@ fn read_bridge_entry(entry: &NeighbourMessage, bridge: &IfName, port: &IfName, m
         _ => Hold::Learned,
     };
     if names::parse(bridge.as_str()).is_some() {
-        let entry = BridgeEntry { port: port.clone(), hold };
-        observed.bridge_fdb.entry(bridge.clone()).or_default().insert(mac, entry);
+        keep_bridge_entry(bridge, port, mac, hold, observed);
     }
+}
+
+/// One entry of a bridge.
+pub(super) fn keep_bridge_entry(bridge: &IfName, port: &IfName, mac: Mac, hold: Hold, observed: &mut Observed) {
+    let entry = BridgeEntry { port: port.clone(), hold };
+    observed.bridge_fdb.entry(bridge.clone()).or_default().insert(mac, entry);
 }
 
 fn ip(address: &NeighbourAddress) -> Option<IpAddr> {

@@ -11,6 +11,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::error::KernelError;
 use super::netlink::Netlink;
+use super::observe;
 use crate::api::problem::{Exit, Problem};
 use crate::config::meshd::Attach;
 use crate::node::names;
@@ -80,12 +81,11 @@ impl Host {
             let mut netlink = Netlink::open()?;
             let mut links = LinkMessage::default();
             links.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-            let links = netlink.dump(RouteNetlinkMessage::GetLink(links))?;
+            let links = netlink.dump_by(RouteNetlinkMessage::GetLink(links), |raw| Ok(link(raw)))?;
             let addresses = netlink.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
             Ok((links, addresses))
         };
         let (links, addresses) = read().map_err(KernelError::socket("reading the host's addresses"))?;
-        let links: BTreeMap<u32, (IfName, u16)> = links.iter().filter_map(link).collect();
         let address = |message: &RouteNetlinkMessage| {
             let (index, address) = usable(message)?;
             let (interface, mtu) = links.get(&index)?.clone();
@@ -123,18 +123,11 @@ impl Host {
     }
 }
 
-fn link(message: &RouteNetlinkMessage) -> Option<(u32, (IfName, u16))> {
-    let RouteNetlinkMessage::NewLink(link) = message else { return None };
-    let (mut name, mut mtu) = (None, 0);
-    for attribute in &link.attributes {
-        match attribute {
-            LinkAttribute::IfName(text) => name = text.parse().ok(),
-            // `lo` has 65536; an IP packet ends at 65535.
-            LinkAttribute::Mtu(bytes) => mtu = u16::try_from(*bytes).unwrap_or(u16::MAX),
-            _ => {}
-        }
-    }
-    Some((link.header.index, (name?, mtu)))
+/// Name and MTU of a link by its index. A host of containers has thousands, so no more of each is read.
+fn link(raw: &[u8]) -> Option<(u32, (IfName, u16))> {
+    let link = observe::light(raw)?;
+    // `lo` has 65536; an IP packet ends at 65535.
+    Some((link.index, (link.name?, u16::try_from(link.mtu).unwrap_or(u16::MAX))))
 }
 
 /// Interface and address, if peers can send to it now.

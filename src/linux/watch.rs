@@ -16,16 +16,18 @@ use super::keeper::Keeper;
 use super::netlink::{half, word};
 use super::poll::Poll;
 use super::sys;
+use crate::clock::mono;
 use crate::node::fence_text::TABLE as FENCE;
 use crate::node::guard::TABLE;
 use crate::node::names;
+use crate::types::Mono;
 
 /// Multicast groups of rtnetlink (`RTMGRP_*` by number, linux/rtnetlink.h): links, neighbours and FDBs, addresses.
 const ROUTE_GROUPS: [u32; 4] =
     [libc::RTNLGRP_LINK, libc::RTNLGRP_NEIGH, libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR];
 /// `NFNLGRP_NFTABLES` (linux/netfilter/nfnetlink.h).
 const NFTABLES_GROUP: u32 = 7;
-/// Room for notices that wait to be read, bytes.
+/// Room for notices of packet filters that wait to be read, bytes.
 const BUFFER: usize = 4 << 20;
 /// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN` (linux/netfilter/nf_tables.h): ends every transaction, whatever it was about.
 const NEW_GENERATION: u16 = 10 << 8 | 15;
@@ -33,6 +35,19 @@ const NEW_GENERATION: u16 = 10 << 8 | 15;
 const NFT_HEADER: usize = 20;
 /// `NFTA_*_TABLE`: the name of the table is the first kind of attribute of everything that is in one.
 const NFT_TABLE_NAME: u16 = 1;
+
+/// How long links, neighbours and addresses are not listened to after they have said something. What is said meanwhile waits in the
+/// socket, and what does not fit there is lost, which costs nothing: one look shows all of it. So a guest that makes the kernel learn
+/// 200,000 addresses a second costs ten looks into the socket.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Most datagrams that are taken at once: what fills the socket faster than it is read does not hold up the packet filters.
+const TAKEN: usize = 1024;
+/// The same of notices of packet filters, of which one transaction has many: it is judged as a whole.
+const FILTERS_TAKEN: usize = 16 * 1024;
+/// Tokens of the three sockets.
+const ROUTE: u64 = 0;
+const NETFILTER: u64 = 1;
+const TABLES: u64 = 2;
 
 /// Three sockets that receive the kernel's notices.
 #[derive(Debug)]
@@ -43,6 +58,8 @@ pub struct Watch {
     netfilter: Option<Socket>,
     poll: Poll,
     filters: Keeper,
+    /// Until then routes are not listened to.
+    paused: Option<Mono>,
     /// Others have touched the guard, or the filter behind the guests' ports, since [`Watch::keep`] was last asked.
     touched: [bool; 2],
     /// Notices about packet filters were lost since then: any of them may have been touched.
@@ -57,12 +74,16 @@ impl Watch {
         let netfilter = listen(NETLINK_NETFILTER, &[NFTABLES_GROUP]).ok();
         let table = ear::open()?;
         let poll = Poll::new()?;
-        poll.add(table.as_fd(), 2)?;
-        poll.add(route.as_fd(), 0)?;
+        poll.add(table.as_fd(), TABLES)?;
+        poll.add(route.as_fd(), ROUTE)?;
         if let Some(netfilter) = &netfilter {
-            poll.add(netfilter.as_fd(), 1)?;
+            poll.add(netfilter.as_fd(), NETFILTER)?;
+            // A packet filter that is loaded or flushed is a notice for each of its rules, sets and elements.
+            if sys::receive_buffer(netfilter, BUFFER).is_err() {
+                netfilter.set_rx_buf_sz(i32::try_from(BUFFER).unwrap_or(i32::MAX))?;
+            }
         }
-        Ok(Self { route, table, netfilter, poll, filters, touched: [false; 2], lost: false })
+        Ok(Self { route, table, netfilter, poll, filters, paused: None, touched: [false; 2], lost: false })
     }
 
     /// Waits until something changes; false where `timeout` came first, and where only neighbours of devices or packet filters
@@ -71,32 +92,58 @@ impl Watch {
     /// # Errors
     /// Of `epoll_wait(2)`.
     pub fn wait(&mut self, timeout: Duration) -> io::Result<bool> {
-        self.poll.wait(Some(timeout))?;
-        Ok(self.clear())
+        let end = mono() + timeout;
+        loop {
+            let now = mono();
+            if self.paused.is_some_and(|until| until <= now) {
+                self.poll.add(self.route.as_fd(), ROUTE)?;
+                self.paused = None;
+            }
+            let until = self.paused.map_or(end, |until| until.min(end));
+            self.poll.wait(Some(until.since(now)))?;
+            let mut changed = self.read_filters() | self.read_table();
+            if self.poll.ready().any(|token| token == ROUTE) {
+                changed |= self.read_route();
+                self.poll.remove(self.route.as_fd())?;
+                self.paused = Some(mono() + PAUSE);
+            }
+            if changed || mono() >= end {
+                return Ok(changed);
+            }
+        }
     }
 
     /// Forgets all notices so far; true if one of them may matter to us. Call it before reading the kernel, so that nothing that
     /// happens meanwhile is missed.
     pub fn clear(&mut self) -> bool {
-        let heard = drain(&self.route, |notices| !only_neighbours_of_others(notices));
-        let mut changed = heard.matters || heard.lost;
-        let heard = drain(&self.table, |_| true);
-        changed |= heard.matters || heard.lost;
-        if let Some(netfilter) = &self.netfilter {
-            let (touched, filters) = (&mut self.touched, &self.filters);
-            let heard = drain(netfilter, |notices| {
-                let mut some = false;
-                for (touched, table) in touched.iter_mut().zip([TABLE, FENCE]) {
-                    let by = who_touched(notices, table);
-                    *touched |= by.iter().any(|process| !filters.is_ours(*process));
-                    some |= !by.is_empty();
-                }
-                some
-            });
-            changed |= heard.matters || heard.lost;
-            self.lost |= heard.lost;
-        }
-        changed
+        let changed = self.read_route() | self.read_table();
+        self.read_filters() || changed
+    }
+
+    fn read_route(&self) -> bool {
+        let heard = drain(&self.route, TAKEN, |notices| !only_neighbours_of_others(notices));
+        heard.matters || heard.lost
+    }
+
+    fn read_table(&self) -> bool {
+        let heard = drain(&self.table, TAKEN, |_| true);
+        heard.matters || heard.lost
+    }
+
+    fn read_filters(&mut self) -> bool {
+        let Some(netfilter) = &self.netfilter else { return false };
+        let (touched, filters) = (&mut self.touched, &self.filters);
+        let heard = drain(netfilter, FILTERS_TAKEN, |notices| {
+            let mut some = false;
+            for (touched, table) in touched.iter_mut().zip([TABLE, FENCE]) {
+                let by = who_touched(notices, table);
+                *touched |= by.iter().any(|process| !filters.is_ours(*process));
+                some |= !by.is_empty();
+            }
+            some
+        });
+        self.lost |= heard.lost;
+        heard.matters || heard.lost
     }
 
     /// Loads again each packet filter that others have touched since this was last asked; false where there was nothing to do.
@@ -127,10 +174,10 @@ struct Heard {
     lost: bool,
 }
 
-/// Takes everything that waits; `matters` is asked about each datagram.
-fn drain(socket: &Socket, mut matters: impl FnMut(&[u8]) -> bool) -> Heard {
+/// Takes what waits, up to `most`; `matters` is asked about each datagram.
+fn drain(socket: &Socket, most: usize, mut matters: impl FnMut(&[u8]) -> bool) -> Heard {
     let (mut buffer, mut heard) = ([0_u8; 8192], Heard::default());
-    loop {
+    for _ in 0..most {
         match socket.recv(&mut &mut buffer[..], 0) {
             Ok(len) => heard.matters |= matters(&buffer[..len.min(buffer.len())]),
             // The rest is still to be taken.
@@ -139,6 +186,7 @@ fn drain(socket: &Socket, mut matters: impl FnMut(&[u8]) -> bool) -> Heard {
             Err(_) => return heard,
         }
     }
+    heard
 }
 
 /// Processes that changed anything in a table of this name, by notices of nf_tables (`struct nlmsghdr`, `struct nfgenmsg`, attributes).
@@ -190,9 +238,5 @@ pub(super) fn listen(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
         socket.add_membership(*group)?;
     }
     socket.set_non_blocking(true)?;
-    // A packet filter that is loaded or flushed is a notice for each of its rules, sets and elements.
-    if sys::receive_buffer(&socket, BUFFER).is_err() {
-        socket.set_rx_buf_sz(i32::try_from(BUFFER).unwrap_or(i32::MAX))?;
-    }
     Ok(socket)
 }

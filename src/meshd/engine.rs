@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::disk;
+use super::events::Tone;
 use super::files::Tables;
 use super::guests::Guests;
 use super::kernel::Kernel;
@@ -24,11 +25,11 @@ use crate::forward::{Slots, Table};
 use crate::linux::KernelError;
 use crate::meshd::lane::Setup;
 use crate::node::desired::{Desired, Observed};
-use crate::node::discover::{MAX_PORTS, discover};
+use crate::node::discover::{self, Guest, discover};
 use crate::node::op::Op;
-use crate::node::{names, paths, plan, reconcile};
+use crate::node::{names, paths, plan, reconcile, revoke};
 use crate::table::{Row, RowKey, Slice};
-use crate::types::{Mono, Mtu};
+use crate::types::{IfName, Mono, Mtu};
 
 /// How often the kernel is compared with the plan although nothing was heard; less often where that takes long.
 const CHECK: Duration = Duration::from_secs(30);
@@ -79,8 +80,10 @@ pub struct Engine<K> {
     keys: Option<Keyring>,
     /// With table files: the slice that they stand for, before this node's own guests are added.
     base: Option<Slice>,
-    /// With table files: guests found on our bridges since the start.
-    guests: BTreeSet<FoundPort>,
+    /// With table files: guests found on our bridges since the start, and the interface that each is behind.
+    guests: BTreeMap<FoundPort, IfName>,
+    /// Guests found at the last look.
+    known: BTreeSet<Guest>,
     paths: Watch,
     dropped: Guests,
     strays: Strays,
@@ -107,7 +110,8 @@ impl<K: Kernel> Engine<K> {
             tables,
             keys: None,
             base: None,
-            guests: BTreeSet::new(),
+            guests: BTreeMap::new(),
+            known: BTreeSet::new(),
             paths: Watch::default(),
             dropped: Guests::default(),
             strays: Strays::default(),
@@ -184,13 +188,14 @@ impl<K: Kernel> Engine<K> {
         }
         self.count_drops();
         if mono() >= self.check_at {
-            let known = self.guests.len();
+            let known: Vec<FoundPort> = self.guests.keys().cloned().collect();
             self.check();
-            if self.guests.len() != known {
+            if !self.guests.keys().eq(&known) {
                 self.follow_base();
             }
         }
         self.strays.look(&mut self.kernel, &self.desired, &self.shared);
+        self.shared.events.tend(mono());
     }
 
     /// Tells what the packet filters have dropped.
@@ -237,7 +242,7 @@ impl<K: Kernel> Engine<K> {
     /// Follows the table files and this node's own guests, which they do not name. A guest that they say is elsewhere stays there.
     fn follow_base(&mut self) {
         let Some(mut slice) = self.base.clone() else { return };
-        for guest in &self.guests {
+        for guest in self.guests.keys() {
             let (overlay, vni) = (guest.network.overlay.clone(), guest.network.vni);
             let row = Row::of(slice.node.clone());
             slice.rows.entry(RowKey { overlay, vni, vlan: None, mac: guest.mac }).or_insert(row);
@@ -254,6 +259,7 @@ impl<K: Kernel> Engine<K> {
         self.removed = false;
         self.shared.find(Topic::Removed, Vec::new());
         let slice = Arc::new(slice);
+        self.revoke(&slice);
         self.slice = Some(Arc::clone(&slice));
         let kept = if new { disk::save_slice(&self.config.paths.state, &slice) } else { Ok(()) };
         let kept = match (kept, &self.tables) {
@@ -267,6 +273,21 @@ impl<K: Kernel> Engine<K> {
         };
         let findings = kept.err().map(|error| not_kept(&error)).into_iter().collect();
         self.shared.find(Topic::Disk, findings);
+    }
+
+    /// Takes from the lanes what a slice takes away, before disk and kernel, which may need their time, are asked for anything. What
+    /// it adds comes to the lanes last of all.
+    fn revoke(&self, slice: &Arc<Slice>) {
+        let (old, local) = {
+            let view = self.shared.view();
+            (view.slice.clone(), view.local.clone())
+        };
+        let Some(left) = old.and_then(|old| revoke::remaining(&old, &local.resolved(slice))) else { return };
+        let paths = paths::decide_all(&left, local.own());
+        let table = Arc::new(Table::build(&left, &paths, &self.slots, (&local).into()));
+        self.shared.lanes.set(|lane| {
+            Arc::new(Setup::with(Arc::clone(&table), &left, &paths, &self.slots, &local, lane))
+        });
     }
 
     /// Brings everything to the slice. The result is of the disk.
@@ -375,7 +396,8 @@ impl<K: Kernel> Engine<K> {
             }
             let drift: Vec<&Op> = ops.iter().filter(|op| is_drift(op)).collect();
             if quiet && round == 0 && !drift.is_empty() {
-                self.shared.events.warn("drift", format!("repaired: {}", brief(drift.into_iter())));
+                let text = format!("repaired: {}", brief(drift.into_iter()));
+                self.shared.events.by_others(Tone::Wrong, "drift", "repaired", text);
             }
             tracing::debug!("{} steps: {}", ops.len(), brief(ops.iter()));
             self.kernel.apply(&ops).map_err(|e| told(&e))?;
@@ -388,16 +410,13 @@ impl<K: Kernel> Engine<K> {
     fn found(&mut self, observed: &Observed) {
         self.dropped.seen(&self.desired, observed);
         let Some(slice) = &self.slice else { return };
-        let mut ports = discover(slice, &self.desired, observed);
-        ports.sort();
+        let found = discover(slice, &self.desired, observed, &self.known);
+        self.known = found.ports.keys().map(|port| (port.network.clone(), port.mac)).collect();
         if self.tables.is_some() {
-            let room = MAX_PORTS.saturating_sub(self.guests.len());
-            // Without addresses: the same guest is not counted again when the bridge hears one.
-            let guests = ports.iter().map(|port| FoundPort { ips: BTreeSet::new(), ..port.clone() });
-            let new: Vec<FoundPort> = guests.filter(|guest| !self.guests.contains(guest)).take(room).collect();
-            self.guests.extend(new);
+            discover::remember(&mut self.guests, &found, |interface| observed.links.contains_key(interface));
         }
-        self.shared.say(|outgoing| outgoing.ports = ports);
+        self.shared.find(Topic::Guests, found.findings);
+        self.shared.say(|outgoing| outgoing.ports = found.ports.into_keys().collect());
     }
 
     fn remove(&mut self) {
@@ -411,7 +430,7 @@ impl<K: Kernel> Engine<K> {
     }
 }
 
-fn mtu(net: &crate::node::desired::Net, bridge: &crate::types::IfName) -> Option<Mtu> {
+fn mtu(net: &crate::node::desired::Net, bridge: &IfName) -> Option<Mtu> {
     net.links.get(bridge).and_then(|link| Mtu::try_from(u64::from(link.mtu)).ok())
 }
 

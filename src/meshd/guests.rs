@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::events::Events;
+use super::events::{Events, Tone};
 use super::kernel::Kernel;
 use crate::linux::KernelError;
 use crate::node::desired::{Desired, Observed};
@@ -99,12 +99,12 @@ impl Guests {
                     "{interface} ({place}): {frames} frames of {whose} of network {overlay}/{vni} came in there and were dropped: its \
                      guest joins two networks, or takes the address of another"
                 );
-                events.warn("guest-loop", text);
+                events.by_others(Tone::Wrong, "guest-loop", interface.as_str(), text);
             }
             None => {
                 let from = refused.mac.map_or_else(String::new, |mac| format!(", such as {mac}"));
-                events
-                    .warn("guest-refused", format!("{interface} ({place}): {frames} frames dropped: {meaning}{from}"));
+                let text = format!("{interface} ({place}): {frames} frames dropped: {meaning}{from}");
+                events.by_others(Tone::Wrong, "guest-refused", interface.as_str(), text);
             }
         }
         true

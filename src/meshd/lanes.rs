@@ -4,6 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lane::{self, Door, Lane, LaneConfig, LaneError, LaneEvent, LaneStats, Setup};
+use super::events::Tone;
 use super::shared::{Shared, Topic};
 use crate::api::local::Finding;
 use crate::api::problem::{Exit, Problem};
@@ -189,14 +190,19 @@ fn tell(shared: &Shared, slots: &Slots, lane: u8, event: &LaneEvent) {
     let name = |slot: PeerSlot| slots.peer_name(slot).map_or_else(|| "a former peer".to_owned(), ToString::to_string);
     match event {
         LaneEvent::Tunnel(event) => tell_tunnel(shared, lane, event, name),
-        LaneEvent::Refused(refused) => shared.events.warn("source-refused", refusal(slots, refused)),
+        LaneEvent::Refused(refused) => {
+            let source = refused.peer.map_or_else(|| "guests".to_owned(), name);
+            shared.events.by_others(Tone::Wrong, "source-refused", &source, refusal(slots, refused));
+        }
         LaneEvent::Path { peer, before, after } => {
             let what = format!("{} on lane {lane}: {before} bytes before, {after} now", name(*peer));
-            if after < before { shared.events.warn("path-mtu", what) } else { shared.events.info("path-mtu", what) }
+            let tone = if after < before { Tone::Wrong } else { Tone::Fine };
+            shared.events.by_others(tone, "path-mtu", &name(*peer), what);
         }
         LaneEvent::TapOpened(_, tap) => tracing::debug!("lane {lane} opened {tap}"),
         LaneEvent::TapFailed(_, tap, error) => {
-            shared.events.warn("tap-failed", format!("lane {lane} cannot use {tap}: {error}; it is tried again"));
+            let what = format!("lane {lane} cannot use {tap}: {error}; it is tried again");
+            shared.events.by_others(Tone::Wrong, "tap-failed", tap.as_str(), what);
         }
         LaneEvent::Echo(Echo { peer, token, size }) => {
             tracing::debug!("lane {lane}: {} echoed {token:#x}, {size:?} bytes", name(*peer));
@@ -205,22 +211,21 @@ fn tell(shared: &Shared, slots: &Slots, lane: u8, event: &LaneEvent) {
 }
 
 fn tell_tunnel(shared: &Shared, lane: u8, event: &tunnel::Event, name: impl Fn(PeerSlot) -> String) {
-    let events = &shared.events;
+    let say = |tone, kind, peer: &PeerSlot, what: String| {
+        let peer = name(*peer);
+        shared.events.by_others(tone, kind, &peer, format!("{peer} on lane {lane}{what}"));
+    };
     match event {
-        tunnel::Event::Up { peer } => events.info("tunnel-up", format!("{} on lane {lane}", name(*peer))),
-        tunnel::Event::Down { peer } => {
-            events.warn("tunnel-down", format!("{} on lane {lane}: no session any more", name(*peer)))
-        }
+        tunnel::Event::Up { peer } => say(Tone::Fine, "tunnel-up", peer, String::new()),
+        tunnel::Event::Down { peer } => say(Tone::Wrong, "tunnel-down", peer, ": no session any more".to_owned()),
         tunnel::Event::GaveUp { peer } => {
-            events.warn("tunnel-silent", format!("{} on lane {lane} answered no handshake for 90 s", name(*peer)));
+            say(Tone::Wrong, "tunnel-silent", peer, " answered no handshake for 90 s".to_owned());
         }
         tunnel::Event::EndpointMoved { peer, from, to } => {
             let from = from.map_or_else(|| "an unknown place".to_owned(), |from| from.to_string());
-            events.info("endpoint-moved", format!("{} on lane {lane}: from {from} to {to}", name(*peer)));
+            say(Tone::Fine, "endpoint-moved", peer, format!(": from {from} to {to}"));
         }
-        tunnel::Event::Refused { peer, why } => {
-            events.warn("peer-refused", format!("{} on lane {lane}: {why}", name(*peer)));
-        }
+        tunnel::Event::Refused { peer, why } => say(Tone::Wrong, "peer-refused", peer, format!(": {why}")),
     }
 }
 

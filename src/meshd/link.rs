@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::disk::Identity;
 use super::engine::Command;
+use super::events::Tone;
 use super::shared::{Outgoing, Shared, Topic};
 use crate::api::enroll::{RenewAnswer, RenewRequest};
 use crate::api::local::{Finding, Management};
@@ -170,7 +171,7 @@ impl Link {
     }
 
     fn here(&self, address: &str) {
-        self.shared.events.info("management", format!("connected to {address}"));
+        self.shared.events.by_others(Tone::Fine, "management", address, format!("connected to {address}"));
         self.shared.view().management = Management::Connected { address: address.to_owned(), since: wall() };
         self.connected.send_replace(true);
     }
@@ -186,7 +187,7 @@ impl Link {
         view.management = Management::Away { since, why: why.clone() };
         drop(view);
         if news {
-            self.shared.events.warn("management", format!("away: {why}"));
+            self.shared.events.by_others(Tone::Wrong, "management", "away", format!("away: {why}"));
         }
     }
 

@@ -21,6 +21,7 @@ pub mod look;
 mod mtu;
 pub mod offload;
 mod probing;
+mod quota;
 pub mod run;
 pub mod shared;
 pub mod status;

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::control;
 use super::disk::{self, Identity};
 use super::engine::{Command, Engine};
+use super::events::Tone;
 use super::files::{self, Tables};
 use super::keys::Keyring;
 use super::lanes::Lanes;
@@ -294,7 +295,8 @@ fn watch_kernel(mut watch: Watch, shared: &Shared, engine: &Sender<Command>) {
         if let Ok(true) = kept {
             let took = mono().since(heard).as_micros();
             let what = "another program changed or removed a packet filter of ours (nft tables vxmesh, vxmesh_guests)";
-            shared.events.warn("drift", format!("{what}; it is loaded again, {took} microseconds after the notice"));
+            let text = format!("{what}; it is loaded again, {took} microseconds after the notice");
+            shared.events.by_others(Tone::Wrong, "drift", "filter", text);
         }
         if engine.send(Command::Look).is_err() {
             return;

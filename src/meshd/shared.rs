@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::events::Events;
+use super::events::{Events, Tone};
 use super::lanes::Lanes;
 use crate::api::local::{Finding, Management};
 use crate::api::objects::NodeFacts;
@@ -39,6 +39,8 @@ pub enum Topic {
     Conflict,
     /// Routes of this host that lead plain frames astray.
     Routes,
+    /// More guests on bridges than count.
+    Guests,
     /// The state cannot be written.
     Disk,
     /// The WireGuard key cannot be changed.
@@ -146,10 +148,11 @@ impl Shared {
     pub fn find(&self, topic: Topic, findings: Vec<Finding>) {
         let old = self.view().findings.insert(topic, findings.clone()).unwrap_or_default();
         for finding in findings.iter().filter(|f| !old.contains(f)) {
-            self.events.warn("problem", format!("[{}] {}; {}", finding.code, finding.what, finding.help));
+            let text = format!("[{}] {}; {}", finding.code, finding.what, finding.help);
+            self.events.by_others(Tone::Wrong, "problem", &finding.code, text);
         }
         for gone in old.iter().filter(|f| !findings.contains(f)) {
-            self.events.info("solved", format!("[{}] {}", gone.code, gone.what));
+            self.events.by_others(Tone::Fine, "solved", &gone.code, format!("[{}] {}", gone.code, gone.what));
         }
     }
 

@@ -19,6 +19,7 @@ pub mod op;
 pub mod paths;
 pub mod plan;
 pub mod reconcile;
+pub mod revoke;
 pub mod rotation;
 pub mod spans;
 pub mod strays;

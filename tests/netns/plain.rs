@@ -1,6 +1,6 @@
 //! Frames on the plain path: what the kernel switches, answers and refuses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -257,7 +257,8 @@ fn a_guest_on_a_learning_network_is_found() {
     guest.try_sh("ping -q -c 1 -W 1 192.168.10.99");
     let found = |slice: &Slice| {
         let desired = planned(slice, &local("10.9.0.1")).desired;
-        host.enter(|| discover(slice, &desired, &Kernel::new().unwrap().observe().unwrap()))
+        let observed = host.enter(|| Kernel::new().unwrap().observe().unwrap());
+        discover(slice, &desired, &observed, &BTreeSet::new()).ports.into_keys().collect::<Vec<_>>()
     };
     assert_eq!(found(&slice), [], "a network with declared ports finds none");
     slice.networks.values_mut().for_each(|n| n.learning = Learning::Local);
