@@ -26,6 +26,8 @@ const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6]
 const DPORT_MASK: u16 = 29;
 /// `RT_TABLE_LOCAL` (linux/rtnetlink.h): the addresses of this host.
 const LOCAL: u32 = 255;
+/// `RTN_UNICAST` (linux/rtnetlink.h).
+const UNICAST: u8 = 1;
 /// Marks with which the kernel is asked, at most: those of rules before ours.
 const MARKS: usize = 8;
 
@@ -233,6 +235,8 @@ fn read_route(message: &RouteMessage) -> Option<Route> {
     };
     // IPv6 has routes that refuse stand on `lo`.
     let hop = way.hops.into_iter().next().filter(|_| action == Action::Send);
+    // What wraps packets is none of ours, whatever else it says.
+    let action = if hop.as_ref().is_some_and(|hop| hop.wraps) { Action::Other(UNICAST) } else { action };
     let (dev, gateway) = hop.map(|hop| (hop.dev, hop.gateway)).unwrap_or_default();
     let metric =
         message.attributes.iter().find_map(|a| if let RouteAttribute::Priority(m) = a { Some(*m) } else { None });
@@ -275,7 +279,8 @@ fn hop(attributes: &[RouteAttribute], index: u32, names: &mut BTreeMap<u32, Opti
         RouteAttribute::Via(RouteVia::Inet6(router)) => Some(IpAddr::V6(*router)),
         _ => None,
     });
-    Hop { dev, gateway }
+    let wraps = attributes.iter().any(|a| matches!(a, RouteAttribute::Encap(_) | RouteAttribute::EncapType(_)));
+    Hop { dev, gateway, wraps }
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {

@@ -65,3 +65,34 @@ impl Noun for Fields {
         vec![pdc.metadata.name.to_string(), intra.to_owned(), joined(&spec.underlay), hops, routers]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        fields: Fields,
+    }
+
+    fn set(object: &mut Any, words: &str) -> Vec<String> {
+        let line = Line::try_parse_from(std::iter::once("pdc").chain(words.split_whitespace())).unwrap();
+        line.fields.set(object).unwrap();
+        Fields::cells(object)
+    }
+
+    #[test]
+    fn routers_are_named_replaced_and_forgotten_with_the_last_hop() {
+        let none = Line::try_parse_from(["pdc"]).unwrap();
+        let mut pdc = none.fields.create("a").unwrap();
+        assert_eq!(set(&mut pdc, "--max-hops 1 --router 10.0.0.254,fe80::1")[3..], ["1", "10.0.0.254,fe80::1"]);
+        assert_eq!(set(&mut pdc, "--intra plain")[3..], ["1", "10.0.0.254,fe80::1"], "what is not said stays");
+        assert_eq!(set(&mut pdc, "--router 10.0.0.253")[3..], ["1", "10.0.0.253"]);
+        assert_eq!(set(&mut pdc, "--max-hops 0")[3], "0");
+        let Any::Pdc(pdc) = pdc else { panic!() };
+        assert!(pdc.spec.routers.is_empty());
+    }
+}

@@ -125,8 +125,9 @@ fn the_rules_stand_before_any_device_and_go_after_the_last() {
 
 #[test]
 fn what_others_change_in_the_table_is_mended_and_other_tables_are_none_of_it() {
+    type Change = (&'static str, fn(&mut OnLink));
     let plan = planned(&routed(0, json!({})), &local());
-    let changes: [(&str, fn(&mut OnLink)); 6] = [
+    let changes: [Change; 6] = [
         ("routes gone", |table| table.routes.clear()),
         ("rules gone", |table| table.rules.clear()),
         ("a route by a router", |table| {

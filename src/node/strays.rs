@@ -61,6 +61,8 @@ pub struct Hop {
     pub dev: Option<IfName>,
     /// Router; none: the destination itself.
     pub gateway: Option<IpAddr>,
+    /// True where the packet is wrapped into another one (MPLS, segment routing), which goes where it likes.
+    pub wraps: bool,
 }
 
 /// A rule of others that comes before ours.
@@ -126,15 +128,16 @@ fn stray(side: &Side, answer: &Answer) -> Option<Hop> {
     if !hops.iter().any(|hop| here(&hop)) {
         return hops.first().cloned();
     }
-    hops.iter().filter(here).find(|hop| hop.gateway.is_some_and(|router| !may(&router))).cloned()
+    hops.iter().filter(here).find(|hop| hop.wraps || hop.gateway.is_some_and(|router| !may(&router))).cloned()
 }
 
 /// Plain frames take a way that they may not.
 fn does(desired: &Desired, way: (&Way, &Hop, u32), vteps: &BTreeSet<IpAddr>, earlier: &[Earlier]) -> Finding {
     let (way, hop, mark) = way;
-    let hidden = hop.gateway.is_some_and(|router| vteps.iter().any(|vtep| vtep.is_ipv4() != router.is_ipv4()));
+    let other = |router: IpAddr| router.is_ipv4() == way.to.network().is_ipv6();
+    let hidden = hop.wraps || hop.gateway.is_some_and(other);
     let kept = if hidden {
-        "they leave in clear: of an IPv6 next hop the kernel tells the packet filter nothing"
+        "they leave in clear: of such a next hop the kernel tells the packet filter nothing"
     } else {
         "the guard drops them (out_routed, out_unknown)"
     };
@@ -200,6 +203,9 @@ impl fmt::Display for Hop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(router) = self.gateway {
             write!(f, " via {router}")?;
+        }
+        if self.wraps {
+            f.write_str(" encap")?;
         }
         self.dev.as_ref().map_or(Ok(()), |dev| write!(f, " dev {dev}"))
     }

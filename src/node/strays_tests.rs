@@ -19,7 +19,11 @@ fn pdc() -> PdcId {
 /// A way like `10.9.0.2/32 254 eth0 10.9.0.254 eth0 -`: destination, table, and pairs of interface and router.
 fn way(text: &str) -> Way {
     let words: Vec<&str> = text.split(' ').collect();
-    let hops = words[2..].chunks(2).map(|hop| Hop { dev: hop[0].parse().ok(), gateway: hop[1].parse().ok() });
+    let hops = words[2..].chunks(2).map(|hop| Hop {
+        dev: hop[0].parse().ok(),
+        gateway: hop[1].parse().ok(),
+        wraps: hop[1] == "encap",
+    });
     Way { to: words[0].parse().unwrap(), table: words[1].parse().unwrap(), hops: hops.collect() }
 }
 
@@ -59,6 +63,7 @@ fn a_way_is_astray_by_what_it_is_and_not_by_who_made_it() {
         ("by an IPv6 router", "10.9.0.2/32 254 eth0 fe80::fe", true, true),
         ("one of two next hops", "10.9.0.2/32 254 eth0 - eth0 10.9.0.254", true, false),
         ("the router of another interface's next hop", "10.9.0.2/32 254 eth0 - eth1 10.9.0.254", false, false),
+        ("wrapped into another packet", "10.9.0.2/32 254 eth0 encap", true, true),
         ("another interface", "10.9.0.2/32 100 tun0 -", true, true),
     ] {
         assert_eq!(told(&none, vec![answer(true, text)], vec![]).len(), usize::from(astray), "{what}");

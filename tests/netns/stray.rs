@@ -14,7 +14,7 @@ use vxmesh::table::Slice;
 use vxmesh::transport::client::Client;
 use vxmesh::types::Mac;
 
-use crate::frames::{Plug, mac_of};
+use crate::frames::{Plug, holds, mac_of};
 use crate::harness::{Space, can_run, guest, wait_until};
 use crate::labs::Lab;
 use crate::node::{BRIDGE, local, planned, row, settle, slice, text};
@@ -67,6 +67,11 @@ const KINDS: &[Kind] = &[
         "the two halves of a VPN, where the address has no prefix",
         "NARROW; IP route add HALF/1 via ROUTER dev eth0; IP route add OTHER/1 via ROUTER dev eth0",
         "IP route del HALF/1; IP route del OTHER/1; WIDE",
+    ),
+    kind(
+        "segment routing, which wraps packets",
+        "IP route add VTEP/HOST encap seg6 mode encap segs fd00::254 dev eth0",
+        "IP route del VTEP/HOST",
     ),
     kind(
         "a policy rule",
@@ -241,11 +246,9 @@ impl Segment {
     fn ping(&self) -> (bool, usize) {
         self.ear.take();
         let answered = self.here.holds(&format!("ping -q -c 3 -i 0.05 -W 1 {}", self.there));
-        let port = 4789_u16.to_be_bytes();
-        let to_router = |frame: &&Vec<u8>| {
-            let at = if frame[12..14] == [8, 0] { (23, 36) } else { (20, 56) };
-            frame[..6] == self.router.0 && frame.get(at.0) == Some(&17) && frame.get(at.1..at.1 + 2) == Some(&port[..])
-        };
+        // The header of VXLAN for VNI 10, wherever in the frame it stands.
+        let vxlan = [8, 0, 0, 0, 0, 0, 10, 0];
+        let to_router = |frame: &&Vec<u8>| frame[..6] == self.router.0 && holds(frame, &vxlan);
         (answered, self.ear.take().iter().filter(to_router).count())
     }
 
@@ -348,7 +351,7 @@ fn where_a_pdc_names_its_routers_frames_leave_by_no_other() {
 }
 
 #[test]
-fn changes_of_the_table_are_heard_and_those_of_a_hundred_thousand_other_routes_are_not() {
+fn changes_of_the_table_are_heard_and_thousands_of_other_routes_are_neither_heard_nor_read() {
     if !can_run() {
         return;
     }
@@ -367,9 +370,21 @@ fn changes_of_the_table_are_heard_and_those_of_a_hundred_thousand_other_routes_a
                 .flat_map(|to| ["main", "100000"].map(|table| format!("route add {to} dev eth0 table {table}\n")))
                 .collect();
             let file = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(file.path(), batch).unwrap();
-            segment.a.sh(&format!("{ip} -batch {}", file.path().display()));
-            assert!(!watch.wait(quiet).unwrap(), "IPv6: {six}: 5000 routes of others are not heard");
+            std::fs::write(file.path(), &batch).unwrap();
+            let all = |verb: &str| {
+                segment.a.sh(&format!("sed 's/^route add/route {verb}/' {} | {ip} -batch -", file.path().display()))
+            };
+            // Links and neighbours have notices of their own now and then; routes that were heard would be heard each time.
+            let silent = (0..10).any(|_| {
+                all("add");
+                if !watch.wait(quiet).unwrap() {
+                    return true;
+                }
+                all("del");
+                while watch.wait(quiet).unwrap() {}
+                false
+            });
+            assert!(silent, "IPv6: {six}: 5000 routes of others are not heard");
             let start = vxmesh::clock::mono();
             let held = Kernel::new().unwrap().observe().unwrap().onlink;
             assert_eq!((held.table, held.unsupported), (plan.desired.onlink.clone(), None), "and not read");

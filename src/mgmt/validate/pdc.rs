@@ -22,7 +22,7 @@ pub(super) fn check_routers(pdc: &Pdc) -> Result<(), Problem> {
     let odd =
         spec.routers.iter().find(|router| router.is_unspecified() || router.is_multicast() || router.is_loopback());
     match odd {
-        Some(router) => Err(refuse("M0328", format!("PDC '{name}': {router} is no address of a router"))),
+        Some(router) => Err(refuse("M0371", format!("PDC '{name}': {router} is no address of a router"))),
         None => Ok(()),
     }
 }

@@ -269,9 +269,9 @@ fn routers_are_named_only_where_there_may_be_some_and_can_be_next_hops() {
     };
     for (hops, routers, code) in [
         (0, &["10.0.0.254"][..], "M0370"),
-        (1, &["0.0.0.0"], "M0328"),
-        (1, &["224.0.0.1"], "M0328"),
-        (1, &["::1"], "M0328"),
+        (1, &["0.0.0.0"], "M0371"),
+        (1, &["224.0.0.1"], "M0371"),
+        (1, &["::1"], "M0371"),
     ] {
         assert_eq!(refused(pdc(hops, routers)).code, code, "{hops} {routers:?}");
     }
