@@ -106,7 +106,11 @@ impl Hub {
 
     /// Remembers which claims of a node are not believed, as far as there is room: first those that may count when another node
     /// lets go. Returns those that were not refused for the same reason before, and how many it did not look at.
-    pub(super) fn wait(&self, node: &NodeId, refused: BTreeMap<FoundPort, Refusal>) -> (Vec<(FoundPort, Refusal)>, usize) {
+    pub(super) fn wait(
+        &self,
+        node: &NodeId,
+        refused: BTreeMap<FoundPort, Refusal>,
+    ) -> (Vec<(FoundPort, Refusal)>, usize) {
         self.with(node, |seat| {
             let before = std::mem::take(&mut seat.waiting);
             let all = self.waiting.fetch_sub(before.len(), Ordering::Relaxed).saturating_sub(before.len());

@@ -293,8 +293,9 @@ fn take_claims(app: &App, node: &NodeId, found: Option<&[FoundPort]>, origin: &O
             None => found::retry(&view.index, node, &waiting),
         };
         validate::check(&view.index.state, &found.edits)?;
-        let event = (!found.edits.is_empty())
-            .then(|| origin.event("ports-found", format!("{} changes on node {node}", found.edits.len()), &found.edits));
+        let event = (!found.edits.is_empty()).then(|| {
+            origin.event("ports-found", format!("{} changes on node {node}", found.edits.len()), &found.edits)
+        });
         let let_go = found.edits.iter().any(|edit| edit.after.is_none());
         Ok(Plan { edits: found.edits, event, answer: (found.refused, let_go) })
     })?;

@@ -70,7 +70,8 @@ fn a_learning_network_is_hosted_by_those_whom_an_operator_named_and_by_no_other_
             state.put(Any::Port(port));
         }
         let index = Index::new(Arc::new(state.clone()));
-        let hosts = index.hosts[&"learn".parse().unwrap()].iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let hosts =
+            index.hosts[&"learn".parse().unwrap()].iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         for node in ["a-1", "a-2", "b-1", "b-2"] {
             let slice = slice_of(state.clone(), node);
             let has = slice.networks.values().any(|network| network.name.as_str() == "learn");

@@ -64,11 +64,8 @@ fn every_size_of_source_has_its_own_rate_and_cannot_escape_within_its_prefix() {
 
 #[test]
 fn a_site_or_a_provider_cannot_fill_the_table_for_others() {
-    let attackers: [(&str, fn(u16) -> IpAddr); 3] = [
-        ("a /48", |n| v6(1, 1, n, 1)),
-        ("a /32", |n| v6(1, n, n, 1)),
-        ("one /64", |n| v6(1, 1, 1, n)),
-    ];
+    let attackers: [(&str, fn(u16) -> IpAddr); 3] =
+        [("a /48", |n| v6(1, 1, n, 1)), ("a /32", |n| v6(1, n, n, 1)), ("one /64", |n| v6(1, 1, 1, n))];
     for (what, address) in attackers {
         let mut sources = Sources::new(RATES, at(0));
         for millisecond in 0..20_000_u64 {
@@ -89,7 +86,8 @@ fn a_site_or_a_provider_cannot_fill_the_table_for_others() {
 #[test]
 fn the_table_is_bounded_and_empties_by_itself() {
     let mut sources = Sources::new(RATES, at(0));
-    let flood = |sources: &mut Sources, now| (0..20_000).filter(|n| sources.allow(v4(0x0a00_0000 + n), at(now))).count();
+    let flood =
+        |sources: &mut Sources, now| (0..20_000).filter(|n| sources.allow(v4(0x0a00_0000 + n), at(now))).count();
     assert_eq!(flood(&mut sources, 0), RATES.most);
     assert!(sources.allow(v6(1, 1, 1, 1), at(0)), "the other family has its own room");
     assert_eq!(flood(&mut sources, 2_000), RATES.most, "idle sources made room");

@@ -114,7 +114,8 @@ fn whatever_members_report_leaves_little_in_memory() {
                     json!({ "network": "default/10", "mac": mac, "ips": ips })
                 })
                 .collect();
-            let paths: Vec<Value> = (0..10_000).map(|k| json!({ "node": format!("x-{round}-{k}"), "bytes": 1300 })).collect();
+            let paths: Vec<Value> =
+                (0..10_000).map(|k| json!({ "node": format!("x-{round}-{k}"), "bytes": 1300 })).collect();
             let said = json!({ "ports": claims, "paths": paths });
             let answer: Result<Value, _> = runtime.block_on(member.call(Method::POST, "/v1/report", Some(&said)));
             answer.unwrap();
