@@ -159,7 +159,7 @@ impl Hub {
     /// How long a node has to wait until it may ask for more than a sign of life.
     pub(super) fn pace(&self, node: &NodeId, now: Mono) -> Duration {
         let rate = limits::ASKED_BY_MEMBER;
-        self.with(node, |seat| seat.pace.get_or_insert(Bucket::full(rate, now)).wait(rate, now))
+        self.with(node, |seat| seat.pace.get_or_insert_with(|| Bucket::full(rate, now)).wait(rate, now))
     }
 
     /// How much about each node was kept back in the log and the audit log, and not said yet.

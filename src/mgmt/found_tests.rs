@@ -88,7 +88,10 @@ fn long_names_are_cut_and_stay_apart() {
 
 /// As many claims as one report holds, of invented addresses.
 fn invented(from: usize, count: usize) -> Vec<FoundPort> {
-    let mac = |n: usize| Mac([0, 1, 0, 0, (n >> 8) as u8, n as u8]);
+    let mac = |n: usize| {
+        let [a, b] = u16::try_from(n).unwrap().to_be_bytes();
+        Mac([0, 1, 0, 0, a, b])
+    };
     (from..from + count).map(|n| FoundPort { mac: mac(n), ..claim(12, 0, &[]) }).collect()
 }
 

@@ -18,8 +18,11 @@ fn add(ledger: &mut Ledger, event: &AuditEvent, n: usize, bytes: usize) -> Vec<S
     gone.into_iter().map(|(_, kept)| kept.key).collect()
 }
 
+/// What the how-manieth entry is.
+type Filler = fn(usize) -> AuditEvent;
+
 /// Who fills the log, with what, and where that stands.
-fn fillers() -> Vec<(&'static str, fn(usize) -> AuditEvent, Shelf)> {
+fn fillers() -> Vec<(&'static str, Filler, Shelf)> {
     vec![
         ("a member that is refused", |_| event("node/b-1", "10.0.0.9", "port-refused"), Shelf::Refused),
         ("a member that changes what it says", |_| event("node/b-1", "10.0.0.9", "facts"), Shelf::Members),

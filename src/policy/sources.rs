@@ -155,7 +155,7 @@ impl Table {
             return false;
         }
         for (key, rate) in levels {
-            self.buckets.entry(*key).or_insert(Bucket::full(*rate, now)).take(*rate, now);
+            self.buckets.entry(*key).or_insert_with(|| Bucket::full(*rate, now)).take(*rate, now);
         }
         true
     }

@@ -15,7 +15,8 @@ async fn report(world: &World, node: &Node, report: &Report) -> Result<Value, Pr
 }
 
 fn mac(n: usize) -> Mac {
-    Mac([2, 1, 0, (n >> 16) as u8, (n >> 8) as u8, n as u8])
+    let [_, a, b, c] = u32::try_from(n).unwrap().to_be_bytes();
+    Mac([2, 1, 0, a, b, c])
 }
 
 fn claim(network: &str, n: usize) -> FoundPort {
@@ -138,7 +139,7 @@ fn an_old_log_is_read_and_what_an_operator_did_is_not_displaced() {
             text: format!("entry {n}"),
             changes: Vec::new(),
         };
-        let key = audit::key(event.at, (n as u32).to_be_bytes());
+        let key = audit::key(event.at, u32::try_from(n).unwrap().to_be_bytes());
         (event.clone(), key, serde_json::to_vec(&event).unwrap())
     };
     let store = Arc::new(Memory::default());
