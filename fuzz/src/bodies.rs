@@ -129,7 +129,7 @@ fn reporting(mesh: &Mesh, body: &[u8]) {
     }
     if let Some(paths) = &said.paths {
         let mut measured = Measured::default();
-        measured.report(&mesh.node, paths, NOW);
+        measured.report(&mesh.state, &mesh.node, paths, NOW);
         let _ = measured.settle(&mesh.index, vxmesh::types::Mono::from_nanos(1));
     }
 }
