@@ -16,8 +16,8 @@ use crate::policy::path::{PathRule, PdcFacts};
 pub use crate::table::PortRole;
 use crate::table::{Flood, Learning};
 use crate::types::{
-    IfName, Mac, Mtu, NamePattern, NetworkId, NodeId, OverlayId, PdcId, PolicyId, PortId, Prefix, PublicKey, UdpPort, Version, Vlan,
-    Vni, Wall,
+    IfName, Mac, Mtu, NamePattern, NetworkId, NodeId, OverlayId, PdcId, PolicyId, PortId, Prefix, PublicKey, UdpPort,
+    Version, Vlan, Vni, Wall,
 };
 
 /// What every object has besides its spec.

@@ -54,7 +54,8 @@ pub struct Paths {
     pub state: PathBuf,
 }
 
-/// `[certificates]`: how long they live. Each is renewed at two thirds of its life.
+/// `[certificates]`: how long they live. Those of nodes and of the server are renewed at two thirds of their lives; that of the
+/// administrator is not renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Certificates {
     /// `node`; default `30d`.

@@ -192,7 +192,8 @@ impl App {
     pub(super) fn note_of(&self, node: &NodeId, event: AuditEvent) {
         let may = self.hub.with(node, |seat| seat.noted.may(limits::OF_MEMBER, crate::clock::mono()));
         let Some(kept_back) = may else { return };
-        let more = if kept_back > 0 { format!("; {kept_back} more of this node were not noted") } else { String::new() };
+        let more =
+            if kept_back > 0 { format!("; {kept_back} more of this node were not noted") } else { String::new() };
         self.note(AuditEvent { text: format!("{}{more}", event.text), ..event });
     }
 
@@ -203,7 +204,8 @@ impl App {
             tracing::warn!(kept_back, "more lines about strangers were kept back");
         }
         let strangers = rest(&self.noted).map(|count| format!("{count} more refusals of strangers were not noted"));
-        let of_node = |(node, count): (NodeId, u64)| format!("{count} more lines and entries about node {node} were kept back");
+        let of_node =
+            |(node, count): (NodeId, u64)| format!("{count} more lines and entries about node {node} were kept back");
         for text in strangers.into_iter().chain(self.hub.kept_back().into_iter().map(of_node)) {
             tracing::warn!("{text}");
             let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at };

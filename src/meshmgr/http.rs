@@ -17,13 +17,14 @@ use super::app::{App, BODY_TIME};
 use super::{admin, backup, identity, members, paths};
 use crate::api::heard::{self, Heard};
 use crate::api::problem::{Exit, Problem, clip, printable};
+use crate::mgmt::limits;
 use crate::mgmt::roles::Request;
 use crate::transport::server::Caller;
 
 /// Body of `POST /v1/enroll`, bytes.
 pub(super) const ENROLL_MAX: usize = 16 << 10;
 /// Body of a node's report, bytes.
-pub(super) const REPORT_MAX: usize = 4 << 20;
+pub(super) const REPORT_MAX: usize = limits::REPORT_BYTES;
 /// Body of one object, bytes.
 pub(super) const OBJECT_MAX: usize = 1 << 20;
 /// Body of `POST /v1/apply`, bytes: room for a hundred thousand ports.

@@ -106,7 +106,11 @@ impl Hub {
 
     /// Remembers which claims of a node are not believed, as far as there is room: first those that may count when another node
     /// lets go. Returns those that were not refused for the same reason before, and how many it did not look at.
-    pub(super) fn wait(&self, node: &NodeId, refused: BTreeMap<FoundPort, Refusal>) -> (Vec<(FoundPort, Refusal)>, usize) {
+    pub(super) fn wait(
+        &self,
+        node: &NodeId,
+        refused: BTreeMap<FoundPort, Refusal>,
+    ) -> (Vec<(FoundPort, Refusal)>, usize) {
         self.with(node, |seat| {
             let before = std::mem::take(&mut seat.waiting);
             let all = self.waiting.fetch_sub(before.len(), Ordering::Relaxed).saturating_sub(before.len());
@@ -155,7 +159,7 @@ impl Hub {
     /// How long a node has to wait until it may ask for more than a sign of life.
     pub(super) fn pace(&self, node: &NodeId, now: Mono) -> Duration {
         let rate = limits::ASKED_BY_MEMBER;
-        self.with(node, |seat| seat.pace.get_or_insert(Bucket::full(rate, now)).wait(rate, now))
+        self.with(node, |seat| seat.pace.get_or_insert_with(|| Bucket::full(rate, now)).wait(rate, now))
     }
 
     /// How much about each node was kept back in the log and the audit log, and not said yet.

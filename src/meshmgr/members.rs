@@ -247,13 +247,12 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
     if let Some(paths) = said.paths {
         app.measured().report(&app.core.view().index.state, &member.node, &paths, origin.at);
     }
-    if let Some(ports) = said.ports {
-        if take_claims(app, &member.node, Some(&ports), origin)? {
-            // What this node no longer has may be what another has been waiting for: a guest that moved.
-            for waiting in app.hub.waiting().into_iter().filter(|node| *node != member.node) {
-                let origin = Origin { who: format!("node/{waiting}"), ..origin.clone() };
-                take_claims(app, &waiting, None, &origin)?;
-            }
+    let let_go = said.ports.map_or(Ok(false), |ports| take_claims(app, &member.node, Some(&ports), origin))?;
+    if let_go {
+        // What this node no longer has may be what another has been waiting for: a guest that moved.
+        for waiting in app.hub.waiting().into_iter().filter(|node| *node != member.node) {
+            let origin = Origin { who: format!("node/{waiting}"), ..origin.clone() };
+            take_claims(app, &waiting, None, &origin)?;
         }
     }
     believed.and(keys)
@@ -299,8 +298,9 @@ fn take_claims(app: &App, node: &NodeId, found: Option<&[FoundPort]>, origin: &O
             None => found::retry(&view.index, node, &waiting),
         };
         validate::check(&view.index.state, &found.edits)?;
-        let event = (!found.edits.is_empty())
-            .then(|| origin.event("ports-found", format!("{} changes on node {node}", found.edits.len()), &found.edits));
+        let event = (!found.edits.is_empty()).then(|| {
+            origin.event("ports-found", format!("{} changes on node {node}", found.edits.len()), &found.edits)
+        });
         let let_go = found.edits.iter().any(|edit| edit.after.is_none());
         Ok(Plan { edits: found.edits, event, answer: (found.refused, let_go) })
     })?;

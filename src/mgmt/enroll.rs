@@ -139,7 +139,11 @@ fn check_declared(state: &State, token: &Token, name: &NodeId) -> Result<(), Enr
         Some(node) => node.status.tls_key.is_none(),
         None => is_named(state, name),
     };
-    if waits && token::says_nothing(&token.spec.name_pattern) { Err(EnrollError::Declared(name.clone())) } else { Ok(()) }
+    if waits && token::says_nothing(&token.spec.name_pattern) {
+        Err(EnrollError::Declared(name.clone()))
+    } else {
+        Ok(())
+    }
 }
 
 /// Does an overlay or a network name this node?

@@ -88,7 +88,10 @@ fn long_names_are_cut_and_stay_apart() {
 
 /// As many claims as one report holds, of invented addresses.
 fn invented(from: usize, count: usize) -> Vec<FoundPort> {
-    let mac = |n: usize| Mac([0, 1, 0, 0, (n >> 8) as u8, n as u8]);
+    let mac = |n: usize| {
+        let [a, b] = u16::try_from(n).unwrap().to_be_bytes();
+        Mac([0, 1, 0, 0, a, b])
+    };
     (from..from + count).map(|n| FoundPort { mac: mac(n), ..claim(12, 0, &[]) }).collect()
 }
 
@@ -111,7 +114,9 @@ fn a_guest_that_invents_addresses_uses_up_the_room_of_its_own_node_and_pushes_no
     all.push(claim(12, 255, &["192.168.12.5"]));
     all.sort();
     let (state, found) = report(&state, "a-1", &all[all.len() - limits::CLAIMS..]);
-    let of = |state: &State, node: &str| state.ports.values().filter(|p| p.spec.reported && p.spec.node.as_str() == node).count();
+    let of = |state: &State, node: &str| {
+        state.ports.values().filter(|p| p.spec.reported && p.spec.node.as_str() == node).count()
+    };
     assert_eq!(of(&state, "a-1"), limits::FOUND_OF_NODE);
     assert!(state.ports.contains_key(&"learn-0200000009ff".parse().unwrap()), "who was there stays");
     assert!(found.refused.values().all(|why| *why == Refusal::TooMany) && !found.refused.is_empty());

@@ -111,9 +111,8 @@ fn hosts_of(state: &State, network: &Network, ports: &[Arc<Port>]) -> BTreeSet<N
         .cloned()
         .collect();
     if network.spec.learning == Learning::Local {
-        let learns = |node: &Node| {
-            admits(overlay, &node.metadata.name) && is_member(node) && names(overlay, network, node)
-        };
+        let learns =
+            |node: &Node| admits(overlay, &node.metadata.name) && is_member(node) && names(overlay, network, node);
         hosts.extend(state.nodes.values().filter(|node| learns(node)).map(|node| node.metadata.name.clone()));
     }
     hosts

@@ -81,6 +81,7 @@ fn the_sentence_names_who_said_what_and_what_that_did() {
     let before = Index::new(Arc::new(state.clone()));
     let changes: Vec<Change> = run(&mut interfaces, &mut state, 0..31).into_iter().map(|(_, change)| change).collect();
     let text = sentence(&changes, &before, &Index::new(Arc::new(state)));
-    let said = "node b-1 says that its external interface carries 576 bytes, 1500 before; guest MTU of blue: 1418 -> 1280";
+    let said =
+        "node b-1 says that its external interface carries 576 bytes, 1500 before; guest MTU of blue: 1418 -> 1280";
     assert_eq!(text, said);
 }

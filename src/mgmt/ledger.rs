@@ -75,12 +75,12 @@ impl Shelf {
     /// Its room.
     pub const fn quota(self) -> Quota {
         match self {
-            Self::Operators => {
-                Quota { entries: 10_000, bytes: 64 << 20, all_entries: 20_000, all_bytes: 128 << 20 }
-            }
+            Self::Operators => Quota { entries: 10_000, bytes: 64 << 20, all_entries: 20_000, all_bytes: 128 << 20 },
             Self::Server => Quota { entries: 500, bytes: 256 << 10, all_entries: 2_000, all_bytes: 1 << 20 },
             Self::Members => Quota { entries: 500, bytes: 256 << 10, all_entries: 8_000, all_bytes: 8 << 20 },
-            Self::Refused | Self::Strangers => Quota { entries: 100, bytes: 64 << 10, all_entries: 1_000, all_bytes: 512 << 10 },
+            Self::Refused | Self::Strangers => {
+                Quota { entries: 100, bytes: 64 << 10, all_entries: 1_000, all_bytes: 512 << 10 }
+            }
         }
     }
 }
@@ -90,7 +90,8 @@ pub fn place(event: &AuditEvent) -> Place {
     let is_operator = event.who.starts_with("admin/") || event.who.starts_with("tenant/");
     let is_member = event.who.starts_with("node/");
     if event.what.ends_with("-refused") {
-        let (of_member, of_stranger) = (|| (Shelf::Refused, event.who.clone()), || (Shelf::Strangers, source(&event.from)));
+        let (of_member, of_stranger) =
+            (|| (Shelf::Refused, event.who.clone()), || (Shelf::Strangers, source(&event.from)));
         return if is_member { of_member() } else { of_stranger() };
     }
     match event.who.as_str() {

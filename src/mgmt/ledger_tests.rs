@@ -18,16 +18,31 @@ fn add(ledger: &mut Ledger, event: &AuditEvent, n: usize, bytes: usize) -> Vec<S
     gone.into_iter().map(|(_, kept)| kept.key).collect()
 }
 
+/// What the how-manieth entry is.
+type Filler = fn(usize) -> AuditEvent;
+
 /// Who fills the log, with what, and where that stands.
-fn fillers() -> Vec<(&'static str, fn(usize) -> AuditEvent, Shelf)> {
+fn fillers() -> Vec<(&'static str, Filler, Shelf)> {
     vec![
         ("a member that is refused", |_| event("node/b-1", "10.0.0.9", "port-refused"), Shelf::Refused),
         ("a member that changes what it says", |_| event("node/b-1", "10.0.0.9", "facts"), Shelf::Members),
         ("many members", |n| event(&format!("node/b-{}", n % 500), "10.0.0.9", "ports-found"), Shelf::Members),
         ("a token holder that joins", |_| event("token/t1", "192.0.2.1", "enroll"), Shelf::Members),
-        ("a stranger with tokens that are none", |n| event(&format!("token/t{n}"), "192.0.2.1", "enroll-refused"), Shelf::Strangers),
-        ("strangers of a /48", |n| event("token/t", &format!("2001:db8:1:{:x}::1", n % 65_536), "enroll-refused"), Shelf::Strangers),
-        ("strangers of everywhere", |n| event("token/t", &format!("2001:db8:{:x}::1", n % 65_536), "enroll-refused"), Shelf::Strangers),
+        (
+            "a stranger with tokens that are none",
+            |n| event(&format!("token/t{n}"), "192.0.2.1", "enroll-refused"),
+            Shelf::Strangers,
+        ),
+        (
+            "strangers of a /48",
+            |n| event("token/t", &format!("2001:db8:1:{:x}::1", n % 65_536), "enroll-refused"),
+            Shelf::Strangers,
+        ),
+        (
+            "strangers of everywhere",
+            |n| event("token/t", &format!("2001:db8:{:x}::1", n % 65_536), "enroll-refused"),
+            Shelf::Strangers,
+        ),
         ("what members make the server write", |_| event("meshmgr", "here", "path-mtu"), Shelf::Server),
     ]
 }
@@ -60,7 +75,11 @@ fn nothing_that_others_cause_displaces_what_an_operator_did_or_another_member_or
         let quota = shelf.quota();
         let left = &ledger.shelves[&shelf];
         assert!(left.entries <= quota.all_entries && left.bytes <= quota.all_bytes, "{who}: {}", left.entries);
-        assert_eq!(gone.len() + ledger.shelves.values().map(|actors| actors.entries).sum::<usize>(), 30_000 - 4, "{who}");
+        assert_eq!(
+            gone.len() + ledger.shelves.values().map(|actors| actors.entries).sum::<usize>(),
+            30_000 - 4,
+            "{who}"
+        );
     }
 }
 

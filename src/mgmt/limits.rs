@@ -6,12 +6,7 @@ use crate::policy::sources::{Rate, Rates};
 
 /// Log lines that strangers cause.
 pub const LOGGED: Patience = Patience {
-    sources: Rates {
-        host: Rate::one_in(10, 8),
-        site: Rate::one_in(5, 16),
-        provider: Rate::one_in(2, 24),
-        most: 1024,
-    },
+    sources: Rates { host: Rate::one_in(10, 8), site: Rate::one_in(5, 16), provider: Rate::one_in(2, 24), most: 1024 },
     all: Rate::per_second(1, 64),
 };
 /// Entries of the audit log that strangers cause.
@@ -27,13 +22,15 @@ pub const NOTED: Patience = Patience {
 /// Log lines, and entries of the audit log about what is refused, that one member causes.
 pub const OF_MEMBER: Rate = Rate::one_in(10, 16);
 /// What one member may ask that is written down or sent whole: reports with more than an acknowledgement, renewals, streams.
-pub const ASKED_BY_MEMBER: Rate = Rate::per_second(4, 32);
+pub const ASKED_BY_MEMBER: Rate = Rate::per_second(2, 32);
 
 /// Lanes of a node.
 pub const LANES: u8 = 64;
 /// Bytes of the version that a node says it runs.
 pub const VERSION_BYTES: usize = 64;
 
+/// Bytes of a node's report.
+pub const REPORT_BYTES: usize = 4 << 20;
 /// Found ports of one report that are looked at; what is beyond them is as if it were not there.
 pub const CLAIMS: usize = 4096;
 /// Found ports of one node that are believed, in all its networks.

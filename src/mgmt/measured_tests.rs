@@ -60,7 +60,12 @@ fn what_counts_outlives_a_restart_and_a_silent_node() {
 #[test]
 fn claims_below_what_every_path_carries_are_not_believed() {
     let (mut measured, mut state) = (Measured::default(), fixture::mesh());
-    measured.report(&state, &id("a-1"), &[path("b-1", 1199), path("a-1", 1300), path("nobody", 1300)], Wall::from_secs(7));
+    measured.report(
+        &state,
+        &id("a-1"),
+        &[path("b-1", 1199), path("a-1", 1300), path("nobody", 1300)],
+        Wall::from_secs(7),
+    );
     assert!(run(&mut measured, &mut state, 0..=60).is_empty());
     assert_eq!(guest_mtu(&state), 1418);
 }

@@ -112,7 +112,8 @@ fn what_one_member_says_takes_no_more_than_the_floor_and_refuses_operators_nothi
         fixed.spec.mtu = Some(MtuPolicy { fixed: Mtu::try_from(1418).ok(), ..MtuPolicy::default() });
         let edits = |before: Option<Any>, after: Any| [crate::mgmt::state::Edit { before, after: Some(after) }];
         let before = state.networks.values().next().map(|net| Any::Network(net.as_ref().clone()));
-        crate::mgmt::validate::check(&state, &edits(before, Any::Network(fixed))).unwrap_or_else(|e| panic!("{what}: {e}"));
+        crate::mgmt::validate::check(&state, &edits(before, Any::Network(fixed)))
+            .unwrap_or_else(|e| panic!("{what}: {e}"));
         let port = fixture::port("late", "blue", "b-1", 77, "192.168.10.77");
         crate::mgmt::validate::check(&state, &edits(None, Any::Port(port))).unwrap_or_else(|e| panic!("{what}: {e}"));
         // Who it is stands in the findings.

@@ -57,7 +57,7 @@ fn a_learning_network_is_hosted_by_those_whom_an_operator_named_and_by_no_other_
         let mut state = fixture::mesh();
         let mut net = fixture::network("learn", "default", 12, "192.168.12.0/24");
         net.spec.learning = Learning::Local;
-        net.spec.nodes = network_nodes.and_then(|list| Some(list.iter().map(|name| name.parse().unwrap()).collect()));
+        net.spec.nodes = network_nodes.map(|list| list.iter().map(|name| name.parse().unwrap()).collect());
         state.put(Any::Network(net));
         state.put(Any::Node(fixture::node("declared-only", "a")));
         let mut overlay = fixture::overlay("default", 4789);
@@ -70,7 +70,8 @@ fn a_learning_network_is_hosted_by_those_whom_an_operator_named_and_by_no_other_
             state.put(Any::Port(port));
         }
         let index = Index::new(Arc::new(state.clone()));
-        let hosts = index.hosts[&"learn".parse().unwrap()].iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let hosts =
+            index.hosts[&"learn".parse().unwrap()].iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         for node in ["a-1", "a-2", "b-1", "b-2"] {
             let slice = slice_of(state.clone(), node);
             let has = slice.networks.values().any(|network| network.name.as_str() == "learn");

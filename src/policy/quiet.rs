@@ -26,7 +26,7 @@ pub struct Hush {
 impl Hush {
     /// May something be said? If so: how much was kept back since something was said last.
     pub fn may(&mut self, rate: Rate, now: Mono) -> Option<u64> {
-        if self.bucket.get_or_insert(Bucket::full(rate, now)).take(rate, now) {
+        if self.bucket.get_or_insert_with(|| Bucket::full(rate, now)).take(rate, now) {
             return Some(std::mem::take(&mut self.kept_back));
         }
         self.keep_back(1);

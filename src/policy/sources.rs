@@ -149,14 +149,13 @@ impl Table {
         if missing > 0 && !self.make_room(missing, most, levels, now) {
             return false;
         }
-        let has_one = |(key, rate): &(Key, Rate)| {
-            self.buckets.get(key).is_none_or(|bucket| bucket.fill(*rate, now) >= rate.cost)
-        };
+        let has_one =
+            |(key, rate): &(Key, Rate)| self.buckets.get(key).is_none_or(|bucket| bucket.fill(*rate, now) >= rate.cost);
         if !levels.iter().all(has_one) {
             return false;
         }
         for (key, rate) in levels {
-            self.buckets.entry(*key).or_insert(Bucket::full(*rate, now)).take(*rate, now);
+            self.buckets.entry(*key).or_insert_with(|| Bucket::full(*rate, now)).take(*rate, now);
         }
         true
     }
@@ -165,7 +164,8 @@ impl Table {
     fn make_room(&mut self, missing: usize, most: usize, levels: &[(Key, Rate)], now: Mono) -> bool {
         if self.buckets.len() + missing > most && now.since(self.swept) >= SECOND {
             self.swept = now;
-            let full = |bits: u8| levels.iter().find(|((level, _), _)| *level == bits).map_or(0, |(_, rate)| rate.full());
+            let full =
+                |bits: u8| levels.iter().find(|((level, _), _)| *level == bits).map_or(0, |(_, rate)| rate.full());
             self.buckets.retain(|(bits, _), bucket| now.since(bucket.last) < Duration::from_nanos(full(*bits)));
         }
         self.buckets.len() + missing <= most

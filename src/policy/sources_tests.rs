@@ -9,6 +9,9 @@ const RATES: Rates = Rates {
     most: 4096,
 };
 
+/// The address of the how-manieth request.
+type Address = fn(u16) -> IpAddr;
+
 fn at(millis: u64) -> Mono {
     Mono::from_nanos(millis * 1_000_000)
 }
@@ -48,7 +51,7 @@ fn flood(sources: &mut Sources, address: impl Fn(u16) -> IpAddr) -> usize {
 
 #[test]
 fn every_size_of_source_has_its_own_rate_and_cannot_escape_within_its_prefix() {
-    let kinds: [(&str, fn(u16) -> IpAddr, u32, u32); 5] = [
+    let kinds: [(&str, Address, u32, u32); 5] = [
         ("one IPv4 address", |_| v4(7), 20, 5),
         ("one IPv4 address, written as IPv6", |_| Ipv4Addr::from_bits(7).to_ipv6_mapped().into(), 20, 5),
         ("all hosts of a /64", |n| v6(1, 1, 1, n), 20, 5),
@@ -57,26 +60,24 @@ fn every_size_of_source_has_its_own_rate_and_cannot_escape_within_its_prefix() {
     ];
     for (what, address, a_second, burst) in kinds {
         let passed = flood(&mut Sources::new(RATES, at(0)), address);
-        let expected = (a_second * 10 + burst) as usize;
+        let expected = usize::try_from(a_second * 10 + burst).unwrap();
         assert!(passed.abs_diff(expected) <= 2, "{what}: {passed}, not {expected}");
     }
 }
 
 #[test]
 fn a_site_or_a_provider_cannot_fill_the_table_for_others() {
-    let attackers: [(&str, fn(u16) -> IpAddr); 3] = [
-        ("a /48", |n| v6(1, 1, n, 1)),
-        ("a /32", |n| v6(1, n, n, 1)),
-        ("one /64", |n| v6(1, 1, 1, n)),
-    ];
+    let attackers: [(&str, Address); 3] =
+        [("a /48", |n| v6(1, 1, n, 1)), ("a /32", |n| v6(1, n, n, 1)), ("one /64", |n| v6(1, 1, 1, n))];
     for (what, address) in attackers {
         let mut sources = Sources::new(RATES, at(0));
         for millisecond in 0..20_000_u64 {
             for n in 0..4 {
-                sources.allow(address((millisecond * 4 + n) as u16), at(millisecond));
+                sources.allow(address(u16::try_from((millisecond * 4 + n) % 65_536).unwrap()), at(millisecond));
             }
             if millisecond % 500 == 250 {
-                let others = [v4(millisecond as u32), v6(2, millisecond as u16, 1, 1)];
+                let others =
+                    [v4(u32::try_from(millisecond).unwrap()), v6(2, u16::try_from(millisecond).unwrap(), 1, 1)];
                 for other in others {
                     assert!(sources.allow(other, at(millisecond)), "{what}: {other} has no room at {millisecond} ms");
                 }
@@ -89,7 +90,8 @@ fn a_site_or_a_provider_cannot_fill_the_table_for_others() {
 #[test]
 fn the_table_is_bounded_and_empties_by_itself() {
     let mut sources = Sources::new(RATES, at(0));
-    let flood = |sources: &mut Sources, now| (0..20_000).filter(|n| sources.allow(v4(0x0a00_0000 + n), at(now))).count();
+    let flood =
+        |sources: &mut Sources, now| (0..20_000).filter(|n| sources.allow(v4(0x0a00_0000 + n), at(now))).count();
     assert_eq!(flood(&mut sources, 0), RATES.most);
     assert!(sources.allow(v6(1, 1, 1, 1), at(0)), "the other family has its own room");
     assert_eq!(flood(&mut sources, 2_000), RATES.most, "idle sources made room");

@@ -58,3 +58,13 @@ fn a_site_that_uses_all_its_networks_shuts_nobody_out() {
     }
     assert!(sources.len() < SOURCES, "{}", sources.len());
 }
+
+#[test]
+fn the_table_of_sources_is_bounded_and_empties_by_itself() {
+    let mut sources = sources(at(0));
+    let flood = |sources: &mut Sources, now| {
+        (0..20_000_u32).filter(|i| sources.allow(Ipv4Addr::from_bits(0x0a00_0000 + i).into(), at(now))).count()
+    };
+    assert_eq!((flood(&mut sources, 0), sources.len()), (SOURCES, SOURCES));
+    assert_eq!(flood(&mut sources, 2_000), SOURCES, "idle sources made room");
+}

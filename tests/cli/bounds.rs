@@ -114,7 +114,8 @@ fn whatever_members_report_leaves_little_in_memory() {
                     json!({ "network": "default/10", "mac": mac, "ips": ips })
                 })
                 .collect();
-            let paths: Vec<Value> = (0..10_000).map(|k| json!({ "node": format!("x-{round}-{k}"), "bytes": 1300 })).collect();
+            let paths: Vec<Value> =
+                (0..10_000).map(|k| json!({ "node": format!("x-{round}-{k}"), "bytes": 1300 })).collect();
             let said = json!({ "ports": claims, "paths": paths });
             let answer: Result<Value, _> = runtime.block_on(member.call(Method::POST, "/v1/report", Some(&said)));
             answer.unwrap();
@@ -122,7 +123,7 @@ fn whatever_members_report_leaves_little_in_memory() {
     }
     let grown = mesh.resident().saturating_sub(before);
     println!("4 members, 16 reports of some 2 MB: {before} KiB before, {grown} KiB more");
-    assert!(grown < 96 << 10, "{grown} KiB");
+    assert!(grown < 48 << 10, "{grown} KiB");
     let events: Value = serde_json::from_str(&mesh.good("events -n 100000 -o json")).unwrap();
     let refused = events["items"].as_array().unwrap().iter().filter(|event| event["what"] == "port-refused").count();
     assert!((4..=80).contains(&refused), "{refused}");

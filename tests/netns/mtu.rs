@@ -185,3 +185,48 @@ fn the_nodes_own_number_counts_where_network_and_overlay_say_nothing() {
     let pings = pings.join().unwrap();
     assert_eq!(pings.received, pings.sent);
 }
+
+/// What one node says of its interface takes nothing from the plain path of another PDC, and IPv6 from no bridge.
+#[test]
+fn a_small_interface_of_one_node_costs_its_own_pairs_and_is_named() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
+    lab.settled();
+    let layout = lab.layout();
+    let mtu = |namespace: &str, device: &str, bytes: &str| {
+        let done = Command::new("ip").args(["-n", namespace, "link", "set", device, "mtu", bytes]).output().unwrap();
+        assert!(done.status.success(), "{}", said(&done));
+    };
+    // Guests as large as the plain path of their PDC carries.
+    for node in ["a-1", "a-2"] {
+        let node = layout.node(node).unwrap();
+        mtu(&node.namespace, &node.guests[0].device, "1450");
+        mtu(&node.guests[0].namespace, "eth0", "1450");
+    }
+    let (from, (_, to)) = (lab.guest("a-1").0, lab.guest("a-2"));
+    let whole = || traffic::ping(&from, to, 3, 10, 1450 - 28).unwrap().received == 3;
+    wait_until("the plain path carries what its interfaces do", Duration::from_secs(10), whole);
+    mtu(&layout.node("b-1").unwrap().namespace, "ext0", "576");
+    let sees = || {
+        let map: Value = serde_json::from_slice(&local(&lab, "b-1", "mtu map -o json").stdout).unwrap();
+        map["peers"].as_array().unwrap().iter().any(|peer| peer["underlay"] == 576)
+    };
+    wait_until("b-1 has seen it", Duration::from_secs(10), sees);
+    assert_eq!(map(&lab).1["mtu"], 1418, "it does not count at once");
+    assert!(!lab.admin(&["events", "-n", "20"]).contains("interface-mtu"));
+    wait_until("it counts, down to the floor", Duration::from_secs(45), || map(&lab).1["mtu"] == 1280);
+    for node in ["a-1", "a-2", "b-2"] {
+        wait_until("the bridge has it", Duration::from_secs(10), || bridge_mtu(&lab, node) == 1280);
+        let path = "/proc/sys/net/ipv6/conf/vb10.12b5/disable_ipv6";
+        let namespace = &layout.node(node).unwrap().namespace;
+        let ipv6 = Command::new("ip").args(["netns", "exec", namespace, "cat", path]).output().unwrap();
+        assert!(ipv6.status.success(), "{node} has no IPv6 on its bridge: {}", said(&ipv6));
+    }
+    assert!(whole(), "frames of 1450 bytes pass between guests of the other PDC");
+    let events = lab.admin(&["events", "-n", "20"]);
+    let entry =
+        "node b-1 says that its external interface carries 576 bytes, 1500 before; guest MTU of blue: 1418 -> 1280";
+    assert!(events.contains(entry), "{events}");
+}
