@@ -125,7 +125,7 @@ impl Peer {
         common: &mut Common,
         now: Mono,
     ) -> Result<(), DropReason> {
-        let mut pending = self.pending.take().ok_or(DropReason::UnknownIndex)?;
+        let pending = self.pending.take().ok_or(DropReason::UnknownIndex)?;
         let message = super::message::field(datagram, response::NOISE);
         let Some(psk) = self.psk(&pending.pair).map(|psk| Zeroizing::new(*psk)) else {
             common.free([Some(pending.index)]);

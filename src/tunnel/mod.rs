@@ -17,7 +17,7 @@
 //! | what | where |
 //! |---|---|
 //! | bytes of the four messages, numbers of the protocol | `message`, `limits` |
-//! | Noise handshake by `snow`, with our primitives | `noise`, `resolver`, `aead`, `tai64n` |
+//! | Noise handshake | `noise`, `chain`, `aead`, `tai64n` |
 //! | MACs, cookies, load | `mac`, `cookie`, `load` |
 //! | a session, its replay window, a peer's sessions | `session`, `window` |
 //! | a peer: state, handshakes, data, deadlines | `peer`, `handshake`, `transport`, `clockwork`, `timers` |
@@ -28,6 +28,7 @@
 //! written to the peer. Payloads are bytes; what is in them (forms A and B) is the business of `forward`.
 
 mod aead;
+mod chain;
 mod clockwork;
 mod common;
 mod cookie;
@@ -42,7 +43,6 @@ mod message;
 mod noise;
 mod outbox;
 mod peer;
-mod resolver;
 mod schedule;
 mod session;
 mod tai64n;
