@@ -191,7 +191,8 @@ impl Guests {
 /// True where the bridge has learned this address on this very port.
 fn is_learned(netlink: &mut Netlink, port: u32, mac: Mac) -> io::Result<bool> {
     let entry = ask(netlink, port, mac)?;
-    Ok(entry.is_some_and(|entry| entry.header.ifindex == port && u16::from(entry.header.state) & (NOARP | PERMANENT) == 0))
+    Ok(entry
+        .is_some_and(|entry| entry.header.ifindex == port && u16::from(entry.header.state) & (NOARP | PERMANENT) == 0))
 }
 
 /// What the bridge of a port has for an address.

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::error::KernelError;
 use super::counters::Family;
+use super::error::KernelError;
 use super::{nft, print};
 use crate::node::desired::ObservedFilter;
 use crate::node::fence::Fence;

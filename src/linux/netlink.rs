@@ -85,7 +85,8 @@ impl Netlink {
     /// # Errors
     /// The kernel refused, or said something that cannot be read.
     pub(super) fn dump(&mut self, request: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
-        let all = self.dump_by(request, |raw| Ok(Some((raw.get(HEADER..).unwrap_or_default().to_vec(), decode(raw)?))))?;
+        let all =
+            self.dump_by(request, |raw| Ok(Some((raw.get(HEADER..).unwrap_or_default().to_vec(), decode(raw)?))))?;
         Ok(all.into_values().flatten().collect())
     }
 
@@ -141,7 +142,9 @@ impl Netlink {
                     Some(libc::NLMSG_DONE) => done = true,
                     Some(libc::NLMSG_ERROR) => match word(raw, HEADER).map(u32::cast_signed) {
                         Some(0) => {}
-                        code => return Err(io::Error::from_raw_os_error(code.map_or(libc::EPROTO, i32::saturating_abs))),
+                        code => {
+                            return Err(io::Error::from_raw_os_error(code.map_or(libc::EPROTO, i32::saturating_abs)));
+                        }
                     },
                     _ => {
                         if take(raw)?.is_break() {

@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 
 use netlink_packet_core::{NetlinkPayload, NlasIterator};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, BridgeBooleanOptionFlags, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind,
-    InfoPortData, InfoTun, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, BridgeBooleanOptionFlags, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData,
+    InfoKind, InfoPortData, InfoTun, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -168,12 +168,7 @@ fn all_entries(netlink: &mut Netlink, index: u32, names: &Names, observed: &mut 
 }
 
 /// Neighbours on our bridges. Those of other devices are not even read: a host may have as many of them as others like.
-fn neighbours(
-    netlink: &mut Netlink,
-    family: AddressFamily,
-    names: &Names,
-    observed: &mut Observed,
-) -> io::Result<()> {
+fn neighbours(netlink: &mut Netlink, family: AddressFamily, names: &Names, observed: &mut Observed) -> io::Result<()> {
     let mut request = NeighbourMessage::default();
     request.header.family = family;
     netlink

@@ -98,7 +98,8 @@ impl Reader {
 
     fn sets(&mut self, print: &mut DefaultHasher) -> io::Result<()> {
         let of = |message: &[u8]| {
-            let flags = attribute(message, SET_FLAGS).and_then(|flags| Some(u32::from_be_bytes(flags.try_into().ok()?)));
+            let flags =
+                attribute(message, SET_FLAGS).and_then(|flags| Some(u32::from_be_bytes(flags.try_into().ok()?)));
             let ours = flags.unwrap_or_default() & FORGETFUL == 0;
             (attribute(message, SET_NAME).unwrap_or_default().to_vec(), ours, part(message, OF_SET))
         };
@@ -129,7 +130,11 @@ impl Reader {
                         Some(libc::NLMSG_DONE) => done = true,
                         Some(libc::NLMSG_ERROR) => match word(message, HEADER).map(u32::cast_signed) {
                             Some(code) if code == -libc::ENOENT => return Ok(Vec::new()),
-                            code => return Err(io::Error::from_raw_os_error(code.map_or(libc::EPROTO, i32::saturating_abs))),
+                            code => {
+                                return Err(io::Error::from_raw_os_error(
+                                    code.map_or(libc::EPROTO, i32::saturating_abs),
+                                ));
+                            }
                         },
                         _ if attribute(message, TABLE) == Some(&self.table) => all.push(read(message)),
                         _ => {}

@@ -285,9 +285,9 @@ impl<K: Kernel> Engine<K> {
         let Some(left) = old.and_then(|old| revoke::remaining(&old, &local.resolved(slice))) else { return };
         let paths = paths::decide_all(&left, local.own());
         let table = Arc::new(Table::build(&left, &paths, &self.slots, (&local).into()));
-        self.shared.lanes.set(|lane| {
-            Arc::new(Setup::with(Arc::clone(&table), &left, &paths, &self.slots, &local, lane))
-        });
+        self.shared
+            .lanes
+            .set(|lane| Arc::new(Setup::with(Arc::clone(&table), &left, &paths, &self.slots, &local, lane)));
     }
 
     /// Brings everything to the slice. The result is of the disk.

@@ -226,3 +226,82 @@ fn a_kernel_that_takes_long_to_read_is_read_less_often() {
     engine.cost = Duration::from_secs(60);
     assert_eq!((engine.check_after(), engine.calm()), (CHECK_LONGEST, CHECK));
 }
+
+/// A slice with two peers across, both with a tunnel, and a guest behind each.
+fn across(revision: u64, peers: &[&str]) -> Slice {
+    let mut wanted = slice(revision);
+    let template: crate::table::Peer = serde_json::from_value(
+        serde_json::json!({"pdc": "b", "external": "198.51.100.9", "listen": 51820, "lanes": 1}),
+    )
+    .unwrap();
+    wanted.peers.clear();
+    wanted.rows.clear();
+    let network = wanted.networks.values_mut().next().unwrap();
+    network.members.clear();
+    for (number, peer) in (1_u8..).zip(peers) {
+        let name: crate::types::NodeId = peer.parse().unwrap();
+        let key = crate::tunnel::public_key(&SecretKey::from_bytes([peer.as_bytes()[2]; 32]));
+        network.members.insert(name.clone(), crate::policy::path::Path::Tunnel);
+        wanted.peers.insert(name.clone(), crate::table::Peer { public_key: Some(key), ..template.clone() });
+        let row = format!("default/10/-/02:00:00:00:0b:{:02x}", number).parse().unwrap();
+        wanted.rows.insert(row, Row::of(name));
+    }
+    wanted
+}
+
+/// What the lanes do while the kernel is asked: a kernel that writes down how many peers they had at each step.
+struct Asks {
+    fake: Fake,
+    shared: Arc<Shared>,
+    peers: Arc<std::sync::Mutex<Vec<usize>>>,
+}
+
+impl Asks {
+    fn note(&self) {
+        self.peers.lock().unwrap().push(self.shared.lanes.stats()[0].peers.len());
+    }
+}
+
+impl Kernel for Asks {
+    fn observe(&mut self) -> Result<Observed, KernelError> {
+        self.note();
+        self.fake.observe()
+    }
+    fn apply(&mut self, ops: &[Op]) -> Result<(), KernelError> {
+        self.note();
+        self.fake.apply(ops)
+    }
+}
+
+#[test]
+fn lanes_lose_a_removed_peer_before_the_kernel_is_asked_and_get_a_new_one_after() {
+    let World { engine, folder, .. } = world();
+    let port = std::net::UdpSocket::bind("[::]:0").unwrap().local_addr().unwrap().port();
+    let listen = UdpPort::try_from(u64::from(port)).unwrap();
+    let lanes = Lanes::start(1, listen, SecretKey::from_bytes([1; 32]), Default::default()).unwrap();
+    let shared = Shared::new("a-1".parse().unwrap(), "a".parse().unwrap(), Management::Files, lanes);
+    let peers = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kernel = Asks { fake: engine.kernel, shared: Arc::clone(&shared), peers: Arc::clone(&peers) };
+    let mut engine = Engine::new(kernel, Arc::clone(&shared), engine.config, None);
+    engine.look = |config| {
+        let side = host(config).local.admin;
+        Host { local: Local { admin: side.clone(), external: side, ..Local::default() }, findings: Vec::new() }
+    };
+    engine.boot(across(7, &["b-1", "b-2"]));
+    assert_eq!(shared.lanes.stats()[0].peers.len(), 2);
+    // The disk comes after the lanes too: one that is full, or slow, must not keep a removed node in.
+    std::fs::remove_dir_all(folder.path()).unwrap();
+    for (revision, slice, during, after) in [
+        (8, across(8, &["b-1"]), 1, 1),
+        (9, across(9, &["b-1", "b-3"]), 1, 2),
+        (10, across(10, &["b-3", "b-4", "b-5"]), 1, 3),
+        (11, across(11, &[]), 0, 0),
+    ] {
+        peers.lock().unwrap().clear();
+        engine.gather(Command::Slice(Box::new(slice)), &mpsc::channel().1);
+        let seen = peers.lock().unwrap().clone();
+        assert!(!seen.is_empty() && seen.iter().all(|count| *count == during), "{revision}: {seen:?}");
+        assert_eq!(shared.lanes.stats()[0].peers.len(), after, "{revision}");
+    }
+    shared.lanes.stop();
+}

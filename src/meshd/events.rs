@@ -126,7 +126,13 @@ mod tests {
             let now = start + Duration::from_secs(second);
             for (kind, source) in (0..5).flat_map(|kind| (0..100).map(move |source| (kind, source))) {
                 for _ in 0..2 {
-                    events.by_others_at(Tone::Wrong, &format!("kind-{kind}"), &format!("peer-{source}"), "refused", now);
+                    events.by_others_at(
+                        Tone::Wrong,
+                        &format!("kind-{kind}"),
+                        &format!("peer-{source}"),
+                        "refused",
+                        now,
+                    );
                 }
             }
             events.tend(now);

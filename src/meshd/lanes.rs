@@ -3,8 +3,8 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::lane::{self, Door, Lane, LaneConfig, LaneError, LaneEvent, LaneStats, Setup};
 use super::events::Tone;
+use super::lane::{self, Door, Lane, LaneConfig, LaneError, LaneEvent, LaneStats, Setup};
 use super::shared::{Shared, Topic};
 use crate::api::local::Finding;
 use crate::api::problem::{Exit, Problem};

@@ -100,7 +100,8 @@ fn shared_out<'a>(behind: &'a BTreeMap<&'a IfName, Behind<'a>>) -> Vec<(&'a IfNa
 
 fn crowded(behind: &BTreeMap<&IfName, Behind<'_>>) -> Vec<Finding> {
     let crowded: Vec<_> = behind.iter().filter(|(_, of)| of.macs.len() > PORTS_OF_INTERFACE).collect();
-    let help = "a guest that invents addresses does this: bridge fdb show; a machine that hosts more needs declared ports";
+    let help =
+        "a guest that invents addresses does this: bridge fdb show; a machine that hosts more needs declared ports";
     let one = |(interface, of): &(&&IfName, &Behind<'_>)| {
         let text = format!(
             "network {}: more than {PORTS_OF_INTERFACE} Ethernet addresses are behind the interface {interface}; the others are \

@@ -46,11 +46,7 @@ fn codes(found: &Found) -> Vec<&str> {
 fn guests_on_ports_of_others_are_found_and_remote_ones_are_not() {
     let (slice, desired, mut observed) = learned(&[("tap0", 2)]);
     let heard = Neighbour { mac: mac(1), permanent: false };
-    observed
-        .neighbours
-        .get_mut(&BRIDGE.parse().unwrap())
-        .unwrap()
-        .insert("192.168.10.77".parse().unwrap(), heard);
+    observed.neighbours.get_mut(&BRIDGE.parse().unwrap()).unwrap().insert("192.168.10.77".parse().unwrap(), heard);
     let found = discover(&slice, &desired, &observed, &BTreeSet::new());
     let ports: Vec<&FoundPort> = found.ports.keys().collect();
     assert_eq!(ports.iter().map(|p| p.mac).collect::<Vec<_>>(), [mac(0), mac(1)]);

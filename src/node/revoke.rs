@@ -24,7 +24,10 @@ fn takes_away(old: &Slice, new: &Slice) -> bool {
         || old.pdcs != new.pdcs
         || old.peers.iter().any(|(node, peer)| new.peers.get(node) != Some(peer))
         || old.networks.iter().any(|(key, of)| new.networks.get(key).is_none_or(|new| !network(of, new)))
-        || old.rows.iter().any(|(key, row)| new.rows.get(key).is_none_or(|new| shared_row(row, new).as_ref() != Some(row)))
+        || old
+            .rows
+            .iter()
+            .any(|(key, row)| new.rows.get(key).is_none_or(|new| shared_row(row, new).as_ref() != Some(row)))
 }
 
 fn both<K: Ord + Clone, V>(

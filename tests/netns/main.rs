@@ -21,6 +21,8 @@ mod clear;
 mod confined;
 mod disk;
 mod enrol;
+#[expect(unreachable_pub, reason = "a toolbox of this test program")]
+mod floods;
 mod foreign;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod frames;
