@@ -2,7 +2,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the kernel has more attributes than we look at")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
@@ -99,15 +99,18 @@ fn links(netlink: &mut Netlink) -> io::Result<(Observed, Names)> {
         let ours = link.name.as_ref().is_some_and(|name| names::parse(name.as_str()).is_some());
         let matters = ours || link.vxlan || link.master.is_some_and(|master| bridges.contains_key(&master));
         let message = if matters { netlink::decode(raw)? } else { None };
-        Ok(link.name.map(|name| (link.index, (name, message))))
+        Ok(link.name.map(|name| (link.index, (name, link.up, message))))
     })?;
     let mut names = Names::new();
-    let mut messages = Vec::new();
-    for (index, (name, message)) in all {
+    let (mut messages, mut others) = (Vec::new(), BTreeSet::new());
+    for (index, (name, up, message)) in all {
+        if up && message.is_none() {
+            others.insert(name.clone());
+        }
         names.insert(index, name);
         messages.extend(message.and_then(link));
     }
-    Ok((read_links(&messages, &names), names))
+    Ok((Observed { up: others, ..read_links(&messages, &names) }, names))
 }
 
 /// What tells whether a link matters.
@@ -116,13 +119,15 @@ pub(super) struct Light {
     /// None where it is no [`IfName`].
     pub(super) name: Option<IfName>,
     pub(super) mtu: u32,
+    up: bool,
     master: Option<u32>,
     vxlan: bool,
 }
 
 /// Reads no more of a link than that.
 pub(super) fn light(raw: &[u8]) -> Option<Light> {
-    let mut link = Light { index: word(raw, HEADER + 4)?, name: None, mtu: 0, master: None, vxlan: false };
+    let up = word(raw, HEADER + 8)? & libc::IFF_UP.cast_unsigned() != 0;
+    let mut link = Light { index: word(raw, HEADER + 4)?, name: None, mtu: 0, up, master: None, vxlan: false };
     for attribute in NlasIterator::new(raw.get(LINK..)?).flatten() {
         match attribute.kind() {
             NAME => link.name = text(attribute.value()).and_then(|name| name.parse().ok()),

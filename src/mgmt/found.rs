@@ -135,7 +135,7 @@ pub fn findings(index: &Index) -> Vec<Finding> {
         let name = &network.metadata.name;
         let what =
             format!("network {name} learns its ports from the nodes that host it, and no node is named to host it");
-        Finding::new("M0349", what, format!("meshctl network set {name} --nodes NAMES (or '*' for all nodes)"))
+        Finding::new("M0372", what, format!("meshctl network set {name} --nodes NAMES (or '*' for all nodes)"))
     };
     nobody.map(finding).collect()
 }

@@ -164,5 +164,5 @@ fn a_learning_network_that_nobody_hosts_is_told() {
     network.spec.nodes = None;
     state.put(Any::Network(network));
     let found = findings(&Index::new(Arc::new(state)));
-    assert!(found.len() == 1 && found[0].code == "M0349" && found[0].help.contains("--nodes"), "{found:?}");
+    assert!(found.len() == 1 && found[0].code == "M0372" && found[0].help.contains("--nodes"), "{found:?}");
 }

@@ -59,8 +59,10 @@ pub struct Observed {
     pub fence: ObservedFence,
     /// The routing table of the plain path.
     pub onlink: HeldOnLink,
-    /// Every link, ours or not, by name.
+    /// Links that matter, by name: ours, those in our bridges, and vxlan devices.
     pub links: BTreeMap<IfName, Link>,
+    /// Names of all other links that are up.
+    pub up: BTreeSet<IfName>,
     /// Addresses on devices with our name that the kernel has not given by itself.
     pub addresses: BTreeMap<IfName, BTreeSet<IpAddr>>,
     /// FDB of each bridge with our name. Addresses of the ports themselves are left out.
@@ -263,6 +265,13 @@ impl Kind {
             Self::Other(word) if word.is_empty() => "physical",
             Self::Other(word) => word,
         }
+    }
+}
+
+impl Observed {
+    /// True where there is such a link and it is up.
+    pub fn is_up(&self, name: &IfName) -> bool {
+        self.up.contains(name) || self.links.get(name).is_some_and(|link| link.up)
     }
 }
 

@@ -187,7 +187,7 @@ pub fn diff(wanted: &OnLink, observed: &Observed) -> (Vec<Step>, Vec<Step>) {
         return (Vec::new(), gone);
     }
     // The kernel keeps no route by an interface that is down.
-    let up = |route: &&Route| route.dev.as_ref().is_none_or(|dev| observed.links.get(dev).is_some_and(|link| link.up));
+    let up = |route: &&Route| route.dev.as_ref().is_none_or(|dev| observed.is_up(dev));
     let routes = wanted.routes.difference(&held.table.routes).filter(up).cloned().map(Step::AddRoute);
     let rules = wanted.rules.difference(&held.table.rules).cloned().map(Step::AddRule);
     (gone.into_iter().chain(routes).chain(rules).collect(), Vec::new())

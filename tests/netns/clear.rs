@@ -329,7 +329,9 @@ fn move_node(lab: &Lab, talk: &Talk) {
     let (mac, address) = (guest.mac.to_string(), guest.ips[0].to_string());
     lab.admin(&["node", "create", "a-2", "--pdc", "b"]);
     lab.admin(&["port", "create", "a-2-g1", "--network", "blue", "--node", "a-2", "--mac", &mac, "--ip", &address]);
-    let token = daemons::token(&lab.home, &layout, "b", 1).unwrap();
+    let made = lab.admin(&["token", "create", "--pdc", "b", "--name", "a-2", "-o", "json"]);
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let token = made["token"].as_str().unwrap().to_owned();
     daemons::join(&lab.home, node, &token).unwrap();
     lab.start("a-2");
 }
