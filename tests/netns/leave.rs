@@ -54,7 +54,7 @@ fn a_machine_that_leaves_keeps_nothing_but_its_configuration() {
     std::fs::write(root.join("state/slice.json"), "{").unwrap();
     let daemon = mesh.meshd("n-1");
     appears(&root, "state/slice.json.bad");
-    wait_until("the link is up", Duration::from_secs(20), || mesh.admin("status").contains("n-1"));
+    wait_until("the link is up", Duration::from_secs(20), || mesh.look("status").contains("n-1"));
     mesh.admin("node rotate-key n-1");
     appears(&root, "keys/wireguard.next");
     drop(daemon);

@@ -111,10 +111,15 @@ impl Mesh {
         run(&mut command)
     }
 
+    /// What `meshctl WORDS` says to the administrator, whatever it finds wrong.
+    pub fn look(&self, words: &str) -> String {
+        self.ask(&self.installation.folder.path().join("keys/admin"), words).stdout
+    }
+
     /// `meshctl WORDS` as the administrator; must succeed.
     pub fn admin(&self, words: &str) -> String {
         let ended = self.ask(&self.installation.folder.path().join("keys/admin"), words);
-        assert_eq!(ended.code, Some(0), "{words}: {}", ended.stderr);
+        assert_eq!(ended.code, Some(0), "{words}: {}\n{}", ended.stderr, ended.stdout);
         ended.stdout
     }
 

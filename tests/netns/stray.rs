@@ -17,7 +17,7 @@ use vxmesh::types::Mac;
 use crate::frames::{Plug, holds, mac_of};
 use crate::harness::{Space, can_run, guest, wait_until};
 use crate::labs::Lab;
-use crate::node::{BRIDGE, local, planned, row, settle, slice, text};
+use crate::node::{BRIDGE, behind, local, planned, settle, slice, text};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -134,8 +134,8 @@ struct Segment {
 
 fn rows() -> Value {
     json!({
-        "default/10/-/02:00:00:00:00:01": row("a", &["192.168.10.11"], &[]),
-        "default/10/-/02:00:00:00:00:02": row("b", &["192.168.10.12"], &[]),
+        "default/10/-/02:00:00:00:00:01": behind("g1", "a", &["192.168.10.11"], &[]),
+        "default/10/-/02:00:00:00:00:02": behind("g2", "b", &["192.168.10.12"], &[]),
     })
 }
 
