@@ -179,7 +179,7 @@ fn one_more(value: &Value) -> Vec<(String, Value)> {
                     places(item, inner, &format!("{at}/{n}"), &format!("{shown}*."), found);
                 }
             }
-            _ => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
     let mut found = Vec::new();

@@ -105,6 +105,9 @@ pub async fn join(args: JoinArgs) -> Result<(), Problem> {
         .call(Method::POST, "/v1/enroll", Some(&request))
         .await
         .map_err(|problem| with_place(problem, &args.config, &setup))?;
+    for name in client.unknown() {
+        say(&format!("note: the management node says what this version does not know: {name}"));
+    }
     step(4, "request", &format!("node {}, PDC {} (from the token)", printable(answer.name.as_str()), answer.pdc));
     let member = accept(waiting, answer, &args.config, &setup)?;
     step(5, "certificate", &format!("valid until {}, renews by itself", member.identity.ends));

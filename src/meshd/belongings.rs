@@ -66,7 +66,7 @@ pub fn remove(config: &Config) -> io::Result<Left> {
     Ok(left)
 }
 
-fn place<'a>(paths: &'a Paths, folder: Folder) -> &'a Path {
+fn place(paths: &Paths, folder: Folder) -> &Path {
     match folder {
         Folder::Keys => &paths.keys,
         Folder::State => &paths.state,

@@ -99,8 +99,9 @@ impl Lanes {
         let (words, _) = step.as_chunks::<4>();
         for ((low, high), word) in self.low.iter_mut().zip(&mut self.high).zip(words) {
             let word = u32::from_ne_bytes(*word);
-            *low += word & 0xffff;
-            *high += word >> 16;
+            // A round is too short to wrap. Said so, because a check in each step would keep the compiler from taking many at once.
+            *low = low.wrapping_add(word & 0xffff);
+            *high = high.wrapping_add(word >> 16);
         }
     }
 
