@@ -193,9 +193,7 @@ fn frames(flood: Flood, layout: &Layout, stop: &AtomicBool, made: &AtomicU64) {
         _ => [0xff; 6],
     };
     netns::enter(&netns::path(space)).unwrap();
-    let index = std::fs::read_to_string(format!("/sys/class/net/{device}/ifindex"));
-    let index = index.ok().and_then(|text| text.trim().parse().ok()).unwrap_or_else(|| index_of(device));
-    let mut socket = File::from(sys::packet_socket(index).unwrap());
+    let mut socket = File::from(sys::packet_socket(index_of(device)).unwrap());
     let mut random = Random(1);
     let around = Around { own: guest.mac.0, to, host: target.admin, outside: target.external };
     while !stop.load(Ordering::Relaxed) {
@@ -208,7 +206,7 @@ fn frames(flood: Flood, layout: &Layout, stop: &AtomicBool, made: &AtomicU64) {
     }
 }
 
-/// Index of an interface of this thread's namespace, whatever `/sys` is mounted.
+/// Index of an interface of this thread's namespace: `/sys` is that of another.
 fn index_of(device: &str) -> u32 {
     (1..10_000).find(|index| sys::interface_name(*index).is_ok_and(|name| name == device)).unwrap()
 }
