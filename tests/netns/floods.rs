@@ -113,14 +113,13 @@ fn cut_off(lab: &Lab) -> f64 {
     lab.admin(&["node", "delete", "b-1", "--cascade"]);
     let output = String::from_utf8(pings.wait_with_output().unwrap().stdout).unwrap();
     let answers = output.lines().filter(|line| line.contains("bytes from"));
-    let last = answers.filter_map(|line| line.strip_prefix('[')?.split(']').next()?.parse::<f64>().ok()).last();
+    let last = answers.filter_map(|line| line.strip_prefix('[')?.split(']').next()?.parse::<f64>().ok()).next_back();
     let last = last.expect("it was answered before");
     (last - start).max(0.0)
 }
 
 fn wall() -> f64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    now.as_secs_f64()
+    Duration::from_nanos(vxmesh::clock::wall().as_nanos()).as_secs_f64()
 }
 
 /// A whole lab under one flood.

@@ -1,5 +1,7 @@
 //! Floods, each from where the one who makes it stands: a guest, a member or a stranger on the wire, another program of the host.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "what is not told apart is a frame of a guest")]
+
 use std::fs::File;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
