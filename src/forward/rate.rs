@@ -22,8 +22,10 @@ impl Rate {
     pub const CONTROL: Self = Self { per_second: 100, burst: 100 };
     /// ICMP answers of one network to packets that are too big. A guest that has been told remembers it for minutes.
     pub const TOO_BIG: Self = Self { per_second: 100, burst: 100 };
-    /// Events of one lane about frames that were refused.
+    /// Events of one lane about frames of one source that were refused.
     pub const EVENT: Self = Self { per_second: 1, burst: 10 };
+    /// The same of all sources.
+    pub const EVENTS: Self = Self { per_second: 8, burst: 40 };
 }
 
 /// The state of one rate. Full at first.

@@ -23,7 +23,7 @@ const READ: usize = 512;
 /// Learned entries of one port that are kept: one more than anybody looks at, so that it shows that there are more.
 const KEPT: usize = PORTS_OF_INTERFACE + 1;
 /// How long the ports of guests may take together in one look. What is left is read first in the next.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(30);
 /// `NUD_NOARP`, `NUD_PERMANENT` (linux/neighbour.h).
 const NOARP: u16 = 0x40;
 const PERMANENT: u16 = 0x80;

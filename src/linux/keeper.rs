@@ -124,7 +124,7 @@ impl<F: Filter> Kept<F> {
     pub(super) fn keep(&self, touched: bool, lost: bool) -> Result<bool, KernelError> {
         let mut loaded = lock(&self.loaded);
         let Some(now) = loaded.as_ref() else { return Ok(false) };
-        if !touched && !(lost && read::<F>()? != Some(now.print)) {
+        if !(touched || lost && read::<F>()? != Some(now.print)) {
             return Ok(false);
         }
         let Some(filter) = loaded.as_ref().map(|loaded| loaded.filter.clone()) else { return Ok(false) };

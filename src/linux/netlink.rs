@@ -23,7 +23,7 @@ const BUFFER: usize = 256 * 1024;
 /// `NLMSGERR_ATTR_MSG` (linux/netlink.h): the kernel's own words.
 const ERROR_TEXT: u16 = 1;
 /// How often a dump that the kernel calls inconsistent is repeated.
-const DUMP_TRIES: usize = 3;
+const DUMP_TRIES: usize = 2;
 /// `struct nlmsghdr`, before what a message says.
 pub(super) const HEADER: usize = 16;
 

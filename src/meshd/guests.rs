@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::events::{Events, Tone};
 use super::kernel::Kernel;
+use crate::clock::mono;
 use crate::linux::KernelError;
 use crate::node::desired::{Desired, Observed};
 use crate::node::fence::Refused;
@@ -17,6 +18,8 @@ use crate::types::{IfName, Mono};
 
 /// How often the counters are read.
 const EVERY: Duration = Duration::from_millis(1500);
+/// Reading them may take a twentieth of a core.
+const COST_SHARE: u32 = 20;
 /// The same reason for the same interface is told once in this time.
 const QUIET: Duration = Duration::from_secs(60);
 /// Most that is told at once: what is above is told with the next look, if it goes on.
@@ -56,6 +59,7 @@ impl Guests {
             return Ok(());
         }
         self.next = Some(now + EVERY);
+        let start = mono();
         let counters = kernel.filter_counters()?;
         let more = |reason: &str| {
             let name = format!("guest_{reason}");
@@ -72,6 +76,8 @@ impl Guests {
             }
         }
         self.counters = counters;
+        // Sets are as long as guests make them.
+        self.next = Some(now + EVERY.max(mono().since(start) * COST_SHARE));
         Ok(())
     }
 

@@ -50,7 +50,7 @@ pub struct Net {
     pub neighbours: BTreeMap<IpAddr, Neighbour>,
 }
 
-/// What the kernel holds: all links, and the tables of links that bear our names.
+/// What the kernel holds: links that matter, and the tables of links that bear our names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
     /// The packet filter around the VXLAN UDP ports.
@@ -65,7 +65,8 @@ pub struct Observed {
     pub up: BTreeSet<IfName>,
     /// Addresses on devices with our name that the kernel has not given by itself.
     pub addresses: BTreeMap<IfName, BTreeSet<IpAddr>>,
-    /// FDB of each bridge with our name. Addresses of the ports themselves are left out.
+    /// FDB of each bridge with our name. Addresses of the ports themselves are left out, and of what was learned behind a guest's
+    /// port there is no more than [`super::discover::PORTS_OF_INTERFACE`] and one.
     pub bridge_fdb: BTreeMap<IfName, BTreeMap<Mac, BridgeEntry>>,
     /// Unicast FDB of each vxlan device with our name. More than one VTEP for a MAC means that each gets a copy.
     pub vxlan_fdb: BTreeMap<IfName, BTreeMap<Mac, BTreeSet<Vtep>>>,

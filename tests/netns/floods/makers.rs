@@ -1,5 +1,7 @@
 //! Floods, each from where the one who makes it stands: a guest, a member or a stranger on the wire, another program of the host.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "what is not told apart is a frame of a guest")]
+
 use std::fs::File;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
@@ -115,11 +117,11 @@ pub fn prepare(flood: Flood, layout: &Layout, entries: u32) {
             let lines: String = (0..entries)
                 .map(|_| format!("fdb add {} dev {} master dynamic\n", mac(&mut random), port.trim()))
                 .collect();
-            feed(&host.namespace, &["bridge", "-force", "-batch", "-"], &lines);
+            assert!(feed(&host.namespace, &["bridge", "-batch", "-"], &lines), "the table is filled");
         }
         Flood::Interfaces => {
             let lines: String = (0..500).map(|n| format!("link add c{n} up type veth peer name p{n}\n")).collect();
-            feed(&host.namespace, &["ip", "-batch", "-"], &lines);
+            assert!(feed(&host.namespace, &["ip", "-batch", "-"], &lines), "the interfaces are made");
         }
         _ => {}
     }
@@ -154,15 +156,29 @@ fn sh(namespace: &str, line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn feed(namespace: &str, words: &[&str], lines: &str) {
+/// Runs a program that reads lines. True where it is content with all of them.
+fn feed(namespace: &str, words: &[&str], lines: &str) -> bool {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", namespace]).args(words).stdin(Stdio::piped());
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
-    // A program that ends before it has read all has its reasons.
-    let _ = input.write_all(lines.as_bytes());
+    let written = input.write_all(lines.as_bytes());
     drop(input);
-    let _ = child.wait();
+    child.wait().unwrap().success() && written.is_ok()
+}
+
+/// Makes one pair of interfaces come and go in a namespace, as fast as it goes.
+pub fn flapping(namespace: &str) -> Running {
+    let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (halt, count, namespace) = (Arc::clone(&stop), Arc::clone(&made), namespace.to_owned());
+    let lines = "link add f1 type veth peer name f2\nlink del f1\n".repeat(20);
+    let thread = thread::spawn(move || {
+        while !halt.load(Ordering::Relaxed) {
+            feed(&namespace, &["ip", "-batch", "-"], &lines);
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    Running { stop, made, thread: Some(thread) }
 }
 
 /// Sends frames from where they come from.
@@ -172,16 +188,14 @@ fn frames(flood: Flood, layout: &Layout, stop: &AtomicBool, made: &AtomicU64) {
     let (space, device) = match flood {
         Flood::Neighbours | Flood::Vxlan => (&neighbour.namespace, "admin0"),
         Flood::Handshakes => (&neighbour.namespace, "ext0"),
-        _ => (&guest.namespace, guest.device.as_str()),
+        _ => (&guest.namespace, "eth0"),
     };
     let to = match flood {
         Flood::Neighbours | Flood::Vxlan | Flood::Handshakes => mac(&target.namespace, device),
         _ => [0xff; 6],
     };
     netns::enter(&netns::path(space)).unwrap();
-    let index = std::fs::read_to_string(format!("/sys/class/net/{device}/ifindex"));
-    let index = index.ok().and_then(|text| text.trim().parse().ok()).unwrap_or_else(|| index_of(device));
-    let mut socket = File::from(sys::packet_socket(index).unwrap());
+    let mut socket = File::from(sys::packet_socket(index_of(device)).unwrap());
     let mut random = Random(1);
     let around = Around { own: guest.mac.0, to, host: target.admin, outside: target.external };
     while !stop.load(Ordering::Relaxed) {
@@ -194,7 +208,7 @@ fn frames(flood: Flood, layout: &Layout, stop: &AtomicBool, made: &AtomicU64) {
     }
 }
 
-/// Index of an interface of this thread's namespace, whatever `/sys` is mounted.
+/// Index of an interface of this thread's namespace: `/sys` is that of another.
 fn index_of(device: &str) -> u32 {
     (1..10_000).find(|index| sys::interface_name(*index).is_ok_and(|name| name == device)).unwrap()
 }
