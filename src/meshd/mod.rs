@@ -20,6 +20,7 @@ pub mod look;
 mod mtu;
 pub mod offload;
 mod probing;
+mod prove;
 pub mod run;
 pub mod shared;
 pub mod status;

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::events::Events;
 use super::lanes::Lanes;
+use super::prove::Provers;
 use crate::api::local::{Finding, Management};
 use crate::api::objects::NodeFacts;
 use crate::api::stream::{FoundPort, MeasuredPath};
@@ -39,7 +40,7 @@ pub enum Topic {
     Conflict,
     /// The state cannot be written.
     Disk,
-    /// The WireGuard key cannot be changed.
+    /// The WireGuard key cannot be changed, or is not the one that the management node has.
     Keys,
     /// The certificate ends soon.
     Certificate,
@@ -106,6 +107,8 @@ pub struct Shared {
     pub events: Events,
     /// The lanes.
     pub lanes: Lanes,
+    /// What the reporter proves with.
+    pub provers: Provers,
     /// What the reporter sends.
     pub outgoing: watch::Sender<Outgoing>,
     view: Mutex<View>,
@@ -132,7 +135,8 @@ impl Shared {
             started: crate::clock::mono(),
         };
         let (outgoing, _) = watch::channel(Outgoing::default());
-        Arc::new(Self { events: Events::default(), lanes, outgoing, view: Mutex::new(view) })
+        let (events, provers) = (Events::default(), Provers::default());
+        Arc::new(Self { events, lanes, provers, outgoing, view: Mutex::new(view) })
     }
 
     /// What is true now. Held for a moment only, never across I/O.
