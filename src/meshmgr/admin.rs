@@ -399,7 +399,7 @@ async fn follow(app: Arc<App>, items: Vec<AuditEvent>, mut seen: u64, ends: Wall
             changed = views.changed() => if changed.is_err() { return },
             () = writer.closed() => return,
             () = stopped(&mut stop) => return,
-            () = stream::over(ends) => return,
+            () = stream::over(|| ends) => return,
         }
     }
 }

@@ -141,7 +141,10 @@ pub(super) async fn renew(
         if let Err(problem) = &pdc && app.may_note() {
             app.note(origin.event("renew-refused", printable(&problem.what), &[]));
         }
-        sign(app, key, &member.node, &pdc?)
+        let certificate = sign(app, key, &member.node, &pdc?)?;
+        let ends = certs::validity_of_pem(&certificate).map_or_else(|_| Wall::default(), |(_, ends)| ends);
+        app.hub.with(&member.node, |seat| seat.certified = seat.certified.max(ends));
+        Ok(certificate)
     });
     Ok(Json(RenewAnswer { certificate: certificate.await? }))
 }

@@ -120,7 +120,8 @@ struct Held {
     made: Arc<Made>,
 }
 
-/// Runs the stream of a node that authenticated with `key`, until it is read no more, its certificate ends, or the server stops.
+/// Runs the stream of a node that authenticated with `key`, until it is read no more, the server stops, or the certificate ends
+/// (at `ends`) and no newer one was given to the node.
 pub(super) async fn run(app: Arc<App>, (node, key): (NodeId, String), ends: Wall, resume: Resume, writer: Writer) {
     let mut presence = Presence::new(&app, &node);
     let (mut views, mut stop) = (app.core.watch(), app.stop.clone());
@@ -156,16 +157,16 @@ pub(super) async fn run(app: Arc<App>, (node, key): (NodeId, String), ends: Wall
             () = writer.closed() => return,
             () = presence.replaced() => return,
             () = stopped(&mut stop) => return,
-            () = over(ends) => return,
+            () = over(|| app.hub.with(&node, |seat| seat.certified).max(ends)) => return,
         }
         tokio::time::sleep(BURST).await;
     }
 }
 
 /// Ends when the wall clock says so: who showed a certificate that has ended since comes again with a new one, or not at all.
-pub(super) async fn over(ends: Wall) {
+pub(super) async fn over(ends: impl Fn() -> Wall) {
     loop {
-        let left = ends.as_nanos().saturating_sub(crate::clock::wall().as_nanos());
+        let left = ends().as_nanos().saturating_sub(crate::clock::wall().as_nanos());
         if left == 0 {
             return;
         }
