@@ -102,7 +102,7 @@ fn enrolling(mesh: &Mesh, body: &[u8]) {
     let Ok(key) = certs::Request::read(&asked.csr) else { return };
     let origin = Origin { who: "token".to_owned(), from: "192.0.2.1".to_owned(), at: NOW };
     let prefix: Prefix = "100.64.0.0/16".parse().expect("a prefix");
-    match enroll::decide(&mesh.state, &asked, &key, &origin, &prefix) {
+    match enroll::decide(&mesh.state, &asked, (&key, true), &origin, &prefix) {
         Ok(admitted) => {
             let after = validate::check(&mesh.state, &admitted.edits).expect("what is admitted fits");
             assert!(after.nodes.contains_key(&asked.name));
@@ -115,7 +115,10 @@ fn enrolling(mesh: &Mesh, body: &[u8]) {
 fn reporting(mesh: &Mesh, body: &[u8]) {
     let Ok(said) = serde_json::from_slice::<Report>(body) else { return };
     if let Some(facts) = &said.facts {
-        let _ = facts::check(facts);
+        let before = mesh.state.nodes[&mesh.node].as_ref();
+        let mut changed = before.clone();
+        changed.status.facts = Some(facts.clone());
+        let _ = facts::check(&mesh.state, Some(before), &changed);
     }
     if let Some(ports) = &said.ports {
         let found = found::decide(&mesh.index, &mesh.node, ports);
@@ -212,7 +215,8 @@ fn accepting(body: &[u8]) {
     let text = MESH.with(|mesh| mesh.token.clone());
     let token = JoinToken::parse(&text).unwrap_or_else(|_| unreachable!("it was made right"));
     let wish = Wish { name: name.clone(), pdc: None, facts: facts_of_a_node() };
-    let Ok((_, waiting)) = token.request(wish, keys) else { return };
+    let challenge = vxmesh::mgmt::possession::challenge(&SecretKey::from_bytes([1; 32]), NOW, [1; 16]);
+    let Ok((_, waiting)) = token.request(wish, keys, &challenge) else { return };
     if let Ok(member) = waiting.accept(told, &Gullible) {
         assert_eq!(member.name, name, "a certificate for another name is not taken");
     }

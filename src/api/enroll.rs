@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::objects::NodeFacts;
+use super::proof::Proof;
 use crate::table::Slice;
 use crate::types::{NodeId, PdcId, PublicKey};
 
@@ -48,6 +49,9 @@ pub struct EnrollRequest {
     pub public_key: PublicKey,
     /// What the node says of itself.
     pub facts: NodeFacts,
+    /// That it holds the private half of `public_key`: claim "join". Without one nobody joins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proofs: Vec<Proof>,
 }
 
 /// The answer to an [`EnrollRequest`], and again the same for the same key.
@@ -72,6 +76,9 @@ pub struct EnrollAnswer {
 pub struct RenewRequest {
     /// PEM certificate request.
     pub csr: String,
+    /// For a new TLS key: that its sender holds the WireGuard key in force (claim "renew").
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proofs: Vec<Proof>,
 }
 
 /// The answer to a [`RenewRequest`].

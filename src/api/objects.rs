@@ -153,9 +153,17 @@ pub struct NodeStatus {
     /// True from when a new WireGuard key is wanted until the node has made one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replace_key: bool,
-    /// Since when two machines are known to run as this node. Nobody takes anything from either until an operator releases it.
+    /// Since when two machines are known to run as this node, or to hold its key, or since its keys were taken back. Nobody takes
+    /// anything from it until an operator releases it, or a machine joins as it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantined: Option<Wall>,
+    /// Id of the only token that lets a machine join as it, from when its keys were taken back until one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejoin: Option<String>,
+    /// Keys of it that were taken back and that nobody may use again, the newest last: WireGuard keys (base64), and SHA-256
+    /// (hexadecimal) of TLS keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<String>,
     /// SHA-256 (hexadecimal) of its TLS public key (SPKI).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<String>,

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::heard::{self, Heard};
 use super::objects::NodeFacts;
 use super::problem::{clip, printable};
+use super::proof::Proof;
 use crate::table::{Delta, NetKey, Slice};
 use crate::types::{Mac, NodeId, PublicKey, Version};
 
@@ -132,6 +133,9 @@ pub struct Report {
     /// What the tunnels to all peers carry, as far as it was measured; none: no change since the last report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<Vec<MeasuredPath>>,
+    /// That the node itself says `facts`, `next_key` and `key_in_use`: a stolen TLS key says none of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proofs: Vec<Proof>,
 }
 
 /// What the tunnel to a peer carries.

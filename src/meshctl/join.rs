@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 pub use self::leave::{LeaveArgs, leave};
 use crate::api::enroll::EnrollAnswer;
 use crate::api::problem::{Exit, Problem, printable};
+use crate::api::proof::Challenge;
 use crate::clock::random;
 use crate::config::Source;
 use crate::config::meshd::{Attach, Config};
@@ -100,7 +101,8 @@ pub async fn join(args: JoinArgs) -> Result<(), Problem> {
     let (keys, old) = keys(&setup.config.paths.keys, &name)?;
     step(3, "keys", if old { "those of an earlier attempt, never sent" } else { "made on this host, never sent" });
     let wish = Wish { name, pdc: setup.config.node.pdc.clone(), facts };
-    let (request, waiting) = token.request(wish, keys).map_err(|e| refused(&e))?;
+    let challenge: Challenge = client.call::<(), _>(Method::GET, "/v1/challenge", None).await?;
+    let (request, waiting) = token.request(wish, keys, &challenge).map_err(|e| refused(&e))?;
     let answer: EnrollAnswer = client
         .call(Method::POST, "/v1/enroll", Some(&request))
         .await

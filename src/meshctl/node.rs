@@ -8,7 +8,7 @@ use super::missing;
 use super::objects::{self, Noun, Verbs, name, or_none, other_kind};
 use super::out::{self, Done, Format};
 use super::remote::Access;
-use crate::api::admin::ForeignConfig;
+use crate::api::admin::{ForeignConfig, MadeToken};
 use crate::api::objects::{Any, ForeignSpec, Kind, Meta, Node, NodeSpec, NodeStatus, Object};
 use crate::api::problem::{Exit, Problem};
 use crate::types::{NodeId, PdcId, PublicKey};
@@ -25,6 +25,12 @@ pub(super) enum Command {
     },
     /// Take a node out of quarantine, once its copy is gone
     Release {
+        /// Its name
+        name: NodeId,
+    },
+    /// Take a node back from whoever has its keys: all of them are worth nothing at once; the token on stdout, and no other, lets
+    /// its machine join again. Its ports stay
+    Reset {
         /// Its name
         name: NodeId,
     },
@@ -67,6 +73,7 @@ pub(super) async fn run(access: &Access, command: Command) -> Done {
         Command::Verbs(verb) => return objects::run(access, verb).await,
         Command::RotateKey { name } => return told(access, &name, "rotate-key").await,
         Command::Release { name } => return told(access, &name, "release").await,
+        Command::Reset { name } => return reset(access, &name).await,
         Command::Foreign { name } => name,
     };
     let config: ForeignConfig = access.management()?.get(&format!("/v1/nodes/{name}/foreign")).await?;
@@ -86,11 +93,26 @@ async fn told(access: &Access, name: &NodeId, verb: &str) -> Done {
     }
 }
 
+/// Has a node's keys taken back, and prints the token of its return.
+async fn reset(access: &Access, name: &NodeId) -> Done {
+    let path = format!("/v1/nodes/{name}/reset");
+    let made: MadeToken = access.management()?.call(Method::POST, &path, None::<&()>).await?;
+    match access.output {
+        Format::Table => {
+            out::talk(&format!("node {name}: no key of it counts any more; it has no traffic until its machine joins again"));
+            out::talk(&format!("token {}, until {}; on that machine: meshctl leave, then meshctl join", made.id, made.expires));
+            out::line(&made.token)
+        }
+        Format::Json | Format::Yaml => out::value(access.output, &made),
+    }
+}
+
 /// How a node is, in a word.
 fn state(node: &Node) -> &'static str {
     let status = &node.status;
     match (&node.spec.foreign, status.joined) {
         (Some(_), _) => "foreign",
+        (None, _) if status.rejoin.is_some() => "reset",
         (None, Some(_)) if status.quarantined.is_some() => "quarantined",
         (None, Some(_)) if status.replace_key || status.next_public_key.is_some() => "changing-key",
         (None, Some(_)) => "joined",

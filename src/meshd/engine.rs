@@ -125,6 +125,9 @@ impl<K: Kernel> Engine<K> {
     /// Lets the keys of the tunnels be changed.
     #[must_use]
     pub fn with_keys(self, keys: Option<Keyring>) -> Self {
+        if let Some(keys) = &keys {
+            keys.lend(&self.shared);
+        }
         Self { keys, ..self }
     }
 

@@ -62,6 +62,11 @@ impl Keyring {
         Held { current: public_key(&self.current), next: self.next.as_ref().map(public_key) }
     }
 
+    /// Lets the link prove what it reports with these keys.
+    pub fn lend(&self, shared: &Shared) {
+        shared.provers.set(std::iter::once(&self.current).chain(&self.next));
+    }
+
     /// For the lanes: the key in force and the next.
     pub fn for_lanes(&self) -> Arc<[OwnKey]> {
         let current = OwnKey { secret: self.current.clone(), floor: self.floor };
@@ -91,8 +96,10 @@ impl Keyring {
         let failed = |error: io::Error| {
             Finding::new("M0265", error.to_string(), "it is tried again: df, ls -l of the keys folder")
         };
-        shared.find(Topic::Keys, done.err().map(failed).into_iter().collect());
         let held = self.held();
+        let strange = rotation::strange(held, said).map(|key| strange(key, held.current));
+        shared.find(Topic::Keys, done.err().map(failed).into_iter().chain(strange).collect());
+        self.lend(shared);
         self.announced = if rotation::announced(held, said) { self.announced.or(Some(now)) } else { None };
         shared.say(|outgoing| {
             outgoing.next_key = held.next;
@@ -167,6 +174,13 @@ impl std::fmt::Debug for Keyring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Keyring").field("held", &self.held()).finish_non_exhaustive()
     }
+}
+
+fn strange(theirs: PublicKey, own: PublicKey) -> Finding {
+    let what = format!(
+        "the management node has the WireGuard key {theirs} for this node, which does not hold it; its own is {own}. Somebody else may be this node"
+    );
+    Finding::new("M0281", what, "where meshctl has admin rights: meshctl node reset NAME; then here: meshctl leave, meshctl join")
 }
 
 /// The mark on disk, if it is of this key.

@@ -13,10 +13,12 @@ use tokio::time::{sleep, timeout};
 use super::disk::Identity;
 use super::engine::Command;
 use super::events::Tone;
+use super::prove;
 use super::shared::{Outgoing, Shared, Topic};
 use crate::api::enroll::{RenewAnswer, RenewRequest};
 use crate::api::local::{Finding, Management};
 use crate::api::problem::{Exit, Problem};
+use crate::api::proof::Challenge;
 use crate::api::stream::Report;
 use crate::clock::{mono, random, wall};
 use crate::linux::file;
@@ -214,8 +216,7 @@ impl Link {
             }
             let wanted = outgoing.borrow_and_update().clone();
             if sent.as_ref() != Some(&wanted) {
-                let report = difference(sent.as_ref(), &wanted);
-                match self.client().call::<_, serde_json::Value>(Method::POST, "/v1/report", Some(&report)).await {
+                match self.send(difference(sent.as_ref(), &wanted)).await {
                     Ok(_) => sent = Some(wanted),
                     Err(problem) => {
                         tracing::warn!("report: {problem}");
@@ -230,6 +231,21 @@ impl Link {
             }
             sleep(GATHER).await;
         }
+    }
+
+    /// Sends one report, with the proofs that it needs.
+    async fn send(&self, mut report: Report) -> Result<serde_json::Value, Problem> {
+        if prove::needed(&report) {
+            let challenge: Challenge = self.client().call::<(), _>(Method::GET, "/v1/challenge", None).await?;
+            let (node, certificate) = {
+                let identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+                (identity.name.clone(), identity.certificate.clone())
+            };
+            let own = certs::identity_of_pem(&certificate);
+            let tls_key = own.map_err(|e| Problem::new("M0213", Exit::Failed, e.to_string()))?.key;
+            report.proofs = self.shared.provers.of(&report, &node, &tls_key, &challenge);
+        }
+        self.client().call(Method::POST, "/v1/report", Some(&report)).await
     }
 
     /// Renews the certificate at two thirds of its life, for ever.
@@ -265,7 +281,7 @@ impl Link {
         let (request, old_ca, addresses) = {
             let identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
             let csr = certs::renew_request(&identity.name, &identity.tls_key).map_err(|e| failed(e.to_string()))?;
-            (RenewRequest { csr }, identity.ca.clone(), self.client().addresses().to_vec())
+            (RenewRequest { csr, proofs: Vec::new() }, identity.ca.clone(), self.client().addresses().to_vec())
         };
         let server = self.client();
         let answer: RenewAnswer = server.call(Method::POST, "/v1/renew", Some(&request)).await?;
@@ -311,6 +327,7 @@ fn difference(sent: Option<&Outgoing>, wanted: &Outgoing) -> Report {
         next_key: wanted.next_key.filter(|_| changed(sent.is_some_and(|s| s.next_key == wanted.next_key))),
         key_in_use: wanted.key_in_use.filter(|_| changed(sent.is_some_and(|s| s.key_in_use == wanted.key_in_use))),
         paths: changed(sent.is_some_and(|s| s.paths == wanted.paths)).then(|| wanted.paths.clone()),
+        proofs: Vec::new(),
     }
 }
 

@@ -21,6 +21,7 @@ pub mod look;
 mod mtu;
 pub mod offload;
 mod probing;
+mod prove;
 mod quota;
 pub mod run;
 pub mod shared;

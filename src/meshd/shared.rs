@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::events::{Events, Tone};
 use super::lanes::Lanes;
+use super::prove::Provers;
 use crate::api::local::{Finding, Management};
 use crate::api::objects::NodeFacts;
 use crate::api::stream::{FoundPort, MeasuredPath};
@@ -43,7 +44,7 @@ pub enum Topic {
     Guests,
     /// The state cannot be written.
     Disk,
-    /// The WireGuard key cannot be changed.
+    /// The WireGuard key cannot be changed, or is not the one that the management node has.
     Keys,
     /// The certificate ends soon.
     Certificate,
@@ -110,6 +111,8 @@ pub struct Shared {
     pub events: Events,
     /// The lanes.
     pub lanes: Lanes,
+    /// What the reporter proves with.
+    pub provers: Provers,
     /// What the reporter sends.
     pub outgoing: watch::Sender<Outgoing>,
     view: Mutex<View>,
@@ -136,7 +139,8 @@ impl Shared {
             started: crate::clock::mono(),
         };
         let (outgoing, _) = watch::channel(Outgoing::default());
-        Arc::new(Self { events: Events::default(), lanes, outgoing, view: Mutex::new(view) })
+        let (events, provers) = (Events::default(), Provers::default());
+        Arc::new(Self { events, lanes, provers, outgoing, view: Mutex::new(view) })
     }
 
     /// What is true now. Held for a moment only, never across I/O.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::app::{App, blocking};
 use super::core::{Plan, View};
 use super::http::{APPLY_MAX, Answer, ENROLL_MAX, Json, OBJECT_MAX, Refused, body};
-use super::{paths as sizes, stream};
+use super::{identity, paths as sizes, stream};
 use crate::api::API_VERSION;
 use crate::api::admin::{
     Applied, Apply, AuditEvent, Events, ForeignConfig, MadeToken, Matrix, MeshStatus, NewToken, NodeLine, ObjectChange,
@@ -30,7 +30,7 @@ use crate::node::explain::{self as explaining, Here, Target};
 use crate::node::paths::{self, Own};
 use crate::table::Slice;
 use crate::transport::server::{Caller, stopped};
-use crate::types::{Mtu, NodeId, PortId, Version};
+use crate::types::{Mtu, NodeId, PortId, Version, Wall};
 
 /// Longest life of a token, seconds: thirty days.
 const TOKEN_LIFE_MAX: u64 = 30 * 86_400;
@@ -203,15 +203,7 @@ pub(super) async fn make_token(
     check_token(&asked)?;
     let origin = app.origin(&caller);
     let made = blocking(&app, move |app| {
-        let secret = zeroize::Zeroizing::new(crate::clock::random::<32>());
-        let made = token::make(crate::clock::random(), &secret, &app.addresses, &app.authority.pin());
-        // Whole seconds, as it is stored and sent: nobody sees it end at another moment than the server.
-        let expires = crate::types::Wall::from_secs(origin.at.as_secs().saturating_add(asked.ttl_seconds));
-        let spec =
-            TokenSpec { pdc: asked.pdc.clone(), name_pattern: asked.name_pattern.clone(), uses: asked.uses, expires };
-        let status = TokenStatus { secret_hash: made.secret_hash.clone(), used: Vec::new() };
-        let metadata = Meta { name: made.id.clone(), labels: Default::default(), revision: None };
-        let object = Any::Token(Object { metadata, spec, status });
+        let (object, made) = token_of(app, &asked, origin.at);
         app.core.change(|view| {
             let mut edits = vec![Edit::create(object.clone())];
             validate::check(&view.index.state, &edits)?;
@@ -219,9 +211,21 @@ pub(super) async fn make_token(
             let event = origin.event("token", format!("token {} for PDC {}", made.id, asked.pdc), &edits);
             Ok(Plan { edits, event: Some(event), answer: () })
         })?;
-        Ok(MadeToken { id: made.id.clone(), token: made.text.to_string(), expires })
+        Ok(made)
     });
     Ok(Json(made.await?))
+}
+
+/// A new token: the object for the store, and the answer with its secret.
+pub(super) fn token_of(app: &App, asked: &NewToken, now: Wall) -> (Any, MadeToken) {
+    let secret = zeroize::Zeroizing::new(crate::clock::random::<32>());
+    let made = token::make(crate::clock::random(), &secret, &app.addresses, &app.authority.pin());
+    // Whole seconds, as it is stored and sent: nobody sees it end at another moment than the server.
+    let expires = Wall::from_secs(now.as_secs().saturating_add(asked.ttl_seconds));
+    let spec = TokenSpec { pdc: asked.pdc.clone(), name_pattern: asked.name_pattern.clone(), uses: asked.uses, expires };
+    let status = TokenStatus { secret_hash: made.secret_hash, used: Vec::new() };
+    let metadata = Meta { name: made.id.clone(), labels: Default::default(), revision: None };
+    (Any::Token(Object { metadata, spec, status }), MadeToken { id: made.id, token: made.text.to_string(), expires })
 }
 
 fn check_token(asked: &NewToken) -> Result<(), Problem> {
@@ -240,7 +244,7 @@ fn check_token(asked: &NewToken) -> Result<(), Problem> {
 }
 
 /// Tokens that ended so long ago that nobody asks about them.
-fn stale_tokens(view: &View, now: crate::types::Wall) -> Vec<Edit> {
+fn stale_tokens(view: &View, now: Wall) -> Vec<Edit> {
     let stale = view.index.state.tokens.values().filter(|token| token.spec.expires + TOKEN_KEPT < now);
     stale.map(|token| Edit::delete(Any::Token(token.as_ref().clone()))).collect()
 }
@@ -320,6 +324,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     let mut problems = mtu_map::findings(&view.index, &app.measured());
     problems.extend(found::findings(&view.index));
     problems.extend(validate::interface_findings(state));
+    problems.extend(identity::findings(state));
     problems.extend(app.hub.ahead().into_iter().map(|(node, theirs)| set_back(&node, theirs, view.version)));
     Ok(Json(MeshStatus { daemon, version: view.version, objects, nodes, problems }))
 }
@@ -360,18 +365,22 @@ pub(super) struct Follow {
 ///
 /// # Errors
 /// [`Refused`]
-pub(super) async fn events(State(app): State<Arc<App>>, Query(how): Query<Follow>) -> Result<Response, Refused> {
+pub(super) async fn events(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Query(how): Query<Follow>,
+) -> Result<Response, Refused> {
     let seen = app.core.view().version.revision;
     let items = blocking(&app, |app| app.core.events()).await?;
     if !how.follow {
         return Ok(Json(Events { items }).into_response());
     }
     let (writer, body) = stream::lines();
-    tokio::spawn(follow(Arc::clone(&app), items, seen, writer));
+    tokio::spawn(follow(Arc::clone(&app), items, seen, caller.ends(), writer));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
-async fn follow(app: Arc<App>, items: Vec<AuditEvent>, mut seen: u64, writer: stream::Writer) {
+async fn follow(app: Arc<App>, items: Vec<AuditEvent>, mut seen: u64, ends: Wall, writer: stream::Writer) {
     let (mut views, mut stop) = (app.core.watch(), app.stop.clone());
     for item in &items {
         if !writer.line(item).await {
@@ -392,6 +401,7 @@ async fn follow(app: Arc<App>, items: Vec<AuditEvent>, mut seen: u64, writer: st
             changed = views.changed() => if changed.is_err() { return },
             () = writer.closed() => return,
             () = stopped(&mut stop) => return,
+            () = stream::over(|| ends) => return,
         }
     }
 }

@@ -149,6 +149,7 @@ macro_rules! route {
 pub(super) fn routes() -> Vec<Route> {
     vec![
         route!(post, "/v1/enroll", Enroll, members::enroll),
+        route!(get, "/v1/challenge", Challenge, members::challenge),
         route!(post, "/v1/renew", Renew, members::renew),
         route!(get, "/v1/slice", OwnSlice, members::slice),
         route!(post, "/v1/report", Report, members::report),
@@ -167,6 +168,7 @@ pub(super) fn routes() -> Vec<Route> {
         route!(get, "/v1/nodes/{name}/foreign", ForeignConfig, admin::foreign),
         route!(post, "/v1/nodes/{name}/rotate-key", Write, identity::rotate_key),
         route!(post, "/v1/nodes/{name}/release", Write, identity::release),
+        route!(post, "/v1/nodes/{name}/reset", MakeToken, identity::reset),
         route!(get, "/v1/backup", Backup, backup::answer),
     ]
 }

@@ -44,6 +44,8 @@ pub(super) struct Seat {
     pub(super) newest: tokio::sync::watch::Sender<u64>,
     /// Which machines have spoken as this node.
     pub(super) voices: Voices,
+    /// When the newest certificate ends that this run of the server has given it.
+    pub(super) certified: Wall,
     /// When it was last heard.
     pub(super) seen: Option<Wall>,
     /// What its kernel and lanes follow.

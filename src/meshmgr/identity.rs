@@ -6,20 +6,28 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::{Path, State};
 
+use super::admin;
 use super::app::{App, Member, blocking};
-use super::core::Plan;
+use super::core::{Plan, View};
 use super::http::{Answer, Json};
-use super::members::current;
+use super::members::{Judge, current};
+use crate::api::admin::{AuditEvent, MadeToken, NewToken};
+use crate::api::local::Finding;
 use crate::api::objects::{Any, Kind, Node};
 use crate::api::problem::{Exit, Problem, printable};
 use crate::mgmt::audit::Origin;
 use crate::mgmt::clones::Voice;
 use crate::mgmt::index::Index;
-use crate::mgmt::state::Edit;
-use crate::mgmt::{rotation, validate};
+use crate::mgmt::keys::{self, KeyError};
+use crate::mgmt::possession::Claim;
+use crate::mgmt::rotation::{self, Outcome, RotationError};
+use crate::mgmt::state::{Edit, State as Mesh};
+use crate::mgmt::validate;
 use crate::transport::server::Caller;
 use crate::types::{NodeId, PublicKey};
 
+/// Life of the token with which a machine comes back after a reset.
+const RESET_LIFE: Duration = Duration::from_secs(3600);
 /// How often the schedule is looked at.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -79,11 +87,14 @@ pub(super) async fn release(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Answer<Node> {
-    decide(&app, &caller, name, "release", |app, _, node| {
+    decide(&app, &caller, name, "release", |app, index, node| {
         let name = &node.metadata.name;
         if node.status.quarantined.is_none() {
             let what = format!("node '{name}' is not in quarantine");
             return Err(Problem::new("M0263", Exit::Conflict, what).note("nothing was changed"));
+        }
+        if let Some((what, help)) = keys::held(&index.state, node) {
+            return Err(Problem::new("M0263", Exit::Conflict, what).note("nothing was changed").help(help));
         }
         app.hub.with(name, |seat| seat.voices.forget());
         let mut released = node.clone();
@@ -91,6 +102,43 @@ pub(super) async fn release(
         Ok((Edit::update(Any::Node(node.clone()), Any::Node(released)), format!("node {name} is out of quarantine")))
     })
     .await
+}
+
+/// `POST /v1/nodes/{name}/reset`: all keys of a node are worth nothing from now on; the answer is the only token that lets a
+/// machine join as it again.
+///
+/// # Errors
+/// [`Refused`](super::http::Refused): M0285, M0333.
+pub(super) async fn reset(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Answer<MadeToken> {
+    let origin = app.origin(&caller);
+    let made = blocking(&app, move |app| {
+        let (wanted, life) = (find(&app.core.view().index, &name)?.clone(), RESET_LIFE);
+        let asked = NewToken {
+            pdc: wanted.spec.pdc.clone(),
+            name_pattern: name.clone(),
+            uses: 1,
+            ttl_seconds: life.as_secs(),
+        };
+        let (token, made) = admin::token_of(app, &asked, origin.at);
+        app.core.change(|view| {
+            let node = find(&view.index, &name)?;
+            let edits = vec![
+                keys::reset(node, &made.id, origin.at).map_err(|error| error.problem())?,
+                Edit::create(token.clone()),
+            ];
+            validate::check(&view.index.state, &edits)?;
+            let text = format!("all keys of node {name} are taken back; token {} lets its machine join again", made.id);
+            let event = origin.event("reset", text, &edits);
+            Ok(Plan { edits, event: Some(event), answer: () })
+        })?;
+        app.hub.with(&wanted.metadata.name, |seat| seat.voices.forget());
+        Ok(made)
+    });
+    Ok(Json(made.await?))
 }
 
 /// Changes one node as the caller asked, with an event that says `what` was done, and answers with the node as it is then.
@@ -114,39 +162,77 @@ async fn decide(
     Ok(Json(node.await?))
 }
 
-/// Takes what a node reports of its keys. A key that is refused does not keep the rest of its report out. Blocks.
+/// Takes what a node reports of its keys.
 ///
 /// # Errors
-/// A [`Problem`] of the store.
+/// M0280: it is not proved, so the node says it again; M0282: another node has proved the same key; a [`Problem`] of the store. Any
+/// other refusal is noted and does not keep the rest of a report out. Blocks.
 pub(super) fn take_keys(
     app: &App,
     member: &Member,
     (next, in_use): (Option<PublicKey>, Option<PublicKey>),
+    judge: &Judge<'_>,
     origin: &Origin,
 ) -> Result<(), Problem> {
     let name = &member.node;
-    if let Some(key) = next {
-        let refused = app.core.change(|view| {
-            let node = current(view, member)?;
-            let (edits, answer) = match rotation::propose(&view.index, &node, key) {
-                Ok(edit) => (edit.into_iter().collect::<Vec<_>>(), None),
-                Err(error) => (Vec::new(), Some(error)),
-            };
-            let text = format!("node {name} has a new WireGuard key; peers take both");
-            let event = (!edits.is_empty()).then(|| origin.event("key-proposed", text, &edits));
-            Ok(Plan { edits, event, answer })
+    if let Some(new) = next {
+        let text = format!("node {name} has a new WireGuard key; peers take both");
+        take_key(app, member, origin, ("key-proposed", &text), |view, node| {
+            let old = node.status.public_key.unwrap_or(new);
+            let claim = Claim::Change { old: &old, new: &new };
+            let proved = judge.by(&old, claim) && judge.by(&new, claim);
+            rotation::propose(&view.index, node, new, proved, origin.at)
         })?;
-        if let Some(error) = refused {
+    }
+    let Some(new) = in_use else { return Ok(()) };
+    let text = format!("node {name} uses its new WireGuard key with every peer; the old one is gone");
+    take_key(app, member, origin, ("key-changed", &text), |view, node| {
+        rotation::switch(&view.index, node, new, judge.by(&new, Claim::InUse), origin.at)
+    })
+}
+
+/// Does what `decide` says of one key.
+fn take_key(
+    app: &App,
+    member: &Member,
+    origin: &Origin,
+    (what, text): (&str, &str),
+    decide: impl Fn(&View, &Node) -> Result<Outcome, RotationError>,
+) -> Result<(), Problem> {
+    let name = &member.node;
+    let outcome = app.core.change(|view| {
+        let node = current(view, member)?;
+        let decided = decide(view, &node);
+        let (edits, event) = match &decided {
+            Ok(Outcome::Change(edit)) => (vec![edit.clone()], Some((what, text.to_owned()))),
+            Ok(Outcome::Clash { edits, other }) => {
+                let event = caught(origin, name, other, edits);
+                return Ok(Plan { edits: edits.clone(), event: Some(event), answer: decided });
+            }
+            Ok(Outcome::Known) | Err(_) => (Vec::new(), None),
+        };
+        let event = event.map(|(what, text)| origin.event(what, text, &edits));
+        Ok(Plan { edits, event, answer: decided })
+    })?;
+    match outcome {
+        Ok(Outcome::Known | Outcome::Change(_)) => Ok(()),
+        Ok(Outcome::Clash { other, .. }) => {
+            tracing::error!(node = %name, %other, "one WireGuard key, proved by two; both are quarantined");
+            Err(keys::clash(name, &other))
+        }
+        Err(error) => {
+            tracing::warn!(node = %name, %error, "key refused");
             app.note_of(name, origin.event("key-refused", printable(&error.to_string()), &[]));
+            let unproved = matches!(&error, RotationError::Key { why: KeyError::Unproved(_), .. });
+            if unproved { Err(error.problem()) } else { Ok(()) }
         }
     }
-    let Some(key) = in_use else { return Ok(()) };
-    app.core.change(|view| {
-        let edits: Vec<Edit> = rotation::switch(&current(view, member)?, key, origin.at).into_iter().collect();
-        let text = format!("node {name} uses its new WireGuard key with every peer; the old one is gone");
-        let event = (!edits.is_empty()).then(|| origin.event("key-changed", text, &edits));
-        Ok(Plan { edits, event, answer: () })
-    })
+}
+
+/// The event of two nodes that have proved one key.
+pub(super) fn caught(origin: &Origin, node: &NodeId, other: &NodeId, edits: &[Edit]) -> AuditEvent {
+    let text = format!("nodes {node} and {other} have proved the same WireGuard key, {node} from {}: neither is a member any more", origin.from);
+    origin.event("quarantine", text, edits)
 }
 
 /// A stream of a node begins: is it the only machine that runs as this node? Blocks.
@@ -161,10 +247,7 @@ pub(super) fn hear(app: &App, member: &Member, voice: Voice, origin: &Origin) ->
     }
     tracing::error!(node = %name, from = origin.from, "two machines run as this node; it is quarantined");
     app.core.change(|view| {
-        let node = current(view, member)?;
-        let mut caught = node.clone();
-        caught.status.quarantined = Some(node.status.quarantined.unwrap_or(origin.at));
-        let edits = vec![Edit::update(Any::Node(node), Any::Node(caught))];
+        let edits = vec![keys::quarantine(&current(view, member)?, origin.at)];
         let text =
             format!("two machines run as node {name}, one of them at {}: neither is a member any more", origin.from);
         Ok(Plan { event: Some(origin.event("quarantine", text, &edits)), edits, answer: () })
@@ -174,8 +257,15 @@ pub(super) fn hear(app: &App, member: &Member, voice: Voice, origin: &Origin) ->
 
 /// The refusal of a node in quarantine.
 pub(super) fn quarantined(name: &NodeId) -> Problem {
-    Problem::new("M0264", Exit::Denied, format!("two machines run as node '{name}'; it is in quarantine"))
+    let what = format!("two machines run as node '{name}' or hold one key with it; it is in quarantine");
+    Problem::new("M0264", Exit::Denied, what)
         .note("nothing was changed")
         .help("on the copy: stop meshd, meshctl leave, and join it under another name")
-        .help(format!("then: meshctl node release {name}, and meshctl node rotate-key {name}"))
+        .help(format!("then: meshctl node release {name}, and meshctl node rotate-key {name}; or: meshctl node reset {name}"))
+}
+
+/// What is wrong with nodes' identities, for `status`.
+pub(super) fn findings(state: &Mesh) -> impl Iterator<Item = Finding> {
+    let why = |node: &Arc<Node>| keys::why_quarantined(state, node);
+    state.nodes.values().filter_map(why).map(|(what, help)| Finding::new("M0286", what, help))
 }

@@ -19,15 +19,18 @@ use crate::api::enroll::{EnrollAnswer, EnrollRequest, RenewAnswer, RenewRequest}
 use crate::api::heard::Heard;
 use crate::api::objects::{Any, Node, NodeFacts};
 use crate::api::problem::{Exit, Problem, clip, printable};
+use crate::api::proof::{Challenge, Proof};
 use crate::api::stream::{FoundPort, Report};
 use crate::mgmt::audit::Origin;
 use crate::mgmt::certs::{self, CertError};
 use crate::mgmt::clones::Voice;
+use crate::mgmt::facts::{self, FactsError};
 use crate::mgmt::index::Index;
+use crate::mgmt::possession::{self, Claim, Statement};
 use crate::mgmt::state::Edit;
-use crate::mgmt::{enroll as decisions, facts, found, interfaces, limits, mtus, slice as slices, validate};
+use crate::mgmt::{enroll as decisions, found, interfaces, keys, limits, mtus, slice as slices, validate};
 use crate::transport::server::Caller;
-use crate::types::{NodeId, PdcId, Version};
+use crate::types::{NodeId, PdcId, PublicKey, SecretKey, Version, Wall};
 
 /// Refused claims that get an audit entry each in one report; the rest is in the log only.
 const CLAIMS_NOTED: usize = 16;
@@ -79,17 +82,26 @@ fn admit(app: &App, caller: &Caller, asked: &EnrollRequest) -> Result<EnrollAnsw
 
 fn write_admission(app: &App, asked: &EnrollRequest, origin: &Origin) -> Result<EnrollAnswer, Problem> {
     let key = certs::Request::read(&asked.csr).map_err(|e| cert_problem(&e))?;
-    let pdc = app.core.change(|view| {
-        let admission = decisions::decide(&view.index.state, asked, &key, origin, &app.tunnel_prefix)
+    let said = Statement { node: &asked.name, tls_key: key.key_hash(), claim: Claim::Join };
+    let proved = possession::shown(&app.psk, &asked.proofs, said, &asked.public_key, origin.at);
+    let (pdc, clash) = app.core.change(|view| {
+        let admission = decisions::decide(&view.index.state, asked, (&key, proved), origin, &app.tunnel_prefix)
             .map_err(|error| error.problem())?;
-        let event = (!admission.again).then(|| {
-            let after = Index::new(Arc::new(view.index.state.after(&admission.edits)));
-            let moved = mtus::moved(&view.index, &after);
-            let text = format!("node {} joined PDC {}{moved}", asked.name, admission.pdc);
-            origin.event("enroll", text, &admission.edits)
+        let event = (!admission.again).then(|| match &admission.clash {
+            Some(other) => identity::caught(origin, &asked.name, other, &admission.edits),
+            None => {
+                let after = Index::new(Arc::new(view.index.state.after(&admission.edits)));
+                let moved = mtus::moved(&view.index, &after);
+                let text = format!("node {} joined PDC {}{moved}", asked.name, admission.pdc);
+                origin.event("enroll", text, &admission.edits)
+            }
         });
-        Ok(Plan { edits: admission.edits, event, answer: admission.pdc })
+        Ok(Plan { edits: admission.edits, event, answer: (admission.pdc, admission.clash) })
     })?;
+    if let Some(other) = clash {
+        tracing::error!(node = %asked.name, %other, from = origin.from, "one WireGuard key, proved by two; both are quarantined");
+        return Err(keys::clash(&asked.name, &other));
+    }
     // Signing comes last: whoever gets a certificate is in the store, and asking again signs again.
     let certificate = sign(app, key, &asked.name, &pdc)?;
     tracing::info!(node = %asked.name, %pdc, from = origin.from, "enrolled");
@@ -104,7 +116,16 @@ fn sign(app: &App, key: certs::Request, node: &NodeId, pdc: &PdcId) -> Result<St
     app.authority.node(key, node, pdc, crate::clock::wall(), crate::clock::random()).map_err(|e| cert_problem(&e))
 }
 
-/// `POST /v1/renew`: for the same key, or for a new one, which counts beside the old until it is first used.
+/// `GET /v1/challenge`: what the asking machine proves possession of its keys against. Nothing is kept of it.
+///
+/// # Errors
+/// None.
+pub(super) async fn challenge(State(app): State<Arc<App>>) -> Answer<Challenge> {
+    Ok(Json(blocking(&app, |app| Ok(possession::challenge(&app.psk, crate::clock::wall(), crate::clock::random()))).await?))
+}
+
+/// `POST /v1/renew`: for the same key, or for a new one, which counts beside the old until it is first used. A new one needs a
+/// proof with the WireGuard key: else who has stolen a TLS key would go on with one of its own.
 ///
 /// # Errors
 /// [`Refused`]
@@ -121,14 +142,28 @@ pub(super) async fn renew(
     let certificate = blocking(&app, move |app| {
         let key = certs::Request::read(&asked.csr).map_err(|e| cert_problem(&e))?;
         let origin = app.origin(&caller);
-        let pdc = app.core.change(|view| renewal(view, &member, key.key_hash(), &origin))?;
-        sign(app, key, &member.node, &pdc)
+        let claim = Claim::Renew(key.key_hash());
+        let judge = Judge::new(app, &member, &asked.proofs, origin.at);
+        let pdc = app.core.change(|view| {
+            let node = current(view, &member)?;
+            if key.key_hash() != member.key && !judge.by_node(&node, claim) {
+                let what = format!("the new TLS key of node '{}' is not proved with its WireGuard key", member.node);
+                return Err(keys::unproved(what));
+            }
+            Ok(renewal(node, &member, key.key_hash(), &origin))
+        });
+        if let Err(problem) = &pdc {
+            app.note_of(&member.node, origin.event("renew-refused", printable(&problem.what), &[]));
+        }
+        let certificate = sign(app, key, &member.node, &pdc?)?;
+        let ends = certs::validity_of_pem(&certificate).map_or_else(|_| Wall::default(), |(_, ends)| ends);
+        app.hub.with(&member.node, |seat| seat.certified = seat.certified.max(ends));
+        Ok(certificate)
     });
     Ok(Json(RenewAnswer { certificate: certificate.await? }))
 }
 
-fn renewal(view: &View, member: &Member, key: &str, origin: &Origin) -> Result<Plan<PdcId>, Problem> {
-    let node = current(view, member)?;
+fn renewal(node: Node, member: &Member, key: &str, origin: &Origin) -> Plan<PdcId> {
     let pdc = node.spec.pdc.clone();
     let edits = if key == member.key {
         Vec::new()
@@ -138,14 +173,47 @@ fn renewal(view: &View, member: &Member, key: &str, origin: &Origin) -> Result<P
         vec![Edit::update(Any::Node(node), Any::Node(renewed))]
     };
     let event = origin.event("renew", format!("certificate of node {}", member.node), &edits);
-    Ok(Plan { edits, event: Some(event), answer: pdc })
+    Plan { edits, event: Some(event), answer: pdc }
 }
 
-/// The node as it is now, if it is still a member.
+/// The node as it is now, if it is still a member. A request that began before it was none ends here.
+///
+/// # Errors
+/// M0802, M0264.
 pub(super) fn current(view: &View, member: &Member) -> Result<Node, Problem> {
     let node = view.index.state.nodes.get(&member.node).filter(|_| stream::is_member(view, &member.node, &member.key));
     let gone = || Problem::new("M0802", Exit::Denied, format!("node '{}' is no member any more", member.node));
-    node.map(|node| node.as_ref().clone()).ok_or_else(gone)
+    let node = node.ok_or_else(gone)?;
+    match node.status.quarantined {
+        Some(_) => Err(identity::quarantined(&member.node)),
+        None => Ok(node.as_ref().clone()),
+    }
+}
+
+/// What a member has proved with a message.
+pub(super) struct Judge<'a> {
+    secret: &'a SecretKey,
+    member: &'a Member,
+    proofs: &'a [Proof],
+    now: Wall,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) const fn new(app: &'a App, member: &'a Member, proofs: &'a [Proof], now: Wall) -> Self {
+        Self { secret: &app.psk, member, proofs, now }
+    }
+
+    /// Has it said this with this key?
+    pub(super) fn by(&self, key: &PublicKey, claim: Claim<'_>) -> bool {
+        let said = Statement { node: &self.member.node, tls_key: &self.member.key, claim };
+        possession::shown(self.secret, self.proofs, said, key, self.now)
+    }
+
+    /// Has it said this with the node's key in force, or with the next one?
+    fn by_node(&self, node: &Node, claim: Claim<'_>) -> bool {
+        let keys = [node.status.public_key, node.status.next_public_key];
+        keys.into_iter().flatten().any(|key| self.by(&key, claim))
+    }
 }
 
 /// A node that comes with its next key has left its old one.
@@ -208,7 +276,7 @@ pub(super) async fn slice(
     // What is no hash names nothing, and is not kept for as long as the stream lives.
     let hash = if from.hash.len() <= limits::HASH_BYTES { from.hash } else { String::new() };
     let resume = Resume { version, hash };
-    tokio::spawn(stream::run(Arc::clone(&app), member.node, member.key, resume, writer));
+    tokio::spawn(stream::run(Arc::clone(&app), (member.node, member.key), caller.ends(), resume, writer));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
@@ -242,10 +310,15 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
         seat.acknowledged = said.applied.filter(|applied| *applied <= now).or(seat.acknowledged);
     });
     // What is wrong with one part of a report takes nothing from the others.
-    let believed = said.facts.map_or(Ok(()), |new| take_facts(app, member, &new, origin));
-    let keys = identity::take_keys(app, member, (said.next_key, said.key_in_use), origin);
+    let judge = Judge::new(app, member, &said.proofs, origin.at);
+    let believed = said.facts.map_or(Ok(()), |new| take_facts(app, member, &new, &judge, origin));
+    let keys = identity::take_keys(app, member, (said.next_key, said.key_in_use), &judge, origin);
     if let Some(paths) = said.paths {
         app.measured().report(&app.core.view().index.state, &member.node, &paths, origin.at);
+    }
+    if said.ports.is_some() {
+        // A body takes its time to come, and who sends it may be no member by now.
+        current(&app.core.view(), member)?;
     }
     let let_go = said.ports.map_or(Ok(false), |ports| take_claims(app, &member.node, Some(&ports), origin))?;
     if let_go {
@@ -258,22 +331,42 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
     believed.and(keys)
 }
 
-/// Writes what a node says of itself, where it is believed.
-fn take_facts(app: &App, member: &Member, new: &NodeFacts, origin: &Origin) -> Result<(), Problem> {
+/// Writes what a node says of itself, where it is believed: proved with its WireGuard key, and nothing that is another's.
+fn take_facts(
+    app: &App,
+    member: &Member,
+    new: &NodeFacts,
+    judge: &Judge<'_>,
+    origin: &Origin,
+) -> Result<(), Problem> {
     let mut refused = None;
     let done = app.core.change(|view| {
         let node = current(view, member)?;
-        if let Err(error) = facts::check_change(&view.index.state, &node, new) {
-            let problem = Problem::new("M0257", Exit::Invalid, error.to_string());
-            refused = Some(error);
-            return Err(problem.note("nothing was changed"));
-        }
         let mut changed = node.clone();
+        if node.status.facts.as_ref() == Some(new) {
+            return Ok(Plan { edits: Vec::new(), event: None, answer: () });
+        }
+        let proved = judge.by_node(&node, Claim::Facts(new));
+        let mut said = node.clone();
+        said.status.facts = Some(new.clone());
+        let unproved = || Err(FactsError::Unproved(member.node.clone()));
+        let judged = if proved { facts::check(&view.index.state, Some(&node), &said) } else { unproved() };
+        if let Err(error) = judged {
+            let problem = error.problem();
+            refused = Some(error);
+            return Err(problem);
+        }
         changed.status.facts = Some(interfaces::counted(changed.status.facts.as_ref(), new));
+        if changed == node {
+            return Ok(Plan { edits: Vec::new(), event: None, answer: () });
+        }
+        let (what, text) = match facts::moved(node.status.facts.as_ref(), new) {
+            Some(moved) => ("moved", format!("node {} moved: {moved}", member.node)),
+            None => ("facts", format!("of node {}", member.node)),
+        };
         let edits = vec![Edit::update(Any::Node(node), Any::Node(changed))];
-        let same = edits.iter().all(|edit| edit.before == edit.after);
-        let event = (!same).then(|| origin.event("facts", format!("of node {}", member.node), &edits));
-        Ok(Plan { edits, event, answer: () })
+        let event = origin.event(what, text, &edits);
+        Ok(Plan { edits, event: Some(event), answer: () })
     });
     if done.is_ok() {
         app.interfaces().hear(&member.node, new);

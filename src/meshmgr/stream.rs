@@ -19,12 +19,14 @@ use crate::mgmt::audit::Origin;
 use crate::mgmt::limits;
 use crate::table::Delta;
 use crate::transport::server::stopped;
-use crate::types::{NodeId, Version};
+use crate::types::{NodeId, Version, Wall};
 
 /// Longest silence on a healthy stream.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Changes that come within this time go out as one.
 const BURST: Duration = Duration::from_millis(20);
+/// Longest sleep until the end of a certificate.
+const CLOCK_LOOK: Duration = Duration::from_secs(60);
 /// A node that takes no line for this long is gone.
 const STALLED: Duration = Duration::from_secs(30);
 
@@ -119,8 +121,9 @@ struct Held {
     made: Arc<Made>,
 }
 
-/// Runs the stream of a node that authenticated with `key`, until it is read no more, or the server stops.
-pub(super) async fn run(app: Arc<App>, node: NodeId, key: String, resume: Resume, writer: Writer) {
+/// Runs the stream of a node that authenticated with `key`, until it is read no more, the server stops, or the certificate ends
+/// (at `ends`) and no newer one was given to the node.
+pub(super) async fn run(app: Arc<App>, (node, key): (NodeId, String), ends: Wall, resume: Resume, writer: Writer) {
     let mut presence = Presence::new(&app, &node);
     let (mut views, mut stop) = (app.core.watch(), app.stop.clone());
     let mut held: Option<Held> = None;
@@ -156,8 +159,21 @@ pub(super) async fn run(app: Arc<App>, node: NodeId, key: String, resume: Resume
             () = writer.closed() => return,
             () = presence.replaced() => return,
             () = stopped(&mut stop) => return,
+            () = over(|| app.hub.with(&node, |seat| seat.certified).max(ends)) => return,
         }
         tokio::time::sleep(BURST).await;
+    }
+}
+
+/// Ends when the wall clock says so: who showed a certificate that has ended since comes again with a new one, or not at all.
+pub(super) async fn over(ends: impl Fn() -> Wall) {
+    loop {
+        let left = ends().as_nanos().saturating_sub(crate::clock::wall().as_nanos());
+        if left == 0 {
+            return;
+        }
+        // Clocks are set.
+        tokio::time::sleep(Duration::from_nanos(left).min(CLOCK_LOOK)).await;
     }
 }
 

@@ -3,6 +3,7 @@
 mod bounds;
 mod crash;
 mod impostor;
+mod identities;
 mod lies;
 mod matrix;
 mod mixed;
@@ -25,15 +26,18 @@ use crate::api::admin::{Events, MadeToken, MeshStatus};
 use crate::api::enroll::{EnrollAnswer, EnrollRequest, RenewAnswer, RenewRequest};
 use crate::api::objects::{Any, NodeFacts};
 use crate::api::problem::{Exit, Problem};
+use crate::api::proof::{Challenge, Proof};
 use crate::api::stream::{FoundPort, Message, Report};
 use crate::mgmt::certs::{self, Authority, Lives, Role};
+use crate::mgmt::possession::{self, Claim, Statement};
 use crate::mgmt::{fixture, token};
 use crate::store::Store;
 use crate::table::{Slice, delta};
 use crate::transport::client::{Client, Lines};
 use crate::transport::server::{self, Limits};
 use crate::transport::tls::{client_config, pinned_client_config};
-use crate::types::{PublicKey, Version, Wall};
+use crate::tunnel;
+use crate::types::{PublicKey, SecretKey, Version, Wall};
 
 /// A running server.
 pub(crate) struct World {
@@ -166,9 +170,44 @@ impl World {
         Node { name: name.to_owned(), key, answer }
     }
 
+    /// Proves the key of the request, and sends it.
     async fn enroll(&self, request: &EnrollRequest) -> Result<EnrollAnswer, Problem> {
+        self.enroll_as_it_is(&self.proved(request).await).await
+    }
+
+    async fn proved(&self, request: &EnrollRequest) -> EnrollRequest {
+        let secret = (0..=255).map(secret).find(|secret| tunnel::public_key(secret) == request.public_key).unwrap();
+        let mut request = request.clone();
+        // A request that cannot be read has no key to prove for.
+        if let Ok(key) = certs::Request::read(&request.csr) {
+            let said = Statement { node: &request.name, tls_key: key.key_hash(), claim: Claim::Join };
+            let challenge: Challenge = self.stranger().call::<(), _>(Method::GET, "/v1/challenge", None).await.unwrap();
+            request.proofs = possession::prove(&secret, &challenge, said).into_iter().collect();
+        }
+        request
+    }
+
+    async fn enroll_as_it_is(&self, request: &EnrollRequest) -> Result<EnrollAnswer, Problem> {
+        self.stranger().call(Method::POST, "/v1/enroll", Some(request)).await
+    }
+
+    fn stranger(&self) -> Client {
         let pinned = pinned_client_config(self.keys.authority.pin()).unwrap();
-        Client::https(vec![self.address.clone()], pinned).call(Method::POST, "/v1/enroll", Some(request)).await
+        Client::https(vec![self.address.clone()], pinned)
+    }
+
+    /// Reports as `node`, proved with the keys of these numbers.
+    async fn report(&self, node: &Node, mut report: Report, claims: &[(u8, Claim<'_>)]) -> Result<Value, Problem> {
+        report.proofs = self.proofs(node, claims).await;
+        self.node(node).call(Method::POST, "/v1/report", Some(&report)).await
+    }
+
+    async fn proofs(&self, node: &Node, claims: &[(u8, Claim<'_>)]) -> Vec<Proof> {
+        let challenge: Challenge = self.node(node).call::<(), _>(Method::GET, "/v1/challenge", None).await.unwrap();
+        let tls_key = certs::identity_of_pem(&node.answer.certificate).unwrap().key;
+        let name = node.name.parse().unwrap();
+        let said = |claim| Statement { node: &name, tls_key: &tls_key, claim };
+        claims.iter().map(|(n, claim)| possession::prove(&secret(*n), &challenge, said(*claim)).unwrap()).collect()
     }
 
     fn node(&self, node: &Node) -> Client {
@@ -178,6 +217,15 @@ impl World {
 
 fn facts(n: u8) -> NodeFacts {
     fixture::facts(&format!("10.0.0.{n}"), &format!("198.51.100.{n}"))
+}
+
+/// The WireGuard key of machine `n`.
+fn secret(n: u8) -> SecretKey {
+    SecretKey::from_bytes([n; 32])
+}
+
+fn public(n: u8) -> PublicKey {
+    tunnel::public_key(&secret(n))
 }
 
 /// A request with a new key, and that key.
@@ -190,8 +238,9 @@ fn request(text: &str, name: &str, n: u8) -> (EnrollRequest, String) {
         name: name.parse().unwrap(),
         asserted_pdc: None,
         csr: made.csr,
-        public_key: PublicKey([n; 32]),
+        public_key: public(n),
         facts: facts(n),
+        proofs: Vec::new(),
     };
     (request, made.key.to_string())
 }
@@ -345,13 +394,20 @@ async fn a_certificate_is_renewed_for_the_same_key_and_for_a_new_one() {
     let world = World::new().await;
     let node = world.join("a-1", 1).await;
     let name = "a-1".parse().unwrap();
-    let renew = async |client: Client, csr: String| -> RenewAnswer {
-        client.call(Method::POST, "/v1/renew", Some(&RenewRequest { csr })).await.unwrap()
+    let renew = async |csr: String, proofs: Vec<Proof>| -> Result<RenewAnswer, Problem> {
+        world.node(&node).call(Method::POST, "/v1/renew", Some(&RenewRequest { csr, proofs })).await
     };
-    let same = renew(world.node(&node), certs::renew_request(&name, &node.key).unwrap()).await;
+    let same = renew(certs::renew_request(&name, &node.key).unwrap(), Vec::new()).await.unwrap();
     assert_eq!(certs::identity_of_pem(&same.certificate).unwrap().role.title(), "node/a-1");
     let new = certs::new_request(&name).unwrap();
-    let fresh = renew(world.node(&node), new.csr.clone()).await.certificate;
+    let hash = certs::Request::read(&new.csr).unwrap().key_hash().to_owned();
+    for not_enough in [vec![], vec![(2, Claim::Renew(&hash))], vec![(1, Claim::Renew("another"))], vec![(1, Claim::Join)]] {
+        let refused = renew(new.csr.clone(), world.proofs(&node, &not_enough).await).await.unwrap_err();
+        assert_eq!(refused.code, "M0280", "a TLS key alone makes no other: {not_enough:?}");
+    }
+    assert!(world.log().await.iter().any(|(what, _)| what == "renew-refused"));
+    let proofs = world.proofs(&node, &[(1, Claim::Renew(&hash))]).await;
+    let fresh = renew(new.csr.clone(), proofs).await.unwrap().certificate;
     let report =
         async |client: Client| client.call::<_, Value>(Method::POST, "/v1/report", Some(&Report::default())).await;
     report(world.node(&node)).await.unwrap();
@@ -378,11 +434,11 @@ async fn an_expired_node_may_renew_and_nothing_else() {
     let refused = client.call::<_, Value>(Method::POST, "/v1/report", Some(&Report::default())).await.unwrap_err();
     assert_eq!(refused.code, "M0801");
     let renewed: RenewAnswer =
-        client.call(Method::POST, "/v1/renew", Some(&RenewRequest { csr: csr.clone() })).await.unwrap();
+        client.call(Method::POST, "/v1/renew", Some(&RenewRequest { csr: csr.clone(), proofs: Vec::new() })).await.unwrap();
     assert!(certs::identity_of_pem(&renewed.certificate).unwrap().ends > crate::clock::wall());
     let too_late = issue(61);
     let client = world.client(Some((&too_late, &node.key)));
-    let refused = client.call::<_, Value>(Method::POST, "/v1/renew", Some(&RenewRequest { csr: csr.clone() })).await;
+    let refused = client.call::<_, Value>(Method::POST, "/v1/renew", Some(&RenewRequest { csr: csr.clone(), proofs: Vec::new() })).await;
     assert_eq!(refused.unwrap_err().exit, Exit::Unreachable);
 }
 
@@ -443,7 +499,6 @@ fn an_installation_is_made_once_and_its_keys_are_private() {
 #[test]
 fn ten_thousand_ports_are_sliced_quickly() {
     use crate::mgmt::{index::Index, slice};
-    use crate::types::SecretKey;
     let mut state = fixture::mesh();
     for n in 0..50_u8 {
         state.put(Any::Node(fixture::joined(

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::audit::Origin;
 use super::certs::Request;
 use super::facts::{self, FactsError};
+use super::keys::{self, KeyError};
 use super::state::{Edit, State};
 use super::token::{self, Fit, TokenError};
 use super::{addresses, interfaces, validate};
@@ -23,6 +24,8 @@ pub struct Admission {
     pub pdc: PdcId,
     /// True where this key has joined before and only the reply was lost.
     pub again: bool,
+    /// Another node that has proved the same WireGuard key: both are quarantined by the edits, and the machine is not let in.
+    pub clash: Option<NodeId>,
 }
 
 /// Why a machine may not join.
@@ -34,6 +37,17 @@ pub enum EnrollError {
     /// What it says of itself is not plausible.
     #[error(transparent)]
     Facts(#[from] FactsError),
+    /// Its WireGuard key is not taken.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The keys of the name were taken back, and this token is not the one that was made for its return.
+    #[error("node '{node}' was reset; only a machine with token {token} can join as it")]
+    Reset {
+        /// The name.
+        node: NodeId,
+        /// Id of the token.
+        token: String,
+    },
     /// The token's PDC was deleted.
     #[error("PDC '{0}' of the token does not exist any more")]
     PdcGone(PdcId),
@@ -72,20 +86,20 @@ pub enum EnrollError {
     Rule(Box<Problem>),
 }
 
-/// Decides. `key` is of the verified certificate request.
+/// Decides. `key` is of the verified certificate request; `proved` is whether the machine has shown that it holds the private half
+/// of its WireGuard key.
 ///
 /// # Errors
 /// [`EnrollError`]
 pub fn decide(
     state: &State,
     request: &EnrollRequest,
-    key: &Request,
+    (key, proved): (&Request, bool),
     origin: &Origin,
     tunnel_prefix: &Prefix,
 ) -> Result<Admission, EnrollError> {
     let token = state.tokens.get(&request.token).map(AsRef::as_ref);
     let fit = token::judge(token, request, key.key_hash(), origin.at)?;
-    facts::check(&request.facts)?;
     let Some(token) = token else { return Err(TokenError::Unknown(request.token.clone()).into()) };
     let pdc = token.spec.pdc.clone();
     if !state.pdcs.contains_key(&pdc) {
@@ -94,14 +108,22 @@ pub fn decide(
     let known = state.nodes.get(&request.name).map(AsRef::as_ref);
     check_name(known, request, key, &pdc, fit)?;
     check_declared(state, token, &request.name)?;
-    let node = member(known, state, request, key, &pdc, origin.at, tunnel_prefix)?;
+    let clash = keys::judge(state, &request.name, &request.public_key, proved)?;
     let before = known.map(|node| Any::Node(node.clone()));
-    let mut edits = vec![Edit { before, after: Some(Any::Node(node)) }];
-    if fit == Fit::New {
-        edits.push(spend(token, request, key, origin));
+    if fit == Fit::Again {
+        // The same machine asks for the same answer; what it says of itself anew it reports when it is in.
+        return Ok(Admission { edits: vec![Edit { before: before.clone(), after: before }], pdc, again: true, clash: clash.map(|other| other.metadata.name.clone()) });
     }
+    let mut node = member(known, state, request, key, &pdc, origin.at, tunnel_prefix)?;
+    facts::check(state, known, &node)?;
+    let mut edits = vec![spend(token, request, key, origin)];
+    if let Some(other) = clash {
+        node = keys::quarantined(&node, origin.at);
+        edits.push(keys::quarantine(other, origin.at));
+    }
+    edits.insert(0, Edit { before, after: Some(Any::Node(node)) });
     validate::check(state, &edits).map_err(|problem| EnrollError::Rule(Box::new(problem)))?;
-    Ok(Admission { edits, pdc, again: fit == Fit::Again })
+    Ok(Admission { edits, pdc, again: false, clash: clash.map(|other| other.metadata.name.clone()) })
 }
 
 /// May this key have this name?
@@ -124,12 +146,26 @@ fn check_name(
         let declared = known.spec.pdc.clone();
         return Err(EnrollError::DeclaredElsewhere { node: name(), declared, token: pdc.clone() });
     }
-    match (&known.status.tls_key, known.status.joined) {
-        (Some(theirs), joined) if theirs != key.key_hash() => {
-            Err(EnrollError::NameTaken { node: name(), joined: joined.unwrap_or_default() })
+    check_keys(known, request, key, fit)
+}
+
+/// Are these the keys of the machine that is known by the name, or is the place free?
+fn check_keys(known: &Node, request: &EnrollRequest, key: &Request, fit: Fit) -> Result<(), EnrollError> {
+    let (name, status) = (|| request.name.clone(), &known.status);
+    if let Some(theirs) = &status.tls_key {
+        let same = theirs == key.key_hash() && status.public_key == Some(request.public_key);
+        let joined = status.joined.unwrap_or_default();
+        return if same { Ok(()) } else { Err(EnrollError::NameTaken { node: name(), joined }) };
+    }
+    if fit == Fit::Again {
+        return Err(EnrollError::Removed(name()));
+    }
+    match &status.rejoin {
+        Some(token) if *token != request.token => {
+            Err(EnrollError::Reset { node: name(), token: token.clone() })
         }
-        (None, _) if fit == Fit::Again => Err(EnrollError::Removed(name())),
-        _ => Ok(()),
+        Some(_) | None if keys::is_revoked(known, key.key_hash()) => Err(KeyError::Revoked(name()).into()),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -179,6 +215,9 @@ fn member(
         facts: Some(interfaces::counted(node.status.facts.as_ref(), &request.facts)),
         tunnel_address: Some(address),
         joined: node.status.joined.or(Some(now)),
+        // It was in quarantine because its keys had been taken back.
+        quarantined: None,
+        rejoin: None,
         ..node.status
     };
     Ok(node)
@@ -204,7 +243,12 @@ impl EnrollError {
         match self {
             Self::Token(error) => error.problem(),
             Self::Rule(problem) => problem.as_ref().clone(),
-            Self::Facts(_) => refuse("M0257", Exit::Invalid, "look at [underlay] in meshd.toml".to_owned()),
+            Self::Facts(error) => error.problem(),
+            Self::Key(error) => error.problem(),
+            Self::Reset { node, .. } => {
+                let help = format!("the token that 'meshctl node reset {node}' printed; the command again prints a new one");
+                refuse("M0284", Exit::Denied, help)
+            }
             Self::PdcGone(pdc) => refuse("M0250", Exit::Denied, format!("meshctl pdc create {pdc}")),
             Self::DeclaredElsewhere { declared, .. } => {
                 refuse("M0261", Exit::Denied, format!("use a token of PDC '{declared}', or another name"))
@@ -214,7 +258,7 @@ impl EnrollError {
             }
             Self::NameTaken { node, .. } => {
                 let help = format!(
-                    "join with another name, or, if that machine is gone: meshctl {} delete {node}",
+                    "join with another name, or, if that machine has lost its keys: meshctl {} reset {node}",
                     Kind::Node
                 );
                 refuse("M0253", Exit::Denied, help)

@@ -1,10 +1,9 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::api::objects::{ForeignSpec, TokenSpec, TokenStatus};
-use crate::mgmt::certs;
-use crate::mgmt::fixture;
-use crate::types::PublicKey;
+use crate::api::objects::{ForeignSpec, NodeFacts, TokenSpec, TokenStatus};
+use crate::mgmt::{certs, fixture, index};
+use crate::types::{PublicKey, UdpPort};
 
 const NOW: Wall = Wall::from_secs(1_000_000);
 
@@ -12,6 +11,7 @@ struct World {
     state: State,
     secret: String,
     id: String,
+    facts: NodeFacts,
 }
 
 fn world(uses: u32) -> World {
@@ -26,15 +26,25 @@ fn world(uses: u32) -> World {
         spec,
         status,
     }));
-    World { state, secret, id: made.id }
+    World { state, secret, id: made.id, facts: fixture::facts("10.0.0.77", "198.51.100.77") }
 }
 
 fn key() -> Request {
     Request::read(&certs::new_request(&"x".parse().unwrap()).unwrap().csr).unwrap()
 }
 
+fn change(state: &mut State, name: &str, change: impl FnOnce(&mut Node)) {
+    let mut node = state.nodes[&name.parse::<NodeId>().unwrap()].as_ref().clone();
+    change(&mut node);
+    state.put(Any::Node(node));
+}
+
 impl World {
     fn ask(&mut self, name: &str, key: &Request, wireguard: u8) -> Result<Admission, EnrollError> {
+        self.says(name, key, wireguard, true)
+    }
+
+    fn says(&mut self, name: &str, key: &Request, wireguard: u8, proved: bool) -> Result<Admission, EnrollError> {
         let request = EnrollRequest {
             token: self.id.clone(),
             secret: self.secret.clone(),
@@ -42,10 +52,11 @@ impl World {
             asserted_pdc: None,
             csr: String::new(),
             public_key: PublicKey([wireguard; 32]),
-            facts: fixture::facts("10.0.0.77", "198.51.100.77"),
+            facts: self.facts.clone(),
+            proofs: Vec::new(),
         };
         let origin = Origin { who: "token/t".into(), from: "192.0.2.1".into(), at: NOW };
-        let admission = decide(&self.state, &request, key, &origin, &"100.64.0.0/16".parse().unwrap())?;
+        let admission = decide(&self.state, &request, (key, proved), &origin, &"100.64.0.0/16".parse().unwrap())?;
         self.state = self.state.after(&admission.edits);
         Ok(admission)
     }
@@ -153,8 +164,87 @@ fn a_machine_that_is_in_may_come_again_with_a_token_that_says_nothing_of_names()
 }
 
 #[test]
-fn a_cloned_wireguard_key_is_refused() {
-    assert_eq!(code(world(1).ask("a-3", &key(), 1).unwrap_err()), "M0325");
+fn a_wireguard_key_that_two_have_proved_lets_neither_be_a_member() {
+    for (which, theirs) in [("in force", 1), ("next", 90), ("in quarantine", 4)] {
+        let mut world = world(1);
+        change(&mut world.state, "a-1", |node| node.status.next_public_key = Some(PublicKey([90; 32])));
+        change(&mut world.state, "b-2", |node| node.status.quarantined = Some(Wall::from_secs(7)));
+        let victim: NodeId = if which == "in quarantine" { "b-2" } else { "a-1" }.parse().unwrap();
+        let before = world.state.clone();
+        assert_eq!(code(world.says("a-3", &key(), theirs, false).unwrap_err()), "M0280", "{which}, unproved");
+        assert_eq!(world.state, before, "{which}: the victim notices nothing");
+        let admission = world.ask("a-3", &key(), theirs).unwrap();
+        assert_eq!(admission.clash.as_ref(), Some(&victim), "{which}");
+        for node in [&victim, &"a-3".parse().unwrap()] {
+            let node = &world.state.nodes[node];
+            assert!(node.status.quarantined.is_some() && !index::is_member(node), "{which}: {}", node.metadata.name);
+        }
+    }
+}
+
+#[test]
+fn a_key_that_an_operator_has_declared_or_taken_back_is_refused_however_proved() {
+    let mut world = world(9);
+    let foreign = ForeignSpec { public_key: PublicKey([50; 32]), endpoint: None, tunnel_address: "100.64.9.9".parse().unwrap() };
+    let mut node = fixture::node("box", "a");
+    node.spec.foreign = Some(foreign);
+    world.state.put(Any::Node(node));
+    change(&mut world.state, "a-1", |node| node.status.revoked = vec![PublicKey([60; 32]).to_string()]);
+    for bad in [50, 60, 0] {
+        let before = world.state.clone();
+        assert_eq!(code(world.ask("a-3", &key(), bad).unwrap_err()), "M0283", "{bad}");
+        assert_eq!(world.state, before);
+    }
+}
+
+#[test]
+fn a_node_that_was_reset_comes_back_with_its_own_token_and_new_keys_and_keeps_its_place() {
+    let mut world = world(9);
+    let (old, stolen) = (key(), key());
+    change(&mut world.state, "a-1", |node| node.status.tls_key = Some(old.key_hash().to_owned()));
+    let before = world.state.nodes[&"a-1".parse().unwrap()].as_ref().clone();
+    let edit = keys::reset(&before, "another", NOW).unwrap();
+    world.state = world.state.after(&[edit]);
+    assert!(!index::is_member(&world.state.nodes[&"a-1".parse().unwrap()]));
+    assert_eq!(code(world.ask("a-1", &stolen, 77).unwrap_err()), "M0284", "any token fits its name, and none lets it in");
+    let own = world.id.clone();
+    change(&mut world.state, "a-1", |node| node.status.rejoin = Some(own));
+    assert_eq!(code(world.ask("a-1", &old, 77).unwrap_err()), "M0283", "the old TLS key");
+    assert_eq!(code(world.ask("a-1", &stolen, 1).unwrap_err()), "M0283", "the old WireGuard key");
+    assert_eq!(code(world.ask("a-9", &stolen, 1).unwrap_err()), "M0283", "nor under another name");
+    world.ask("a-1", &stolen, 77).unwrap();
+    let node = &world.state.nodes[&"a-1".parse().unwrap()];
+    assert!(index::is_member(node) && node.status.rejoin.is_none());
+    assert_eq!(node.status.tunnel_address, before.status.tunnel_address);
+    assert!(world.state.ports.values().any(|port| port.spec.node == node.metadata.name), "its ports are there");
+}
+
+#[test]
+fn who_asks_again_changes_neither_key_nor_facts() {
+    let mut world = world(2);
+    let key = key();
+    world.ask("a-3", &key, 77).unwrap();
+    let before = world.state.clone();
+    assert_eq!(code(world.ask("a-3", &key, 78).unwrap_err()), "M0253", "a TLS key and a token are no WireGuard key");
+    world.facts = fixture::facts("10.0.0.78", "198.51.100.78");
+    assert!(world.ask("a-3", &key, 77).unwrap().again);
+    assert_eq!(world.state, before);
+}
+
+#[test]
+fn what_is_said_at_enrolment_is_looked_at_as_everywhere() {
+    for (what, facts) in [
+        ("another's admin address", fixture::facts("10.0.0.1", "198.51.100.77")),
+        ("another's external address", fixture::facts("10.0.0.77", "198.51.0.1")),
+        ("a group", fixture::facts("10.0.0.77", "224.0.0.1")),
+    ] {
+        let mut world = world(1);
+        world.facts = facts;
+        assert_eq!(code(world.ask("a-3", &key(), 77).unwrap_err()), "M0257", "{what}");
+    }
+    let mut world = world(1);
+    world.facts.listen = UdpPort::try_from(53).unwrap();
+    assert_eq!(code(world.ask("a-3", &key(), 77).unwrap_err()), "M0257", "DNS");
 }
 
 #[test]

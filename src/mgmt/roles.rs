@@ -7,6 +7,8 @@ use super::certs::Role;
 pub enum Request {
     /// `POST /v1/enroll`
     Enroll,
+    /// `GET /v1/challenge`: what possession of a key is proved against.
+    Challenge,
     /// `POST /v1/renew`
     Renew,
     /// `GET /v1/slice`: the asking node's own.
@@ -15,7 +17,7 @@ pub enum Request {
     Report,
     /// `GET /v1/objects/...`
     Read,
-    /// `PUT` and `DELETE /v1/objects/...`, `POST /v1/apply`, `POST /v1/nodes/{name}/rotate-key` and `release`
+    /// `PUT` and `DELETE /v1/objects/...`, `POST /v1/apply`, `POST /v1/nodes/{name}/rotate-key`, `release` and `reset`
     Write,
     /// `POST /v1/tokens`
     MakeToken,
@@ -48,8 +50,9 @@ pub enum Standing {
 
 impl Request {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Enroll,
+        Self::Challenge,
         Self::Renew,
         Self::OwnSlice,
         Self::Report,
@@ -67,6 +70,7 @@ impl Request {
     pub const fn allowed(self, standing: Standing) -> bool {
         match self {
             Self::Enroll => matches!(standing, Standing::Stranger),
+            Self::Challenge => matches!(standing, Standing::Stranger | Standing::Node | Standing::ExpiredNode),
             Self::Renew => matches!(standing, Standing::Node | Standing::ExpiredNode),
             Self::OwnSlice | Self::Report => matches!(standing, Standing::Node),
             Self::Read
@@ -118,6 +122,9 @@ mod tests {
         use Standing as S;
         let pass = [
             (R::Enroll, S::Stranger),
+            (R::Challenge, S::Stranger),
+            (R::Challenge, S::Node),
+            (R::Challenge, S::ExpiredNode),
             (R::Renew, S::Node),
             (R::Renew, S::ExpiredNode),
             (R::OwnSlice, S::Node),

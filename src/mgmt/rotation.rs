@@ -3,9 +3,9 @@
 //! | step | who | what |
 //! |---|---|---|
 //! | 1 | operator, schedule | [`ask`]: the node's slice says that a new key is wanted |
-//! | 2 | node | makes it, keeps it on disk beside the old one, reports its public half |
+//! | 2 | node | makes it, keeps it on disk beside the old one, reports its public half and proves that it holds both |
 //! | 3 | here | [`propose`]: every peer's slice has both keys, and a PSK for each pair of keys that may meet |
-//! | 4 | node | makes new sessions under it with every peer; when all are, reports that |
+//! | 4 | node | makes new sessions under it with every peer; when all are, reports that, proved with the new key |
 //! | 5 | here | [`switch`]: the new key is the node's only one, in every slice |
 //! | 6 | node | throws the old one away |
 //!
@@ -14,6 +14,7 @@
 use std::time::Duration;
 
 use super::index::Index;
+use super::keys::{self, KeyError};
 use super::state::Edit;
 use crate::api::objects::{Any, Node, NodeStatus};
 use crate::api::problem::{Exit, Problem};
@@ -36,9 +37,30 @@ pub enum RotationError {
         /// The foreign peer.
         peer: NodeId,
     },
-    /// Another node has the key.
-    #[error("the key that node '{0}' wants to change to is not its own")]
-    Taken(NodeId),
+    /// The key is not taken, or the change is not proved.
+    #[error("node '{node}' does not change its WireGuard key: {why}")]
+    Key {
+        /// The node.
+        node: NodeId,
+        /// Why.
+        why: KeyError,
+    },
+}
+
+/// What a node's word about its keys leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is so already.
+    Known,
+    /// This is to be written.
+    Change(Edit),
+    /// Another node has proved the same key: this is to be written, and both are in quarantine.
+    Clash {
+        /// The edits.
+        edits: Vec<Edit>,
+        /// The other node.
+        other: NodeId,
+    },
 }
 
 /// The edit that asks a node for a new key.
@@ -50,39 +72,72 @@ pub fn ask(index: &Index, node: &Node) -> Result<Edit, RotationError> {
     Ok(with(node, |status| status.replace_key = status.next_public_key.is_none()))
 }
 
-/// The edit that lets peers take the key that a node has made; none: that is so already.
+/// Lets peers take the key that a node has made. `proved` is whether it has shown that it holds the private halves of its key in
+/// force and of this one, and means to go from one to the other.
 ///
 /// # Errors
 /// [`RotationError`]
-pub fn propose(index: &Index, node: &Node, key: PublicKey) -> Result<Option<Edit>, RotationError> {
+pub fn propose(
+    index: &Index,
+    node: &Node,
+    key: PublicKey,
+    proved: bool,
+    now: Wall,
+) -> Result<Outcome, RotationError> {
     let status = &node.status;
     if status.next_public_key == Some(key) || status.public_key == Some(key) {
-        return Ok(None);
+        return Ok(Outcome::Known);
+    }
+    if let Some(clash) = compared(index, node, key, proved, now)? {
+        return Ok(clash);
     }
     allowed(index, node)?;
-    let has = |other: &Node| {
-        let foreign = other.spec.foreign.as_ref().map(|foreign| foreign.public_key);
-        [other.status.public_key, other.status.next_public_key, foreign].contains(&Some(key))
-    };
-    if key.0 == [0; 32] || index.state.nodes.values().any(|other| has(other)) {
-        return Err(RotationError::Taken(node.metadata.name.clone()));
-    }
-    Ok(Some(with(node, |status| {
+    Ok(Outcome::Change(with(node, |status| {
         status.next_public_key = Some(key);
         status.replace_key = false;
     })))
 }
 
-/// The edit that makes the new key the only one; none: it is, or another one was proposed since.
-pub fn switch(node: &Node, key: PublicKey, now: Wall) -> Option<Edit> {
-    (node.status.next_public_key == Some(key)).then(|| {
-        with(node, |status| {
-            status.public_key = Some(key);
-            status.next_public_key = None;
-            status.key_since = Some(now);
-            status.replace_key = false;
-        })
-    })
+/// Makes the new key the only one, where it is the one that was proposed last. `proved` is whether the node has said so with it.
+///
+/// # Errors
+/// [`RotationError::Key`]
+pub fn switch(
+    index: &Index,
+    node: &Node,
+    key: PublicKey,
+    proved: bool,
+    now: Wall,
+) -> Result<Outcome, RotationError> {
+    if node.status.next_public_key != Some(key) {
+        return Ok(Outcome::Known);
+    }
+    if let Some(clash) = compared(index, node, key, proved, now)? {
+        return Ok(clash);
+    }
+    Ok(Outcome::Change(with(node, |status| {
+        status.public_key = Some(key);
+        status.next_public_key = None;
+        status.key_since = Some(now);
+        status.replace_key = false;
+    })))
+}
+
+/// The key beside all others; none: nobody else has it.
+fn compared(
+    index: &Index,
+    node: &Node,
+    key: PublicKey,
+    proved: bool,
+    now: Wall,
+) -> Result<Option<Outcome>, RotationError> {
+    let name = &node.metadata.name;
+    let judged = keys::judge(&index.state, name, &key, proved);
+    let other = judged.map_err(|why| RotationError::Key { node: name.clone(), why })?;
+    Ok(other.map(|other| Outcome::Clash {
+        edits: vec![keys::quarantine(node, now), keys::quarantine(other, now)],
+        other: other.metadata.name.clone(),
+    }))
 }
 
 /// Nodes whose key is older than `age` and that can change it now; a few at a time.
@@ -127,7 +182,7 @@ impl RotationError {
         let (exit, help) = match self {
             Self::NotJoined(_) => (Exit::Conflict, "only a node that runs meshd changes its key: meshctl node list"),
             Self::Foreign { .. } => (Exit::Conflict, "set that peer up anew by hand: meshctl node foreign NAME"),
-            Self::Taken(_) => (Exit::Denied, "look at that machine: its keys are not of its own making"),
+            Self::Key { why, .. } => return Problem { what: self.to_string(), ..why.problem() },
         };
         Problem::new("M0262", exit, self.to_string()).note("nothing was changed").help(help)
     }

@@ -21,6 +21,20 @@ fn node<'a>(index: &'a Index, text: &str) -> &'a Node {
     &index.state.nodes[&name(text)]
 }
 
+/// Proposes with both keys proved; the one edit that follows.
+fn proposed(state: &State, of: &str, new: PublicKey) -> Edit {
+    changed(propose(&index(state), node(&index(state), of), new, true, Wall::default()))
+}
+
+fn switched(state: &State, of: &str, new: PublicKey, now: Wall) -> Edit {
+    changed(switch(&index(state), node(&index(state), of), new, true, now))
+}
+
+fn changed(outcome: Result<Outcome, RotationError>) -> Edit {
+    let Ok(Outcome::Change(edit)) = outcome else { panic!("{outcome:?}") };
+    edit
+}
+
 #[test]
 fn both_keys_hold_from_the_proposal_to_the_switch_with_a_psk_for_every_pair() {
     let secret = SecretKey::from_bytes([1; 32]);
@@ -32,8 +46,7 @@ fn both_keys_hold_from_the_proposal_to_the_switch_with_a_psk_for_every_pair() {
     assert!(made(&state, "a-1").keys.unwrap().replace);
     assert!(made(&state, "b-1").peers[&name("a-1")].changing.is_empty(), "nobody else learns of it");
 
-    let proposed = propose(&index(&state), node(&index(&state), "a-1"), key(77)).unwrap().unwrap();
-    state = state.after(&[proposed]);
+    state = state.after(&[proposed(&state, "a-1", key(77))]);
     let keys = made(&state, "a-1").keys.unwrap();
     assert_eq!((keys.current, keys.next, keys.replace), (key(1), Some(key(77)), false));
     let peer = made(&state, "b-1").peers[&name("a-1")].clone();
@@ -41,43 +54,83 @@ fn both_keys_hold_from_the_proposal_to_the_switch_with_a_psk_for_every_pair() {
     assert_eq!(peer.changing.len(), 1);
     let pair = &peer.changing[0];
     assert_eq!((pair.own, pair.remote), (key(3), key(77)));
-    assert!(pair.psk == Some(psk::of_pair(&secret, &key(3), &key(77))));
+    assert!(pair.psk == Some(psk::of_pair(&secret, (&name("b-1"), &key(3)), (&name("a-1"), &key(77)))));
     let mine = &made(&state, "a-1").peers[&name("b-1")].changing[0];
     assert_eq!((mine.own, mine.remote), (key(77), key(3)));
     assert!(mine.psk == pair.psk);
 
     // Both ends change at the same time: the newest pair comes first.
-    let too = propose(&index(&state), node(&index(&state), "b-1"), key(88)).unwrap().unwrap();
-    let both = state.after(&[too]);
+    let both = state.after(&[proposed(&state, "b-1", key(88))]);
     let pairs: Vec<_> = made(&both, "a-1").peers[&name("b-1")].changing.iter().map(|p| (p.own, p.remote)).collect();
     assert_eq!(pairs, [(key(77), key(88)), (key(77), key(3)), (key(1), key(88))]);
 
-    let switched = switch(node(&index(&state), "a-1"), key(77), Wall::from_secs(5)).unwrap();
-    state = state.after(&[switched]);
+    state = state.after(&[switched(&state, "a-1", key(77), Wall::from_secs(5))]);
     let peer = made(&state, "b-1").peers[&name("a-1")].clone();
     assert_eq!((peer.public_key, peer.changing.len()), (Some(key(77)), 0), "the old one is gone");
-    assert!(peer.psk == Some(psk::of_pair(&secret, &key(3), &key(77))));
+    assert!(peer.psk == Some(psk::of_pair(&secret, (&name("b-1"), &key(3)), (&name("a-1"), &key(77)))));
 }
 
 #[test]
 fn each_step_can_be_said_again() {
     let mut state = fixture::mesh();
-    let first = propose(&index(&state), node(&index(&state), "a-1"), key(77)).unwrap().unwrap();
-    state = state.after(&[first]);
-    assert_eq!(propose(&index(&state), node(&index(&state), "a-1"), key(77)), Ok(None));
-    assert!(switch(node(&index(&state), "a-1"), key(78), Wall::default()).is_none(), "that is another key");
-    let switched = switch(node(&index(&state), "a-1"), key(77), Wall::default()).unwrap();
-    state = state.after(&[switched]);
-    assert_eq!(propose(&index(&state), node(&index(&state), "a-1"), key(77)), Ok(None));
-    assert!(switch(node(&index(&state), "a-1"), key(77), Wall::default()).is_none());
+    let again = |state: &State| propose(&index(state), node(&index(state), "a-1"), key(77), false, Wall::default());
+    let switch = |state: &State, key| switch(&index(state), node(&index(state), "a-1"), key, false, Wall::default());
+    state = state.after(&[proposed(&state, "a-1", key(77))]);
+    assert_eq!(again(&state), Ok(Outcome::Known));
+    assert_eq!(switch(&state, key(78)), Ok(Outcome::Known), "that is another key");
+    state = state.after(&[switched(&state, "a-1", key(77), Wall::default())]);
+    assert_eq!(again(&state), Ok(Outcome::Known));
+    assert_eq!(switch(&state, key(77)), Ok(Outcome::Known));
 }
 
+/// {report of a next key, switch to it} x {nobody's, in force, next, in quarantine, declared, taken back, no key} x {proved, not}.
 #[test]
-fn a_key_of_another_node_is_refused() {
-    let state = fixture::mesh();
-    for stolen in [2, 0] {
-        let refused = propose(&index(&state), node(&index(&state), "a-1"), key(stolen));
-        assert_eq!(refused, Err(RotationError::Taken(name("a-1"))));
+fn who_does_not_prove_is_refused_alone_and_two_who_prove_are_quarantined_both() {
+    use crate::api::objects::ForeignSpec;
+    let mut mesh = fixture::mesh();
+    let mut put = |name: &str, change: &dyn Fn(&mut Node)| {
+        let mut node = mesh.nodes.get(&self::name(name)).map_or_else(|| fixture::node(name, "b"), |n| n.as_ref().clone());
+        change(&mut node);
+        mesh.put(Any::Node(node));
+    };
+    put("a-2", &|node| node.status.next_public_key = Some(key(92)));
+    put("b-2", &|node| node.status.quarantined = Some(Wall::from_secs(1)));
+    put("b-1", &|node| node.status.revoked = vec![key(93).to_string()]);
+    let tunnel_address = "100.64.9.9".parse().unwrap();
+    put("box", &|n| n.spec.foreign = Some(ForeignSpec { public_key: key(94), endpoint: None, tunnel_address }));
+    let kinds = [
+        ("nobody's", 77, Some(None)),
+        ("in force", 2, Some(Some("a-2"))),
+        ("next", 92, Some(Some("a-2"))),
+        ("in quarantine", 4, Some(Some("b-2"))),
+        ("taken back", 93, None),
+        ("declared", 94, None),
+        ("no key", 0, None),
+    ];
+    for (what, theirs, expected) in kinds {
+        for door in ["report", "switch"] {
+            let mut state = mesh.clone();
+            if door == "switch" {
+                let mut liar = state.nodes[&name("a-1")].as_ref().clone();
+                liar.status.next_public_key = Some(key(theirs));
+                state.put(Any::Node(liar));
+            }
+            let says = |proved| match door {
+                "report" => propose(&index(&state), node(&index(&state), "a-1"), key(theirs), proved, Wall::from_secs(9)),
+                _ => switch(&index(&state), node(&index(&state), "a-1"), key(theirs), proved, Wall::from_secs(9)),
+            };
+            assert!(matches!(says(false), Err(RotationError::Key { .. })), "{what}, {door}, unproved");
+            match (says(true), expected) {
+                (Ok(Outcome::Change(_)), Some(None)) | (Err(RotationError::Key { .. }), None) => {}
+                (Ok(Outcome::Clash { edits, other }), Some(Some(victim))) => {
+                    assert_eq!(other, name(victim), "{what}, {door}");
+                    let after = state.after(&edits);
+                    let out = |of: &str| after.nodes[&name(of)].status.quarantined.is_some();
+                    assert!(out("a-1") && out(victim), "{what}, {door}");
+                }
+                (outcome, _) => panic!("{what}, {door}: {outcome:?}"),
+            }
+        }
     }
 }
 
@@ -110,9 +163,7 @@ fn the_schedule_asks_for_keys_that_are_old_enough_and_not_twice() {
     let asked = ask(&index(&state), node(&index(&state), "a-1")).unwrap();
     state = state.after(&[asked]);
     assert_eq!(due(&index(&state), month, now).len(), 3);
-    let proposed = propose(&index(&state), node(&index(&state), "a-1"), key(77)).unwrap().unwrap();
-    state = state.after(&[proposed]);
-    let switched = switch(node(&index(&state), "a-1"), key(77), now).unwrap();
-    state = state.after(&[switched]);
+    state = state.after(&[proposed(&state, "a-1", key(77))]);
+    state = state.after(&[switched(&state, "a-1", key(77), now)]);
     assert_eq!(due(&index(&state), month, now).len(), 3, "its age counts from the switch");
 }

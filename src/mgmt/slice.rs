@@ -101,7 +101,7 @@ fn peer_of(me: &Node, other: &Node, secret: Option<&SecretKey>) -> Peer {
     let foreign = other.spec.foreign.as_ref();
     let key = index::public_key(other);
     let psk = match (secret, index::public_key(me), key) {
-        (Some(secret), Some(mine), Some(theirs)) => Some(psk::of_pair(secret, &mine, &theirs)),
+        (Some(secret), Some(mine), Some(theirs)) => Some(psk::of_pair(secret, (name(me), &mine), (name(other), &theirs))),
         _ => None,
     };
     let listen = foreign.and_then(|f| f.endpoint).and_then(|e| UdpPort::try_from(u64::from(e.port())).ok());
@@ -125,8 +125,15 @@ fn changing(me: &Node, other: &Node, secret: Option<&SecretKey>) -> Vec<KeyPair>
     let pairs = keys(me).flat_map(|own| keys(other).map(move |remote| (own, remote)));
     let in_force = (index::public_key(me), index::public_key(other));
     let besides = pairs.filter(|(own, remote)| (Some(*own), Some(*remote)) != in_force);
-    let pair = |(own, remote)| KeyPair { own, remote, psk: secret.map(|secret| psk::of_pair(secret, &own, &remote)) };
+    let pair = |(own, remote)| {
+        let psk = secret.map(|secret| psk::of_pair(secret, (name(me), &own), (name(other), &remote)));
+        KeyPair { own, remote, psk }
+    };
     besides.map(pair).collect()
+}
+
+const fn name(node: &Node) -> &NodeId {
+    &node.metadata.name
 }
 
 /// How many lanes a node runs: one where it is no `meshd` (a WireGuard box follows the last address that a peer sent from), and

@@ -35,6 +35,7 @@ fn request() -> EnrollRequest {
         asserted_pdc: None,
         csr: String::new(),
         public_key: PublicKey([1; 32]),
+        proofs: Vec::new(),
         facts: NodeFacts {
             admin: None,
             external: None,

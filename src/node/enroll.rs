@@ -10,8 +10,10 @@ use zeroize::Zeroizing;
 use crate::api::enroll::{EnrollAnswer, EnrollRequest};
 use crate::api::objects::NodeFacts;
 use crate::api::problem::{Exit, Problem};
+use crate::api::proof::Challenge;
 use crate::config::Source;
 use crate::mgmt::certs::{self, CertError, Identity, Role};
+use crate::mgmt::possession::{self, Claim, Statement};
 use crate::mgmt::token::{self, ReadToken, TokenTextError};
 use crate::table::Slice;
 use crate::types::{NodeId, PdcId, PublicKey, SecretKey};
@@ -162,11 +164,21 @@ impl Token {
         self.0.addresses.insert(0, address);
     }
 
-    /// The request to send, over a connection whose server proved [`Token::pin`], and what is needed to judge the answer.
+    /// The request to send, over a connection whose server proved [`Token::pin`], and what is needed to judge the answer. `challenge`
+    /// is of the same server.
     ///
     /// # Errors
-    /// [`EnrollError::Request`]: `keys.csr` is none.
-    pub fn request(self, wish: Wish, keys: Keys) -> Result<(EnrollRequest, Waiting), EnrollError> {
+    /// [`EnrollError::Request`]: `keys.csr` is none; [`EnrollError::Answer`]: `challenge` cannot be proved against.
+    pub fn request(
+        self,
+        wish: Wish,
+        keys: Keys,
+        challenge: &Challenge,
+    ) -> Result<(EnrollRequest, Waiting), EnrollError> {
+        let tls_key = certs::Request::read(&keys.csr).map_err(EnrollError::Request)?.key_hash().to_owned();
+        let said = Statement { node: &wish.name, tls_key: &tls_key, claim: Claim::Join };
+        let proof = possession::prove(&keys.wireguard, challenge, said);
+        let proof = proof.ok_or_else(|| EnrollError::Answer("its challenge is no key".to_owned()))?;
         let request = EnrollRequest {
             token: self.0.id.clone(),
             secret: self.0.secret.to_string(),
@@ -175,8 +187,8 @@ impl Token {
             csr: keys.csr.clone(),
             public_key: keys.public,
             facts: wish.facts.clone(),
+            proofs: vec![proof],
         };
-        let tls_key = certs::Request::read(&keys.csr).map_err(EnrollError::Request)?.key_hash().to_owned();
         Ok((request, Waiting { pin: self.0.pin, addresses: self.0.addresses, wish, keys, tls_key }))
     }
 }
@@ -214,6 +226,9 @@ impl Waiting {
         }
         if answer.slice.node != answer.name || answer.slice.pdc != answer.pdc {
             return refuse(format!("the slice is for node '{}' in PDC '{}'", answer.slice.node, answer.slice.pdc));
+        }
+        if answer.slice.keys.is_some_and(|keys| keys.current != self.keys.public) {
+            return refuse("the slice is for another WireGuard key".into());
         }
         Ok(Member {
             addresses: self.addresses,

@@ -37,6 +37,18 @@ pub fn step(held: Held, said: &OwnKeys) -> Step {
     }
 }
 
+/// A key that the management node has of this node and that this node does not hold: its peers talk to somebody else, or to nobody.
+/// While a change is under way one of the two may be ahead; a key that is neither's is none of these.
+pub fn strange(held: Held, said: &OwnKeys) -> Option<PublicKey> {
+    let ours = |key: PublicKey| key == held.current || Some(key) == held.next;
+    match said.next {
+        Some(next) if !ours(next) => Some(next),
+        // The next one is ours already, and the slice is from before: it is promoted here.
+        Some(next) if next == held.current => None,
+        Some(_) | None => Some(said.current).filter(|key| !ours(*key)),
+    }
+}
+
 /// Whether the management node lets peers take the next key.
 pub fn announced(held: Held, said: &OwnKeys) -> bool {
     held.next.is_some() && held.next == said.next

@@ -5,6 +5,10 @@ use super::*;
 const OLD: PublicKey = PublicKey([1; 32]);
 const NEW: PublicKey = PublicKey([2; 32]);
 
+fn key(byte: u8) -> PublicKey {
+    PublicKey([byte; 32])
+}
+
 fn said(current: PublicKey, next: Option<PublicKey>, replace: bool) -> OwnKeys {
     OwnKeys { current, next, replace }
 }
@@ -86,5 +90,24 @@ proptest! {
             }
             prop_assert!(world.holds(), "{world:?}");
         }
+    }
+}
+
+#[test]
+fn a_key_that_the_management_node_has_and_this_node_has_not_is_told() {
+    let held = |current, next: Option<u8>| Held { current: key(current), next: next.map(key) };
+    let says = |current, next: Option<u8>| said(key(current), next.map(key), false);
+    for (what, held, said, expected) in [
+        ("as it should be", held(1, None), says(1, None), None),
+        ("made, not yet reported", held(1, Some(2)), says(1, None), None),
+        ("under way", held(1, Some(2)), says(1, Some(2)), None),
+        ("switched, not yet promoted", held(1, Some(2)), says(2, None), None),
+        ("promoted, an older slice", held(2, None), says(1, Some(2)), None),
+        ("somebody else's", held(1, None), says(9, None), Some(9)),
+        ("somebody else's, during a change", held(1, Some(2)), says(9, None), Some(9)),
+        ("somebody else's is to follow", held(1, None), says(1, Some(9)), Some(9)),
+        ("somebody else's is to follow, during a change", held(1, Some(2)), says(1, Some(9)), Some(9)),
+    ] {
+        assert_eq!(strange(held, &said), expected.map(key), "{what}");
     }
 }

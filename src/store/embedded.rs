@@ -157,7 +157,10 @@ impl Store for Embedded {
 
     fn commit(&self, transaction: &Transaction) -> Result<u64, StoreError> {
         let revision = self.with(|database| {
-            let writing = database.begin_write().map_err(fault)?;
+            let mut writing = database.begin_write().map_err(fault)?;
+            // What is written comes from others too. In one phase a checksum that is no cryptographic hash decides after a crash
+            // which of two states counts, and who chooses enough of the bytes could choose that.
+            writing.set_two_phase_commit(true);
             let revision = write(&writing, transaction)?;
             writing.commit().map_err(fault)?;
             Ok(revision)

@@ -32,6 +32,7 @@ use crate::mgmt::certs::{self, Identity, RENEWAL_GRACE};
 use crate::mgmt::limits;
 use crate::mgmt::roles::Standing;
 use crate::policy::quiet::Quiet;
+use crate::types::Wall;
 
 /// Bytes of a request's head, and of what is read of a body at one time.
 const HEAD_BYTES: usize = 32 << 10;
@@ -81,6 +82,24 @@ pub struct Caller {
     pub identity: Option<Identity>,
     /// What it may stand for.
     pub standing: Standing,
+}
+
+impl Caller {
+    /// The same caller at this time: a connection may be open for longer than the certificate holds that began it.
+    fn now(&self, now: Wall) -> Self {
+        let standing = self.identity.as_ref().map_or(Standing::Stranger, |identity| {
+            if now >= identity.ends + RENEWAL_GRACE {
+                return Standing::Stranger;
+            }
+            Standing::of(&identity.role, identity.ends <= now)
+        });
+        Self { standing, ..self.clone() }
+    }
+
+    /// When its certificate ends; where it showed none, long ago.
+    pub fn ends(&self) -> Wall {
+        self.identity.as_ref().map_or_else(Wall::default, |identity| identity.ends)
+    }
 }
 
 /// TLS of the server: shows `chain` (its own certificate, then the CA), asks for a client certificate and takes none too.
@@ -419,7 +438,7 @@ async fn connection(
         },
     };
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(caller.clone());
+        request.extensions_mut().insert(caller.now(crate::clock::wall()));
         router.clone().oneshot(request.map(Body::new))
     });
     let mut http = hyper::server::conn::http1::Builder::new();

@@ -19,6 +19,7 @@
 //! | bytes of the four messages, numbers of the protocol | `message`, `limits` |
 //! | Noise handshake | `noise`, `chain`, `aead`, `tai64n` |
 //! | MACs, cookies, load | `mac`, `cookie`, `load` |
+//! | a secret of two static keys outside of sessions | `agree` |
 //! | a session, its replay window, a peer's sessions | `session`, `window` |
 //! | a peer: state, handshakes, data, deadlines | `peer`, `handshake`, `transport`, `clockwork`, `timers` |
 //! | all peers: dispatch, protection against strangers | `tunnels`, `index`, `common`, `outbox` |
@@ -28,6 +29,7 @@
 //! written to the peer. Payloads are bytes; what is in them (forms A and B) is the business of `forward`.
 
 mod aead;
+mod agree;
 mod chain;
 mod clockwork;
 mod common;
@@ -51,6 +53,7 @@ mod transport;
 mod tunnels;
 mod window;
 
+pub use self::agree::{agree, is_sound};
 pub use self::drops::{DropReason, Drops};
 pub use self::interface::{
     Counters, Event, HEADROOM, Open, OwnKey, PeerConfig, PeerStatus, Random, Refusal, Seal, TAILROOM, Transmit,

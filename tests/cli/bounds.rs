@@ -99,7 +99,7 @@ fn whatever_members_report_leaves_little_in_memory() {
             let (mut wish, pin) = request(text.trim(), &name, n);
             let made = vxmesh::mgmt::certs::new_request(&name.parse().unwrap()).unwrap();
             wish.csr = made.csr.clone();
-            let answer = runtime.block_on(enroll(mesh.address().to_owned(), pin, wish)).unwrap();
+            let answer = runtime.block_on(enroll(mesh.address().to_owned(), pin, n, wish)).unwrap();
             let config = client_config(&answer.ca, Some((&answer.certificate, &made.key))).unwrap();
             Client::https(vec![mesh.address().to_owned()], config)
         })

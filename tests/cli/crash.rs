@@ -5,10 +5,13 @@ use std::time::Duration;
 use hyper::Method;
 use vxmesh::api::enroll::{EnrollAnswer, EnrollRequest};
 use vxmesh::api::problem::Problem;
+use vxmesh::api::proof::Challenge;
+use vxmesh::mgmt::possession::{self, Claim, Statement};
 use vxmesh::mgmt::{certs, token};
 use vxmesh::transport::client::Client;
 use vxmesh::transport::tls::pinned_client_config;
-use vxmesh::types::PublicKey;
+use vxmesh::tunnel;
+use vxmesh::types::SecretKey;
 
 use crate::online::Management;
 
@@ -26,14 +29,24 @@ pub(crate) fn request(text: &str, name: &str, n: u8) -> (EnrollRequest, [u8; 32]
         name: name.parse().unwrap(),
         asserted_pdc: None,
         csr: certs::new_request(&name.parse().unwrap()).unwrap().csr,
-        public_key: PublicKey([n; 32]),
+        public_key: tunnel::public_key(&secret(n)),
         facts: serde_json::from_value(facts).unwrap(),
+        proofs: Vec::new(),
     };
     (request, read.pin)
 }
 
-pub(crate) async fn enroll(address: String, pin: [u8; 32], request: EnrollRequest) -> Result<EnrollAnswer, Problem> {
+fn secret(n: u8) -> SecretKey {
+    SecretKey::from_bytes([n; 32])
+}
+
+/// Asks for a challenge, proves the key of machine `n`, and joins.
+pub(crate) async fn enroll(address: String, pin: [u8; 32], n: u8, mut request: EnrollRequest) -> Result<EnrollAnswer, Problem> {
     let client = Client::https(vec![address], pinned_client_config(pin).unwrap());
+    let challenge: Challenge = client.call::<(), _>(Method::GET, "/v1/challenge", None).await?;
+    let tls_key = certs::Request::read(&request.csr).unwrap().key_hash().to_owned();
+    let said = Statement { node: &request.name, tls_key: &tls_key, claim: Claim::Join };
+    request.proofs = possession::prove(&secret(n), &challenge, said).into_iter().collect();
     client.call(Method::POST, "/v1/enroll", Some(&request)).await
 }
 
@@ -47,12 +60,12 @@ fn a_server_that_is_killed_while_machines_join_never_spends_a_token_for_nothing(
         let name = format!("n-{n}");
         let text = mesh.good("token create --pdc a");
         let (wish, pin) = request(text.trim(), &name, n);
-        let first = runtime.spawn(enroll(mesh.address().to_owned(), pin, wish.clone()));
+        let first = runtime.spawn(enroll(mesh.address().to_owned(), pin, n, wish.clone()));
         std::thread::sleep(STEP * u32::from(n));
         mesh.kill();
         let first = runtime.block_on(first).unwrap();
         mesh.again();
-        let again = runtime.block_on(enroll(mesh.address().to_owned(), pin, wish.clone()));
+        let again = runtime.block_on(enroll(mesh.address().to_owned(), pin, n, wish.clone()));
         let again = again.unwrap_or_else(|problem| panic!("round {n}: the same key gets its answer: {problem}"));
         let key = |answer: &EnrollAnswer| certs::identity_of_pem(&answer.certificate).unwrap().key;
         match first {
@@ -63,7 +76,7 @@ fn a_server_that_is_killed_while_machines_join_never_spends_a_token_for_nothing(
             Err(_) => lost += 1,
         }
         let (other, _) = request(text.trim(), &format!("x-{n}"), 100 + n);
-        let other = runtime.block_on(enroll(mesh.address().to_owned(), pin, other)).unwrap_err();
+        let other = runtime.block_on(enroll(mesh.address().to_owned(), pin, 100 + n, other)).unwrap_err();
         assert_eq!(other.code, "M0246", "round {n}: {other}");
         let stored = mesh.store();
         assert!(

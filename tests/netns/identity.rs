@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use vxmesh::lab::traffic;
+use vxmesh::lab::{daemons, traffic, wires};
 
 use crate::harness::{Background, can_run, wait_until};
 use crate::labs::Lab;
@@ -123,4 +123,99 @@ fn a_cloned_node_is_found_and_neither_copy_is_a_member_until_it_is_released() {
     wait_until("it is a member again", Duration::from_secs(60), || {
         lab.answers("b-1", "a-2") && lab.answers("a-1", "a-2")
     });
+}
+
+/// `meshctl WORDS` on a node, with its own file.
+fn on(lab: &Lab, name: &str, words: &[&str]) {
+    let namespace = lab.layout().node(name).unwrap().namespace.clone();
+    let config = lab.home.machine(name).join("meshd.toml");
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &namespace, env!("CARGO_BIN_EXE_meshctl")]).args(words);
+    let output = command.arg("--config").arg(config).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What `meshctl status` says of the mesh, whatever its exit code.
+fn told(lab: &Lab) -> String {
+    let layout = lab.layout();
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &layout.management, env!("CARGO_BIN_EXE_meshctl"), "status", "--credential"]);
+    let output = command.arg(lab.home.credential()).args(["--management", &daemons::management_address()]).output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
+fn has_problem(lab: &Lab, name: &str, code: &str) -> bool {
+    let layout = lab.layout();
+    let said = daemons::status(&lab.home, layout.node(name).unwrap());
+    said.is_ok_and(|status| status.problems.iter().any(|problem| problem.code == code))
+}
+
+#[test]
+fn a_node_whose_key_is_another_says_so_and_one_whose_keys_are_all_stolen_is_taken_back_by_one_command() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "1"]);
+    lab.settled();
+    let (own, stolen) = (lab.home.machine("b-1"), lab.home.machine("stolen"));
+    copy(&own, &stolen);
+
+    // A key that the management node does not have of it.
+    let file = own.join("keys/wireguard.key");
+    let (first, other) = (std::fs::read(&file).unwrap(), lab.home.machine("a-1").join("keys/wireguard.key"));
+    lab.kill("b-1");
+    std::fs::copy(&other, &file).unwrap();
+    lab.start("b-1");
+    wait_until("the node tells of it", PATIENCE, || has_problem(&lab, "b-1", "M0281"));
+    lab.kill("b-1");
+    std::fs::write(&file, first).unwrap();
+    lab.start("b-1");
+    wait_until("it says so no more", PATIENCE, || !has_problem(&lab, "b-1", "M0281"));
+    wait_until("all is well again", PATIENCE, || lab.answers("a-1", "b-1"));
+
+    // Who has every file of the node is the node.
+    lab.kill("b-1");
+    let namespace = lab.layout().node("b-1").unwrap().namespace.clone();
+    let thief = || {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &namespace, env!("CARGO_BIN_EXE_meshd"), "run", "--config"]);
+        Background::spawn(command.arg(stolen.join("meshd.toml")).stderr(Stdio::null()))
+    };
+    let running = thief();
+    wait_until("the thief is b-1", PATIENCE, || lab.answers("a-1", "b-1"));
+    let made: Value = serde_json::from_str(&lab.admin(&["node", "reset", "b-1", "-o", "json"])).unwrap();
+    wait_until("nobody takes anything from the thief", Duration::from_secs(5), || !lab.answers("a-1", "b-1"));
+    assert!(lab.admin(&["node", "list"]).lines().any(|l| l.starts_with("b-1") && l.contains("reset")));
+    assert!(told(&lab).contains("M0286"), "an operator is told");
+    drop(running);
+
+    on(&lab, "b-1", &["leave", "--yes"]);
+    let layout = lab.layout();
+    let node = layout.node("b-1").unwrap();
+    daemons::join(&lab.home, node, made["token"].as_str().unwrap()).unwrap();
+    lab.start("b-1");
+    let bridge = wait_for_bridge(&lab, "b-1");
+    wires::plug(node, &bridge, 1400).unwrap();
+    wait_until("it is b-1 again, with its port", PATIENCE, || lab.answers("a-1", "b-1") && lab.answers("b-1", "a-1"));
+    assert!(status(&lab, "b-1")["quarantined"].is_null());
+
+    // The old keys stay worth nothing, also beside the new ones.
+    lab.kill("b-1");
+    let _again = thief();
+    thread::sleep(Duration::from_secs(3));
+    assert!(!lab.answers("a-1", "b-1"), "the thief has no way back");
+}
+
+/// The bridge of the lab's network on a node, once it is there.
+fn wait_for_bridge(lab: &Lab, name: &str) -> String {
+    let layout = lab.layout();
+    let node = layout.node(name).unwrap();
+    let mut bridge = String::new();
+    wait_until("the bridge is there", PATIENCE, || {
+        let status = daemons::status(&lab.home, node).ok();
+        bridge = status.and_then(|s| s.networks.first().map(|net| net.bridge.clone())).unwrap_or_default();
+        let words = ["-n", &node.namespace, "link", "show", "dev", &bridge];
+        !bridge.is_empty() && Command::new("ip").args(words).output().unwrap().status.success()
+    });
+    bridge
 }

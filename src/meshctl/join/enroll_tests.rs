@@ -6,11 +6,12 @@ use crate::api::enroll::{EnrollAnswer, EnrollRequest};
 use crate::api::objects::NodeFacts;
 use crate::config::Source;
 use crate::mgmt::certs::{self, Authority as Ca, Issued, Request, Role};
+use crate::mgmt::possession;
 use crate::node::enroll::{
     Authority as _, CA, CERTIFICATE, EnrollError, Keys, Member, SLICE, TLS_KEY, Token, WIREGUARD_KEY, Wish, wrong_pdc,
 };
-use crate::table::Slice;
-use crate::types::{NodeId, PdcId, SecretKey, Version, Wall};
+use crate::table::{OwnKeys, Slice};
+use crate::types::{NodeId, PdcId, PublicKey, SecretKey, Version, Wall};
 
 fn now() -> Wall {
     crate::clock::wall()
@@ -52,7 +53,8 @@ fn enrol(ca: &Ca, change: impl FnOnce(&EnrollRequest, &mut EnrollAnswer)) -> Res
     let token = Token::parse(&token_text(&URL_SAFE_NO_PAD.encode(pin(ca.certificate())), &["m:7443"])).unwrap();
     let node = name("a-1");
     let wish = Wish { name: node.clone(), pdc: Some("a".parse().unwrap()), facts: facts() };
-    let (request, waiting) = token.request(wish, keys(&node)).unwrap();
+    let challenge = possession::challenge(&SecretKey::from_bytes([1; 32]), now(), [1; 16]);
+    let (request, waiting) = token.request(wish, keys(&node), &challenge).unwrap();
     let mut answer = answer(ca, &request, &node, "a");
     change(&request, &mut answer);
     waiting.accept(answer, &WebPki)
@@ -118,6 +120,8 @@ fn the_pdc_of_certificate_answer_slice_and_file_must_agree() {
     let text = refused(&ca, |_, answer| answer.pdc = b.clone());
     assert!(text.contains("certificate says PDC 'a', the answer 'b'"), "{text}");
     assert!(refused(&ca, |_, answer| answer.slice.pdc = b.clone()).contains("in PDC 'b'"));
+    let other = OwnKeys { current: PublicKey([9; 32]), next: None, replace: false };
+    assert!(refused(&ca, |_, answer| answer.slice.keys = Some(other)).contains("another WireGuard key"));
     let text = refused(&ca, |request, honest| *honest = answer(&ca, request, &name("a-1"), "b"));
     assert_eq!(text, "the token is for PDC 'b', but this node's file says 'a'");
 }

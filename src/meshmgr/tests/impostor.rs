@@ -93,7 +93,7 @@ async fn a_man_in_the_middle_with_a_valid_certificate_is_told_nothing() {
         ("a server of ours whose time is over", with(&expired.certificate, &ours), expired.key.as_str()),
     ];
     let text = world.token(1).await;
-    let (request, _) = request(&text, "a-2", 2);
+    let request = world.proved(&request(&text, "a-2", 2).0).await;
     for (who, chain, key) in impostors {
         let (address, told) = stand_before(&world, shows(chain, key)).await;
         let refused = join(&address, world.keys.authority.pin(), &request).await.err().unwrap();

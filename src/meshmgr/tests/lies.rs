@@ -85,35 +85,43 @@ async fn a_claim_of_what_belongs_to_others_changes_nothing_and_is_noted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_cannot_take_the_admin_address_of_another() {
     let (world, _, liar) = world().await;
-    let says = async |change: fn(&mut NodeFacts)| {
+    let says = async |change: &dyn Fn(&mut NodeFacts)| {
         let mut said = facts(2);
         change(&mut said);
-        report(&world, &liar, &Report { facts: Some(said), ..ports(&[]) }).await
+        let said = Report { facts: Some(said), ..ports(&[]) };
+        let claim = said.facts.clone().unwrap();
+        world.report(&liar, said, &[(2, Claim::Facts(&claim))]).await
     };
     let admin = async || {
         let node: Value = world.get("/v1/objects/node/a-2").await;
         node["status"]["facts"]["admin"].clone()
     };
     assert_eq!(admin().await, "10.0.0.2");
-    let refused = says(|said| said.admin = "10.0.0.1".parse().ok()).await.unwrap_err();
+    let refused = says(&|said| said.admin = "10.0.0.1".parse().ok()).await.unwrap_err();
     assert!(refused.code == "M0257" && refused.what.contains("of node 'a-1'"), "{refused}");
     assert_eq!(admin().await, "10.0.0.2", "the old ones stand");
     let log = world.log().await;
     assert!(log.iter().any(|(what, text)| what == "facts-refused" && text.contains("10.0.0.1")), "{log:?}");
-    says(|said| said.admin = "10.0.0.1".parse().ok()).await.unwrap_err();
+    says(&|said| said.admin = "10.0.0.1".parse().ok()).await.unwrap_err();
     assert_eq!(world.log().await.len(), log.len(), "a lie that is repeated is noted once");
-    for impossible in [
-        |said: &mut NodeFacts| said.admin = "224.0.0.1".parse().ok(),
-        |said: &mut NodeFacts| said.external = "255.255.255.255".parse().ok(),
-        |said: &mut NodeFacts| said.lanes = 0,
-        |said: &mut NodeFacts| said.version = "\u{1b}[2J".to_owned(),
-    ] {
-        assert_eq!(says(impossible).await.unwrap_err().code, "M0257");
+    let impossible: [fn(&mut NodeFacts); 4] = [
+        |said| said.admin = "224.0.0.1".parse().ok(),
+        |said| said.external = "255.255.255.255".parse().ok(),
+        |said| said.lanes = 0,
+        |said| said.version = "\u{1b}[2J".to_owned(),
+    ];
+    for impossible in impossible {
+        assert_eq!(says(&impossible).await.unwrap_err().code, "M0257");
     }
-    says(|said| said.admin = "10.0.0.77".parse().ok()).await.unwrap();
+    says(&|said| said.admin = "10.0.0.77".parse().ok()).await.unwrap();
     assert_eq!(admin().await, "10.0.0.77", "a free one is its own affair");
-    // Several nodes may well be behind one external address.
-    says(|said| said.external = "198.51.100.1".parse().ok()).await.unwrap();
+    // Several nodes may well be behind one external address, where each has UDP ports of its own.
+    let behind = |said: &mut NodeFacts, listen: u64| {
+        said.external = "198.51.100.1".parse().ok();
+        said.listen = listen.try_into().unwrap();
+    };
+    assert_eq!(says(&|said| behind(said, 51_821)).await.unwrap_err().code, "M0257", "lane 1 of a-1");
+    says(&|said| behind(said, 51_822)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ use crate::transport::tls;
 /// Who may ask what. A route that is not here fails the test, and so does a line without its route.
 const MAY: &[(&str, &str, &[S])] = &[
     ("POST", "/v1/enroll", &[S::Stranger]),
+    ("GET", "/v1/challenge", &[S::Stranger, S::Node, S::ExpiredNode]),
     ("POST", "/v1/renew", &[S::Node, S::ExpiredNode]),
     ("GET", "/v1/slice", &[S::Node]),
     ("POST", "/v1/report", &[S::Node]),
@@ -31,6 +32,7 @@ const MAY: &[(&str, &str, &[S])] = &[
     ("GET", "/v1/nodes/{name}/foreign", &[S::Admin]),
     ("POST", "/v1/nodes/{name}/rotate-key", &[S::Admin]),
     ("POST", "/v1/nodes/{name}/release", &[S::Admin]),
+    ("POST", "/v1/nodes/{name}/reset", &[S::Admin]),
     ("GET", "/v1/backup", &[S::Admin]),
 ];
 
@@ -138,7 +140,7 @@ async fn certificates_that_are_no_clients_do_not_get_through_the_handshake() {
             let answer = client.call::<(), Value>(Method::GET, path, None).await.unwrap_err();
             assert_eq!(answer.exit, Exit::Unreachable, "{who}: {answer}");
         }
-        let renewal = RenewRequest { csr: certs::renew_request(&"a-1".parse().unwrap(), &node.key).unwrap() };
+        let renewal = RenewRequest { csr: certs::renew_request(&"a-1".parse().unwrap(), &node.key).unwrap(), proofs: Vec::new() };
         let answer = client.call::<_, Value>(Method::POST, "/v1/renew", Some(&renewal)).await.unwrap_err();
         assert_eq!(answer.exit, Exit::Unreachable, "{who}: {answer}");
     }
@@ -159,7 +161,7 @@ async fn a_removed_key_stays_out_under_any_certificate_and_its_stream_ends_at_on
     assert!(crate::clock::mono().since(begun) < Duration::from_secs(1), "the live session ends within a second");
     for again in [node.answer.certificate.clone(), aged(&world, &node, 0), aged(&world, &node, 35)] {
         let client = world.client(Some((&again, &node.key)));
-        let renewal = RenewRequest { csr: certs::renew_request(&"a-1".parse().unwrap(), &node.key).unwrap() };
+        let renewal = RenewRequest { csr: certs::renew_request(&"a-1".parse().unwrap(), &node.key).unwrap(), proofs: Vec::new() };
         let answer = client.call::<_, Value>(Method::POST, "/v1/renew", Some(&renewal)).await.unwrap_err();
         assert_eq!(answer.code, "M0802", "{answer}");
         assert!(client.lines("/v1/slice").await.is_err());

@@ -1,20 +1,25 @@
 //! Rules about nodes.
 
+use std::sync::Arc;
+
 use super::{exists, refuse, taken};
 use crate::api::objects::{Kind, Node};
 use crate::api::problem::Problem;
 use crate::mgmt::state::State;
-use crate::mgmt::{facts, index};
+use crate::mgmt::facts;
+use crate::mgmt::keys::{self, KeyError};
+use crate::tunnel::is_sound;
+use crate::types::NodeId;
 
 pub(super) fn check(before: &State, after: &State, node: &Node) -> Result<(), Problem> {
     let name = &node.metadata.name;
     exists(after, Kind::Pdc, node.spec.pdc.as_str(), &format!("node {name}"))?;
     check_pdc(before, node)?;
-    for address in [node.spec.admin, node.spec.external].into_iter().flatten() {
-        if !facts::is_hosts(address) {
-            return Err(refuse("M0328", format!("{address} of node '{name}' is not an address of one host")));
-        }
+    let old = before.nodes.get(name).map(AsRef::as_ref);
+    if let Err(error) = facts::check(after, old, node) {
+        return Err(refuse("M0328", format!("node '{name}': {error}")));
     }
+    check_foreign(after, old, node)?;
     check_unique(after, node)
 }
 
@@ -30,14 +35,34 @@ fn check_pdc(before: &State, node: &Node) -> Result<(), Problem> {
     Err(refuse("M0323", what).help(format!("delete it and let it join with a token of PDC '{}'", node.spec.pdc)))
 }
 
-/// No two nodes have one WireGuard key or one tunnel address.
+/// A key that an operator declares is the peer's word by the operator's: nobody proves it, but nobody else may have it, or have had
+/// it taken back.
+fn check_foreign(after: &State, old: Option<&Node>, node: &Node) -> Result<(), Problem> {
+    let key = |node: &Node| node.spec.foreign.as_ref().map(|foreign| foreign.public_key);
+    let Some(new) = key(node).filter(|new| old.and_then(key) != Some(*new)) else { return Ok(()) };
+    let name = &node.metadata.name;
+    if !is_sound(&new) {
+        return Err(KeyError::Unsound(new).problem());
+    }
+    match keys::holder(after, name, &new) {
+        Some(other) => Err(same_key(name, &other.metadata.name)),
+        None => Ok(()),
+    }
+}
+
+fn same_key(name: &NodeId, other: &NodeId) -> Problem {
+    let what = format!("nodes '{name}' and '{other}' have the same WireGuard key");
+    taken("M0325", what).help("a cloned disk? make new keys on one of them and join again")
+}
+
+/// No two nodes have one WireGuard key, in force or next, but where both are in quarantine for it; nor one tunnel address.
 fn check_unique(after: &State, node: &Node) -> Result<(), Problem> {
     let name = &node.metadata.name;
     let others = || after.nodes.values().filter(|other| other.metadata.name != *name);
-    let key = index::public_key(node);
-    if let Some(other) = others().find(|other| key.is_some() && index::public_key(other) == key) {
-        let what = format!("nodes '{name}' and '{}' have the same WireGuard key", other.metadata.name);
-        return Err(taken("M0325", what).help("a cloned disk? make new keys on one of them and join again"));
+    let both_out = |other: &Node| node.status.quarantined.is_some() && other.status.quarantined.is_some();
+    let shares = |other: &&Arc<Node>| keys::of(node).any(|key| keys::of(other).any(|theirs| theirs == key));
+    if let Some(other) = others().find(|other| shares(other) && !both_out(other)) {
+        return Err(same_key(name, &other.metadata.name));
     }
     let address = |node: &Node| node.spec.foreign.as_ref().map(|f| f.tunnel_address).or(node.status.tunnel_address);
     let mine = address(node);
