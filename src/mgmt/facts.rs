@@ -260,7 +260,11 @@ impl FactsError {
             return keys::unproved(self.to_string());
         }
         let help = "look at [underlay] in meshd.toml, and at the addresses of the host";
-        Problem::new("M0257", Exit::Invalid, self.to_string()).note("nothing was changed").help(help)
+        let problem = Problem::new("M0257", Exit::Invalid, self.to_string()).note("nothing was changed").help(help);
+        if let Self::Taken { owner, .. } = self {
+            return problem.help(format!("if that was this machine: meshctl node delete {owner}"));
+        }
+        problem
     }
 }
 
