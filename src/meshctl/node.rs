@@ -99,8 +99,13 @@ async fn reset(access: &Access, name: &NodeId) -> Done {
     let made: MadeToken = access.management()?.call(Method::POST, &path, None::<&()>).await?;
     match access.output {
         Format::Table => {
-            out::talk(&format!("node {name}: no key of it counts any more; it has no traffic until its machine joins again"));
-            out::talk(&format!("token {}, until {}; on that machine: meshctl leave, then meshctl join", made.id, made.expires));
+            out::talk(&format!(
+                "node {name}: no key of it counts any more; it has no traffic until its machine joins again"
+            ));
+            out::talk(&format!(
+                "token {}, until {}; on that machine: meshctl leave, then meshctl join",
+                made.id, made.expires
+            ));
             out::line(&made.token)
         }
         Format::Json | Format::Yaml => out::value(access.output, &made),

@@ -180,7 +180,11 @@ fn strange(theirs: PublicKey, own: PublicKey) -> Finding {
     let what = format!(
         "the management node has the WireGuard key {theirs} for this node, which does not hold it; its own is {own}. Somebody else may be this node"
     );
-    Finding::new("M0281", what, "where meshctl has admin rights: meshctl node reset NAME; then here: meshctl leave, meshctl join")
+    Finding::new(
+        "M0281",
+        what,
+        "where meshctl has admin rights: meshctl node reset NAME; then here: meshctl leave, meshctl join",
+    )
 }
 
 /// The mark on disk, if it is of this key.

@@ -222,7 +222,8 @@ pub(super) fn token_of(app: &App, asked: &NewToken, now: Wall) -> (Any, MadeToke
     let made = token::make(crate::clock::random(), &secret, &app.addresses, &app.authority.pin());
     // Whole seconds, as it is stored and sent: nobody sees it end at another moment than the server.
     let expires = Wall::from_secs(now.as_secs().saturating_add(asked.ttl_seconds));
-    let spec = TokenSpec { pdc: asked.pdc.clone(), name_pattern: asked.name_pattern.clone(), uses: asked.uses, expires };
+    let spec =
+        TokenSpec { pdc: asked.pdc.clone(), name_pattern: asked.name_pattern.clone(), uses: asked.uses, expires };
     let status = TokenStatus { secret_hash: made.secret_hash, used: Vec::new() };
     let metadata = Meta { name: made.id.clone(), labels: Default::default(), revision: None };
     (Any::Token(Object { metadata, spec, status }), MadeToken { id: made.id, token: made.text.to_string(), expires })

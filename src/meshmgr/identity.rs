@@ -117,12 +117,8 @@ pub(super) async fn reset(
     let origin = app.origin(&caller);
     let made = blocking(&app, move |app| {
         let (wanted, life) = (find(&app.core.view().index, &name)?.clone(), RESET_LIFE);
-        let asked = NewToken {
-            pdc: wanted.spec.pdc.clone(),
-            name_pattern: name.clone(),
-            uses: 1,
-            ttl_seconds: life.as_secs(),
-        };
+        let asked =
+            NewToken { pdc: wanted.spec.pdc.clone(), name_pattern: name.clone(), uses: 1, ttl_seconds: life.as_secs() };
         let (token, made) = admin::token_of(app, &asked, origin.at);
         app.core.change(|view| {
             let node = find(&view.index, &name)?;
@@ -204,7 +200,7 @@ fn take_key(
         let node = current(view, member)?;
         let decided = decide(view, &node);
         let (edits, event) = match &decided {
-            Ok(Outcome::Change(edit)) => (vec![edit.clone()], Some((what, text.to_owned()))),
+            Ok(Outcome::Change(edit)) => (vec![edit.as_ref().clone()], Some((what, text.to_owned()))),
             Ok(Outcome::Clash { edits, other }) => {
                 let event = caught(origin, name, other, edits);
                 return Ok(Plan { edits: edits.clone(), event: Some(event), answer: decided });
@@ -231,7 +227,10 @@ fn take_key(
 
 /// The event of two nodes that have proved one key.
 pub(super) fn caught(origin: &Origin, node: &NodeId, other: &NodeId, edits: &[Edit]) -> AuditEvent {
-    let text = format!("nodes {node} and {other} have proved the same WireGuard key, {node} from {}: neither is a member any more", origin.from);
+    let text = format!(
+        "nodes {node} and {other} have proved the same WireGuard key, {node} from {}: neither is a member any more",
+        origin.from
+    );
     origin.event("quarantine", text, edits)
 }
 
@@ -261,7 +260,9 @@ pub(super) fn quarantined(name: &NodeId) -> Problem {
     Problem::new("M0264", Exit::Denied, what)
         .note("nothing was changed")
         .help("on the copy: stop meshd, meshctl leave, and join it under another name")
-        .help(format!("then: meshctl node release {name}, and meshctl node rotate-key {name}; or: meshctl node reset {name}"))
+        .help(format!(
+            "then: meshctl node release {name}, and meshctl node rotate-key {name}; or: meshctl node reset {name}"
+        ))
 }
 
 /// What is wrong with nodes' identities, for `status`.

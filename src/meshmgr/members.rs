@@ -121,7 +121,9 @@ fn sign(app: &App, key: certs::Request, node: &NodeId, pdc: &PdcId) -> Result<St
 /// # Errors
 /// None.
 pub(super) async fn challenge(State(app): State<Arc<App>>) -> Answer<Challenge> {
-    Ok(Json(blocking(&app, |app| Ok(possession::challenge(&app.psk, crate::clock::wall(), crate::clock::random()))).await?))
+    Ok(Json(
+        blocking(&app, |app| Ok(possession::challenge(&app.psk, crate::clock::wall(), crate::clock::random()))).await?,
+    ))
 }
 
 /// `POST /v1/renew`: for the same key, or for a new one, which counts beside the old until it is first used. A new one needs a
@@ -332,13 +334,7 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
 }
 
 /// Writes what a node says of itself, where it is believed: proved with its WireGuard key, and nothing that is another's.
-fn take_facts(
-    app: &App,
-    member: &Member,
-    new: &NodeFacts,
-    judge: &Judge<'_>,
-    origin: &Origin,
-) -> Result<(), Problem> {
+fn take_facts(app: &App, member: &Member, new: &NodeFacts, judge: &Judge<'_>, origin: &Origin) -> Result<(), Problem> {
     let mut refused = None;
     let done = app.core.change(|view| {
         let node = current(view, member)?;

@@ -2,8 +2,8 @@
 
 mod bounds;
 mod crash;
-mod impostor;
 mod identities;
+mod impostor;
 mod lies;
 mod matrix;
 mod mixed;
@@ -401,7 +401,9 @@ async fn a_certificate_is_renewed_for_the_same_key_and_for_a_new_one() {
     assert_eq!(certs::identity_of_pem(&same.certificate).unwrap().role.title(), "node/a-1");
     let new = certs::new_request(&name).unwrap();
     let hash = certs::Request::read(&new.csr).unwrap().key_hash().to_owned();
-    for not_enough in [vec![], vec![(2, Claim::Renew(&hash))], vec![(1, Claim::Renew("another"))], vec![(1, Claim::Join)]] {
+    for not_enough in
+        [vec![], vec![(2, Claim::Renew(&hash))], vec![(1, Claim::Renew("another"))], vec![(1, Claim::Join)]]
+    {
         let refused = renew(new.csr.clone(), world.proofs(&node, &not_enough).await).await.unwrap_err();
         assert_eq!(refused.code, "M0280", "a TLS key alone makes no other: {not_enough:?}");
     }
@@ -433,12 +435,16 @@ async fn an_expired_node_may_renew_and_nothing_else() {
     let client = world.client(Some((&late, &node.key)));
     let refused = client.call::<_, Value>(Method::POST, "/v1/report", Some(&Report::default())).await.unwrap_err();
     assert_eq!(refused.code, "M0801");
-    let renewed: RenewAnswer =
-        client.call(Method::POST, "/v1/renew", Some(&RenewRequest { csr: csr.clone(), proofs: Vec::new() })).await.unwrap();
+    let renewed: RenewAnswer = client
+        .call(Method::POST, "/v1/renew", Some(&RenewRequest { csr: csr.clone(), proofs: Vec::new() }))
+        .await
+        .unwrap();
     assert!(certs::identity_of_pem(&renewed.certificate).unwrap().ends > crate::clock::wall());
     let too_late = issue(61);
     let client = world.client(Some((&too_late, &node.key)));
-    let refused = client.call::<_, Value>(Method::POST, "/v1/renew", Some(&RenewRequest { csr: csr.clone(), proofs: Vec::new() })).await;
+    let refused = client
+        .call::<_, Value>(Method::POST, "/v1/renew", Some(&RenewRequest { csr: csr.clone(), proofs: Vec::new() }))
+        .await;
     assert_eq!(refused.unwrap_err().exit, Exit::Unreachable);
 }
 

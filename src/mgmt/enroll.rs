@@ -112,7 +112,12 @@ pub fn decide(
     let before = known.map(|node| Any::Node(node.clone()));
     if fit == Fit::Again {
         // The same machine asks for the same answer; what it says of itself anew it reports when it is in.
-        return Ok(Admission { edits: vec![Edit { before: before.clone(), after: before }], pdc, again: true, clash: clash.map(|other| other.metadata.name.clone()) });
+        return Ok(Admission {
+            edits: vec![Edit { before: before.clone(), after: before }],
+            pdc,
+            again: true,
+            clash: clash.map(|other| other.metadata.name.clone()),
+        });
     }
     let mut node = member(known, state, request, key, &pdc, origin.at, tunnel_prefix)?;
     facts::check(state, known, &node)?;
@@ -161,9 +166,7 @@ fn check_keys(known: &Node, request: &EnrollRequest, key: &Request, fit: Fit) ->
         return Err(EnrollError::Removed(name()));
     }
     match &status.rejoin {
-        Some(token) if *token != request.token => {
-            Err(EnrollError::Reset { node: name(), token: token.clone() })
-        }
+        Some(token) if *token != request.token => Err(EnrollError::Reset { node: name(), token: token.clone() }),
         Some(_) | None if keys::is_revoked(known, key.key_hash()) => Err(KeyError::Revoked(name()).into()),
         Some(_) | None => Ok(()),
     }
@@ -246,7 +249,8 @@ impl EnrollError {
             Self::Facts(error) => error.problem(),
             Self::Key(error) => error.problem(),
             Self::Reset { node, .. } => {
-                let help = format!("the token that 'meshctl node reset {node}' printed; the command again prints a new one");
+                let help =
+                    format!("the token that 'meshctl node reset {node}' printed; the command again prints a new one");
                 refuse("M0284", Exit::Denied, help)
             }
             Self::PdcGone(pdc) => refuse("M0250", Exit::Denied, format!("meshctl pdc create {pdc}")),

@@ -185,7 +185,8 @@ fn a_wireguard_key_that_two_have_proved_lets_neither_be_a_member() {
 #[test]
 fn a_key_that_an_operator_has_declared_or_taken_back_is_refused_however_proved() {
     let mut world = world(9);
-    let foreign = ForeignSpec { public_key: PublicKey([50; 32]), endpoint: None, tunnel_address: "100.64.9.9".parse().unwrap() };
+    let foreign =
+        ForeignSpec { public_key: PublicKey([50; 32]), endpoint: None, tunnel_address: "100.64.9.9".parse().unwrap() };
     let mut node = fixture::node("box", "a");
     node.spec.foreign = Some(foreign);
     world.state.put(Any::Node(node));
@@ -206,7 +207,11 @@ fn a_node_that_was_reset_comes_back_with_its_own_token_and_new_keys_and_keeps_it
     let edit = keys::reset(&before, "another", NOW).unwrap();
     world.state = world.state.after(&[edit]);
     assert!(!index::is_member(&world.state.nodes[&"a-1".parse().unwrap()]));
-    assert_eq!(code(world.ask("a-1", &stolen, 77).unwrap_err()), "M0284", "any token fits its name, and none lets it in");
+    assert_eq!(
+        code(world.ask("a-1", &stolen, 77).unwrap_err()),
+        "M0284",
+        "any token fits its name, and none lets it in"
+    );
     let own = world.id.clone();
     change(&mut world.state, "a-1", |node| node.status.rejoin = Some(own));
     assert_eq!(code(world.ask("a-1", &old, 77).unwrap_err()), "M0283", "the old TLS key");

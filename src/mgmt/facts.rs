@@ -50,7 +50,9 @@ pub enum FactsError {
         lanes: u8,
     },
     /// A UDP port that hosts need for something else.
-    #[error("UDP port {0} is no port for a tunnel: hosts serve something else on it; take one from {LISTEN_MIN} on that is not well known")]
+    #[error(
+        "UDP port {0} is no port for a tunnel: hosts serve something else on it; take one from {LISTEN_MIN} on that is not well known"
+    )]
     Served(u16),
     /// A UDP port of VXLAN.
     #[error("UDP port {port} is no port for a tunnel: it is the one of overlay '{overlay}'")]
@@ -97,7 +99,7 @@ pub(super) fn is_hosts(address: IpAddr) -> bool {
 fn is_public(address: IpAddr) -> bool {
     match address {
         // RFC 6598: shared by carriers' customers.
-        IpAddr::V4(ip) => !ip.is_private() && !(ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64),
+        IpAddr::V4(ip) => !(ip.is_private() || ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64),
         IpAddr::V6(ip) => !is_unique_local(ip),
     }
 }
@@ -255,7 +257,11 @@ impl FactsError {
             return keys::unproved(self.to_string());
         }
         let help = "look at [underlay] in meshd.toml, and at the addresses of the host";
-        Problem::new("M0257", Exit::Invalid, self.to_string()).note("nothing was changed").help(help)
+        let problem = Problem::new("M0257", Exit::Invalid, self.to_string()).note("nothing was changed").help(help);
+        if let Self::Taken { owner, .. } = self {
+            return problem.help(format!("if that was this machine: meshctl node delete {owner}"));
+        }
+        problem
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::api::objects::{Any, ForeignSpec};
-use crate::mgmt::{fixture, validate};
 use crate::mgmt::state::Edit;
+use crate::mgmt::{fixture, validate};
 
 /// a-1 as it is in the fixture, and as it would be.
 fn says(state: &State, change: impl FnOnce(&mut Node)) -> Result<(), FactsError> {

@@ -69,12 +69,7 @@ pub fn is_revoked(node: &Node, key: &str) -> bool {
 ///
 /// # Errors
 /// [`KeyError`]: the one who says so is refused, alone.
-pub fn judge<'a>(
-    state: &'a State,
-    name: &NodeId,
-    key: &PublicKey,
-    proved: bool,
-) -> Result<Option<&'a Node>, KeyError> {
+pub fn judge<'a>(state: &'a State, name: &NodeId, key: &PublicKey, proved: bool) -> Result<Option<&'a Node>, KeyError> {
     if !is_sound(key) {
         return Err(KeyError::Unsound(*key));
     }
@@ -145,7 +140,9 @@ pub fn why_quarantined(state: &State, node: &Node) -> Option<(String, String)> {
     node.status.quarantined?;
     if let Some(token) = &node.status.rejoin {
         let what = format!("node '{name}' was reset; no machine has joined as it since");
-        let help = format!("on the machine: meshctl leave, then meshctl join with token {token}; a new one: meshctl node reset {name}");
+        let help = format!(
+            "on the machine: meshctl leave, then meshctl join with token {token}; a new one: meshctl node reset {name}"
+        );
         return Some((what, help));
     }
     let twin = of(node).find_map(|key| holder(state, name, &key));
@@ -165,9 +162,9 @@ pub fn why_quarantined(state: &State, node: &Node) -> Option<(String, String)> {
 /// The refusal of both of two nodes that have proved one key.
 pub fn clash(name: &NodeId, other: &NodeId) -> Problem {
     let what = format!("nodes '{name}' and '{other}' have proved that they hold the same WireGuard key");
-    Problem::new("M0282", Exit::Denied, what)
-        .note("both are in quarantine: nobody can tell whose key it is")
-        .help(format!("where meshctl has admin rights: delete the one that is not yours, then meshctl node reset {other}"))
+    Problem::new("M0282", Exit::Denied, what).note("both are in quarantine: nobody can tell whose key it is").help(
+        format!("where meshctl has admin rights: delete the one that is not yours, then meshctl node reset {other}"),
+    )
 }
 
 /// The refusal of what is said without a proof.
@@ -193,9 +190,9 @@ impl KeyError {
 impl NothingToReset {
     /// For the user.
     pub fn problem(&self) -> Problem {
-        Problem::new("M0285", Exit::Conflict, self.to_string())
-            .note("nothing was changed")
-            .help("a machine joins with: meshctl token create; a foreign peer's key: meshctl node set NAME --foreign-key KEY")
+        Problem::new("M0285", Exit::Conflict, self.to_string()).note("nothing was changed").help(
+            "a machine joins with: meshctl token create; a foreign peer's key: meshctl node set NAME --foreign-key KEY",
+        )
     }
 }
 

@@ -53,6 +53,9 @@ mod tests {
     fn the_derivation_is_the_documented_one() {
         // f=lambda *a:b''.join(struct.pack('<I',len(x))+x for x in a)
         // hmac.new(b'\1'*32, f(b'vxmesh psk v2',b'x',b'\3'*32,b'y',b'\2'*32), 'sha256').hexdigest()
-        assert_eq!(crate::mgmt::certs::hex(&key(("y", 2), ("x", 3))), "990e9cf154dee5bc5cff98c7c9f6b1cc40feceba3f3aa735124ec97995ececa9");
+        assert_eq!(
+            crate::mgmt::certs::hex(&key(("y", 2), ("x", 3))),
+            "990e9cf154dee5bc5cff98c7c9f6b1cc40feceba3f3aa735124ec97995ececa9"
+        );
     }
 }

@@ -53,7 +53,7 @@ pub enum Outcome {
     /// It is so already.
     Known,
     /// This is to be written.
-    Change(Edit),
+    Change(Box<Edit>),
     /// Another node has proved the same key: this is to be written, and both are in quarantine.
     Clash {
         /// The edits.
@@ -77,13 +77,7 @@ pub fn ask(index: &Index, node: &Node) -> Result<Edit, RotationError> {
 ///
 /// # Errors
 /// [`RotationError`]
-pub fn propose(
-    index: &Index,
-    node: &Node,
-    key: PublicKey,
-    proved: bool,
-    now: Wall,
-) -> Result<Outcome, RotationError> {
+pub fn propose(index: &Index, node: &Node, key: PublicKey, proved: bool, now: Wall) -> Result<Outcome, RotationError> {
     let status = &node.status;
     if status.next_public_key == Some(key) || status.public_key == Some(key) {
         return Ok(Outcome::Known);
@@ -92,35 +86,29 @@ pub fn propose(
         return Ok(clash);
     }
     allowed(index, node)?;
-    Ok(Outcome::Change(with(node, |status| {
+    Ok(Outcome::Change(Box::new(with(node, |status| {
         status.next_public_key = Some(key);
         status.replace_key = false;
-    })))
+    }))))
 }
 
 /// Makes the new key the only one, where it is the one that was proposed last. `proved` is whether the node has said so with it.
 ///
 /// # Errors
 /// [`RotationError::Key`]
-pub fn switch(
-    index: &Index,
-    node: &Node,
-    key: PublicKey,
-    proved: bool,
-    now: Wall,
-) -> Result<Outcome, RotationError> {
+pub fn switch(index: &Index, node: &Node, key: PublicKey, proved: bool, now: Wall) -> Result<Outcome, RotationError> {
     if node.status.next_public_key != Some(key) {
         return Ok(Outcome::Known);
     }
     if let Some(clash) = compared(index, node, key, proved, now)? {
         return Ok(clash);
     }
-    Ok(Outcome::Change(with(node, |status| {
+    Ok(Outcome::Change(Box::new(with(node, |status| {
         status.public_key = Some(key);
         status.next_public_key = None;
         status.key_since = Some(now);
         status.replace_key = false;
-    })))
+    }))))
 }
 
 /// The key beside all others; none: nobody else has it.

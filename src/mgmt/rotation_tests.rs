@@ -32,7 +32,7 @@ fn switched(state: &State, of: &str, new: PublicKey, now: Wall) -> Edit {
 
 fn changed(outcome: Result<Outcome, RotationError>) -> Edit {
     let Ok(Outcome::Change(edit)) = outcome else { panic!("{outcome:?}") };
-    edit
+    *edit
 }
 
 #[test]
@@ -89,7 +89,8 @@ fn who_does_not_prove_is_refused_alone_and_two_who_prove_are_quarantined_both() 
     use crate::api::objects::ForeignSpec;
     let mut mesh = fixture::mesh();
     let mut put = |name: &str, change: &dyn Fn(&mut Node)| {
-        let mut node = mesh.nodes.get(&self::name(name)).map_or_else(|| fixture::node(name, "b"), |n| n.as_ref().clone());
+        let mut node =
+            mesh.nodes.get(&self::name(name)).map_or_else(|| fixture::node(name, "b"), |n| n.as_ref().clone());
         change(&mut node);
         mesh.put(Any::Node(node));
     };
@@ -116,7 +117,9 @@ fn who_does_not_prove_is_refused_alone_and_two_who_prove_are_quarantined_both() 
                 state.put(Any::Node(liar));
             }
             let says = |proved| match door {
-                "report" => propose(&index(&state), node(&index(&state), "a-1"), key(theirs), proved, Wall::from_secs(9)),
+                "report" => {
+                    propose(&index(&state), node(&index(&state), "a-1"), key(theirs), proved, Wall::from_secs(9))
+                }
                 _ => switch(&index(&state), node(&index(&state), "a-1"), key(theirs), proved, Wall::from_secs(9)),
             };
             assert!(matches!(says(false), Err(RotationError::Key { .. })), "{what}, {door}, unproved");

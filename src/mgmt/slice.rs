@@ -101,7 +101,9 @@ fn peer_of(me: &Node, other: &Node, secret: Option<&SecretKey>) -> Peer {
     let foreign = other.spec.foreign.as_ref();
     let key = index::public_key(other);
     let psk = match (secret, index::public_key(me), key) {
-        (Some(secret), Some(mine), Some(theirs)) => Some(psk::of_pair(secret, (name(me), &mine), (name(other), &theirs))),
+        (Some(secret), Some(mine), Some(theirs)) => {
+            Some(psk::of_pair(secret, (name(me), &mine), (name(other), &theirs)))
+        }
         _ => None,
     };
     let listen = foreign.and_then(|f| f.endpoint).and_then(|e| UdpPort::try_from(u64::from(e.port())).ok());

@@ -144,9 +144,15 @@ async fn a_nodes_own_keys_are_no_news_at_any_door() {
         }
     }
     assert_eq!(mesh.nodes(), before);
-    world.report(two, Report { key_in_use: Some(public(92)), ..Report::default() }, &[(2, Claim::InUse)]).await.unwrap_err();
+    world
+        .report(two, Report { key_in_use: Some(public(92)), ..Report::default() }, &[(2, Claim::InUse)])
+        .await
+        .unwrap_err();
     assert_eq!(mesh.nodes(), before, "the old key does not say that the new one is in use");
-    world.report(two, Report { key_in_use: Some(public(92)), ..Report::default() }, &[(92, Claim::InUse)]).await.unwrap();
+    world
+        .report(two, Report { key_in_use: Some(public(92)), ..Report::default() }, &[(92, Claim::InUse)])
+        .await
+        .unwrap();
     assert_eq!(mesh.nodes()[&"a-2".parse().unwrap()].public_key, Some(public(92)));
 }
 
@@ -172,6 +178,9 @@ fn refused_token(request: &EnrollRequest) -> String {
     request.token.clone()
 }
 
+/// What a thief would have the node say, and its name.
+type Move = (&'static str, fn(&mut NodeFacts));
+
 /// What each stolen file opens: the thief has it, and with it what any member can see (public keys, names, challenges).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thief_of_one_key_file_gets_what_the_table_says() {
@@ -179,7 +188,7 @@ async fn a_thief_of_one_key_file_gets_what_the_table_says() {
     let (world, victim) = (&mesh.world, &mesh.members[0]);
     let before = mesh.nodes();
     let own = facts(1);
-    let moves: [(&str, fn(&mut NodeFacts)); 5] = [
+    let moves: [Move; 5] = [
         ("address", |f| f.admin = "10.0.0.66".parse().ok()),
         ("external address", |f| f.external = "203.0.113.66".parse().ok()),
         ("UDP port", |f| f.listen = 40_000_u64.try_into().unwrap()),
@@ -198,7 +207,11 @@ async fn a_thief_of_one_key_file_gets_what_the_table_says() {
     let (old, new) = (public(1), public(66));
     let claim = Claim::Change { old: &old, new: &new };
     let said = || Report { next_key: Some(new), ..Report::default() };
-    assert_eq!(world.report(victim, said(), &[(66, claim)]).await.unwrap_err().code, "M0280", "tls.key changes the key");
+    assert_eq!(
+        world.report(victim, said(), &[(66, claim)]).await.unwrap_err().code,
+        "M0280",
+        "tls.key changes the key"
+    );
     let stolen = certs::new_request(&"a-1".parse().unwrap()).unwrap();
     let hash = certs::Request::read(&stolen.csr).unwrap().key_hash().to_owned();
     let renewal = RenewRequest { csr: stolen.csr, proofs: world.proofs(victim, &[(66, Claim::Renew(&hash))]).await };

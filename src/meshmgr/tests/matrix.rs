@@ -140,7 +140,8 @@ async fn certificates_that_are_no_clients_do_not_get_through_the_handshake() {
             let answer = client.call::<(), Value>(Method::GET, path, None).await.unwrap_err();
             assert_eq!(answer.exit, Exit::Unreachable, "{who}: {answer}");
         }
-        let renewal = RenewRequest { csr: certs::renew_request(&"a-1".parse().unwrap(), &node.key).unwrap(), proofs: Vec::new() };
+        let renewal =
+            RenewRequest { csr: certs::renew_request(&"a-1".parse().unwrap(), &node.key).unwrap(), proofs: Vec::new() };
         let answer = client.call::<_, Value>(Method::POST, "/v1/renew", Some(&renewal)).await.unwrap_err();
         assert_eq!(answer.exit, Exit::Unreachable, "{who}: {answer}");
     }
@@ -161,7 +162,8 @@ async fn a_removed_key_stays_out_under_any_certificate_and_its_stream_ends_at_on
     assert!(crate::clock::mono().since(begun) < Duration::from_secs(1), "the live session ends within a second");
     for again in [node.answer.certificate.clone(), aged(&world, &node, 0), aged(&world, &node, 35)] {
         let client = world.client(Some((&again, &node.key)));
-        let renewal = RenewRequest { csr: certs::renew_request(&"a-1".parse().unwrap(), &node.key).unwrap(), proofs: Vec::new() };
+        let renewal =
+            RenewRequest { csr: certs::renew_request(&"a-1".parse().unwrap(), &node.key).unwrap(), proofs: Vec::new() };
         let answer = client.call::<_, Value>(Method::POST, "/v1/renew", Some(&renewal)).await.unwrap_err();
         assert_eq!(answer.code, "M0802", "{answer}");
         assert!(client.lines("/v1/slice").await.is_err());

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::{exists, refuse, taken};
 use crate::api::objects::{Kind, Node};
 use crate::api::problem::Problem;
-use crate::mgmt::state::State;
 use crate::mgmt::facts;
 use crate::mgmt::keys::{self, KeyError};
+use crate::mgmt::state::State;
 use crate::tunnel::is_sound;
 use crate::types::NodeId;
 
