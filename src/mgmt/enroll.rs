@@ -175,7 +175,8 @@ fn check_keys(known: &Node, request: &EnrollRequest, key: &Request, fit: Fit) ->
 /// What waits for a declared node is not for whoever has some token: one that says nothing of names lets in new names only.
 fn check_declared(state: &State, token: &Token, name: &NodeId) -> Result<(), EnrollError> {
     let waits = match state.nodes.get(name) {
-        Some(node) => node.status.tls_key.is_none(),
+        // One that was reset has a token of its own, which was checked.
+        Some(node) => node.status.tls_key.is_none() && node.status.rejoin.is_none(),
         None => is_named(state, name),
     };
     if waits && token::says_nothing(&token.spec.name_pattern) {

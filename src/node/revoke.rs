@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::table::{Network, PortRole, Row, Slice};
+use crate::table::{Network, Peer, PortRole, Row, Slice};
 
 /// `new` without all that `old` does not have; none where `new` takes nothing away from `old`.
 pub fn remaining(old: &Slice, new: &Slice) -> Option<Slice> {
@@ -11,7 +11,7 @@ pub fn remaining(old: &Slice, new: &Slice) -> Option<Slice> {
         return None;
     }
     let mut left = new.clone();
-    left.peers.retain(|node, _| old.peers.contains_key(node));
+    left.peers = both(&old.peers, &new.peers, shared_peer);
     left.networks = both(&old.networks, &new.networks, shared_network);
     left.rows = both(&old.rows, &new.rows, shared_row);
     Some(left)
@@ -22,7 +22,7 @@ fn takes_away(old: &Slice, new: &Slice) -> bool {
     let network = |old: &Network, new: &Network| shared_network(old, new).is_some_and(|shared| shared == *old);
     old.policies != new.policies
         || old.pdcs != new.pdcs
-        || old.peers.iter().any(|(node, peer)| new.peers.get(node) != Some(peer))
+        || old.peers.iter().any(|(node, peer)| new.peers.get(node).is_none_or(|new| !is_same(peer, new)))
         || old.networks.iter().any(|(key, of)| new.networks.get(key).is_none_or(|new| !network(of, new)))
         || old
             .rows
@@ -37,6 +37,17 @@ fn both<K: Ord + Clone, V>(
 ) -> BTreeMap<K, V> {
     let pair = |(key, new): (&K, &V)| Some((key.clone(), shared(old.get(key)?, new)?));
     new.iter().filter_map(pair).collect()
+}
+
+/// True where frames go to the peer and come from it as before. Keys, addresses and UDP ports do not count: they change with this
+/// node's own, all at one time, and a peer whose keys are stolen is no peer at all.
+fn is_same(old: &Peer, new: &Peer) -> bool {
+    old.pdc == new.pdc && old.foreign == new.foreign && old.public_key.is_some() == new.public_key.is_some()
+}
+
+/// The peer as it was, so that its sessions go on; as it is now where its place has changed.
+fn shared_peer(old: &Peer, new: &Peer) -> Option<Peer> {
+    Some(if is_same(old, new) { old.clone() } else { new.clone() })
 }
 
 /// The newer one, with the members of both. With another UDP port it has other devices, which are not there yet.

@@ -41,7 +41,12 @@ fn secret(n: u8) -> SecretKey {
 }
 
 /// Asks for a challenge, proves the key of machine `n`, and joins.
-pub(crate) async fn enroll(address: String, pin: [u8; 32], n: u8, mut request: EnrollRequest) -> Result<EnrollAnswer, Problem> {
+pub(crate) async fn enroll(
+    address: String,
+    pin: [u8; 32],
+    n: u8,
+    mut request: EnrollRequest,
+) -> Result<EnrollAnswer, Problem> {
     let client = Client::https(vec![address], pinned_client_config(pin).unwrap());
     let challenge: Challenge = client.call::<(), _>(Method::GET, "/v1/challenge", None).await?;
     let tls_key = certs::Request::read(&request.csr).unwrap().key_hash().to_owned();

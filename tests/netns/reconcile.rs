@@ -89,7 +89,8 @@ fn the_fake_kernel_ends_where_the_real_one_does() {
     host.enter(|| {
         let (mut real, mut fake) = (Kernel::new().unwrap(), Fake::default());
         let eth0 = "eth0".parse().unwrap();
-        fake.state.links.extend(real.observe().unwrap().links.remove_entry(&eth0));
+        assert!(real.observe().unwrap().is_up(&eth0));
+        fake.state.up.insert(eth0);
         for plan in &plans {
             let (ops, left, now) = settle(&mut real, plan);
             assert_eq!(text(&left), "");

@@ -58,7 +58,11 @@ const CHILD: &str = "VXMESH_TEST_WITHOUT_NFT";
 #[test]
 fn without_nft_it_says_so_and_no_device_is_made() {
     if std::env::var_os(CHILD).is_some() {
-        let error = Kernel::new().unwrap().observe().unwrap_err();
+        let mut kernel = Kernel::new().unwrap();
+        let plan = planned(&slice("a", serde_json::json!({})), &local("10.9.0.1"));
+        let ops = reconcile::diff(&plan.desired, &kernel.observe().unwrap());
+        let error = kernel.apply(&ops).unwrap_err();
+        assert!(kernel.observe().unwrap().links.is_empty(), "no device without a packet filter");
         assert!(matches!(error, KernelError::NoNft), "{error}");
         return assert!(Problem::from(&error).to_string().contains("apt install nftables"));
     }

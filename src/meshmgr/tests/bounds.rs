@@ -69,7 +69,8 @@ async fn what_one_member_says_of_sizes_waits_has_a_floor_and_is_named() {
         world.apply(vec![Any::Pdc(pdc)]).await.unwrap();
         let (_one, _two, liar) = (world.join("a-1", 1).await, world.join("a-2", 2).await, world.join("a-3", 3).await);
         assert_eq!(sizes(&world).await.0, 1418, "{what}");
-        report(&world, &liar, &lie).await.unwrap();
+        let claims: Vec<_> = lie.facts.iter().map(|facts| (3, Claim::Facts(facts))).collect();
+        world.report(&liar, lie.clone(), &claims).await.unwrap();
         settle(&world, 1..=25);
         assert_eq!(sizes(&world).await, (1418, vec![]), "{what}");
         settle(&world, 26..=40);
@@ -82,7 +83,7 @@ async fn what_one_member_says_of_sizes_waits_has_a_floor_and_is_named() {
         assert!(status.problems.iter().any(finding), "{what}: {:?}", status.problems);
         // What it takes back counts after five minutes.
         let honest = Report { facts: Some(facts(3)), paths: Some(vec![]), ..Report::default() };
-        report(&world, &liar, &honest).await.unwrap();
+        world.report(&liar, honest, &[(3, Claim::Facts(&facts(3)))]).await.unwrap();
         if what == "its interfaces" {
             settle(&world, 41..=330);
             assert_eq!(sizes(&world).await.0, 1280);

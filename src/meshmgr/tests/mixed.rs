@@ -19,7 +19,7 @@ async fn a_newer_node_joins_reports_and_renews() {
     let world = World::new().await;
     let text = world.token(1).await;
     let (asked, key) = request(&text, "a-1", 1);
-    let mut asked = serde_json::to_value(&asked).unwrap();
+    let mut asked = serde_json::to_value(world.proved(&asked).await).unwrap();
     more(&mut asked);
     let pinned = pinned_client_config(world.keys.authority.pin()).unwrap();
     let stranger = Client::https(vec![world.address.clone()], pinned);
@@ -28,8 +28,9 @@ async fn a_newer_node_joins_reports_and_renews() {
     let client = world.node(&node);
     let slice = snapshot(&mut client.lines("/v1/slice").await.unwrap()).await;
 
+    let proofs = world.proofs(&node, &[(1, Claim::Facts(&facts(7)))]).await;
     let mut said = json!({
-        "applied": slice.version, "facts": facts(7),
+        "applied": slice.version, "facts": facts(7), "proofs": proofs,
         "paths": [{ "node": "a-2", "bytes": 1400 }],
         "ports": [{ "network": "default/10", "mac": "02:00:00:00:00:77", "ips": [] }],
     });
