@@ -123,7 +123,7 @@ impl Sender<'_> {
         if matches!(kind, nd::ROUTER_ADVERTISEMENT | nd::REDIRECT) && !self.station.rights.route {
             return Err(DropReason::RouterUnexpected);
         }
-        // "Nodes MUST silently ignore" messages of discovery "if the packet carrying them is fragmented" (RFC 6980 section 5).
+        // Messages of discovery behind a fragment header are ignored by whoever follows RFC 6980 section 5, and believed by the others.
         let whole = part == Part::Whole || !nd::is_discovery(kind);
         let from_itself = || from.is_unspecified() || self.owns_v6(from);
         let honest = match kind {

@@ -27,7 +27,7 @@ pub(super) fn check(net: &Net, view: &View, frame: &[u8]) -> Result<(), DropReas
     if for_one { Err(DropReason::GroupUnicast) } else { Ok(()) }
 }
 
-/// The groups that "shall not be forwarded" (IEEE 802.1Q-2018 table 8-1), of which a Linux bridge keeps some for its host, past the verdicts
+/// The groups that no bridge forwards (IEEE 802.1Q-2018 table 8-1), of which a Linux bridge keeps some for its host, past the verdicts
 /// of its prerouting hook (`br_handle_frame`).
 fn is_reserved(destination: Mac) -> bool {
     matches!(destination.0, [0x01, 0x80, 0xc2, 0, 0, 0..=0x0f])

@@ -104,8 +104,8 @@ impl Chain {
         Ok(())
     }
 
-    /// True where the packet holds the whole upper-layer header, as a first fragment must: "the first fragment ... MUST contain the
-    /// entire IPv6 Header Chain" (RFC 7112 section 5). Of protocols that are not known here the first byte must be there.
+    /// True where the packet holds the whole upper-layer header, as a first fragment must: a host "MUST include the entire
+    /// IPv6 Header Chain in the First Fragment" (RFC 7112 section 5). Of protocols that are not known here the first byte must be there.
     pub fn is_complete(&self, packet: &[u8]) -> bool {
         let message = packet.get(self.at..).unwrap_or_default();
         message.len() >= usize::from(least(self.protocol))

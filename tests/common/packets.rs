@@ -40,13 +40,15 @@ impl Four {
     }
 }
 
+/// An extension header: its kind, and all of it but the first byte.
+pub(crate) type Extension = (u8, Vec<u8>);
+
 /// An IPv6 packet.
 #[derive(Clone)]
 pub(crate) struct Six {
     pub(crate) source: Ipv6Addr,
     pub(crate) destination: Ipv6Addr,
-    /// Extension headers: kind, and all but the first byte.
-    pub(crate) headers: Vec<(u8, Vec<u8>)>,
+    pub(crate) headers: Vec<Extension>,
     pub(crate) protocol: u8,
     pub(crate) hops: u8,
     /// What is wrong: added to the version and to the payload's length.

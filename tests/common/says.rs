@@ -14,7 +14,7 @@ use vxmesh::wire::nd::link_local;
 
 use self::DropReason as D;
 pub(crate) use self::packets::tagged;
-use self::packets::{Four, Six, frame, icmp, icmp6, says, udp};
+use self::packets::{Extension, Four, Six, frame, icmp, icmp6, says, udp};
 
 /// What a row makes of a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,18 +61,22 @@ impl Said {
 
     /// The reason of the filter of guests' ports that stands for one of the exit's.
     pub(crate) fn at_port(reason: DropReason) -> &'static str {
-        match reason {
-            D::ArpForeign => "arp",
-            D::NdForeign | D::HeadersHidden => "nd",
-            D::RouterUnexpected => "router",
-            D::DhcpUnexpected => "dhcp",
-            D::TagNested => "vlan",
-            D::GroupReserved | D::GroupUnicast => "group",
-            D::IpForeign => "ip",
-            _ => "type",
-        }
+        AT_PORT.iter().find(|(one, _)| *one == reason).map_or("type", |(_, name)| *name)
     }
 }
+
+/// What a port calls it. There everything else is no type that it knows.
+const AT_PORT: [(DropReason, &str); 9] = [
+    (D::ArpForeign, "arp"),
+    (D::NdForeign, "nd"),
+    (D::HeadersHidden, "nd"),
+    (D::RouterUnexpected, "router"),
+    (D::DhcpUnexpected, "dhcp"),
+    (D::TagNested, "vlan"),
+    (D::GroupReserved, "group"),
+    (D::GroupUnicast, "group"),
+    (D::IpForeign, "ip"),
+];
 
 const PASSES: Verdicts = [None; 4];
 
@@ -581,18 +585,18 @@ fn boot(kind: u8) -> Vec<u8> {
 }
 
 /// Eight bytes of padding as an extension header of this kind.
-fn options(kind: u8) -> (u8, Vec<u8>) {
+fn options(kind: u8) -> Extension {
     (kind, vec![0, 1, 4, 0, 0, 0, 0])
 }
 
 /// A fragment header with this offset and flag.
-fn fragment(field: u16) -> (u8, Vec<u8>) {
+fn fragment(field: u16) -> Extension {
     let [high, low] = field.to_be_bytes();
     (44, vec![0, high, low, 0, 0, 0, 7])
 }
 
 /// Extension headers that a receiver passes.
-fn shapes() -> Vec<(&'static str, Vec<(u8, Vec<u8>)>)> {
+fn shapes() -> Vec<(&'static str, Vec<Extension>)> {
     vec![
         ("behind hop-by-hop options", vec![options(0)]),
         ("behind destination options", vec![options(60)]),

@@ -134,6 +134,24 @@ fn the_rights_of_one_network_and_vlan_are_of_no_use_in_another() {
 }
 
 #[test]
+fn each_address_of_a_row_is_its_guests_own() {
+    let mut slice = slice(Flood::Replicate);
+    let (fours, sixes) = ([3, 4, 200].map(ip), [3, 4, 200].map(ip6));
+    let row =
+        Row { arp: fours[1..].iter().copied().collect(), nd: sixes[1..].iter().copied().collect(), ..row("b-1", 4) };
+    slice.rows.insert(row_key("default/10/-", FAR), row);
+    let mut world = World::of(&slice);
+    for (nth, (v4, v6)) in fours.into_iter().zip(sixes).enumerate() {
+        let expected = (nth == 0).then_some(DropReason::IpForeign);
+        for said in says::all(Party { mac: FAR, v4, v6 }, THEIRS) {
+            if said.what == "UDP from its own IPv4 address" || said.what == "UDP from its own IPv6 address" {
+                assert_eq!(heard(&mut world, &said.frame), expected, "{} of {v4} and {v6}", said.what);
+            }
+        }
+    }
+}
+
+#[test]
 fn no_guest_here_sends_to_hosts_of_other_nodes() {
     let (me, other) = (Party { mac: HERE, ..THEIRS }, Party { mac: FAR, ..ME });
     for said in says::all(me, other) {
