@@ -114,7 +114,7 @@ impl Fake {
     }
 
     fn on_link(&mut self, step: &Step) -> Result<(), &'static str> {
-        let up = |dev: &IfName| self.state.links.get(dev).is_some_and(|link| link.up);
+        let up = |dev: &IfName| self.state.is_up(dev);
         match step {
             Step::AddRoute(route) if !route.dev.as_ref().is_none_or(up) => return Err("Network is down"),
             Step::AddRoute(route) => drop(self.state.onlink.table.routes.insert(route.clone())),

@@ -186,7 +186,7 @@ const RULES: &str = "    chain KIND_from6 {
     }
     chain KIND_nd {
         meta protocol ip6 exthdr frag exists goto drop_nd
-        @th,0,8 136 WHO . @th,64,128 @KIND_ip6 accept
+        @th,0,8 136 WHO . @th,64,128 @KIND_ip6 WHO . @nh,64,128 @KIND_ip6 accept
         @th,0,8 { 133, 134, 135, 137 } WHO . @nh,64,128 @KIND_ip6 accept
         @th,0,8 { 133, 135 } @nh,64,128 0 accept
         WHO @KIND_any accept

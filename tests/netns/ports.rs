@@ -136,6 +136,7 @@ fn attacks() -> Vec<Attack> {
         ("another's ARP in the VLAN", "g7", tag(7, &arp(TAGGED, TAGGED, four(30))), Some("arp")),
         ("NA of a guest here", "g1", na(BOUND, six(11), six(30)), Some("nd")),
         ("NA of another's link-local", "g1", na(BOUND, own(BOUND), own(EAR)), Some("nd")),
+        ("NA of its own as another", "g1", na(BOUND, six(30), six(11)), Some("nd")),
         ("NS as another", "g1", ns(BOUND, six(30), BOUND), Some("nd")),
         ("another's NA in the VLAN", "g7", tag(7, &na(TAGGED, six(17), six(30))), Some("nd")),
         ("RA", "g1", router(BOUND, own(BOUND), 134, false), Some("router")),
