@@ -1,5 +1,5 @@
 //! What happened lately: a bounded ring that `meshctl events` reads, each line also in the log. What guests, members and strangers can
-//! make happen as often as they like has a budget by source and in sum ([`super::quota`]) and a place of its own in the ring, so that it
+//! make happen as often as they like has a budget by source and in sum (`quota`) and a place of its own in the ring, so that it
 //! pushes out nothing else.
 
 use std::collections::VecDeque;

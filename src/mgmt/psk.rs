@@ -8,7 +8,7 @@ use crate::types::{NodeId, Psk, PublicKey, SecretKey};
 /// First field of what is hashed.
 const CONTEXT: &[u8] = b"vxmesh psk v2";
 
-/// HMAC-SHA256(secret of the installation, fields): [`CONTEXT`], then name and key of the end whose name and key are lower, then
+/// HMAC-SHA256(secret of the installation, fields): `CONTEXT`, then name and key of the end whose name and key are lower, then
 /// those of the other, each with its length (4 bytes, little-endian) before it. The same from both ends.
 pub fn of_pair(secret: &SecretKey, a: (&NodeId, &PublicKey), b: (&NodeId, &PublicKey)) -> Psk {
     let (low, high) = if a <= b { (a, b) } else { (b, a) };

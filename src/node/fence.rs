@@ -2,7 +2,7 @@
 //!
 //! A port that names its interface is *bound*: what may come from there is in the filter before the interface exists, so there is no
 //! moment in which it may say anything else. A port without one is *loose*: the first interface of its network that speaks with its
-//! address is held to it from then on, and no other interface may ([`pins`]); until then any interface on that bridge that no port
+//! address is held to it from then on, and no other interface may (`pins`); until then any interface on that bridge that no port
 //! names may. Networks that find their guests by themselves (`learning: local`) cannot know who is right; their interfaces are *open*,
 //! but for what nobody may send and for how much.
 //!

@@ -1,4 +1,4 @@
-//! [`Fence`] as text for `nft`: tables, sets and elements. The rules are in [`super::fence_rules`]; what differs between hosts is in
+//! [`Fence`] as text for `nft`: tables, sets and elements. The rules are in `fence_rules`; what differs between hosts is in
 //! sets, so that a change of one guest is a change of a few elements, and a frame costs the same few lookups however many guests there
 //! are.
 
