@@ -139,7 +139,7 @@ impl World {
     }
 }
 
-/// A packet filter without its counts and what it has seen, elements of sets in order.
+/// A packet filter without its counts and what it has seen; its parts, and the elements of sets, in order.
 fn listed(namespace: &str, table: &str) -> String {
     let mut command = shell::command(Some(namespace), "nft");
     command.args(["-s", "list", "table"]).args(table.split(' '));
@@ -157,5 +157,17 @@ fn listed(namespace: &str, table: &str) -> String {
         rest = next;
     }
     sorted.push_str(rest);
-    sorted.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+    // Sets and chains that came later are listed later, which is no difference.
+    let mut blocks: Vec<String> = vec![String::new()];
+    for line in sorted.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if line.ends_with('{') {
+            blocks.push(String::new());
+        }
+        if let Some(block) = blocks.last_mut() {
+            block.push_str(line);
+            block.push('\n');
+        }
+    }
+    blocks.sort_unstable();
+    blocks.concat()
 }
