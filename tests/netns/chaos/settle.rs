@@ -159,7 +159,9 @@ fn listed(namespace: &str, table: &str) -> String {
     sorted.push_str(rest);
     // Sets and chains that came later are listed later, which is no difference.
     let mut blocks: Vec<String> = vec![String::new()];
-    for line in sorted.lines().map(str::trim).filter(|line| !line.is_empty()) {
+    // Without what closes the table, which would go with whichever part is the last.
+    let whole = sorted.trim_end().strip_suffix('}').unwrap_or(&sorted);
+    for line in whole.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if line.ends_with('{') {
             blocks.push(String::new());
         }
