@@ -10,6 +10,7 @@ use vxmesh::clock;
 use vxmesh::lab::classify::Class;
 
 use self::guests::{TALK, Talk, Voice, Wrong};
+pub(crate) use self::plan::Dice;
 use self::plan::{Net, Step, plan};
 use self::world::{World, network};
 use crate::harness::{can_run, wait_until};

@@ -24,6 +24,8 @@ mod foreign;
 mod frames;
 mod guard;
 mod halfway;
+#[expect(unreachable_pub, reason = "a toolbox of this test program")]
+mod hostile;
 mod identity;
 mod lab;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
