@@ -123,9 +123,9 @@ impl Pen<'_> {
     }
 }
 
-/// So many elements out of a seed, numbered from `first`.
-pub fn burst(seed: u64, first: u32, count: u32, cast: &Cast) -> Vec<Element> {
-    (first..first + count).map(|number| element(seed, number, cast)).collect()
+/// The elements of a seed with these numbers.
+pub fn burst(seed: u64, numbers: &[u32], cast: &Cast) -> Vec<Element> {
+    numbers.iter().map(|number| element(seed, *number, cast)).collect()
 }
 
 /// One element: each has dice of its own, so it is the same in whatever burst it stands.

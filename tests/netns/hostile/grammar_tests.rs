@@ -2,6 +2,10 @@ use std::collections::BTreeSet;
 
 use super::*;
 
+fn numbers(first: u32, count: u32) -> Vec<u32> {
+    (first..first + count).collect()
+}
+
 fn who(last: u8) -> Who {
     let six = Ipv6Addr::new(0xfd10, 0, 0, 0, 0, 0, 0, last.into());
     Who { mac: Mac([2, 0, 0, 0, 0, last]), four: Ipv4Addr::new(192, 168, 10, last), six }
@@ -24,17 +28,17 @@ fn cast() -> Cast {
 fn the_same_seed_is_the_same_burst_and_an_element_is_the_same_in_any() {
     let cast = cast();
     for seed in 0..20 {
-        let whole = burst(seed, 0, 200, &cast);
-        assert_eq!(whole, burst(seed, 0, 200, &cast));
-        assert_ne!(whole, burst(seed + 1, 0, 200, &cast));
-        assert_eq!(whole[150..], burst(seed, 150, 50, &cast), "the element does not depend on what came before");
+        let whole = burst(seed, &numbers(0, 200), &cast);
+        assert_eq!(whole, burst(seed, &numbers(0, 200), &cast));
+        assert_ne!(whole, burst(seed + 1, &numbers(0, 200), &cast));
+        assert_eq!(whole[150..], burst(seed, &numbers(150, 50), &cast), "the element does not depend on what came before");
     }
 }
 
 #[test]
 fn every_frame_can_be_sent() {
     let cast = cast();
-    for element in (0..30).flat_map(|seed| burst(seed, 0, 500, &cast)) {
+    for element in (0..30).flat_map(|seed| burst(seed, &numbers(0, 500), &cast)) {
         assert!(!element.frames.is_empty(), "{element:?}");
         for frame in &element.frames {
             assert!((14..=1514).contains(&frame.len()), "{} bytes: {}", frame.len(), element.what);
@@ -44,7 +48,7 @@ fn every_frame_can_be_sent() {
 
 #[test]
 fn all_kinds_come_and_most_carry_their_mark() {
-    let all = burst(7, 0, 10_000, &cast());
+    let all = burst(7, &numbers(0, 10_000), &cast());
     let words: BTreeSet<String> = all
         .iter()
         .flat_map(|e| e.what.split(' '))
@@ -62,7 +66,7 @@ fn all_kinds_come_and_most_carry_their_mark() {
 
 #[test]
 fn a_tagged_attacker_mostly_uses_its_tag() {
-    let own = burst(1, 0, 1000, &Cast { vlan: Some(7), ..cast() });
+    let own = burst(1, &numbers(0, 1000), &Cast { vlan: Some(7), ..cast() });
     let tagged = own.iter().filter(|e| e.frames[0][12..16] == [0x81, 0, 0, 7]).count();
     assert!(tagged > 700, "{tagged}");
 }

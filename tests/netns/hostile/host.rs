@@ -57,7 +57,9 @@ impl Host {
         let own = |line: &&str| {
             let elsewhere = ["dev admin0", "dev ext0", ": admin0", ": ext0", "dev lo", ": lo"];
             let ours = ["PERMANENT", "NOARP", "FAILED", "INCOMPLETE"];
-            !elsewhere.iter().chain(&ours).any(|word| line.contains(word))
+            // Its own link-local addresses come when they please.
+            let itself = line.contains("fe80::") && !line.contains("lladdr") && !line.contains("via");
+            !itself && !elsewhere.iter().chain(&ours).any(|word| line.contains(word))
         };
         // Times that run down are no news.
         let steady = |line: &str| line.split(" expires ").next().unwrap().split(" valid_lft").next().unwrap().to_owned();

@@ -147,7 +147,10 @@ impl Victim {
         };
         for said in self.packets().into_iter().filter(|said| !said.marks.is_empty()) {
             let what = format!("a packet from {} to {:?}", said.from, said.to);
-            let answer = matches!(said.to, Some((68 | 546, _) | (67, 2) | (547, 13)));
+            let answer = match said.from {
+                IpAddr::V4(_) => matches!(said.to, Some((68, _) | (67, 2))),
+                IpAddr::V6(_) => matches!(said.to, Some((546, _) | (547, 13))),
+            };
             let own = me.is_some_and(|me| [me.four.into(), me.six.into(), me.local().into()].contains(&said.from));
             let asks = me.is_some() && said.from.is_unspecified();
             if answer {
