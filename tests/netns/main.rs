@@ -17,6 +17,8 @@ mod node;
 mod chaos;
 mod clear;
 mod confined;
+#[expect(unreachable_pub, reason = "a toolbox of this test program")]
+mod dhcp;
 mod disk;
 mod enrol;
 mod foreign;
