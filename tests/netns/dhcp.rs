@@ -41,9 +41,8 @@ fn document(kind: &str, name: &str, spec: &str) -> String {
 
 fn port(node: &str, seat: Seat, addresses: &str, role: &str) -> String {
     let (name, mac) = (interface(seat), seat.mac());
-    let spec = format!(
-        "network: lease, node: {node}, mac: \"{mac}\", ips: [{addresses}], interface: {name}, role: {role}"
-    );
+    let spec =
+        format!("network: lease, node: {node}, mac: \"{mac}\", ips: [{addresses}], interface: {name}, role: {role}");
     document("Port", &name, &spec)
 }
 
@@ -116,8 +115,9 @@ impl Ground {
             let taken = client.leased().into_iter().filter(|lease| offers.contains(lease)).collect::<Vec<_>>();
             let frames = client.count(&of.mark);
             let heard = client.socket_heard();
-            (!taken.is_empty() || frames > 0 || heard)
-                .then(|| format!("{:?} on {}: leases {taken:?}, {frames} frames, socket {heard}", client.program, client.node))
+            (!taken.is_empty() || frames > 0 || heard).then(|| {
+                format!("{:?} on {}: leases {taken:?}, {frames} frames, socket {heard}", client.program, client.node)
+            })
         };
         self.clients.iter().filter_map(believes).collect()
     }
@@ -142,7 +142,11 @@ fn a_guest_without_the_role_convinces_no_dhcp_client_and_one_with_it_serves_all(
     };
     let start = clock::mono();
     while let Some(who) = enough(&asked) {
-        assert!(clock::mono().since(start) < PATIENCE, "{who:?} does not ask; believers {:?}", ground.believers(&rogue));
+        assert!(
+            clock::mono().since(start) < PATIENCE,
+            "{who:?} does not ask; believers {:?}",
+            ground.believers(&rogue)
+        );
         rogue.serve(&Dress::ALL).into_iter().for_each(|who| *asked.entry(who).or_default() += 1);
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -163,7 +167,12 @@ fn a_guest_without_the_role_convinces_no_dhcp_client_and_one_with_it_serves_all(
             client.leased().contains(&server.offers(client.seat.mac())[usize::from(family == Family::Six)])
         };
         let lacking = |client: &Client| client.program.families().iter().any(|family| !has(client, *family));
-        ground.clients.iter().filter(|c| lacking(c)).map(|c| format!("{:?} on {}", c.program, c.node)).collect::<Vec<_>>()
+        ground
+            .clients
+            .iter()
+            .filter(|c| lacking(c))
+            .map(|c| format!("{:?} on {}", c.program, c.node))
+            .collect::<Vec<_>>()
     };
     let start = clock::mono();
     while !lacks().is_empty() {

@@ -16,23 +16,23 @@ use self::minimal::minimal;
 use self::packets::{Four, IPV4, UDP, ethernet, udp};
 use crate::harness::{can_run, wait_until};
 
-mod grammar;
-mod ground;
-mod host;
-mod judge;
-mod member;
+pub(crate) mod grammar;
+pub(crate) mod ground;
+pub(crate) mod host;
+pub(crate) mod judge;
+pub(crate) mod member;
 mod minimal;
 pub(crate) mod packets;
 mod speech;
 mod speech6;
-mod victim;
+pub(crate) mod victim;
 
 /// How long it takes where nobody says otherwise, all attackers together.
 const SECONDS: u64 = 40;
 /// Elements of a burst.
 const BURST: u32 = 500;
 /// Attempts at a smaller burst that does the same.
-const TRIES: usize = 30;
+const TRIES: usize = 60;
 /// Different failures after which it ends.
 const ENOUGH: usize = 5;
 

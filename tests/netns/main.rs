@@ -24,6 +24,7 @@ mod enrol;
 mod foreign;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod frames;
+mod groups;
 mod guard;
 mod halfway;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]

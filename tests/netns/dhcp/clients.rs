@@ -94,7 +94,8 @@ pub struct Client {
 impl Client {
     pub fn new(program: Program, node: &'static str, seat: Seat, space: Space) -> Self {
         use std::os::unix::fs::PermissionsExt as _;
-        space.sh("sysctl -q -w net.ipv6.conf.eth0.accept_dad=0 net.ipv6.conf.eth0.accept_ra=0; ip link set dev eth0 up");
+        space
+            .sh("sysctl -q -w net.ipv6.conf.eth0.accept_dad=0 net.ipv6.conf.eth0.accept_ra=0; ip link set dev eth0 up");
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         let script = folder.path().join("bound");
@@ -103,17 +104,7 @@ impl Client {
         std::fs::write(folder.path().join("conf"), CONF).unwrap();
         let ear = Plug::new(&space, "eth0");
         let socket = space.enter(|| listening(68));
-        Self {
-            program,
-            node,
-            seat,
-            running: RefCell::default(),
-            folder,
-            ear,
-            heard: RefCell::default(),
-            socket,
-            space,
-        }
+        Self { program, node, seat, running: RefCell::default(), folder, ear, heard: RefCell::default(), socket, space }
     }
 
     fn leases(&self) -> PathBuf {

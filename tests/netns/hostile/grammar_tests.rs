@@ -31,7 +31,11 @@ fn the_same_seed_is_the_same_burst_and_an_element_is_the_same_in_any() {
         let whole = burst(seed, &numbers(0, 200), &cast);
         assert_eq!(whole, burst(seed, &numbers(0, 200), &cast));
         assert_ne!(whole, burst(seed + 1, &numbers(0, 200), &cast));
-        assert_eq!(whole[150..], burst(seed, &numbers(150, 50), &cast), "the element does not depend on what came before");
+        assert_eq!(
+            whole[150..],
+            burst(seed, &numbers(150, 50), &cast),
+            "the element does not depend on what came before"
+        );
     }
 }
 

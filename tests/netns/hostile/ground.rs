@@ -108,7 +108,11 @@ impl Ground {
             let node = layout.node(name).unwrap();
             let local = |device| mac_of(&node.namespace, device);
             let six = vxmesh::wire::nd::link_local(local("admin0"));
-            [("admin0", node.admin), ("ext0", node.external)].map(|(device, four)| Who { mac: local(device), four, six })
+            [("admin0", node.admin), ("ext0", node.external)].map(|(device, four)| Who {
+                mac: local(device),
+                four,
+                six,
+            })
         };
         let device = |name: &&str| {
             let space = &layout.node(name).unwrap().namespace;

@@ -62,7 +62,8 @@ impl Host {
             !itself && !elsewhere.iter().chain(&ours).any(|word| line.contains(word))
         };
         // Times that run down are no news.
-        let steady = |line: &str| line.split(" expires ").next().unwrap().split(" valid_lft").next().unwrap().to_owned();
+        let steady =
+            |line: &str| line.split(" expires ").next().unwrap().split(" valid_lft").next().unwrap().to_owned();
         text.lines().filter(own).map(steady).collect()
     }
 
@@ -91,7 +92,8 @@ impl Host {
     /// What it has heard and believes that it must not.
     pub fn look(&self) -> Vec<Belief> {
         let mut beliefs = Vec::new();
-        let mut add = |kind, what, numbers| beliefs.push(Belief { kind, whom: format!("host {}", self.name), what, numbers });
+        let mut add =
+            |kind, what, numbers| beliefs.push(Belief { kind, whom: format!("host {}", self.name), what, numbers });
         for (device, sockets) in &self.sockets {
             for (what, marks) in heard(sockets).into_iter().filter(|(_, marks)| !marks.is_empty()) {
                 add(Kind::Host, format!("{what} by {device}"), marks);

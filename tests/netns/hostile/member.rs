@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
 
 use vxmesh::clock;
 use vxmesh::config::meshd::Config;
@@ -65,7 +64,7 @@ impl Member {
             (socket, UdpSocket::bind((node.admin, 0)).unwrap())
         };
         let (socket, plain) = std::thread::scope(|scope| scope.spawn(open).join().unwrap());
-        socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        socket.set_nonblocking(true).unwrap();
         plain.set_ttl(255).unwrap();
         let mut tunnels = Tunnels::new(secret, Box::new(Numbers(Dice::new(now().1.as_secs()))), now().0);
         let peer = |(slot, name): (usize, &&str)| {

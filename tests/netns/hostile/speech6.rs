@@ -167,11 +167,9 @@ fn fragments(pen: &mut Pen<'_>, ends: (Ipv6Addr, Ipv6Addr), hops: u8, next: u8, 
     let mut pieces = match pen.dice.index(5) {
         0 => vec![piece(0, false, chain)],
         1 => vec![piece(at, false, &chain[at..]), piece(0, true, &chain[..at])],
-        2 if at >= 8 => vec![
-            piece(0, true, &chain[..at]),
-            piece(at - 8, true, &chain[at - 8..at]),
-            piece(at, false, &chain[at..]),
-        ],
+        2 if at >= 8 => {
+            vec![piece(0, true, &chain[..at]), piece(at - 8, true, &chain[at - 8..at]), piece(at, false, &chain[at..])]
+        }
         _ => vec![piece(0, true, &chain[..at]), piece(at, false, &chain[at..])],
     };
     if pen.once_in(8) {

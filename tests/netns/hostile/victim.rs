@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use vxmesh::linux::sys;
 use vxmesh::types::Mac;
 
-use super::grammar::{Who, marks};
+use super::grammar::{MARK, Who, marks};
 use super::ground::Ground;
 use super::judge::{Belief, Kind};
 use super::packets::{ICMP6, UDP, question};
@@ -35,6 +35,8 @@ struct Said {
     from: IpAddr,
     to: Option<(u16, u8)>,
     marks: Vec<u32>,
+    /// False for UDP that carries something else before its first mark.
+    plain: bool,
 }
 
 impl Victim {
@@ -172,15 +174,14 @@ impl Victim {
     }
 
     fn state(&self) -> Vec<Belief> {
-        let text = self.space.sh(
-            "ip neigh show dev eth0; echo ==; ip -6 route show dev eth0; echo ==; \
-             ip route show cache; ip -6 route show cache; echo ==; ip -6 -o address show dev eth0 dynamic",
-        );
+        let text = self.space.sh("ip neigh show dev eth0; echo ==; ip -6 route show dev eth0; echo ==; \
+             ip route show cache; ip -6 route show cache; echo ==; ip -6 -o address show dev eth0 dynamic");
         let parts: Vec<&str> = text.split("==\n").collect();
         let [neighbours, routes, cache, addresses] = parts[..] else { panic!("{text}") };
         let mut beliefs = Vec::new();
-        let mut add =
-            |kind, what: &str| beliefs.push(Belief { kind, whom: self.name.to_owned(), what: what.trim().to_owned(), numbers: vec![] });
+        let mut add = |kind, what: &str| {
+            beliefs.push(Belief { kind, whom: self.name.to_owned(), what: what.trim().to_owned(), numbers: vec![] })
+        };
         neighbours.lines().filter(|line| !is_true(line)).for_each(|line| add(Kind::Neighbour, line));
         let promised = PROMISED.to_string();
         let promised = promised.trim_end_matches("::");
@@ -200,10 +201,11 @@ fn is_true(line: &str) -> bool {
     let words: Vec<&str> = line.split_whitespace().collect();
     let [ip, "lladdr", mac, ..] = words[..] else { return true };
     let (Ok(ip), Ok(mac)) = (ip.parse::<IpAddr>(), mac.parse::<Mac>()) else { return true };
-    ip.is_multicast() || Ground::truth().iter().any(|who| {
-        let own = [who.four.into(), who.six.into(), who.local().into()].contains(&ip);
-        own && who.mac == mac
-    })
+    ip.is_multicast()
+        || Ground::truth().iter().any(|who| {
+            let own = [who.four.into(), who.six.into(), who.local().into()].contains(&ip);
+            own && who.mac == mac
+        })
 }
 
 /// Sockets of the namespace that this thread is in, which hear what the kernel takes for its own: protocol and socket.
@@ -236,11 +238,20 @@ fn packets(protocol: u8, socket: &UdpSocket) -> Vec<Said> {
         let four = protocol == 0;
         let at = if four { usize::from(bytes[0] & 15) * 4 } else { 0 };
         let is_udp = if four { bytes[9] == UDP } else { protocol == UDP };
-        let to = bytes.get(at..).filter(|_| is_udp).and_then(|datagram| {
-            Some((u16::from_be_bytes(*datagram.get(2..)?.first_chunk()?), *datagram.get(8)?))
-        });
-        all.push(Said { from: from.ip(), to, marks: marks(bytes).collect() });
+        let to = bytes
+            .get(at..)
+            .filter(|_| is_udp)
+            .and_then(|datagram| Some((u16::from_be_bytes(*datagram.get(2..)?.first_chunk()?), *datagram.get(8)?)));
+        let plain = !is_udp
+            || bytes.get(at + 8..).is_some_and(|payload| marks(payload.get(..MARK).unwrap_or(&[])).next().is_some());
+        all.push(Said { from: from.ip(), to, marks: marks(bytes).collect(), plain });
     }
+}
+
+/// Marks of packets whose UDP payload begins with one, and of all in ICMP: not what a datagram carries inside of a frame.
+pub fn heard_plainly(sockets: &[(u8, UdpSocket)]) -> Vec<u32> {
+    let said = sockets.iter().flat_map(|(protocol, socket)| packets(*protocol, socket));
+    said.filter(|said| said.plain).flat_map(|said| said.marks).collect()
 }
 
 /// What the sockets of a host have heard: marks, and who said it.
@@ -248,4 +259,3 @@ pub fn heard(sockets: &[(u8, UdpSocket)]) -> Vec<(String, Vec<u32>)> {
     let said = sockets.iter().flat_map(|(protocol, socket)| packets(*protocol, socket));
     said.map(|said| (format!("a packet from {} to {:?}", said.from, said.to), said.marks)).collect()
 }
-
