@@ -19,6 +19,7 @@ mod acts;
 mod attack;
 mod guests;
 mod incidents;
+mod lies;
 mod plan;
 mod settle;
 mod wires;
@@ -143,6 +144,7 @@ fn verdict(world: &World) -> Vec<String> {
             wrong.push(format!("{}: {count} frames {what:?}, the first {example}", guest.namespace));
         }
     }
+    wrong.extend(world.services.iter().filter_map(lies::Service::wrong));
     for watcher in &world.watchers {
         let seen = watcher.seen();
         let clear = seen.of(Class::Clear);

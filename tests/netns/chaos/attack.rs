@@ -111,9 +111,9 @@ impl Attacker {
         ways.iter().flat_map(|way| self.forged(target, same, way)).collect()
     }
 
-    /// A unicast and a broadcast frame for the target's guest.
-    fn forged(&self, target: usize, from: usize, way: &Forged) -> [Vec<u8>; 2] {
-        [guests::mac(target), Mac([0xff; 6])].map(|to| {
+    /// A frame for the target's guest, one for all, and one for its host by a group that a bridge keeps for itself.
+    fn forged(&self, target: usize, from: usize, way: &Forged) -> [Vec<u8>; 3] {
+        [guests::mac(target), Mac([0xff; 6]), Mac([1, 0x80, 0xc2, 0, 0, 0x0e])].map(|to| {
             let talk = Talk { voice: Voice::Attacker, from, to: target, sent: 0 };
             let ips = [guests::ip(from), guests::ip(target)];
             let inner = udp_frame([to, guests::mac(from)], ips, [TALK, TALK], 64, &talk.bytes());

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::incidents::{Incident, LONGEST_OUTAGE, Lock, draw};
+use super::lies::lies;
 
 /// Nodes of the lab: three in each of two PDCs.
 pub(super) const NODES: usize = 6;
@@ -192,6 +193,12 @@ pub(super) enum Act {
         net: Net,
         seed: u64,
     },
+    /// A guest sends what no guest may send: see [`super::lies`].
+    Lie {
+        node: usize,
+        net: Net,
+        seed: u64,
+    },
 }
 
 impl Act {
@@ -282,6 +289,7 @@ pub(super) fn plan(seed: u64, seconds: u64) -> Vec<Step> {
         at += dice.range(200, 1300);
     }
     wait_for_management(&mut steps);
+    steps.extend(lies(seed, seconds, &steps));
     steps.sort_by_key(|step| step.at);
     steps
 }

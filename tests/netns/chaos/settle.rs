@@ -157,5 +157,16 @@ fn listed(namespace: &str, table: &str) -> String {
         rest = next;
     }
     sorted.push_str(rest);
-    sorted.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+    // Sets and chains stand in the order in which they were made, which says nothing.
+    let mut blocks = vec![String::new()];
+    for line in sorted.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("table ")) {
+        let block = blocks.last_mut().unwrap();
+        block.push_str(line);
+        block.push('\n');
+        if line == "}" {
+            blocks.push(String::new());
+        }
+    }
+    blocks.sort_unstable();
+    blocks.concat()
 }
