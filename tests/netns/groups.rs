@@ -41,6 +41,8 @@ struct Host {
     sockets: Vec<(u8, UdpSocket)>,
     /// What its bridge hands to it.
     bridge: Plug,
+    /// What it sends and gets between PDCs: tunnels, and nothing that can be read.
+    between: Plug,
 }
 
 fn hosts(ground: &Ground) -> Vec<Host> {
@@ -57,6 +59,7 @@ fn hosts(ground: &Ground) -> Vec<Host> {
             fours: vec![node.admin, node.external, GIVEN],
             local: vxmesh::wire::nd::link_local(admin),
             bridge: Plug::at(&node.namespace, BRIDGE),
+            between: Plug::at(&node.namespace, "ext0"),
             space: node.namespace,
             sockets,
         }
@@ -146,6 +149,7 @@ fn round(ground: &Ground, hosts: &[Host], table: &[Case], mouth: &Mouth<'_>, las
     for host in hosts {
         heard_plainly(&host.sockets);
         host.bridge.take();
+        host.between.take();
     }
     for (count, case) in table.iter().enumerate() {
         (mouth.send)(&case.frame);
@@ -173,6 +177,10 @@ fn look(ground: &Ground, hosts: &[Host], answers: &[Vec<u8>]) -> Reached {
         reached.heard.extend(heard_plainly(&host.sockets).into_iter().map(|number| (at, number)));
         let handed = host.bridge.take();
         reached.heard.extend(handed.iter().flat_map(|frame| marks(frame).collect::<Vec<_>>()).map(|n| (at, n)));
+        let clear = host.between.take().iter().filter(|frame| marks(frame).next().is_some()).count();
+        if clear > 0 {
+            reached.other.push(format!("{clear} frames in clear at ext0 of {}", NODES[at]));
+        }
         let said = |frame: &&Vec<u8>| {
             let four =
                 |at: usize| frame.get(at..).and_then(|rest| rest.first_chunk::<4>()).copied().map(Ipv4Addr::from);
@@ -291,4 +299,5 @@ fn without_filter(ground: &Ground, hosts: &[Host], table: &[Case], mouth: &Mouth
     }
     let answers = reached.other.iter().any(|line| line.contains("answers"));
     assert!(answers, "no answer is seen: {:?}", reached.other);
+    assert!(reached.other.iter().any(|line| line.contains("in clear")), "{:?}", reached.other);
 }
