@@ -215,7 +215,7 @@ fn without_filter(ground: &Ground) {
             assert!(clock::mono().since(start) < PATIENCE, "{dress:?} does not reach {missing:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
-        println!("{dress:?}: all that it can convince after {:.1?}", clock::mono().since(start));
+        eprintln!("{dress:?}: all that it can convince after {:.1?}", clock::mono().since(start));
     }
 }
 

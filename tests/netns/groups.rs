@@ -1,7 +1,8 @@
-//! A guest wants its hosts: {every kind of destination on the wire} x {ARP, IPv4, IPv6, discovery, link protocols} x {its own host, a
+//! Guests, members and strangers want hosts: {every kind of destination on the wire} x {ARP, IPv4, IPv6, discovery, link protocols} x {its own host, a
 //! neighbour, one in the other PDC} x {`ip_forward`} x {`bridge-nf-call-iptables`}, and with an address that an operator gave to the
 //! bridge. Nothing is heard, answered, routed or believed.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use vxmesh::linux::netns;
 use vxmesh::types::Mac;
 
 use crate::frames::Plug;
-use crate::harness::{can_run, wait_until};
+use crate::harness::{Space, can_run, wait_until};
 use crate::hostile::grammar::{Who, mark, marks};
 use crate::hostile::ground::{Ground, HOT, NODES, PATIENCE, sh, who};
 use crate::hostile::member::Member;
@@ -19,6 +20,8 @@ use crate::hostile::victim::{heard_plainly, raw_sockets};
 use crate::labs::assert_nothing_in_clear;
 
 const BRIDGE: &str = "vb40.12b5";
+/// A number that no case has.
+const FIRST: u32 = u32::MAX;
 /// An address that an operator puts on a bridge of ours.
 const GIVEN: Ipv4Addr = Ipv4Addr::new(192, 168, 66, 200);
 const NODES6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -134,12 +137,73 @@ struct Reached {
     other: Vec<String>,
 }
 
-/// Who says it: as which guest, by what, and which guests what is said behind it reaches.
+/// Who says it: by what, how what is answered is heard, and what waits until all of it has arrived.
 struct Mouth<'a> {
-    me: Who,
     send: &'a dyn Fn(&[u8]),
     hear: &'a dyn Fn() -> Vec<Vec<u8>>,
-    reaches: &'a [&'a str],
+    wait: &'a dyn Fn(u32),
+}
+
+/// Somebody on the admin wire of the first PDC, who is no member and says so to the first two nodes: VXLAN of the guests' network.
+struct Stranger {
+    socket: UdpSocket,
+    doors: Vec<std::net::SocketAddr>,
+    /// What comes in at the first of them.
+    door: Plug,
+    said: Cell<usize>,
+    arrived: Cell<usize>,
+    _space: Space,
+}
+
+impl Stranger {
+    fn new(ground: &Ground) -> Self {
+        let (layout, space) = (ground.lab.layout(), Space::new("stranger"));
+        let node = layout.node(NODES[0]).unwrap();
+        let [a, b, c, _] = node.admin.octets();
+        let lines = [
+            format!("link add name xs type veth peer name eth0 netns {}", space.name()),
+            format!("link set dev xs master {} up", layout.wires[0].device),
+        ];
+        vxmesh::lab::shell::ip_batch(&layout.net, &lines).unwrap();
+        space.sh(&format!("ip address add {a}.{b}.{c}.66/24 dev eth0; ip link set dev eth0 up"));
+        let socket = space.enter(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+        socket.set_ttl(255).unwrap();
+        let doors = NODES[..2].iter().map(|name| (layout.node(name).unwrap().admin, 4789).into()).collect();
+        let door = Plug::at(&node.namespace, "admin0");
+        let stranger = Self { socket, doors, door, said: Cell::default(), arrived: Cell::default(), _space: space };
+        // Until ARP has been answered what it says is lost.
+        let first = p::ethernet(Mac::BROADCAST, who(1).mac, p::IPV4, &mark(FIRST));
+        wait_until("a stranger is on the wire", PATIENCE, || {
+            stranger.say(&first);
+            stranger.door.take().iter().any(|frame| marks(frame).any(|number| number == FIRST))
+        });
+        stranger.said.set(0);
+        stranger
+    }
+
+    fn say(&self, frame: &[u8]) {
+        let payload = [&[8, 0, 0, 0][..], &(HOT << 8).to_be_bytes(), frame].concat();
+        for door in &self.doors {
+            // A full queue takes it later.
+            while self.socket.send_to(&payload, door).is_err() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        self.said.set(self.said.get() + 1);
+    }
+
+    fn look(&self) {
+        let came = self.door.take().iter().filter(|frame| marks(frame).any(|number| number != FIRST)).count();
+        self.arrived.set(self.arrived.get() + came);
+    }
+
+    /// Waits until all of it has come in.
+    fn wait(&self) {
+        wait_until("what a stranger says arrives", PATIENCE, || {
+            self.look();
+            self.arrived.get() >= self.said.get()
+        });
+    }
 }
 
 /// Says all of the table and waits until what is said behind it has arrived.
@@ -157,18 +221,23 @@ fn round(ground: &Ground, hosts: &[Host], table: &[Case], mouth: &Mouth<'_>, las
             std::thread::sleep(Duration::from_millis(2));
         }
     }
-    let (me, text) = (mouth.me, [&b"vxsentry"[..], &last.to_be_bytes()].concat());
-    for victim in ground.victims.iter().filter(|victim| mouth.reaches.contains(&victim.name)) {
+    (mouth.wait)(last);
+    look(ground, hosts, &(mouth.hear)())
+}
+
+/// Waits until what a guest sends behind all that was said has come to these guests.
+fn behind(ground: &Ground, me: Who, send: &dyn Fn(&[u8]), reaches: &[&str], last: u32) {
+    let text = [&b"vxsentry"[..], &last.to_be_bytes()].concat();
+    for victim in ground.victims.iter().filter(|victim| reaches.contains(&victim.name)) {
         let ends = (me.four, victim.who.four);
         let packet = Four::new(ends.0, ends.1, p::UDP).whole(&p::udp((ends.0.into(), ends.1.into()), (7, 9), &text));
         let frame = p::ethernet(victim.who.mac, me.mac, p::IPV4, &packet);
         wait_until(&format!("what comes behind reaches {}", victim.name), PATIENCE, || {
-            (mouth.send)(&frame);
+            send(&frame);
             std::thread::sleep(Duration::from_millis(3));
             victim.has_heard(&text)
         });
     }
-    look(ground, hosts, &(mouth.hear)())
 }
 
 fn look(ground: &Ground, hosts: &[Host], answers: &[Vec<u8>]) -> Reached {
@@ -236,14 +305,14 @@ fn attack(ground: &Ground, hosts: &[Host], table: &[Case], mouth: &Mouth<'_>, fi
         }
         let told = words(&round(ground, hosts, table, mouth, number), table);
         let setting = format!("ip_forward {forward}, bridge-nf {filter}, an operator's address {given}");
-        println!("{setting}: {} frames, {} faults", table.len(), told.len());
+        eprintln!("{setting}: {} frames, {} faults", table.len(), told.len());
         wrong.extend(told.into_iter().map(|word| format!("{setting}: {word}")));
     }
     wrong
 }
 
 #[test]
-fn neither_a_guest_nor_a_member_reaches_a_host_by_whatever_frame_and_address() {
+fn no_guest_member_or_stranger_reaches_a_host_by_whatever_frame_and_address() {
     if !can_run() {
         return;
     }
@@ -252,37 +321,43 @@ fn neither_a_guest_nor_a_member_reaches_a_host_by_whatever_frame_and_address() {
     let (hosts, devices) = (hosts(&ground), ground.cast(1, None).devices);
     let all = ["hv1", "hv2", "hg", "hv3"];
     let plug = &ground.plugs.iter().find(|(name, _)| *name == "hm").unwrap().1;
-    let guest = Mouth { me: who(1), send: &|frame| plug.send(frame), hear: &|| plug.take(), reaches: &all };
-    let own = table(guest.me, &hosts, &devices);
+    let say = |frame: &[u8]| plug.send(frame);
+    let guest = Mouth { send: &say, hear: &|| plug.take(), wait: &|last| behind(&ground, who(1), &say, &all, last) };
+    let own = table(who(1), &hosts, &devices);
     let mut wrong = attack(&ground, &hosts, &own, &guest, 0);
     assert_nothing_in_clear(watches);
+    // What is answered to others than a guest goes where nobody looks.
+    let (stranger, nothing) = (Stranger::new(&ground), Vec::new);
+    let strange = Mouth { send: &|frame| stranger.say(frame), hear: &nothing, wait: &|_| stranger.wait() };
+    wrong.extend(attack(&ground, &hosts, &own, &strange, 30));
     let member = Member::take(&ground.lab);
     let tunnel = |frame: &[u8]| {
         member.tunnel(HOT, frame);
         member.listen();
     };
-    // What is answered to it is behind its tunnels, and is not looked at.
-    let nothing = Vec::new;
     let taken = table(who(32), &hosts, &devices);
     for (send, reaches, first) in
         [(&tunnel as &dyn Fn(&[u8]), &all[..3], 10), (&|frame: &[u8]| member.vxlan(HOT, frame), &all[3..], 20)]
     {
-        let mouth = Mouth { me: who(32), send, hear: &nothing, reaches };
+        let mouth = Mouth { send, hear: &nothing, wait: &|last| behind(&ground, who(32), send, reaches, last) };
         wrong.extend(attack(&ground, &hosts, &taken, &mouth, first));
     }
     let few: Vec<&String> = wrong.iter().take(20).collect();
     assert!(wrong.is_empty(), "{} faults, the first: {few:#?}", wrong.len());
-    without_filter(&ground, &hosts, &own, &Mouth { reaches: &all[..3], ..guest });
+    let near = |last| behind(&ground, who(1), &say, &all[..3], last);
+    without_filter(&ground, &hosts, &own, &[Mouth { wait: &near, ..guest }, strange]);
 }
 
 /// What would be seen: with the filters of the first two nodes gone, hosts hear of every kind, and by every kind of destination.
-fn without_filter(ground: &Ground, hosts: &[Host], table: &[Case], mouth: &Mouth<'_>) {
+fn without_filter(ground: &Ground, hosts: &[Host], table: &[Case], [guest, stranger]: &[Mouth<'_>; 2]) {
     for (name, host) in NODES.iter().zip(hosts).take(2) {
         ground.lab.kill(name);
         let lines = format!("nft flush ruleset; ip link set dev {BRIDGE} type bridge group_fwd_mask 0");
         sh(&host.space, &lines);
     }
-    let reached = round(ground, hosts, table, mouth, 100);
+    let of_stranger = round(ground, hosts, table, stranger, 90);
+    assert!(of_stranger.heard.iter().any(|(host, _)| *host == 0), "no host hears a stranger");
+    let reached = round(ground, hosts, table, guest, 100);
     let heard = |at: usize| -> Vec<&Case> {
         let of = reached.heard.iter().filter(|(host, _)| *host == at);
         of.map(|(_, number)| &table[usize::try_from(*number).unwrap()]).collect()

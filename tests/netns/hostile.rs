@@ -109,11 +109,9 @@ impl Range {
 
     /// Waits until what is sent behind it has come: what has not come before never does.
     fn settle(&self, attacker: &Attacker) {
-        let (mouth, me) = match attacker.mouth {
-            // One with a tag has nobody to talk to; another guest of its node goes the same way.
-            Mouth::Port("ht") => (&Mouth::Port("hm"), who(1)),
-            ref mouth => (mouth, attacker.cast.me),
-        };
+        // One with a tag has nobody to talk to; another guest of its node goes the same way.
+        let tagged = matches!(attacker.mouth, Mouth::Port("ht"));
+        let (mouth, me) = if tagged { (&Mouth::Port("hm"), who(1)) } else { (&attacker.mouth, attacker.cast.me) };
         let reached = |name: &&str| match mouth {
             // A tunnel ends with its daemon.
             Mouth::Port(_) => *name != "hv3" || self.ground.lab.home.running("a-1").is_some(),
@@ -169,7 +167,7 @@ impl Range {
             let few = self.elements(attacker, seed, &few);
             let of_kind: Vec<Belief> = beliefs.into_iter().filter(|belief| belief.kind == kind).collect();
             let told = tell(attacker.name, seed, &few, &of_kind);
-            println!("{told}");
+            eprintln!("{told}");
             failures.push(told);
         }
         (first, failures)

@@ -37,7 +37,7 @@ impl Program {
         };
         let there = std::fs::exists(file).unwrap();
         if !there {
-            println!("{self:?} is not installed ({file}): it judges nothing here");
+            eprintln!("{self:?} is not installed ({file}): it judges nothing here");
         }
         there
     }

@@ -41,7 +41,7 @@ impl Dress {
         match self {
             Self::BadSum => false,
             Self::Fragments => family == Family::Six,
-            _ => true,
+            Self::Plain | Self::OddPort | Self::Relay | Self::Unicast | Self::PriorityTag => true,
         }
     }
 
@@ -165,7 +165,9 @@ impl Server<'_> {
                     six(p::FRAGMENT, &p::six_piece(p::UDP, 64, false, id, rest)),
                 ]
             }
-            _ => vec![six(p::UDP, &datagram)],
+            Dress::Plain | Dress::OddPort | Dress::Unicast | Dress::PriorityTag | Dress::BadSum => {
+                vec![six(p::UDP, &datagram)]
+            }
         };
         self.send(dress, question.client, p::IPV6, packets);
     }
