@@ -133,20 +133,27 @@ fn a_guest_without_the_role_convinces_no_dhcp_client_and_one_with_it_serves_all(
         return;
     }
     let ground = Ground::new();
-    let (rogue, server) = (ground.rogue(), ground.server());
+    let rogue = ground.rogue();
     ground.clients.iter().for_each(Client::restart);
-    // Every client has asked twice and got every answer twice.
+    answer_twice(&ground, &rogue);
+    let nobody: [String; 0] = [];
+    assert_eq!(ground.believers(&rogue), nobody, "of the rogue");
+    // Now there is one that may, and the rogue goes on.
+    serve_all(&ground, &rogue, &ground.server());
+    let of_rogue = |client: &&Client| client.count(&rogue.mark) > 0;
+    assert_eq!(ground.clients.iter().filter(of_rogue).count(), 0);
+    without_filter(&ground);
+}
+
+/// Until every client has asked twice and got every answer twice, had it come.
+fn answer_twice(ground: &Ground, rogue: &Server<'_>) {
     let mut asked: BTreeMap<(Mac, Family), usize> = BTreeMap::new();
-    let enough = |asked: &BTreeMap<(Mac, Family), usize>| {
+    let silent = |asked: &BTreeMap<(Mac, Family), usize>| {
         ground.clients.iter().flat_map(every).find(|who| asked.get(who).is_none_or(|count| *count < 2))
     };
     let start = clock::mono();
-    while let Some(who) = enough(&asked) {
-        assert!(
-            clock::mono().since(start) < PATIENCE,
-            "{who:?} does not ask; believers {:?}",
-            ground.believers(&rogue)
-        );
+    while let Some(who) = silent(&asked) {
+        assert!(clock::mono().since(start) < PATIENCE, "{who:?} does not ask; believers {:?}", ground.believers(rogue));
         rogue.serve(&Dress::ALL).into_iter().for_each(|who| *asked.entry(who).or_default() += 1);
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -159,33 +166,27 @@ fn a_guest_without_the_role_convinces_no_dhcp_client_and_one_with_it_serves_all(
             client.count(&text) > 0
         });
     }
-    let nobody: [String; 0] = [];
-    assert_eq!(ground.believers(&rogue), nobody, "of the rogue");
-    // Now there is one that may, and the rogue goes on.
-    let lacks = || {
-        let has = |client: &Client, family: Family| {
-            client.leased().contains(&server.offers(client.seat.mac())[usize::from(family == Family::Six)])
-        };
-        let lacking = |client: &Client| client.program.families().iter().any(|family| !has(client, *family));
-        ground
-            .clients
-            .iter()
-            .filter(|c| lacking(c))
-            .map(|c| format!("{:?} on {}", c.program, c.node))
-            .collect::<Vec<_>>()
+}
+
+/// Until every client has what the server offers.
+fn serve_all(ground: &Ground, rogue: &Server<'_>, server: &Server<'_>) {
+    let has = |client: &Client, family: Family| {
+        client.leased().contains(&server.offers(client.seat.mac())[usize::from(family == Family::Six)])
+    };
+    let lacks = |client: &&Client| client.program.families().iter().any(|family| !has(client, *family));
+    let without = || {
+        let without = ground.clients.iter().filter(lacks);
+        without.map(|client| format!("{:?} on {}", client.program, client.node)).collect::<Vec<_>>()
     };
     let start = clock::mono();
-    while !lacks().is_empty() {
-        assert!(clock::mono().since(start) < PATIENCE, "without a lease of the server: {:?}", lacks());
+    while !without().is_empty() {
+        assert!(clock::mono().since(start) < PATIENCE, "without a lease of the server: {:?}", without());
         for _ in 0..20 {
             rogue.serve(&Dress::ALL);
             server.serve(&[Dress::Plain]);
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-    let of_rogue = |client: &&Client| client.count(&rogue.mark) > 0;
-    assert_eq!(ground.clients.iter().filter(of_rogue).count(), 0);
-    without_filter(&ground);
 }
 
 /// Each dress convinces those whom it can convince, once nothing of ours is in between.

@@ -127,27 +127,7 @@ impl Server<'_> {
     }
 
     fn answer_six(&self, dress: Dress, question: &Question) {
-        let offered = Seat(question.client.0[5] + self.offset).six();
-        let option = |kind: u16, value: &[u8]| {
-            [&kind.to_be_bytes()[..], &u16::try_from(value.len()).unwrap().to_be_bytes(), value].concat()
-        };
-        // RFC 9915 sections 21.2 to 21.7: who asks, who answers, and an address for ten minutes.
-        let lives = [0, 0, 2, 88, 0, 0, 2, 88];
-        let address = option(5, &[&offered.octets()[..], &lives].concat());
-        let association = [&question.association[..], &[0, 0, 1, 0, 0, 0, 2, 0], &address].concat();
-        let own = [&[0, 3, 0, 1][..], &self.seat.mac().0].concat();
-        let kind = if question.kind == 1 { 2 } else { 7 };
-        let message = [
-            &[kind][..],
-            &question.transaction,
-            // An option of nobody (RFC 9915 section 21.1 has unknown ones ignored), in the first fragment.
-            &option(65_000, &self.mark),
-            &option(1, &question.name),
-            &option(2, &own),
-            &option(3, &association),
-            &option(7, &[255]),
-        ]
-        .concat();
+        let message = self.message_six(question);
         let (from, to) = (link_local(self.seat.mac()), question.source);
         let port = if dress == Dress::OddPort { 1547 } else { 547 };
         let mut datagram = p::udp((from.into(), to.into()), (port, 546), &message);
@@ -170,6 +150,30 @@ impl Server<'_> {
             }
         };
         self.send(dress, question.client, p::IPV6, packets);
+    }
+
+    /// An advertisement or a reply (RFC 9915 sections 21.2 to 21.7): who asks, who answers, and an address for ten minutes.
+    fn message_six(&self, question: &Question) -> Vec<u8> {
+        let offered = Seat(question.client.0[5] + self.offset).six();
+        let option = |kind: u16, value: &[u8]| {
+            [&kind.to_be_bytes()[..], &u16::try_from(value.len()).unwrap().to_be_bytes(), value].concat()
+        };
+        let lives = [0, 0, 2, 88, 0, 0, 2, 88];
+        let address = option(5, &[&offered.octets()[..], &lives].concat());
+        let association = [&question.association[..], &[0, 0, 1, 0, 0, 0, 2, 0], &address].concat();
+        let own = [&[0, 3, 0, 1][..], &self.seat.mac().0].concat();
+        let kind = if question.kind == 1 { 2 } else { 7 };
+        [
+            &[kind][..],
+            &question.transaction,
+            // An option of nobody (RFC 9915 section 21.1 has unknown ones ignored), in the first fragment.
+            &option(65_000, &self.mark),
+            &option(1, &question.name),
+            &option(2, &own),
+            &option(3, &association),
+            &option(7, &[255]),
+        ]
+        .concat()
     }
 
     fn send(&self, dress: Dress, to: Mac, kind: u16, packets: Vec<Vec<u8>>) {
