@@ -10,6 +10,7 @@ use vxmesh::clock;
 use vxmesh::lab::classify::Class;
 
 use self::guests::{TALK, Talk, Voice, Wrong};
+pub(crate) use self::plan::Dice;
 use self::plan::{Net, Step, plan};
 use self::world::{World, network};
 use crate::harness::{can_run, wait_until};
@@ -18,6 +19,7 @@ mod acts;
 mod attack;
 mod guests;
 mod incidents;
+mod lies;
 mod plan;
 mod settle;
 mod wires;
@@ -142,6 +144,7 @@ fn verdict(world: &World) -> Vec<String> {
             wrong.push(format!("{}: {count} frames {what:?}, the first {example}", guest.namespace));
         }
     }
+    wrong.extend(world.services.iter().filter_map(lies::Service::wrong));
     for watcher in &world.watchers {
         let seen = watcher.seen();
         let clear = seen.of(Class::Clear);

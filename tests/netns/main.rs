@@ -19,6 +19,8 @@ mod says;
 mod chaos;
 mod clear;
 mod confined;
+#[expect(unreachable_pub, reason = "a toolbox of this test program")]
+mod dhcp;
 mod disk;
 mod enrol;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
@@ -26,8 +28,11 @@ mod floods;
 mod foreign;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod frames;
+mod groups;
 mod guard;
 mod halfway;
+#[expect(unreachable_pub, reason = "a toolbox of this test program")]
+mod hostile;
 mod identity;
 mod lab;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]

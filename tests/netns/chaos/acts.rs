@@ -6,7 +6,8 @@ use std::time::Duration;
 use vxmesh::lab::{daemons, shell};
 
 use super::attack;
-use super::plan::{Act, INTERNET, Made, NODES_OF_PDC, Net, Side};
+use super::lies;
+use super::plan::{Act, INTERNET, Made, NODES, NODES_OF_PDC, Net, Side};
 use super::world::{World, device, document, network};
 use crate::harness::wait_until;
 
@@ -64,6 +65,7 @@ impl World {
                 let guest = self.guests.iter().find(|guest| guest.node == node && guest.net == net).unwrap();
                 Ok(format!("{} sent", attack::spoof(&guest.namespace, node, seed)))
             }
+            Act::Lie { node, net, seed } => self.lie(node, net, seed),
             Act::Network { .. }
             | Act::Port { .. }
             | Act::Move { .. }
@@ -74,6 +76,15 @@ impl World {
             | Act::GuestMtu { .. }
             | Act::Token { .. } => self.change(act),
         }
+    }
+
+    /// A guest says what none may say, where every node has its filter: one that has just lost it is known to be open.
+    fn lie(&self, node: usize, net: Net, seed: u64) -> Done {
+        if let Some(open) = (0..NODES).map(|node| self.space(node)).find(|space| !lies::filtered(space)) {
+            return Err(format!("{open} has no filter now"));
+        }
+        let guest = self.guests.iter().find(|guest| guest.node == node && guest.net == net).unwrap();
+        Ok(format!("{} sent", attack::send(&guest.namespace, &lies::frames(node, seed, &self.layout))))
     }
 
     /// What is asked of the management server.

@@ -12,6 +12,7 @@ use vxmesh::linux::{netns, sys};
 use vxmesh::types::Mac;
 
 use super::guests::{self, TALK, Talk, Voice};
+use super::lies::SERVICE;
 use super::plan::{Attack, Dice, INTERNET, NODES, NODES_OF_PDC};
 use super::wires::{ATTACKERS, index};
 
@@ -111,12 +112,20 @@ impl Attacker {
         ways.iter().flat_map(|way| self.forged(target, same, way)).collect()
     }
 
-    /// A unicast and a broadcast frame for the target's guest.
-    fn forged(&self, target: usize, from: usize, way: &Forged) -> [Vec<u8>; 2] {
-        [guests::mac(target), Mac([0xff; 6])].map(|to| {
+    /// Frames for the target's guest, for all, for DHCP clients, and for its host by broadcast and by a group that a bridge keeps.
+    fn forged(&self, target: usize, from: usize, way: &Forged) -> [Vec<u8>; 5] {
+        let (all, kept, guest) = (Mac::BROADCAST, Mac([1, 0x80, 0xc2, 0, 0, 0x0e]), guests::ip(target));
+        let service = (way.target, [TALK, SERVICE]);
+        [
+            (guests::mac(target), (guest, [TALK, TALK])),
+            (all, (guest, [TALK, TALK])),
+            (all, (Ipv4Addr::BROADCAST, [1067, 68])),
+            (all, service),
+            (kept, service),
+        ]
+        .map(|(to, (ip, ports))| {
             let talk = Talk { voice: Voice::Attacker, from, to: target, sent: 0 };
-            let ips = [guests::ip(from), guests::ip(target)];
-            let inner = udp_frame([to, guests::mac(from)], ips, [TALK, TALK], 64, &talk.bytes());
+            let inner = udp_frame([to, guests::mac(from)], [guests::ip(from), ip], ports, 64, &talk.bytes());
             let vni = (way.vni << 8).to_be_bytes();
             let payload = [&[way.flags, 0, 0, 0], &vni[..], &inner].concat();
             let door = self.doors[target][self.side()];

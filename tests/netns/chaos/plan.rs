@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::incidents::{Incident, LONGEST_OUTAGE, Lock, draw};
+use super::lies::lies;
 
 /// Nodes of the lab: three in each of two PDCs.
 pub(super) const NODES: usize = 6;
@@ -192,6 +193,12 @@ pub(super) enum Act {
         net: Net,
         seed: u64,
     },
+    /// A guest sends what no guest may send: see [`super::lies`].
+    Lie {
+        node: usize,
+        net: Net,
+        seed: u64,
+    },
 }
 
 impl Act {
@@ -221,14 +228,14 @@ impl fmt::Display for Act {
 
 /// Numbers out of a seed (splitmix64, by Steele, Lea and Flood): the same on every machine and with every compiler.
 #[derive(Debug, Clone)]
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(super) fn roll(&mut self) -> u64 {
+    pub(crate) fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -236,15 +243,15 @@ impl Dice {
     }
 
     /// From `low` up to but not including `high`.
-    pub(super) fn range(&mut self, low: u64, high: u64) -> u64 {
+    pub(crate) fn range(&mut self, low: u64, high: u64) -> u64 {
         low + self.roll() % (high - low)
     }
 
-    pub(super) fn index(&mut self, count: usize) -> usize {
+    pub(crate) fn index(&mut self, count: usize) -> usize {
         usize::try_from(self.range(0, u64::try_from(count).unwrap())).unwrap()
     }
 
-    pub(super) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.index(of.len())]
     }
 
@@ -282,6 +289,7 @@ pub(super) fn plan(seed: u64, seconds: u64) -> Vec<Step> {
         at += dice.range(200, 1300);
     }
     wait_for_management(&mut steps);
+    steps.extend(lies(seed, seconds, &steps));
     steps.sort_by_key(|step| step.at);
     steps
 }

@@ -18,6 +18,7 @@ use vxmesh::types::Mac;
 
 use super::attack::Attacker;
 use super::guests::{self, Guest};
+use super::lies::Service;
 use super::plan::{INTERNET, Made, NODES, Net};
 use super::wires::Watcher;
 use crate::harness::{succeed, wait_until};
@@ -41,6 +42,7 @@ pub(super) struct World {
     pub(super) guests: Vec<Guest>,
     pub(super) watchers: Vec<Watcher>,
     pub(super) attackers: Vec<Attacker>,
+    pub(super) services: Vec<Service>,
     pub(super) lab: Lab,
     pub(super) layout: Layout,
     /// A namespace without interfaces, for packet filters to be compared with.
@@ -95,8 +97,18 @@ impl World {
             .into_iter()
             .flat_map(|net| (0..NODES).map(move |home| Place { net, home, at: home, plugged: net == Net::Blue }));
         let places = places.collect();
-        let mut world =
-            Self { guests: vec![], watchers: vec![], attackers: vec![], lab, layout, mirror, places, clocks, mtu };
+        let mut world = Self {
+            guests: vec![],
+            watchers: vec![],
+            attackers: vec![],
+            services: vec![],
+            lab,
+            layout,
+            mirror,
+            places,
+            clocks,
+            mtu,
+        };
         world.red();
         world.restart_all();
         world.people();
@@ -149,6 +161,7 @@ impl World {
         self.guests.iter_mut().for_each(Guest::speak);
         let doors: Vec<[Mac; 2]> =
             self.layout.nodes.iter().map(|node| ["admin0", "ext0"].map(|name| mac_of(node, name))).collect();
+        self.services = self.layout.nodes.iter().map(|node| Service::new(&node.namespace)).collect();
         self.attackers = (0..=INTERNET).map(|wire| Attacker::new(&self.layout, wire, doors.clone())).collect();
     }
 
