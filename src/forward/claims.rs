@@ -113,9 +113,12 @@ impl Sender<'_> {
         if self.station.v6 == Some(header.source) || self.station.rights.route || self.owns_v6(header.source) {
             return Ok(());
         }
-        // Address detection, router solicitations and reports of groups, before there is an address.
         let begins = header.source.is_unspecified() && chain.protocol == ip::ICMPV6 && chain.part == Part::Whole;
-        if begins { Ok(()) } else { Err(DropReason::IpForeign) }
+        if begins && message.first().is_some_and(|kind| nd::needs_no_source(*kind)) {
+            Ok(())
+        } else {
+            Err(DropReason::IpForeign)
+        }
     }
 
     fn icmpv6(&self, from: Ipv6Addr, message: &[u8], part: Part) -> Result<(), DropReason> {

@@ -23,8 +23,15 @@ const GROUP: &str = "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00";
 const RESERVED: &str = "ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00";
 
 /// Sets of each kind of guests, and what follows the sender in an element.
-const SETS: [(&str, &str); 6] =
-    [("mac", ""), ("ip4", " . @nh,96,32"), ("ip6", " . @nh,64,128"), ("any", ""), ("router", ""), ("dhcp", "")];
+const SETS: [(&str, &str); 7] = [
+    ("mac", ""),
+    ("ip4", " . @nh,96,32"),
+    ("ip6", " . @nh,64,128"),
+    ("lla", " . @th,208,48"),
+    ("any", ""),
+    ("router", ""),
+    ("dhcp", ""),
+];
 
 /// Guests that have their own sets and chains. Each kind has a second half for tagged frames, so that what a guest may say in one
 /// VLAN it may not say in another.
@@ -68,7 +75,9 @@ impl Kind {
             Self::Bound => "iifname . ",
             Self::Loose(_) => "",
         };
-        let plain = (self.name(), format!("{before}ether saddr"), format!("{before}arp saddr ether"));
+        // Without the first words `nft` asks the type field of the frame, where a priority tag may be.
+        let told = format!("meta protocol arp {before}arp saddr ether");
+        let plain = (self.name(), format!("{before}ether saddr"), told);
         let raw = |place: &str| format!("{before}{place} . vlan id");
         [plain, (self.tagged(), raw("@ll,48,48"), raw("@nh,64,48"))]
     }
@@ -177,15 +186,34 @@ const CHAINS: [&str; 9] = ["nd", "from6", "icmp6", "udp6", "ip6", "from4", "udp4
 ///
 /// ICMPv6: neighbour discovery in fragments is none (RFC 6980 section 5); a first fragment holds all headers (RFC 7112 section 5). Where
 /// the kernel finds no upper layer there is no `meta l4proto`, and `!=` is false as well.
+///
+/// Later fragments: some kernels read the bytes where a first one has its ports and type as if they were these, so what goes by them asks
+/// for the offset before.
+///
+/// Without an address a host asks, and reports groups (131, 132, 143; RFC 3590 section 4), but nothing else: an echo would be answered.
+///
+/// Options of discovery: receivers differ in which of several Ethernet addresses they believe, and no rule can walk options. So hosts may
+/// send what hosts do send: their own address first, or a nonce (RFC 7527), and behind the address nothing but a nonce. What reads behind
+/// the end of a frame is false, `>= 0` therefore asks whether there is more. Advertisements and redirects are a router's, who is believed.
 const RULES: &str = "    chain KIND_from6 {
         WHO . @nh,64,128 @KIND_ip6 accept
-        meta l4proto ipv6-icmp @nh,64,128 0 accept
+        meta l4proto ipv6-icmp @th,0,8 { 131, 132, 143 } @nh,64,128 0 accept
         WHO @KIND_any accept
         WHO @KIND_router accept
         goto drop_ip
     }
     chain KIND_nd {
         meta protocol ip6 exthdr frag exists goto drop_nd
+        @th,0,8 133 @th,64,16 != 0x0101 goto drop_nd
+        @th,0,8 133 WHO . @th,80,48 != @KIND_lla goto drop_nd
+        @th,0,8 133 @th,128,8 >= 0 goto drop_nd
+        @th,0,8 135 @th,192,16 != { 0x0101, 0x0e01 } goto drop_nd
+        @th,0,8 135 @th,192,8 1 WHO . @th,208,48 != @KIND_lla goto drop_nd
+        @th,0,8 135 @th,256,16 != 0x0e01 goto drop_nd
+        @th,0,8 135 @th,320,8 >= 0 goto drop_nd
+        @th,0,8 136 @th,192,16 != 0x0201 goto drop_nd
+        @th,0,8 136 WHO . @th,208,48 != @KIND_lla goto drop_nd
+        @th,0,8 136 @th,256,8 >= 0 goto drop_nd
         @th,0,8 136 WHO . @th,64,128 @KIND_ip6 WHO . @nh,64,128 @KIND_ip6 accept
         @th,0,8 { 133, 134, 135, 137 } WHO . @nh,64,128 @KIND_ip6 accept
         @th,0,8 { 133, 135 } @nh,64,128 0 accept
@@ -193,19 +221,19 @@ const RULES: &str = "    chain KIND_from6 {
         goto drop_nd
     }
     chain KIND_icmp6 {
+        meta protocol ip6 frag frag-off != 0 goto KIND_from6
         @th,0,8 { 134, 137 } WHO != @KIND_router goto drop_router
         @th,0,8 133-137 goto KIND_nd
         @th,0,8 != 133 goto KIND_from6
-        meta protocol ip6 frag frag-off != 0 goto KIND_from6
         goto drop_hidden
     }
     chain KIND_udp6 {
         udp sport != 547 udp dport != 546-547 goto KIND_from6
+        meta protocol ip6 frag frag-off != 0 goto KIND_from6
         WHO @KIND_dhcp goto KIND_from6
         udp sport != 547 udp dport 547 @th,64,8 != 13 goto KIND_from6
         udp sport 547 goto drop_dhcp
         udp dport 546-547 goto drop_dhcp
-        meta protocol ip6 frag frag-off != 0 goto KIND_from6
         goto drop_hidden
     }
     chain KIND_ip6 {
@@ -223,16 +251,16 @@ const RULES: &str = "    chain KIND_from6 {
     }
     chain KIND_udp4 {
         udp sport != 67 udp dport != 67-68 goto KIND_from4
+        @nh,51,13 != 0 goto KIND_from4
         WHO @KIND_dhcp goto KIND_from4
         udp sport != 67 udp dport 67 @th,64,8 != 2 goto KIND_from4
         udp sport 67 goto drop_dhcp
         udp dport 67-68 goto drop_dhcp
-        @nh,51,13 != 0 goto KIND_from4
         goto drop_hidden
     }
     chain KIND_ip4 {
         meta l4proto udp goto KIND_udp4
-        meta l4proto icmp @th,0,8 { 5, 9 } WHO != @KIND_router goto drop_router
+        meta l4proto icmp @nh,51,13 0 @th,0,8 { 5, 9 } WHO != @KIND_router goto drop_router
         meta l4proto != udp goto KIND_from4
         goto drop_hidden
     }

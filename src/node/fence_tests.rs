@@ -128,6 +128,7 @@ fn a_new_guest_changes_elements_only() {
          add element bridge vxmesh_guests tagged_ip4 { \"tap1\" . 0x020000000021 . 7 . 0xc0a80a15 }\n\
          add element bridge vxmesh_guests tagged_ip6 { \"tap1\" . 0x020000000021 . 7 . 0xfd100000000000000000000000000021, \
          \"tap1\" . 0x020000000021 . 7 . 0xfe80000000000000000000fffe000021 }\n\
+         add element bridge vxmesh_guests tagged_lla { \"tap1\" . 0x020000000021 . 7 . 0x020000000021 }\n\
          add element bridge vxmesh_guests tagged_mac { \"tap1\" . 0x020000000021 . 7 }\n\
          add element bridge vxmesh_guests tagged_router { \"tap1\" . 0x020000000021 . 7 }\n\
          add element bridge vxmesh_guests who { \"tap1\" : goto bound }\n"

@@ -139,6 +139,7 @@ impl Guest {
             all.insert((BRIDGE, format!("{name}_{set}"), element));
         };
         add("mac", key.clone());
+        add("lla", format!("{key} . {}", raw_mac(self.mac)));
         for address in &self.addresses {
             match address {
                 IpAddr::V4(address) => add("ip4", format!("{key} . {:#010x}", u32::from(*address))),

@@ -23,6 +23,8 @@ pub const SOLICITATION: u8 = 135;
 pub const ADVERTISEMENT: u8 = 136;
 /// Redirect (RFC 4861 section 4.5).
 pub const REDIRECT: u8 = 137;
+/// Reports of groups: MLD (RFC 2710 section 3.1) and its second version (RFC 3810 section 4).
+const REPORTS: [u8; 3] = [131, 132, 143];
 /// Certification path solicitation and advertisement (RFC 3971 section 6.4).
 const CERTIFICATION: [u8; 2] = [148, 149];
 /// "Hop Limit: 255" (RFC 4861 section 4.3): a packet from another link cannot have it.
@@ -106,6 +108,12 @@ impl Advertisement {
 pub fn checksum_holds(message: &[u8], from: Ipv6Addr, to: Ipv6Addr) -> bool {
     let Ok(length) = u16::try_from(message.len()) else { return false };
     Checksum::default().pseudo_v6(from, to, length, ICMPV6).with(message).value() == 0
+}
+
+/// True for types that a host sends before it has an address: solicitations, among them address detection, and reports of groups (RFC 3590
+/// section 4).
+pub const fn needs_no_source(kind: u8) -> bool {
+    matches!(kind, ROUTER_SOLICITATION | SOLICITATION) || kind == REPORTS[0] || kind == REPORTS[1] || kind == REPORTS[2]
 }
 
 /// True for types of messages that may not be fragmented (RFC 6980 section 5).

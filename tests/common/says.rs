@@ -403,6 +403,11 @@ impl Speaker {
         );
         let unspecified = |packet: Six| Six { source: Ipv6Addr::UNSPECIFIED, ..packet };
         self.v6("address detection", &unspecified(self.discovery(135, &mine, &[])), PASSES);
+        let nonce = says(14, Mac([7; 6]));
+        self.v6("NS with a nonce", &self.discovery(135, &asks, &[own_source.clone(), nonce.clone()].concat()), PASSES);
+        let detects = icmp6(135, Ipv6Addr::UNSPECIFIED, ALL_NODES, &mine, &nonce);
+        let detects = Six { payload: detects, ..unspecified(self.discovery(135, &mine, &[])) };
+        self.v6("address detection with a nonce", &detects, PASSES);
         self.v6("RS", &self.discovery(133, &[0; 4], &own_source), PASSES);
         self.v6("RS without an address", &unspecified(self.discovery(133, &[0; 4], &[])), PASSES);
         self.v6(
@@ -412,6 +417,11 @@ impl Speaker {
         );
         let report = Six { headers: vec![options(0)], ..self.discovery(143, &[0; 4], &[]) };
         self.v6("a report of groups without an address", &unspecified(report), PASSES);
+        for (kind, verdicts) in [(131, PASSES), (132, PASSES), (128, nobodys(D::IpForeign)), (1, nobodys(D::IpForeign))]
+        {
+            let report = Six { headers: vec![options(0)], ..self.discovery(kind, &[0; 20], &[]) };
+            self.v6(format!("ICMPv6 {kind} without an address"), &unspecified(report), verdicts);
+        }
         let twice = [own.clone(), lie.clone()].concat();
         let long = [&[2, 2][..], &other.mac.0, &[0; 8], &own].concat();
         for (kind, what, fixed, lies) in [

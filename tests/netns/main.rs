@@ -60,6 +60,7 @@ mod repair;
 mod restore;
 mod rights;
 mod rows;
+mod said;
 mod scale;
 mod sizes;
 mod spaces;
