@@ -155,16 +155,20 @@ pub(super) fn inet() -> String {
     ROUTE.replace("ROUTED", ROUTED)
 }
 
-/// What all share. `open` is of networks that find their guests by themselves: only how many and how much is bounded there.
+/// What all share. Frames are kept out of the host's connection tracking, in which equal addresses of two networks would be one flow, and so
+/// out of its NAT (`notrack`, which holds when the bridge shows them to the host's firewall later). `open` is of networks that find their
+/// guests by themselves: only how many and how much is bounded there.
 const COMMON: &str = "    chain group {
         RESERVED goto drop_group
         FLOOD goto drop_flood
     }
     chain peers {
+        notrack
         RESERVED goto drop_group
         accept
     }
     chain open {
+        notrack
         GROUP jump group
         iifname . ether saddr @heard accept
         FRESH goto drop_source
@@ -294,6 +298,7 @@ const BOUND: &str = "    chain bound_type {
         goto drop_mac
     }
     chain bound {
+        notrack
         GROUP jump group
         goto bound_in
     }
@@ -302,6 +307,7 @@ const BOUND: &str = "    chain bound_type {
 /// The way in for interfaces that no port names: who has spoken there before is held to it, and the others of the bridge whose
 /// ports name none may still do so.
 const LOOSE: &str = "    chain KIND {
+        notrack
         GROUP jump group
         iifname . ether saddr @bound_mac goto bound_in
         ether type 8021ad goto drop_vlan
@@ -346,17 +352,13 @@ const HOOKS: &str = "    map who { type ifname : verdict; }
 ";
 
 /// Behind the bridges: what comes to the host's own IP out of one, by whatever interface it came in, and what would be routed from or
-/// to one. Bridged frames pass these hooks too where `net.bridge.bridge-nf-call-iptables` is on, from a bridge to itself. They are kept
-/// out of connection tracking, in which equal addresses of two networks would be one flow, and so out of the host's NAT.
+/// to one. Bridged frames pass these hooks too where `net.bridge.bridge-nf-call-iptables` is on, from a bridge to itself; each hook costs
+/// a frame about 200 ns there.
 const ROUTE: &str = "table inet vxmesh_guests {
     counter ROUTED { }
     set bridges { type ifname; }
     set same { typeof iifname . oifname; }
     set opened { type ifname; }
-    chain untracked {
-        type filter hook prerouting priority -300; policy accept;
-        iifname @bridges notrack
-    }
     chain to_host {
         type filter hook input priority -300; policy accept;
         iifname @opened accept

@@ -28,7 +28,7 @@ mod speech6;
 pub(crate) mod victim;
 
 /// How long it takes where nobody says otherwise, all attackers together.
-const SECONDS: u64 = 40;
+const SECONDS: u64 = 60;
 /// Elements of a burst.
 const BURST: u32 = 500;
 /// Attempts at a smaller burst that does the same.
