@@ -13,7 +13,7 @@ use crate::wire::chain::{Chain, Part};
 use crate::wire::ip::{self, Ipv4, Ipv6};
 use crate::wire::nd::{self, Advertisement, Solicitation};
 use crate::wire::vlan::Tag;
-use crate::wire::{Header, ethernet, icmp};
+use crate::wire::{Header, ethernet, icmp, icmp6};
 
 /// May the sender say this? `station` is the sender's row, `view` is of `frame`.
 pub(super) fn check(net: &Net, station: Station, view: &View, frame: &[u8]) -> Result<(), DropReason> {
@@ -51,7 +51,8 @@ impl Sender<'_> {
 
     fn arp(&self, body: &[u8]) -> Result<(), DropReason> {
         let arp = Arp::parse(body).map_err(|_| DropReason::ArpForeign)?;
-        let owns = arp.sender_ip.is_unspecified() || self.owns_v4(arp.sender_ip);
+        // Who asks whether an address is taken makes its owner give it up (RFC 5227 section 2.1.1).
+        let owns = self.owns_v4(if arp.sender_ip.is_unspecified() { arp.target_ip } else { arp.sender_ip });
         if arp.sender_mac == self.view.source && owns { Ok(()) } else { Err(DropReason::ArpForeign) }
     }
 
@@ -83,13 +84,17 @@ impl Sender<'_> {
         if asks && dhcp::V4.is_request(message) { Ok(()) } else { Err(DropReason::IpForeign) }
     }
 
-    /// Redirects and router advertisements (RFC 1256): of routers, and for themselves.
+    /// Redirects and router advertisements (RFC 1256): of routers, and for themselves. Errors about packets that were for others, of routers.
     fn icmp(&self, from: Ipv4Addr, message: &[u8]) -> Result<(), DropReason> {
         match message.first().copied().ok_or(DropReason::FrameMalformed)? {
             icmp::REDIRECT | icmp::ROUTER_ADVERTISEMENT if !self.station.rights.route => {
                 Err(DropReason::RouterUnexpected)
             }
             icmp::REDIRECT | icmp::ROUTER_ADVERTISEMENT if !self.owns_v4(from) => Err(DropReason::IpForeign),
+            kind if icmp::is_error(kind) && !self.station.rights.route => {
+                let quoted = icmp::quoted_destination(message).is_some_and(|to| self.owns_v4(to));
+                if quoted { Ok(()) } else { Err(DropReason::RouterUnexpected) }
+            }
             _ => Ok(()),
         }
     }
@@ -128,11 +133,16 @@ impl Sender<'_> {
         }
         // Messages of discovery behind a fragment header are ignored by whoever follows RFC 6980 section 5, and believed by the others.
         let whole = part == Part::Whole || !nd::is_discovery(kind);
-        let from_itself = || from.is_unspecified() || self.owns_v6(from);
+        if icmp6::is_error(kind) && !self.station.rights.route {
+            let quoted = icmp6::quoted_destination(message).is_some_and(|to| self.owns_v6(to));
+            return if quoted { Ok(()) } else { Err(DropReason::RouterUnexpected) };
+        }
         let honest = match kind {
             nd::ROUTER_ADVERTISEMENT | nd::REDIRECT => self.owns_v6(from),
-            nd::ROUTER_SOLICITATION => from_itself(),
-            nd::SOLICITATION => Solicitation::parse(message).is_ok() && from_itself(),
+            nd::ROUTER_SOLICITATION => from.is_unspecified() || self.owns_v6(from),
+            // From nobody it is address detection, by which an owner gives its address up (RFC 4862 section 5.4.3).
+            nd::SOLICITATION => Solicitation::parse(message)
+                .is_ok_and(|said| self.owns_v6(if from.is_unspecified() { said.target } else { from })),
             nd::ADVERTISEMENT => Advertisement::parse(message).is_ok_and(|said| self.owns_v6(said.target)),
             _ => true,
         };

@@ -178,7 +178,7 @@ const COMMON: &str = "    chain group {
 ";
 
 /// Names of the chains in [`RULES`], but for the prefix.
-const CHAINS: [&str; 9] = ["nd", "from6", "icmp6", "udp6", "ip6", "from4", "udp4", "ip4", "arp"];
+const CHAINS: [&str; 11] = ["nd", "from6", "error6", "icmp6", "udp6", "ip6", "from4", "udp4", "error4", "ip4", "arp"];
 
 /// The rules of one half of a kind, from what is known to be IPv4, IPv6 or ARP of the right sender. `WHO` looks the sender up.
 ///
@@ -186,7 +186,11 @@ const CHAINS: [&str; 9] = ["nd", "from6", "icmp6", "udp6", "ip6", "from4", "udp4
 /// its first byte says that it is an answer for a relay: BOOTREPLY, 2, or RELAY-REPL, 13. A later fragment has no ports, and its first
 /// one must not be without.
 ///
-/// ICMP: a redirect (5) and a router's advertisement (9, RFC 1256) are a router's.
+/// ICMP: a redirect (5) and a router's advertisement (9, RFC 1256) are a router's. So is an error about a packet that was not for the sender
+/// itself, such as "fragmentation needed", by which a guest would make packets between others smaller.
+///
+/// Who asks whether an address is taken (ARP from 0.0.0.0, RFC 5227; a solicitation from `::`, RFC 4862 section 5.4) asks for its own: its
+/// owner gives it up where another seems to want it at the same time.
 ///
 /// ICMPv6: neighbour discovery in fragments is none (RFC 6980 section 5); a first fragment holds all headers (RFC 7112 section 5). Where
 /// the kernel finds no upper layer there is no `meta l4proto`, and `!=` is false as well.
@@ -220,14 +224,22 @@ const RULES: &str = "    chain KIND_from6 {
         @th,0,8 136 @th,256,8 >= 0 goto drop_nd
         @th,0,8 136 WHO . @th,64,128 @KIND_ip6 WHO . @nh,64,128 @KIND_ip6 accept
         @th,0,8 { 133, 134, 135, 137 } WHO . @nh,64,128 @KIND_ip6 accept
-        @th,0,8 { 133, 135 } @nh,64,128 0 accept
+        @th,0,8 133 @nh,64,128 0 accept
+        @th,0,8 135 @nh,64,128 0 WHO . @th,64,128 @KIND_ip6 accept
         WHO @KIND_any accept
         goto drop_nd
+    }
+    chain KIND_error6 {
+        WHO . @th,256,128 @KIND_ip6 goto KIND_from6
+        WHO @KIND_any goto KIND_from6
+        WHO @KIND_router goto KIND_from6
+        goto drop_router
     }
     chain KIND_icmp6 {
         meta protocol ip6 frag frag-off != 0 goto KIND_from6
         @th,0,8 { 134, 137 } WHO != @KIND_router goto drop_router
         @th,0,8 133-137 goto KIND_nd
+        @th,0,8 < 128 goto KIND_error6
         @th,0,8 != 133 goto KIND_from6
         goto drop_hidden
     }
@@ -262,16 +274,23 @@ const RULES: &str = "    chain KIND_from6 {
         udp dport 67-68 goto drop_dhcp
         goto drop_hidden
     }
+    chain KIND_error4 {
+        WHO . @th,192,32 @KIND_ip4 goto KIND_from4
+        WHO @KIND_any goto KIND_from4
+        WHO @KIND_router goto KIND_from4
+        goto drop_router
+    }
     chain KIND_ip4 {
         meta l4proto udp goto KIND_udp4
         meta l4proto icmp @nh,51,13 0 @th,0,8 { 5, 9 } WHO != @KIND_router goto drop_router
+        meta l4proto icmp @nh,51,13 0 @th,0,8 { 3, 4, 11, 12 } goto KIND_error4
         meta l4proto != udp goto KIND_from4
         goto drop_hidden
     }
     chain KIND_arp {
         @nh,0,48 != 0x000108000604 goto drop_arp
         TOLD . @nh,112,32 @KIND_ip4 accept
-        @nh,112,32 0 accept
+        @nh,112,32 0 TOLD . @nh,192,32 @KIND_ip4 accept
         TOLD @KIND_any accept
         goto drop_arp
     }

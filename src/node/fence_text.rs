@@ -28,7 +28,10 @@ pub const REASONS: [(&str, &str); 14] = [
     ("arp", "ARP that speaks for an address of somebody else"),
     ("nd", "neighbour discovery that speaks for an address of somebody else"),
     ("ip", "from an IP address that no port gives to the interface"),
-    ("router", "router advertisements or redirects of a port without the role 'router'"),
+    (
+        "router",
+        "router advertisements, redirects or errors about packets of others, of a port without the role 'router'",
+    ),
     ("dhcp", "what a DHCP client or relay would take for an answer, of a port without the role 'dhcp'"),
     ("hidden", "no upper-layer header where it has to be: lengths that do not fit, or a first fragment without it"),
     ("group", "to a group address that a bridge keeps for itself (01:80:c2:00:00:00 to 0f)"),

@@ -7,6 +7,8 @@
 //! +----+----+------+--------+----------+----------------------------------
 //! ```
 
+use std::net::Ipv4Addr;
+
 use super::sum::Sum;
 use super::{WireError, front, front_mut};
 
@@ -59,6 +61,12 @@ impl FragmentationNeeded {
         message[2..4].copy_from_slice(&checksum.to_be_bytes());
         Ok(())
     }
+}
+
+/// For whom the packet was that an error is about: destination in the quoted header (RFC 792), none where that is cut off.
+pub fn quoted_destination(message: &[u8]) -> Option<Ipv4Addr> {
+    let octets: [u8; 4] = message.get(24..28)?.try_into().ok()?;
+    Some(octets.into())
 }
 
 /// True for types of ICMP error messages: destination unreachable, source quench, redirect, time exceeded, parameter problem

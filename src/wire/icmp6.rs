@@ -69,6 +69,12 @@ pub const fn is_error(kind: u8) -> bool {
     kind < 128
 }
 
+/// For whom the packet was that an error is about: destination in the quoted header (RFC 4443 section 3), none where that is cut off.
+pub fn quoted_destination(message: &[u8]) -> Option<Ipv6Addr> {
+    let octets: [u8; 16] = message.get(32..48)?.try_into().ok()?;
+    Some(octets.into())
+}
+
 /// Sum of the pseudo header (RFC 8200 section 8.1).
 fn pseudo(len: usize, from: Ipv6Addr, to: Ipv6Addr) -> Result<Sum, WireError> {
     let len = u16::try_from(len).map_err(|_| WireError::Field { header: NAME, field: "length" })?;

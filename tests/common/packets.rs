@@ -92,6 +92,14 @@ pub(crate) fn icmp(kind: u8) -> Vec<u8> {
     out
 }
 
+/// An ICMP error with the packet that it is about.
+pub(crate) fn icmp_error(kind: u8, code: u8, quote: &[u8]) -> Vec<u8> {
+    let mut out = [&[kind, code, 0, 0, 0, 0, 2, 88][..], quote].concat();
+    let sum = Checksum::default().with(&out).value();
+    out[2..4].copy_from_slice(&sum.to_be_bytes());
+    out
+}
+
 /// An ICMPv6 message: what stands behind type, code and checksum, then options.
 pub(crate) fn icmp6(kind: u8, from: Ipv6Addr, to: Ipv6Addr, fixed: &[u8], options: &[u8]) -> Vec<u8> {
     let mut out = vec![kind, 0, 0, 0];

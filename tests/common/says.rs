@@ -14,7 +14,7 @@ use vxmesh::wire::nd::link_local;
 
 use self::DropReason as D;
 pub(crate) use self::packets::tagged;
-use self::packets::{Extension, Four, Six, frame, icmp, icmp6, says, udp};
+use self::packets::{Extension, Four, Six, frame, icmp, icmp_error, icmp6, says, udp};
 
 /// What a row makes of a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +125,7 @@ pub(crate) fn all(me: Party, other: Party) -> Vec<Said> {
     speaker.dhcp4_shapes();
     speaker.dhcp6();
     speaker.icmp();
+    speaker.errors();
     speaker.malformed();
     speaker.routers();
     speaker.neighbours();
@@ -313,12 +314,9 @@ impl Speaker {
 
     fn icmp(&mut self) {
         let routers = only(Role::Router, D::RouterUnexpected);
-        for (what, kind, verdicts) in [
-            ("echo", 8, PASSES),
-            ("redirect", 5, routers),
-            ("router advertisement", 9, routers),
-            ("unreachable", 3, PASSES),
-        ] {
+        for (what, kind, verdicts) in
+            [("echo", 8, PASSES), ("redirect", 5, routers), ("router advertisement", 9, routers)]
+        {
             let packet = Four { protocol: 1, payload: icmp(kind), ..self.four() };
             self.v4(format!("ICMP {what}"), &packet, verdicts);
             self.v4(format!("ICMP {what}, with options"), &Four { options: &[1; 8], ..packet.clone() }, verdicts);
@@ -330,6 +328,41 @@ impl Speaker {
         let [guest, _, dhcp, bare] = routers;
         self.v4("ICMP redirect as another router", &another, [guest, Some(D::IpForeign), dhcp, bare]);
         self.v4("ICMP without a type", &Four { payload: Vec::new(), ..another }, never(D::FrameMalformed));
+    }
+
+    /// Errors about packets that were for the guest itself, and for others.
+    fn errors(&mut self) {
+        let routers = only(Role::Router, D::RouterUnexpected);
+        let [guest, router, dhcp, _] = routers;
+        let unlisted = [guest, router, dhcp, None];
+        for (whose, v4, v6, verdicts) in [
+            ("itself", self.me.v4, self.me.v6, PASSES),
+            ("another guest's", self.other.v4, self.other.v6, routers),
+            ("nobody", NOBODY4, NOBODY6, unlisted),
+            ("a host abroad", ABROAD4, ABROAD6, unlisted),
+        ] {
+            for (kind, code) in [(3, 1), (3, 3), (3, 4), (4, 0), (11, 0), (12, 0)] {
+                let quote = Four { source: ABROAD4, destination: v4, ..self.four() }.bytes();
+                let packet = Four { protocol: 1, payload: icmp_error(kind, code, &quote), ..self.four() };
+                self.v4(format!("ICMP {kind} {code} about a packet for {whose}"), &packet, verdicts);
+            }
+            for kind in [1, 2, 3, 4, 100] {
+                let quote = Six { source: ABROAD6, destination: v6, ..self.six() }.bytes();
+                let payload = icmp6(kind, self.me.v6, ALL_NODES, &[&[0, 0, 5, 0][..], &quote].concat(), &[]);
+                let packet = Six { protocol: 58, payload, ..self.six() };
+                self.v6(format!("ICMPv6 {kind} about a packet for {whose}"), &packet, verdicts);
+                let headers = vec![options(60)];
+                self.v6(
+                    format!("ICMPv6 {kind} about a packet for {whose}, behind options"),
+                    &Six { headers, ..packet },
+                    verdicts,
+                );
+            }
+        }
+        let cut = Four { protocol: 1, payload: icmp(3)[..20].to_vec(), ..self.four() };
+        self.v4("an ICMP error that quotes too little", &cut, routers);
+        let cut = Six { protocol: 58, payload: icmp6(2, self.me.v6, ALL_NODES, &[0; 28], &[]), ..self.six() };
+        self.v6("an ICMPv6 error that quotes too little", &cut, routers);
     }
 
     fn malformed(&mut self) {
@@ -404,6 +437,14 @@ impl Speaker {
         let unspecified = |packet: Six| Six { source: Ipv6Addr::UNSPECIFIED, ..packet };
         self.v6("address detection", &unspecified(self.discovery(135, &mine, &[])), PASSES);
         let nonce = says(14, Mac([7; 6]));
+        for (whose, target, verdicts) in [
+            ("another guest's address", &theirs, never(D::NdForeign)),
+            ("nobody's address", &about(NOBODY6), bare(D::NdForeign)),
+        ] {
+            self.v6(format!("detection of {whose}"), &unspecified(self.discovery(135, target, &[])), verdicts);
+            let to_one = unspecified(self.discovery(135, target, &nonce)).bytes();
+            self.push(format!("detection of {whose}, to one guest"), other.mac, 0x86dd, &to_one, verdicts);
+        }
         self.v6("NS with a nonce", &self.discovery(135, &asks, &[own_source.clone(), nonce.clone()].concat()), PASSES);
         let detects = icmp6(135, Ipv6Addr::UNSPECIFIED, ALL_NODES, &mine, &nonce);
         let detects = Six { payload: detects, ..unspecified(self.discovery(135, &mine, &[])) };
@@ -417,16 +458,21 @@ impl Speaker {
         );
         let report = Six { headers: vec![options(0)], ..self.discovery(143, &[0; 4], &[]) };
         self.v6("a report of groups without an address", &unspecified(report), PASSES);
-        for (kind, verdicts) in [(131, PASSES), (132, PASSES), (128, nobodys(D::IpForeign)), (1, nobodys(D::IpForeign))]
-        {
+        for (kind, verdicts) in [(131, PASSES), (132, PASSES), (128, nobodys(D::IpForeign))] {
             let report = Six { headers: vec![options(0)], ..self.discovery(kind, &[0; 20], &[]) };
             self.v6(format!("ICMPv6 {kind} without an address"), &unspecified(report), verdicts);
         }
         let twice = [own.clone(), lie.clone()].concat();
         let long = [&[2, 2][..], &other.mac.0, &[0; 8], &own].concat();
+        let ns_lies = vec![
+            lie_source.clone(),
+            [own_source.clone(), lie_source.clone()].concat(),
+            [own_source.clone(), nonce, lie_source.clone()].concat(),
+            vec![1, 0],
+        ];
         for (kind, what, fixed, lies) in [
             (136, "NA", &mine, vec![lie, twice, long, vec![2, 0], vec![2, 1, 0, 0]]),
-            (135, "NS", &asks, vec![lie_source.clone(), [own_source.clone(), lie_source.clone()].concat(), vec![1, 0]]),
+            (135, "NS", &asks, ns_lies),
             (133, "RS", &vec![0; 4], vec![lie_source.clone(), [own_source, lie_source].concat(), vec![14, 0]]),
         ] {
             for (nth, options) in lies.iter().enumerate() {
@@ -470,6 +516,16 @@ impl Speaker {
             let short = Six { protocol, payload: vec![0; least - 1], ..first.clone() };
             self.v6(format!("a first fragment with {} bytes of protocol {protocol}", least - 1), &short, hidden);
         }
+        for (what, protocol, payload) in [
+            ("an advertisement", 58, vec![134; 16]),
+            ("a redirect", 58, vec![137; 16]),
+            ("an answer of DHCP", 17, udp(547, 546, &[2; 8])),
+        ] {
+            let later = Six { headers: vec![fragment(0x10)], protocol, payload, ..self.six() };
+            self.v6(format!("a later fragment whose bytes look like {what}"), &later, PASSES);
+        }
+        let later = Four { fragment: LATER, protocol: 1, payload: icmp(5), ..self.four() };
+        self.v4("a later fragment whose bytes look like a redirect", &later, PASSES);
         let echo = Six { headers: vec![fragment(1)], ..self.discovery(128, &[0; 28], &[]) };
         self.v6("a first fragment of a ping", &echo, PASSES);
         self.v6("a later fragment of a ping", &Six { headers: vec![fragment(0x11)], ..echo }, PASSES);
@@ -481,10 +537,14 @@ impl Speaker {
         let arp = |hardware: u8, operation: u8, mac: Mac, ip: Ipv4Addr| {
             [&[0, hardware, 8, 0, 6, 4, 0, operation][..], &mac.0, &ip.octets(), &other.mac.0, &ip.octets()].concat()
         };
+        let probe =
+            |target: Ipv4Addr| [&[0, 1, 8, 0, 6, 4, 0, 1][..], &me.mac.0, &[0; 4], &[0; 6], &target.octets()].concat();
         for (what, body, verdicts) in [
             ("announcement", arp(1, 2, me.mac, me.v4), PASSES),
             ("request", arp(1, 1, me.mac, me.v4), PASSES),
-            ("probe", arp(1, 1, me.mac, Ipv4Addr::UNSPECIFIED), PASSES),
+            ("probe", probe(me.v4), PASSES),
+            ("probe of another guest's address", probe(other.v4), never(D::ArpForeign)),
+            ("probe of nobody's address", probe(NOBODY4), bare(D::ArpForeign)),
             ("of another guest", arp(1, 2, me.mac, other.v4), never(D::ArpForeign)),
             ("request of another guest", arp(1, 1, me.mac, other.v4), never(D::ArpForeign)),
             ("of nobody", arp(1, 2, me.mac, NOBODY4), bare(D::ArpForeign)),

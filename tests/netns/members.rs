@@ -12,7 +12,7 @@ use vxmesh::types::{Mac, PeerSlot};
 use crate::harness::{Space, cable, can_run, wait_until};
 use crate::lane::{MACS, TAP, make_tap, psk, secret, setup, slice, spawn};
 use crate::liar::Liar;
-use crate::pretend::{Plug, arp, ipv4, ipv6, na, ns, own, router, same, tag};
+use crate::pretend::{Plug, arp, ipv4, ipv6, na, ns, own, probe, router, same, tag};
 use crate::says::{self, Party, ROLES, Role, Said};
 
 /// Its own guest, one with a tag of 7, a router and a DHCP server; then a guest of the other node, and one that nobody has.
@@ -76,7 +76,7 @@ fn attacks() -> Vec<Attack> {
         ("own IPv4", ipv4(all, OWN, four(12), None), None),
         ("own IPv6", ipv6(all, OWN, six(0x12), None), None),
         ("own ARP", arp(OWN, OWN, four(12)), None),
-        ("own probe", arp(OWN, OWN, Ipv4Addr::UNSPECIFIED), None),
+        ("own probe", probe(OWN, four(12)), None),
         ("own NA", na(OWN, six(0x12), six(0x12)), None),
         ("own NA, link-local", na(OWN, own(OWN), own(OWN)), None),
         ("own NS", ns(OWN, six(0x12), OWN), None),

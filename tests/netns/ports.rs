@@ -13,7 +13,9 @@ use vxmesh::types::Mac;
 
 use crate::harness::{Space, can_run, wait_until};
 use crate::node::{BRIDGE, host, local, planned, settle, slice, text};
-use crate::pretend::{self, Plug, Until, arp, eth, fragment, icmp, ipv4, ipv6, na, ns, own, router, same, saying, tag};
+use crate::pretend::{
+    self, Plug, Until, arp, detect, eth, fragment, icmp, ipv4, ipv6, na, ns, own, probe, router, same, saying, tag,
+};
 
 /// Guests of this node: bound to `g1`, bound to `g7` with a tag, loose, router, server, without addresses, and one who only listens.
 const BOUND: Mac = Mac([2, 0, 0, 0, 0, 0x11]);
@@ -101,10 +103,12 @@ fn attacks() -> Vec<Attack> {
         ("own IPv6", "g1", ipv6(all, BOUND, six(11), None), None),
         ("own link-local IPv6", "g1", ipv6(all, BOUND, own(BOUND), None), None),
         ("own ARP", "g1", arp(BOUND, BOUND, four(11)), None),
-        ("own ARP probe", "g1", arp(BOUND, BOUND, zero), None),
+        ("own ARP probe", "g1", probe(BOUND, four(11)), None),
+        ("probe of another's address", "g1", probe(BOUND, four(30)), Some("arp")),
         ("own NA", "g1", na(BOUND, six(11), six(11)), None),
         ("own NS", "g1", ns(BOUND, six(11), BOUND), None),
-        ("duplicate address detection", "g1", ns(BOUND, Ipv6Addr::UNSPECIFIED, BOUND), None),
+        ("duplicate address detection", "g1", detect(BOUND, six(11)), None),
+        ("detection of another's address", "g1", detect(BOUND, six(30)), Some("nd")),
         ("a DHCP client", "g1", ipv4(all, BOUND, zero, Some((68, 67))), None),
         ("a priority tag", "g1", tag(0, &ipv4(all, BOUND, four(11), None)), None),
         ("own VLAN", "g7", tag(7, &ipv4(all, TAGGED, four(17), None)), None),
