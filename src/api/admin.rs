@@ -195,6 +195,9 @@ pub struct NodeLine {
     /// When it joined; none: declared, nothing has joined as it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joined: Option<Wall>,
+    /// True where it is in quarantine: a problem says why.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quarantined: bool,
     /// True while its stream is open.
     pub connected: bool,
     /// When it was last heard.

@@ -177,6 +177,8 @@ fn mesh(status: &MeshStatus, now: Wall) -> (String, usize) {
 const fn state(node: &NodeLine) -> &'static str {
     if node.foreign {
         "foreign"
+    } else if node.quarantined {
+        "quarantined"
     } else if node.connected {
         "connected"
     } else if node.joined.is_some() {
@@ -186,9 +188,9 @@ const fn state(node: &NodeLine) -> &'static str {
     }
 }
 
-/// What is wrong with a node, and what to do. One that never joined is only not there yet.
+/// What is wrong with a node, and what to do. One that never joined is only not there yet; one in quarantine has a problem of its own.
 fn wrong(node: &NodeLine) -> Option<(String, String)> {
-    if node.foreign || node.joined.is_none() {
+    if node.foreign || node.joined.is_none() || node.quarantined {
         return None;
     }
     if !node.connected {

@@ -120,6 +120,7 @@ fn line(n: usize, connected: bool, in_sync: bool) -> NodeLine {
         node: format!("a-{n}").parse().unwrap(),
         pdc: "a".parse().unwrap(),
         foreign: false,
+        quarantined: false,
         joined: Some(Wall::from_secs(1)),
         connected,
         seen: Some(Wall::from_secs(90)),

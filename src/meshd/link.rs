@@ -31,6 +31,7 @@ use crate::types::Wall;
 
 /// Code of the refusal that a removed node gets.
 const REMOVED: &str = "M0802";
+const QUARANTINED: &str = "M0264";
 /// Reports wait this long for more of the same change.
 const GATHER: Duration = Duration::from_millis(50);
 /// Wait before a report that failed is tried again.
@@ -114,6 +115,7 @@ impl Link {
             Err(problem) => return self.refused(problem),
         };
         sync.heard(mono());
+        self.shared.find(Topic::Quarantined, Vec::new());
         self.here(lines.address());
         loop {
             if let Err(why) = self.read(sync, &mut lines) {
@@ -197,6 +199,10 @@ impl Link {
     fn refused(&self, problem: Problem) -> String {
         if problem.code == REMOVED {
             self.tell(Command::Removed);
+        }
+        if problem.code == QUARANTINED {
+            let help = "its peers drop what it sends; on the management node: meshctl status says what to do";
+            self.shared.find(Topic::Quarantined, vec![Finding::new(QUARANTINED, problem.what.clone(), help)]);
         }
         problem.what
     }

@@ -24,6 +24,8 @@ use crate::types::{IfName, Mono, Mtu, NodeId, PdcId, PublicKey, Version, Wall};
 pub enum Topic {
     /// This node is no member any more.
     Removed,
+    /// The management node has put this node into quarantine.
+    Quarantined,
     /// The kernel refuses the plan.
     Kernel,
     /// Lanes that do not run.

@@ -134,7 +134,8 @@ fn problems(view: &View, peers: &[PeerStatus]) -> Vec<Finding> {
         problems.extend(peers.iter().filter_map(|peer| silent(peer, view.slice.as_deref())));
         problems.extend(peers.iter().filter_map(lame));
     }
-    let removed = view.findings.get(&Topic::Removed).is_some_and(|findings| !findings.is_empty());
+    let told = |topic| view.findings.get(&topic).is_some_and(|findings| !findings.is_empty());
+    let removed = told(Topic::Removed) || told(Topic::Quarantined);
     match &view.management {
         // That it no longer answers is no news then.
         Management::Away { .. } if removed => {}

@@ -347,6 +347,7 @@ fn line(app: &App, view: &View, node: &Node) -> NodeLine {
         pdc: node.spec.pdc.clone(),
         foreign: node.spec.foreign.is_some(),
         joined: node.status.joined,
+        quarantined: node.status.quarantined.is_some(),
         connected,
         seen,
         acknowledged,

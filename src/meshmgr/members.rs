@@ -263,10 +263,11 @@ pub(super) async fn slice(
     app.pace(&member.node).await;
     let promoting = member.clone();
     let origin = app.origin(&caller);
-    let voice = from.instance.map(|instance| Voice { instance, connection: from.connection });
+    // Who does not say which run it is counts as one that is always the same: a thief who only looks is a second one, too.
+    let voice = Voice { instance: from.instance.unwrap_or_default(), connection: from.connection };
     blocking(&app, move |app| {
         promote(app, &promoting, &origin)?;
-        voice.map_or(Ok(()), |voice| identity::hear(app, &promoting, voice, &origin))
+        identity::hear(app, &promoting, voice, &origin)
     })
     .await?;
     let version = Version { incarnation: from.incarnation, revision: from.revision };

@@ -165,7 +165,9 @@ fn would(pdc: &PdcId, desired: &Desired, way: &Way, hop: &Hop, vteps: &BTreeSet<
         some(vteps)
     );
     let family = if way.to.network().is_ipv6() { "ip -6" } else { "ip" };
-    let remove = format!("{family} route del {} table {}", way.to, table(way.table));
+    // With its next hop: another route may have the same destination.
+    let one = if way.hops.len() > 1 { String::new() } else { hop.to_string() };
+    let remove = format!("{family} route del {}{one} table {}", way.to, table(way.table));
     let help = match hop.gateway {
         Some(router) => format!("{remove}; or, if it is right: meshctl pdc set {pdc} --max-hops 1 --router {router}"),
         None => remove,

@@ -80,7 +80,7 @@ fn a_finding_names_the_route_and_the_next_command() {
         aside,
         [
             "M0647 the host's route 10.9.0.2/32 via 10.9.0.254 dev eth0 (table main) leads to 10.9.0.2 otherwise than PDC 'x' is declared; \
-         plain frames are kept from it, everything else takes it | ip route del 10.9.0.2/32 table main; or, if it is right: \
+         plain frames are kept from it, everything else takes it | ip route del 10.9.0.2/32 via 10.9.0.254 dev eth0 table main; or, if it is right: \
          meshctl pdc set x --max-hops 1 --router 10.9.0.254"
         ]
     );

@@ -308,6 +308,8 @@ impl Speaker {
         self.v6("what a DHCPv6 relay would hear, in fragments", &relayed, rogue);
         let cut = Six { payload: answer.payload[..7].to_vec(), ..answer.clone() };
         self.v6("UDP over IPv6 of seven bytes", &cut, only(Role::Dhcp, D::FrameMalformed));
+        let none = Six { payload: Vec::new(), ..cut.clone() };
+        self.v6("UDP over IPv6 of no bytes", &none, only(Role::Dhcp, D::FrameMalformed));
         self.v6("the same as a first fragment", &Six { headers: first, ..cut }, never(D::HeadersHidden));
         self.v6("with one hop", &Six { hops: 1, ..answer }, rogue);
     }

@@ -9,7 +9,7 @@ use super::{CONFIG, say, systemctl};
 use crate::api::problem::{Exit, Problem};
 use crate::config::meshd::{Config, Paths};
 use crate::linux::file;
-use crate::meshd::{belongings, control, run};
+use crate::meshd::{belongings, control};
 
 /// Take this machine out of the mesh: stop meshd, remove its devices, state and keys.
 #[derive(Debug, Args)]
@@ -31,13 +31,22 @@ const NAMED: usize = 20;
 /// A [`Problem`]; what was removed before it is gone, and leaving again goes on from there.
 pub fn leave(args: &LeaveArgs) -> Result<(), Problem> {
     let config = config(&args.config)?;
+    let Paths { keys, state, run, .. } = &config.paths;
+    if ![&args.config, keys, state, run].iter().any(|path| path.exists()) {
+        // Devices here would be of a node whose configuration is elsewhere.
+        let what =
+            format!("this machine has not joined: there is neither {} nor {}", args.config.display(), state.display());
+        return Err(Problem::new("M0223", Exit::Failed, what)
+            .note("nothing was changed")
+            .help("if its configuration is elsewhere: meshctl leave --config FILE"));
+    }
     if !args.yes {
         ask(&config.paths)?;
     }
     if args.config == Path::new(CONFIG) && sd_notify::booted().unwrap_or(false) {
         systemctl(&["disable", "--now", "meshd.service"])?;
     }
-    let steps = run::cleanup(Some(&args.config))?;
+    let steps = crate::meshd::run::cleanup(Some(&args.config))?;
     say(&format!(" devices and packet filter: {} steps", steps.len()));
     // Held until the end, so that no meshd starts with half of what it needs.
     let claim = control::claim(&config.paths.run)?;
@@ -51,7 +60,10 @@ pub fn leave(args: &LeaveArgs) -> Result<(), Problem> {
     if left.foreign.len() > NAMED {
         say(&format!(" and {} more", left.foreign.len() - NAMED));
     }
-    say("left. The management node still knows this node; there: meshctl node delete NAME");
+    say(
+        "left. To come back: meshctl join with a token for this name ('meshctl node reset NAME' on the management node prints one; ports stay).",
+    );
+    say("For good, on the management node: meshctl node delete NAME, unless it is deleted already");
     Ok(())
 }
 
