@@ -241,6 +241,20 @@ async fn a_thief_of_one_key_file_gets_what_the_table_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_thief_who_only_looks_again_and_again_is_a_second_machine() {
+    let mesh = mesh().await;
+    let (world, node) = (&mesh.world, &mesh.members[0]);
+    let ours = |nth: u64| format!("/v1/slice?instance=77&connection={nth}");
+    drop(world.node(node).lines(&ours(1)).await.unwrap());
+    // Who says of no run of meshd that it is it. The node comes back, as it does where its stream was ended.
+    drop(world.node(node).lines("/v1/slice?incarnation=0&revision=0&hash=").await.unwrap());
+    drop(world.node(node).lines(&ours(2)).await.unwrap());
+    assert!(!mesh.is_out("a-1"), "once may be a late packet");
+    assert_eq!(world.node(node).lines("/v1/slice").await.err().unwrap().code, "M0264");
+    assert!(mesh.is_out("a-1") && mesh.told("quarantine", &["two machines", "a-1"]).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_command_takes_a_node_back_from_who_has_all_its_keys() {
     let mesh = mesh().await;
     let (world, victim) = (&mesh.world, &mesh.members[0]);

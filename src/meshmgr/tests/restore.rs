@@ -149,7 +149,7 @@ async fn a_store_that_was_set_back_is_noticed_by_the_first_node_that_comes() {
     let node = world.join("a-1", 1).await;
     let client = world.node(&node);
     let from = |version: Version| {
-        format!("/v1/slice?incarnation={}&revision={}&hash=ab", version.incarnation, version.revision)
+        run_of(&format!("/v1/slice?incarnation={}&revision={}&hash=ab", version.incarnation, version.revision))
     };
     let here = world.app.core.view().version;
     let later = Version { revision: here.revision + 9, ..here };

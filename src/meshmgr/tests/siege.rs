@@ -251,14 +251,18 @@ async fn a_key_has_few_places() {
     let (bad, good) = (world.join("a-1", 1).await, world.join("a-2", 2).await);
     let mut held = Vec::new();
     for _ in 0..4 {
-        held.push(world.node(&bad).lines("/v1/slice").await.unwrap());
+        held.push(world.node(&bad).lines(&run_of("/v1/slice")).await.unwrap());
     }
-    assert_eq!(world.node(&bad).lines("/v1/slice").await.err().unwrap().exit, Exit::Unreachable, "one too many");
-    world.node(&good).lines("/v1/slice").await.unwrap();
+    assert_eq!(
+        world.node(&bad).lines(&run_of("/v1/slice")).await.err().unwrap().exit,
+        Exit::Unreachable,
+        "one too many"
+    );
+    world.node(&good).lines(&run_of("/v1/slice")).await.unwrap();
     world.get::<MeshStatus>("/v1/status").await;
     held.pop();
     let begun = crate::clock::mono();
-    while world.node(&bad).lines("/v1/slice").await.is_err() {
+    while world.node(&bad).lines(&run_of("/v1/slice")).await.is_err() {
         assert!(crate::clock::mono().since(begun) < Duration::from_secs(10), "its place is free again");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
