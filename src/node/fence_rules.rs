@@ -344,7 +344,8 @@ const LOOSE: &str = "    chain KIND {
 
 /// Where frames come by. Between ports: an interface that is not known has no part in our bridges, neither as sender nor as receiver; a
 /// bridge of others has none of ours. To the host: nothing, but from what stands in `opened`; the first rule needs no name and
-/// holds for an interface that nobody has seen yet.
+/// holds for an interface that nobody has seen yet. Names cost a frame more than numbers: who has met whom is remembered by number for a second,
+/// which is how long an interface keeps its rights that somebody renames; a change of what is known ends it at once.
 const HOOKS: &str = "    map who { type ifname : verdict; }
     set known { type ifname; }
     set opened { type ifname; }
@@ -352,12 +353,15 @@ const HOOKS: &str = "    map who { type ifname : verdict; }
         type filter hook prerouting priority -300; policy accept;
         iifname vmap @who
     }
+    set met { typeof iif . oif; size 65536; flags dynamic,timeout; timeout 1s; }
     chain between_known {
+        oifname @known add @met { iif . oif } accept
         oifname @known accept
         counter name guest_unknown drop
     }
     chain between {
         type filter hook forward priority -300; policy accept;
+        iif . oif @met accept
         iifname @known goto between_known
         oifname @known goto drop_unknown
     }
@@ -372,11 +376,12 @@ const HOOKS: &str = "    map who { type ifname : verdict; }
 
 /// Behind the bridges: what comes to the host's own IP out of one, by whatever interface it came in, and what would be routed from or
 /// to one. Bridged frames pass these hooks too where `net.bridge.bridge-nf-call-iptables` is on, from a bridge to itself; each hook costs
-/// a frame about 200 ns there.
+/// a frame about 200 ns there. What stays within one bridge is remembered by number, which is harmless whatever the number means later.
 const ROUTE: &str = "table inet vxmesh_guests {
     counter ROUTED { }
     set bridges { type ifname; }
     set same { typeof iifname . oifname; }
+    set within { typeof iif . oif; size 4096; flags dynamic,timeout; timeout 1m; }
     set opened { type ifname; }
     chain to_host {
         type filter hook input priority -300; policy accept;
@@ -385,6 +390,8 @@ const ROUTE: &str = "table inet vxmesh_guests {
     }
     chain through_host {
         type filter hook forward priority -300; policy accept;
+        iif . oif @within accept
+        iifname . oifname @same add @within { iif . oif } accept
         iifname . oifname @same accept
         iifname @bridges counter name ROUTED drop
         oifname @bridges counter name ROUTED drop

@@ -133,7 +133,10 @@ fn a_new_guest_changes_elements_only() {
          add element bridge vxmesh_guests tagged_router { \"tap1\" . 0x020000000021 . 7 }\n\
          add element bridge vxmesh_guests who { \"tap1\" : goto bound }\n"
     );
-    assert_eq!(old.change_from(&new).replace("delete", "add"), change);
+    // Whom others have met is forgotten with it.
+    let back = old.change_from(&new);
+    let (removed, forgotten) = back.split_at(back.find("flush").unwrap());
+    assert_eq!((removed.replace("delete", "add"), forgotten), (change, "flush set bridge vxmesh_guests met\n"));
 }
 
 #[test]

@@ -78,6 +78,9 @@ impl Fence {
         for kind in had.difference(&has) {
             kind.write_removal(&mut out, BRIDGE);
         }
+        if before.difference(&after).any(|(_, set, _)| set == "known") {
+            let _ = writeln!(out, "flush set {BRIDGE} met");
+        }
         let new: Vec<&Kind> = has.difference(&had).collect();
         if !new.is_empty() {
             let _ = writeln!(out, "table {BRIDGE} {{");

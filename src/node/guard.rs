@@ -183,6 +183,8 @@ impl Guard {
         refused_out.push("counter name out_unknown drop".to_owned());
         arriving.push("udp dport @ports goto refused_in".to_owned());
         leaving.push("udp dport @ports goto refused_out".to_owned());
+        // Most of what passes here is neither, and of guests where bridges show their frames to the host's firewall.
+        leaving.push("meta l4proto { tcp, udp } accept".to_owned());
         // Where no device listens, the kernel answers a member's frame with an error that holds the frame; by what way that leaves is
         // up to the host's routes.
         for (errors, (quoted, place)) in ERRORS.iter().zip(QUOTED) {

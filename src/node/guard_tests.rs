@@ -81,5 +81,6 @@ fn another_interface_address_or_ttl_changes_the_whole_table() {
 #[test]
 fn a_guard_without_sides_lets_nothing_pass() {
     let closed = Guard { admin: None, ..guard(&[]) };
-    assert!(!closed.text().contains("accept\n"), "{}", closed.text());
+    let text = closed.text();
+    assert!(!text.contains("accepted accept\n") && text.contains("udp dport @ports goto refused_out"), "{text}");
 }
