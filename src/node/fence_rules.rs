@@ -198,6 +198,9 @@ const CHAINS: [&str; 11] = ["nd", "from6", "error6", "icmp6", "udp6", "ip6", "fr
 /// Later fragments: some kernels read the bytes where a first one has its ports and type as if they were these, so what goes by them asks
 /// for the offset before.
 ///
+/// What stands behind ports and type is looked at in whole packets only (`@nh,50,14` is "more fragments" and the offset): behind a first fragment
+/// it may be padding, and what a receiver puts there comes later.
+///
 /// Without an address a host asks, and reports groups (131, 132, 143; RFC 3590 section 4), but nothing else: an echo would be answered.
 ///
 /// Options of discovery: receivers differ in which of several Ethernet addresses they believe, and no rule can walk options. So hosts may
@@ -230,9 +233,10 @@ const RULES: &str = "    chain KIND_from6 {
         goto drop_nd
     }
     chain KIND_error6 {
-        WHO . @th,256,128 @KIND_ip6 goto KIND_from6
         WHO @KIND_any goto KIND_from6
         WHO @KIND_router goto KIND_from6
+        meta protocol ip6 exthdr frag exists goto drop_router
+        WHO . @th,256,128 @KIND_ip6 goto KIND_from6
         goto drop_router
     }
     chain KIND_icmp6 {
@@ -247,7 +251,7 @@ const RULES: &str = "    chain KIND_from6 {
         udp sport != 547 udp dport != 546-547 goto KIND_from6
         meta protocol ip6 frag frag-off != 0 goto KIND_from6
         WHO @KIND_dhcp goto KIND_from6
-        udp sport != 547 udp dport 547 @th,64,8 != 13 goto KIND_from6
+        udp sport != 547 udp dport 547 meta protocol ip6 exthdr frag missing @th,64,8 != 13 goto KIND_from6
         udp sport 547 goto drop_dhcp
         udp dport 546-547 goto drop_dhcp
         goto drop_hidden
@@ -269,13 +273,13 @@ const RULES: &str = "    chain KIND_from6 {
         udp sport != 67 udp dport != 67-68 goto KIND_from4
         @nh,51,13 != 0 goto KIND_from4
         WHO @KIND_dhcp goto KIND_from4
-        udp sport != 67 udp dport 67 @th,64,8 != 2 goto KIND_from4
+        udp sport != 67 udp dport 67 @nh,50,14 0 @th,64,8 != 2 goto KIND_from4
         udp sport 67 goto drop_dhcp
         udp dport 67-68 goto drop_dhcp
         goto drop_hidden
     }
     chain KIND_error4 {
-        WHO . @th,192,32 @KIND_ip4 goto KIND_from4
+        @nh,50,14 0 WHO . @th,192,32 @KIND_ip4 goto KIND_from4
         WHO @KIND_any goto KIND_from4
         WHO @KIND_router goto KIND_from4
         goto drop_router

@@ -270,6 +270,9 @@ impl Speaker {
         }
         let relayed = Four { payload: udp(4000, 67, b""), fragment: FIRST, ..answer.clone() };
         self.v4("what a relay would hear, in fragments", &relayed, rogue);
+        // What is behind the packet in the frame is none of it.
+        let padded = [relayed.bytes(), vec![1; 20]].concat();
+        self.push("what a relay would hear, in fragments with padding", Mac::BROADCAST, 0x0800, &padded, rogue);
         self.v4("the end of an answer without its beginning", &Four { fragment: LATER, ..answer.clone() }, PASSES);
         let cut = Four { payload: udp(1067, 68, b"")[..7].to_vec(), ..answer };
         let server = only(Role::Dhcp, D::FrameMalformed);
@@ -306,6 +309,8 @@ impl Speaker {
         self.v6("a first fragment of a DHCPv6 answer", &Six { headers: first.clone(), ..answer.clone() }, rogue);
         let relayed = Six { payload: udp(4000, 547, b""), headers: first.clone(), ..answer.clone() };
         self.v6("what a DHCPv6 relay would hear, in fragments", &relayed, rogue);
+        let padded = [relayed.bytes(), vec![1; 20]].concat();
+        self.push("what a DHCPv6 relay would hear, with padding", Mac::BROADCAST, 0x86dd, &padded, rogue);
         let cut = Six { payload: answer.payload[..7].to_vec(), ..answer.clone() };
         self.v6("UDP over IPv6 of seven bytes", &cut, only(Role::Dhcp, D::FrameMalformed));
         let none = Six { payload: Vec::new(), ..cut.clone() };
@@ -361,6 +366,15 @@ impl Speaker {
                 );
             }
         }
+        let quote = Four { source: ABROAD4, destination: self.me.v4, ..self.four() }.bytes();
+        let first = Four { protocol: 1, fragment: FIRST, payload: icmp_error(3, 4, &[]), ..self.four() };
+        let padded = [first.bytes(), quote].concat();
+        self.push("an ICMP error whose quote is padding", Mac::BROADCAST, 0x0800, &padded, routers);
+        let quote = Six { source: ABROAD6, destination: self.me.v6, ..self.six() }.bytes();
+        let payload = icmp6(2, self.me.v6, ALL_NODES, &[0, 0, 5, 0], &[]);
+        let first = Six { protocol: 58, headers: vec![fragment(1)], payload, ..self.six() };
+        let padded = [first.bytes(), quote].concat();
+        self.push("an ICMPv6 error whose quote is padding", Mac::BROADCAST, 0x86dd, &padded, routers);
         let cut = Four { protocol: 1, payload: icmp(3)[..20].to_vec(), ..self.four() };
         self.v4("an ICMP error that quotes too little", &cut, routers);
         let cut = Six { protocol: 58, payload: icmp6(2, self.me.v6, ALL_NODES, &[0; 28], &[]), ..self.six() };
