@@ -34,6 +34,7 @@ const TRIES: usize = 5;
 #[repr(u8)]
 pub(super) enum Family {
     Inet = 1,
+    Netdev = 5,
     Bridge = 7,
 }
 

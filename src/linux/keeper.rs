@@ -41,7 +41,9 @@ impl Filter for Fence {
 
     fn read() -> io::Result<Option<u64>> {
         let tables = [print::read(Family::Bridge, FENCE)?, print::read(Family::Inet, FENCE)?];
-        Ok(tables[0].zip(tables[1]).map(|(bridge, routed)| bridge.rotate_left(1) ^ routed))
+        // There is one only on kernels that have it, and then it is a part of what was loaded.
+        let devices = print::read(Family::Netdev, FENCE)?.unwrap_or_default();
+        Ok(tables[0].zip(tables[1]).map(|(bridge, routed)| bridge.rotate_left(1) ^ routed ^ devices.rotate_left(2)))
     }
 }
 

@@ -2,6 +2,7 @@
 //! namespace that the thread is in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use netlink_packet_route::RouteNetlinkMessage;
 
@@ -16,11 +17,11 @@ use super::watch::Watch;
 use super::{addresses, nft, observe, sysctl, tap};
 use crate::node::desired::{Kind, Link, Observed};
 use crate::node::fence::Refused;
-use crate::node::fence_text;
 use crate::node::guard::TABLE;
 use crate::node::onlink::Step;
 use crate::node::op::Op;
 use crate::node::strays::{Ask, Ways};
+use crate::node::{fence_host, fence_text};
 use crate::types::{IfName, Mac};
 
 /// Name of a device until it gets its own together with its alias. What a crash leaves under it is removed with the next.
@@ -39,6 +40,8 @@ pub struct Kernel {
     indices: BTreeMap<IfName, u32>,
     filters: Keeper,
     guests: Guests,
+    /// [`Observed::rules_before_devices`], once it was tried.
+    rules_before_devices: OnceLock<bool>,
 }
 
 /// Failures of one [`Kernel::apply`].
@@ -57,7 +60,8 @@ impl Kernel {
     pub fn new() -> Result<Self, KernelError> {
         let netlink = Netlink::open().map_err(KernelError::socket("opening a netlink socket"))?;
         let routes = Routes::open().map_err(KernelError::socket("opening a netlink socket"))?;
-        Ok(Self { netlink, routes, indices: BTreeMap::new(), filters: Keeper::new(), guests: Guests::default() })
+        let (filters, guests) = (Keeper::new(), Guests::default());
+        Ok(Self { netlink, routes, indices: BTreeMap::new(), filters, guests, rules_before_devices: OnceLock::new() })
     }
 
     /// What the kernel holds now.
@@ -72,8 +76,18 @@ impl Kernel {
         observed.links.retain(|name, _| name.as_str() != UNNAMED);
         observed.guard = self.filters.guard.observe()?;
         observed.fence = self.filters.fence.observe()?;
+        observed.rules_before_devices = self.rules_before_devices();
         observed.onlink = self.routes.observe();
         Ok(observed)
+    }
+
+    /// Tried once: a kernel does not change.
+    fn rules_before_devices(&self) -> bool {
+        if let Some(known) = self.rules_before_devices.get() {
+            return *known;
+        }
+        let Ok(takes) = nft::takes(fence_host::PROBE) else { return false };
+        *self.rules_before_devices.get_or_init(|| takes)
     }
 
     /// Does `ops` in order. When the packet filter cannot be changed, nothing after it is done. When another step fails, the
@@ -126,7 +140,9 @@ impl Kernel {
     pub fn guest_counters(&self) -> Result<BTreeMap<String, u64>, KernelError> {
         let read = |family| counters::read(family, fence_text::TABLE).map_err(KernelError::socket(COUNTERS));
         let mut all = read(Family::Bridge)?;
-        all.extend(read(Family::Inet)?);
+        for (name, packets) in read(Family::Inet)?.into_iter().chain(read(Family::Netdev)?) {
+            *all.entry(name).or_default() += packets;
+        }
         Ok(all)
     }
 
@@ -225,7 +241,7 @@ impl Kernel {
             Op::DeleteGuard => self.filters.guard.delete(&nft::no_guard()),
             Op::LoadFence(fence) => self.filters.fence.load(fence, &fence.text()),
             Op::ChangeFence { from, to } => self.filters.fence.load(to, &to.change_from(from)),
-            Op::DeleteFence => self.filters.fence.delete(&nft::no_fence()),
+            Op::DeleteFence => self.filters.fence.delete(&nft::no_fence(self.rules_before_devices())),
             Op::OnLink(step) => self.on_link(op, step),
             Op::AddLink { name, link } => self.add_link(op, name, link),
             Op::DeleteLink { name } => match self.index(op, name) {

@@ -20,9 +20,15 @@ pub(super) fn no_guard() -> String {
     format!("add table inet {TABLE}\ndelete table inet {TABLE}\n")
 }
 
-/// Removes the filter behind the guests' ports, if it is there.
-pub(super) fn no_fence() -> String {
-    ["bridge", "inet"].map(|family| format!("add table {family} {FENCE}\ndelete table {family} {FENCE}\n")).concat()
+/// Removes the filter behind the guests' ports, if it is there; a kernel without rules on devices that are absent may not know the family.
+pub(super) fn no_fence(by_device: bool) -> String {
+    let families = ["bridge", "inet"].into_iter().chain(by_device.then_some("netdev"));
+    families.map(|family| format!("add table {family} {FENCE}\ndelete table {family} {FENCE}\n")).collect()
+}
+
+/// Asks the kernel whether it would do a transaction, which it does not.
+pub(super) fn takes(text: &str) -> Result<bool, KernelError> {
+    Ok(nft(&["-c", "-f", "-"], text, drop)?.status.success())
 }
 
 /// What the kernel keeps of frames of guests that were dropped for a reason; nothing where there is no filter.

@@ -57,6 +57,8 @@ pub struct Observed {
     pub guard: ObservedGuard,
     /// The packet filter behind the guests' ports.
     pub fence: ObservedFence,
+    /// The kernel takes packet filter rules on a device by its name while there is no such device, and keeps them when it goes (Linux 6.16).
+    pub rules_before_devices: bool,
     /// The routing table of the plain path.
     pub onlink: HeldOnLink,
     /// Links that matter, by name: ours, those in our bridges, and vxlan devices.

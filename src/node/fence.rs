@@ -35,6 +35,8 @@ pub struct Fence {
     pub pins: BTreeMap<(IfName, Mac), Pin>,
     /// Interfaces found on bridges of networks that find their guests by themselves.
     pub open: BTreeSet<IfName>,
+    /// [`Observed::rules_before_devices`]: what is routed is held on the bridges themselves.
+    pub by_device: bool,
 }
 
 /// The interface that a loose guest is held to.
@@ -105,7 +107,7 @@ impl Fence {
     /// is held to the loose guests: its own have nothing to say there.
     #[must_use]
     pub fn with_found(&self, networks: &BTreeMap<&IfName, &Net>, observed: &Observed) -> Self {
-        let mut fence = self.clone();
+        let mut fence = Self { by_device: observed.rules_before_devices, ..self.clone() };
         for (name, link) in &observed.links {
             let Some(port) = &link.port else { continue };
             let Some(net) = networks.get(&port.bridge) else { continue };

@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 
-use super::fence_text::{FLOOD_BURST, FLOOD_RATE, REASONS, ROUTED};
+use super::fence_text::{FLOOD_BURST, FLOOD_RATE, REASONS};
 use crate::types::IfName;
 
 /// A set that the kernel fills and empties itself, of bounded size.
@@ -148,11 +148,6 @@ pub(super) fn write_common(out: &mut String) {
 /// The chains at the hooks, and the sets that lead there.
 pub(super) fn write_hooks(out: &mut String) {
     out.push_str(&HOOKS.replace("RESERVED", RESERVED).replace("GROUP", GROUP));
-}
-
-/// The table of family `inet`.
-pub(super) fn inet() -> String {
-    ROUTE.replace("ROUTED", ROUTED)
 }
 
 /// What all share. Frames are kept out of the host's connection tracking, in which equal addresses of two networks would be one flow, and so
@@ -376,26 +371,4 @@ const HOOKS: &str = "    map who { type ifname : verdict; }
         iifname @known ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 goto drop_host
         iifname @known drop
     }
-";
-
-/// Behind the bridges: what comes to the host's own IP out of one, by whatever interface it came in, and what would be routed from or
-/// to one. Bridged frames pass these hooks too where `net.bridge.bridge-nf-call-iptables` is on, from a bridge to itself; each hook costs
-/// a frame about 200 ns there.
-const ROUTE: &str = "table inet vxmesh_guests {
-    counter ROUTED { }
-    set bridges { type ifname; }
-    set same { typeof iifname . oifname; }
-    set opened { type ifname; }
-    chain to_host {
-        type filter hook input priority -300; policy accept;
-        iifname @opened accept
-        iifname @bridges counter name ROUTED drop
-    }
-    chain through_host {
-        type filter hook forward priority -300; policy accept;
-        iifname . oifname @same accept
-        iifname @bridges counter name ROUTED drop
-        oifname @bridges counter name ROUTED drop
-    }
-}
 ";

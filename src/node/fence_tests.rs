@@ -56,6 +56,25 @@ fn the_filter_reads_like_this() {
 }
 
 #[test]
+fn a_kernel_with_rules_before_devices_holds_what_is_routed_on_the_bridges_themselves() {
+    let mut observed = Observed { rules_before_devices: true, ..Observed::default() };
+    plugged(&mut observed, "tap9", "vb10.12b5");
+    let fence = fence_of(&bound(), &observed);
+    let text = fence.text();
+    let tables = text.rsplit_once("table inet").unwrap().1;
+    crate::node::golden::check("fence-devices.nft", tables.split_once("add element").unwrap().0);
+    assert!(!text.contains("through_host"), "bridged frames do not pass there");
+    let more = Fence { bridges: [name("vb10.12b5"), name("vb11.12b5")].into(), ..fence.clone() };
+    let (comes, goes) = (more.change_from(&fence), fence.change_from(&more));
+    assert_eq!(comes.matches("device \"vb11.12b5\"").count(), 2, "{comes}");
+    assert!(!comes.contains("device \"vb10.12b5\""), "{comes}");
+    assert_eq!(goes.matches("delete chain netdev vxmesh_guests").count(), 2, "{goes}");
+    let elsewhere = Fence { by_device: false, ..fence.clone() };
+    assert_eq!(elsewhere.change_from(&fence), format!("delete table netdev vxmesh_guests\n{}", elsewhere.text()));
+    assert_eq!(fence.change_from(&elsewhere), fence.text());
+}
+
+#[test]
 fn what_a_named_interface_may_say_is_there_before_the_interface_and_before_any_device() {
     let plan = planned(&bound(), &local());
     let ops = reconcile::diff(&plan.desired, &Observed::default());

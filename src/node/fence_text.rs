@@ -7,13 +7,14 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::fence::{Fence, Guest};
+use super::fence_host as host;
 use super::fence_rules::{self as rules, Kind};
 use crate::table::PortRole;
 use crate::types::{IfName, Mac};
 use crate::wire::nd::link_local;
 
-/// Name of two tables: that of family `bridge` sees what enters our bridges, that of family `inet` what leaves them by way of this
-/// host's own IP.
+/// Name of the tables: that of family `bridge` sees what enters our bridges, those of families `inet` and `netdev` what leaves them by
+/// way of this host's own IP.
 pub const TABLE: &str = "vxmesh_guests";
 /// Broadcast and multicast frames a second that an interface may send.
 pub const FLOOD_RATE: u32 = 1000;
@@ -44,17 +45,18 @@ pub const REASONS: [(&str, &str); 14] = [
 /// Those of [`REASONS`] that a guest brings about by being plugged in: they are counted, and are no news.
 pub const QUIET: [&str; 1] = ["unknown"];
 
-/// Counter of what came to this host out of a bridge of ours all the same, or was to be routed from or to one, in family `inet`.
+/// Counter of what came to this host out of a bridge of ours all the same, or was to be routed from or to one, or sent there by the host
+/// itself, in families `inet` and `netdev`.
 pub const ROUTED: &str = "guest_routed";
 
 /// An element: family and table, set, text.
 type Element = (&'static str, String, String);
 
 impl Fence {
-    /// Both tables as one transaction for `nft -f -`: what was there is replaced without a moment in between.
+    /// The tables as one transaction for `nft -f -`: what was there is replaced without a moment in between.
     pub fn text(&self) -> String {
         let mut out = String::new();
-        for table in [BRIDGE, INET] {
+        for table in [BRIDGE, INET].into_iter().chain(self.by_device.then_some(DEVICE)) {
             let _ = writeln!(out, "add table {table}\ndelete table {table}");
         }
         let _ = writeln!(out, "table {BRIDGE} {{");
@@ -62,13 +64,18 @@ impl Fence {
         self.kinds().iter().for_each(|kind| kind.write(&mut out));
         rules::write_hooks(&mut out);
         out.push_str("}\n");
-        out.push_str(&rules::inet());
+        out.push_str(&host::tables(self.by_device));
+        host::write(&mut out, &self.devices());
         write_elements(&mut out, "add", &self.elements());
         out
     }
 
     /// What turns the loaded filter `old` into this one without touching its counters.
     pub fn change_from(&self, old: &Self) -> String {
+        if self.by_device != old.by_device {
+            let left = if old.by_device { format!("delete table {DEVICE}\n") } else { String::new() };
+            return left + &self.text();
+        }
         let (before, after) = (old.elements(), self.elements());
         let (had, has) = (old.kinds(), self.kinds());
         let of_gone = |set: &str| had.difference(&has).any(|kind| kind.owns(set));
@@ -81,6 +88,9 @@ impl Fence {
         if before.difference(&after).any(|(_, set, _)| set == "known") {
             let _ = writeln!(out, "flush set {BRIDGE} met");
         }
+        let (had_devices, has_devices) = (old.devices(), self.devices());
+        host::write_removal(&mut out, &(&had_devices - &has_devices));
+        host::write(&mut out, &(&has_devices - &had_devices));
         let new: Vec<&Kind> = has.difference(&had).collect();
         if !new.is_empty() {
             let _ = writeln!(out, "table {BRIDGE} {{");
@@ -96,6 +106,11 @@ impl Fence {
     fn kinds(&self) -> BTreeSet<Kind> {
         let loose = self.unnamed.values().map(|bridge| Kind::Loose(bridge.clone()));
         std::iter::once(Kind::Bound).chain(loose).collect()
+    }
+
+    /// Bridges with rules of their own.
+    fn devices(&self) -> BTreeSet<&IfName> {
+        self.bridges.iter().filter(|_| self.by_device).collect()
     }
 
     fn elements(&self) -> BTreeSet<Element> {
@@ -116,7 +131,8 @@ impl Fence {
             }
         }
         all.extend(self.bridges.iter().map(|name| (INET, "bridges".to_owned(), format!("\"{name}\""))));
-        all.extend(self.bridges.iter().map(|name| (INET, "same".to_owned(), format!("\"{name}\" . \"{name}\""))));
+        let through = self.bridges.iter().filter(|_| !self.by_device);
+        all.extend(through.map(|name| (INET, "same".to_owned(), format!("\"{name}\" . \"{name}\""))));
         all
     }
 
@@ -165,7 +181,8 @@ impl Guest {
 }
 
 const BRIDGE: &str = "bridge vxmesh_guests";
-const INET: &str = "inet vxmesh_guests";
+pub(super) const INET: &str = "inet vxmesh_guests";
+pub(super) const DEVICE: &str = "netdev vxmesh_guests";
 
 fn raw(address: Ipv6Addr) -> String {
     format!("{:#034x}", u128::from(address))

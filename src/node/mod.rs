@@ -10,6 +10,7 @@ pub mod discover;
 pub mod enroll;
 pub mod explain;
 pub mod fence;
+pub mod fence_host;
 mod fence_rules;
 pub mod fence_text;
 pub mod guard;

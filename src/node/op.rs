@@ -212,7 +212,7 @@ impl fmt::Display for Op {
             Self::LoadFence(fence) => write!(f, "nft -f - <<'EOF'\n{}EOF", fence.text()),
             Self::ChangeFence { from, to } => write!(f, "nft -f - <<'EOF'\n{}EOF", to.change_from(from)),
             Self::DeleteFence => {
-                write!(f, "nft delete table bridge {FENCE}; nft delete table inet {FENCE}")
+                write!(f, "for f in bridge inet netdev; do nft delete table $f {FENCE}; done")
             }
             Self::OnLink(step) => step.fmt(f),
             Self::AddLink { name, link } => add_link(f, name, link),

@@ -59,6 +59,7 @@ mod reconcile;
 mod repair;
 mod restore;
 mod rights;
+mod routed;
 mod rows;
 mod said;
 mod scale;

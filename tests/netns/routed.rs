@@ -1,0 +1,110 @@
+//! What is routed from or to a bridge of ours, and what reaches the host past the bridge's own rules: held by rules that know the bridge by
+//! its name only, with nothing of the bridge's own filter left. In both forms: on the device, where the kernel keeps such rules for devices
+//! that are absent, and at the hook for what is forwarded.
+
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+use vxmesh::types::Mac;
+use vxmesh::wire::ip::Checksum;
+
+use crate::frames::Plug as Wire;
+use crate::harness::{can_run, wait_until};
+use crate::node::{BRIDGE, slice};
+use crate::ports::{Ground, four};
+use crate::pretend::{Plug, ipv4};
+
+const GUEST: Mac = Mac([2, 0, 0, 0, 0, 0x11]);
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The frame to another IPv4 address.
+fn towards(mut frame: Vec<u8>, destination: [u8; 4]) -> Vec<u8> {
+    frame[30..34].copy_from_slice(&destination);
+    frame[24..26].fill(0);
+    let sum = Checksum::default().with(&frame[14..34]).value();
+    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    frame
+}
+
+/// The three ways: to the host, through it to a neighbour, through it from a neighbour. Each time the filter counts more, and
+/// nobody hears a thing; `from` is what is counted already.
+fn attack(ground: &Ground, guest: &Plug, from: u64, when: &str) -> u64 {
+    let mac = |device: &str| -> Mac {
+        ground.host.sh(&format!("cat /sys/class/net/{device}/address")).trim().parse().unwrap()
+    };
+    ground.host.sh(&format!(
+        "sysctl -q -w net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0
+         ip address replace 192.168.10.1/24 dev {BRIDGE}
+         ip neigh replace 10.9.0.2 dev eth0 lladdr 02:00:00:00:09:02; ip neigh replace 192.168.10.11 dev {BRIDGE} lladdr {GUEST}"
+    ));
+    let counted = || ground.counters()["guest_routed"];
+    let wire = Wire::new(&ground.host, "wire");
+    let says = |port: u16| ipv4(mac(BRIDGE), GUEST, four(11), Some((5000, port)));
+    let came = || ground.host.sh("nft list table netdev t").matches("packets 0 ").count();
+    let mut all = from;
+    for destination in [[10, 9, 0, 1], [10, 9, 0, 2]] {
+        guest.send(&towards(says(6000), destination));
+        wait_until(&format!("{when}: {destination:?} is counted"), LIMIT, || counted() > all);
+        all = counted();
+    }
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(came(), 1, "{when}: a neighbour heard it");
+    let outside = Mac([2, 0, 0, 0, 9, 2]);
+    wire.send(&towards(ipv4(mac("eth0"), outside, [10, 9, 0, 2].into(), Some((5000, 6000))), [192, 168, 10, 11]));
+    wait_until(&format!("{when}: what comes for a guest is counted"), LIMIT, || counted() > all);
+    all = counted();
+    let heard = guest.heard();
+    let routed = |frame: &Vec<u8>| frame.get(36..38) == Some(&6000_u16.to_be_bytes());
+    assert!(!heard.iter().any(routed), "{when}: the guest heard it");
+    all
+}
+
+#[test]
+fn what_is_routed_is_held_by_the_name_of_the_bridge_alone() {
+    if !can_run() {
+        return;
+    }
+    let rows = json!({"default/10/-/02:00:00:00:00:11": {"node": "a", "arp": [four(11)], "interface": "g1"}});
+    for by_device in [true, false] {
+        let mut ground = Ground::new(if by_device { "routed-d" } else { "routed-h" }, slice("a", rows.clone()));
+        ground.settle();
+        if by_device && !ground.has_rules_before_devices() {
+            eprintln!("SKIPPED: this kernel keeps no rules for devices that are absent");
+            continue;
+        }
+        if !by_device {
+            ground.settle_as_on_older_kernels();
+        }
+        assert_eq!(ground.host.holds("nft list chain inet vxmesh_guests through_host"), !by_device);
+        assert_eq!(ground.host.holds(&format!("nft list chain netdev vxmesh_guests in_{BRIDGE}")), by_device);
+        let guest = ground.plug("g1");
+        ground.host.sh(
+            "nft add table netdev t; nft 'add chain netdev t out { type filter hook ingress device wire priority 0; }'
+             nft add rule netdev t out udp dport 6000 counter
+             nft delete table bridge vxmesh_guests",
+        );
+        let before = ground.counters()["guest_routed"];
+        let all = attack(&ground, &guest, before, "as it was made");
+        // Made anew by somebody, while nobody looks.
+        let made = format!(
+            "ip link add name {BRIDGE} type bridge; ip link set {BRIDGE} up; ip link set g1 master {BRIDGE} up"
+        );
+        ground.host.sh(&format!("ip link delete {BRIDGE}; sysctl -q -w net.ipv6.conf.default.disable_ipv6=1; {made}"));
+        attack(&ground, &guest, all, "made anew");
+        // What keeps it away is what was tried: without it all three arrive.
+        ground
+            .host
+            .sh("nft delete table inet vxmesh_guests; nft delete table netdev vxmesh_guests 2>/dev/null || true");
+        guest.send(&towards(
+            ipv4(
+                ground.host.sh(&format!("cat /sys/class/net/{BRIDGE}/address")).trim().parse().unwrap(),
+                GUEST,
+                four(11),
+                Some((5000, 6000)),
+            ),
+            [10, 9, 0, 2],
+        ));
+        wait_until("a neighbour hears it", LIMIT, || ground.host.sh("nft list table netdev t").contains("packets 1 "));
+    }
+}
