@@ -55,7 +55,10 @@ impl Keyring {
         let floor = mark_of(&state, &public_key(&current));
         let (clock, jump) = ClockWatch::new(now, wall, floor);
         let keys = config.paths.keys.clone();
-        Ok(Self { keys, state, current, next, floor, clock, wanted: jump.is_some(), announced: None })
+        let mut ring = Self { keys, state, current, next, floor, clock, wanted: jump.is_some(), announced: None };
+        // Before anybody is called.
+        ring.write_mark();
+        Ok(ring)
     }
 
     fn held(&self) -> Held {
@@ -143,7 +146,7 @@ impl Keyring {
         if let Some(mark) = self.clock.mark() {
             let text = format!("{} {}\n", public_key(&self.current), mark.as_secs());
             if let Err(error) = file::write(&self.state.join(CLOCK), text.as_bytes(), 0o600) {
-                // The next mark is written in some minutes; only a clock that jumps meanwhile makes a difference.
+                // The next mark is written in some minutes; only a restart or a clock that jumps meanwhile makes a difference.
                 tracing::warn!("{error}");
             }
         }

@@ -3,8 +3,9 @@
 //! restart with the right time nobody would take its calls, and whoever recorded a call from the future could play it to any peer
 //! that starts anew and lock this node out for years (CVE-2021-46873).
 //!
-//! So a mark is kept on disk that no timestamp under the key has passed; after a restart the timestamps go on from there. And a clock
-//! that has gone back far gets the node a new key, for which no call from the future exists.
+//! So a mark is kept on disk that no timestamp under the key has passed; after a restart the timestamps go on from there, and the mark
+//! moves before the first of them is used: one that did not would have the next restart begin where this one began, and peers would
+//! refuse its calls as old ones. And a clock that has gone back far gets the node a new key, for which no call from the future exists.
 
 use std::time::Duration;
 
@@ -14,6 +15,12 @@ use crate::types::{Mono, Wall};
 pub const JUMP: Duration = Duration::from_secs(3600);
 /// The mark is this far ahead of the clock, so that it need not be written at every call.
 const AHEAD: Duration = Duration::from_secs(600);
+/// Where timestamps go on from a mark that is ahead of the clock: how far one process may come while it runs this often as long. A peer
+/// is called every five seconds at most (whitepaper 6.1), and each call is a sixtieth of a second later than the one before, so this is ten
+/// times what is used.
+const PACE: u32 = 30;
+/// The same for the calls that a start makes at once.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// The clock has jumped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +36,8 @@ pub enum Jump {
 pub struct ClockWatch {
     last: (Mono, Wall),
     mark: Wall,
+    /// From where the timestamps of this process go on, and since when.
+    floor: (Mono, Wall),
 }
 
 impl ClockWatch {
@@ -36,7 +45,7 @@ impl ClockWatch {
     pub fn new(now: Mono, wall: Wall, mark: Wall) -> (Self, Option<Jump>) {
         let behind = mark.since(wall);
         let jump = (behind > JUMP + AHEAD).then_some(Jump::Back(behind));
-        (Self { last: (now, wall), mark }, jump)
+        (Self { last: (now, wall), mark, floor: (now, mark) }, jump)
     }
 
     /// Looks at both clocks; to be called often.
@@ -51,18 +60,22 @@ impl ClockWatch {
         }
     }
 
-    /// The mark to write down, if the one on disk will not do for long.
+    /// The mark to write down, if the one on disk will not do for long. Whole seconds.
     pub fn mark(&mut self) -> Option<Wall> {
-        let (_, wall) = self.last;
-        (self.mark < wall + AHEAD / 2).then(|| {
-            self.mark = wall + AHEAD;
-            self.mark
-        })
+        let (now, wall) = self.last;
+        let (began, floor) = self.floor;
+        let come = floor + now.since(began) / PACE;
+        if self.mark >= wall + AHEAD / 2 && self.mark >= come + MARGIN / 2 {
+            return None;
+        }
+        self.mark = Wall::from_secs((wall + AHEAD).max(come + MARGIN).as_secs() + 1);
+        Some(self.mark)
     }
 
     /// Begins anew with another key, whose calls are all of now.
     pub fn new_key(&mut self) {
         self.mark = Wall::default();
+        self.floor = (self.last.0, Wall::default());
     }
 }
 
@@ -117,6 +130,30 @@ mod tests {
             assert!(mark > wall);
         }
         assert!((250..=300).contains(&written), "{written} times a day");
+    }
+
+    #[test]
+    fn restarts_in_a_row_each_go_on_from_a_later_mark_and_hardly_run_ahead() {
+        for life in [0, 1, 7, 40, 400] {
+            let (mut disk, mut secs) = (Wall::default(), 0);
+            for _ in 0..500 {
+                let (now, wall) = at(secs);
+                let (mut watch, jump) = ClockWatch::new(now, wall, disk);
+                assert_eq!(jump, None, "lives of {life} s: restarts are no jump of the clock");
+                let floor = disk;
+                disk = watch.mark().unwrap_or(disk);
+                assert!(disk > floor, "lives of {life} s: before a call is made");
+                for passed in 0..=life {
+                    let (now, wall) = at(secs + passed);
+                    watch.look(now, wall);
+                    disk = watch.mark().unwrap_or(disk);
+                    let calls = u32::try_from(passed).unwrap() / 5 + 2;
+                    let used = wall.max(floor + Duration::from_secs(1) / 60 * calls);
+                    assert!(disk > used, "lives of {life} s, {passed} s of it");
+                }
+                secs += life + 2;
+            }
+        }
     }
 
     #[test]

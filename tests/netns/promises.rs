@@ -97,6 +97,24 @@ fn a_killed_daemon_costs_nothing_inside_and_a_second_across() {
 }
 
 #[test]
+fn restarts_in_a_row_each_cost_a_second_across_and_not_more_each_time() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "1"]);
+    lab.settled();
+    for number in 1..=4 {
+        lab.kill("a-1");
+        lab.start("a-1");
+        let started = clock::mono();
+        wait_until("b-1 reaches a-1 again", Duration::from_secs(30), || lab.answers("b-1", "a-1"));
+        let back = clock::mono().since(started);
+        println!("restart {number}: back after {back:?}");
+        assert!(back < Duration::from_secs(1), "restart {number}: {back:?}");
+    }
+}
+
+#[test]
 fn without_its_daemon_a_node_lets_nothing_out_in_clear() {
     if !can_run() {
         return;
