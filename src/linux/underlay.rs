@@ -2,6 +2,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "the kernel has more attributes than we look at")]
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -16,7 +17,7 @@ use crate::api::problem::{Exit, Problem};
 use crate::config::meshd::Attach;
 use crate::node::names;
 use crate::node::plan::Underlay;
-use crate::types::IfName;
+use crate::types::{IfName, Prefix};
 
 /// Why there is no such place.
 #[derive(Debug, thiserror::Error)]
@@ -53,22 +54,51 @@ pub enum UnderlayError {
 /// # Errors
 /// The kernel cannot be read.
 pub fn addresses() -> Result<Vec<Underlay>, KernelError> {
-    Ok(Host::read()?.addresses)
+    Ok(Host::read()?.addresses.into_iter().map(|one| one.place).collect())
 }
 
-/// The first global address of an interface (IPv4 before IPv6), or the interface of an address.
+/// The best global address of an interface, or the interface of an address, where nothing is known of before.
 ///
 /// # Errors
 /// [`UnderlayError`].
 pub fn resolve(attach: &Attach) -> Result<Underlay, UnderlayError> {
-    Host::read()?.resolve(attach)
+    Ok(Host::read()?.resolve(attach, &Wish::default())?.place)
+}
+
+/// What speaks for one address where several could be meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// The one that was used before. It stays for as long as it is there, whatever order the kernel has.
+    pub held: Option<IpAddr>,
+    /// Prefixes that hold the addresses of the nodes around; none: not known.
+    pub inside: Vec<Prefix>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Interface, address, MTU.
+    pub place: Underlay,
+    /// False where it is the best of bad ones: a single address (`/32`, `/128`), as floating ones are, or one outside the PDC's underlay. It
+    /// is used until there is a better one, which it does not keep away.
+    pub firm: bool,
+}
+
+/// An address with what speaks for and against it.
+#[derive(Debug, Clone)]
+struct Candidate {
+    place: Underlay,
+    /// Its prefix holds no other address.
+    single: bool,
+    /// For how long it is valid, seconds; the largest number: for ever.
+    lasting: u32,
 }
 
 /// Interfaces and addresses of this host at one moment. Reading them costs a walk over all its interfaces, our own included.
 #[derive(Debug)]
 pub struct Host {
     mtus: BTreeMap<IfName, u16>,
-    addresses: Vec<Underlay>,
+    addresses: Vec<Candidate>,
 }
 
 impl Host {
@@ -87,22 +117,25 @@ impl Host {
         };
         let (links, addresses) = read().map_err(KernelError::socket("reading the host's addresses"))?;
         let address = |message: &RouteNetlinkMessage| {
-            let (index, address) = usable(message)?;
+            let (index, address, single, lasting) = usable(message)?;
             let (interface, mtu) = links.get(&index)?.clone();
-            names::parse(interface.as_str()).is_none().then_some(Underlay { interface, address, mtu })
+            let ours = names::parse(interface.as_str()).is_some();
+            (!ours).then_some(Candidate { place: Underlay { interface, address, mtu }, single, lasting })
         };
         let addresses = addresses.iter().filter_map(address).collect();
         Ok(Self { mtus: links.into_values().collect(), addresses })
     }
 
-    /// As [`resolve`].
+    /// The interface of an address; of an interface the address that was used before, then one inside the PDC, then IPv4 before IPv6, then
+    /// what is no single address, then what lasts longest, then the first.
     ///
     /// # Errors
     /// [`UnderlayError`].
-    pub fn resolve(&self, attach: &Attach) -> Result<Underlay, UnderlayError> {
+    pub fn resolve(&self, attach: &Attach, wish: &Wish) -> Result<Found, UnderlayError> {
         match attach {
             Attach::Address(wanted) => {
-                let found = self.addresses.iter().find(|one| one.address == *wanted).cloned();
+                let found = self.addresses.iter().find(|one| one.place.address == *wanted);
+                let found = found.map(|one| Found { place: one.place.clone(), firm: true });
                 found.ok_or_else(|| UnderlayError::NotLocal { address: *wanted, have: self.have() })
             }
             Attach::Interface(name) if !self.mtus.contains_key(name) => {
@@ -110,16 +143,33 @@ impl Host {
                 Err(UnderlayError::NoInterface { name: name.clone(), have })
             }
             Attach::Interface(name) => {
-                let here = self.addresses.iter().filter(|one| one.interface == *name);
-                let first = here.min_by_key(|one| one.address.is_ipv6()).cloned();
-                first.ok_or_else(|| UnderlayError::NoAddress { name: name.clone() })
+                let here = self.addresses.iter().filter(|one| one.place.interface == *name);
+                let best = here.min_by_key(|one| one.order(wish)).map(|one| one.found(wish));
+                best.ok_or_else(|| UnderlayError::NoAddress { name: name.clone() })
             }
         }
     }
 
     fn have(&self) -> String {
         let one = |u: &Underlay| format!("{} ({})", u.address, u.interface);
-        self.addresses.iter().map(one).collect::<Vec<_>>().join(", ")
+        self.addresses.iter().map(|candidate| one(&candidate.place)).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Candidate {
+    fn outside(&self, wish: &Wish) -> bool {
+        !wish.inside.is_empty() && !wish.inside.iter().any(|prefix| prefix.contains(self.place.address))
+    }
+
+    /// The least is the best.
+    fn order(&self, wish: &Wish) -> impl Ord + use<> {
+        let address = self.place.address;
+        (wish.held != Some(address), self.outside(wish), address.is_ipv6(), self.single, Reverse(self.lasting))
+    }
+
+    fn found(&self, wish: &Wish) -> Found {
+        let firm = wish.held == Some(self.place.address) || !self.single && !self.outside(wish);
+        Found { place: self.place.clone(), firm }
     }
 }
 
@@ -130,19 +180,20 @@ fn link(raw: &[u8]) -> Option<(u32, (IfName, u16))> {
     Some((link.index, (link.name?, u16::try_from(link.mtu).unwrap_or(u16::MAX))))
 }
 
-/// Interface and address, if peers can send to it now.
-fn usable(message: &RouteNetlinkMessage) -> Option<(u32, IpAddr)> {
+/// Interface and address, if peers can send to it now; whether it is single, and how long it lasts in seconds.
+fn usable(message: &RouteNetlinkMessage) -> Option<(u32, IpAddr, bool, u32)> {
     let RouteNetlinkMessage::NewAddress(message) = message else { return None };
     let unready = AddressHeaderFlags::Tentative | AddressHeaderFlags::Deprecated | AddressHeaderFlags::Dadfailed;
     if message.header.flags.intersects(unready) {
         return None;
     }
-    let (mut local, mut address, mut temporary) = (None, None, false);
+    let (mut local, mut address, mut temporary, mut lasting) = (None, None, false, u32::MAX);
     for attribute in &message.attributes {
         match attribute {
             // Behind a point-to-point link `Address` is the other end.
             AddressAttribute::Local(ip) => local = Some(*ip),
             AddressAttribute::Address(ip) => address = Some(*ip),
+            AddressAttribute::CacheInfo(times) => lasting = times.ifa_valid,
             // A privacy address (`IFA_F_TEMPORARY` shares its bit with IPv4's secondary) will be gone tomorrow.
             AddressAttribute::Flags(flags) => {
                 temporary = message.header.family == AddressFamily::Inet6 && flags.contains(AddressFlags::Secondary);
@@ -151,7 +202,10 @@ fn usable(message: &RouteNetlinkMessage) -> Option<(u32, IpAddr)> {
         }
     }
     let ip = local.or(address).filter(|ip| !temporary && is_global(*ip))?;
-    Some((message.header.index, ip))
+    // Of a point-to-point link both ends are single.
+    let single = local.is_none_or(|local| address.is_none_or(|address| address == local))
+        && message.header.prefix_len == if ip.is_ipv4() { 32 } else { 128 };
+    Some((message.header.index, ip, single, lasting))
 }
 
 fn is_global(address: IpAddr) -> bool {
@@ -172,3 +226,7 @@ impl From<&UnderlayError> for Problem {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "underlay_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::control::LOCK;
 use super::disk::{BAD_SLICE, TABLE, folders, list_tables};
+use super::held::UNDERLAY;
 use super::keys::{CLOCK, NEXT_KEY};
 use crate::config::meshd::{Config, Paths, SOCKET, Table};
 use crate::linux::file;
@@ -28,6 +29,7 @@ pub const FILES: &[(Folder, &str)] = &[
     (Folder::State, SLICE),
     (Folder::State, BAD_SLICE),
     (Folder::State, CLOCK),
+    (Folder::State, UNDERLAY),
     (Folder::Run, SOCKET),
     // What keeps a second meshd away goes last.
     (Folder::Run, LOCK),

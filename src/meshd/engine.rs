@@ -10,9 +10,10 @@ use super::disk;
 use super::events::Tone;
 use super::files::Tables;
 use super::guests::Guests;
+use super::held::Held;
 use super::kernel::Kernel;
 use super::keys::Keyring;
-use super::look::{Host, look};
+use super::look::{Before, Host, look};
 use super::mtu::Watch;
 use super::shared::{Shared, Topic};
 use super::strays::Strays;
@@ -31,6 +32,8 @@ use crate::node::{names, paths, plan, reconcile, revoke};
 use crate::table::{Row, RowKey, Slice};
 use crate::types::{IfName, Mono, Mtu};
 
+/// How soon the slice in force is written again where the disk did not take it.
+const SAVE_AGAIN: Duration = Duration::from_secs(15);
 /// How often the kernel is compared with the plan although nothing was heard; less often where that takes long.
 const CHECK: Duration = Duration::from_secs(30);
 /// However long it takes.
@@ -69,7 +72,8 @@ pub enum Command {
 #[derive(Debug)]
 pub struct Engine<K> {
     kernel: K,
-    look: fn(&Config) -> Host,
+    look: fn(&Config, &Before) -> Host,
+    held: Held,
     shared: Arc<Shared>,
     config: Config,
     slice: Option<Arc<Slice>>,
@@ -88,6 +92,8 @@ pub struct Engine<K> {
     dropped: Guests,
     strays: Strays,
     removed: bool,
+    /// When the slice in force is written to disk again, which failed.
+    save_at: Option<Mono>,
     /// The next comparison of kernel and plan.
     check_at: Mono,
     checked: Mono,
@@ -99,9 +105,11 @@ impl<K: Kernel> Engine<K> {
     /// An engine that follows nothing yet. `tables` is set where the table comes from files.
     pub fn new(kernel: K, shared: Arc<Shared>, config: Config, tables: Option<Tables>) -> Self {
         let now = mono();
+        let held = Held::read(&config.paths.state);
         Self {
             kernel,
             look,
+            held,
             shared,
             config,
             slice: None,
@@ -116,6 +124,7 @@ impl<K: Kernel> Engine<K> {
             dropped: Guests::default(),
             strays: Strays::default(),
             removed: false,
+            save_at: None,
             check_at: now + CHECK,
             checked: now,
             cost: Duration::ZERO,
@@ -186,6 +195,7 @@ impl<K: Kernel> Engine<K> {
     fn tend(&mut self) {
         self.shared.lanes.tend(&self.shared);
         self.tend_keys();
+        self.save_again();
         if self.paths.look(&self.shared, mono(), wall()) && self.tables.is_some() {
             self.read_tables();
         }
@@ -226,8 +236,13 @@ impl<K: Kernel> Engine<K> {
 
     /// Reads the table files and follows what they stand for.
     pub fn read_tables(&mut self) {
+        if self.tables.is_none() {
+            return;
+        }
+        let base = self.base.take();
+        let host = self.host(base.as_ref());
+        self.base = base;
         let Some(tables) = &mut self.tables else { return };
-        let host = (self.look)(&self.config);
         match tables.read(&self.config, &host.local, self.paths.counted(), self.base.as_ref()) {
             Ok(Some(slice)) => {
                 self.base = Some(slice);
@@ -274,8 +289,24 @@ impl<K: Kernel> Engine<K> {
                 Err(error)
             }
         };
-        let findings = kept.err().map(|error| not_kept(&error)).into_iter().collect();
+        self.kept(&kept);
+    }
+
+    fn kept(&mut self, kept: &std::io::Result<()>) {
+        self.save_at = kept.is_err().then(|| mono() + SAVE_AGAIN);
+        let findings = kept.as_ref().err().map(not_kept).into_iter().collect();
         self.shared.find(Topic::Disk, findings);
+    }
+
+    /// Writes the slice in force, which the disk did not take when it came.
+    fn save_again(&mut self) {
+        if self.save_at.is_none_or(|at| mono() < at) {
+            return;
+        }
+        let Some(slice) = self.slice.clone().filter(|_| !self.removed) else { return };
+        let (state, paths) = (&self.config.paths.state, Arc::clone(&self.shared.view().paths));
+        let kept = disk::save_slice(state, &slice).and_then(|()| disk::save_tables(state, &slice, &paths).map(drop));
+        self.kept(&kept);
     }
 
     /// Takes from the lanes what a slice takes away, before disk and kernel, which may need their time, are asked for anything. What
@@ -295,7 +326,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Brings everything to the slice. The result is of the disk.
     fn settle(&mut self, slice: &Arc<Slice>, tables: bool) -> std::io::Result<()> {
-        let host = (self.look)(&self.config);
+        let host = self.host(Some(slice));
         let slice = &host.local.resolved(slice);
         let paths = Arc::new(paths::decide_all(slice, host.local.own()));
         let plan = plan::plan(slice, &paths, &host.local);
@@ -341,13 +372,22 @@ impl<K: Kernel> Engine<K> {
         if tables { disk::save_tables(&self.config.paths.state, slice, &paths).map(drop) } else { Ok(()) }
     }
 
+    /// The host as it is now, at the addresses that it had where they are still there.
+    fn host(&mut self, slice: Option<&Slice>) -> Host {
+        let own = slice.and_then(|slice| slice.pdcs.get(&slice.pdc));
+        let inside = own.map(|pdc| pdc.underlay.clone()).unwrap_or_default();
+        let host = (self.look)(&self.config, &Before { held: self.held.clone(), inside });
+        self.held.keep(host.held.clone(), &self.config.paths.state);
+        host
+    }
+
     /// Compares host and kernel with what they were and should be, and repairs.
     fn check(&mut self) {
         let Some(slice) = self.slice.clone().filter(|_| !self.removed) else {
             self.check_at = mono() + CHECK;
             return;
         };
-        let moved = (self.look)(&self.config).local != self.shared.view().local;
+        let moved = self.host(Some(&slice)).local != self.shared.view().local;
         let behind = self.shared.view().applied != slice.version;
         if moved || behind {
             // What fails here is already a finding; the disk has its own.
@@ -464,7 +504,7 @@ fn not_kept(error: &std::io::Error) -> Finding {
     Finding::new(
         "M0710",
         format!("the newest slice is in force but not on disk: {error}; a restart would begin with an older one"),
-        "free some space: df; it is written again with the next change",
+        "free some space: df; it is written again every 15 s",
     )
 }
 

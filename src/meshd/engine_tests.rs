@@ -19,10 +19,10 @@ impl Kernel for Fake {
     }
 }
 
-fn host(_: &Config) -> Host {
+fn host(_: &Config, _: &Before) -> Host {
     let eth0 = Underlay { interface: "eth0".parse().unwrap(), address: "10.0.0.1".parse().unwrap(), mtu: 1500 };
     let local = Local { admin: Some(eth0), ..Local::default() };
-    Host { local, findings: Vec::new() }
+    Host { local, ..Host::default() }
 }
 
 struct World {
@@ -103,7 +103,17 @@ fn a_full_disk_does_not_stop_what_management_says() {
     engine.gather(Command::Slice(Box::new(slice(7))), &mpsc::channel().1);
     assert_eq!(shared.view().applied.revision, 7);
     assert_eq!(codes(&shared), ["M0710"]);
+    engine.save_again();
+    assert_eq!(codes(&shared), ["M0710"], "not at once");
+    engine.save_at = Some(mono());
+    engine.save_again();
+    assert_eq!(codes(&shared), ["M0710"], "it is full still");
     engine.config.paths.state = folder.path().to_owned();
+    engine.save_at = Some(mono());
+    engine.save_again();
+    assert!(codes(&shared).is_empty(), "there is room");
+    assert!(folder.path().join(SLICE).exists() && folder.path().join("table/default/10.json").exists());
+    assert_eq!(engine.save_at, None);
     engine.gather(Command::Slice(Box::new(slice(8))), &mpsc::channel().1);
     assert!(codes(&shared).is_empty());
 }
@@ -283,9 +293,9 @@ fn lanes_lose_a_removed_peer_before_the_kernel_is_asked_and_get_a_new_one_after(
     let peers = Arc::new(std::sync::Mutex::new(Vec::new()));
     let kernel = Asks { fake: engine.kernel, shared: Arc::clone(&shared), peers: Arc::clone(&peers) };
     let mut engine = Engine::new(kernel, Arc::clone(&shared), engine.config, None);
-    engine.look = |config| {
-        let side = host(config).local.admin;
-        Host { local: Local { admin: side.clone(), external: side, ..Local::default() }, findings: Vec::new() }
+    engine.look = |config, before| {
+        let side = host(config, before).local.admin;
+        Host { local: Local { admin: side.clone(), external: side, ..Local::default() }, ..Host::default() }
     };
     engine.boot(across(7, &["b-1", "b-2"]));
     assert_eq!(shared.lanes.stats()[0].peers.len(), 2);
@@ -304,4 +314,15 @@ fn lanes_lose_a_removed_peer_before_the_kernel_is_asked_and_get_a_new_one_after(
         assert_eq!(shared.lanes.stats()[0].peers.len(), after, "{revision}");
     }
     shared.lanes.stop();
+}
+
+#[test]
+fn what_is_less_confined_is_said_once_however_many_threads_say_it() {
+    let World { shared, .. } = world();
+    for why in ["lanes may make any system call: EPERM", "lanes may make any system call: EPERM", "a thread"] {
+        shared.loose(why);
+    }
+    let findings: Vec<Finding> = shared.view().findings.values().flatten().cloned().collect();
+    assert_eq!(findings.iter().map(|finding| finding.code.as_str()).collect::<Vec<_>>(), ["M0639", "M0639"]);
+    assert!(findings[0].what.contains("any system call") && findings[1].what.contains("a thread"));
 }

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use super::disk::{folders, list_tables};
 use super::engine::Command;
+use super::shared::Shared;
 use crate::api::problem::{Exit, Problem};
 use crate::config::Source;
 use crate::config::meshd::{Config, Table, TableFiles};
@@ -95,11 +97,11 @@ fn psks(declared: &TableFiles) -> Result<BTreeMap<NodeId, Psk>, Problem> {
 ///
 /// # Errors
 /// The system's: no inotify, no thread.
-pub fn watch(dir: &Path, engine: Sender<Command>) -> io::Result<()> {
+pub fn watch(dir: &Path, engine: Sender<Command>, shared: &Arc<Shared>) -> io::Result<()> {
     let watch = Inotify::new()?;
-    let dir = dir.to_owned();
+    let (dir, shared) = (dir.to_owned(), Arc::clone(shared));
     std::thread::Builder::new().name("table-files".into()).spawn(move || {
-        super::run::hold(Duty::Front);
+        super::run::hold(Duty::Front, &shared);
         loop {
             // Watching a folder again changes nothing; a new one is watched from here on.
             let _ = watch.add(&dir);

@@ -204,6 +204,7 @@ fn tell(shared: &Shared, slots: &Slots, lane: u8, event: &LaneEvent) {
             let what = format!("lane {lane} cannot use {tap}: {error}; it is tried again");
             shared.events.by_others(Tone::Wrong, "tap-failed", tap.as_str(), what);
         }
+        LaneEvent::Loose(why) => shared.loose(why),
         LaneEvent::Echo(Echo { peer, token, size }) => {
             tracing::debug!("lane {lane}: {} echoed {token:#x}, {size:?} bytes", name(*peer));
         }

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod events;
 pub mod files;
 mod guests;
+pub mod held;
 pub mod kernel;
 pub mod keys;
 pub mod lane;

@@ -1,6 +1,7 @@
 //! `[offload]` held against what this machine can do: looked at once, before the first lane starts.
 
-use super::look::look;
+use super::held::Held;
+use super::look::{Before, look};
 use super::shared::Shared;
 use crate::config::meshd::Config;
 use crate::linux;
@@ -18,7 +19,8 @@ pub struct Checked {
 
 /// Looks at the machine. Makes a TAP for a moment and sends nothing.
 pub fn check(config: &Config) -> Checked {
-    let local = look(config).local;
+    let held = Held::read(&config.paths.state);
+    let local = look(config, &Before { held, inside: Vec::new() }).local;
     let mut interfaces: Vec<IfName> =
         [local.admin, local.external].into_iter().flatten().map(|u| u.interface).collect();
     interfaces.dedup();

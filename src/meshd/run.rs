@@ -84,13 +84,11 @@ pub fn run(path: &Path) -> Result<(), Problem> {
     let loaded = load(path)?;
     let log = log::start(loaded.config.log);
     // A kernel that cannot hold us back costs a line of defence, not a frame.
-    if let Err(error) = confine::begin() {
-        tracing::warn!("this process is not confined: {error}");
-    }
+    let begun = confine::begin().map_err(|error| format!("memory may be dumped, rights may be gained: {error}"));
     let ready = prepare(loaded)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Problem::new("M0113", Exit::Failed, format!("no event loop: {e}")))?;
-    let outcome = runtime.block_on(start(ready, log));
+    let outcome = runtime.block_on(start(ready, log, begun));
     // What is still looking at a lane is not waited for.
     runtime.shutdown_background();
     outcome
@@ -173,7 +171,7 @@ fn here() -> PdcId {
     }
 }
 
-async fn start(ready: Ready, log: Log) -> Result<(), Problem> {
+async fn start(ready: Ready, log: Log, begun: Result<(), String>) -> Result<(), Problem> {
     let (name, pdc) = who(&ready);
     let Ready { loaded, identity, secret, claim } = ready;
     let config = &loaded.config;
@@ -188,12 +186,15 @@ async fn start(ready: Ready, log: Log) -> Result<(), Problem> {
     let listener = control::listen(&claim, &config.socket())?;
     let shared = Shared::new(name.clone(), pdc.clone(), management, lanes);
     offload.tell(&shared);
+    if let Err(why) = begun {
+        shared.loose(&why);
+    }
     let slice = if identity.is_some() { boot_slice(config, &name, &pdc, &shared) } else { None };
 
     let (engine, commands) = mpsc::channel();
     let thread = start_engine(&shared, config, slice.clone(), (name.clone(), keys), (engine.clone(), commands))?;
     // The engine starts `nft`. What is left here, and the threads that it will start, start nothing.
-    hold(Duty::Front);
+    hold(Duty::Front, &shared);
     let link = match identity {
         Some(identity) => {
             let (addresses, keys) = (config.management.clone(), config.paths.keys.clone());
@@ -223,9 +224,9 @@ async fn start(ready: Ready, log: Log) -> Result<(), Problem> {
 }
 
 /// Holds the calling thread to its duty.
-pub(super) fn hold(duty: Duty) {
+pub(super) fn hold(duty: Duty, shared: &Shared) {
     if let Err(error) = confine::seal(duty) {
-        tracing::warn!("a thread is not confined: {error}");
+        shared.loose(&format!("a thread may make any system call: {error}"));
     }
 }
 
@@ -264,7 +265,7 @@ fn start_engine(
         Table::Management => None,
         Table::Files(declared) => {
             file::ensure_dir(&declared.dir, 0o755).map_err(failed)?;
-            files::watch(&declared.dir, sender.clone()).map_err(failed)?;
+            files::watch(&declared.dir, sender.clone(), shared).map_err(failed)?;
             Some(Tables::new(name))
         }
     };

@@ -52,6 +52,8 @@ pub enum Topic {
     Certificate,
     /// `meshd.toml` as it is now cannot be used.
     Config,
+    /// Parts of the daemon that run less confined than they should.
+    Confined,
 }
 
 /// What the node says to the management node when it changes.
@@ -159,6 +161,18 @@ impl Shared {
         }
         for gone in old.iter().filter(|f| !findings.contains(f)) {
             self.events.by_others(Tone::Fine, "solved", &gone.code, format!("[{}] {}", gone.code, gone.what));
+        }
+    }
+
+    /// A part of the daemon runs less confined than it should, for as long as the daemon runs. Said once, however many threads say it.
+    pub fn loose(&self, why: &str) {
+        let mut all = self.view().findings.get(&Topic::Confined).cloned().unwrap_or_default();
+        let what = format!("meshd is less confined than it should be: {why}");
+        let help = "systemctl cat meshd: its SystemCallFilter needs seccomp and landlock_* (examples/systemd); then systemctl restart meshd";
+        let finding = Finding::new("M0639", what, help);
+        if !all.contains(&finding) {
+            all.push(finding);
+            self.find(Topic::Confined, all);
         }
     }
 

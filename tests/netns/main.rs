@@ -16,6 +16,7 @@ mod node;
 #[path = "../common/says.rs"]
 mod says;
 
+mod addresses;
 mod chaos;
 mod clear;
 mod confined;
@@ -60,6 +61,7 @@ mod repair;
 mod restore;
 mod rights;
 mod routed;
+mod router;
 mod rows;
 mod said;
 mod scale;

@@ -10,7 +10,10 @@ use crate::clock::wall;
 use crate::config::meshd::Config;
 use crate::linux::caps;
 use crate::linux::udp::{LaneSocket, UdpError};
-use crate::meshd::{self, look::look};
+use crate::meshd::{
+    self,
+    look::{Before, look},
+};
 use crate::types::Wall;
 
 /// 2025-01-01: no clock that is right shows less.
@@ -88,7 +91,7 @@ fn free(port: u16) -> Result<(), Problem> {
 }
 
 fn facts(config: &Config, lanes: u8) -> Result<NodeFacts, Problem> {
-    let host = look(config);
+    let host = look(config, &Before::default());
     match host.findings.into_iter().next() {
         Some(finding) => Err(missing(&finding.code, finding.what, &finding.help)
             .help("name interfaces or addresses with --admin and --external")),

@@ -104,6 +104,8 @@ pub enum LaneEvent {
     TapOpened(NetSlot, IfName),
     /// A TAP could not be opened, or stopped working; it is tried again every second.
     TapFailed(NetSlot, IfName, Arc<TapError>),
+    /// The lane runs less confined than it should, and why.
+    Loose(String),
 }
 
 /// What a lane has done since it started. Plain numbers; the owner sums them over lanes.

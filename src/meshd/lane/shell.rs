@@ -87,16 +87,15 @@ impl tunnel::Random for System {
 }
 
 /// From now on this thread moves frames and does nothing else. A kernel that cannot hold it back costs a line of defence, not
-/// a frame.
-fn hold_back() {
-    match confine::reach(Reach::Device(tap::DEVICE.as_ref())) {
-        Ok(true) => {}
-        Ok(false) => tracing::info!("this kernel has no Landlock: lanes may open the files of their user"),
-        Err(error) => tracing::warn!("lanes may open the files of their user: {error}"),
+/// a frame: what is left open is returned.
+fn hold_back() -> Vec<String> {
+    let reached = confine::reach(Reach::Device(tap::DEVICE.as_ref()));
+    if matches!(reached, Ok(false)) {
+        tracing::info!("this kernel has no Landlock: lanes may open the files of their user");
     }
-    if let Err(error) = confine::seal(Duty::Lane) {
-        tracing::warn!("lanes may make any system call: {error}");
-    }
+    let files = reached.err().map(|error| format!("lanes may open the files of their user: {error}"));
+    let calls = confine::seal(Duty::Lane).err().map(|error| format!("lanes may make any system call: {error}"));
+    files.into_iter().chain(calls).collect()
 }
 
 impl Shell {
@@ -152,7 +151,10 @@ impl Shell {
             // A CPU that has gone away costs speed, not frames.
             let _ = sys::pin_thread(cpu);
         }
-        hold_back();
+        for loose in hold_back() {
+            // Nobody who listens is nobody to tell.
+            let _ = self.events.try_send(LaneEvent::Loose(loose));
+        }
         while self.turn() {}
     }
 

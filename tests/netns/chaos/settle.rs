@@ -11,7 +11,8 @@ use vxmesh::config::meshd::Config;
 use vxmesh::lab::{daemons, shell};
 use vxmesh::linux::Kernel;
 use vxmesh::meshd::disk;
-use vxmesh::meshd::look::look;
+use vxmesh::meshd::held::Held;
+use vxmesh::meshd::look::{Before, look};
 use vxmesh::node::{paths, plan, reconcile};
 
 use super::attack::inside;
@@ -97,7 +98,8 @@ impl World {
             return Err(format!("slice {} on disk, {} in force", slice.version, status.version));
         }
         inside(self.space(node), || {
-            let host = look(&config);
+            let own = slice.pdcs.get(&slice.pdc).map(|pdc| pdc.underlay.clone()).unwrap_or_default();
+            let host = look(&config, &Before { held: Held::read(&config.paths.state), inside: own });
             if let Some(found) = host.findings.first() {
                 return Err(found.what.clone());
             }

@@ -1,0 +1,79 @@
+//! Answers in the name of a router say that it is one, whoever gives them: the bridge inside a PDC, the lane across. A host gives up its
+//! default route by an answer that does not (RFC 4861 section 7.2.5).
+
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use vxmesh::types::Mac;
+use vxmesh::wire::nd::{Solicitation, link_local};
+
+use crate::frames::Plug;
+use crate::harness::{can_run, wait_until};
+use crate::labs::Lab;
+use crate::pretend::six;
+
+const LIMIT: Duration = Duration::from_secs(10);
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// A guest that asks.
+struct Asker {
+    plug: Plug,
+    mac: Mac,
+}
+
+impl Asker {
+    fn new(lab: &Lab, node: &str) -> Self {
+        let layout = lab.layout();
+        let guest = &layout.node(node).unwrap().guests[0];
+        Self { plug: Plug::at(&guest.namespace, "eth0"), mac: guest.mac }
+    }
+
+    /// What an answer says of the router flag; none: nobody answers.
+    fn hears(&self, target: Ipv6Addr) -> Option<bool> {
+        let source = link_local(self.mac);
+        let mut message = vec![0; 32];
+        let asked = Solicitation { target, source: Some(self.mac) };
+        asked.emit(&mut message, source, ALL_NODES).unwrap();
+        self.plug.take();
+        self.plug.send(&six(Mac::BROADCAST, self.mac, source, 58, &message));
+        let answer = |frame: &Vec<u8>| {
+            // Ethernet, IPv6, then type 136, flags, target.
+            let said = frame.get(54) == Some(&136) && frame.get(62..78) == Some(&target.octets());
+            said.then(|| frame[58] & 0x80 != 0)
+        };
+        (0..20).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            self.plug.take().iter().find_map(answer)
+        })
+    }
+}
+
+#[test]
+fn whoever_answers_for_a_router_says_that_it_is_one() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
+    lab.settled();
+    let mac = lab.layout().node("a-1").unwrap().guests[0].mac;
+    let (own, other) = (link_local(mac), Ipv6Addr::new(0xfd00, 0x10, 0, 0, 0, 0, 0, 0x11));
+    lab.admin(&["network", "set", "blue", "--cidr", "192.168.10.0/24,fd00:10::/64"]);
+    let addresses = format!("192.168.10.11,{own},{other}");
+    // Of the same PDC the kernel answers, of another the lane.
+    let askers = ["a-2", "b-1"].map(|node| (node, Asker::new(&lab, node)));
+    for (role, flag) in [("guest", false), ("router", true), ("guest", false)] {
+        lab.admin(&["port", "set", "a-1-g1", "--role", role, "--ip", &addresses]);
+        for (node, asker) in &askers {
+            for target in [own, other] {
+                let what = format!("{role}: {node} is answered for {target} with the right flag");
+                wait_until(&what, LIMIT, || asker.hears(target) == Some(flag));
+            }
+        }
+    }
+    // A gateway of the network is one without the role; routers of IPv6 are known by such an address.
+    lab.admin(&["network", "set", "blue", "--gateway", &own.to_string()]);
+    for (node, asker) in &askers {
+        wait_until(&format!("{node} hears of a router"), LIMIT, || asker.hears(own) == Some(true));
+        assert_eq!(asker.hears(other), Some(false), "{node}");
+    }
+}
