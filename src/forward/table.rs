@@ -128,7 +128,7 @@ pub struct Neighbour {
     pub mac: Mac,
     /// Where it lives. This node answers in place of guests on other nodes that frames may go to.
     pub place: Place,
-    /// True for a gateway of the network: a neighbour advertisement says so (RFC 4861 section 4.4, R).
+    /// True for a router ([`Network::is_router`]): a neighbour advertisement says so (RFC 4861 section 4.4, R).
     pub router: bool,
 }
 
@@ -239,11 +239,11 @@ impl Net {
         let station = Station { place, dhcp_proxy: row.dhcp_proxy, rights, v4, v6 };
         self.fdb.add(fdb_key(key.vlan, key.mac), station);
         for ip in &row.arp {
-            let router = network.gateway.contains(&(*ip).into());
+            let router = network.is_router(row, (*ip).into());
             self.arp.add(arp_key(key.vlan, *ip), Neighbour { mac: key.mac, place, router });
         }
         for ip in &row.nd {
-            let router = network.gateway.contains(&(*ip).into());
+            let router = network.is_router(row, (*ip).into());
             self.nd.add(nd_key(key.vlan, *ip), Neighbour { mac: key.mac, place, router });
         }
     }

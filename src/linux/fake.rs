@@ -95,7 +95,7 @@ impl Fake {
             Op::SetVtep { .. } | Op::DeleteVtep { .. } | Op::AddFlood { .. } | Op::DeleteFlood { .. } => {
                 self.vxlan_entry(op)?;
             }
-            Op::SetNeighbour { bridge, address, mac } => {
+            Op::SetNeighbour { bridge, address, mac, router } => {
                 let link = self.link(bridge)?;
                 if !link.up {
                     return Err("Network is down");
@@ -103,7 +103,7 @@ impl Fake {
                 if address.is_ipv6() && link.mtu < u32::from(IPV6_LEAST) {
                     return Err("IPv6 is disabled on this device");
                 }
-                let neighbour = Neighbour { mac: *mac, permanent: true };
+                let neighbour = Neighbour { mac: *mac, permanent: true, router: *router };
                 self.state.neighbours.entry(bridge.clone()).or_default().insert(*address, neighbour);
             }
             Op::DeleteNeighbour { bridge, address } => {

@@ -208,7 +208,9 @@ impl Kernel {
                 let verb = if op.removes() { Verb::Delete } else { Verb::Append };
                 request::vxlan_entry(verb, index, Mac::ZERO, vtep, self.via(op, vtep.via.as_ref())?)
             }
-            Op::SetNeighbour { address, mac, .. } => request::neighbour(Verb::Replace, index, *address, Some(*mac)),
+            Op::SetNeighbour { address, mac, router, .. } => {
+                request::neighbour(Verb::Replace, index, *address, Some((*mac, *router)))
+            }
             Op::DeleteNeighbour { address, .. } => request::neighbour(Verb::Delete, index, *address, None),
             Op::LoadGuard(_)
             | Op::ChangeGuard { .. }

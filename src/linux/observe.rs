@@ -399,7 +399,8 @@ pub(super) fn read_entry(entry: &NeighbourMessage, names: &Names, observed: &mut
         if let Some(address) = address.filter(|_| ours) {
             let known = observed.neighbours.entry(device.clone()).or_default();
             if permanent || known.len() < HEARD {
-                known.insert(address, Neighbour { mac, permanent });
+                let router = entry.header.flags.contains(NeighbourFlags::Router);
+                known.insert(address, Neighbour { mac, permanent, router });
             }
         }
         return;

@@ -206,13 +206,18 @@ fn fdb(device: u32, mac: Mac) -> NeighbourMessage {
     message
 }
 
-/// A neighbour on a bridge; `mac` is none for deletion.
-pub(super) fn neighbour(verb: Verb, bridge: u32, address: IpAddr, mac: Option<Mac>) -> Request {
+/// A neighbour on a bridge with its Ethernet address, and whether it is a router; none for deletion.
+pub(super) fn neighbour(verb: Verb, bridge: u32, address: IpAddr, owner: Option<(Mac, bool)>) -> Request {
     let mut message = NeighbourMessage::default();
     message.header.family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     message.header.ifindex = bridge;
     message.header.state = NeighbourState::Permanent;
     message.attributes.push(NeighbourAttribute::Destination(address.into()));
-    message.attributes.extend(mac.map(|mac| NeighbourAttribute::LinkLayerAddress(mac.0.to_vec())));
+    if let Some((mac, router)) = owner {
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+        if router {
+            message.header.flags |= NeighbourFlags::Router;
+        }
+    }
     entry(verb, message)
 }

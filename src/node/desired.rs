@@ -241,6 +241,8 @@ pub struct Neighbour {
     pub mac: Mac,
     /// Never re-verified, never collected. Ours always are.
     pub permanent: bool,
+    /// Answers for it have the router flag (RFC 4861 section 4.4, `NTF_ROUTER`). IPv6 only.
+    pub router: bool,
 }
 
 impl Link {

@@ -45,7 +45,7 @@ fn codes(found: &Found) -> Vec<&str> {
 #[test]
 fn guests_on_ports_of_others_are_found_and_remote_ones_are_not() {
     let (slice, desired, mut observed) = learned(&[("tap0", 2)]);
-    let heard = Neighbour { mac: mac(1), permanent: false };
+    let heard = Neighbour { mac: mac(1), permanent: false, router: false };
     observed.neighbours.get_mut(&BRIDGE.parse().unwrap()).unwrap().insert("192.168.10.77".parse().unwrap(), heard);
     let found = discover(&slice, &desired, &observed, &BTreeSet::new());
     let ports: Vec<&FoundPort> = found.ports.keys().collect();
@@ -106,7 +106,7 @@ fn a_guest_that_invents_ip_addresses_has_few() {
     let table = observed.neighbours.get_mut(&BRIDGE.parse().unwrap()).unwrap();
     for n in 0..1000_u16 {
         let [a, b] = n.to_be_bytes();
-        table.insert(IpAddr::from([192, 168, a, b]), Neighbour { mac: mac(0), permanent: false });
+        table.insert(IpAddr::from([192, 168, a, b]), Neighbour { mac: mac(0), permanent: false, router: false });
     }
     let found = discover(&slice, &desired, &observed, &BTreeSet::new());
     assert_eq!(found.ports.keys().next().unwrap().ips.len(), ADDRESSES_OF_PORT);

@@ -148,6 +148,8 @@ pub enum Op {
         address: IpAddr,
         /// Its Ethernet address.
         mac: Mac,
+        /// It is a router's.
+        router: bool,
     },
     /// Stops the bridge from answering for an address.
     DeleteNeighbour {
@@ -236,8 +238,9 @@ impl fmt::Display for Op {
             Self::DeleteFlood { vxlan, vtep } => {
                 write!(f, "bridge fdb delete {} dev {vxlan} self {vtep}", Mac::ZERO)
             }
-            Self::SetNeighbour { bridge, address, mac } => {
-                write!(f, "ip neigh replace {address} dev {bridge} lladdr {mac} nud permanent")
+            Self::SetNeighbour { bridge, address, mac, router } => {
+                let router = if *router { " router" } else { "" };
+                write!(f, "ip neigh replace {address} dev {bridge} lladdr {mac} nud permanent{router}")
             }
             Self::DeleteNeighbour { bridge, address } => write!(f, "ip neigh delete {address} dev {bridge}"),
         }

@@ -301,7 +301,8 @@ impl<'a> View<'a> {
         let ipv6 = net.links.get(bridge).is_some_and(|link| link.mtu >= u32::from(IPV6_LEAST));
         for (key, row) in self.slice.rows_of(self.key).filter(|(key, _)| net.bridge_fdb.contains_key(&key.mac)) {
             for address in addresses(row).filter(|address| ipv6 || address.is_ipv4()) {
-                net.neighbours.entry(address).or_insert(Neighbour { mac: key.mac, permanent: true });
+                let router = address.is_ipv6() && self.network.is_router(row, address);
+                net.neighbours.entry(address).or_insert(Neighbour { mac: key.mac, permanent: true, router });
             }
         }
     }

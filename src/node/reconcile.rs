@@ -298,7 +298,8 @@ impl<'a> Work<'a> {
         let known = self.observed.neighbours.get(self.bridge).filter(|_| bridge.is_some());
         for (address, neighbour) in &net.neighbours {
             if known.and_then(|k| k.get(address)) != Some(neighbour) {
-                self.ops.push(Op::SetNeighbour { bridge: self.bridge.clone(), address: *address, mac: neighbour.mac });
+                let (bridge, mac, router) = (self.bridge.clone(), neighbour.mac, neighbour.router);
+                self.ops.push(Op::SetNeighbour { bridge, address: *address, mac, router });
             }
         }
     }

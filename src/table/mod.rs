@@ -75,6 +75,14 @@ pub struct Network {
     pub members: BTreeMap<NodeId, Path>,
 }
 
+impl Network {
+    /// True where the guest that has the address routes: it is a gateway of the network, or its port has the role. Hosts give up a default
+    /// route by a neighbour that says it is no router (RFC 4861 section 7.2.5).
+    pub fn is_router(&self, row: &Row, address: IpAddr) -> bool {
+        row.role == PortRole::Router || self.gateway.contains(&address)
+    }
+}
+
 /// What happens to frames without one known destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

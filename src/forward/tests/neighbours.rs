@@ -1,4 +1,5 @@
 use super::*;
+use crate::table::PortRole;
 use crate::wire::arp::{self, Arp};
 use crate::wire::ip::Ipv6;
 use crate::wire::nd::{self, Advertisement, Solicitation};
@@ -124,10 +125,16 @@ fn a_solicitation_is_answered_by_an_advertisement() {
 }
 
 #[test]
-fn only_a_gateway_is_called_a_router() {
-    let mut world = World::new(Flood::Off);
-    let Fate::Answer(answer) = world.out(BLUE, &solicit(ip6(1), ip6(254))) else { panic!() };
-    assert!(advertisement(&answer).2.router);
+fn only_a_gateway_or_a_port_with_the_role_is_called_a_router() {
+    let router = |slice: Slice, last: u16| {
+        let mut world = World::of(&slice);
+        let Fate::Answer(answer) = world.out(BLUE, &solicit(ip6(1), ip6(last))) else { panic!() };
+        advertisement(&answer).2.router
+    };
+    assert!(router(slice(Flood::Off), 254) && !router(slice(Flood::Off), 4));
+    let mut with_role = slice(Flood::Suppress);
+    with_role.rows.get_mut(&row_key("default/10/-", FAR)).unwrap().role = PortRole::Router;
+    assert!(router(with_role, 4));
 }
 
 #[test]

@@ -67,7 +67,9 @@ pub(super) fn check_network(state: &State, network: &Network) -> Result<(), Prob
             return Err(refuse("M0329", format!("prefixes {a} and {b} of network '{name}' overlap")));
         }
     }
-    match spec.gateway.iter().find(|gateway| !spec.cidr.iter().any(|prefix| is_host(prefix, **gateway))) {
+    // IPv6 routers are known by their link-local addresses (RFC 4861 section 6.1.2).
+    let fits = |gateway: &IpAddr| is_link_local(*gateway) || spec.cidr.iter().any(|prefix| is_host(prefix, *gateway));
+    match spec.gateway.iter().find(|gateway| !fits(gateway)) {
         Some(gateway) => {
             let what = format!("gateway {gateway} of network '{name}' is outside of its prefixes");
             Err(refuse("M0319", what).note(format!("prefixes: {}", list(&spec.cidr))))
@@ -175,10 +177,13 @@ fn check_ports(network: &Network, ports: &[Arc<Port>]) -> Result<(), Problem> {
 
 /// May a guest of the network have this address? Without prefixes: any; IPv6 link-local ones always.
 pub(in crate::mgmt) fn belongs(network: &Network, ip: IpAddr) -> bool {
-    let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
     let cidr = &network.spec.cidr;
     let fits = if cidr.is_empty() { !ip.is_unspecified() } else { cidr.iter().any(|prefix| is_host(prefix, ip)) };
-    link_local || (fits && !ip.is_multicast())
+    is_link_local(ip) || (fits && !ip.is_multicast())
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 /// Inside, and in IPv4 neither the network's nor the broadcast address.

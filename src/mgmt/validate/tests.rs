@@ -138,6 +138,9 @@ fn gateways_and_prefixes_must_agree() {
         net.spec.gateway = vec![gateway.parse().unwrap()];
         assert_eq!(refused(vec![Any::Network(net)]).code, "M0319", "{gateway}");
     }
+    let mut routed = fixture::network("blue", "default", 10, "192.168.10.0/24");
+    routed.spec.gateway = vec!["192.168.10.1".parse().unwrap(), "fe80::1".parse().unwrap()];
+    apply(vec![Any::Network(routed)]).unwrap();
     let mut net = fixture::network("red", "default", 11, "10.0.0.0/8");
     net.spec.cidr.push("10.1.0.0/16".parse().unwrap());
     assert_eq!(refused(vec![Any::Network(net)]).code, "M0329");
