@@ -257,3 +257,21 @@ fn one_error_code_is_raised_in_one_file() {
         assert!(files.len() > 1 || !shared, "{code} is in one file only: take it out of SHARED_CODES.");
     }
 }
+
+/// What `src/linux/confine.rs` asks the kernel for. A unit that forbids it leaves its daemon less confined than no unit does.
+const CONFINING: [&str; 4] = ["seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"];
+
+#[test]
+fn units_let_daemons_hold_themselves_back() {
+    for unit in ["meshd", "meshmgr"] {
+        let path = format!("{}/examples/systemd/{unit}.service", env!("CARGO_MANIFEST_DIR"));
+        let text = fs::read_to_string(&path).unwrap();
+        let filters: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")).collect();
+        // What a later line takes away is gone, whatever an earlier one gave.
+        let last = filters.iter().rposition(|filter| filter.starts_with('~')).map_or(0, |at| at + 1);
+        let given: Vec<&str> = filters[last..].iter().flat_map(|filter| filter.split_ascii_whitespace()).collect();
+        for call in CONFINING {
+            assert!(given.contains(&call), "{path}: SystemCallFilter leaves out {call}");
+        }
+    }
+}

@@ -159,6 +159,22 @@ fn objects_are_made_shown_changed_and_deleted() {
 }
 
 #[test]
+fn every_example_can_be_applied_as_it_is() {
+    let mesh = Management::start();
+    mesh.good(&format!("apply -f {}", file("examples/manifests/two-pdcs.yaml")));
+    let folder = std::fs::read_dir(file("examples/manifests")).unwrap();
+    let mut names: Vec<String> = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert!(names.len() > 3, "{names:?}");
+    for name in names {
+        let words = format!("apply -f {}", file(&format!("examples/manifests/{name}")));
+        mesh.good(&words);
+        let again = mesh.good(&words);
+        assert!(again.contains("0 created, 0 changed"), "{name}: {again}");
+    }
+}
+
+#[test]
 fn what_get_prints_is_what_apply_takes() {
     let mesh = Management::start();
     mesh.good(&format!("apply -f {}", file("examples/manifests/two-pdcs.yaml")));
@@ -198,6 +214,13 @@ fn a_frame_is_explained_and_a_table_goes_out_and_comes_in() {
     assert!(why.stdout.contains("policy  tunnel: different PDCs\n"), "{}", why.stdout);
     assert!(why.stdout.contains("ENDS HERE: ams-1 has not joined yet"), "{}", why.stdout);
     mesh.bad("explain --from web-9 --to db-1", 4, "web-9");
+    let same = mesh.meshctl("explain web-1 192.168.10.12");
+    assert_eq!((same.code, &same.stdout), (Some(9), &why.stdout), "{}", same.stderr);
+    mesh.bad("explain web-1", 2, "--to");
+    mesh.bad("explain web-1 db-1 --from web-1", 2, "--from");
+    let made = mesh.good("events --kind apply --last 3 --since 1h");
+    assert!(made.lines().count() == 2 && made.contains("9 objects"), "{made}");
+    mesh.bad("events --since yesterday", 2, "--since");
     let table = mesh.good("table export --node fra-1 --network blue");
     assert!(table.contains("\"ip\": \"203.0.113.5\"") && table.contains("\"port\": 4789"), "{table}");
     let path = mesh.folder.path().join("10.json").display().to_string();
