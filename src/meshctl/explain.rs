@@ -1,20 +1,27 @@
 //! `meshctl explain`: why a frame arrives or does not.
 
+use super::missing;
 use super::out::{self, Done, Format, Lines, Stop};
 use super::remote::{Access, Either};
 use crate::api::local::Explanation;
 use crate::node::explain::Target;
 use crate::types::PortId;
 
-/// Flags.
+/// Ports, as arguments or by name.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Sending port; the meshd of its own node or a management node knows the answer
-    #[arg(long)]
-    from: PortId,
+    #[arg(value_name = "FROM")]
+    sender: Option<PortId>,
     /// Port, Ethernet address or IP address that it sends to
-    #[arg(long)]
-    to: Target,
+    #[arg(value_name = "TO")]
+    target: Option<Target>,
+    /// Sending port, by name
+    #[arg(long, required_unless_present = "sender", conflicts_with = "sender")]
+    from: Option<PortId>,
+    /// What it sends to, by name
+    #[arg(long, required_unless_present = "target", conflicts_with = "target")]
+    to: Option<Target>,
 }
 
 /// Runs it. Ends as degraded where the frame does not arrive.
@@ -22,7 +29,9 @@ pub(super) struct Args {
 /// # Errors
 /// The sending port is not known, or nobody answers.
 pub(super) async fn run(access: &Access, args: Args) -> Done {
-    let path = format!("/v1/explain?from={}&to={}", args.from, args.to);
+    let from = args.sender.or(args.from).ok_or_else(|| missing("from", "web"))?;
+    let to = args.target.or(args.to).ok_or_else(|| missing("to", "db"))?;
+    let path = format!("/v1/explain?from={from}&to={to}");
     let answer: Explanation = match access.either()? {
         Either::Node(server) | Either::Management(server) => server.get(&path).await?,
     };

@@ -59,7 +59,7 @@ enum Asks {
     /// Take this machine out of its mesh
     Leave(join::LeaveArgs),
     /// What is up, what is wrong and what to do: of this node, or of the mesh
-    Status,
+    Status(status::StatusArgs),
     /// Why a frame arrives or does not
     Explain(explain::Args),
     /// What happened
@@ -142,7 +142,7 @@ async fn ask(access: &Access, question: Asks) -> Done {
     match question {
         Asks::Join(args) => Ok(join::join(args).await?),
         Asks::Leave(args) => Ok(join::leave(&args)?),
-        Asks::Status => status::run(access).await,
+        Asks::Status(args) => status::run(access, args).await,
         Asks::Explain(args) => explain::run(access, args).await,
         Asks::Events(args) => events::run(access, args).await,
         Asks::Apply(args) => manifests::apply(access, args).await,

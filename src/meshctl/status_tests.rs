@@ -85,29 +85,33 @@ fn offload(count: usize) -> Offload {
 
 #[test]
 fn what_the_kernel_does_in_bulk_is_shown_with_what_came_of_it() {
-    let text = node(&status(3, 1), Wall::from_secs(4000));
+    let text = WHOLE.node(&status(3, 1), Wall::from_secs(4000));
     let line = "  super-frames: 1234 cut, 5 whole; trains re-sent: 6; frames a TAP write: 4.5\n";
     assert!(text.contains(&format!("offload: all on\n{line}")), "{text}");
-    let text = node(&status(100, 0), Wall::from_secs(4000));
+    assert!(!TERMINAL.node(&status(3, 1), Wall::from_secs(4000)).contains("offload"), "nothing is wrong there");
+    let text = TERMINAL.node(&status(100, 0), Wall::from_secs(4000));
     assert!(text.contains("offload: udp_segment off, equal_trains off, udp_gro off, tap off\n"), "{text}");
     assert!(text.contains("  udp_segment: meshd.toml says udp_segment = \"off\"\n    leave the key out"), "{text}");
-    assert!(text.contains(line), "{text}");
+    assert!(
+        !text.contains("super-frames") && WHOLE.node(&status(100, 0), Wall::from_secs(4000)).contains(line),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_node_fits_one_screen_however_large_the_mesh_is() {
     for (count, wrong) in [(0, 0), (3, 1), (100, 50), (100, 0)] {
-        let text = node(&status(count, wrong), Wall::from_secs(4000));
+        let text = TERMINAL.node(&status(count, wrong), Wall::from_secs(4000));
         assert!(text.lines().count() <= 24, "{} lines:\n{text}", text.lines().count());
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert_eq!(text.contains("all is well"), wrong == 0, "{text}");
-        assert_eq!(text.contains("more peers"), count > MOST, "{text}");
+        assert_eq!(text.contains("more peers"), count > TERMINAL.list, "{text}");
     }
 }
 
 #[test]
 fn what_is_wrong_comes_first_with_the_next_command() {
-    let text = node(&status(100, 50), Wall::from_secs(4000));
+    let text = TERMINAL.node(&status(100, 50), Wall::from_secs(4000));
     assert!(text.contains("network-with-a-long-name-91  92"), "{text}");
     assert!(text.contains("problems: 50\n  M0417 peer b-0"), "{text}");
     assert!(text.contains("    meshctl tunnel list | grep b-0\n"), "{text}");
@@ -140,7 +144,7 @@ fn the_mesh_fits_one_screen_and_names_nodes_that_are_away() {
         nodes,
         problems: Vec::new(),
     };
-    let (text, count) = mesh(&status, Wall::from_secs(100));
+    let (text, count) = TERMINAL.mesh(&status, Wall::from_secs(100));
     assert_eq!(count, 2);
     assert!(text.lines().count() <= 24, "{text}");
     assert!(text.contains("M0107 node a-150 is away") && text.contains("M0108 node a-160"), "{text}");
@@ -152,4 +156,30 @@ fn a_node_that_is_only_declared_or_foreign_is_no_problem() {
     let declared = NodeLine { joined: None, ..line(1, false, false) };
     let foreign = NodeLine { foreign: true, ..line(2, false, false) };
     assert!(wrong(&declared).is_none() && wrong(&foreign).is_none());
+}
+
+#[test]
+fn where_nobody_looks_at_a_screen_nothing_is_left_out_or_cut() {
+    let mut everything = status(100, 50);
+    everything.problems[49].what = "reason ".repeat(60);
+    let text = WHOLE.node(&everything, Wall::from_secs(4000));
+    assert!(!text.contains("...") && !text.contains("more problems") && !text.contains("more peers"), "{text}");
+    assert!(text.contains(&format!("  {} {}\n", everything.problems[49].code, everything.problems[49].what.trim())));
+    assert_eq!(text.lines().filter(|line| line.starts_with("  M")).count(), 50);
+    let nodes = (0..200).map(|n| line(n, n != 150, n != 160)).collect();
+    let (daemon, objects) = ("0.1.0".to_owned(), BTreeMap::new());
+    let mesh = MeshStatus { daemon, version: Version::default(), objects, nodes, problems: Vec::new() };
+    let text = WHOLE.mesh(&mesh, Wall::from_secs(100)).0;
+    assert_eq!(text.lines().filter(|line| line.starts_with("a-")).count(), 200);
+}
+
+#[test]
+fn a_long_reason_is_wrapped_on_a_screen_and_never_cut() {
+    let mut one = status(1, 1);
+    one.problems[0].what = (0..60).map(|n| format!("word{n} ")).collect();
+    let text = TERMINAL.node(&one, Wall::from_secs(4000));
+    assert!(text.contains("word59\n") && !text.contains("word59..."), "{text}");
+    assert!(text.lines().filter(|line| line.contains("word")).all(|line| line.chars().count() <= 80), "{text}");
+    let words: Vec<&str> = text.split_ascii_whitespace().filter(|word| word.starts_with("word")).collect();
+    assert_eq!(words.len(), 60);
 }
