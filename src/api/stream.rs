@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::heard::{self, Heard};
+use super::local::Finding;
 use super::objects::NodeFacts;
 use super::problem::{clip, printable};
 use super::proof::Proof;
@@ -133,6 +134,9 @@ pub struct Report {
     /// What the tunnels to all peers carry, as far as it was measured; none: no change since the last report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<Vec<MeasuredPath>>,
+    /// What it finds wrong, worst first; none: no change since the last report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<Vec<Finding>>,
     /// That the node itself says `facts`, `next_key` and `key_in_use`: a stolen TLS key says none of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proofs: Vec<Proof>,

@@ -32,6 +32,8 @@ use crate::node::{names, paths, plan, reconcile, revoke};
 use crate::table::{Row, RowKey, Slice};
 use crate::types::{IfName, Mono, Mtu};
 
+/// How often it is seen whether management has to be told of something else that is wrong.
+const TELL: Duration = Duration::from_secs(5);
 /// How soon the slice in force is written again where the disk did not take it.
 const SAVE_AGAIN: Duration = Duration::from_secs(15);
 /// How often the kernel is compared with the plan although nothing was heard; less often where that takes long.
@@ -94,6 +96,8 @@ pub struct Engine<K> {
     removed: bool,
     /// When the slice in force is written to disk again, which failed.
     save_at: Option<Mono>,
+    /// When management is told next what is wrong here.
+    tell_at: Mono,
     /// The next comparison of kernel and plan.
     check_at: Mono,
     checked: Mono,
@@ -125,6 +129,7 @@ impl<K: Kernel> Engine<K> {
             strays: Strays::default(),
             removed: false,
             save_at: None,
+            tell_at: now,
             check_at: now + CHECK,
             checked: now,
             cost: Duration::ZERO,
@@ -200,6 +205,7 @@ impl<K: Kernel> Engine<K> {
             self.read_tables();
         }
         self.count_drops();
+        self.tell();
         if mono() >= self.check_at {
             let known: Vec<FoundPort> = self.guests.keys().cloned().collect();
             self.check();
@@ -209,6 +215,17 @@ impl<K: Kernel> Engine<K> {
         }
         self.strays.look(&mut self.kernel, &self.desired, &self.shared);
         self.shared.events.tend(mono());
+    }
+
+    /// Tells management what is wrong here.
+    fn tell(&mut self) {
+        let now = mono();
+        if now < self.tell_at {
+            return;
+        }
+        self.tell_at = now + TELL;
+        let findings = super::status::told(&self.shared);
+        self.shared.say(|outgoing| outgoing.findings = findings);
     }
 
     /// Tells what the packet filters have dropped.

@@ -333,6 +333,7 @@ fn difference(sent: Option<&Outgoing>, wanted: &Outgoing) -> Report {
         next_key: wanted.next_key.filter(|_| changed(sent.is_some_and(|s| s.next_key == wanted.next_key))),
         key_in_use: wanted.key_in_use.filter(|_| changed(sent.is_some_and(|s| s.key_in_use == wanted.key_in_use))),
         paths: changed(sent.is_some_and(|s| s.paths == wanted.paths)).then(|| wanted.paths.clone()),
+        findings: changed(sent.is_some_and(|s| s.findings == wanted.findings)).then(|| wanted.findings.clone()),
         proofs: Vec::new(),
     }
 }

@@ -71,6 +71,8 @@ pub struct Outgoing {
     pub key_in_use: Option<PublicKey>,
     /// What tunnels carry, by peer.
     pub paths: Vec<MeasuredPath>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
 }
 
 /// What is true now.

@@ -9,6 +9,7 @@ use super::mtu;
 use super::shared::{Shared, Topic, View};
 use crate::api::local::{Finding, LaneTunnel, Management, NetworkStatus, Offload, PeerStatus, Status, TunnelStatus};
 use crate::clock::{mono, wall};
+use crate::mgmt::told::bounded;
 use crate::node::names::{self, Device};
 use crate::node::paths;
 use crate::policy::path::{Path, Verdict};
@@ -40,6 +41,15 @@ pub fn status(shared: &Shared) -> Status {
         sizes: mtu::all_counts(&stats),
         offload: offload(&view, &stats),
     }
+}
+
+/// What management is told of it: all but that management does not answer.
+pub fn told(shared: &Shared) -> Vec<Finding> {
+    let stats = shared.lanes.stats();
+    let view = shared.view();
+    let tunnels = tunnels_of(&view, &stats, mono());
+    let peers = view.slice.as_deref().map(|slice| peers(slice, &view, &tunnels)).unwrap_or_default();
+    bounded(&found(&view, &peers))
 }
 
 /// One line a peer that is reached by a tunnel.
@@ -128,12 +138,18 @@ fn peers(slice: &Slice, view: &View, tunnels: &BTreeMap<NodeId, TunnelStatus>) -
 }
 
 /// Findings, worst first, with those that only time brings.
-fn problems(view: &View, peers: &[PeerStatus]) -> Vec<Finding> {
-    let mut problems: Vec<Finding> = view.findings.values().flatten().cloned().collect();
+fn found(view: &View, peers: &[PeerStatus]) -> Vec<Finding> {
+    let mut found: Vec<Finding> = view.findings.values().flatten().cloned().collect();
     if mono().since(view.started) > GRACE {
-        problems.extend(peers.iter().filter_map(|peer| silent(peer, view.slice.as_deref())));
-        problems.extend(peers.iter().filter_map(lame));
+        found.extend(peers.iter().filter_map(|peer| silent(peer, view.slice.as_deref())));
+        found.extend(peers.iter().filter_map(lame));
     }
+    found
+}
+
+/// The same with what is between this node and management.
+fn problems(view: &View, peers: &[PeerStatus]) -> Vec<Finding> {
+    let mut problems = found(view, peers);
     let told = |topic| view.findings.get(&topic).is_some_and(|findings| !findings.is_empty());
     let removed = told(Topic::Removed) || told(Topic::Quarantined);
     match &view.management {

@@ -24,7 +24,8 @@ use crate::api::objects::{Any, Kind, Meta, Node, Object, TokenSpec, TokenStatus}
 use crate::api::problem::{Exit, Problem};
 use crate::mgmt::state::{self, Edit};
 use crate::mgmt::{
-    audit, edit, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, slice as slices, token, validate,
+    audit, edit, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, slice as slices, token, told,
+    validate,
 };
 use crate::node::explain::{self as explaining, Here, Target};
 use crate::node::paths::{self, Own};
@@ -320,13 +321,18 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     let view = app.core.view();
     let state = &view.index.state;
     let objects = Kind::ALL.into_iter().map(|kind| (kind, state.count(kind))).collect();
-    let nodes = state.nodes.values().map(|node| line(&app, &view, node)).collect();
+    let nodes: Vec<NodeLine> = state.nodes.values().map(|node| line(&app, &view, node)).collect();
+    // What a node said before it went away is not what is so now.
+    let here = nodes.iter().filter(|node| node.connected && !node.quarantined);
+    let findings: Vec<_> =
+        here.map(|node| (&node.node, app.hub.with(&node.node, |seat| seat.findings.clone()))).collect();
     let daemon = env!("CARGO_PKG_VERSION").to_owned();
     let mut problems = mtu_map::findings(&view.index, &app.measured());
     problems.extend(found::findings(&view.index));
     problems.extend(validate::interface_findings(state));
     problems.extend(identity::findings(state));
     problems.extend(app.hub.ahead().into_iter().map(|(node, theirs)| set_back(&node, theirs, view.version)));
+    problems.extend(told::of_mesh(findings.iter().map(|(node, findings)| (*node, findings.as_slice()))));
     Ok(Json(MeshStatus { daemon, version: view.version, objects, nodes, problems }))
 }
 

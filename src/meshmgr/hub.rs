@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::core::View;
+use crate::api::local::Finding;
 use crate::api::stream::FoundPort;
 use crate::mgmt::clones::Voices;
 use crate::mgmt::facts::FactsError;
@@ -52,6 +53,8 @@ pub(super) struct Seat {
     pub(super) acknowledged: Option<Version>,
     /// The version that it said to have when it last came, if this store has never been there.
     pub(super) ahead: Option<Version>,
+    /// What it finds wrong.
+    pub(super) findings: Vec<Finding>,
     /// Why what it last said of itself is not believed.
     pub(super) unbelieved: Option<FactsError>,
     /// What it found on its bridges and is not believed.

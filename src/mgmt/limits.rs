@@ -49,6 +49,11 @@ pub const WAITING_ALWAYS: usize = 32;
 /// Refused claims of all nodes that are remembered beyond [`WAITING_ALWAYS`] each.
 pub const WAITING: usize = 16_384;
 
+/// Findings of one node that are kept.
+pub const FINDINGS_OF_NODE: usize = 16;
+/// Lines that the status of the mesh has for what nodes find.
+pub const FINDINGS: usize = 64;
+
 /// Bytes of the hash by which a node names what it has; a longer one names nothing.
 pub const HASH_BYTES: usize = 64;
 

@@ -29,6 +29,7 @@ pub mod rotation;
 pub mod slice;
 pub mod state;
 pub mod token;
+pub mod told;
 pub mod validate;
 
 #[cfg(test)]

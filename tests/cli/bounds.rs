@@ -116,7 +116,10 @@ fn whatever_members_report_leaves_little_in_memory() {
                 .collect();
             let paths: Vec<Value> =
                 (0..10_000).map(|k| json!({ "node": format!("x-{round}-{k}"), "bytes": 1300 })).collect();
-            let said = json!({ "ports": claims, "paths": paths });
+            let findings: Vec<Value> = (0..256)
+                .map(|k| json!({"code": "M0001", "what": format!("{n} {k} {}", "w".repeat(1000)), "help": "h".repeat(1000)}))
+                .collect();
+            let said = json!({ "ports": claims, "paths": paths, "findings": findings });
             let answer: Result<Value, _> = runtime.block_on(member.call(Method::POST, "/v1/report", Some(&said)));
             answer.unwrap();
         }

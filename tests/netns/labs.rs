@@ -7,12 +7,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use vxmesh::lab::classify::Class;
-use vxmesh::lab::layout::Layout;
+use vxmesh::lab::layout::{Layout, MANAGEMENT, MANAGEMENT_TCP_PORT};
 use vxmesh::lab::progress::Progress;
 use vxmesh::lab::state::Home;
 use vxmesh::lab::traffic::{self, Pings};
 use vxmesh::lab::watch::Watch;
-use vxmesh::lab::{daemons, down};
+use vxmesh::lab::{daemons, down, shell};
 
 use crate::harness::wait_until;
 
@@ -62,6 +62,13 @@ impl Lab {
     /// `meshctl WORDS` as the administrator.
     pub fn admin(&self, words: &[&str]) -> String {
         daemons::meshctl(&self.home, &self.layout(), words, None).unwrap()
+    }
+
+    /// As [`Self::admin`], where the answer may be that something is wrong.
+    pub fn asked(&self, words: &[&str]) -> Output {
+        let mut command = shell::command(Some(&self.layout().management), env!("CARGO_BIN_EXE_meshctl"));
+        command.args(["--management", &format!("{MANAGEMENT}:{MANAGEMENT_TCP_PORT}")]);
+        command.arg("--credential").arg(self.home.credential()).args(words).output().unwrap()
     }
 
     /// As [`Self::admin`], with `input` on stdin.

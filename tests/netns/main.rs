@@ -71,4 +71,5 @@ mod start;
 mod strangers;
 mod stray;
 mod super_frames;
+mod told;
 mod tunnel;

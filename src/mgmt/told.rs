@@ -1,0 +1,100 @@
+//! What nodes find wrong with themselves, as management shows it: bounded where it comes in, and one line for all nodes that say the same.
+//! A node may say about itself what it likes; what it says is marked as its own.
+
+use std::collections::BTreeMap;
+
+use super::limits::{FINDINGS, FINDINGS_OF_NODE};
+use crate::api::local::Finding;
+use crate::api::problem::{clip, printable};
+use crate::types::NodeId;
+
+/// Longest code that is kept, bytes.
+const CODE: usize = 8;
+/// Names in a line before the rest is counted.
+const NAMED: usize = 3;
+
+/// What is kept of the findings that one node reports.
+pub fn bounded(said: &[Finding]) -> Vec<Finding> {
+    let text = |text: &str| printable(clip(text));
+    let kept = said.iter().take(FINDINGS_OF_NODE).map(|finding| Finding {
+        code: printable(&finding.code).chars().take(CODE).collect(),
+        what: text(&finding.what),
+        help: text(&finding.help),
+    });
+    kept.collect()
+}
+
+/// The problems of a mesh out of those of its nodes; what most nodes say comes first.
+pub fn of_mesh<'a>(told: impl IntoIterator<Item = (&'a NodeId, &'a [Finding])>) -> Vec<Finding> {
+    let mut alike: BTreeMap<(&str, &str, &str), Vec<&NodeId>> = BTreeMap::new();
+    for (node, findings) in told {
+        for finding in findings {
+            let nodes = alike.entry((&finding.code, &finding.what, &finding.help)).or_default();
+            if nodes.last() != Some(&node) {
+                nodes.push(node);
+            }
+        }
+    }
+    let mut lines: Vec<_> = alike.into_iter().collect();
+    lines.sort_by_key(|(_, nodes)| std::cmp::Reverse(nodes.len()));
+    let more = lines.len().saturating_sub(FINDINGS);
+    let line = |((code, what, help), nodes): ((&str, &str, &str), Vec<&NodeId>)| {
+        Finding::new(code, format!("{}: {what}", names(&nodes)), format!("there: {help}"))
+    };
+    let mut problems: Vec<Finding> = lines.into_iter().take(FINDINGS).map(line).collect();
+    if more > 0 {
+        let what = format!("nodes find {more} more things wrong");
+        problems.push(Finding::new("M0129", what, "on the nodes: meshctl status"));
+    }
+    problems
+}
+
+fn names(nodes: &[&NodeId]) -> String {
+    let named: Vec<String> = nodes.iter().take(NAMED).map(ToString::to_string).collect();
+    let named = named.join(", ");
+    match (nodes.len(), nodes.len().saturating_sub(NAMED)) {
+        (1, _) => format!("node {named}"),
+        (all, 0) => format!("{all} nodes ({named})"),
+        (all, more) => format!("{all} nodes ({named} and {more} more)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(code: &str, what: &str) -> Finding {
+        Finding::new(code, what.to_owned(), "meshctl explain")
+    }
+
+    fn node(n: usize) -> NodeId {
+        format!("a-{n}").parse().unwrap()
+    }
+
+    #[test]
+    fn nodes_that_say_the_same_are_one_line_and_what_most_say_comes_first() {
+        let (one, many) = (finding("M0615", "vb10 has an address"), finding("M0410", "the tunnel to b-1 is down"));
+        let nodes: Vec<(NodeId, Vec<Finding>)> = (0..5)
+            .map(|n| (node(n), if n == 2 { vec![one.clone(), many.clone()] } else { vec![many.clone()] }))
+            .collect();
+        let said = of_mesh(nodes.iter().map(|(node, findings)| (node, findings.as_slice())));
+        assert_eq!(said.len(), 2);
+        assert_eq!(said[0].what, "5 nodes (a-0, a-1, a-2 and 2 more): the tunnel to b-1 is down");
+        assert_eq!((said[1].code.as_str(), said[1].what.as_str()), ("M0615", "node a-2: vb10 has an address"));
+        assert_eq!(said[1].help, "there: meshctl explain");
+    }
+
+    #[test]
+    fn what_nodes_say_is_bounded_and_obeyed_by_no_terminal() {
+        let hostile = Finding::new(&"M".repeat(1000), "\u{1b}[2J".repeat(100_000), "x".repeat(1 << 20));
+        let kept = bounded(&vec![hostile; 10_000]);
+        assert_eq!(kept.len(), FINDINGS_OF_NODE);
+        assert!(kept.iter().all(|finding| finding.code.len() <= CODE && !finding.what.contains('\u{1b}')));
+        assert!(kept.iter().all(|finding| finding.what.len() + finding.help.len() < 16_384), "bytes, too");
+        let nodes: Vec<(NodeId, Vec<Finding>)> =
+            (0..200).map(|n| (node(n), vec![finding("M0410", &format!("number {n}"))])).collect();
+        let said = of_mesh(nodes.iter().map(|(node, findings)| (node, findings.as_slice())));
+        assert_eq!(said.len(), FINDINGS + 1);
+        assert!(said[FINDINGS].what.contains(&format!("{} more", 200 - FINDINGS)), "{:?}", said[FINDINGS]);
+    }
+}

@@ -1,0 +1,64 @@
+//! Management knows what its nodes know: what a node finds wrong is in the status of the mesh, for as long as it is so.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use vxmesh::clock;
+use vxmesh::lab::shell;
+
+use crate::harness::{can_run, wait_until};
+use crate::labs::Lab;
+
+/// How soon management says what a node finds.
+const BAR: Duration = Duration::from_secs(35);
+
+fn on(lab: &Lab, node: &str, lines: &str) {
+    let mut command = shell::command(Some(&lab.layout().node(node).unwrap().namespace), "sh");
+    command.args(["-ec", lines]);
+    shell::run(command).unwrap();
+}
+
+/// Codes and texts of what is wrong with the mesh.
+fn problems(lab: &Lab) -> Vec<(String, String)> {
+    let output = lab.asked(&["status", "-o", "json"]);
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let problems = status["problems"].as_array().unwrap().iter();
+    let text = |problem: &Value, name: &str| problem[name].as_str().unwrap().to_owned();
+    problems.map(|problem| (text(problem, "code"), text(problem, "what"))).collect()
+}
+
+fn says(lab: &Lab, code: &str, words: &[&str]) -> bool {
+    problems(lab).iter().any(|(of, what)| of == code && words.iter().all(|word| what.contains(word)))
+}
+
+#[test]
+fn what_a_node_finds_wrong_is_in_the_status_of_the_mesh_for_as_long_as_it_is_so() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "1"]);
+    lab.settled();
+    assert_eq!(problems(&lab), [], "a healthy mesh");
+    // A fault that one node finds at once.
+    on(&lab, "a-1", "ip address add 192.168.10.1/24 dev vb10.12b5");
+    wait_until("the address is told", BAR, || says(&lab, "M0615", &["node a-1", "vb10.12b5"]));
+    // One that both ends of a tunnel find after a while: a firewall that came later.
+    let drop = "nft add table inet fw; nft 'add chain inet fw i { type filter hook prerouting priority -400; }'
+                nft add rule inet fw i udp dport 51820-51823 drop";
+    let start = clock::mono();
+    on(&lab, "b-1", drop);
+    lab.kill("a-1");
+    lab.start("a-1");
+    wait_until("the tunnel is told", BAR, || says(&lab, "M0410", &["a-1", "b-1"]));
+    println!("told after {:?}", clock::mono().since(start));
+    on(&lab, "b-1", "nft delete table inet fw");
+    wait_until("it ends with the fault", BAR, || !says(&lab, "M0410", &[]));
+    // What a node said before it went away is not what is so now.
+    assert!(says(&lab, "M0615", &[]));
+    lab.kill("a-1");
+    wait_until("it is away", BAR, || !says(&lab, "M0615", &[]));
+    lab.start("a-1");
+    wait_until("it is told again", BAR, || says(&lab, "M0615", &["node a-1"]));
+    on(&lab, "a-1", "ip address flush dev vb10.12b5");
+    wait_until("all is well", BAR, || problems(&lab).is_empty());
+}
