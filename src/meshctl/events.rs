@@ -65,7 +65,10 @@ pub(super) async fn run(access: &Access, args: Args) -> Done {
     let chosen: Vec<&Shown> = seen.iter().filter(wanted).collect();
     let first = chosen.len().saturating_sub(args.last);
     source.show(access.output, chosen.get(first..).unwrap_or_default())?;
-    while args.follow {
+    if !args.follow {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(LOOK).await;
         let now = source.all().await?;
         for event in new(&seen, &now).iter().filter(wanted) {
@@ -73,7 +76,6 @@ pub(super) async fn run(access: &Access, args: Args) -> Done {
         }
         seen = now;
     }
-    Ok(())
 }
 
 /// Those that came behind the last of before. Where that one is gone, more have come than are kept: all are new.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::core::View;
+use super::presence::Presence;
 use crate::api::local::Finding;
 use crate::api::stream::FoundPort;
 use crate::mgmt::clones::Voices;
@@ -47,6 +48,8 @@ pub(super) struct Seat {
     pub(super) voices: Voices,
     /// When the newest certificate ends that this run of the server has given it.
     pub(super) certified: Wall,
+    /// What was said of its coming and going.
+    pub(super) presence: Presence,
     /// When it was last heard.
     pub(super) seen: Option<Wall>,
     /// What its kernel and lanes follow.

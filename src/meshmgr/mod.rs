@@ -11,6 +11,7 @@ mod identity;
 mod keys;
 mod members;
 mod paths;
+mod presence;
 mod serve;
 mod stream;
 

@@ -13,11 +13,12 @@ use tokio::sync::watch;
 use super::app::{self, App};
 use super::core::{self, Core};
 use super::keys::{self, Keys, ServerKey};
-use super::{http, identity, paths};
+use super::{http, identity, paths, presence};
 use crate::api::problem::{Exit, Problem};
 use crate::config::meshmgr::Config;
 use crate::linux::confine::{self, Duty};
 use crate::linux::file;
+use crate::mgmt::audit::Origin;
 use crate::mgmt::backup::INCARNATION;
 use crate::mgmt::certs::Lives;
 use crate::store::{Embedded, Store, Transaction};
@@ -89,8 +90,16 @@ pub(super) async fn run(config: Config) -> Result<(), Problem> {
         App::new(core, keys.authority, keys.psk, config.addresses.clone(), config.tunnel_prefix, stopping.clone());
     let app = Arc::new(app);
     let router = http::router(&app);
+    let started = format!("meshmgr {} serves version {version}", env!("CARGO_PKG_VERSION"));
+    let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at: crate::clock::wall() };
+    app::blocking(&app, move |app| {
+        app.note(origin.event("started", started, &[]));
+        Ok(())
+    })
+    .await?;
     tokio::spawn(paths::run(Arc::clone(&app)));
     tokio::spawn(app::tell(Arc::clone(&app)));
+    tokio::spawn(presence::run(Arc::clone(&app)));
     tokio::spawn(identity::run(app, config.rotation.wireguard));
     tracing::info!(listen = %config.listen, %version, certificate_ends = %server_key.ends, "serving");
     ready();

@@ -56,8 +56,14 @@ fn what_a_node_finds_wrong_is_in_the_status_of_the_mesh_for_as_long_as_it_is_so(
     // What a node said before it went away is not what is so now.
     assert!(says(&lab, "M0615", &[]));
     lab.kill("a-1");
+    let killed = clock::mono();
     wait_until("it is away", BAR, || !says(&lab, "M0615", &[]));
+    let events = || lab.admin(&["events"]);
+    wait_until("that it went is noted", BAR, || events().contains("node a-1 is away: nothing is heard of it since"));
+    assert!(clock::mono().since(killed) > Duration::from_secs(10), "a connection that is made anew is no news");
     lab.start("a-1");
+    wait_until("that it is back is noted", BAR, || events().contains("node a-1 is back after"));
+    assert!(events().contains("serves version") && !events().contains("node b-1 is away"), "{}", events());
     wait_until("it is told again", BAR, || says(&lab, "M0615", &["node a-1"]));
     on(&lab, "a-1", "ip address flush dev vb10.12b5");
     wait_until("all is well", BAR, || problems(&lab).is_empty());
