@@ -449,10 +449,10 @@ fn brief<'a>(ops: impl ExactSizeIterator<Item = &'a Op>) -> String {
 
 /// False for what follows from a guest that was plugged in or pulled out.
 fn is_drift(op: &Op) -> bool {
-    if let Op::Pin { port, .. } = op {
-        names::parse(port.as_str()).is_some()
-    } else {
-        !matches!(op, Op::ChangeFence { .. })
+    match op {
+        Op::Pin { port, .. } => names::parse(port.as_str()).is_some(),
+        Op::CheckChecksums { again, .. } => *again,
+        _ => !matches!(op, Op::ChangeFence { .. } | Op::LeaveChecksums { .. }),
     }
 }
 

@@ -17,6 +17,7 @@ mod node;
 mod says;
 
 mod chaos;
+mod checksums;
 mod clear;
 mod confined;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
