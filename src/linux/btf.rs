@@ -106,7 +106,8 @@ impl<'a> Types<'a> {
         for number in 0..this.count {
             *budget = budget.checked_sub(1)?;
             let member = number.checked_mul(TYPE)?.checked_add(this.body)?;
-            let (label, kind, offset) = (word(self.bytes, member)?, word(self.bytes, member + 4)?, word(self.bytes, member + 8)?);
+            let (label, kind, offset) =
+                (word(self.bytes, member)?, word(self.bytes, member + 4)?, word(self.bytes, member + 8)?);
             let (offset, bits) = if this.wide { (offset & 0x00ff_ffff, offset >> 24) } else { (offset, 0) };
             let bit = base.checked_add(offset)?;
             let label = usize::try_from(label).ok()?;

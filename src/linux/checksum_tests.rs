@@ -240,10 +240,9 @@ fn an_open_checksum_has_one_place_in_each_frame() {
 fn what_a_guests_own_tunnel_carries_has_its_checksums_inside() {
     let mut counts = BTreeMap::new();
     for (protocol, least) in [(4, 20), (41, 20), (47, 20), (17, 28)] {
-        for (bytes, upper) in [
-            (frame(&[], IPV4, &four(5, 0, protocol)), 34),
-            (frame(&[0x8100], IPV6, &six(&[(60, 0)], protocol)), 66),
-        ] {
+        for (bytes, upper) in
+            [(frame(&[], IPV4, &four(5, 0, protocol)), 34), (frame(&[0x8100], IPV6, &six(&[(60, 0)], protocol)), 66)]
+        {
             for offset in [0, 6, 16] {
                 assert_eq!(verdict(&bytes, 3, upper + least, offset, &mut counts), NEXT, "{protocol}");
                 assert_eq!(verdict(&bytes, 3, upper + least + 51, offset, &mut counts), NEXT, "{protocol}");

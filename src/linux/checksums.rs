@@ -183,7 +183,8 @@ impl Checks {
     /// Of which interfaces more were dropped since this was last asked.
     pub(super) fn refused(&mut self) -> Vec<Refused> {
         let Some(Ok(program)) = &self.program else { return Vec::new() };
-        let counts = self.held.iter().filter_map(|(name, index)| Some((name.clone(), program.counts.get(*index).ok()?)));
+        let counts =
+            self.held.iter().filter_map(|(name, index)| Some((name.clone(), program.counts.get(*index).ok()?)));
         let counts: BTreeMap<IfName, u64> = counts.collect();
         let moved = counts.iter().filter(|(name, frames)| self.told.get(*name) != Some(frames));
         let refused = |(name, frames): (&IfName, &u64)| Refused {
@@ -257,9 +258,10 @@ fn number(program: &OwnedFd) -> io::Result<u32> {
 /// Interfaces by which a checksum is made in frames that guests have sent.
 fn bare(guests: &BTreeSet<&IfName>, observed: &Observed) -> BTreeSet<IfName> {
     let makes = |name: &&&IfName| offload::makes_checksums(name).is_ok_and(|makes| !makes);
-    let away = observed.links.iter().filter(|(name, link)| {
-        link.vxlan().is_some() && names::parse(name.as_str()).is_some() && link.port.is_some()
-    });
+    let away = observed
+        .links
+        .iter()
+        .filter(|(name, link)| link.vxlan().is_some() && names::parse(name.as_str()).is_some() && link.port.is_some());
     guests.iter().filter(makes).map(|name| (*name).clone()).chain(away.map(|(name, _)| name.clone())).collect()
 }
 

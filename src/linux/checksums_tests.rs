@@ -9,8 +9,8 @@ fn programs_of_earlier_processes_are_known_until_the_machine_starts_again() {
         kept.unwrap();
         left.into_iter().collect::<Vec<_>>()
     };
-    assert_eq!(remembered(None), []);
-    assert_eq!(remembered(Some(10)), []);
+    assert_eq!(remembered(None), [0_u32; 0]);
+    assert_eq!(remembered(Some(10)), [0_u32; 0]);
     assert_eq!(remembered(Some(11)), [10]);
     assert_eq!(remembered(None), [10, 11]);
     for number in 20..60 {
@@ -20,9 +20,9 @@ fn programs_of_earlier_processes_are_known_until_the_machine_starts_again() {
     let text = fs::read_to_string(run.join(NUMBERS)).unwrap();
     let (_, numbers) = text.split_once('\n').unwrap();
     fs::write(run.join(NUMBERS), format!("another start\n{numbers}")).unwrap();
-    assert_eq!(remembered(None), [], "numbers of before mean other programs now");
+    assert_eq!(remembered(None), [0_u32; 0], "numbers of before mean other programs now");
     for nonsense in ["", "\n", "1\n2\n", "\u{0}\n-1\n99999999999\n"] {
         fs::write(run.join(NUMBERS), nonsense).unwrap();
-        assert_eq!(remembered(None), []);
+        assert_eq!(remembered(None), [0_u32; 0]);
     }
 }

@@ -44,7 +44,11 @@ fn child() {
         "trace" => sys::trace_me(),
         "look" => sys::bpf_programs(1, 46, &mut [0; 64]).map(drop).or_else(|error| {
             // A kernel without such programs, or a user who may not ask, is not what is tried here.
-            if error.raw_os_error() == Some(libc::EPERM) || error.kind() == io::ErrorKind::InvalidInput { Ok(()) } else { Err(error) }
+            if error.raw_os_error() == Some(libc::EPERM) || error.kind() == io::ErrorKind::InvalidInput {
+                Ok(())
+            } else {
+                Err(error)
+            }
         }),
         "table" => sys::BpfTable::new(1).map(drop),
         "namespace" => File::open("/proc/self/ns/net").and_then(|own| sys::setns_network(&own)),

@@ -18,11 +18,11 @@ use super::watch::Watch;
 use super::{addresses, nft, observe, sysctl, tap};
 use crate::node::desired::{Kind, Link, Observed};
 use crate::node::fence::Refused;
+use crate::node::fence_text::CHECKSUM;
 use crate::node::guard::TABLE;
 use crate::node::onlink::Step;
 use crate::node::op::Op;
 use crate::node::strays::{Ask, Ways};
-use crate::node::fence_text::CHECKSUM;
 use crate::node::{fence_host, fence_text};
 use crate::types::{IfName, Mac};
 

@@ -538,7 +538,8 @@ pub fn bpf_program(code: &[u64], license: &CStr, name: [u8; 16], ingress: u32) -
     let mut attr = [0; 16];
     // Type and length, instructions, license; no log, any kernel.
     attr[..3].copy_from_slice(&[two(3, count), code.as_ptr() as u64, license.as_ptr() as u64]);
-    let [low, high] = [0, 8].map(|at| u64::from_ne_bytes(std::array::from_fn(|i| if at + i < 15 { name[at + i] } else { 0 })));
+    let [low, high] =
+        [0, 8].map(|at| u64::from_ne_bytes(std::array::from_fn(|i| if at + i < 15 { name[at + i] } else { 0 })));
     attr[6..9].copy_from_slice(&[low, high, two(0, ingress)]);
     // SAFETY: `code` is `count` instructions long and `license` ends with a zero; the kernel only reads both, during the call.
     let raw = unsafe { bpf(5, &mut attr) }?;

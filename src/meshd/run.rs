@@ -209,7 +209,8 @@ async fn start(ready: Ready, log: Log) -> Result<(), Problem> {
     let slice = if identity.is_some() { boot_slice(config, &name, &pdc, &shared) } else { None };
 
     let (engine, commands) = mpsc::channel();
-    let thread = start_engine(&shared, config, slice.clone(), (name.clone(), keys, checks), (engine.clone(), commands))?;
+    let thread =
+        start_engine(&shared, config, slice.clone(), (name.clone(), keys, checks), (engine.clone(), commands))?;
     // The engine starts `nft`. What is left here, and the threads that it will start, start nothing.
     hold(Duty::Front);
     let link = match identity {

@@ -45,7 +45,9 @@ fn guests_on_our_bridges_are_checked_before_the_packet_filter_lets_anything_of_t
     let checks: Vec<_> = ops
         .iter()
         .enumerate()
-        .filter_map(|(at, op)| if let Op::CheckChecksums { name, again } = op { Some((at < fence, name.as_str(), *again)) } else { None })
+        .filter_map(|(at, op)| {
+            if let Op::CheckChecksums { name, again } = op { Some((at < fence, name.as_str(), *again)) } else { None }
+        })
         .collect();
     assert_eq!(checks, [(true, "tap0", false), (true, "tap1", false)]);
     kernel.apply(&ops).unwrap();

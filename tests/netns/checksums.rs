@@ -131,8 +131,7 @@ struct Kind {
 
 fn v4(protocol: u8, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(20 + payload.len()).unwrap().to_be_bytes();
-    let mut header =
-        [&[0x45, 0][..], &length, &[0, 1, 0, 0, 64, protocol, 0, 0], &LIAR4, &EAR4].concat();
+    let mut header = [&[0x45, 0][..], &length, &[0, 1, 0, 0, 64, protocol, 0, 0], &LIAR4, &EAR4].concat();
     let sum = sum(&header).to_be_bytes();
     header[10..12].copy_from_slice(&sum);
     [header, payload.to_vec()].concat()
@@ -288,8 +287,7 @@ fn super_frames_of_guests_pass_and_are_cut() {
     let Some(program) = can_run().then(program).flatten() else { return };
     let stage = Stage::new("super", Checks::new(Ok(program), BTreeSet::new()));
     let tagged = |frame: &[u8]| tag(VLAN, frame);
-    let (four, six) =
-        (eth(EAR, LIAR, 0x0800, &v4(6, &tcp(3000))), eth(EAR, LIAR, 0x86dd, &v6(6, &tcp(3000))));
+    let (four, six) = (eth(EAR, LIAR, 0x0800, &v4(6, &tcp(3000))), eth(EAR, LIAR, 0x86dd, &v6(6, &tcp(3000))));
     let datagrams = [&[0x1f, 0x40, 0x1f, 0x41, 0x0b, 0xc0, 0, 0][..], &[0x5a; 3000]].concat();
     let udp = eth(EAR, LIAR, 0x0800, &v4(17, &datagrams));
     for (gso, start, frame) in [
@@ -346,7 +344,8 @@ fn what_guests_send_by_themselves_passes_in_tunnels_of_their_own_too() {
         for (space, own, other) in [(&one, 11, 12), (&two, 12, 11)] {
             let remote = format!("local 192.168.10.{own} remote 192.168.10.{other} dev eth0");
             let address = format!("ip address add 10.77.0.{own}/24 dev t0");
-            let made = space.try_sh(&format!("ip link add t0 type {kind} {more} {remote} && {address} && ip link set t0 up"));
+            let made =
+                space.try_sh(&format!("ip link add t0 type {kind} {more} {remote} && {address} && ip link set t0 up"));
             if !made.status.success() {
                 eprintln!("SKIPPED: no {kind} here");
             }
@@ -367,12 +366,12 @@ fn the_check_outlives_its_daemon_and_what_others_do_and_goes_when_it_is_told() {
     let number = program.number();
     let mut stage = Stage::new("stays", Checks::new(Ok(program), BTreeSet::new()));
     assert_eq!(stage.programs("liar"), [number]);
-    assert_eq!(stage.programs(crate::node::TAP), [], "not at what is ours");
+    assert_eq!(stage.programs(crate::node::TAP), [0_u32; 0], "not at what is ours");
 
     // Somebody takes it away: that is seen, and repaired.
     let index = stage.index("liar");
     stage.host.enter(|| sys::bpf_move(false, [index, 0, INGRESS, FIRST, 0, 0], 0)).unwrap();
-    assert_eq!(stage.programs("liar"), []);
+    assert_eq!(stage.programs("liar"), [0_u32; 0]);
     let done = stage.settle();
     assert!(matches!(&done[..], [Op::CheckChecksums { name, again: true }] if name.as_str() == "liar"), "{done:?}");
     assert_eq!(stage.programs("liar"), [number]);
@@ -409,7 +408,7 @@ fn the_check_outlives_its_daemon_and_what_others_do_and_goes_when_it_is_told() {
     // One that leaves the bridge is a guest's no more.
     stage.host.sh("ip link set ear nomaster");
     stage.settle();
-    assert_eq!(stage.programs("ear"), []);
+    assert_eq!(stage.programs("ear"), [0_u32; 0]);
     stage.host.sh(&format!("ip link set ear master {BRIDGE}"));
     stage.settle();
     assert_eq!(stage.programs("ear"), [newer]);
