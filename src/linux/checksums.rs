@@ -115,13 +115,20 @@ impl Checks {
         checks.why = self.program.as_ref().and_then(|program| program.as_ref().err()).cloned();
         let guests: BTreeSet<&IfName> =
             node::guests(observed, |bridge| names::parse(bridge.as_str()).is_some()).collect();
-        if checks.why.is_some() {
+        self.held.retain(|name, index| names.get(index) == Some(name));
+        if own.is_some() || !self.left.is_empty() {
+            self.look(&guests, names, &mut checks);
+        }
+        // What an earlier process could goes on.
+        if checks.why.is_some() && guests.iter().any(|name| !checks.some.contains(*name)) {
             checks.bare = bare(&guests, observed);
         }
-        self.held.retain(|name, index| names.get(index) == Some(name));
-        if own.is_none() && self.left.is_empty() {
-            return checks;
-        }
+        checks
+    }
+
+    /// Looks where the programs are.
+    fn look(&mut self, guests: &BTreeSet<&IfName>, names: &Names, checks: &mut node::Checks) {
+        let own = self.program().map(|program| program.number);
         let everywhere = !self.swept && !self.left.is_empty();
         let mut old = false;
         for (index, name) in names {
@@ -145,7 +152,6 @@ impl Checks {
             }
         }
         self.swept = !old;
-        checks
     }
 
     /// Puts the program at an interface, ahead of all others, and takes those of earlier processes away.
@@ -257,12 +263,12 @@ fn number(program: &OwnedFd) -> io::Result<u32> {
 
 /// Interfaces by which a checksum is made in frames that guests have sent.
 fn bare(guests: &BTreeSet<&IfName>, observed: &Observed) -> BTreeSet<IfName> {
-    let makes = |name: &&&IfName| offload::makes_checksums(name).is_ok_and(|makes| !makes);
+    let bare = |name: &&&IfName| offload::makes_checksums(name).is_ok_and(|makes| !makes);
     let away = observed
         .links
         .iter()
         .filter(|(name, link)| link.vxlan().is_some() && names::parse(name.as_str()).is_some() && link.port.is_some());
-    guests.iter().filter(makes).map(|name| (*name).clone()).chain(away.map(|(name, _)| name.clone())).collect()
+    guests.iter().filter(bare).map(|name| (*name).clone()).chain(away.map(|(name, _)| name.clone())).collect()
 }
 
 #[cfg(test)]

@@ -395,6 +395,16 @@ fn the_check_outlives_its_daemon_and_what_others_do_and_goes_when_it_is_told() {
     assert!(stage.say(open(kind.start - 2, kind.offset), &kind.frame));
     assert_eq!(stage.heard(), Vec::<Vec<u8>>::new());
 
+    // One that cannot check leaves it where it is, and has nothing to complain of.
+    let checks = Checks::new(Err("not today".into()), [number].into());
+    stage.kernel = stage.host.enter(|| Kernel::new().unwrap().with_checks(checks));
+    stage.settle();
+    assert_eq!(stage.programs("liar"), [theirs, number]);
+    let plan = planned(&slice("a", rows()), &local("10.9.0.1"));
+    let kernel = &mut stage.kernel;
+    let findings = stage.host.enter(|| reconcile::conflicts(&plan.desired, &kernel.observe().unwrap()));
+    assert!(findings.is_empty(), "{findings:?}");
+
     // The next one takes its place, without a moment in which there is none.
     let next = Program::load().unwrap();
     let newer = next.number();
