@@ -82,7 +82,8 @@ impl Places {
         if summed.bits != 2 || shift > 6 || cfg!(target_endian = "big") {
             return None;
         }
-        let whole = |field: Field| i16::try_from(field.bit / 8).ok().filter(|_| field.bit % 8 == 0 && field.bits == 0);
+        let whole =
+            |field: Field| i16::try_from(field.bit / 8).ok().filter(|_| field.bit.is_multiple_of(8) && field.bits == 0);
         let [start, offset, head, data] = rest.map(whole);
         let at = i16::try_from(summed.bit / 8).ok()?;
         Some(Self { cast, summed: (at, 3 << shift, PARTIAL << shift), fields: [start?, offset?, head?, data?] })

@@ -26,14 +26,14 @@ struct Machine<'a> {
 
 impl Machine<'_> {
     fn load(&self, at: u64, length: u64) -> u64 {
-        if at >= VALUES && at < VALUES + 0x1000 {
+        if (VALUES..VALUES + 0x1000).contains(&at) {
             return self.counts[&u32::try_from((at - VALUES) / 8).unwrap()];
         }
         (0..length).map(|i| u64::from(self.memory.get(&(at + i)).copied().expect("it is there")) << (8 * i)).sum()
     }
 
     fn store(&mut self, at: u64, length: u64, value: u64) {
-        if at >= VALUES && at < VALUES + 0x1000 {
+        if (VALUES..VALUES + 0x1000).contains(&at) {
             self.counts.insert(u32::try_from((at - VALUES) / 8).unwrap(), value);
             return;
         }

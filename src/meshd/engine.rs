@@ -449,10 +449,12 @@ fn brief<'a>(ops: impl ExactSizeIterator<Item = &'a Op>) -> String {
 
 /// False for what follows from a guest that was plugged in or pulled out.
 fn is_drift(op: &Op) -> bool {
-    match op {
-        Op::Pin { port, .. } => names::parse(port.as_str()).is_some(),
-        Op::CheckChecksums { again, .. } => *again,
-        _ => !matches!(op, Op::ChangeFence { .. } | Op::LeaveChecksums { .. }),
+    if let Op::Pin { port, .. } = op {
+        names::parse(port.as_str()).is_some()
+    } else if let Op::CheckChecksums { again, .. } = op {
+        *again
+    } else {
+        !matches!(op, Op::ChangeFence { .. } | Op::LeaveChecksums { .. })
     }
 }
 
