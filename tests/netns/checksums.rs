@@ -3,20 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use vxmesh::linux::checksums::{Checks, Program};
 use vxmesh::linux::tap::{self, Offloads, Tap};
-use vxmesh::linux::{Kernel, sys};
+use vxmesh::linux::{Kernel, netns, sys};
 use vxmesh::node::op::Op;
 use vxmesh::node::reconcile;
 use vxmesh::types::Mac;
 use vxmesh::wire::Header;
 use vxmesh::wire::virtio::{Gso, Virtio};
 
-use crate::harness::{Space, can_run, guest, wait_until};
+use crate::harness::{Space, can_run, guest, succeed, wait_until};
+use crate::labs::{Lab, ctl, said};
 use crate::node::{BRIDGE, behind, host, local, planned, settle, slice, text};
 use crate::pretend::{Plug, arp, eth, tag};
 
@@ -453,4 +455,50 @@ fn a_guest_that_comes_and_goes_costs_no_step_that_fails() {
         stage.settle();
     }
     wait_until("it is gone", Duration::from_secs(5), || !stage.host.holds("ip link show g1"));
+}
+
+/// Runs on a machine of a lab.
+fn on<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
+    let inside = || {
+        netns::enter(&netns::path(namespace)).unwrap();
+        work()
+    };
+    thread::scope(|scope| scope.spawn(inside).join().unwrap())
+}
+
+#[test]
+fn a_daemon_checks_its_guests_also_when_it_is_dead_and_no_more_when_it_has_left() {
+    if can_run().then(program).flatten().is_none() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "1", "--nodes", "1", "--guests", "1"]);
+    let machine = format!("{}-a-1", lab.home.name());
+    let there = |words: &str| succeed(Command::new("ip").args(["netns", "exec", &machine]).args(words.split(' ')));
+    let index: u32 = there("cat /sys/class/net/g1/ifindex").trim().parse().unwrap();
+    let programs = || {
+        let mut numbers = [0; 64];
+        let (count, _) = on(&machine, || sys::bpf_programs(index, INGRESS, &mut numbers)).unwrap();
+        numbers[..count].to_vec()
+    };
+    let soon = Duration::from_secs(10);
+    wait_until("it is checked", soon, || programs().len() == 1);
+    let first = programs();
+
+    // Somebody takes it away; the next notice of anything has it seen.
+    on(&machine, || sys::bpf_move(false, [index, 0, INGRESS, FIRST, 0, 0], 0)).unwrap();
+    there("ip link add name one type veth peer name other");
+    wait_until("it is repaired", soon, || programs() == first);
+    let socket = lab.home.socket("a-1").display().to_string();
+    let events = ctl(&["events", "--socket", &socket]);
+    let events = String::from_utf8_lossy(&events.stdout).into_owned() + &said(&events);
+    assert!(events.contains("repaired: bpftool net attach tcx_ingress name vxmesh_checksum dev g1"), "{events}");
+
+    lab.kill("a-1");
+    assert_eq!(programs(), first);
+    lab.start("a-1");
+    wait_until("the next one has taken its place", soon, || programs().len() == 1 && programs() != first);
+    lab.kill("a-1");
+    let config = lab.home.machine("a-1").join("meshd.toml").display().to_string();
+    there(&format!("{} leave --yes --config {config}", env!("CARGO_BIN_EXE_meshctl")));
+    assert_eq!(programs(), [0_u32; 0]);
 }
