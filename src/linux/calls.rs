@@ -5,6 +5,10 @@ use libc::c_long;
 
 use super::filter::{Action, Rule, When};
 
+/// What the engine does with what was loaded before the first filter (`enum bpf_cmd`, linux/bpf.h): `BPF_MAP_LOOKUP_ELEM`,
+/// `BPF_PROG_ATTACH`, `BPF_PROG_DETACH`, `BPF_PROG_QUERY`. Nothing is loaded any more, and no table made.
+const LOADED: [u32; 4] = [1, 8, 9, 16];
+
 /// Nobody needs these here, and no library makes them by itself: whoever does is not us.
 pub(super) const NEVER: &[c_long] = &[
     libc::SYS_ptrace,
@@ -233,12 +237,16 @@ fn thread() -> impl Iterator<Item = Rule> {
 
 /// What nobody needs, for threads that may do everything else.
 pub(super) fn needless() -> Vec<Rule> {
-    all(NEVER, Action::Kill).chain(all(REFUSED, Action::Fail(libc::EPERM))).collect()
+    with(libc::SYS_bpf, 0, &LOADED).chain(refused()).collect()
 }
 
-/// As [`needless`], and no programs.
+/// As [`needless`], and no programs, in the kernel neither.
 pub(super) fn no_programs() -> Vec<Rule> {
-    all(PROGRAMS, Action::Kill).chain(needless()).collect()
+    all(PROGRAMS, Action::Kill).chain(refused()).collect()
+}
+
+fn refused() -> impl Iterator<Item = Rule> {
+    all(NEVER, Action::Kill).chain(all(REFUSED, Action::Fail(libc::EPERM)))
 }
 
 /// All that a lane may.

@@ -42,6 +42,15 @@ fn child() {
         "program" => Err(Command::new("/bin/true").exec()),
         "child" => Command::new("/bin/true").status().map(drop),
         "trace" => sys::trace_me(),
+        "look" => sys::bpf_programs(1, 46, &mut [0; 64]).map(drop).or_else(|error| {
+            // A kernel without such programs, or a user who may not ask, is not what is tried here.
+            if error.raw_os_error() == Some(libc::EPERM) || error.kind() == io::ErrorKind::InvalidInput {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        }),
+        "table" => sys::BpfTable::new(1).map(drop),
         "namespace" => File::open("/proc/self/ns/net").and_then(|own| sys::setns_network(&own)),
         "file" => File::open("/etc/passwd").map(drop),
         "device" => File::open("/dev/null").map(drop),
@@ -132,6 +141,11 @@ fn each_thread_may_do_its_work_and_no_more() {
         (Duty::Engine, "strict", "socket", Done),
         (Duty::Engine, "strict", "trace", Killed),
         (Duty::Engine, "strict", "namespace", Killed),
+        (Duty::Engine, "strict", "look", Done),
+        (Duty::Engine, "strict", "table", Killed),
+        (Duty::Front, "strict", "look", Killed),
+        (Duty::Lane, "lenient", "look", Killed),
+        (Duty::Manager, "lenient", "look", Killed),
         (Duty::Front, "strict", "work", Done),
         (Duty::Front, "strict", "file", Done),
         (Duty::Front, "strict", "connect", Done),

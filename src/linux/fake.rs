@@ -71,6 +71,17 @@ impl Fake {
                 self.state.fence = ObservedFence::Loaded(to.clone());
             }
             Op::DeleteFence => self.state.fence = ObservedFence::Absent,
+            Op::CheckChecksums { name, .. } => {
+                self.link(name)?;
+                let checks = &mut self.state.checks;
+                checks.lost.remove(name);
+                checks.some.insert(name.clone());
+                checks.right.insert(name.clone());
+            }
+            Op::LeaveChecksums { name } => {
+                self.state.checks.some.remove(name);
+                self.state.checks.right.remove(name);
+            }
             Op::OnLink(step) => self.on_link(step)?,
             Op::AddLink { name, link } => self.add(name, link)?,
             Op::DeleteLink { name } => self.delete(name),

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use netlink_packet_route::RouteNetlinkMessage;
 
+use super::checksums::Checks;
 use super::counters::{self, Family};
 use super::error::KernelError;
 use super::fdb::Guests;
@@ -17,6 +18,7 @@ use super::watch::Watch;
 use super::{addresses, nft, observe, sysctl, tap};
 use crate::node::desired::{Kind, Link, Observed};
 use crate::node::fence::Refused;
+use crate::node::fence_text::CHECKSUM;
 use crate::node::guard::TABLE;
 use crate::node::onlink::Step;
 use crate::node::op::Op;
@@ -40,6 +42,7 @@ pub struct Kernel {
     indices: BTreeMap<IfName, u32>,
     filters: Keeper,
     guests: Guests,
+    checks: Checks,
     /// [`Observed::rules_before_devices`], once it was tried.
     rules_before_devices: OnceLock<bool>,
 }
@@ -60,8 +63,15 @@ impl Kernel {
     pub fn new() -> Result<Self, KernelError> {
         let netlink = Netlink::open().map_err(KernelError::socket("opening a netlink socket"))?;
         let routes = Routes::open().map_err(KernelError::socket("opening a netlink socket"))?;
-        let (filters, guests) = (Keeper::new(), Guests::default());
-        Ok(Self { netlink, routes, indices: BTreeMap::new(), filters, guests, rules_before_devices: OnceLock::new() })
+        let (filters, guests, checks) = (Keeper::new(), Guests::default(), Checks::default());
+        let rules_before_devices = OnceLock::new();
+        Ok(Self { netlink, routes, indices: BTreeMap::new(), filters, guests, checks, rules_before_devices })
+    }
+
+    /// Has guests' checksums checked, or ends that where an earlier process has done so.
+    #[must_use]
+    pub fn with_checks(self, checks: Checks) -> Self {
+        Self { checks, ..self }
     }
 
     /// What the kernel holds now.
@@ -70,7 +80,8 @@ impl Kernel {
     /// [`KernelError::NoNft`], or the kernel cannot be read.
     pub fn observe(&mut self) -> Result<Observed, KernelError> {
         let observed = observe::observe(&mut self.netlink, &mut self.guests);
-        let mut observed = observed.map_err(KernelError::socket("reading the kernel"))?;
+        let (mut observed, names) = observed.map_err(KernelError::socket("reading the kernel"))?;
+        observed.checks = self.checks.observe(&observed, &names);
         // What a crash left half made is nobody's: taken for a stranger's vxlan device it would keep its UDP port for ever, and the
         // network that needs it would never be built, so never remove it.
         observed.links.retain(|name, _| name.as_str() != UNNAMED);
@@ -143,6 +154,7 @@ impl Kernel {
         for (name, packets) in read(Family::Inet)?.into_iter().chain(read(Family::Netdev)?) {
             *all.entry(name).or_default() += packets;
         }
+        all.extend(self.checks.count().map(|frames| (format!("guest_{}", CHECKSUM.0), frames)));
         Ok(all)
     }
 
@@ -150,8 +162,8 @@ impl Kernel {
     ///
     /// # Errors
     /// [`KernelError::NoNft`].
-    pub fn refused_guests(&self, reason: &str) -> Result<Vec<Refused>, KernelError> {
-        nft::refused_guests(reason)
+    pub fn refused_guests(&mut self, reason: &str) -> Result<Vec<Refused>, KernelError> {
+        if reason == CHECKSUM.0 { Ok(self.checks.refused()) } else { nft::refused_guests(reason) }
     }
 
     /// Which ways the kernel would take to VTEPs, all by one interface. Nothing where there is no such interface.
@@ -218,6 +230,8 @@ impl Kernel {
             | Op::LoadFence(_)
             | Op::ChangeFence { .. }
             | Op::DeleteFence
+            | Op::CheckChecksums { .. }
+            | Op::LeaveChecksums { .. }
             | Op::OnLink(_)
             | Op::AddLink { .. }
             | Op::DeleteLink { .. }
@@ -244,6 +258,7 @@ impl Kernel {
             Op::LoadFence(fence) => self.filters.fence.load(fence, &fence.text()),
             Op::ChangeFence { from, to } => self.filters.fence.load(to, &to.change_from(from)),
             Op::DeleteFence => self.filters.fence.delete(&nft::no_fence(self.rules_before_devices())),
+            Op::CheckChecksums { name, .. } | Op::LeaveChecksums { name } => self.check(op, name),
             Op::OnLink(step) => self.on_link(op, step),
             Op::AddLink { name, link } => self.add_link(op, name, link),
             Op::DeleteLink { name } => match self.index(op, name) {
@@ -276,6 +291,13 @@ impl Kernel {
             | Op::SetNeighbour { .. }
             | Op::DeleteNeighbour { .. } => unreachable!("is_entry() has sorted these out"),
         }
+    }
+
+    /// A guest that was pulled out meanwhile is no failure.
+    fn check(&mut self, op: &Op, name: &IfName) -> Result<(), KernelError> {
+        let Ok(index) = self.index(op, name) else { return Ok(()) };
+        let done = if op.removes() { self.checks.leave(name, index) } else { self.checks.check(name, index) };
+        done.map_err(|why| KernelError::Op { op: op.to_string(), why: why.to_string() })
     }
 
     fn on_link(&mut self, op: &Op, step: &Step) -> Result<(), KernelError> {
@@ -379,7 +401,7 @@ impl Failures {
 
     fn add(&mut self, op: &Op, error: KernelError) {
         // One row that the kernel refuses must not cost the other rows of its device.
-        if !is_entry(op) {
+        if !is_entry(op) && !matches!(op, Op::CheckChecksums { .. } | Op::LeaveChecksums { .. }) {
             self.devices.extend(op.device().cloned());
         }
         self.failed.push(error);

@@ -1,8 +1,12 @@
 //! Ring 3: the kernel as two verbs, observe and apply. Holds no policy. `sys` is the only `unsafe`.
 
 mod addresses;
+mod asm;
+mod btf;
 mod calls;
 pub mod caps;
+mod checksum;
+pub mod checksums;
 pub mod confine;
 mod counters;
 mod ear;

@@ -53,7 +53,7 @@ pub(super) type Names = BTreeMap<u32, IfName>;
 
 /// Everything but the packet filter. What strangers, guests and other programs make many of (links that are none of ours, neighbours
 /// on them, addresses that bridges learn) is passed over where it is read, and what is left of it is bounded.
-pub(super) fn observe(netlink: &mut Netlink, guests: &mut Guests) -> io::Result<Observed> {
+pub(super) fn observe(netlink: &mut Netlink, guests: &mut Guests) -> io::Result<(Observed, Names)> {
     let (mut observed, names) = links(netlink)?;
     let ours = |name: &IfName| names::parse(name.as_str()).is_some();
     for (index, name) in names.iter().filter(|(_, name)| ours(name)) {
@@ -76,7 +76,7 @@ pub(super) fn observe(netlink: &mut Netlink, guests: &mut Guests) -> io::Result<
     for address in addresses::dump(netlink, AddressFamily::Unspec, is_ours)? {
         read_address(address, &names, &mut observed);
     }
-    Ok(observed)
+    Ok((observed, names))
 }
 
 fn is_bridge(name: &IfName, observed: &Observed) -> bool {

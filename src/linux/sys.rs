@@ -475,6 +475,104 @@ pub fn ambient_raise(number: u8) -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, what, libc::c_ulong::from(number), 0, 0) }).map(drop)
 }
 
+/// bpf(2) with `attr` as `union bpf_attr`.
+///
+/// # Safety
+/// Addresses in `attr` are of memory that is as long as the command says, and writable where the command writes.
+unsafe fn bpf(command: u32, attr: &mut [u64; 16]) -> io::Result<i32> {
+    // SAFETY: `attr` is valid and writable and of the length that is told; what it points to, the caller answers for.
+    let code = unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_mut_ptr(), size_of_val(attr)) };
+    if code < 0 { Err(io::Error::last_os_error()) } else { Ok(i32::try_from(code).unwrap_or_default()) }
+}
+
+/// Two 32-bit fields of `union bpf_attr` that follow each other.
+const fn two(first: u32, second: u32) -> u64 {
+    let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// A table of the kernel from 32-bit numbers to 64-bit ones (`BPF_MAP_TYPE_HASH`).
+#[derive(Debug)]
+pub struct BpfTable(OwnedFd);
+
+impl BpfTable {
+    /// A new one (`BPF_MAP_CREATE`).
+    ///
+    /// # Errors
+    /// The kernel has no BPF, or `CAP_BPF` is missing.
+    pub fn new(entries: u32) -> io::Result<Self> {
+        let mut attr = [0; 16];
+        attr[..2].copy_from_slice(&[two(1, 4), two(8, entries)]);
+        // SAFETY: no address is among the fields.
+        let raw = unsafe { bpf(0, &mut attr) }?;
+        // SAFETY: the kernel has just given us this descriptor and nobody else has it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(raw) }))
+    }
+
+    /// What it has for a number (`BPF_MAP_LOOKUP_ELEM`).
+    ///
+    /// # Errors
+    /// Nothing.
+    pub fn get(&self, key: u32) -> io::Result<u64> {
+        let mut value = 0_u64;
+        let mut attr = [0; 16];
+        let table = two(self.0.as_raw_fd().cast_unsigned(), 0);
+        attr[..3].copy_from_slice(&[table, (&raw const key) as u64, (&raw mut value) as u64]);
+        // SAFETY: `new` made the table: the kernel reads four bytes from `key` and writes eight to `value`.
+        unsafe { bpf(1, &mut attr) }.map(|_| value)
+    }
+}
+
+impl AsRawFd for BpfTable {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Loads a program for the way into an interface (`BPF_PROG_LOAD`, `BPF_PROG_TYPE_SCHED_CLS`, `BPF_TCX_INGRESS`), eight bytes an instruction.
+///
+/// # Errors
+/// The kernel cannot or may not run it; `CAP_BPF`, `CAP_PERFMON` or `CAP_NET_ADMIN` is missing.
+pub fn bpf_program(code: &[u64], license: &CStr, name: [u8; 16], ingress: u32) -> io::Result<OwnedFd> {
+    let count = u32::try_from(code.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let mut attr = [0; 16];
+    // Type and length, instructions, license; no log, any kernel.
+    attr[..3].copy_from_slice(&[two(3, count), code.as_ptr() as u64, license.as_ptr() as u64]);
+    let [low, high] =
+        [0, 8].map(|at| u64::from_ne_bytes(std::array::from_fn(|i| if at + i < 15 { name[at + i] } else { 0 })));
+    attr[6..9].copy_from_slice(&[low, high, two(0, ingress)]);
+    // SAFETY: `code` is `count` instructions long and `license` ends with a zero; the kernel only reads both, during the call.
+    let raw = unsafe { bpf(5, &mut attr) }?;
+    // SAFETY: the kernel has just given us this descriptor and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Takes a program to a place (`BPF_PROG_ATTACH`), or from there (`BPF_PROG_DETACH`): interface, descriptor, kind of place, flags, what to
+/// replace, what the place is relative to, each 32 bits, and how often it was changed.
+///
+/// # Errors
+/// The kernel's.
+pub fn bpf_move(attach: bool, [a, b, c, d, e, f]: [u32; 6], revision: u64) -> io::Result<()> {
+    let mut attr = [0; 16];
+    attr[..4].copy_from_slice(&[two(a, b), two(c, d), two(e, f), revision]);
+    // SAFETY: the fields of these two commands are numbers and descriptors.
+    unsafe { bpf(if attach { 8 } else { 9 }, &mut attr) }.map(drop)
+}
+
+/// Numbers of the programs at a place of an interface, in their order, and how often they were changed (`BPF_PROG_QUERY`).
+///
+/// # Errors
+/// There is no such interface or place, or there are more programs than `numbers` has room for.
+pub fn bpf_programs(interface: u32, place: u32, numbers: &mut [u32]) -> io::Result<(usize, u64)> {
+    let room = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+    let mut attr = [0; 16];
+    attr[..4].copy_from_slice(&[two(interface, place), 0, numbers.as_mut_ptr() as u64, two(room, 0)]);
+    // SAFETY: the kernel writes at most `room` numbers to `numbers`, which has as many and lives for the whole call.
+    unsafe { bpf(16, &mut attr) }?;
+    let [a, b, c, d, ..] = attr[3].to_ne_bytes();
+    Ok((usize::try_from(u32::from_ne_bytes([a, b, c, d])).unwrap_or_default().min(numbers.len()), attr[7]))
+}
+
 /// Switches the echo of a terminal (tcsetattr(3)); returns whether it was on.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ use super::disk::{BAD_SLICE, TABLE, folders, list_tables};
 use super::held::UNDERLAY;
 use super::keys::{CLOCK, NEXT_KEY};
 use crate::config::meshd::{Config, Paths, SOCKET, Table};
+use crate::linux::checksums::NUMBERS;
 use crate::linux::file;
 use crate::node::enroll::{CA, CERTIFICATE, Folder, SLICE, TLS_KEY, WIREGUARD_KEY};
 
@@ -30,6 +31,7 @@ pub const FILES: &[(Folder, &str)] = &[
     (Folder::State, BAD_SLICE),
     (Folder::State, CLOCK),
     (Folder::State, UNDERLAY),
+    (Folder::Run, NUMBERS),
     (Folder::Run, SOCKET),
     // What keeps a second meshd away goes last.
     (Folder::Run, LOCK),

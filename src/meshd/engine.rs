@@ -508,8 +508,10 @@ fn brief<'a>(ops: impl ExactSizeIterator<Item = &'a Op>) -> String {
 fn is_drift(op: &Op) -> bool {
     if let Op::Pin { port, .. } = op {
         names::parse(port.as_str()).is_some()
+    } else if let Op::CheckChecksums { again, .. } = op {
+        *again
     } else {
-        !matches!(op, Op::ChangeFence { .. })
+        !matches!(op, Op::ChangeFence { .. } | Op::LeaveChecksums { .. })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::clock::mono;
 use crate::linux::KernelError;
 use crate::node::desired::{Desired, Observed};
 use crate::node::fence::Refused;
-use crate::node::fence_text::{QUIET as NO_NEWS, REASONS};
+use crate::node::fence_text::{CHECKSUM, QUIET as NO_NEWS, REASONS};
 use crate::node::guard;
 use crate::table::{NetKey, RowKey, Slice};
 use crate::types::{IfName, Mono};
@@ -65,7 +65,8 @@ impl Guests {
             let name = format!("guest_{reason}");
             counters.get(&name).copied().unwrap_or_default() > self.counters.get(&name).copied().unwrap_or_default()
         };
-        let moved: Vec<_> = REASONS.iter().filter(|(reason, _)| more(reason) && !NO_NEWS.contains(reason)).collect();
+        let reasons = REASONS.iter().chain([&CHECKSUM]);
+        let moved: Vec<_> = reasons.filter(|(reason, _)| more(reason) && !NO_NEWS.contains(reason)).collect();
         self.told.retain(|_, at| now.since(*at) < QUIET);
         let mut left = MOST;
         for (reason, meaning) in moved {

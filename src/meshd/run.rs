@@ -23,6 +23,7 @@ use crate::api::problem::{Exit, Problem};
 use crate::clock::{mono, random, wall};
 use crate::config::Source;
 use crate::config::meshd::{Config, Table};
+use crate::linux::checksums::{self, Checks, Program};
 use crate::linux::confine::{self, Duty};
 use crate::linux::{self, Watch, caps, file};
 use crate::node::enroll::{SLICE, WIREGUARD_KEY};
@@ -51,6 +52,7 @@ struct Ready {
     identity: Option<Identity>,
     secret: SecretKey,
     claim: control::Claim,
+    checks: Checks,
 }
 
 /// `meshd check-config FILE`.
@@ -69,7 +71,8 @@ pub fn cleanup(path: Option<&Path>) -> Result<Vec<String>, Problem> {
     let config = path.filter(|path| path.exists()).map(load).transpose()?;
     let run = config.map_or_else(|| crate::config::meshd::Paths::default().run, |loaded| loaded.config.paths.run);
     let _claim = control::claim(&run)?;
-    let mut kernel = linux::Kernel::new().map_err(|e| Problem::from(&e))?;
+    let checks = Checks::end(checksums::remember(&run, None).0);
+    let mut kernel = linux::Kernel::new().map_err(|e| Problem::from(&e))?.with_checks(checks);
     let observed = kernel.observe().map_err(|e| Problem::from(&e))?;
     let ops = reconcile::cleanup(&observed);
     kernel.apply(&ops).map_err(|e| Problem::from(&e))?;
@@ -83,9 +86,11 @@ pub fn cleanup(path: Option<&Path>) -> Result<Vec<String>, Problem> {
 pub fn run(path: &Path) -> Result<(), Problem> {
     let loaded = load(path)?;
     let log = log::start(loaded.config.log);
+    // Before the rights for it are gone: what guests send is checked by a program in the kernel.
+    let program = Program::load();
     // A kernel that cannot hold us back costs a line of defence, not a frame.
     let begun = confine::begin().map_err(|error| format!("memory may be dumped, rights may be gained: {error}"));
-    let ready = prepare(loaded)?;
+    let ready = prepare(loaded, program)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Problem::new("M0113", Exit::Failed, format!("no event loop: {e}")))?;
     let outcome = runtime.block_on(start(ready, log, begun));
@@ -107,13 +112,14 @@ fn load(path: &Path) -> Result<Loaded, Problem> {
     Ok(Loaded { path: path.to_owned(), text, config })
 }
 
-fn prepare(loaded: Loaded) -> Result<Ready, Problem> {
+fn prepare(loaded: Loaded, program: Result<Program, String>) -> Result<Ready, Problem> {
     let config = &loaded.config;
     let failed = |e: std::io::Error| Problem::new("M0601", Exit::Failed, e.to_string()).note("nothing was changed");
     caps::check().map_err(|e| Problem::from(&e))?;
     caps::drop_others().map_err(failed)?;
     linux::Kernel::new().and_then(|mut kernel| kernel.observe()).map_err(|e| Problem::from(&e))?;
     let claim = control::claim(&config.paths.run)?;
+    let checks = prepare_checks(&config.paths.run, program);
     file::ensure_dir(&config.paths.state, 0o755).map_err(failed)?;
     strict(&loaded).map_err(failed)?;
     for folder in [&config.paths.state, &config.paths.keys] {
@@ -128,7 +134,19 @@ fn prepare(loaded: Loaded) -> Result<Ready, Problem> {
         Table::Management => disk::secret(config)?,
         Table::Files(_) => own_secret(config).map_err(failed)?,
     };
-    Ok(Ready { loaded, identity, secret, claim })
+    Ok(Ready { loaded, identity, secret, claim, checks })
+}
+
+/// The program, and those that earlier daemons have left at interfaces.
+fn prepare_checks(run: &Path, program: Result<Program, String>) -> Checks {
+    let (left, kept) = checksums::remember(run, program.as_ref().ok().map(Program::number));
+    if let Err(error) = kept {
+        tracing::warn!("the next meshd will not know this one's program at interfaces: {error}");
+    }
+    if let Err(why) = &program {
+        tracing::warn!("guests' checksums are not checked: {why}");
+    }
+    Checks::new(program, left)
 }
 
 /// Refuses what others could read or change, though it was there before us: keys, the slice with its PSKs, the configuration.
@@ -173,7 +191,7 @@ fn here() -> PdcId {
 
 async fn start(ready: Ready, log: Log, begun: Result<(), String>) -> Result<(), Problem> {
     let (name, pdc) = who(&ready);
-    let Ready { loaded, identity, secret, claim } = ready;
+    let Ready { loaded, identity, secret, claim, checks } = ready;
     let config = &loaded.config;
     let offload = offload::check(config);
     let count = config.underlay.lanes.count(super::lanes::cpus());
@@ -192,7 +210,8 @@ async fn start(ready: Ready, log: Log, begun: Result<(), String>) -> Result<(), 
     let slice = if identity.is_some() { boot_slice(config, &name, &pdc, &shared) } else { None };
 
     let (engine, commands) = mpsc::channel();
-    let thread = start_engine(&shared, config, slice.clone(), (name.clone(), keys), (engine.clone(), commands))?;
+    let thread =
+        start_engine(&shared, config, slice.clone(), (name.clone(), keys, checks), (engine.clone(), commands))?;
     // The engine starts `nft`. What is left here, and the threads that it will start, start nothing.
     hold(Duty::Front, &shared);
     let link = match identity {
@@ -255,11 +274,11 @@ fn start_engine(
     shared: &Arc<Shared>,
     config: &Config,
     slice: Option<Slice>,
-    (name, keys): (NodeId, Option<Keyring>),
+    (name, keys, checks): (NodeId, Option<Keyring>, Checks),
     (sender, commands): Channel,
 ) -> Result<std::thread::JoinHandle<()>, Problem> {
     let failed = |e: std::io::Error| Problem::new("M0601", Exit::Failed, e.to_string());
-    let kernel = linux::Kernel::new().map_err(|e| Problem::from(&e))?;
+    let kernel = linux::Kernel::new().map_err(|e| Problem::from(&e))?.with_checks(checks);
     let watch = kernel.watch().map_err(|e| Problem::from(&e))?;
     let tables = match &config.table {
         Table::Management => None,

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::checksums::Checks;
 use super::fence::Fence;
 use super::guard::Guard;
 use super::onlink::{HeldOnLink, OnLink};
@@ -59,6 +60,8 @@ pub struct Observed {
     pub fence: ObservedFence,
     /// The kernel takes packet filter rules on a device by its name while there is no such device, and keeps them when it goes (Linux 6.16).
     pub rules_before_devices: bool,
+    /// The check of guests' checksums.
+    pub checks: Checks,
     /// The routing table of the plain path.
     pub onlink: HeldOnLink,
     /// Links that matter, by name: ours, those in our bridges, and vxlan devices.

@@ -42,6 +42,12 @@ pub const REASONS: [(&str, &str); 14] = [
     ("unknown", "from an interface that has not been seen yet, or whose name no packet filter can hold"),
 ];
 
+/// One more, which no packet filter can tell ([`super::checksums`]).
+pub const CHECKSUM: (&str, &str) = (
+    "checksum",
+    "with a checksum left to be made where the headers of the frame have none, which would change it behind the packet filter",
+);
+
 /// Those of [`REASONS`] that a guest brings about by being plugged in: they are counted, and are no news.
 pub const QUIET: [&str; 1] = ["unknown"];
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::checksums::PROGRAM as CHECK;
 use super::desired::{Bridge, Kind, Link, PortFlags, Vtep};
 use super::fence::Fence;
 use super::fence_text::TABLE as FENCE;
@@ -35,6 +36,18 @@ pub enum Op {
     },
     /// Removes it.
     DeleteFence,
+    /// Has each frame that enters by an interface of a guest checked for where it leaves a checksum open ([`super::checksums`]).
+    CheckChecksums {
+        /// The interface.
+        name: IfName,
+        /// It was so, and somebody ended it.
+        again: bool,
+    },
+    /// Ends that.
+    LeaveChecksums {
+        /// The interface.
+        name: IfName,
+    },
     /// Changes the routing table of the plain path, or a rule that leads to it.
     OnLink(onlink::Step),
     /// Makes a device, down, in no bridge, under its name and alias at once.
@@ -171,7 +184,9 @@ impl Op {
             | Self::ChangeFence { .. }
             | Self::DeleteFence
             | Self::OnLink(_) => None,
-            Self::AddLink { name, .. }
+            Self::CheckChecksums { name, .. }
+            | Self::LeaveChecksums { name }
+            | Self::AddLink { name, .. }
             | Self::DeleteLink { name }
             | Self::SetMtu { name, .. }
             | Self::NoAddresses { name }
@@ -195,6 +210,7 @@ impl Op {
             self,
             Self::DeleteGuard
                 | Self::DeleteFence
+                | Self::LeaveChecksums { .. }
                 | Self::DeleteLink { .. }
                 | Self::Unpin { .. }
                 | Self::DeleteVtep { .. }
@@ -216,6 +232,8 @@ impl fmt::Display for Op {
             Self::DeleteFence => {
                 write!(f, "for f in bridge inet netdev; do nft delete table $f {FENCE}; done")
             }
+            Self::CheckChecksums { name, .. } => write!(f, "bpftool net attach tcx_ingress name {CHECK} dev {name}"),
+            Self::LeaveChecksums { name } => write!(f, "bpftool net detach tcx_ingress dev {name} # {CHECK}"),
             Self::OnLink(step) => step.fmt(f),
             Self::AddLink { name, link } => add_link(f, name, link),
             Self::DeleteLink { name } => write!(f, "ip link delete dev {name}"),

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::checksums;
 use super::desired::{BridgeEntry, Desired, Hold, Kind, Link, Net, Observed, ObservedFence, ObservedGuard, Vtep};
 use super::fence::{self, Fence};
 use super::guard::Guard;
@@ -28,10 +29,13 @@ pub fn diff(desired: &Desired, observed: &Observed) -> Vec<Op> {
     let (lay, lift) = onlink::diff(&desired.onlink.on(&kept.ports), observed);
     let (first, last) = guards(kept, observed);
     let (shut, open) = fences(desired, &wanted, observed);
+    let (check, leave) = checksums::diff(&wanted, observed);
 
     let mut ops = Vec::new();
     ops.extend(first);
     ops.extend(lay.into_iter().map(Op::OnLink));
+    // Before the packet filter lets anything of it pass.
+    ops.extend(check);
     ops.extend(shut);
     ops.extend(gone.iter().map(|name| Op::DeleteLink { name: (*name).clone() }));
     let gone: BTreeSet<&IfName> = gone.into_iter().collect();
@@ -40,6 +44,7 @@ pub fn diff(desired: &Desired, observed: &Observed) -> Vec<Op> {
     }
     ops.extend(last);
     ops.extend(open);
+    ops.extend(leave);
     ops.extend(lift.into_iter().map(Op::OnLink));
     ops
 }
@@ -57,6 +62,7 @@ pub fn conflicts(desired: &Desired, observed: &Observed) -> Vec<Finding> {
         observed.addresses.iter().filter(|(name, _)| observed.links.get(*name).is_some_and(|l| is_ours(name, l)));
     findings.extend(ours.filter_map(|(name, addresses)| Some(addressed(name, addresses.first()?, addresses.len()))));
     findings.extend(onlink::unsupported(desired, observed));
+    findings.extend(checksums::open(observed));
     findings
 }
 

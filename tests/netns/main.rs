@@ -18,6 +18,7 @@ mod says;
 
 mod addresses;
 mod chaos;
+mod checksums;
 mod clear;
 mod confined;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
