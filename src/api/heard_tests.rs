@@ -39,7 +39,7 @@ pub(crate) fn slice() -> Value {
             "mtu": {"fixed": 1400, "vlan": true, "oversize": "too-big"}, "guestMtu": 1400, "flood": "replicate",
             "learning": "local", "members": {"b-1": "tunnel"}}},
         "rows": {"default/10/-/02:00:00:00:00:01": {"node": "b-1", "arp": ["192.0.2.5"], "nd": ["2001:db8::5"],
-            "port": "web", "dhcpProxy": "02:00:00:00:00:09", "role": "router", "interface": "tap0"}},
+            "port": "web", "dhcpProxy": "02:00:00:00:00:09", "role": ["router", "dhcp"], "interface": "tap0"}},
         "peers": {"b-1": {"pdc": "b", "publicKey": key(3), "psk": key(4), "suite": "aesgcm", "admin": "10.1.0.1",
             "external": "198.51.100.1", "listen": 51820, "lanes": 2,
             "changing": [{"own": key(1), "remote": key(5), "psk": key(6)}],
@@ -104,7 +104,7 @@ fn objects() -> Vec<Value> {
             "Port",
             "web",
             json!({"network": "green", "node": "a-1", "mac": "02:00:00:00:00:01", "vlan": 5,
-            "ips": ["192.0.2.5"], "role": "router", "interface": "tap0", "reported": true}),
+            "ips": ["192.0.2.5"], "role": ["router", "dhcp"], "interface": "tap0", "reported": true}),
         ),
         object("PathPolicy", "p", slice["policies"]["p"].clone()),
         token,
@@ -310,8 +310,9 @@ fn an_unknown_value_is_the_one_that_lets_the_least_happen_and_any_other_is_refus
         assert_eq!(network("members/b-1").members.into_values().next(), Some(Path::Forbidden));
         assert_eq!((network("flood").flood, network("learning").learning), (Flood::Off, Learning::Declared));
         assert_eq!(network("mtu/oversize").mtu.unwrap().oversize, crate::policy::mtu::Oversize::Drop);
-        let row = safe("/rows/default~110~1-~102:00:00:00:00:01/role", new.clone()).rows.into_values().next().unwrap();
-        assert_eq!(row.role, PortRole::Guest);
+        let row =
+            safe("/rows/default~110~1-~102:00:00:00:00:01/role/0", new.clone()).rows.into_values().next().unwrap();
+        assert_eq!(row.role, PortRole::Dhcp.into(), "what is known of them holds");
         assert_eq!(safe("/peers/b-1/suite", new.clone()).peers.into_values().next().unwrap().suite, Suite::Chacha);
         assert_eq!(safe("/pdcs/a/intra", new.clone()).pdcs.into_values().next().unwrap().intra, Intra::Encrypted);
         let policy = |at: &str| safe(&format!("/policies/p/{at}"), new.clone()).policies.into_values().next().unwrap();

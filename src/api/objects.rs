@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::mtu::MtuPolicy;
 use crate::policy::path::{PathRule, PdcFacts};
-pub use crate::table::PortRole;
 use crate::table::{Flood, Learning};
+pub use crate::table::{PortRole, Roles};
 use crate::types::{
     IfName, Mac, Mtu, NamePattern, NetworkId, NodeId, OverlayId, PdcId, PolicyId, PortId, Prefix, PublicKey, UdpPort,
     Version, Vlan, Vni, Wall,
@@ -279,8 +279,8 @@ pub struct PortSpec {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub ips: BTreeSet<IpAddr>,
     /// What it may do besides being a guest.
-    #[serde(default)]
-    pub role: PortRole,
+    #[serde(default, skip_serializing_if = "Roles::is_guest")]
+    pub role: Roles,
     /// The interface of the node that its guest is behind. Given, only this interface may send from its address, from the moment
     /// it is there; else the first interface on the network's bridge that does is held to it from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]

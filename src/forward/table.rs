@@ -270,8 +270,8 @@ impl Rights {
         let found = learning == Learning::Local;
         Self {
             unlisted: found || (row.arp.is_empty() && row.nd.is_empty()),
-            route: found || row.role == PortRole::Router,
-            serve_dhcp: found || row.role == PortRole::Dhcp,
+            route: found || row.role.has(PortRole::Router),
+            serve_dhcp: found || row.role.has(PortRole::Dhcp),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::objects::{Noun, joined, name, or_none, other_kind};
 use super::{missing, word};
-use crate::api::objects::{Any, Kind, Meta, Object, PortRole, PortSpec};
+use crate::api::objects::{Any, Kind, Meta, Object, PortRole, PortSpec, Roles};
 use crate::api::problem::Problem;
 use crate::types::{IfName, Mac, NetworkId, NodeId, Vlan};
 
@@ -27,9 +27,9 @@ pub(super) struct Fields {
     /// Its IP addresses, separated by commas
     #[arg(long, value_delimiter = ',')]
     ip: Option<Vec<IpAddr>>,
-    /// What it may do besides being a guest: guest, router or dhcp [default: guest]
-    #[arg(long, value_parser = word::<PortRole>)]
-    role: Option<PortRole>,
+    /// What it may do besides being a guest: router, dhcp, both with a comma, or guest [default: guest]
+    #[arg(long, value_delimiter = ',', value_parser = word::<PortRole>)]
+    role: Option<Vec<PortRole>>,
     /// The interface of the node that its guest is behind: nobody else may send from its address
     #[arg(long)]
     interface: Option<IfName>,
@@ -47,7 +47,7 @@ impl Noun for Fields {
             mac: self.mac.ok_or_else(|| missing("mac", "02:00:00:00:00:0b"))?,
             vlan: None,
             ips: BTreeSet::new(),
-            role: PortRole::default(),
+            role: Roles::default(),
             interface: None,
             reported: false,
         };
@@ -64,7 +64,7 @@ impl Noun for Fields {
         spec.node = self.node.unwrap_or_else(|| spec.node.clone());
         spec.mac = self.mac.unwrap_or(spec.mac);
         spec.vlan = self.vlan.or(spec.vlan);
-        spec.role = self.role.unwrap_or(spec.role);
+        spec.role = self.role.map_or(spec.role, |roles| roles.into_iter().collect());
         spec.interface = self.interface.or_else(|| spec.interface.take());
         if let Some(ips) = self.ip {
             spec.ips = ips.into_iter().collect();
@@ -75,11 +75,6 @@ impl Noun for Fields {
     fn cells(object: &Any) -> Vec<String> {
         let Any::Port(port) = object else { return Vec::new() };
         let spec = &port.spec;
-        let role = match spec.role {
-            PortRole::Guest => "guest",
-            PortRole::Router => "router",
-            PortRole::Dhcp => "dhcp",
-        };
         vec![
             port.metadata.name.to_string(),
             spec.network.to_string(),
@@ -88,7 +83,7 @@ impl Noun for Fields {
             or_none(spec.vlan),
             joined(&spec.ips),
             or_none(spec.interface.as_ref()),
-            role.to_owned(),
+            spec.role.to_string(),
             if spec.reported { "node" } else { "declared" }.to_owned(),
         ]
     }

@@ -8,7 +8,7 @@ use super::manifests;
 use super::objects::{self, joined, or_none};
 use super::out::{self, Done, Format, Lines};
 use super::remote::{Access, Either};
-use crate::api::objects::{Any, Kind, Meta, Object, PortRole, PortSpec};
+use crate::api::objects::{Any, Kind, Meta, Object, PortSpec, Roles};
 use crate::api::problem::{Exit, Problem};
 use crate::config::Source;
 use crate::linux::file;
@@ -206,7 +206,7 @@ async fn import(access: &Access, file: &File, network: &NetworkId, dry_run: bool
             mac: *mac,
             vlan: None,
             ips: entry.arp.map(IpAddr::V4).into_iter().chain(entry.ndp.map(IpAddr::V6)).collect(),
-            role: PortRole::default(),
+            role: Roles::default(),
             interface: None,
             reported: false,
         };

@@ -12,7 +12,7 @@ use super::limits;
 use super::state::Edit;
 use super::validate::belongs;
 use crate::api::local::Finding;
-use crate::api::objects::{Any, Meta, Network, Object, Port, PortRole, PortSpec};
+use crate::api::objects::{Any, Meta, Network, Object, Port, PortSpec, Roles};
 use crate::api::stream::FoundPort;
 use crate::table::{Learning, NetKey};
 use crate::types::{Mac, NetworkId, NodeId, PortId};
@@ -265,7 +265,7 @@ fn port_of(name: PortId, network: &Network, node: &NodeId, mac: Mac, ips: BTreeS
             mac,
             vlan: None,
             ips,
-            role: PortRole::Guest,
+            role: Roles::default(),
             interface: None,
             reported: true,
         },

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use super::desired::{BridgeEntry, Hold, Net, Observed, ObservedFence};
 use super::reconcile::is_ours;
 use crate::api::local::Finding;
-use crate::table::{Learning, NetKey, PortRole, Slice};
+use crate::table::{Learning, NetKey, Roles, Slice};
 use crate::types::{IfName, Mac, Vlan};
 
 /// What passes from guests.
@@ -58,7 +58,7 @@ pub struct Guest {
     /// Its IP addresses; with none at all its port does not say, and any may be.
     pub addresses: BTreeSet<IpAddr>,
     /// What it may do besides.
-    pub role: PortRole,
+    pub role: Roles,
 }
 
 /// Frames from one interface that were dropped for one reason.

@@ -9,7 +9,6 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::fence::{Fence, Guest};
 use super::fence_host as host;
 use super::fence_rules::{self as rules, Kind};
-use crate::table::PortRole;
 use crate::types::{IfName, Mac};
 use crate::wire::nd::link_local;
 
@@ -178,10 +177,8 @@ impl Guest {
         if self.addresses.is_empty() {
             add("any", key.clone());
         }
-        match self.role {
-            PortRole::Guest => {}
-            PortRole::Router => add("router", key),
-            PortRole::Dhcp => add("dhcp", key),
+        for role in self.role.iter() {
+            add(role.word(), key.clone());
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::table::{Network, Peer, PortRole, Row, Slice};
+use crate::table::{Network, Peer, Row, Slice};
 
 /// `new` without all that `old` does not have; none where `new` takes nothing away from `old`.
 pub fn remaining(old: &Slice, new: &Slice) -> Option<Slice> {
@@ -64,9 +64,7 @@ fn shared_row(old: &Row, new: &Row) -> Option<Row> {
     }
     let names = |row: &Row| !row.arp.is_empty() || !row.nd.is_empty();
     let mut shared = new.clone();
-    if old.role != new.role {
-        shared.role = PortRole::Guest;
-    }
+    shared.role = old.role.both(new.role);
     // A row that names no address lets its guest speak for any.
     if names(old) && names(new) {
         shared.arp.retain(|address| old.arp.contains(address));

@@ -7,6 +7,7 @@ pub mod delta;
 pub mod files;
 mod key;
 mod peer;
+mod roles;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::delta::{Delta, DeltaError};
 pub use self::key::{NetKey, RowKey};
 pub use self::peer::{Foreign, KeyPair, OwnKeys, Peer, Suite};
+pub use self::roles::{PortRole, Roles};
 pub use self::told::Told;
 use crate::policy::mtu::MtuPolicy;
 use crate::policy::path::{Path, PathRule, PdcFacts};
@@ -79,7 +81,7 @@ impl Network {
     /// True where the guest that has the address routes: it is a gateway of the network, or its port has the role. Hosts give up a default
     /// route by a neighbour that says it is no router (RFC 4861 section 7.2.5).
     pub fn is_router(&self, row: &Row, address: IpAddr) -> bool {
-        row.role == PortRole::Router || self.gateway.contains(&address)
+        row.role.has(PortRole::Router) || self.gateway.contains(&address)
     }
 }
 
@@ -108,19 +110,6 @@ pub enum Learning {
     Local,
 }
 
-/// What a port may do besides being a guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PortRole {
-    /// Nothing.
-    #[default]
-    Guest,
-    /// Send router advertisements and redirects, and packets of others that it routes.
-    Router,
-    /// Answer DHCP.
-    Dhcp,
-}
-
 /// One guest address and where it lives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -140,8 +129,8 @@ pub struct Row {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dhcp_proxy: Option<Mac>,
     /// What it may do besides being a guest.
-    #[serde(default, skip_serializing_if = "PortRole::is_guest")]
-    pub role: PortRole,
+    #[serde(default, skip_serializing_if = "Roles::is_guest")]
+    pub role: Roles,
     /// The interface of its node that its guest is behind; none where the port names none, and in the slices of other nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<IfName>,
@@ -151,15 +140,7 @@ impl Row {
     /// A guest of `node` of which nothing more is known.
     pub fn of(node: NodeId) -> Self {
         let (arp, nd) = (BTreeSet::new(), BTreeSet::new());
-        Self { node, arp, nd, port: None, dhcp_proxy: None, role: PortRole::Guest, interface: None }
-    }
-}
-
-impl PortRole {
-    /// True where it may do nothing besides.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
-    fn is_guest(&self) -> bool {
-        *self == Self::Guest
+        Self { node, arp, nd, port: None, dhcp_proxy: None, role: Roles::default(), interface: None }
     }
 }
 

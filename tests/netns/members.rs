@@ -37,7 +37,7 @@ fn key(text: &str) -> NetKey {
 
 fn add(slice: &mut Slice, at: &str, mac: Mac, role: PortRole, last: u8) {
     let (arp, nd) = ([four(last)].into(), [six(last.into())].into());
-    let row = Row { arp, nd, role, ..Row::of("n1".parse().unwrap()) };
+    let row = Row { arp, nd, role: role.into(), ..Row::of("n1".parse().unwrap()) };
     slice.rows.insert(format!("{at}/{mac}").parse().unwrap(), row);
 }
 
@@ -213,8 +213,8 @@ fn roles() -> Slice {
             let mut row = Row { arp: [v4].into(), nd: [v6].into(), ..Row::of("n1".parse().unwrap()) };
             match role {
                 Role::Guest => {}
-                Role::Router => row.role = PortRole::Router,
-                Role::Dhcp => row.role = PortRole::Dhcp,
+                Role::Router => row.role = PortRole::Router.into(),
+                Role::Dhcp => row.role = PortRole::Dhcp.into(),
                 Role::Bare => (row.arp, row.nd) = Default::default(),
             }
             slice.rows.insert(format!("{at}/{mac}").parse().unwrap(), row);

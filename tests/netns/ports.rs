@@ -25,6 +25,8 @@ const TAGGED: Mac = Mac([2, 0, 0, 0, 0, 0x17]);
 const LOOSE: Mac = Mac([2, 0, 0, 0, 0, 0x12]);
 const ROUTER: Mac = Mac([2, 0, 0, 0, 0, 0x18]);
 const SERVER: Mac = Mac([2, 0, 0, 0, 0, 0x19]);
+/// A router that answers DHCP, too.
+const BOTH: Mac = Mac([2, 0, 0, 0, 0, 0x1b]);
 const FREE: Mac = Mac([2, 0, 0, 0, 0, 0x1a]);
 const EAR: Mac = Mac([2, 0, 0, 0, 0, 0x1e]);
 /// A guest of another node, and nobody.
@@ -50,6 +52,7 @@ fn rows() -> Value {
         "default/10/7/02:00:00:00:00:17": row("a", 17, json!({"interface": "g7"})),
         "default/10/-/02:00:00:00:00:12": row("a", 12, json!({})),
         "default/10/-/02:00:00:00:00:18": row("a", 18, json!({"interface": "g8", "role": "router"})),
+        "default/10/-/02:00:00:00:00:1b": row("a", 27, json!({"interface": "gb", "role": ["router", "dhcp"]})),
         "default/10/-/02:00:00:00:00:19": row("a", 19, json!({"interface": "g9", "role": "dhcp"})),
         "default/10/-/02:00:00:00:00:1a": {"node": "a", "interface": "ga"},
         "default/10/-/02:00:00:00:00:1e": row("a", 30, json!({"interface": "ge"})),
@@ -137,6 +140,10 @@ fn attacks() -> Vec<Attack> {
         ("routed IPv4", "g8", ipv4(all, ROUTER, Ipv4Addr::new(8, 8, 8, 8), None), None),
         ("DHCP of a server", "g9", ipv4(all, SERVER, four(19), Some((67, 68))), None),
         ("DHCPv6 of a server", "g9", ipv6(all, SERVER, six(19), Some((547, 546))), None),
+        ("RA of a router that answers DHCP", "gb", router(BOTH, own(BOTH), 134, false), None),
+        ("its routed IPv4", "gb", ipv4(all, BOTH, Ipv4Addr::new(8, 8, 8, 8), None), None),
+        ("its DHCP", "gb", ipv4(all, BOTH, four(27), Some((67, 68))), None),
+        ("its DHCPv6", "gb", ipv6(all, BOTH, six(27), Some((547, 546))), None),
         ("a port without addresses", "ga", ipv4(all, FREE, four(77), None), None),
         ("ARP of a port without addresses", "ga", arp(FREE, FREE, four(77)), None),
         ("MAC of nobody", "g1", ipv4(all, NOBODY, four(11), None), Some("mac")),
@@ -273,7 +280,7 @@ fn a_port_sends_what_is_its_own_and_nothing_else() {
         return;
     }
     let mut ground = Ground::new("ports", slice("a", rows()));
-    let plugs: Vec<Plug> = ["g1", "g7", "g8", "g9", "ga", "x1"].iter().map(|name| ground.plug(name)).collect();
+    let plugs: Vec<Plug> = ["g1", "g7", "g8", "g9", "ga", "gb", "x1"].iter().map(|name| ground.plug(name)).collect();
     let ear = ground.plug("ge");
     // Nobody has named `x1`: what it may say is known once it is found.
     ground.settle();

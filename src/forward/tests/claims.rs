@@ -84,12 +84,13 @@ fn an_address_belongs_to_a_guest_in_one_vlan_only() {
 fn a_role_is_for_what_its_name_says() {
     let advertisement = icmp6(FAR, link_local(FAR), &[], &[134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
     for (role, answer) in [
-        (PortRole::Guest, Err(DropReason::RouterUnexpected)),
-        (PortRole::Dhcp, Err(DropReason::RouterUnexpected)),
-        (PortRole::Router, Ok(())),
+        (vec![PortRole::Guest], Err(DropReason::RouterUnexpected)),
+        (vec![PortRole::Dhcp], Err(DropReason::RouterUnexpected)),
+        (vec![PortRole::Router], Ok(())),
+        (vec![PortRole::Router, PortRole::Dhcp], Ok(())),
     ] {
         let mut slice = slice(Flood::Replicate);
-        slice.rows.get_mut(&row_key("default/10/-", FAR)).unwrap().role = role;
+        slice.rows.get_mut(&row_key("default/10/-", FAR)).unwrap().role = role.iter().copied().collect();
         assert_eq!(sent(&mut World::of(&slice), &advertisement), answer, "{role:?}");
     }
 }

@@ -133,7 +133,7 @@ fn only_a_gateway_or_a_port_with_the_role_is_called_a_router() {
     };
     assert!(router(slice(Flood::Off), 254) && !router(slice(Flood::Off), 4));
     let mut with_role = slice(Flood::Suppress);
-    with_role.rows.get_mut(&row_key("default/10/-", FAR)).unwrap().role = PortRole::Router;
+    with_role.rows.get_mut(&row_key("default/10/-", FAR)).unwrap().role = PortRole::Router.into();
     assert!(router(with_role, 4));
 }
 

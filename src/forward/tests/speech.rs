@@ -24,8 +24,8 @@ fn world(role: Role, learning: Learning) -> World {
         let me = slice.rows.get_mut(&row_key(at, ME.mac)).unwrap();
         match role {
             Role::Guest => {}
-            Role::Router => me.role = PortRole::Router,
-            Role::Dhcp => me.role = PortRole::Dhcp,
+            Role::Router => me.role = PortRole::Router.into(),
+            Role::Dhcp => me.role = PortRole::Dhcp.into(),
             Role::Bare => (me.arp, me.nd) = Default::default(),
         }
     }
@@ -117,7 +117,7 @@ fn the_rights_of_one_network_and_vlan_are_of_no_use_in_another() {
             (guest, PortRole::Guest, ip(44)),
             ("default/20/-", PortRole::Guest, ip(45)),
         ] {
-            let row = Row { arp: [v4].into(), role, ..Row::of("b-1".parse().unwrap()) };
+            let row = Row { arp: [v4].into(), role: role.into(), ..Row::of("b-1".parse().unwrap()) };
             slice.rows.insert(row_key(at, ME.mac), row);
         }
         let mut world = World::of(&slice);

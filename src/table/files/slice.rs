@@ -11,7 +11,7 @@ use crate::api::problem::{Exit, Problem};
 use crate::config::meshd::{TableFiles, TableNetwork, VXLAN_PORT, file_network_name};
 use crate::policy::mtu::{self, Carrier, Family, MtuPolicy, Span};
 use crate::policy::path::{Intra, Path, PdcFacts};
-use crate::table::{Flood, Learning, NetKey, Network, Peer, PortRole, Row, RowKey, Slice, Suite};
+use crate::table::{Flood, Learning, NetKey, Network, Peer, Roles, Row, RowKey, Slice, Suite};
 use crate::types::{Mac, NodeId, OverlayId, PdcId, Psk, UdpPort, Version};
 
 /// Code of a table file that does not fit its surroundings.
@@ -140,7 +140,7 @@ fn row(node: NodeId, entry: &Entry) -> Row {
         nd: entry.ndp.into_iter().collect(),
         port: None,
         dhcp_proxy: entry.dhcp_proxy,
-        role: PortRole::Guest,
+        role: Roles::default(),
         interface: None,
     }
 }
