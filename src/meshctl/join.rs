@@ -12,6 +12,7 @@ use hyper::Method;
 use zeroize::Zeroizing;
 
 pub use self::leave::{LeaveArgs, leave};
+use super::remote::with_port;
 use crate::api::enroll::EnrollAnswer;
 use crate::api::problem::{Exit, Problem, printable};
 use crate::api::proof::Challenge;
@@ -30,8 +31,6 @@ use crate::types::{NodeId, SecretKey, UdpPort};
 
 /// Where `meshd.toml` is where nobody says otherwise; only then the unit of the system is started.
 pub const CONFIG: &str = "/etc/vxmesh/meshd.toml";
-/// TCP port of a management node that is named without one.
-const PORT: u16 = crate::config::meshmgr::PORT;
 /// How many steps there are.
 const STEPS: usize = 7;
 
@@ -169,16 +168,6 @@ fn unreadable(error: &std::io::Error) -> Problem {
         .note("nothing was changed")
         .help("meshctl token create --pdc PDC on the management side prints one")
         .help("give it at the prompt, with --token-file FILE, or in VXMESH_TOKEN")
-}
-
-/// `HOST` is `HOST:7443`; an IPv6 address without a port gets its brackets.
-fn with_port(address: &str) -> String {
-    if address.parse::<std::net::Ipv6Addr>().is_ok() {
-        return format!("[{address}]:{PORT}");
-    }
-    let port =
-        address.rsplit_once(':').is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()));
-    if port { address.to_owned() } else { format!("{address}:{PORT}") }
 }
 
 /// The file that is there, or else the one that the flags stand for.

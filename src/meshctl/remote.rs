@@ -19,13 +19,20 @@ use crate::transport::tls;
 /// Where `meshd` answers if nothing else is said.
 pub(super) const SOCKET: &str = "/run/vxmesh/meshd.sock";
 
+/// Where a node has its configuration.
+const NODE: &str = "/etc/vxmesh/meshd.toml";
+/// The file that tells a credential.
+const CERTIFICATE: &str = "admin.crt";
+/// TCP port of management nodes that nobody has set otherwise.
+const PORT: u16 = crate::config::meshmgr::PORT;
+
 /// How the two servers are reached; the same flags on every command.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Access {
     /// How results are printed
     #[arg(short, long, global = true, value_enum, default_value = "table", help_heading = "Global options")]
     pub(super) output: out::Format,
-    /// Management nodes, HOST:PORT [default: as in the credential folder, meshd.toml or meshmgr.toml]
+    /// Management nodes, HOST or HOST:PORT [default: as in the credential folder, meshd.toml or meshmgr.toml]
     #[arg(long, global = true, value_delimiter = ',', env = "VXMESH_MANAGEMENT", help_heading = "Global options")]
     pub(super) management: Vec<String>,
     /// Folder with admin.crt, admin.key and ca.crt [default: ~/.config/vxmesh, then /etc/vxmesh/admin]
@@ -116,7 +123,19 @@ impl Access {
     /// As [`Access::management`].
     pub(super) fn either(&self) -> Result<Either, Problem> {
         let local = self.socket.is_some() || (self.management.is_empty() && Path::new(SOCKET).exists());
-        if local { Ok(Either::Node(self.node())) } else { self.management().map(Either::Management) }
+        if local {
+            return Ok(Either::Node(self.node()));
+        }
+        if self.management.is_empty() && self.credential.is_none() && Path::new(NODE).exists() && places().is_empty() {
+            // A node whose daemon does not run; nobody meant a management node.
+            return Err(Problem::new(
+                "M0811",
+                Exit::Unreachable,
+                format!("meshd does not run here: there is no {SOCKET}"),
+            )
+            .help("systemctl start meshd; if it does not start: journalctl -u meshd"));
+        }
+        self.management().map(Either::Management)
     }
 
     /// The `meshd` of this machine.
@@ -141,7 +160,7 @@ impl Access {
         };
         let key_path = folder.join("admin.key");
         let key = file::read_secret(&key_path).map_err(|error| unusable(&key_path, &error.to_string()))?;
-        let tls = tls::client_config(&text("ca.crt")?, Some((&text("admin.crt")?, &key)))
+        let tls = tls::client_config(&text("ca.crt")?, Some((&text(CERTIFICATE)?, &key)))
             .map_err(|error| unusable(&folder, &error.to_string()))?;
         Ok(self.server(Client::https(self.addresses(&folder)?, tls)))
     }
@@ -154,26 +173,34 @@ impl Access {
         if let Some(folder) = &self.credential {
             return Ok(folder.clone());
         }
-        let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".config/vxmesh"));
-        let places: Vec<PathBuf> = home.into_iter().chain([PathBuf::from("/etc/vxmesh/admin")]).collect();
-        places.iter().find(|folder| folder.join("admin.crt").exists()).cloned().ok_or_else(|| {
-            let shown: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-            Problem::new("M0810", Exit::Denied, "no credential for the management node")
+        let looked = folders();
+        let shown: Vec<String> = looked.iter().map(|place| place.display().to_string()).collect();
+        if let Some(found) = places().into_iter().next() {
+            return Ok(found);
+        }
+        let shut = looked.iter().find(|folder| {
+            let error = folder.join(CERTIFICATE).try_exists().err();
+            error.is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+        });
+        Err(match shut {
+            Some(shut) => Problem::new("M0810", Exit::Denied, format!("{} may not be read by this user", shut.display()))
+                .help("run as root or as the owner of that folder, or --credential DIR with a copy of it"),
+            None => Problem::new("M0810", Exit::Denied, "no credential for the management node")
                 .note(format!("looked into {}", shown.join(" and ")))
-                .help("--credential DIR, the folder that `meshmgr init` made")
+                .help("--credential DIR, the folder that `meshmgr init` made; on a machine that is to be a node: meshctl join"),
         })
     }
 
     /// Where management nodes are: as asked for, else as the files of this machine say.
     fn addresses(&self, folder: &Path) -> Result<Vec<String>, Problem> {
         if !self.management.is_empty() {
-            return Ok(self.management.clone());
+            return Ok(self.management.iter().map(|address| with_port(address)).collect());
         }
         let read = |path: &Path| std::fs::read_to_string(path).ok();
         if let Some(text) = read(&folder.join("management")) {
-            return Ok(text.split_whitespace().map(str::to_owned).collect());
+            return Ok(text.split_whitespace().map(with_port).collect());
         }
-        let node = read(Path::new("/etc/vxmesh/meshd.toml"));
+        let node = read(Path::new(NODE));
         let node = node.and_then(|text| crate::config::meshd::Config::parse("meshd.toml", &text).ok());
         if let Some(config) = node.filter(|config| !config.management.is_empty()) {
             return Ok(config.management);
@@ -187,7 +214,47 @@ impl Access {
     }
 }
 
+/// Folders that may hold a credential.
+fn folders() -> Vec<PathBuf> {
+    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".config/vxmesh"));
+    home.into_iter().chain([PathBuf::from("/etc/vxmesh/admin")]).collect()
+}
+
+/// Those of them that do.
+fn places() -> Vec<PathBuf> {
+    folders().into_iter().filter(|folder| folder.join(CERTIFICATE).exists()).collect()
+}
+
+/// `HOST` is `HOST:7443`; an IPv6 address without a port gets its brackets.
+pub(super) fn with_port(address: &str) -> String {
+    if address.parse::<std::net::Ipv6Addr>().is_ok() {
+        return format!("[{address}]:{PORT}");
+    }
+    let port =
+        address.rsplit_once(':').is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()));
+    if port { address.to_owned() } else { format!("{address}:{PORT}") }
+}
+
 fn unusable(path: &Path, why: &str) -> Problem {
     Problem::new("M0810", Exit::Denied, format!("the credential {} is unusable: {why}", path.display()))
         .help("--credential DIR, a folder with admin.crt, admin.key and ca.crt")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_port_gets_the_usual_one() {
+        for (written, meant) in [
+            ("mgmt", "mgmt:7443"),
+            ("mgmt.example.net:443", "mgmt.example.net:443"),
+            ("192.0.2.1", "192.0.2.1:7443"),
+            ("2001:db8::1", "[2001:db8::1]:7443"),
+            ("[2001:db8::1]", "[2001:db8::1]:7443"),
+            ("[2001:db8::1]:443", "[2001:db8::1]:443"),
+        ] {
+            assert_eq!(with_port(written), meant);
+        }
+    }
 }

@@ -22,6 +22,8 @@ const ADMIN_KEY: &str = "admin.key";
 /// What to do where there is none.
 const MAKE_ONE: &str = "make an installation first: meshmgr init";
 const ADMIN_CERTIFICATE: &str = "admin.crt";
+/// Addresses of the server, for `meshctl`.
+const MANAGEMENT: &str = "management";
 
 /// The keys that the server runs with.
 pub(super) struct Keys {
@@ -51,11 +53,11 @@ fn unusable(what: &str, error: &CertError) -> Problem {
     Problem::new("M0607", Exit::Failed, format!("{what}: {error}")).help("restore the keys folder from its backup")
 }
 
-/// Makes every key of a new installation. What is there already is never written over.
+/// Makes every key of a new installation, and writes beside the operator's where the server is. What is there already is never written over.
 ///
 /// # Errors
 /// [`Problem`] M0608: there is an installation; M0605, M0606: the disk.
-pub(super) fn make(folder: &Path, lives: Lives, now: Wall) -> Result<(), Problem> {
+pub(super) fn make(folder: &Path, addresses: &[String], lives: Lives, now: Wall) -> Result<(), Problem> {
     refuse_existing(folder)?;
     let random = crate::clock::random::<16>;
     let (authority, ca) = Authority::make(now, random()).map_err(|e| unusable("cannot make a CA", &e))?;
@@ -73,6 +75,7 @@ pub(super) fn make(folder: &Path, lives: Lives, now: Wall) -> Result<(), Problem
     write(bundle.join(ADMIN_KEY), admin.key.as_bytes())?;
     write(bundle.join(ADMIN_CERTIFICATE), admin.certificate.as_bytes())?;
     write(bundle.join(CA_CERTIFICATE), ca_certificate)?;
+    write(bundle.join(MANAGEMENT), format!("{}\n", addresses.join("\n")).as_bytes())?;
     write(folder.join(PSK_SECRET), format!("{}\n", psk.to_text().as_str()).as_bytes())?;
     write(folder.join(CA_KEY), ca.key.as_bytes())?;
     // The certificate comes last: with it the installation is there.

@@ -122,13 +122,12 @@ fn init(path: &Path) -> Result<(), Problem> {
     keys::refuse_existing(&config.paths.keys)?;
     serve::begin(&serve::open_store(&config.paths.state)?, &config.paths.state)?;
     // The keys come last: with them the installation is there, and until then `init` can be run again.
-    keys::make(&config.paths.keys, serve::lives(&config), crate::clock::wall())?;
+    keys::make(&config.paths.keys, &config.addresses, serve::lives(&config), crate::clock::wall())?;
     let (keys, state) = (config.paths.keys.display(), config.paths.state.display());
     say(&format!(
         "keys    {keys}\nadmin   {keys}/admin   (copy this folder to where meshctl runs, mode 0700)\nstore   {state}\n\
-         next:   meshmgr run --config {}\nthen:   meshctl --management {} --credential {keys}/admin status\n",
+         next:   meshmgr run --config {}\nthen:   meshctl --credential {keys}/admin status\n",
         path.display(),
-        config.addresses.first().map(String::as_str).unwrap_or_default(),
     ))
 }
 

@@ -82,7 +82,7 @@ impl World {
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (key_folder, state) = (folder.path().join("keys"), folder.path().join("state"));
-        keys::make(&key_folder, lives, crate::clock::wall()).unwrap();
+        keys::make(&key_folder, &[], lives, crate::clock::wall()).unwrap();
         let store = serve::open_store(&state).unwrap();
         serve::begin(&store, &state).unwrap();
         let world = Self::run(folder, lives, limits, wrap(store)).await;
@@ -496,7 +496,7 @@ async fn an_old_revision_and_bad_input_change_nothing() {
 fn an_installation_is_made_once_and_its_keys_are_private() {
     let folder = tempfile::tempdir().unwrap();
     let keys_folder = folder.path().join("keys");
-    let make = || keys::make(&keys_folder, Lives::default(), crate::clock::wall());
+    let make = || keys::make(&keys_folder, &[], Lives::default(), crate::clock::wall());
     make().unwrap();
     assert_eq!(make().unwrap_err().code, "M0608");
     use std::os::unix::fs::PermissionsExt;

@@ -102,3 +102,40 @@ fn a_machine_that_has_not_joined_is_told_how_and_nothing_is_made() {
     let gone = run(Command::new(MESHD).args(["run", "--config", "/nonexistent/meshd.toml"]));
     gone.refused(1, &["error[M0601]", "/nonexistent/meshd.toml", "meshctl join", "nothing was changed"]);
 }
+
+/// `meshctl status` on a machine whose `/etc` holds these files, as this user.
+fn asked(folder: &std::path::Path, user: u32) -> String {
+    let script = format!(
+        "mount --bind {} /etc; mount -t tmpfs none /run; export HOME=/nowhere; exec setpriv --reuid {user} --clear-groups {MESHCTL} status",
+        folder.display()
+    );
+    let mut command = Command::new("unshare");
+    let output = command.args(["--mount", "--propagation", "private", "sh", "-ec", &script]).output().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn whom_meshctl_cannot_ask_it_says_and_what_to_do() {
+    if !can_run() {
+        return;
+    }
+    let etc = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(etc.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let says = |user: u32, words: &[&str]| {
+        let said = asked(etc.path(), user);
+        assert!(words.iter().all(|word| said.contains(word)), "{words:?} is not in\n{said}");
+    };
+    says(0, &["M0810", "no credential", "/etc/vxmesh/admin", "meshctl join"]);
+    let folder = etc.path().join("vxmesh");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("meshd.toml"), "").unwrap();
+    says(0, &["M0811", "meshd does not run here", "systemctl start meshd"]);
+    std::fs::remove_file(folder.join("meshd.toml")).unwrap();
+    let admin = folder.join("admin");
+    std::fs::create_dir(&admin).unwrap();
+    std::fs::write(admin.join("admin.crt"), "").unwrap();
+    std::fs::set_permissions(&admin, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    says(65_534, &["M0810", "may not be read by this user", "run as root"]);
+    says(0, &["M0810", "unusable", "admin.key"]);
+}

@@ -13,7 +13,7 @@ fn installation(address: &str) -> (tempfile::TempDir, Config) {
     );
     let config = Config::parse("meshmgr.toml", &text).unwrap();
     serve::begin(&serve::open_store(&config.paths.state).unwrap(), &config.paths.state).unwrap();
-    keys::make(&config.paths.keys, Lives::default(), crate::clock::wall()).unwrap();
+    keys::make(&config.paths.keys, &[], Lives::default(), crate::clock::wall()).unwrap();
     (folder, config)
 }
 
