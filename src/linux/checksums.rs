@@ -1,4 +1,4 @@
-//! The check of guests' checksums ([`checksum`]) in the kernel. The program is loaded once, before the daemon gives up the rights for that; from
+//! The check of guests' checksums (`checksum`) in the kernel. The program is loaded once, before the daemon gives up the rights for that; from
 //! then on its descriptor is enough to put it at interfaces. It stays there without us, ahead of programs of others, until the
 //! interface goes or a process of ours takes it away, which knows it by its number.
 
