@@ -489,9 +489,12 @@ fn a_daemon_checks_its_guests_also_when_it_is_dead_and_no_more_when_it_has_left(
     there("ip link add name one type veth peer name other");
     wait_until("it is repaired", soon, || programs() == first);
     let socket = lab.home.socket("a-1").display().to_string();
-    let events = ctl(&["events", "--socket", &socket]);
-    let events = String::from_utf8_lossy(&events.stdout).into_owned() + &said(&events);
-    assert!(events.contains("repaired: bpftool net attach tcx_ingress name vxmesh_checksum dev g1"), "{events}");
+    // It is told once it is done.
+    wait_until("it is told", soon, || {
+        let events = ctl(&["events", "--socket", &socket]);
+        let events = String::from_utf8_lossy(&events.stdout).into_owned() + &said(&events);
+        events.contains("repaired: bpftool net attach tcx_ingress name vxmesh_checksum dev g1")
+    });
 
     lab.kill("a-1");
     assert_eq!(programs(), first);
