@@ -54,6 +54,9 @@ pub(super) struct Seat {
     pub(super) seen: Option<Wall>,
     /// What its kernel and lanes follow.
     pub(super) acknowledged: Option<Version>,
+    /// The slice that it was last told to have, and the version that it calls it by. That is an older one than the slice's own where the same
+    /// content was made again, by a server that has started anew.
+    pub(super) called: Option<(Arc<Made>, Version)>,
     /// The version that it said to have when it last came, if this store has never been there.
     pub(super) ahead: Option<Version>,
     /// What it finds wrong.
@@ -218,7 +221,9 @@ impl Hub {
     pub(super) fn in_sync(&self, node: &NodeId, view: &View) -> bool {
         self.with(node, |seat| match (&seat.basis, seat.acknowledged, seat.recent.back()) {
             (Some(basis), Some(acknowledged), Some(newest)) => {
-                Arc::ptr_eq(basis, &view.index) && acknowledged >= newest.slice.version
+                let called = seat.called.as_ref().filter(|(made, _)| made.hash == newest.hash);
+                let version = called.map_or(newest.slice.version, |(_, version)| *version);
+                Arc::ptr_eq(basis, &view.index) && acknowledged >= version
             }
             _ => false,
         })

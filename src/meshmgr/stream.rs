@@ -148,6 +148,7 @@ pub(super) async fn run(app: Arc<App>, (node, key): (NodeId, String), ends: Wall
             held = resumed(&app, &node, &resume, &made, view.version);
         }
         let (message, next) = message(held, made, &view);
+        app.hub.with(&node, |seat| seat.called = Some((Arc::clone(&next.made), next.version)));
         held = Some(next);
         if !writer.line(&message).await {
             return;

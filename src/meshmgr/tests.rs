@@ -29,6 +29,7 @@ use crate::api::objects::{Any, NodeFacts};
 use crate::api::problem::{Exit, Problem};
 use crate::api::proof::{Challenge, Proof};
 use crate::api::stream::{FoundPort, Message, Report};
+use crate::mgmt::audit::Origin;
 use crate::mgmt::certs::{self, Authority, Lives, Role};
 use crate::mgmt::possession::{self, Claim, Statement};
 use crate::mgmt::{fixture, token};
@@ -377,6 +378,33 @@ async fn a_guest_that_moves_is_given_up_before_it_is_taken() {
     assert_eq!(says(&one, &[]).await.as_deref(), Some("a-2"), "its owner let go, so the claim counts");
     let events: Value = world.admin().call::<(), _>(Method::GET, "/v1/events", None).await.unwrap();
     assert!(events.to_string().contains("port-refused"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_what_there_is_is_in_sync_though_a_server_that_began_anew_has_noted_something_since() {
+    let mut world = World::new().await;
+    let one = world.join("a-1", 1).await;
+    let mut lines = world.node(&one).lines("/v1/slice").await.unwrap();
+    let slice = snapshot(&mut lines).await;
+    let report = Report { applied: Some(slice.version), ..Report::default() };
+    let in_sync = async |world: &World| {
+        let status: MeshStatus = world.get("/v1/status").await;
+        status.nodes[0].in_sync
+    };
+    for restart in 0..3 {
+        let _: Value = world.node(&one).call(Method::POST, "/v1/report", Some(&report)).await.unwrap();
+        assert!(in_sync(&world).await, "after {restart} restarts");
+        drop(lines);
+        let store = Arc::clone(&world.store);
+        world = world.again(store).await;
+        let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at: crate::clock::wall() };
+        let app = Arc::clone(&world.app);
+        tokio::task::spawn_blocking(move || app.note(origin.event("started", "again", &[]))).await.unwrap();
+        lines = world.node(&one).lines(&ask(&slice)).await.unwrap();
+        let first: Message = lines.next().await.unwrap().unwrap();
+        assert!(matches!(first, Message::Current { .. }), "{first:?}");
+        assert!(!in_sync(&world).await, "it has not said so yet");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
