@@ -105,7 +105,7 @@ pub enum Reach<'a> {
 /// # Errors
 /// A path does not exist, or the kernel refused.
 pub fn reach(reach: Reach<'_>) -> io::Result<bool> {
-    let Some(version) = sys::landlock_version() else { return Ok(false) };
+    let Some(version) = sys::landlock_version()? else { return Ok(false) };
     let handled = right::FIRST | if version >= 2 { right::MOVE } else { 0 } | if version >= 3 { right::CUT } else { 0 };
     let (tcp, allowed, paths): (u64, u64, &[&Path]) = match reach {
         Reach::Device(device) => (TCP, right::READ | right::WRITE, &[device]),

@@ -370,13 +370,21 @@ pub fn seccomp(program: &[libc::sock_filter], flags: libc::c_ulong) -> io::Resul
 }
 
 /// Which version of Landlock the kernel speaks; none where it has it not, or not switched on.
-pub fn landlock_version() -> Option<u32> {
+///
+/// # Errors
+/// This process may not ask: a filter of system calls forbids it.
+pub fn landlock_version() -> io::Result<Option<u32>> {
     /// `LANDLOCK_CREATE_RULESET_VERSION`
     const ASK: u32 = 1;
     let none = std::ptr::null::<u64>();
     // SAFETY: with this flag the kernel looks at no memory.
     let code = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, ASK) };
-    u32::try_from(code).ok().filter(|version| *version > 0)
+    if code >= 0 {
+        return Ok(u32::try_from(code).ok().filter(|version| *version > 0));
+    }
+    let error = io::Error::last_os_error();
+    let absent = matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP));
+    if absent { Ok(None) } else { Err(error) }
 }
 
 /// An empty set of Landlock rules about these kinds of access: files, TCP, scopes (`struct landlock_ruleset_attr`).

@@ -272,7 +272,7 @@ fn wrong(node: &NodeLine) -> Option<(String, String)> {
         return None;
     }
     if !node.connected {
-        let help = "on that node: systemctl status meshd; its guests go on with the table that it has";
+        let help = "on that node: systemctl status meshd; while it runs its guests go on with the table that it has, else inside their PDC only";
         return Some((format!("M0107 node {} is away", node.node), help.to_owned()));
     }
     let help = format!("on that node: meshctl status; here: meshctl events | grep {}", node.node);

@@ -56,8 +56,8 @@ impl Keyring {
         let (clock, jump) = ClockWatch::new(now, wall, floor);
         let keys = config.paths.keys.clone();
         let mut ring = Self { keys, state, current, next, floor, clock, wanted: jump.is_some(), announced: None };
-        // Before anybody is called.
-        ring.write_mark();
+        // Before anybody is called. What fails is told with the first look.
+        let _ = ring.write_mark();
         Ok(ring)
     }
 
@@ -138,18 +138,20 @@ impl Keyring {
             }
             None => {}
         }
-        self.write_mark();
+        let kept = self.write_mark();
+        shared.find(Topic::Clock, kept.err().map(|error| not_kept(&error)).into_iter().collect());
         self.wanted && self.next.is_none()
     }
 
-    fn write_mark(&mut self) {
-        if let Some(mark) = self.clock.mark() {
-            let text = format!("{} {}\n", public_key(&self.current), mark.as_secs());
-            if let Err(error) = file::write(&self.state.join(CLOCK), text.as_bytes(), 0o600) {
-                // The next mark is written in some minutes; only a restart or a clock that jumps meanwhile makes a difference.
-                tracing::warn!("{error}");
-            }
+    /// Writes the mark, where the one on disk will not do for long.
+    fn write_mark(&mut self) -> io::Result<()> {
+        let Some(mark) = self.clock.mark() else { return Ok(()) };
+        let text = format!("{} {}\n", public_key(&self.current), mark.as_secs());
+        let kept = file::write(&self.state.join(CLOCK), text.as_bytes(), 0o600);
+        if kept.is_err() {
+            self.clock.not_kept();
         }
+        kept
     }
 
     fn make(&mut self) -> io::Result<()> {
@@ -168,7 +170,8 @@ impl Keyring {
         self.next = None;
         self.floor = Wall::default();
         self.clock.new_key();
-        self.write_mark();
+        // What fails is told with the next look.
+        let _ = self.write_mark();
         Ok(())
     }
 }
@@ -177,6 +180,13 @@ impl std::fmt::Debug for Keyring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Keyring").field("held", &self.held()).finish_non_exhaustive()
     }
+}
+
+fn not_kept(error: &io::Error) -> Finding {
+    let what = format!(
+        "how far timestamps of this node's calls have come is not on disk: {error}; after a restart peers may refuse its calls for a while"
+    );
+    Finding::new("M0712", what, "df; mount: is the state folder full or read-only? It is written again by itself")
 }
 
 fn strange(theirs: PublicKey, own: PublicKey) -> Finding {

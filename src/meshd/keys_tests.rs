@@ -116,3 +116,23 @@ fn a_start_with_the_clock_far_behind_its_mark_wants_a_new_key() {
     keys.follow(Some(&said(public_key(&old()), None, false)), &world.shared, Mono::default());
     assert!(world.on_disk().1.is_some());
 }
+
+#[test]
+fn a_mark_that_cannot_be_written_is_a_finding_until_it_is() {
+    let world = World::new();
+    let mut keys = world.start(NOW);
+    let state = keys.state.clone();
+    // A file where the folder should be.
+    keys.state = world.folder.path().join(WIREGUARD_KEY);
+    keys.clock.not_kept();
+    let at = |secs| Mono::default() + Duration::from_secs(secs);
+    let codes = || world.shared.view().findings.values().flatten().map(|f| f.code.clone()).collect::<Vec<_>>();
+    for secs in 1..4 {
+        keys.watch(&world.shared, at(secs), NOW + Duration::from_secs(secs));
+        assert_eq!(codes(), ["M0712"]);
+    }
+    keys.state = state;
+    keys.watch(&world.shared, at(5), NOW + Duration::from_secs(5));
+    assert!(codes().is_empty());
+    assert!(world.start(NOW).for_lanes()[0].floor > NOW, "and the mark is there");
+}

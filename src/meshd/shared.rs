@@ -48,6 +48,8 @@ pub enum Topic {
     Disk,
     /// The WireGuard key cannot be changed, or is not the one that the management node has.
     Keys,
+    /// How far timestamps have come cannot be written.
+    Clock,
     /// The certificate ends soon.
     Certificate,
     /// `meshd.toml` as it is now cannot be used.

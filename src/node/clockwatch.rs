@@ -72,6 +72,11 @@ impl ClockWatch {
         Some(self.mark)
     }
 
+    /// The mark could not be written: it is asked for again.
+    pub fn not_kept(&mut self) {
+        self.mark = Wall::default();
+    }
+
     /// Begins anew with another key, whose calls are all of now.
     pub fn new_key(&mut self) {
         self.mark = Wall::default();
