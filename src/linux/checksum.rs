@@ -5,6 +5,9 @@
 //! (`skb_checksum_help`, net/core/dev.c), after all packet filters: with places of its own choice a guest has others read another frame than the
 //! filters have. So a checksum that is left open has to be that of TCP, UDP or SCTP, at the place that the headers give it.
 //!
+//! A frame that is to be cut into several (GSO) is cut behind the filters, too: each part gets headers of its own, and bytes of the payload come to
+//! stand where the filters have looked at those of the first. So a fragment is none, and no message that is judged by its first byte.
+//!
 //! What a guest's own tunnels carry is behind what any filter here reads. Its checksums may be where they are, but not before the least place
 //! that something inside a tunnel can have them: in IP and GRE behind one more IP header, in UDP behind that and the UDP header.
 //!
@@ -29,12 +32,19 @@ const UPDATE: Call = Call::Helper(2);
 const LOAD_BYTES: Call = Call::Helper(26);
 /// `ifindex` of `struct __sk_buff`.
 const IFINDEX: i16 = 40;
+/// `gso_size` of it: not 0 where the frame is to be cut into several.
+const GSO_SIZE: i16 = 176;
+/// UDP ports whose messages the packet filter judges by their first byte (DHCP and DHCPv6, to servers and relays).
+const JUDGED: [u16; 2] = [67, 547];
+/// No checksum is open: no begin of one is so far away, which the kernel keeps in 16 bits.
+const CLOSED: i32 = -(1 << 20);
 /// 802.1Q tags before the type that are walked, besides one that the kernel has taken out.
 const TAGS: usize = 2;
 /// Extension headers of IPv6 that are walked.
 const EXTENSIONS: usize = 8;
 /// Protocols of IP: the first three are tunnels (IPv4, IPv6, GRE).
 const TUNNELS: [i32; 3] = [4, 41, 47];
+const GRE: i32 = 47;
 const TCP: i32 = 6;
 const UDP: i32 = 17;
 const SCTP: i32 = 132;
@@ -118,17 +128,23 @@ pub(super) fn program(places: &Places, counts: i32) -> Option<Vec<Step>> {
     to.finish()
 }
 
-/// Passes all that leaves no checksum open, and finds where the others have it.
+/// Passes all that leaves no checksum open and is not to be cut, and finds where the others have it.
 fn open_only(to: &mut Program, places: &Places, ends: Ends) {
-    let partial = to.mark();
+    let (partial, cut, found) = (to.mark(), to.mark(), to.mark());
     let ((summed, mask, open), [start, offset, head, data]) = (places.summed, places.fields);
     to.alu(Do::Move, PACKET, R1);
     to.call(Call::Kernel(places.cast));
     to.load(Width::Byte, R1, R0, summed);
     to.alu(Do::And, R1, mask);
     to.jump_if(If::Equal, R1, open, partial);
+    to.load(Width::Word, R1, PACKET, GSO_SIZE);
+    to.jump_if(If::Different, R1, 0, cut);
     to.set(ends.pass);
     to.end(NEXT);
+    to.set(cut);
+    to.alu(Do::Move, START, CLOSED);
+    to.alu(Do::Move, OFFSET, 0);
+    to.jump(found);
     to.set(partial);
     // From `head` to from `data`, which is where helpers read from: the begin of the Ethernet header.
     to.load(Width::Double, START, R0, head);
@@ -137,6 +153,7 @@ fn open_only(to: &mut Program, places: &Places, ends: Ends) {
     to.load(Width::Double, R1, R0, data);
     to.alu(Do::Subtract, START, R1);
     to.load(Width::Half, OFFSET, R0, offset);
+    to.set(found);
 }
 
 /// Bytes of the packet, from [`HEADER`] and `distance` on, to [`BYTES`].
@@ -222,8 +239,31 @@ fn ipv6(to: &mut Program, ends: Ends) {
     }
 }
 
+/// Drops messages that are judged by their first byte where they are to be cut; the protocol is in [`R0`] before and after.
+fn judged(to: &mut Program, ends: Ends) {
+    let other = to.mark();
+    to.jump_if(If::Different, R0, UDP, other);
+    to.load(Width::Word, R1, PACKET, GSO_SIZE);
+    to.jump_if(If::Equal, R1, 0, other);
+    read(to, 2, 2, ends);
+    to.load(Width::Half, R1, STACK, BYTES);
+    for port in JUDGED {
+        to.jump_if(If::Equal, R1, raw(port), ends.drop);
+    }
+    to.alu(Do::Move, R0, UDP);
+    to.set(other);
+}
+
 fn upper(to: &mut Program, ends: Ends) {
     let (udp, sctp, starts, carried, inside) = (to.mark(), to.mark(), to.mark(), to.mark(), to.mark());
+    judged(to, ends);
+    to.jump_if(If::Equal, START, CLOSED, ends.pass);
+    // GRE has a checksum of its own (RFC 2784 section 2.1), which Linux leaves open.
+    let not_gre = to.mark();
+    to.jump_if(If::Different, R0, GRE, not_gre);
+    to.jump_if(If::Different, OFFSET, 4, inside);
+    to.jump_if(If::Equal, START, HEADER, ends.pass);
+    to.set(not_gre);
     for tunnel in TUNNELS {
         to.jump_if(If::Equal, R0, tunnel, inside);
     }

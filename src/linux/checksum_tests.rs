@@ -128,6 +128,11 @@ impl Machine<'_> {
 /// What becomes of a frame whose checksum is open from `start` on and goes to `offset` behind that; `summed` is the kernel's word for
 /// what is known of its checksum.
 fn verdict(frame: &[u8], summed: u8, start: i64, offset: u16, counts: &mut BTreeMap<u32, u64>) -> i32 {
+    verdict_cut(frame, 0, summed, start, offset, counts)
+}
+
+/// The same of one that is to be cut into parts of `size` bytes.
+fn verdict_cut(frame: &[u8], size: u32, summed: u8, start: i64, offset: u16, counts: &mut BTreeMap<u32, u64>) -> i32 {
     let mut machine = Machine { frame, memory: BTreeMap::new(), counts };
     machine.store(KERNEL + 3, 1, u64::from(summed) << 5 | 0x1f);
     machine.store(KERNEL + 8, 2, ROOM.checked_add_signed(start).unwrap());
@@ -135,6 +140,7 @@ fn verdict(frame: &[u8], summed: u8, start: i64, offset: u16, counts: &mut BTree
     machine.store(KERNEL + 16, 8, BUFFER);
     machine.store(KERNEL + 24, 8, BUFFER + ROOM);
     machine.store(CONTEXT + 40, 4, INTERFACE.into());
+    machine.store(CONTEXT + 176, 4, size.into());
     let code = program(&PLACES, 3).unwrap();
     machine.run(&code)
 }
@@ -296,4 +302,49 @@ fn this_kernel_describes_itself_or_has_no_description() {
     };
     let places = Places::find(&Types::read(&bytes).unwrap()).unwrap();
     assert!(places.cast > 0 && places.fields.iter().all(|at| *at > 0), "{places:?}");
+}
+
+/// An IP header, and UDP to a port.
+fn udp(mut header: Vec<u8>, port: u16) -> Vec<u8> {
+    header.extend([5000_u16.to_be_bytes(), port.to_be_bytes(), [0, 0], [0, 0]].concat());
+    header
+}
+
+#[test]
+fn what_is_to_be_cut_is_no_fragment_and_no_message_that_is_judged_by_its_first_byte() {
+    let mut counts = BTreeMap::new();
+    for tags in [&[][..], &[VLAN]] {
+        let at = 14 + 4 * i64::try_from(tags.len()).unwrap();
+        for (size, cut) in [(0, false), (256, true)] {
+            let mut verdict = |kind: u16, packet: &[u8], open: Option<i64>| {
+                let (summed, start) = open.map_or((1, 0), |header| (3, at + header));
+                verdict_cut(&frame(tags, kind, packet), size, summed, start, 6, &mut counts)
+            };
+            let expected = if cut { DROP } else { NEXT };
+            for port in [9, 53, 68, 546, 67, 547] {
+                let judged = if [67, 547].contains(&port) { expected } else { NEXT };
+                assert_eq!(verdict(IPV4, &udp(four(5, 0, 17), port), Some(20)), judged, "{port}, open");
+                assert_eq!(verdict(IPV4, &udp(four(5, 0, 17), port), None), judged, "{port}");
+                assert_eq!(verdict(IPV6, &udp(six(&[], 17), port), Some(40)), judged, "{port}, IPv6, open");
+                assert_eq!(verdict(IPV6, &udp(six(&[(0, 0)], 17), port), None), judged, "{port}, IPv6");
+            }
+            for fragment in [1, 2, 64, 0x2000, 0x2001, 0x1fff] {
+                assert_eq!(verdict(IPV4, &udp(four(5, fragment, 17), 9), None), expected, "{fragment:x}");
+            }
+            // TCP that is cut and has its checksum.
+            assert_eq!(verdict(IPV4, &four(5, 0, 6), None), NEXT);
+        }
+    }
+}
+
+#[test]
+fn the_checksum_of_gre_is_one() {
+    let mut counts = BTreeMap::new();
+    for (kind, packet, header) in [(IPV4, four(5, 0, 47), 34), (IPV6, six(&[(60, 0)], 47), 62)] {
+        let frame = frame(&[], kind, &packet);
+        assert_eq!(verdict(&frame, 3, header, 4, &mut counts), NEXT);
+        for (start, offset) in [(header, 2), (header, 6), (header - 4, 4), (header + 4, 4)] {
+            assert_eq!(verdict(&frame, 3, start, offset, &mut counts), DROP, "{start} {offset}");
+        }
+    }
 }
