@@ -309,6 +309,43 @@ fn super_frames_of_guests_pass_and_are_cut() {
     assert_eq!(stage.counters()["guest_checksum"], 0);
 }
 
+/// A question to a DHCP server in a super-frame whose second and third datagram are answers for a relay. How many of them arrive.
+fn answers(stage: &Stage, kind: u16, start: usize, frame: &[u8]) -> usize {
+    let hdr_len = u16::try_from(start + 8).unwrap();
+    let virtio = Virtio { gso: Gso::UdpL4, gso_size: 1000, hdr_len, ..open(start, 6) };
+    assert!(stage.say(virtio, frame));
+    let is_answer = |heard: &Vec<u8>| [2, 13].contains(&heard[start + 8]);
+    stage.heard().iter().filter(|heard| heard[12..14] == kind.to_be_bytes() && is_answer(heard)).count()
+}
+
+#[test]
+fn what_is_to_be_cut_becomes_nothing_that_the_filter_has_not_seen() {
+    if !can_run() {
+        return;
+    }
+    let message = |port: u16, question: u8, answer: u8| {
+        let mut payload = vec![0x5a; 3000];
+        (payload[0], payload[1000], payload[2000]) = (question, answer, answer);
+        [&5000_u16.to_be_bytes()[..], &port.to_be_bytes(), &3008_u16.to_be_bytes(), &[0, 0], &payload].concat()
+    };
+    let frames = [
+        (0x0800, 34, eth(EAR, LIAR, 0x0800, &v4(17, &message(67, 1, 2)))),
+        (0x86dd, 54, eth(EAR, LIAR, 0x86dd, &v6(17, &message(547, 1, 13)))),
+    ];
+    if let Some(program) = program() {
+        let stage = Stage::new("cut", Checks::new(Ok(program), BTreeSet::new()));
+        for (dropped, (kind, start, frame)) in (1..).zip(&frames) {
+            assert_eq!(answers(&stage, *kind, *start, frame), 0, "{kind:x}");
+            assert_eq!(stage.counters()["guest_checksum"], dropped);
+        }
+    }
+    // What keeps them away is the check.
+    let stage = Stage::new("uncut", Checks::new(Err("not in this test".to_owned()), BTreeSet::new()));
+    for (kind, start, frame) in &frames {
+        assert_eq!(answers(&stage, *kind, *start, frame), 2, "{kind:x}");
+    }
+}
+
 /// A megabyte of TCP and some datagrams.
 fn talk(from: &Space, to: &Space, address: &str) {
     let address: SocketAddr = address.parse().unwrap();
