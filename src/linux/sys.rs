@@ -376,15 +376,13 @@ pub fn seccomp(program: &[libc::sock_filter], flags: libc::c_ulong) -> io::Resul
 pub fn landlock_version() -> io::Result<Option<u32>> {
     /// `LANDLOCK_CREATE_RULESET_VERSION`
     const ASK: u32 = 1;
-    let none = std::ptr::null::<u64>();
     // SAFETY: with this flag the kernel looks at no memory.
-    let code = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, ASK) };
-    if code >= 0 {
-        return Ok(u32::try_from(code).ok().filter(|version| *version > 0));
+    let code = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u64>(), 0_usize, ASK) };
+    match (u32::try_from(code), io::Error::last_os_error()) {
+        (Ok(version), _) => Ok(Some(version).filter(|version| *version > 0)),
+        (Err(_), error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP)) => Ok(None),
+        (Err(_), error) => Err(error),
     }
-    let error = io::Error::last_os_error();
-    let absent = matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP));
-    if absent { Ok(None) } else { Err(error) }
 }
 
 /// An empty set of Landlock rules about these kinds of access: files, TCP, scopes (`struct landlock_ruleset_attr`).
