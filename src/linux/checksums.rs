@@ -11,7 +11,7 @@ use std::path::Path;
 use super::btf::Types;
 use super::checksum::{self, Places};
 use super::observe::Names;
-use super::{file, offload, sys};
+use super::{file, sys};
 use crate::node::checksums as node;
 use crate::node::desired::Observed;
 use crate::node::fence::Refused;
@@ -118,10 +118,6 @@ impl Checks {
         self.held.retain(|name, index| names.get(index) == Some(name));
         if own.is_some() || !self.left.is_empty() {
             self.look(&guests, names, &mut checks);
-        }
-        // What an earlier process could goes on.
-        if checks.why.is_some() && guests.iter().any(|name| !checks.some.contains(*name)) {
-            checks.bare = bare(&guests, observed);
         }
         checks
     }
@@ -259,16 +255,6 @@ fn number(program: &OwnedFd) -> io::Result<u32> {
     let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd()))?;
     let number = text.lines().find_map(|line| line.strip_prefix("prog_id:")).and_then(|text| text.trim().parse().ok());
     number.ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-/// Interfaces by which a checksum is made in frames that guests have sent.
-fn bare(guests: &BTreeSet<&IfName>, observed: &Observed) -> BTreeSet<IfName> {
-    let bare = |name: &&&IfName| offload::makes_checksums(name).is_ok_and(|makes| !makes);
-    let away = observed
-        .links
-        .iter()
-        .filter(|(name, link)| link.vxlan().is_some() && names::parse(name.as_str()).is_some() && link.port.is_some());
-    guests.iter().filter(bare).map(|name| (*name).clone()).chain(away.map(|(name, _)| name.clone())).collect()
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use crate::node::discover::{self, Guest, discover};
 use crate::node::op::Op;
 use crate::node::{names, paths, plan, reconcile, revoke};
 use crate::table::{Row, RowKey, Slice};
-use crate::types::{IfName, Mono, Mtu};
+use crate::types::{IfName, Mono, Mtu, Prefix};
 
 /// How often it is seen whether management has to be told of something else that is wrong.
 const TELL: Duration = Duration::from_secs(5);
@@ -256,9 +256,7 @@ impl<K: Kernel> Engine<K> {
         if self.tables.is_none() {
             return;
         }
-        let base = self.base.take();
-        let host = self.host(base.as_ref());
-        self.base = base;
+        let host = self.host(inside(self.base.as_ref()));
         let Some(tables) = &mut self.tables else { return };
         match tables.read(&self.config, &host.local, self.paths.counted(), self.base.as_ref()) {
             Ok(Some(slice)) => {
@@ -343,7 +341,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Brings everything to the slice. The result is of the disk.
     fn settle(&mut self, slice: &Arc<Slice>, tables: bool) -> std::io::Result<()> {
-        let host = self.host(Some(slice));
+        let host = self.host(inside(Some(slice)));
         let slice = &host.local.resolved(slice);
         let paths = Arc::new(paths::decide_all(slice, host.local.own()));
         let plan = plan::plan(slice, &paths, &host.local);
@@ -390,9 +388,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// The host as it is now, at the addresses that it had where they are still there.
-    fn host(&mut self, slice: Option<&Slice>) -> Host {
-        let own = slice.and_then(|slice| slice.pdcs.get(&slice.pdc));
-        let inside = own.map(|pdc| pdc.underlay.clone()).unwrap_or_default();
+    fn host(&mut self, inside: Vec<Prefix>) -> Host {
         let host = (self.look)(&self.config, &Before { held: self.held.clone(), inside });
         self.held.keep(host.held.clone(), &self.config.paths.state);
         host
@@ -404,7 +400,7 @@ impl<K: Kernel> Engine<K> {
             self.check_at = mono() + CHECK;
             return;
         };
-        let moved = self.host(Some(&slice)).local != self.shared.view().local;
+        let moved = self.host(inside(Some(&slice))).local != self.shared.view().local;
         let behind = self.shared.view().applied != slice.version;
         if moved || behind {
             // What fails here is already a finding; the disk has its own.
@@ -488,6 +484,12 @@ impl<K: Kernel> Engine<K> {
             vec![Finding::new("M0220", what, "meshctl leave, then meshctl join with a new token")],
         );
     }
+}
+
+/// Prefixes of the underlay of the node's PDC.
+fn inside(slice: Option<&Slice>) -> Vec<Prefix> {
+    let own = slice.and_then(|slice| slice.pdcs.get(&slice.pdc));
+    own.map(|pdc| pdc.underlay.clone()).unwrap_or_default()
 }
 
 fn mtu(net: &crate::node::desired::Net, bridge: &IfName) -> Option<Mtu> {

@@ -196,7 +196,7 @@ fn strange(theirs: PublicKey, own: PublicKey) -> Finding {
     Finding::new(
         "M0281",
         what,
-        "where meshctl has admin rights: meshctl node reset NAME; then here: meshctl leave, meshctl join",
+        "meshctl leave, then meshctl join with the token that `meshctl node reset` prints for this node where meshctl has admin rights",
     )
 }
 

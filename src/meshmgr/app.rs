@@ -208,7 +208,7 @@ impl App {
             |(node, count): (NodeId, u64)| format!("{count} more lines and entries about node {node} were kept back");
         for text in strangers.into_iter().chain(self.hub.kept_back().into_iter().map(of_node)) {
             tracing::warn!("{text}");
-            let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at };
+            let origin = Origin::own(at);
             self.note(origin.event("kept-back", text, &[]));
         }
     }
@@ -222,18 +222,28 @@ impl App {
 
 /// Says from time to time what was kept back, until the server stops.
 pub(super) async fn tell(app: Arc<App>) {
+    let say = |app: &App| {
+        app.tell_kept_back(crate::clock::wall());
+        Ok(())
+    };
+    every(app, TELL, "cannot say what was kept back", say).await;
+}
+
+/// Does `work`, which may block, again and again until the server stops. What fails is in the log and is tried again.
+pub(super) async fn every(
+    app: Arc<App>,
+    pause: Duration,
+    failed: &str,
+    work: impl Fn(&App) -> Result<(), Problem> + Clone + Send + 'static,
+) {
     let mut stop = app.stop.clone();
     loop {
         tokio::select! {
-            () = tokio::time::sleep(TELL) => {}
+            () = tokio::time::sleep(pause) => {}
             () = crate::transport::server::stopped(&mut stop) => return,
         }
-        let told = blocking(&app, |app| {
-            app.tell_kept_back(crate::clock::wall());
-            Ok(())
-        });
-        if let Err(problem) = told.await {
-            tracing::error!(%problem, "cannot say what was kept back");
+        if let Err(problem) = blocking(&app, work.clone()).await {
+            tracing::error!(%problem, "{failed}");
         }
     }
 }

@@ -188,7 +188,7 @@ fn keep(config: &Config, keys: &Keys, range: &Range) -> Result<String, Problem> 
 }
 
 fn transaction(plan: Restored, read: &Backup, path: &Path) -> Transaction {
-    let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at: crate::clock::wall() };
+    let origin = Origin::own(crate::clock::wall());
     let text = format!("version {} from {}, as incarnation {}", read.version, path.display(), plan.incarnation);
     // Texts: serialising cannot fail.
     let event = serde_json::to_vec(&origin.event("restore", text, &[])).unwrap_or_default();

@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::extract::{Path, State};
 
 use super::admin;
-use super::app::{App, Member, blocking};
+use super::app::{App, Member, blocking, every};
 use super::core::{Plan, View};
 use super::http::{Answer, Json};
 use super::members::{Judge, current};
@@ -33,28 +33,18 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// Asks nodes with old keys for new ones, until the server stops.
 pub(super) async fn run(app: Arc<App>, age: Duration) {
-    let mut stop = app.stop.clone();
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = crate::transport::server::stopped(&mut stop) => return,
-        }
-        let asked = blocking(&app, move |app| {
-            let now = crate::clock::wall();
-            app.core.change(|view| {
-                let due = rotation::due(&view.index, age, now);
-                let names: Vec<&str> = due.iter().map(|node| node.metadata.name.as_str()).collect();
-                let text = format!("WireGuard key of {}: it is {} days old", names.join(", "), age.as_secs() / 86_400);
-                let edits: Vec<Edit> = due.iter().filter_map(|node| rotation::ask(&view.index, node).ok()).collect();
-                let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at: now };
-                let event = (!edits.is_empty()).then(|| origin.event("rotate-key", text, &edits));
-                Ok(Plan { edits, event, answer: () })
-            })
-        });
-        if let Err(problem) = asked.await {
-            tracing::error!(%problem, "cannot ask for new keys");
-        }
-    }
+    let ask = move |app: &App| {
+        let now = crate::clock::wall();
+        app.core.change(|view| {
+            let due = rotation::due(&view.index, age, now);
+            let names: Vec<&str> = due.iter().map(|node| node.metadata.name.as_str()).collect();
+            let text = format!("WireGuard key of {}: it is {} days old", names.join(", "), age.as_secs() / 86_400);
+            let edits: Vec<Edit> = due.iter().filter_map(|node| rotation::ask(&view.index, node).ok()).collect();
+            let event = (!edits.is_empty()).then(|| Origin::own(now).event("rotate-key", text, &edits));
+            Ok(Plan { edits, event, answer: () })
+        })
+    };
+    every(app, LOOK, "cannot ask for new keys", ask).await;
 }
 
 fn find<'a>(index: &'a Index, name: &str) -> Result<&'a Node, Problem> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 
-use super::app::{App, blocking};
+use super::app::{App, blocking, every};
 use super::core::{Plan, View};
 use super::http::{Answer, Json};
 use crate::api::mtu::MeshMtu;
@@ -26,17 +26,8 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Looks at all paths, until the server stops.
 pub(super) async fn run(app: Arc<App>) {
-    let mut stop = app.stop.clone();
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = crate::transport::server::stopped(&mut stop) => return,
-        }
-        let looked = blocking(&app, |app| settle(app, crate::clock::mono(), crate::clock::wall())).await;
-        if let Err(problem) = looked {
-            tracing::error!(%problem, "cannot write down what paths carry");
-        }
-    }
+    let look = |app: &App| settle(app, crate::clock::mono(), crate::clock::wall());
+    every(app, LOOK, "cannot write down what paths carry", look).await;
 }
 
 /// Writes down what counts from now on, with its audit entry. Blocks.
@@ -55,7 +46,7 @@ pub(super) fn settle(app: &App, now: Mono, at: Wall) -> Result<(), Problem> {
         let edits = measured::edits(before, &changes);
         let after = Index::new(Arc::new(before.state.after(&edits)));
         let text = measured::sentence(&changes, before, &after);
-        let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at };
+        let origin = Origin::own(at);
         let event = (!edits.is_empty()).then(|| origin.event("path-mtu", text, &edits));
         Ok(Plan { edits, event, answer: () })
     })
@@ -72,7 +63,7 @@ fn settle_interfaces(app: &App, now: Mono, at: Wall) -> Result<(), Problem> {
         let edits = interfaces::edits(before, &changes);
         let after = Index::new(Arc::new(before.state.after(&edits)));
         let text = interfaces::sentence(&changes, before, &after);
-        let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at };
+        let origin = Origin::own(at);
         let event = (!edits.is_empty()).then(|| origin.event("interface-mtu", text, &edits));
         Ok(Plan { edits, event, answer: () })
     })

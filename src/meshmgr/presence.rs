@@ -1,13 +1,14 @@
-//! Says in the audit log that a node has gone, and that it came back and after how long.
+//! Says in the audit log that a node's connection has ended for longer than a moment, and that it is back and after how long. A node that is
+//! cut off without a word keeps its connection until the kernel gives it up.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::app::{App, blocking};
+use super::app::{App, every};
 use crate::mgmt::audit::Origin;
 use crate::types::{NodeId, Wall};
 
-/// How long a node is silent before that is said: a connection that is made anew is no news.
+/// How long a node is without a connection before that is said: one that is made anew is no news.
 const SILENT: Duration = Duration::from_secs(15);
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(5);
@@ -22,7 +23,7 @@ pub(super) struct Presence {
 /// What is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum News {
-    /// Nothing is heard since then.
+    /// It has no connection since then.
     Away(Wall),
     /// It is back, after so long.
     Back(Duration),
@@ -47,20 +48,11 @@ impl Presence {
 
 /// Looks again and again, for as long as the server runs.
 pub(super) async fn run(app: Arc<App>) {
-    let mut stop = app.stop.clone();
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = crate::transport::server::stopped(&mut stop) => return,
-        }
-        let told = blocking(&app, |app| {
-            tell(app, crate::clock::wall());
-            Ok(())
-        });
-        if let Err(problem) = told.await {
-            tracing::warn!("{problem}");
-        }
-    }
+    let look = |app: &App| {
+        tell(app, crate::clock::wall());
+        Ok(())
+    };
+    every(app, LOOK, "cannot say who comes and goes", look).await;
 }
 
 /// Notes what has changed. Blocks.
@@ -69,7 +61,7 @@ fn tell(app: &App, now: Wall) {
         let name = &node.metadata.name;
         let news = app.hub.with(name, |seat| seat.presence.look(seat.streams > 0, seat.seen, now));
         let Some(news) = news else { continue };
-        let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at: now };
+        let origin = Origin::own(now);
         let (what, text) = sentence(name, news);
         tracing::info!("{text}");
         app.note_of(name, origin.event(what, text, &[]));
@@ -78,7 +70,7 @@ fn tell(app: &App, now: Wall) {
 
 fn sentence(node: &NodeId, news: News) -> (&'static str, String) {
     match news {
-        News::Away(since) => ("node-away", format!("node {node} is away: nothing is heard of it since {since}")),
+        News::Away(since) => ("node-away", format!("node {node} is away: its connection ended at {since}")),
         News::Back(after) => ("node-back", format!("node {node} is back after {} s", after.as_secs())),
     }
 }

@@ -91,7 +91,7 @@ pub(super) async fn run(config: Config) -> Result<(), Problem> {
     let app = Arc::new(app);
     let router = http::router(&app);
     let started = format!("meshmgr {} serves version {version}", env!("CARGO_PKG_VERSION"));
-    let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at: crate::clock::wall() };
+    let origin = Origin::own(crate::clock::wall());
     app::blocking(&app, move |app| {
         app.note(origin.event("started", started, &[]));
         Ok(())

@@ -203,7 +203,7 @@ async fn compare(app: &Arc<App>, node: &NodeId, theirs: Version, ours: Version) 
     tracing::error!(%node, %theirs, %ours, "the node has a newer slice than this store");
     if app.hub.with(node, |seat| seat.noted.may(limits::OF_MEMBER, crate::clock::mono())).is_some() {
         let text = format!("node {node} has seen version {theirs}, this store is at {ours}: it was set back");
-        let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at: crate::clock::wall() };
+        let origin = Origin::own(crate::clock::wall());
         let noted = blocking(app, move |app| {
             app.note(origin.event("store-set-back", text, &[]));
             Ok(())

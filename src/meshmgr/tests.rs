@@ -397,7 +397,7 @@ async fn who_has_what_there_is_is_in_sync_though_a_server_that_began_anew_has_no
         drop(lines);
         let store = Arc::clone(&world.store);
         world = world.again(store).await;
-        let origin = Origin { who: "meshmgr".to_owned(), from: "here".to_owned(), at: crate::clock::wall() };
+        let origin = Origin::own(crate::clock::wall());
         let app = Arc::clone(&world.app);
         tokio::task::spawn_blocking(move || app.note(origin.event("started", "again", &[]))).await.unwrap();
         lines = world.node(&one).lines(&ask(&slice)).await.unwrap();

@@ -29,6 +29,11 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// The management node itself.
+    pub fn own(at: Wall) -> Self {
+        Self { who: "meshmgr".to_owned(), from: "here".to_owned(), at }
+    }
+
     /// An entry about `edits`.
     pub fn event(&self, what: &str, text: impl Into<String>, edits: &[Edit]) -> AuditEvent {
         let (detailed, named) =

@@ -39,7 +39,7 @@ pub fn of_mesh<'a>(told: impl IntoIterator<Item = (&'a NodeId, &'a [Finding])>) 
     lines.sort_by_key(|(_, nodes)| std::cmp::Reverse(nodes.len()));
     let more = lines.len().saturating_sub(FINDINGS);
     let line = |((code, what, help), nodes): ((&str, &str, &str), Vec<&NodeId>)| {
-        Finding::new(code, format!("{}: {what}", names(&nodes)), format!("there: {help}"))
+        Finding::new(code, format!("{}: {what}", names(&nodes)), format!("on the node itself: {help}"))
     };
     let mut problems: Vec<Finding> = lines.into_iter().take(FINDINGS).map(line).collect();
     if more > 0 {
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(said.len(), 2);
         assert_eq!(said[0].what, "5 nodes (a-0, a-1, a-2 and 2 more): the tunnel to b-1 is down");
         assert_eq!((said[1].code.as_str(), said[1].what.as_str()), ("M0615", "node a-2: vb10 has an address"));
-        assert_eq!(said[1].help, "there: meshctl explain");
+        assert_eq!(said[1].help, "on the node itself: meshctl explain");
     }
 
     #[test]

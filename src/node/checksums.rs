@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::{Net, Observed};
+use super::names;
 use super::op::Op;
 use super::reconcile::is_ours;
 use crate::api::local::Finding;
@@ -26,8 +27,6 @@ pub struct Checks {
     pub some: BTreeSet<IfName>,
     /// Interfaces that this process had its program at, and where it is no more.
     pub lost: BTreeSet<IfName>,
-    /// Where there is no check: interfaces of guests that make no checksums themselves, and those that lead to other nodes.
-    pub bare: BTreeSet<IfName>,
 }
 
 /// The steps that begin checks, and those that end others.
@@ -46,13 +45,16 @@ pub fn guests(observed: &Observed, on: impl Fn(&IfName) -> bool) -> impl Iterato
     here.filter(|(name, link)| !is_ours(name, link)).map(|(name, _)| name)
 }
 
-/// Said where the kernel cannot check, and something here makes checksums behind the packet filter.
+/// Said where the kernel cannot check and guests are there that nothing of an earlier process checks either.
 pub(super) fn open(observed: &Observed) -> Option<Finding> {
-    let Checks { why: Some(why), bare, .. } = &observed.checks else { return None };
-    let (first, more) = (bare.first()?, bare.len() - 1);
+    let Checks { why: Some(why), some, .. } = &observed.checks else { return None };
+    let mut bare =
+        guests(observed, |bridge| names::parse(bridge.as_str()).is_some()).filter(|name| !some.contains(*name));
+    let (first, more) = (bare.next()?, bare.count());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let what = format!(
-        "guests' checksums are not checked: {why}. On its way out by {first}{more} a frame may become another than the packet filter has seen"
+        "frames that guests leave to be finished by the host are not checked: {why}. What comes from {first}{more} may leave as another frame than \
+         the packet filter has seen"
     );
     Some(Finding::new(
         "M0616",

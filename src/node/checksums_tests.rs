@@ -80,16 +80,19 @@ fn what_is_no_guest_of_ours_any_more_is_let_go_last_of_all() {
 }
 
 #[test]
-fn a_kernel_that_cannot_is_asked_for_nothing_and_said_where_it_matters() {
+fn a_kernel_that_cannot_is_asked_for_nothing_and_said_for_each_guest_that_nothing_checks() {
     let why = Some("no BTF".to_owned());
     let (mut kernel, desired) = kernel(Checks { why, ..Checks::default() });
     assert!(!steps(&kernel, &desired).iter().any(|step| step.contains("tcx")));
-    assert_eq!(conflicts(&desired, &kernel.state), [], "nothing here makes checksums");
-    kernel.state.checks.bare = [name("tap0"), name("tap1")].into();
-    let findings = conflicts(&desired, &kernel.state);
-    assert_eq!(findings.len(), 1);
-    assert!(findings[0].code == "M0616" && findings[0].what.contains("tap0 and 1 more"), "{findings:?}");
-    // What an earlier daemon could is left as it is.
+    let said =
+        |kernel: &Fake| conflicts(&desired, &kernel.state).into_iter().map(|finding| (finding.code, finding.what));
+    let findings: Vec<_> = said(&kernel).collect();
+    assert!(findings.len() == 1 && findings[0].0 == "M0616", "{findings:?}");
+    assert!(findings[0].1.contains("tap0 and 1 more") && findings[0].1.contains("no BTF"), "not br0's: {findings:?}");
+    // What an earlier daemon could goes on, and is left as it is.
     kernel.state.checks.some = [name("tap0")].into();
+    assert!(said(&kernel).all(|(_, what)| what.contains("from tap1 may")));
+    kernel.state.checks.some.insert(name("tap1"));
+    assert_eq!(said(&kernel).count(), 0);
     assert!(!steps(&kernel, &desired).iter().any(|step| step.contains("tcx")));
 }

@@ -44,7 +44,7 @@ pub const REASONS: [(&str, &str); 14] = [
 /// One more, which no packet filter can tell ([`super::checksums`]).
 pub const CHECKSUM: (&str, &str) = (
     "checksum",
-    "with a checksum left to be made where the headers of the frame have none, which would change it behind the packet filter",
+    "to be finished by the host as another frame than the packet filter sees: a checksum where its headers have none, or a cut through a fragment or DHCP message",
 );
 
 /// Those of [`REASONS`] that a guest brings about by being plugged in: they are counted, and are no news.

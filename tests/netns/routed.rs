@@ -2,7 +2,6 @@
 //! its name only, with nothing of the bridge's own filter left. In both forms: on the device, where the kernel keeps such rules for devices
 //! that are absent, and at the hook for what is forwarded.
 
-use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
@@ -41,14 +40,18 @@ fn attack(ground: &Ground, guest: &Plug, from: u64, when: &str) -> u64 {
     let counted = || ground.counters()["guest_routed"];
     let wire = Wire::new(&ground.host, "wire");
     let says = |port: u16| ipv4(mac(BRIDGE), GUEST, four(11), Some((5000, port)));
-    let came = || ground.host.sh("nft list table netdev t").matches("packets 0 ").count();
+    let came = || ground.host.sh("nft list table netdev t").matches("dport 6000 counter packets 0 ").count();
     let mut all = from;
     for destination in [[10, 9, 0, 1], [10, 9, 0, 2]] {
         guest.send(&towards(says(6000), destination));
         wait_until(&format!("{when}: {destination:?} is counted"), LIMIT, || counted() > all);
         all = counted();
     }
-    thread::sleep(Duration::from_millis(200));
+    // What the host itself sends goes the same way: when that has come, the others would have.
+    let markers = || ground.host.sh("nft list table netdev t | grep 'dport 6001'");
+    let before = markers();
+    ground.host.enter(|| std::net::UdpSocket::bind("10.9.0.1:0").unwrap().send_to(b"x", "10.9.0.2:6001").unwrap());
+    wait_until("a packet of the host's own comes", LIMIT, || markers() != before);
     assert_eq!(came(), 1, "{when}: a neighbour heard it");
     let outside = Mac([2, 0, 0, 0, 9, 2]);
     wire.send(&towards(ipv4(mac("eth0"), outside, [10, 9, 0, 2].into(), Some((5000, 6000))), [192, 168, 10, 11]));
@@ -81,7 +84,7 @@ fn what_is_routed_is_held_by_the_name_of_the_bridge_alone() {
         let guest = ground.plug("g1");
         ground.host.sh(
             "nft add table netdev t; nft 'add chain netdev t out { type filter hook ingress device wire priority 0; }'
-             nft add rule netdev t out udp dport 6000 counter
+             nft add rule netdev t out udp dport 6000 counter; nft add rule netdev t out udp dport 6001 counter
              nft delete table bridge vxmesh_guests",
         );
         let before = ground.counters()["guest_routed"];
@@ -105,6 +108,8 @@ fn what_is_routed_is_held_by_the_name_of_the_bridge_alone() {
             ),
             [10, 9, 0, 2],
         ));
-        wait_until("a neighbour hears it", LIMIT, || ground.host.sh("nft list table netdev t").contains("packets 1 "));
+        wait_until("a neighbour hears it", LIMIT, || {
+            ground.host.sh("nft list table netdev t").contains("dport 6000 counter packets 1 ")
+        });
     }
 }
