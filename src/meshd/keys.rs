@@ -50,7 +50,12 @@ impl Keyring {
     /// # Errors
     /// M0224, M0601: the next key is there and cannot be used.
     pub fn load(config: &Config, current: SecretKey, now: Mono, wall: Wall) -> Result<Self, Problem> {
-        let next = disk::next_secret(config, NEXT_KEY)?.filter(|next| *next != current);
+        let mut next = disk::next_secret(config, NEXT_KEY)?;
+        if next.as_ref() == Some(&current) {
+            // A crash in the middle of the promotion: the same key twice. What cannot be removed now goes at the next start.
+            next = None;
+            let _ = file::remove(&config.paths.keys.join(NEXT_KEY));
+        }
         let state = config.paths.state.clone();
         let floor = mark_of(&state, &public_key(&current));
         let (clock, jump) = ClockWatch::new(now, wall, floor);

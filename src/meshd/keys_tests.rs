@@ -80,6 +80,7 @@ fn a_crash_in_the_middle_of_the_promotion_leaves_the_new_key() {
     let next = world.on_disk().1.unwrap();
     std::fs::copy(world.folder.path().join(NEXT_KEY), world.folder.path().join(WIREGUARD_KEY)).unwrap();
     assert_eq!(world.on_disk(), (next, None));
+    assert!(!world.folder.path().join(NEXT_KEY).exists(), "nor is it there twice");
     world.start(NOW).follow(Some(&said(was, Some(next), false)), &world.shared, Mono::default());
     assert_eq!(world.on_disk(), (next, None), "an older slice does not bring the old one back");
 }

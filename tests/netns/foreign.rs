@@ -76,9 +76,7 @@ impl Box {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let interface = format!("wg{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         let wireguard = host.start(host.command("wireguard-go").args(["-f", &interface]));
-        wait_until("wireguard-go has made its interface", Duration::from_secs(10), || {
-            host.holds(&format!("wg show {interface} && ip link show {interface}"))
-        });
+        host.wait_for_wireguard_go(&interface);
         let mut setconf = shell::command(Some(host.name()), "wg");
         setconf.args(["setconf", &interface, "/dev/stdin"]);
         shell::run_with_input(setconf, &for_wg(config["wireguard"].as_str().unwrap(), secret)).unwrap();

@@ -78,6 +78,14 @@ impl Space {
         Background::spawn(command)
     }
 
+    /// Waits until a `wireguard-go` inside takes connections at its control socket. `wg show` cannot ask that: it removes a socket
+    /// that refuses it, so also one that is bound and does not listen yet.
+    pub fn wait_for_wireguard_go(&self, interface: &str) {
+        let listens = format!("grep -q ' 00010000 .*/wireguard/{interface}.sock$' /proc/net/unix");
+        wait_until("wireguard-go listens", Duration::from_secs(30), || self.holds(&listens));
+        self.sh(&format!("wg show {interface} >&2"));
+    }
+
     /// Runs `work` on a thread that lives inside, and hands on its panic.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let path = netns::path(&self.name);

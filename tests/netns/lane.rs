@@ -348,7 +348,7 @@ fn foreign_end(host: &Space) -> WireguardGo {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let interface = format!("wgo{}x{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
     let process = host.start(host.command("wireguard-go").args(["-f", &interface]));
-    wait_until("wireguard-go listens", PATIENCE, || host.holds(&format!("wg show {interface} >&2")));
+    host.wait_for_wireguard_go(&interface);
     let keys = tempfile::tempdir().unwrap();
     let write = |file: &str, text: &str| {
         let path = keys.path().join(file);
