@@ -137,7 +137,7 @@ pub struct Report {
     /// What it finds wrong, worst first; none: no change since the last report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings: Option<Vec<Finding>>,
-    /// That the node itself says `facts`, `next_key` and `key_in_use`: a stolen TLS key says none of them.
+    /// That the node itself says `facts`, `findings`, `next_key` and `key_in_use`: a stolen TLS key says none of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proofs: Vec<Proof>,
 }

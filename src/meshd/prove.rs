@@ -32,6 +32,9 @@ impl Provers {
         if let Some(facts) = &report.facts {
             keys.iter().for_each(|(_, key)| prove(key, Claim::Facts(facts)));
         }
+        if let Some(findings) = &report.findings {
+            keys.iter().for_each(|(_, key)| prove(key, Claim::Findings(findings)));
+        }
         let (old, new) = (keys.first(), keys.get(1));
         if let (Some(next), Some((old, by_old)), Some((new, by_new))) = (report.next_key, old, new)
             && next == *new
@@ -47,7 +50,7 @@ impl Provers {
 
 /// True where a report says what needs a proof.
 pub(super) const fn needed(report: &Report) -> bool {
-    report.facts.is_some() || report.next_key.is_some() || report.key_in_use.is_some()
+    report.facts.is_some() || report.findings.is_some() || report.next_key.is_some() || report.key_in_use.is_some()
 }
 
 impl std::fmt::Debug for Provers {

@@ -325,7 +325,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     // What a node said before it went away is not what is so now.
     let here = nodes.iter().filter(|node| node.connected && !node.quarantined);
     let findings: Vec<_> =
-        here.map(|node| (&node.node, app.hub.with(&node.node, |seat| seat.findings.clone()))).collect();
+        here.map(|node| (&node.node, app.hub.with(&node.node, |seat| seat.told.findings()))).collect();
     let daemon = env!("CARGO_PKG_VERSION").to_owned();
     let mut problems = mtu_map::findings(&view.index, &app.measured());
     problems.extend(found::findings(&view.index));

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use super::core::View;
 use super::presence::Presence;
-use crate::api::local::Finding;
 use crate::api::stream::FoundPort;
 use crate::mgmt::clones::Voices;
 use crate::mgmt::facts::FactsError;
 use crate::mgmt::found::Refusal;
 use crate::mgmt::index::Index;
+use crate::mgmt::told::Said;
 use crate::mgmt::{limits, slice};
 use crate::policy::quiet::Hush;
 use crate::policy::sources::Bucket;
@@ -60,7 +60,7 @@ pub(super) struct Seat {
     /// The version that it said to have when it last came, if this store has never been there.
     pub(super) ahead: Option<Version>,
     /// What it finds wrong.
-    pub(super) findings: Vec<Finding>,
+    pub(super) told: Said,
     /// Why what it last said of itself is not believed.
     pub(super) unbelieved: Option<FactsError>,
     /// What it found on its bridges and is not believed.

@@ -28,7 +28,7 @@ use crate::mgmt::facts::{self, FactsError};
 use crate::mgmt::index::Index;
 use crate::mgmt::possession::{self, Claim, Statement};
 use crate::mgmt::state::Edit;
-use crate::mgmt::{enroll as decisions, found, interfaces, keys, limits, mtus, slice as slices, told, validate};
+use crate::mgmt::{enroll as decisions, found, interfaces, keys, limits, mtus, slice as slices, validate};
 use crate::transport::server::Caller;
 use crate::types::{NodeId, PdcId, PublicKey, SecretKey, Version, Wall};
 
@@ -311,12 +311,14 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
         // What a node says of versions from elsewhere is its own affair; only ours are remembered.
         let now = app.core.view().version;
         seat.acknowledged = said.applied.filter(|applied| *applied <= now).or(seat.acknowledged);
-        if let Some(findings) = &said.findings {
-            seat.findings = told::bounded(findings);
-        }
     });
     // What is wrong with one part of a report takes nothing from the others.
     let judge = Judge::new(app, member, &said.proofs, origin.at);
+    if let Some(findings) = &said.findings {
+        let proved =
+            current(&app.core.view(), member).is_ok_and(|node| judge.by_node(&node, Claim::Findings(findings)));
+        app.hub.with(&member.node, |seat| seat.told.hear(findings, proved));
+    }
     let believed = said.facts.map_or(Ok(()), |new| take_facts(app, member, &new, &judge, origin));
     let keys = identity::take_keys(app, member, (said.next_key, said.key_in_use), &judge, origin);
     if let Some(paths) = said.paths {

@@ -21,6 +21,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::certs::hex;
+use crate::api::local::Finding;
 use crate::api::objects::NodeFacts;
 use crate::api::proof::{Challenge, PROOFS_MAX, Proof};
 use crate::tunnel::{agree, public_key};
@@ -51,6 +52,8 @@ pub enum Claim<'a> {
     Renew(&'a str),
     /// "This is what I am": with the key in force or the next one.
     Facts(&'a NodeFacts),
+    /// "This is what I find wrong": with the key in force or the next one.
+    Findings(&'a [Finding]),
 }
 
 /// Who says what.
@@ -130,6 +133,11 @@ fn fields(shared: &[u8], nonce: &str, key: &PublicKey, said: Statement<'_>, by: 
         Claim::Facts(facts) => {
             add(&mut mac, b"facts");
             add(&mut mac, text_of(facts).as_bytes());
+        }
+        Claim::Findings(findings) => {
+            add(&mut mac, b"findings");
+            let fields = findings.iter().flat_map(|finding| [&finding.code, &finding.what, &finding.help]);
+            fields.for_each(|field| add(&mut mac, field.as_bytes()));
         }
     }
     mac

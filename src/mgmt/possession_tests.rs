@@ -30,13 +30,15 @@ impl World {
 
     fn claims(&self, work: impl FnOnce(Statement<'_>) -> bool) -> bool {
         let (old, new) = (public(3), public(self.claim.1));
+        let found = [Finding::new("M0410", self.claim.1.to_string(), self.claim.2.version.to_string())];
         let text = format!("{:064}", self.claim.1);
         let claim = match self.claim.0 {
             0 => Claim::Join,
             1 => Claim::Change { old: &old, new: &new },
             2 => Claim::InUse,
             3 => Claim::Renew(&text),
-            _ => Claim::Facts(&self.claim.2),
+            4 => Claim::Facts(&self.claim.2),
+            _ => Claim::Findings(&found),
         };
         work(Statement { node: &self.node, tls_key: &self.tls, claim })
     }
@@ -66,9 +68,9 @@ fn a_proof_is_of_one_node_key_claim_and_time_and_of_nothing_else() {
         ("another TLS key", |w| w.tls = "b".repeat(64)),
         ("another WireGuard key", |w| w.by = 4),
         ("too late", |w| w.now = NOW + LIFE + Duration::from_secs(1)),
-        ("another claim", |w| w.claim.0 = (w.claim.0 + 1) % 5),
+        ("another claim", |w| w.claim.0 = (w.claim.0 + 1) % 6),
     ];
-    for claim in 0..5 {
+    for claim in 0..6 {
         let mut world = World::new();
         world.claim.0 = claim;
         let proof = world.proof();

@@ -13,6 +13,35 @@ const CODE: usize = 8;
 /// Names in a line before the rest is counted.
 const NAMED: usize = 3;
 
+/// What one node said last: with its WireGuard key, and without. Who has its TLS key alone adds to it, marked, and takes nothing away; a node
+/// whose WireGuard key is another's by now is heard as well.
+#[derive(Debug, Default)]
+pub struct Said {
+    proved: Vec<Finding>,
+    unproved: Vec<Finding>,
+}
+
+impl Said {
+    /// Takes what came in its name.
+    pub fn hear(&mut self, said: &[Finding], proved: bool) {
+        if proved {
+            *self = Self { proved: bounded(said), unproved: Vec::new() };
+        } else {
+            self.unproved = bounded(said);
+        }
+    }
+
+    /// For the mesh's status.
+    pub fn findings(&self) -> Vec<Finding> {
+        let new = self.unproved.iter().filter(|finding| !self.proved.contains(finding));
+        let marked = new.map(|finding| Finding {
+            what: format!("said without proof of its WireGuard key: {}", finding.what),
+            ..finding.clone()
+        });
+        self.proved.iter().cloned().chain(marked).collect()
+    }
+}
+
 /// What is kept of the findings that one node reports.
 pub fn bounded(said: &[Finding]) -> Vec<Finding> {
     let text = |text: &str| printable(clip(text));
@@ -82,6 +111,21 @@ mod tests {
         assert_eq!(said[0].what, "5 nodes (a-0, a-1, a-2 and 2 more): the tunnel to b-1 is down");
         assert_eq!((said[1].code.as_str(), said[1].what.as_str()), ("M0615", "node a-2: vb10 has an address"));
         assert_eq!(said[1].help, "on the node itself: meshctl explain");
+    }
+
+    #[test]
+    fn what_is_said_without_proof_is_marked_and_takes_nothing_from_what_was_proved() {
+        let (own, lie) = (finding("M0410", "the tunnel to b-1 is down"), finding("M0615", "all is lost"));
+        let mut said = Said::default();
+        let codes = |said: &Said| said.findings().iter().map(|f| f.code.clone()).collect::<Vec<_>>();
+        said.hear(std::slice::from_ref(&own), true);
+        said.hear(&[], false);
+        assert_eq!(codes(&said), ["M0410"]);
+        said.hear(&[own.clone(), lie], false);
+        assert_eq!(codes(&said), ["M0410", "M0615"]);
+        assert!(said.findings()[1].what.starts_with("said without proof of its WireGuard key: all"), "{said:?}");
+        said.hear(&[own], true);
+        assert_eq!(codes(&said), ["M0410"], "it ends with what the node itself says next");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Keys that are another's, and thieves of each key file: at every door of a real server.
 
 use super::*;
+use crate::api::local::Finding;
 use crate::api::objects::Network;
 use crate::mgmt::keys;
 use crate::types::NodeId;
@@ -124,7 +125,7 @@ async fn a_key_of_another_switches_nobody_off_unproved_and_both_off_proved_at_ev
             assert!(mesh.told("quarantine", &[who, victim]).await, "{door:?}, {kind}: audit");
             let status: MeshStatus = mesh.world.get("/v1/status").await;
             for name in [who, victim] {
-                let told = |f: &&crate::api::local::Finding| f.code == "M0286" && f.what.contains(&format!("'{name}'"));
+                let told = |f: &&Finding| f.code == "M0286" && f.what.contains(&format!("'{name}'"));
                 assert!(status.problems.iter().any(|finding| told(&finding)), "{door:?}, {kind}: status of {name}");
             }
             let after = mesh.world.node(&mesh.members[0]).lines("/v1/slice").await;
@@ -238,6 +239,39 @@ async fn a_thief_of_one_key_file_gets_what_the_table_says() {
     again.csr = first.csr.clone();
     assert_eq!(world.enroll(&again).await.unwrap_err().code, "M0253", "token and tls.key");
     assert_eq!(mesh.nodes()[&"a-1".parse().unwrap()], before[&"a-1".parse().unwrap()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thief_of_a_tls_key_neither_takes_nor_changes_what_the_node_finds() {
+    let mesh = mesh().await;
+    let (world, victim) = (&mesh.world, &mesh.members[0]);
+    let _stream = world.node(victim).lines("/v1/slice?instance=77&connection=1").await.unwrap();
+    let shown = async || {
+        let status: MeshStatus = world.get("/v1/status").await;
+        let of_victim = status.problems.into_iter().filter(|problem| problem.what.starts_with("node a-1: "));
+        of_victim.map(|problem| problem.what).collect::<Vec<_>>()
+    };
+    let say = async |what: &[&str], by: Option<u8>| {
+        let said: Vec<Finding> = what.iter().map(|what| Finding::new("M0410", (*what).to_owned(), "help")).collect();
+        let claims: Vec<_> = by.map(|n| (n, Claim::Findings(&said))).into_iter().collect();
+        world.report(victim, Report { findings: Some(said.clone()), ..Report::default() }, &claims).await.unwrap();
+    };
+    say(&["b-1 is down"], Some(1)).await;
+    assert_eq!(shown().await, ["node a-1: b-1 is down"]);
+    for by in [None, Some(66)] {
+        say(&[], by).await;
+        assert_eq!(shown().await, ["node a-1: b-1 is down"], "emptied");
+        say(&["all is lost"], by).await;
+        let marked = "node a-1: said without proof of its WireGuard key: all is lost";
+        assert_eq!(shown().await, ["node a-1: b-1 is down", marked], "replaced");
+    }
+    // A proof is of these findings and of no others.
+    let (said, other) = (vec![Finding::new("M0410", "c".into(), "d")], [Finding::new("M0410", "a".into(), "b")]);
+    let report = Report { findings: Some(said), ..Report::default() };
+    world.report(victim, report, &[(1, Claim::Findings(&other))]).await.unwrap();
+    assert!(shown().await.contains(&"node a-1: b-1 is down".to_owned()));
+    say(&[], Some(1)).await;
+    assert_eq!(shown().await, [] as [String; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
