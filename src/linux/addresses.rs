@@ -15,23 +15,27 @@ use super::netlink::{self, HEADER, Netlink, word};
 /// # Errors
 /// The kernel cannot be read.
 pub(super) fn read(netlink: &mut Netlink, index: u32) -> io::Result<Vec<AddressMessage>> {
-    let all = dump(netlink, AddressFamily::Inet6, |of| of == index)?;
+    let all = dump(netlink, AddressFamily::Inet6, |of, _| of == index)?;
     Ok(all.into_iter().filter_map(of_kernel).collect())
 }
 
-/// All addresses of some devices, by index. Those of other devices are passed over: a host of containers has thousands.
+/// All addresses of some devices, by index and scope (`enum rt_scope_t`, linux/rtnetlink.h). Those of other devices are passed over: a host of containers has thousands.
 ///
 /// # Errors
 /// The kernel cannot be read.
 pub(super) fn dump(
     netlink: &mut Netlink,
     family: AddressFamily,
-    wanted: impl Fn(u32) -> bool,
+    mut wanted: impl FnMut(u32, u8) -> bool,
 ) -> io::Result<Vec<RouteNetlinkMessage>> {
     let mut request = AddressMessage::default();
     request.header.family = family;
     let all = netlink.dump_by(RouteNetlinkMessage::GetAddress(request), |raw| {
-        let Some(index) = word(raw, HEADER + 4).filter(|index| wanted(*index)) else { return Ok(None) };
+        // `struct ifaddrmsg`: family, length of the prefix, flags, scope, index.
+        let (Some(index), Some(scope)) = (word(raw, HEADER + 4), raw.get(HEADER + 3)) else { return Ok(None) };
+        if !wanted(index, *scope) {
+            return Ok(None);
+        }
         let message = netlink::decode(raw)?;
         let address = if let Some(RouteNetlinkMessage::NewAddress(of)) = &message { address_of(of) } else { None };
         Ok(message.map(|message| ((index, address), message)))

@@ -72,10 +72,18 @@ pub(super) fn observe(netlink: &mut Netlink, guests: &mut Guests) -> io::Result<
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         neighbours(netlink, family, &names, &mut observed)?;
     }
-    let is_ours = |index: u32| names.get(&index).is_some_and(ours);
+    let mut addressed = BTreeSet::new();
+    let is_ours = |index: u32, scope: u8| {
+        let ours = names.get(&index).is_some_and(ours);
+        if !ours && scope < libc::RT_SCOPE_LINK {
+            addressed.insert(index);
+        }
+        ours
+    };
     for address in addresses::dump(netlink, AddressFamily::Unspec, is_ours)? {
         read_address(address, &names, &mut observed);
     }
+    observed.addressed = addressed.iter().filter_map(|index| names.get(index).cloned()).collect();
     Ok((observed, names))
 }
 

@@ -70,6 +70,8 @@ pub struct Observed {
     pub up: BTreeSet<IfName>,
     /// Addresses on devices with our name that the kernel has not given by itself.
     pub addresses: BTreeMap<IfName, BTreeSet<IpAddr>>,
+    /// Links that are none of ours and have an address of this host, other than for their own link.
+    pub addressed: BTreeSet<IfName>,
     /// FDB of each bridge with our name. Addresses of the ports themselves are left out, and of what was learned behind a guest's
     /// port there is no more than [`super::discover::PORTS_OF_INTERFACE`] and one.
     pub bridge_fdb: BTreeMap<IfName, BTreeMap<Mac, BridgeEntry>>,
@@ -91,6 +93,16 @@ pub enum ObservedFilter<F> {
     Unknown,
     /// It is what this process loaded last.
     Loaded(F),
+}
+
+impl<F> ObservedFilter<F> {
+    /// What this process loaded last, if it is still there.
+    pub const fn loaded(&self) -> Option<&F> {
+        match self {
+            Self::Loaded(filter) => Some(filter),
+            Self::Absent | Self::Unknown => None,
+        }
+    }
 }
 
 /// What is known of the filter on the VXLAN UDP ports.

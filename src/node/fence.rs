@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::desired::{BridgeEntry, Hold, Net, Observed, ObservedFence};
+use super::desired::{BridgeEntry, Hold, Net, Observed};
 use super::reconcile::is_ours;
 use crate::api::local::Finding;
 use crate::table::{Learning, NetKey, Roles, Slice};
@@ -35,6 +35,9 @@ pub struct Fence {
     pub pins: BTreeMap<(IfName, Mac), Pin>,
     /// Interfaces found on bridges of networks that find their guests by themselves.
     pub open: BTreeSet<IfName>,
+    /// Interfaces of guests from which nothing reaches this host while they stand in no bridge: whoever takes a bridge away, or makes an
+    /// interface anew, makes it one of the host's own for a moment.
+    pub outside: BTreeSet<IfName>,
     /// [`Observed::rules_before_devices`]: what is routed is held on the bridges themselves.
     pub by_device: bool,
 }
@@ -77,7 +80,7 @@ pub struct Refused {
 impl Fence {
     /// True where nothing is filtered.
     pub fn is_empty(&self) -> bool {
-        self.bridges.is_empty()
+        self.bridges.is_empty() && self.outside.is_empty()
     }
 
     /// Adds the guests that a network has on this node. Rows of networks that find their guests by themselves name nobody who could
@@ -89,8 +92,8 @@ impl Fence {
             return;
         }
         for (row_key, row) in slice.rows_of(key).filter(|(k, row)| row.node == slice.node && k.mac.is_unicast()) {
-            let addresses = row.arp.iter().map(|a| IpAddr::V4(*a)).chain(row.nd.iter().map(|a| IpAddr::V6(*a)));
-            let guest = Guest { mac: row_key.mac, vlan: row_key.vlan, addresses: addresses.collect(), role: row.role };
+            let addresses = row.addresses().collect();
+            let guest = Guest { mac: row_key.mac, vlan: row_key.vlan, addresses, role: row.role };
             match &row.interface {
                 None => drop(self.loose.entry(bridge.clone()).or_default().insert(guest)),
                 Some(name) if is_plain(name) => {
@@ -132,7 +135,23 @@ impl Fence {
         for ((bridge, _), pin) in &fence.pins {
             fence.unnamed.entry(pin.interface.clone()).or_insert_with(|| bridge.clone());
         }
-        fence
+        let guests = fence.named.keys().chain(fence.unnamed.keys()).chain(&fence.open);
+        // A port may go before its guest does.
+        let stays = |name: &&IfName| observed.up.contains(*name) || observed.links.contains_key(*name);
+        let before = observed.fence.loaded().into_iter().flat_map(|old| &old.outside).filter(stays);
+        // One with an address is this host's own, whatever a port says of it.
+        let outside = guests.chain(before).filter(|name| !observed.addressed.contains(*name)).cloned().collect();
+        Self { outside, ..fence }
+    }
+
+    /// Interfaces that ports name, and that are this host's own.
+    pub(super) fn mistaken<'a>(&'a self, observed: &'a Observed) -> impl Iterator<Item = Finding> + 'a {
+        self.named.keys().filter(|name| observed.addressed.contains(*name)).map(|name| {
+            let what = format!(
+                "a port names the interface {name}, which has addresses of this host: no guest is behind it, and it is left as it is"
+            );
+            Finding::new("M0617", what, "ip address show; then name the guest's own interface: meshctl port set PORT --interface IF")
+        })
     }
 
     /// This filter while the bridges that it no longer has are still there: what `old` says of them goes on, so that nothing opens
@@ -152,6 +171,7 @@ impl Fence {
         };
         fence.bridges.extend(old.bridges.iter().cloned());
         fence.ours.extend(old.ours.iter().cloned());
+        fence.outside.extend(old.outside.iter().cloned());
         fence.open.extend(old.open.iter().filter(|name| !known(name)).cloned());
         let named = old.named.iter().filter(|(name, _)| !known(name));
         fence.named.extend(named.map(|(name, places)| (name.clone(), places.clone())));
@@ -186,10 +206,8 @@ pub(super) fn pins(net: &Net, bridge: &IfName, observed: &Observed) -> BTreeMap<
         let port = link.and_then(|link| link.port.as_ref());
         port.is_some_and(|port| port.bridge == *bridge) && !net.guests.contains_key(name)
     };
-    let before = |mac: &Mac| match &observed.fence {
-        ObservedFence::Loaded(fence) => fence.pins.get(&(bridge.clone(), *mac)).map(|pin| pin.interface.clone()),
-        ObservedFence::Absent | ObservedFence::Unknown => None,
-    };
+    let loaded = observed.fence.loaded();
+    let before = |mac: &Mac| loaded?.pins.get(&(bridge.clone(), *mac)).map(|pin| pin.interface.clone());
     let entries = observed.bridge_fdb.get(bridge);
     let spoken = |mac: &Mac| entries.and_then(|entries| entries.get(mac)).map(|entry| entry.port.clone());
     let pin = |mac: &Mac| {

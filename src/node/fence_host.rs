@@ -13,15 +13,16 @@ use std::fmt::Write as _;
 use super::fence_text::{DEVICE, INET, ROUTED};
 use crate::types::IfName;
 
-/// The chain at the hook `input` holds by the names of bridges, before there are any.
+/// The chain at the hook `input` holds by names, before there are such devices: bridges, and guests' interfaces, which are the host's own
+/// while they stand in no bridge. Of what a bridge carries the host knows the bridge only.
 const HOST: &str = "table INET {
     counter ROUTED { }
-    set bridges { type ifname; }
+    set shut { type ifname; }
     set opened { type ifname; }
     chain to_host {
         type filter hook input priority -300; policy accept;
         iifname @opened accept
-        iifname @bridges counter name ROUTED drop
+        iifname @shut counter name ROUTED drop
     }
 }
 ";
@@ -32,14 +33,21 @@ const THROUGH: &str = "table INET {
     chain through_host {
         type filter hook forward priority -300; policy accept;
         iifname . oifname @same accept
-        iifname @bridges counter name ROUTED drop
-        oifname @bridges counter name ROUTED drop
+        iifname @shut counter name ROUTED drop
+        oifname @shut counter name ROUTED drop
     }
 }
 ";
 
-/// What the chains of all bridges share.
-const DEVICES: &str = "table DEVICE {
+/// What the chains of all bridges share; and what is routed from a guest that stands in no bridge. Bridged frames come by that hook from
+/// nowhere, where they come by it at all.
+const DEVICES: &str = "table INET {
+    chain from_guest {
+        type filter hook postrouting priority -300; policy accept;
+        iifname @shut counter name ROUTED drop
+    }
+}
+table DEVICE {
     counter ROUTED { }
     set opened { type ifname; }
 }

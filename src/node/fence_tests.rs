@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::super::plan::tests::{local, planned, slice};
 use super::*;
-use crate::node::desired::{Kind, Link, Port, PortFlags};
+use crate::node::desired::{Desired, Kind, Link, ObservedFence, Port, PortFlags};
 use crate::node::reconcile;
 use crate::node::reconcile::Op;
 
@@ -61,7 +61,7 @@ fn a_kernel_with_rules_before_devices_holds_what_is_routed_on_the_bridges_themse
     plugged(&mut observed, "tap9", "vb10.12b5");
     let fence = fence_of(&bound(), &observed);
     let text = fence.text();
-    let tables = text.rsplit_once("table inet").unwrap().1;
+    let tables = text.split_once("\ntable inet").unwrap().1;
     crate::node::golden::check("fence-devices.nft", tables.split_once("add element").unwrap().0);
     assert!(!text.contains("through_host"), "bridged frames do not pass there");
     let more = Fence { bridges: [name("vb10.12b5"), name("vb11.12b5")].into(), ..fence.clone() };
@@ -137,6 +137,35 @@ fn a_network_that_finds_its_guests_leaves_their_interfaces_open() {
 }
 
 #[test]
+fn a_guest_in_no_bridge_is_kept_from_the_host_unless_its_interface_has_an_address_of_the_host() {
+    let bridge = name("vb10.12b5");
+    let mut observed = Observed::default();
+    let outside = |observed: &Observed| fence_of(&bound(), observed).outside;
+    assert_eq!(outside(&observed), [name("tap1")].into(), "before it exists");
+    let mistaken = |observed: &Observed| {
+        let desired = Desired { fence: fence_of(&bound(), observed), ..Desired::default() };
+        reconcile::conflicts(&desired, observed).into_iter().map(|finding| finding.code).collect::<Vec<_>>()
+    };
+    assert_eq!(mistaken(&observed), [] as [String; 0]);
+    observed.addressed.insert(name("tap1"));
+    assert_eq!(outside(&observed), [].into(), "a network card of the host that somebody has named");
+    assert_eq!(mistaken(&observed), ["M0617"]);
+    observed.addressed.clear();
+    plugged(&mut observed, "other", "vb10.12b5");
+    assert_eq!(outside(&observed), [name("other"), name("tap1")].into(), "and any that stands in the bridge");
+    let fence = fence_of(&bound(), &observed);
+    let gone = Fence { bridges: [].into(), ..fence.clone() };
+    observed.fence = ObservedFence::Loaded(fence.clone());
+    observed.links.clear();
+    let left = |observed: &Observed| Fence::default().with_found(&[].into(), observed);
+    assert!(left(&observed).is_empty(), "nothing is there any more");
+    observed.up.insert(name("other"));
+    assert_eq!(left(&observed).outside, [name("other")].into(), "its port has gone, and its guest has not");
+    assert!(!left(&observed).is_empty());
+    assert!(gone.keeping(&fence).outside.is_superset(&fence.outside) && fence.bridges.contains(&bridge));
+}
+
+#[test]
 fn a_new_guest_changes_elements_only() {
     let (old, new) =
         (fence_of(&slice("suppress", json!({})), &Observed::default()), fence_of(&bound(), &Observed::default()));
@@ -150,7 +179,8 @@ fn a_new_guest_changes_elements_only() {
          add element bridge vxmesh_guests tagged_lla { \"tap1\" . 0x020000000021 . 7 . 0x020000000021 }\n\
          add element bridge vxmesh_guests tagged_mac { \"tap1\" . 0x020000000021 . 7 }\n\
          add element bridge vxmesh_guests tagged_router { \"tap1\" . 0x020000000021 . 7 }\n\
-         add element bridge vxmesh_guests who { \"tap1\" : goto bound }\n"
+         add element bridge vxmesh_guests who { \"tap1\" : goto bound }\n\
+         add element inet vxmesh_guests shut { \"tap1\" }\n"
     );
     // Whom others have met is forgotten with it.
     let back = old.change_from(&new);

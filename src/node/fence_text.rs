@@ -135,7 +135,8 @@ impl Fence {
                 free.for_each(|guest| guest.elements(&kind, None, &mut all));
             }
         }
-        all.extend(self.bridges.iter().map(|name| (INET, "bridges".to_owned(), format!("\"{name}\""))));
+        let shut = self.bridges.iter().chain(&self.outside);
+        all.extend(shut.map(|name| (INET, "shut".to_owned(), format!("\"{name}\""))));
         let through = self.bridges.iter().filter(|_| !self.by_device);
         all.extend(through.map(|name| (INET, "same".to_owned(), format!("\"{name}\" . \"{name}\""))));
         all

@@ -63,6 +63,30 @@ fn attack(ground: &Ground, guest: &Plug, from: u64, when: &str) -> u64 {
     all
 }
 
+/// A guest that stands in no bridge is on an interface of the host's own; it reaches no more than in one.
+fn outside(ground: &Ground, guest: &Plug) {
+    let (host, counted, interface) = (&ground.host, || ground.counters()["guest_routed"], &guest.name);
+    let own: Mac = host.sh(&format!("cat /sys/class/net/{interface}/address")).trim().parse().unwrap();
+    host.sh(&format!("sysctl -q -w net.ipv4.conf.{interface}.rp_filter=0"));
+    let service = host.enter(|| std::net::UdpSocket::bind("0.0.0.0:6002").unwrap());
+    service.set_nonblocking(true).unwrap();
+    host.sh(&format!("ip link set {interface} nomaster"));
+    // Nobody forwards what came by a group address.
+    for (to, destination) in [(own, [10, 9, 0, 1]), (own, [10, 9, 0, 2]), (Mac::BROADCAST, [10, 9, 0, 1])] {
+        let before = counted();
+        guest.send(&towards(ipv4(to, GUEST, four(11), Some((5000, 6002))), destination));
+        wait_until(&format!("{to} {destination:?} is counted"), LIMIT, || counted() > before);
+    }
+    assert!(service.recv_from(&mut [0; 64]).is_err(), "the host heard it");
+    let rules = host.sh("nft list table inet vxmesh_guests");
+    host.sh("nft flush table inet vxmesh_guests");
+    guest.send(&towards(ipv4(Mac::BROADCAST, GUEST, four(11), Some((5000, 6002))), [10, 9, 0, 1]));
+    wait_until("it does without the rules", LIMIT, || service.recv_from(&mut [0; 64]).is_ok());
+    host.sh(&format!(
+        "nft -f - <<'END'\ndelete table inet vxmesh_guests\n{rules}\nEND\nip link set {interface} master {BRIDGE}"
+    ));
+}
+
 #[test]
 fn what_is_routed_is_held_by_the_name_of_the_bridge_alone() {
     if !can_run() {
@@ -95,6 +119,7 @@ fn what_is_routed_is_held_by_the_name_of_the_bridge_alone() {
         );
         ground.host.sh(&format!("ip link delete {BRIDGE}; sysctl -q -w net.ipv6.conf.default.disable_ipv6=1; {made}"));
         attack(&ground, &guest, all, "made anew");
+        outside(&ground, &guest);
         // What keeps it away is what was tried: without it all three arrive.
         ground
             .host

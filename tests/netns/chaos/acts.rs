@@ -84,7 +84,10 @@ impl World {
             return Err(format!("{open} has no filter now"));
         }
         let guest = self.guests.iter().find(|guest| guest.node == node && guest.net == net).unwrap();
-        Ok(format!("{} sent", attack::send(&guest.namespace, &lies::frames(node, seed, &self.layout))))
+        let sent = attack::send(&guest.namespace, &lies::frames(node, seed, &self.layout));
+        let heard: Vec<&str> = self.services.iter().filter(|service| service.heard()).map(|s| s.namespace()).collect();
+        let told = if heard.is_empty() { String::new() } else { format!(", HEARD by {}", heard.join(", ")) };
+        Ok(format!("{sent} sent{told}"))
     }
 
     /// What is asked of the management server.

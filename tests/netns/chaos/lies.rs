@@ -147,6 +147,16 @@ impl Service {
         Self(socket, namespace.to_owned())
     }
 
+    /// Whether it has heard anything yet; it stays there to be found.
+    pub(super) fn heard(&self) -> bool {
+        self.0.peek_from(&mut [0; 100]).is_ok()
+    }
+
+    /// Where it is.
+    pub(super) fn namespace(&self) -> &str {
+        &self.1
+    }
+
     /// What it has heard and what its bridges have learned, neither of which may be.
     pub(super) fn wrong(&self) -> Option<String> {
         let Self(socket, namespace) = self;
