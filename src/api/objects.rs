@@ -278,6 +278,9 @@ pub struct PortSpec {
     /// Its IP addresses, each unique in the network.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub ips: BTreeSet<IpAddr>,
+    /// Addresses beside its own.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub allowed: BTreeSet<Allowed>,
     /// What it may do besides being a guest.
     #[serde(default, skip_serializing_if = "Roles::is_guest")]
     pub role: Roles,
@@ -288,6 +291,30 @@ pub struct PortSpec {
     /// Set by a node that found it (`learning: local`); such a port goes when the node no longer reports it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reported: bool,
+}
+
+/// An address that a port may use beside its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allowed {
+    /// Without `mac`: one that the guest may hold with its own Ethernet address, and other ports too (VRRP, CARP). Who holds it at the
+    /// moment is between them: it is never answered for, its questions go to all.
+    pub ip: IpAddr,
+    /// Given: a guest of this guest, behind the same interface, unique in the network like a port's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+}
+
+impl PortSpec {
+    /// The addresses that others may hold, too.
+    pub fn floating(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.allowed.iter().filter(|allowed| allowed.mac.is_none_or(|mac| mac == self.mac)).map(|allowed| allowed.ip)
+    }
+
+    /// Guests of its guest: Ethernet address and IP address.
+    pub fn nested(&self) -> impl Iterator<Item = (Mac, IpAddr)> + '_ {
+        self.allowed.iter().filter_map(|allowed| Some((allowed.mac.filter(|mac| *mac != self.mac)?, allowed.ip)))
+    }
 }
 
 /// What is wanted of a token.

@@ -2,7 +2,7 @@
 //! it say, which whoever hears them believes. A guest speaks for its own addresses; for a router or a DHCP server speaks only a port with
 //! that role. In doubt, where headers hide what a packet is, it is refused.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::dhcp;
 use super::drops::DropReason;
@@ -57,13 +57,23 @@ impl Sender<'_> {
     }
 
     fn owns_v4(&self, address: Ipv4Addr) -> bool {
-        let unlisted = self.station.rights.unlisted;
-        self.net.arp(self.view.vlan, address).map_or(unlisted, |owner| owner.mac == self.view.source)
+        let unlisted = || self.station.rights.unlisted;
+        self.net.arp(self.view.vlan, address).map_or_else(
+            || self.may_hold(address.into()).unwrap_or_else(unlisted),
+            |owner| owner.mac == self.view.source,
+        )
     }
 
     fn owns_v6(&self, address: Ipv6Addr) -> bool {
         let own = || self.station.rights.unlisted || address == nd::link_local(self.view.source);
-        self.net.nd(self.view.vlan, address).map_or_else(own, |owner| owner.mac == self.view.source)
+        self.net
+            .nd(self.view.vlan, address)
+            .map_or_else(|| self.may_hold(address.into()).unwrap_or_else(own), |owner| owner.mac == self.view.source)
+    }
+
+    /// Whether it is one of the guests that may hold this address; none: no address that several may hold.
+    fn may_hold(&self, address: IpAddr) -> Option<bool> {
+        self.net.holders(self.view.vlan, address).map(|holders| holders.contains(&self.view.source))
     }
 
     fn ipv4(&self, body: &[u8]) -> Result<(), DropReason> {

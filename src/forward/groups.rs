@@ -51,7 +51,7 @@ fn is_broadcast_for(source: Ipv4Addr, to: Ipv4Addr) -> bool {
 /// Inside the network, and of no guest.
 fn is_nobodys(net: &Net, view: &View, to: Ipv4Addr) -> bool {
     let inside = net.cidr.is_empty() || net.cidr.iter().any(|prefix| prefix.contains(IpAddr::V4(to)));
-    inside && net.arp(view.vlan, to).is_none()
+    inside && net.arp(view.vlan, to).is_none() && net.holders(view.vlan, IpAddr::V4(to)).is_none()
 }
 
 #[cfg(test)]

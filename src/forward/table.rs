@@ -3,8 +3,8 @@
 //! Built by the control plane, swapped in by pointer, loaded once a batch. One truth serves both directions: where the FDB
 //! says a MAC lives is where frames for it go *and* the only peer that may send from it.
 
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::map::Lookup;
 use super::rate::Rate;
@@ -58,6 +58,7 @@ pub struct Net {
     fdb: Lookup<u64, Station>,
     arp: Lookup<u64, Neighbour>,
     nd: Lookup<(u16, u128), Neighbour>,
+    floating: Lookup<(u16, u128), Box<[Mac]>>,
 }
 
 /// What the node's own file says about sizes.
@@ -220,7 +221,9 @@ impl Net {
             fdb: Lookup::default(),
             arp: Lookup::default(),
             nd: Lookup::default(),
+            floating: Lookup::default(),
         };
+        let mut holders: BTreeMap<(u16, u128), Vec<Mac>> = BTreeMap::new();
         for (key, row) in slice.rows_of(key) {
             let place = if row.node == slice.node {
                 Place::Local
@@ -229,6 +232,10 @@ impl Net {
                 Place::of(path_to(&row.node), peer)
             };
             net.add_row(key, row, place, network);
+            row.floating.iter().for_each(|ip| holders.entry(any_key(key.vlan, *ip)).or_default().push(key.mac));
+        }
+        for (key, macs) in holders {
+            net.floating.add(key, macs.into());
         }
         net
     }
@@ -258,6 +265,11 @@ impl Net {
         self.arp.get(&arp_key(vlan, ip)).copied()
     }
 
+    /// The guests that may hold an address, where it is one that several may: nobody is answered for it.
+    pub fn holders(&self, vlan: Option<Vlan>, ip: IpAddr) -> Option<&[Mac]> {
+        self.floating.get(&any_key(vlan, ip)).map(AsRef::as_ref)
+    }
+
     /// Who answers to an IPv6 address.
     pub fn nd(&self, vlan: Option<Vlan>, ip: Ipv6Addr) -> Option<Neighbour> {
         self.nd.get(&nd_key(vlan, ip)).copied()
@@ -269,7 +281,7 @@ impl Rights {
     fn of(row: &Row, learning: Learning) -> Self {
         let found = learning == Learning::Local;
         Self {
-            unlisted: found || (row.arp.is_empty() && row.nd.is_empty()),
+            unlisted: found || row.addresses().next().is_none(),
             route: found || row.role.has(PortRole::Router),
             serve_dhcp: found || row.role.has(PortRole::Dhcp),
         }
@@ -308,6 +320,13 @@ fn arp_key(vlan: Option<Vlan>, ip: Ipv4Addr) -> u64 {
 
 fn nd_key(vlan: Option<Vlan>, ip: Ipv6Addr) -> (u16, u128) {
     (tag(vlan), ip.into())
+}
+
+fn any_key(vlan: Option<Vlan>, ip: IpAddr) -> (u16, u128) {
+    match ip {
+        IpAddr::V4(ip) => nd_key(vlan, ip.to_ipv6_mapped()),
+        IpAddr::V6(ip) => nd_key(vlan, ip),
+    }
 }
 
 /// 0 stands for "no VLAN": no tag is 0 (IEEE 802.1Q-2018 table 9-2: the null VLAN identifier is a priority tag).

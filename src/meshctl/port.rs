@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::objects::{Noun, joined, name, or_none, other_kind};
 use super::{missing, word};
-use crate::api::objects::{Any, Kind, Meta, Object, PortRole, PortSpec, Roles};
+use crate::api::objects::{Allowed, Any, Kind, Meta, Object, PortRole, PortSpec, Roles};
 use crate::api::problem::Problem;
 use crate::types::{IfName, Mac, NetworkId, NodeId, Vlan};
 
@@ -27,12 +27,27 @@ pub(super) struct Fields {
     /// Its IP addresses, separated by commas
     #[arg(long, value_delimiter = ',')]
     ip: Option<Vec<IpAddr>>,
+    /// Addresses that it may use beside its own, separated by commas: IP for one that other ports may hold, too (keepalived), IP=MAC for a
+    /// guest of this guest; '' takes all away
+    #[arg(long, value_delimiter = ',', value_name = "IP[=MAC]", value_parser = allowed)]
+    allowed: Option<Vec<Option<Allowed>>>,
     /// What it may do besides being a guest: router, dhcp, both with a comma, or guest [default: guest]
     #[arg(long, value_delimiter = ',', value_parser = word::<PortRole>)]
     role: Option<Vec<PortRole>>,
     /// The interface of the node that its guest is behind: nobody else may send from its address
     #[arg(long)]
     interface: Option<IfName>,
+}
+
+/// One of `--allowed`; none: nothing stands there.
+fn allowed(text: &str) -> Result<Option<Allowed>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (ip, mac) = text.split_once('=').map_or((text, None), |(ip, mac)| (ip, Some(mac)));
+    let ip = ip.parse().map_err(|_| format!("'{ip}' is no IP address"))?;
+    let mac = mac.map(|mac| mac.parse::<Mac>().map_err(|e| e.to_string())).transpose()?;
+    Ok(Some(Allowed { ip, mac }))
 }
 
 impl Noun for Fields {
@@ -47,6 +62,7 @@ impl Noun for Fields {
             mac: self.mac.ok_or_else(|| missing("mac", "02:00:00:00:00:0b"))?,
             vlan: None,
             ips: BTreeSet::new(),
+            allowed: BTreeSet::new(),
             role: Roles::default(),
             interface: None,
             reported: false,
@@ -68,6 +84,9 @@ impl Noun for Fields {
         spec.interface = self.interface.or_else(|| spec.interface.take());
         if let Some(ips) = self.ip {
             spec.ips = ips.into_iter().collect();
+        }
+        if let Some(allowed) = self.allowed {
+            spec.allowed = allowed.into_iter().flatten().collect();
         }
         Ok(())
     }

@@ -206,6 +206,7 @@ async fn import(access: &Access, file: &File, network: &NetworkId, dry_run: bool
             mac: *mac,
             vlan: None,
             ips: entry.arp.map(IpAddr::V4).into_iter().chain(entry.ndp.map(IpAddr::V6)).collect(),
+            allowed: Default::default(),
             role: Roles::default(),
             interface: None,
             reported: false,

@@ -82,6 +82,7 @@ pub(crate) fn port(name: &str, network: &str, node: &str, mac: u32, ip: &str) ->
         mac: Mac([2, 0, a, b, c, d]),
         vlan: None,
         ips: BTreeSet::from([ip.parse().unwrap()]),
+        allowed: BTreeSet::new(),
         role: Default::default(),
         interface: None,
         reported: false,

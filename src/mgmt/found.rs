@@ -265,6 +265,7 @@ fn port_of(name: PortId, network: &Network, node: &NodeId, mac: Mac, ips: BTreeS
             mac,
             vlan: None,
             ips,
+            allowed: BTreeSet::new(),
             role: Roles::default(),
             interface: None,
             reported: true,

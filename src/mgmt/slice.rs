@@ -83,15 +83,23 @@ fn add_row(index: &Index, slice: &mut Slice, net: &NetKey, port: &Port) {
         port: Some(port.metadata.name.clone()),
         role: spec.role,
         interface: spec.interface.clone().filter(|_| spec.node == slice.node),
+        floating: spec.floating().collect(),
         ..Row::of(spec.node.clone())
     };
-    for ip in &spec.ips {
-        match ip {
-            IpAddr::V4(ip) => drop(row.arp.insert(*ip)),
-            IpAddr::V6(ip) => drop(row.nd.insert(*ip)),
-        }
+    for (mac, ip) in spec.nested() {
+        let guest = Row { interface: row.interface.clone(), ..Row::of(spec.node.clone()) };
+        let nested = slice.rows.entry(RowKey { mac, ..key.clone() }).or_insert(guest);
+        own(nested, ip);
     }
+    spec.ips.iter().for_each(|ip| own(&mut row, *ip));
     slice.rows.insert(key, row);
+}
+
+fn own(row: &mut Row, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => drop(row.arp.insert(ip)),
+        IpAddr::V6(ip) => drop(row.nd.insert(ip)),
+    }
 }
 
 /// Another node as `me` must know it.

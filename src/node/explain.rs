@@ -240,10 +240,24 @@ impl<'a> Chain<'a> {
         let slice = self.here.slice;
         let vlan = self.key.vlan;
         let Some((key, row)) = slice.rows_of(self.net).find(|(key, row)| key.vlan == vlan && owns(row)) else {
-            return self.flood(network, &format!("no row answers {protocol} for {ip}"));
+            return self.flood(network, &self.nobody(protocol, ip));
         };
         self.pass("row", format!("{ip} is {} on {}; {protocol} is answered from the table", key.mac, row.node));
         Some((key, row))
+    }
+
+    /// Why no row answers for an address.
+    fn nobody(&self, protocol: &str, ip: IpAddr) -> String {
+        let rows = self.here.slice.rows_of(self.net).filter(|(key, _)| key.vlan == self.key.vlan);
+        let may = rows.filter(|(_, row)| row.floating.contains(&ip));
+        let holders: Vec<String> = may.map(|(key, row)| format!("{} on {}", key.mac, row.node)).collect();
+        if holders.is_empty() {
+            return format!("no row answers {protocol} for {ip}");
+        }
+        format!(
+            "{ip} is held by one of {}; {protocol} is not answered for it, who holds it answers",
+            holders.join(", ")
+        )
     }
 
     fn flood<T>(&mut self, network: &Network, why: &str) -> Option<T> {
@@ -251,9 +265,9 @@ impl<'a> Chain<'a> {
         let text = match network.flood {
             Flood::Off => format!("{why}; flood is off, so it is dropped"),
             Flood::Suppress => {
-                format!("{why}; it goes to all {members} members, rate-limited; nobody is known to answer")
+                format!("{why}; it goes to all {members} members, rate-limited")
             }
-            Flood::Replicate => format!("{why}; it goes to all {members} members; nobody is known to answer"),
+            Flood::Replicate => format!("{why}; it goes to all {members} members"),
         };
         self.end("flood", text)
     }

@@ -62,17 +62,18 @@ fn shared_row(old: &Row, new: &Row) -> Option<Row> {
     if old.node != new.node {
         return None;
     }
-    let names = |row: &Row| !row.arp.is_empty() || !row.nd.is_empty();
+    let names = |row: &Row| row.addresses().next().is_some();
     let mut shared = new.clone();
     shared.role = old.role.both(new.role);
     // A row that names no address lets its guest speak for any.
     if names(old) && names(new) {
         shared.arp.retain(|address| old.arp.contains(address));
         shared.nd.retain(|address| old.nd.contains(address));
+        shared.floating.retain(|address| old.floating.contains(address));
         return names(&shared).then_some(shared);
     }
     if names(old) {
-        (shared.arp, shared.nd) = (old.arp.clone(), old.nd.clone());
+        (shared.arp, shared.nd, shared.floating) = (old.arp.clone(), old.nd.clone(), old.floating.clone());
     }
     Some(shared)
 }

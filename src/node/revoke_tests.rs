@@ -111,6 +111,13 @@ fn a_guest_may_say_meanwhile_what_it_may_say_before_and_after() {
             Some(row("b-1", a.clone(), "guest")),
         ),
     ];
+    let holds = |arp: &Value, floating: &Value| json!({"node": "b-1", "arp": arp, "floating": floating});
+    let table = table.into_iter().chain([
+        ("holds one with others less", holds(&a, &ab), holds(&a, &b), Some(holds(&a, &b))),
+        ("holds one with others from now on", holds(&a, &any), holds(&a, &b), Some(holds(&a, &any))),
+        ("held to one with others", holds(&any, &any), holds(&any, &a), Some(holds(&any, &a))),
+        ("its own is one with others from now on", holds(&a, &any), holds(&any, &a), None),
+    ]);
     for (what, before, after, left) in table {
         let old = blue(both(), json!({ONE: before, TWO: {"node": "b-2"}}), &["b-1", "b-2"]);
         let new = blue(both(), json!({ONE: after}), &["b-1", "b-2"]);

@@ -122,6 +122,9 @@ pub struct Row {
     /// IPv6 addresses that neighbour solicitations are answered for.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub nd: BTreeSet<Ipv6Addr>,
+    /// Addresses that it may hold and others may, too. Nobody is answered for them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub floating: BTreeSet<IpAddr>,
     /// The port, where one is declared or reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<PortId>,
@@ -139,8 +142,14 @@ pub struct Row {
 impl Row {
     /// A guest of `node` of which nothing more is known.
     pub fn of(node: NodeId) -> Self {
-        let (arp, nd) = (BTreeSet::new(), BTreeSet::new());
-        Self { node, arp, nd, port: None, dhcp_proxy: None, role: Roles::default(), interface: None }
+        let (arp, nd, floating) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Self { node, arp, nd, floating, port: None, dhcp_proxy: None, role: Roles::default(), interface: None }
+    }
+
+    /// What it may speak for; none at all: its port does not say, and any may be.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let own = self.arp.iter().map(|a| IpAddr::V4(*a)).chain(self.nd.iter().map(|a| IpAddr::V6(*a)));
+        own.chain(self.floating.iter().copied())
     }
 }
 

@@ -57,6 +57,31 @@ fn a_guest_without_listed_addresses_may_have_any_that_is_nobodys() {
 }
 
 #[test]
+fn an_address_that_several_may_hold_is_said_by_those_alone_and_never_answered_for() {
+    let mut slice = slice(Flood::Suppress);
+    for mac in [FAR, GATEWAY, HERE] {
+        let row = slice.rows.get_mut(&row_key("default/10/-", mac)).unwrap();
+        row.floating = [ip(100).into(), ip6(100).into()].into();
+    }
+    // A port of which no address is said may use any that is nobody's; this one is somebody's.
+    let bare = Row::of(node("b-1"));
+    slice.rows.insert(row_key("default/10/-", STRANGER), bare);
+    let mut world = World::of(&slice);
+    for holder in [FAR, GATEWAY] {
+        assert_eq!(sent(&mut world, &announces(holder, holder, ip(100))), Ok(()), "{holder}");
+        assert_eq!(sent(&mut world, &advertises(holder, ip6(100))), Ok(()), "{holder}");
+        assert_eq!(sent(&mut world, &announces(holder, holder, ip(101))), Err(DropReason::ArpForeign), "{holder}");
+        assert_eq!(sent(&mut world, &announces(holder, STRANGER, ip(100))), Err(DropReason::ArpForeign), "for another");
+    }
+    assert_eq!(sent(&mut world, &announces(STRANGER, STRANGER, ip(100))), Err(DropReason::ArpForeign));
+    assert_eq!(sent(&mut world, &advertises(STRANGER, ip6(100))), Err(DropReason::NdForeign));
+    let net = world.table.net(world.net("default/10")).unwrap();
+    assert_eq!((net.arp(None, ip(100)), net.nd(None, ip6(100))), (None, None));
+    let seven = Some(crate::types::Vlan::try_from(7).unwrap());
+    assert!(net.holders(None, ip(100).into()).is_some() && net.holders(seven, ip(100).into()).is_none());
+}
+
+#[test]
 fn a_network_that_finds_its_guests_takes_their_word_but_not_for_addresses_of_others() {
     let mut slice = slice(Flood::Replicate);
     slice.networks.values_mut().for_each(|network| network.learning = Learning::Local);

@@ -2,6 +2,7 @@
 //! a [`Problem`] or nothing comes out, and nothing is changed when there is a problem.
 
 mod deletion;
+mod floating;
 mod interface;
 mod network;
 mod node;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{TEXT_MAX, exists, refuse, taken, twice};
+use super::{TEXT_MAX, exists, floating, refuse, taken, twice};
 use crate::api::objects::{Kind, Network, Overlay, Port};
 use crate::api::problem::Problem;
 use crate::mgmt::index::{Index, admits};
@@ -99,7 +99,10 @@ pub(super) fn check_port(state: &State, port: &Port) -> Result<(), Problem> {
     exists(state, Kind::Network, spec.network.as_str(), &whose)?;
     exists(state, Kind::Node, spec.node.as_str(), &whose)?;
     spec.mac.unicast().map_err(|e| refuse("M0320", format!("port '{name}': {e}")))?;
-    if spec.ips.len() > IPS_MAX {
+    for allowed in spec.allowed.iter().filter_map(|allowed| allowed.mac) {
+        allowed.unicast().map_err(|e| refuse("M0320", format!("port '{name}': {e}")))?;
+    }
+    if spec.ips.len() > IPS_MAX || spec.allowed.len() > IPS_MAX {
         return Err(refuse("M0327", format!("port '{name}' has more than {IPS_MAX} addresses")));
     }
     if let Some(interface) = spec.interface.as_ref().filter(|name| !is_plain(name)) {
@@ -126,7 +129,7 @@ pub(super) fn check_all(before: &State, state: &State, networks: &BTreeSet<Netwo
     for network in networks.iter().filter_map(|id| state.networks.get(id)) {
         let name = &network.metadata.name;
         let ports = index.ports.get(name).map(Vec::as_slice).unwrap_or_default();
-        check_ports(network, ports)?;
+        check_ports(&index, network, ports)?;
         check_mtu(before, &index, network)?;
     }
     Ok(())
@@ -153,26 +156,38 @@ fn check_mtu(before: &State, after: &Index, network: &Network) -> Result<(), Pro
         .help("what each pair of PDCs carries: meshctl mtu map"))
 }
 
-fn check_ports(network: &Network, ports: &[Arc<Port>]) -> Result<(), Problem> {
+fn check_ports(index: &Index, network: &Network, ports: &[Arc<Port>]) -> Result<(), Problem> {
     let name = &network.metadata.name;
     let tag = |vlan: Option<crate::types::Vlan>| vlan.map_or_else(String::new, |vlan| format!(" VLAN {vlan}"));
-    let macs = ports.iter().map(|p| ((p.spec.vlan, p.spec.mac), &p.metadata.name));
+    let nested = |p: &'_ Port| p.spec.nested().map(|(mac, _)| mac).collect::<BTreeSet<_>>();
+    let macs = ports.iter().flat_map(|p| {
+        let all = std::iter::once(p.spec.mac).chain(nested(p));
+        all.map(move |mac| ((p.spec.vlan, mac), &p.metadata.name))
+    });
     if let Some(((vlan, mac), a, b)) = twice(macs) {
         let what = format!("ports '{a}' and '{b}' of network '{name}'{} have the same address {mac}", tag(vlan));
         return Err(taken("M0314", what));
     }
-    let ips = ports.iter().flat_map(|p| p.spec.ips.iter().map(move |ip| ((p.spec.vlan, *ip), &p.metadata.name)));
+    let ips = ports.iter().flat_map(|p| owned(p).map(move |ip| ((p.spec.vlan, ip), &p.metadata.name)));
     if let Some(((vlan, ip), a, b)) = twice(ips) {
         let what = format!("ports '{a}' and '{b}' of network '{name}'{} have the same address {ip}", tag(vlan));
         return Err(taken("M0315", what));
     }
+    let flood = network.spec.flood.or_else(|| Some(index.overlay(network)?.spec.flood)).unwrap_or_default();
+    floating::check(network, flood, ports)?;
     for port in ports {
-        if let Some(ip) = port.spec.ips.iter().find(|ip| !belongs(network, **ip)) {
+        let all = port.spec.ips.iter().copied().chain(port.spec.allowed.iter().map(|allowed| allowed.ip));
+        if let Some(ip) = all.into_iter().find(|ip| !belongs(network, *ip)) {
             let what = format!("address {ip} of port '{}' is outside of network '{name}'", port.metadata.name);
             return Err(refuse("M0321", what).note(format!("prefixes: {}", list(&network.spec.cidr))));
         }
     }
     Ok(())
+}
+
+/// Addresses that are of one guest behind the port, and of nobody else.
+pub(super) fn owned(port: &Port) -> impl Iterator<Item = IpAddr> + '_ {
+    port.spec.ips.iter().copied().chain(port.spec.nested().map(|(_, ip)| ip))
 }
 
 /// May a guest of the network have this address? Without prefixes: any; IPv6 link-local ones always.

@@ -1,9 +1,10 @@
 use super::*;
-use crate::api::objects::{ForeignSpec, Object};
+use crate::api::objects::{Allowed, ForeignSpec, Object};
 use crate::mgmt::edit;
 use crate::mgmt::fixture;
 use crate::policy::mtu::{MtuPolicy, Oversize};
 use crate::policy::path::PathRule;
+use crate::table::{Flood, Learning};
 use crate::types::{Mac, Mtu, PublicKey, Vlan};
 
 fn apply(items: Vec<Any>) -> Result<State, Problem> {
@@ -52,6 +53,65 @@ fn another_vlan_or_network_may_use_the_same_mac_and_address() {
     let red = fixture::network("red", "default", 11, "192.168.10.0/24");
     let twin = fixture::port("twin", "red", "a-1", 1, "192.168.10.11");
     apply(vec![Any::Network(red), Any::Port(twin)]).unwrap();
+}
+
+/// A port that may use these besides: IP, or IP and MAC.
+fn allowing(name: &str, mac: u32, ip: &str, allowed: &[(&str, Option<Mac>)]) -> Any {
+    let mut made = port(name, mac, ip);
+    made.spec.allowed = allowed.iter().map(|(ip, mac)| Allowed { ip: ip.parse().unwrap(), mac: *mac }).collect();
+    Any::Port(made)
+}
+
+#[test]
+fn an_address_may_be_held_by_several_ports_that_are_allowed_to_and_is_nobodys_own() {
+    let (vip, inner) = ("192.168.10.100", Mac([2, 0, 0, 0, 9, 9]));
+    let both = || {
+        [("x", 60, "192.168.10.60"), ("y", 61, "192.168.10.61")].map(|(n, m, ip)| allowing(n, m, ip, &[(vip, None)]))
+    };
+    apply(both().into()).unwrap();
+    let with = |other: Any| both().into_iter().chain([other]).collect::<Vec<_>>();
+    let nested = |ip: &'static str, mac| [(ip, Some(mac))];
+    apply(with(allowing("z", 62, "192.168.10.62", &nested("192.168.10.63", inner)))).unwrap();
+    // A MAC of its own is the same as none.
+    apply(with(allowing("z", 62, "192.168.10.62", &nested(vip, Mac([2, 0, 0, 0, 0, 62]))))).unwrap();
+    for (why, other, code) in [
+        ("own address of another", allowing("z", 62, vip, &[]), "M0352"),
+        ("own address of itself", allowing("z", 62, vip, &[(vip, None)]), "M0352"),
+        ("address of a guest's guest", allowing("z", 62, "192.168.10.62", &nested(vip, inner)), "M0352"),
+        ("outside", allowing("z", 62, "192.168.10.62", &[("192.168.11.1", None)]), "M0321"),
+        ("guest's guest outside", allowing("z", 62, "192.168.10.62", &nested("192.168.11.1", inner)), "M0321"),
+        (
+            "MAC of a port",
+            allowing("z", 62, "192.168.10.62", &nested("192.168.10.63", Mac([2, 0, 0, 0, 0, 60]))),
+            "M0314",
+        ),
+        ("address of a port", allowing("z", 62, "192.168.10.62", &nested("192.168.10.60", inner)), "M0315"),
+        ("group", allowing("z", 62, "192.168.10.62", &nested("192.168.10.63", Mac::BROADCAST)), "M0320"),
+    ] {
+        assert_eq!(refused(with(other)).code, code, "{why}");
+    }
+    let twice = ["z", "w"]
+        .into_iter()
+        .zip(70..)
+        .map(|(n, m)| allowing(n, m, &format!("192.168.10.{m}"), &nested("192.168.10.80", inner)));
+    assert_eq!(refused(twice.collect()).code, "M0314", "one guest's guest in two places");
+}
+
+#[test]
+fn an_address_that_several_may_hold_needs_a_network_in_which_its_holder_is_found() {
+    let state = fixture::mesh();
+    let blue = || state.networks.values().next().unwrap().as_ref().clone();
+    let holder = allowing("x", 60, "192.168.10.60", &[("192.168.10.100", None)]);
+    for (flood, learning, overlay) in [
+        (Some(Flood::Off), Learning::Declared, Flood::Suppress),
+        (None, Learning::Declared, Flood::Off),
+        (None, Learning::Local, Flood::Suppress),
+    ] {
+        let (mut network, mut over) = (blue(), state.overlays.values().next().unwrap().as_ref().clone());
+        (network.spec.flood, network.spec.learning, over.spec.flood) = (flood, learning, overlay);
+        let refused = refused(vec![Any::Overlay(over), Any::Network(network), holder.clone()]);
+        assert_eq!(refused.code, "M0353", "{flood:?} {learning:?} {overlay:?}");
+    }
 }
 
 #[test]

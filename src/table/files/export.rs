@@ -42,7 +42,8 @@ pub fn export(slice: &Slice, paths: &Paths, net: &NetKey) -> Export {
                 };
                 made.file.entries.insert(key.mac, entry);
                 let more = row.arp.iter().skip(1).map(ToString::to_string);
-                for address in more.chain(row.nd.iter().skip(1).map(ToString::to_string)) {
+                let more = more.chain(row.nd.iter().skip(1).map(ToString::to_string));
+                for address in more.chain(row.floating.iter().map(ToString::to_string)) {
                     made.left_out.push(format!("{}: {address}: the form has room for one arp and one ndp", key.mac));
                 }
             }

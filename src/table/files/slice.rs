@@ -140,6 +140,7 @@ fn row(node: NodeId, entry: &Entry) -> Row {
         nd: entry.ndp.into_iter().collect(),
         port: None,
         dhcp_proxy: entry.dhcp_proxy,
+        floating: BTreeSet::new(),
         role: Roles::default(),
         interface: None,
     }
