@@ -25,6 +25,7 @@ mod confined;
 mod dhcp;
 mod disk;
 mod enrol;
+mod floating;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod floods;
 mod foreign;
