@@ -74,8 +74,10 @@ pub struct Underlay {
 /// `[mtu]`: holds for networks whose own policy, and whose overlay's, is silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeMtu {
-    /// `policy` and `guest`: none for `policy = "auto"` (the default), the number for `policy = "fixed"` (default 1400).
+    /// `policy` and `guest`: none for `policy = "auto"` (the default without `guest`), the number for `policy = "fixed"` (default 1400, and default where there is a `guest`).
     pub fixed: Option<Mtu>,
+    /// `vlan`: whether it leaves room for an 802.1Q tag of guests; default false.
+    pub vlan: bool,
     /// `underlay`: `"interface"` (the default) or a number of bytes.
     pub underlay: UnderlayMtu,
     /// `oversize`: `"fragment"` (the default), `"too-big"` or `"drop"`.
@@ -172,7 +174,7 @@ impl Config {
 impl NodeMtu {
     /// As a policy for one network.
     pub const fn policy(self) -> MtuPolicy {
-        MtuPolicy { fixed: self.fixed, vlan: false, oversize: self.oversize }
+        MtuPolicy { fixed: self.fixed, vlan: self.vlan, oversize: self.oversize }
     }
 }
 
@@ -219,19 +221,19 @@ struct WrittenUnderlay {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct WrittenMtu {
-    #[serde(default)]
-    policy: GuestMtu,
+    policy: Option<GuestMtu>,
     guest: Option<Spanned<Mtu>>,
+    #[serde(default)]
+    vlan: bool,
     underlay: Option<Spanned<UnderlayMtu>>,
     #[serde(default)]
     oversize: Oversize,
     clamp_mss: Option<bool>,
 }
 
-#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 enum GuestMtu {
-    #[default]
     Auto,
     Fixed,
 }
@@ -355,9 +357,13 @@ impl WrittenUnderlay {
 impl WrittenMtu {
     /// Refuses numbers that can never work. What merely needs fragments is taken: `meshctl status` tells of it.
     fn check(self, source: Source<'_>) -> Result<NodeMtu, Problem> {
+        // A number that nobody calls off is meant.
         let fixed = match self.policy {
-            GuestMtu::Auto => None,
-            GuestMtu::Fixed => self.guest.as_ref().map(|guest| *guest.get_ref()).or_else(|| Mtu::try_from(1400).ok()),
+            None => self.guest.as_ref().map(|guest| *guest.get_ref()),
+            Some(GuestMtu::Auto) => None,
+            Some(GuestMtu::Fixed) => {
+                self.guest.as_ref().map(|guest| *guest.get_ref()).or_else(|| Mtu::try_from(1400).ok())
+            }
         };
         let underlay = self.underlay.as_ref().map(|underlay| *underlay.get_ref()).unwrap_or_default();
         let place = |problem: Problem, span: Option<std::ops::Range<usize>>| match span {
@@ -367,10 +373,10 @@ impl WrittenMtu {
         let guest_at = self.guest.as_ref().map(Spanned::span);
         let impossible = |error: MtuError| Problem::new("M0501", Exit::Invalid, error.to_string());
         if let Some(fixed) = fixed {
-            mtu::check_number(fixed, false, false).map_err(|error| place(impossible(error), guest_at.clone()))?;
+            mtu::check_number(fixed, false, self.vlan).map_err(|error| place(impossible(error), guest_at.clone()))?;
         }
         if let UnderlayMtu::Bytes(bytes) = underlay {
-            let plain = Carrier::Plain(Family::V4).sum(bytes.get(), false);
+            let plain = Carrier::Plain(Family::V4).sum(bytes.get(), self.vlan);
             let underlay_at = self.underlay.as_ref().map(Spanned::span);
             plain.mtu().map_err(|error| place(impossible(error), underlay_at))?;
             // Nothing costs less than the plain path, and it cuts nothing; only tunnels do, where they may.
@@ -378,7 +384,8 @@ impl WrittenMtu {
                 plain.check(fixed).map_err(|error| place(impossible(error), guest_at))?;
             }
         }
-        Ok(NodeMtu { fixed, underlay, oversize: self.oversize, clamp_mss: self.clamp_mss.unwrap_or(true) })
+        let (vlan, oversize) = (self.vlan, self.oversize);
+        Ok(NodeMtu { fixed, underlay, vlan, oversize, clamp_mss: self.clamp_mss.unwrap_or(true) })
     }
 }
 

@@ -112,6 +112,12 @@ fn a_fixed_mtu_is_1400_where_no_number_is_given() {
     assert_eq!(fixed("policy = 'fixed'"), Some(1400));
     assert_eq!(fixed("policy = 'fixed'\nguest = 1300"), Some(1300));
     assert_eq!(fixed("policy = 'auto'\nguest = 1300"), None);
+    assert_eq!(
+        (fixed("guest = 1300"), fixed("vlan = true")),
+        (Some(1300), None),
+        "a number that nobody calls off is meant"
+    );
+    assert!(Config::parse("f", &format!("{MINIMAL}[mtu]\nvlan = true")).unwrap().mtu.policy().vlan);
 }
 
 const FILES: &str = "[node]\nname = 'a-1'\n[table]\nsource = 'files'\nunderlay = ['10.0.0.0/24']\n";

@@ -10,6 +10,7 @@ pub mod join;
 pub mod lab;
 mod manifests;
 mod mtu;
+mod mtu_flags;
 mod network;
 mod node;
 mod objects;

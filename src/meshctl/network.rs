@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use super::mtu_flags::{MtuFlags, mtu_cell};
 use super::objects::{Noun, joined, name, or_none, other_kind};
-use super::overlay::{MtuFlag, flood_cell, mtu_cell};
+use super::overlay::flood_cell;
 use super::{missing, word};
 use crate::api::objects::{Any, Kind, Meta, NetworkSpec, Object};
 use crate::api::problem::Problem;
@@ -25,9 +26,8 @@ pub(super) struct Fields {
     /// Gateway addresses, each inside one of the prefixes
     #[arg(long, value_delimiter = ',')]
     gateway: Option<Vec<IpAddr>>,
-    /// Guest MTU: auto, a number of bytes, or inherit (the overlay's) [default: inherit]
-    #[arg(long)]
-    mtu: Option<MtuFlag>,
+    #[command(flatten)]
+    mtu: MtuFlags,
     /// Whose it is
     #[arg(long)]
     owner: Option<String>,
@@ -81,9 +81,7 @@ impl Noun for Fields {
         if let Some(gateway) = self.gateway {
             spec.gateway = gateway;
         }
-        if let Some(mtu) = self.mtu {
-            spec.mtu = mtu.over(spec.mtu);
-        }
+        spec.mtu = self.mtu.over(spec.mtu, "network", &network.metadata.name)?;
         Ok(())
     }
 

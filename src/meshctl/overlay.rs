@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use super::mtu_flags::{MtuFlags, mtu_cell};
 use super::objects::{Noun, joined, name, or_none, other_kind};
 use super::word;
 use crate::api::objects::{Any, Kind, Meta, Object, OverlaySpec};
 use crate::api::problem::Problem;
-use crate::policy::mtu::MtuPolicy;
 use crate::table::Flood;
-use crate::types::{Mtu, NodeId, UdpPort};
+use crate::types::{NodeId, UdpPort};
 
 /// Flags of an overlay.
 #[derive(Debug, clap::Args)]
@@ -17,9 +17,9 @@ pub(super) struct Fields {
     /// VXLAN UDP port, unique among overlays [default: the lowest free one from 4789]
     #[arg(long)]
     udp_port: Option<UdpPort>,
-    /// Guest MTU of its networks: auto, a number of bytes, or node (each node's `[mtu]` decides)
-    #[arg(long)]
-    mtu: Option<MtuFlag>,
+    /// For its networks that say nothing themselves
+    #[command(flatten)]
+    mtu: MtuFlags,
     /// Nodes that may host its networks, separated by commas, or all [default: all]
     #[arg(long)]
     nodes: Option<Nodes>,
@@ -41,48 +41,6 @@ impl FromStr for Nodes {
         }
         let nodes: Result<_, _> = text.split(',').map(NodeId::from_str).collect();
         nodes.map(|nodes| Self(Some(nodes))).map_err(|e| e.to_string())
-    }
-}
-
-/// `--mtu`: of an overlay or a network.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum MtuFlag {
-    /// Whatever the next one in the order network, overlay, node says.
-    Inherit,
-    /// Computed.
-    Auto,
-    /// This.
-    Fixed(Mtu),
-}
-
-impl FromStr for MtuFlag {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "inherit" | "node" => Ok(Self::Inherit),
-            number => number.parse().map(Self::Fixed).map_err(|e: crate::types::NumberError| e.to_string()),
-        }
-    }
-}
-
-impl MtuFlag {
-    /// The policy after this flag.
-    pub(super) fn over(self, policy: Option<MtuPolicy>) -> Option<MtuPolicy> {
-        match self {
-            Self::Inherit => None,
-            Self::Auto => Some(MtuPolicy { fixed: None, ..policy.unwrap_or_default() }),
-            Self::Fixed(mtu) => Some(MtuPolicy { fixed: Some(mtu), ..policy.unwrap_or_default() }),
-        }
-    }
-}
-
-/// The cell of an MTU policy.
-pub(super) fn mtu_cell(policy: Option<MtuPolicy>, nobody: &str) -> String {
-    match policy {
-        None => nobody.to_owned(),
-        Some(policy) => policy.fixed.map_or_else(|| "auto".to_owned(), |mtu| mtu.to_string()),
     }
 }
 
@@ -112,9 +70,7 @@ impl Noun for Fields {
         let spec = &mut overlay.spec;
         spec.udp_port = self.udp_port.or(spec.udp_port);
         spec.flood = self.flood.unwrap_or(spec.flood);
-        if let Some(mtu) = self.mtu {
-            spec.mtu = mtu.over(spec.mtu);
-        }
+        spec.mtu = self.mtu.over(spec.mtu, "overlay", &overlay.metadata.name)?;
         if let Some(Nodes(nodes)) = self.nodes {
             spec.nodes = nodes;
         }

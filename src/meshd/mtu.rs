@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use super::lane::LaneStats;
 use super::shared::{Shared, Topic, View};
+use crate::api::local::Finding;
 use crate::api::mtu::{LaneMtu, NodeMtu, SizeCounts};
 use crate::api::stream::MeasuredPath;
 use crate::clock::mono;
 use crate::forward::{Tallies, Tally};
+use crate::node::larger::{Larger, Sent};
 use crate::node::spans::{self, AllMeasured, Measured};
 use crate::policy::path::Path;
 use crate::policy::steady::Steady;
 use crate::probe::{self, Phase};
-use crate::types::{Mono, NodeId, PeerSlot, Wall};
+use crate::types::{Mono, NetSlot, NodeId, PeerSlot, Wall};
 
 /// How often the lanes are asked.
 const LOOK: Duration = Duration::from_secs(1);
@@ -24,6 +26,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct Watch {
     due: Mono,
     steady: BTreeMap<NodeId, Steady>,
+    larger: Larger,
     /// What counts of what was measured, where it is less than the interface says.
     counted: BTreeMap<NodeId, u16>,
 }
@@ -47,18 +50,31 @@ impl Watch {
         self.due = now + LOOK;
         // Before the view is held: a lane may take its time.
         let stats = shared.lanes.stats();
-        let (measured, findings) = {
+        let (measured, findings): (_, Vec<_>) = {
             let mut view = shared.view();
             let measured = gather(&view, &stats, wall);
             view.measured.clone_from(&measured);
             let slice = view.slice.as_deref();
             let found = slice.map(|slice| spans::findings(slice, &view.paths, &view.local, &measured));
-            (measured, found.unwrap_or_default())
+            let larger = self.larger(&view, &stats, now);
+            (measured, found.into_iter().flatten().chain(larger).collect())
         };
         shared.find(Topic::Mtu, findings);
         let path = |(node, measured): (&NodeId, &Measured)| MeasuredPath { node: node.clone(), bytes: measured.bytes };
         shared.say(|outgoing| outgoing.paths = measured.iter().map(path).collect());
         self.count(shared, &measured, now)
+    }
+
+    /// Guests that send more than their networks have.
+    fn larger(&mut self, view: &View, stats: &[LaneStats], now: Mono) -> Vec<Finding> {
+        let Some(slice) = &view.slice else { return Vec::new() };
+        let counted: BTreeMap<NetSlot, Tally> = counted(stats).nets().collect();
+        let sent = slice.networks.iter().filter_map(|(key, network)| {
+            let frames = counted.get(&view.slots.net(key)?).map_or(0, |tally| tally.oversize);
+            let (mtu, oversize) = (view.local.guest_mtu(network), view.local.policy(network).oversize);
+            Some(Sent { key, name: &network.name, mtu, oversize, frames })
+        });
+        self.larger.look(sent, now)
     }
 
     /// Lets sizes count that have stood for long enough.

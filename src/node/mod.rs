@@ -15,6 +15,7 @@ pub mod fence_host;
 mod fence_rules;
 pub mod fence_text;
 pub mod guard;
+pub mod larger;
 pub mod names;
 pub mod onlink;
 pub mod op;
