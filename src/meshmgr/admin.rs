@@ -22,10 +22,11 @@ use crate::api::admin::{
 use crate::api::local::{Explanation, Finding};
 use crate::api::objects::{Any, Kind, Meta, Node, Object, TokenSpec, TokenStatus};
 use crate::api::problem::{Exit, Problem};
+use crate::clock;
 use crate::mgmt::state::{self, Edit};
 use crate::mgmt::{
-    audit, edit, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, slice as slices, token, told,
-    validate,
+    audit, edit, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, rotation, slice as slices, token,
+    told, validate,
 };
 use crate::node::explain::{self as explaining, Here, Target};
 use crate::node::paths::{self, Own};
@@ -53,7 +54,13 @@ fn kind_of(word: &str) -> Result<Kind, Problem> {
 /// Adds what only the running server knows.
 fn shown(app: &App, mut object: Any) -> Any {
     if let Any::Node(node) = &mut object {
-        node.status.acknowledged = app.hub.with(&node.metadata.name, |seat| seat.acknowledged);
+        let joined = node.status.joined.is_some();
+        let status = &mut node.status;
+        app.hub.with(&node.metadata.name, |seat| {
+            status.acknowledged = seat.acknowledged;
+            status.connected = joined.then_some(seat.streams > 0);
+            status.seen = seat.seen;
+        });
     }
     object
 }
@@ -219,8 +226,8 @@ pub(super) async fn make_token(
 
 /// A new token: the object for the store, and the answer with its secret.
 pub(super) fn token_of(app: &App, asked: &NewToken, now: Wall) -> (Any, MadeToken) {
-    let secret = zeroize::Zeroizing::new(crate::clock::random::<32>());
-    let made = token::make(crate::clock::random(), &secret, &app.addresses, &app.authority.pin());
+    let secret = zeroize::Zeroizing::new(clock::random::<32>());
+    let made = token::make(clock::random(), &secret, &app.addresses, &app.authority.pin());
     // Whole seconds, as it is stored and sent: nobody sees it end at another moment than the server.
     let expires = Wall::from_secs(now.as_secs().saturating_add(asked.ttl_seconds));
     let spec =
@@ -331,6 +338,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     problems.extend(found::findings(&view.index));
     problems.extend(validate::interface_findings(state));
     problems.extend(identity::findings(state));
+    problems.extend(app.key_age.iter().flat_map(|age| rotation::stuck(&view.index, *age, clock::wall())));
     problems.extend(app.hub.ahead().into_iter().map(|(node, theirs)| set_back(&node, theirs, view.version)));
     problems.extend(told::of_mesh(findings.iter().map(|(node, findings)| (*node, findings.as_slice()))));
     Ok(Json(MeshStatus { daemon, version: view.version, objects, nodes, problems }))

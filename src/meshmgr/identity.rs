@@ -258,5 +258,6 @@ pub(super) fn quarantined(name: &NodeId) -> Problem {
 /// What is wrong with nodes' identities, for `status`.
 pub(super) fn findings(state: &Mesh) -> impl Iterator<Item = Finding> {
     let why = |node: &Arc<Node>| keys::why_quarantined(state, node);
-    state.nodes.values().filter_map(why).map(|(what, help)| Finding::new("M0286", what, help))
+    let cut_off = |what: String| format!("{what}; its guests are cut off from those of other nodes meanwhile");
+    state.nodes.values().filter_map(why).map(move |(what, help)| Finding::new("M0286", cut_off(what), help))
 }

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::answers::Answers;
 use super::app::{App, Member, blocking};
 use super::core::{Plan, View};
 use super::http::{Answer, ENROLL_MAX, Json, REPORT_MAX, Refused, said};
@@ -248,6 +249,9 @@ pub(super) struct From {
     instance: Option<u64>,
     #[serde(default)]
     connection: u64,
+    /// It answers in the body of this request.
+    #[serde(default)]
+    answers: bool,
 }
 
 /// `GET /v1/slice`: the stream.
@@ -258,6 +262,7 @@ pub(super) async fn slice(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Query(from): Query<From>,
+    request: Body,
 ) -> Result<Response, Refused> {
     let member = app.member(&caller)?;
     app.pace(&member.node).await;
@@ -279,7 +284,8 @@ pub(super) async fn slice(
     // What is no hash names nothing, and is not kept for as long as the stream lives.
     let hash = if from.hash.len() <= limits::HASH_BYTES { from.hash } else { String::new() };
     let resume = Resume { version, hash };
-    tokio::spawn(stream::run(Arc::clone(&app), (member.node, member.key), caller.ends(), resume, writer));
+    let ways = (writer, Answers::new(from.answers, request));
+    tokio::spawn(stream::run(Arc::clone(&app), (member.node, member.key), caller.ends(), resume, ways));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
@@ -362,7 +368,7 @@ fn take_facts(app: &App, member: &Member, new: &NodeFacts, judge: &Judge<'_>, or
         }
         let (what, text) = match facts::moved(node.status.facts.as_ref(), new) {
             Some(moved) => ("moved", format!("node {} moved: {moved}", member.node)),
-            None => ("facts", format!("of node {}", member.node)),
+            None => ("facts", format!("of node {} changed", member.node)),
         };
         let edits = vec![Edit::update(Any::Node(node), Any::Node(changed))];
         let event = origin.event(what, text, &edits);
