@@ -308,6 +308,10 @@ pub struct TokenSpec {
     pub uses: u32,
     /// When it ends.
     pub expires: Wall,
+    /// The machine that joins with it takes the place of the one that has its name, which is a whole one; the keys of that one are
+    /// taken back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
 }
 
 /// What is known of a token. The secret itself is nowhere but in the token's text.

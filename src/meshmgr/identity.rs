@@ -107,8 +107,13 @@ pub(super) async fn reset(
     let origin = app.origin(&caller);
     let made = blocking(&app, move |app| {
         let (wanted, life) = (find(&app.core.view().index, &name)?.clone(), RESET_LIFE);
-        let asked =
-            NewToken { pdc: wanted.spec.pdc.clone(), name_pattern: name.clone(), uses: 1, ttl_seconds: life.as_secs() };
+        let asked = NewToken {
+            pdc: wanted.spec.pdc.clone(),
+            name_pattern: name.clone(),
+            uses: 1,
+            ttl_seconds: life.as_secs(),
+            replace: false,
+        };
         let (token, made) = admin::token_of(app, &asked, origin.at);
         app.core.change(|view| {
             let node = find(&view.index, &name)?;

@@ -85,7 +85,7 @@ fn write_admission(app: &App, asked: &EnrollRequest, origin: &Origin) -> Result<
     let key = certs::Request::read(&asked.csr).map_err(|e| cert_problem(&e))?;
     let said = Statement { node: &asked.name, tls_key: key.key_hash(), claim: Claim::Join };
     let proved = possession::shown(&app.psk, &asked.proofs, said, &asked.public_key, origin.at);
-    let (pdc, clash) = app.core.change(|view| {
+    let (pdc, clash, replaced) = app.core.change(|view| {
         let admission = decisions::decide(&view.index.state, asked, (&key, proved), origin, &app.tunnel_prefix)
             .map_err(|error| error.problem())?;
         let event = (!admission.again).then(|| match &admission.clash {
@@ -93,15 +93,21 @@ fn write_admission(app: &App, asked: &EnrollRequest, origin: &Origin) -> Result<
             None => {
                 let after = Index::new(Arc::new(view.index.state.after(&admission.edits)));
                 let moved = mtus::moved(&view.index, &after);
-                let text = format!("node {} joined PDC {}{moved}", asked.name, admission.pdc);
+                let how =
+                    if admission.replaced { " in the place of another machine, whose keys are taken back" } else { "" };
+                let text = format!("node {} joined PDC {}{how}{moved}", asked.name, admission.pdc);
                 origin.event("enroll", text, &admission.edits)
             }
         });
-        Ok(Plan { edits: admission.edits, event, answer: (admission.pdc, admission.clash) })
+        Ok(Plan { edits: admission.edits, event, answer: (admission.pdc, admission.clash, admission.replaced) })
     })?;
     if let Some(other) = clash {
         tracing::error!(node = %asked.name, %other, from = origin.from, "one WireGuard key, proved by two; both are quarantined");
         return Err(keys::clash(&asked.name, &other));
+    }
+    if replaced {
+        // What is known of the machine before is not so of this one.
+        app.hub.forget(&asked.name);
     }
     // Signing comes last: whoever gets a certificate is in the store, and asking again signs again.
     let certificate = sign(app, key, &asked.name, &pdc)?;

@@ -112,6 +112,10 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
+        // Its seat is gone: one that is there now is of another machine.
+        if self.newest.has_changed().is_err() {
+            return;
+        }
         self.app.hub.with(&self.node, |seat| {
             seat.streams = seat.streams.saturating_sub(1);
             if !self.answers {
@@ -147,6 +151,10 @@ pub(super) async fn run(
             tracing::info!(%node, "removed; its stream ends");
             writer.line(&Message::Removed).await;
             drop(presence);
+            if view.index.state.nodes.get(&node).is_some_and(|node| node.status.tls_key.is_some()) {
+                // Another machine has its place, and what is known of that one stays.
+                return;
+            }
             app.hub.forget(&node);
             app.measured().forget(&node);
             app.interfaces().forget(&node);
