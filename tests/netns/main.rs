@@ -73,4 +73,5 @@ mod strangers;
 mod stray;
 mod super_frames;
 mod told;
+mod tracked;
 mod tunnel;
