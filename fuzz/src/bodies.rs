@@ -58,7 +58,13 @@ impl Mesh {
         let mut state = validate::check(&empty, &edits).expect("examples can be applied");
         let made = token::make(TOKEN.0, &TOKEN.1, &["mgmt:7443".to_owned()], &[9; 32]);
         let pdc = state.pdcs.keys().next().expect("there are PDCs").clone();
-        let spec = TokenSpec { pdc, name_pattern: "*".to_owned(), uses: 2, expires: Wall::from_secs(1_900_000_000) };
+        let spec = TokenSpec {
+            pdc,
+            name_pattern: "*".to_owned(),
+            uses: 2,
+            expires: Wall::from_secs(1_900_000_000),
+            replace: false,
+        };
         let status = TokenStatus { secret_hash: made.secret_hash, ..TokenStatus::default() };
         let metadata = Meta { name: made.id, labels: BTreeMap::new(), revision: None };
         let known: Token = Object { metadata, spec, status };

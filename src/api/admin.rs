@@ -87,6 +87,9 @@ pub struct NewToken {
     /// Seconds until it ends.
     #[serde(default = "one_hour")]
     pub ttl_seconds: u64,
+    /// The machine that joins with it takes the place of the one that has this name: `name_pattern` is a name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
 }
 
 fn any_name() -> String {

@@ -182,6 +182,12 @@ pub struct NodeStatus {
     /// The last version that it acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Version>,
+    /// Whether it is there, by its own word; in answers only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected: Option<bool>,
+    /// When it was last heard; in answers only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Wall>,
     /// Paths from here that carry less than both ends' interfaces say: the largest outer packet in bytes, by the other node. Only
     /// what has stood long enough to count ([`crate::policy::steady`]).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -329,6 +335,10 @@ pub struct TokenSpec {
     pub uses: u32,
     /// When it ends.
     pub expires: Wall,
+    /// The machine that joins with it takes the place of the one that has its name, which is a whole one; the keys of that one are
+    /// taken back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
 }
 
 /// What is known of a token. The secret itself is nowhere but in the token's text.

@@ -1,8 +1,10 @@
 //! How a node stays in sync: `GET /v1/slice?incarnation=I&revision=R&hash=H` answers with one JSON [`Message`] a line, without
-//! end; `POST /v1/report` goes the other way.
+//! end; `POST /v1/report` goes the other way. A node that says `answers=true` answers in the body of its request: a line at least every
+//! [`ANSWERS`] while the stream lives.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,12 @@ use super::objects::NodeFacts;
 use super::problem::{clip, printable};
 use super::proof::Proof;
 use crate::table::{Delta, NetKey, Slice};
-use crate::types::{Mac, NodeId, PublicKey, Version};
+use crate::types::{Mac, NodeId, PublicKey, Version, Wall};
+
+/// How often a node answers on its stream.
+pub const ANSWERS: Duration = Duration::from_secs(5);
+/// A node that has promised to answer and was silent for this long is cut off: three answers are missing.
+pub const UNANSWERED: Duration = Duration::from_secs(20);
 
 /// One line of the stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,6 +43,9 @@ pub enum Message {
     Current {
         /// The store's version.
         version: Version,
+        /// What the clock of the management node says; none: it is of a version that does not tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Wall>,
     },
     /// This node is no member any more; its certificate is not accepted from now on.
     Removed,
@@ -84,6 +94,8 @@ struct CurrentLine {
     #[serde(rename = "type")]
     _kind: IgnoredAny,
     version: Version,
+    #[serde(default)]
+    at: Option<Wall>,
 }
 
 /// Reads a line of the stream.
@@ -103,8 +115,8 @@ pub fn read(line: &[u8]) -> Result<Line<'_>, serde_json::Error> {
             (Some(Message::Delta { delta }), unknown)
         }
         "current" => {
-            let Heard { said: CurrentLine { version, .. }, unknown } = heard::read(line)?;
-            (Some(Message::Current { version }), unknown)
+            let Heard { said: CurrentLine { version, at, .. }, unknown } = heard::read(line)?;
+            (Some(Message::Current { version, at }), unknown)
         }
         "removed" => (Some(Message::Removed), Vec::new()),
         other => (None, vec![format!("type '{}'", printable(clip(other)))]),

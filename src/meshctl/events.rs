@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::out::{self, Done, Format, Lines};
 use super::remote::{Access, Either, Server};
-use crate::api::admin::Events;
+use crate::api::admin::{AuditChange, AuditEvent, Events, Verb};
 use crate::api::local::Event;
 use crate::api::problem::{Exit, Problem};
 use crate::clock;
@@ -31,6 +31,11 @@ pub(super) struct Args {
     #[arg(short, long)]
     follow: bool,
 }
+
+/// Kinds of entries whose fields are shown with their sentence.
+const TOLD: [&str; 3] = ["update", "apply", "facts"];
+/// Fields of an entry that are shown; all of them: `-o json`.
+const FIELDS: usize = 4;
 
 /// One event as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +118,8 @@ impl Source {
                 let events: Events = server.get("/v1/events").await?;
                 let shown = events.items.into_iter().map(|event| {
                     let value = serde_json::to_value(&event)?;
-                    let cells = vec![event.who, event.from, event.what.clone(), event.text];
+                    let text = format!("{}{}", event.text, fields(&event));
+                    let cells = vec![event.who, event.from, event.what.clone(), text];
                     Ok(Shown { at: event.at, kind: event.what, cells, value })
                 });
                 Ok(shown.collect::<Result<_, _>>().map_err(failed)?)
@@ -137,6 +143,31 @@ impl Source {
     }
 }
 
+/// Which field was what and is what now, where an entry is about few of them. Where a node moved, the sentence says it.
+fn fields(event: &AuditEvent) -> String {
+    if !TOLD.contains(&event.what.as_str()) {
+        return String::new();
+    }
+    let plain = |value: &str| if value.is_empty() { "none".to_owned() } else { value.trim_matches('"').to_owned() };
+    let of = |change: &AuditChange| {
+        let name = if event.changes.len() > 1 { format!("{} {} ", change.kind, change.name) } else { String::new() };
+        let line = |(field, old, new): &(String, String, String)| {
+            let short = field.trim_start_matches("spec.").trim_start_matches("status.");
+            format!("{name}{short} {} -> {}", plain(old), plain(new))
+        };
+        change.fields.iter().map(line).collect::<Vec<_>>()
+    };
+    let updates = event.changes.iter().filter(|change| change.change == Verb::Update);
+    let all: Vec<String> = updates.flat_map(of).collect();
+    let more = all.len().saturating_sub(FIELDS);
+    let shown = all.into_iter().take(FIELDS).collect::<Vec<_>>().join(", ");
+    match (shown.is_empty(), more) {
+        (true, _) => shown,
+        (false, 0) => format!(": {shown}"),
+        (false, more) => format!(": {shown}, and {more} more"),
+    }
+}
+
 fn cells(event: &Shown) -> impl Iterator<Item = String> + '_ {
     std::iter::once(event.at.to_string()).chain(event.cells.iter().cloned())
 }
@@ -153,6 +184,37 @@ mod tests {
             value: Value::from(text.to_string()),
         };
         texts.chars().map(shown).collect()
+    }
+
+    #[test]
+    fn an_entry_says_which_field_was_what_and_a_long_one_how_many_more() {
+        let field = |n: usize| {
+            (format!("status.facts.f{n}"), "\"old\"".to_owned(), if n == 0 { String::new() } else { n.to_string() })
+        };
+        let change = |name: &str, count: usize, verb: Verb| AuditChange {
+            kind: crate::api::objects::Kind::Node,
+            name: name.to_owned(),
+            change: verb,
+            fields: (0..count).map(field).collect(),
+        };
+        let event = |what: &str, changes: Vec<AuditChange>| AuditEvent {
+            at: Wall::from_secs(1),
+            who: "node/a-1".into(),
+            from: String::new(),
+            what: what.into(),
+            text: String::new(),
+            changes,
+        };
+        let say = |what, changes| fields(&event(what, changes));
+        assert_eq!(say("facts", vec![change("a-1", 2, Verb::Update)]), ": facts.f0 old -> none, facts.f1 old -> 1");
+        let two = vec![change("a-1", 1, Verb::Update), change("a-2", 9, Verb::Update)];
+        let said = say("apply", two);
+        assert!(
+            said.starts_with(": node a-1 facts.f0 old -> none, node a-2 facts.f0") && said.ends_with(", and 6 more"),
+            "{said}"
+        );
+        assert_eq!(say("apply", vec![change("a-1", 3, Verb::Create)]), "", "what is new was nothing");
+        assert_eq!(say("enroll", vec![change("a-1", 3, Verb::Update)]), "", "its sentence says it");
     }
 
     #[test]

@@ -5,12 +5,13 @@ use std::io::Read as _;
 use hyper::Method;
 use serde_json::Value;
 
-use super::out::{self, Done, Format};
+use super::out::{self, Done, Format, Stop};
 use super::remote::Access;
 use crate::api::admin::{Applied, Apply, ObjectChange, Verb};
-use crate::api::objects::Any;
+use crate::api::objects::{Any, NodeStatus};
 use crate::api::problem::{Exit, Problem};
 use crate::config::manifest;
+use crate::mgmt::state::with_revision;
 
 /// Flags of both.
 #[derive(Debug, clap::Args)]
@@ -18,6 +19,9 @@ pub(super) struct Args {
     /// File with YAML or JSON objects; - reads stdin
     #[arg(short, long, value_name = "FILE")]
     file: String,
+    /// Refuse objects that somebody has changed since the file was printed: their metadata.revision counts, and else does not
+    #[arg(long)]
+    if_unchanged: bool,
 }
 
 /// `meshctl apply`
@@ -25,8 +29,7 @@ pub(super) struct Args {
 /// # Errors
 /// The file is invalid, or the management node refuses; either way nothing was changed.
 pub(super) async fn apply(access: &Access, args: Args) -> Done {
-    let items = read(&args.file)?;
-    let applied = ask(access, items, false).await?;
+    let applied = ask(access, wanted(&args)?, false).await?;
     print_applied(access.output, &applied)
 }
 
@@ -35,12 +38,13 @@ pub(super) async fn apply(access: &Access, args: Args) -> Done {
 /// # Errors
 /// As [`apply`].
 pub(super) async fn diff(access: &Access, args: Args) -> Done {
-    let items = read(&args.file)?;
-    let applied = ask(access, items, true).await?;
+    let applied = ask(access, wanted(&args)?, true).await?;
     match access.output {
-        Format::Table => out::text(&format!("{}{}", difference(&applied), summary(&applied, "Nothing done."))),
-        Format::Json | Format::Yaml => out::value(access.output, &applied),
+        Format::Table => out::text(&format!("{}{}", difference(&applied), summary(&applied, "Nothing done.")))?,
+        Format::Json | Format::Yaml => out::value(access.output, &applied)?,
     }
+    let same = applied.changes.iter().all(|change| change.change == Verb::Unchanged);
+    if same { Ok(()) } else { Err(Stop::Differs) }
 }
 
 /// Sends objects in one transaction.
@@ -65,6 +69,18 @@ pub(super) fn print_applied(format: Format, applied: &Applied) -> Done {
         }
         Format::Json | Format::Yaml => out::value(format, applied),
     }
+}
+
+/// What a file wants. What was printed once can be applied at any time: what the server knows of an object is its own, and which revision it
+/// had then counts only where that is asked for.
+fn wanted(args: &Args) -> Result<Vec<Any>, Problem> {
+    let wish = |mut item: Any| {
+        if let Any::Node(node) = &mut item {
+            node.status = NodeStatus::default();
+        }
+        if args.if_unchanged { item } else { with_revision(item, None) }
+    };
+    Ok(read(&args.file)?.into_iter().map(wish).collect())
 }
 
 fn read(file: &str) -> Result<Vec<Any>, Problem> {

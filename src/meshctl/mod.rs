@@ -67,7 +67,7 @@ enum Asks {
     Events(events::Args),
     /// Bring objects to what a file says, all of them or none
     Apply(manifests::Args),
-    /// What `apply` would change
+    /// What `apply` would change; ends with 1 where that is anything
     Diff(manifests::Args),
     /// Print objects of a kind
     Get(get::Args),
@@ -118,6 +118,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(()) | Err(Stop::PipeClosed) => ExitCode::SUCCESS,
         Err(Stop::Degraded) => ExitCode::from(Exit::Degraded.code()),
+        Err(Stop::Differs) => ExitCode::from(Exit::Failed.code()),
         Err(Stop::Refused(problem)) => {
             out::problem(format, &problem);
             ExitCode::from(problem.exit.code())

@@ -8,9 +8,11 @@ use super::missing;
 use super::objects::{self, Noun, Verbs, name, or_none, other_kind};
 use super::out::{self, Done, Format};
 use super::remote::Access;
+use super::status::lapse;
 use crate::api::admin::{ForeignConfig, MadeToken};
 use crate::api::objects::{Any, ForeignSpec, Kind, Meta, Node, NodeSpec, NodeStatus, Object};
 use crate::api::problem::{Exit, Problem};
+use crate::clock;
 use crate::types::{NodeId, PdcId, PublicKey};
 
 /// The verbs of a node.
@@ -120,6 +122,7 @@ fn state(node: &Node) -> &'static str {
         (None, _) if status.rejoin.is_some() => "reset",
         (None, Some(_)) if status.quarantined.is_some() => "quarantined",
         (None, Some(_)) if status.replace_key || status.next_public_key.is_some() => "changing-key",
+        (None, Some(_)) if status.connected == Some(false) => "away",
         (None, Some(_)) => "joined",
         (None, None) => "declared",
     }
@@ -146,7 +149,7 @@ impl Fields {
 
 impl Noun for Fields {
     const KIND: Kind = Kind::Node;
-    const COLUMNS: &'static [&'static str] = &["NAME", "PDC", "ADMIN", "EXTERNAL", "STATE", "TABLE", "DAEMON"];
+    const COLUMNS: &'static [&'static str] = &["NAME", "PDC", "ADMIN", "EXTERNAL", "STATE", "SEEN", "TABLE", "DAEMON"];
 
     fn create(self, text: &str) -> Result<Any, Problem> {
         let pdc = self.pdc.clone().ok_or_else(|| missing("pdc", "fra"))?;
@@ -186,6 +189,9 @@ impl Noun for Fields {
             or_none(node.spec.admin.or_else(|| facts?.admin)),
             or_none(node.spec.external.or_else(|| facts?.external)),
             state(node).to_owned(),
+            node.status
+                .seen
+                .map_or_else(|| or_none::<String>(None), |seen| format!("{} ago", lapse(seen, clock::wall()))),
             or_none(node.status.acknowledged),
             or_none(facts.map(|facts| facts.version.clone())),
         ]

@@ -31,6 +31,8 @@ pub(super) enum Stop {
     PipeClosed,
     /// The result is out, and what it shows is not well.
     Degraded,
+    /// The result is out, and it is a difference.
+    Differs,
 }
 
 /// What a command comes to.

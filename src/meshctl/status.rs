@@ -283,7 +283,8 @@ fn and_more(more: usize, what: &str) -> String {
     if more == 0 { String::new() } else { format!("and {more} more {what}; all: --all\n") }
 }
 
-fn lapse(since: Wall, now: Wall) -> String {
+/// How long ago that was, in a word.
+pub(super) fn lapse(since: Wall, now: Wall) -> String {
     span(now.as_secs().saturating_sub(since.as_secs()))
 }
 

@@ -2,15 +2,16 @@
 
 use hyper::Method;
 
+use super::missing;
 use super::objects;
 use super::out::{self, Done, Format, Lines};
-use super::remote::Access;
+use super::remote::{Access, Server};
 use crate::api::admin::{MadeToken, NewToken};
 use crate::api::objects::{Any, Kind};
 use crate::api::problem::{Exit, Problem};
 use crate::clock;
 use crate::config::{Period, manifest};
-use crate::types::{PdcId, Wall};
+use crate::types::{NodeId, PdcId, Wall};
 
 /// The verbs of a token. What a token allows is fixed when it is made: there is no `set`.
 #[derive(Debug, clap::Subcommand)]
@@ -35,8 +36,8 @@ pub(super) enum Command {
 #[derive(Debug, clap::Args)]
 pub(super) struct Create {
     /// PDC of every node that joins with it
-    #[arg(long)]
-    pdc: PdcId,
+    #[arg(long, required_unless_present = "replace")]
+    pdc: Option<PdcId>,
     /// How many nodes may join with it
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     uses: u32,
@@ -46,6 +47,10 @@ pub(super) struct Create {
     /// Names that it may be used for; * stands for any run of characters. Without it: any name that no operator has declared
     #[arg(long, default_value = "*")]
     name: String,
+    /// A machine that was installed anew takes the place of this node: ports stay, and the keys that it had are worth nothing as soon as
+    /// it joins
+    #[arg(long, value_name = "NODE", conflicts_with_all = ["name", "uses"])]
+    replace: Option<NodeId>,
 }
 
 /// Runs a verb.
@@ -56,12 +61,11 @@ pub(super) async fn run(access: &Access, command: Command) -> Done {
     let server = access.management()?;
     match command {
         Command::Create(wish) => {
-            let ttl_seconds = wish.ttl.0.as_secs();
-            let body = NewToken { pdc: wish.pdc, name_pattern: wish.name, uses: wish.uses, ttl_seconds };
+            let body = wanted(&server, wish).await?;
             let made: MadeToken = server.call(Method::POST, "/v1/tokens", Some(&body)).await?;
             match access.output {
                 Format::Table => {
-                    out::talk(&format!("token {}, until {}; on the new node: meshctl join", made.id, made.expires));
+                    out::talk(&told(&body, &made));
                     out::line(&made.token)
                 }
                 Format::Json | Format::Yaml => out::value(access.output, &made),
@@ -71,6 +75,36 @@ pub(super) async fn run(access: &Access, command: Command) -> Done {
         Command::Show { id } => objects::print_one(access.output, &objects::get(&server, Kind::Token, &id).await?),
         Command::Delete { id } => objects::delete(access, &server, Kind::Token, &id, false).await,
     }
+}
+
+/// What is asked for; the PDC of a node that is replaced is its own.
+async fn wanted(server: &Server, wish: Create) -> Result<NewToken, Problem> {
+    let ttl_seconds = wish.ttl.0.as_secs();
+    let Some(name) = wish.replace else {
+        let pdc = wish.pdc.ok_or_else(|| missing("pdc", "fra"))?;
+        return Ok(NewToken { pdc, name_pattern: wish.name, uses: wish.uses, ttl_seconds, replace: false });
+    };
+    let Any::Node(node) = objects::get(server, Kind::Node, name.as_str()).await? else {
+        return Err(Problem::new("M0103", Exit::Failed, "the answer is no node"));
+    };
+    let pdc = wish.pdc.unwrap_or(node.spec.pdc);
+    Ok(NewToken { pdc, name_pattern: name.to_string(), uses: 1, ttl_seconds, replace: true })
+}
+
+/// What to do with the token, for people: a line that can be pasted where the machine is. The token itself is not in it, or it would be seen
+/// in the list of processes.
+fn told(asked: &NewToken, made: &MadeToken) -> String {
+    let name = |name: &str| name.parse::<NodeId>().map_or_else(|_| String::new(), |name| format!(" --name {name}"));
+    let what = if asked.replace {
+        format!("; who joins with it takes the place of node {}", asked.name_pattern)
+    } else {
+        String::new()
+    };
+    let line = format!("meshctl join{}", name(&asked.name_pattern));
+    format!(
+        "token {}, until {}{what}\non that machine, as root, with the token at its prompt: {line}",
+        made.id, made.expires
+    )
 }
 
 /// Prints a list of tokens.

@@ -19,11 +19,12 @@ use crate::api::enroll::{RenewAnswer, RenewRequest};
 use crate::api::local::{Finding, Management};
 use crate::api::problem::{Exit, Problem};
 use crate::api::proof::Challenge;
-use crate::api::stream::Report;
+use crate::api::stream::{ANSWERS, Report};
 use crate::clock::{mono, random, wall};
 use crate::linux::file;
 use crate::mgmt::certs::{self, Role};
 use crate::node::enroll::CERTIFICATE;
+use crate::node::skew::Skew;
 use crate::node::sync::{Next, Outcome, Sync};
 use crate::transport::client::{Client, Lines};
 use crate::transport::tls;
@@ -54,6 +55,7 @@ pub struct Link {
     instance: u64,
     /// How often it has called for the stream.
     calls: AtomicU64,
+    skew: Mutex<Skew>,
 }
 
 impl Link {
@@ -73,7 +75,8 @@ impl Link {
         let (connected, _) = watch::channel(false);
         let (identity, client) = (Mutex::new(identity), Mutex::new(Arc::new(client)));
         let (instance, calls) = (u64::from_ne_bytes(random()), AtomicU64::new(0));
-        Ok(Arc::new(Self { shared, engine, identity, client, connected, keys, instance, calls }))
+        let skew = Mutex::default();
+        Ok(Arc::new(Self { shared, engine, identity, client, connected, keys, instance, calls, skew }))
     }
 
     fn client(&self) -> Arc<Client> {
@@ -109,19 +112,24 @@ impl Link {
     /// One connection, until it ends; why it did.
     async fn stream(&self, sync: &mut Sync) -> String {
         let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        let ask = format!("{}&instance={}&connection={call}", sync.ask(), self.instance);
-        let mut lines = match self.client().lines(&ask).await {
+        let ask = format!("{}&answers=true&instance={}&connection={call}", sync.ask(), self.instance);
+        let mut lines = match self.client().conversation(&ask).await {
             Ok(lines) => lines,
             Err(problem) => return self.refused(problem),
         };
         sync.heard(mono());
         self.shared.find(Topic::Quarantined, Vec::new());
         self.here(lines.address());
+        let mut answered = None;
         loop {
             if let Err(why) = self.read(sync, &mut lines) {
                 return why;
             }
             let now = mono();
+            if answered.is_none_or(|before| now.since(before) >= ANSWERS) {
+                lines.answer();
+                answered = Some(now);
+            }
             let Next::Wait(until) = sync.next(now) else { return "it has been silent for 10 s".to_owned() };
             match timeout(until.since(now), lines.fill()).await {
                 Ok(Ok(true)) => sync.heard(mono()),
@@ -157,7 +165,16 @@ impl Link {
                 }
             }
         }
+        if let Some(theirs) = sync.their_time() {
+            self.compare(theirs);
+        }
         Ok(())
+    }
+
+    /// Compares this machine's clock with that of the management node.
+    fn compare(&self, theirs: Wall) {
+        let findings = self.skew.lock().unwrap_or_else(PoisonError::into_inner).look(wall(), theirs);
+        self.shared.find(Topic::Time, findings);
     }
 
     /// Names what the management node says and this version does not know.

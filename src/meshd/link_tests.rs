@@ -139,7 +139,7 @@ fn line(message: &Message) -> String {
 
 /// A sign of life, so that the daemon comes back at once, and then a lie.
 fn after_life(revision: u64, lie: &str) -> String {
-    line(&Message::Current { version: Version { incarnation: 1, revision } }) + lie
+    line(&Message::Current { version: Version { incarnation: 1, revision }, at: None }) + lie
 }
 
 fn whole(slice: Slice) -> Message {
@@ -201,6 +201,23 @@ async fn whatever_a_stream_says_the_last_good_slice_stands_and_the_lie_is_told()
     let calls: Vec<_> = asked.iter().map(|asked| instance(asked).unwrap()).collect();
     assert!(calls.iter().zip(1..).all(|(call, nth)| *call == (calls[0].0.clone(), nth.to_string())), "{calls:?}");
     assert!(daemon.commands.try_recv().is_err(), "nothing else reached the engine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_far_from_the_servers_is_told_and_one_that_is_not_told_is_not_judged() {
+    let life = |at: Option<Wall>| line(&Message::Current { version: Version { incarnation: 1, revision: 5 }, at });
+    let near = wall();
+    let (late, early) = (Wall::from_secs(near.as_secs() - 600), Wall::from_secs(near.as_secs() + 600));
+    for (theirs, words) in [(late, "10m"), (early, "behind that of the management node")] {
+        let mut script =
+            vec![line(&whole(slice(5))), life(None), life(Some(near)), life(Some(theirs)), life(Some(theirs))];
+        script.extend([life(None), life(Some(theirs)), life(Some(near))]);
+        let (liar, daemon, _stop) = lied_to(script).await;
+        daemon.tells("problem: [M0690] the clock of this machine is ").await;
+        daemon.tells(words).await;
+        assert!(liar.script.lock().unwrap().len() <= 2, "three looks in a row");
+        daemon.tells("solved: [M0690]").await;
+    }
 }
 
 /// Life of certificates in the test of renewal, seconds; the daemon renews every four.

@@ -50,6 +50,8 @@ pub enum Topic {
     Keys,
     /// How far timestamps have come cannot be written.
     Clock,
+    /// The clock of this machine is not that of the management node.
+    Time,
     /// The certificate ends soon.
     Certificate,
     /// `meshd.toml` as it is now cannot be used.

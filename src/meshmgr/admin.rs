@@ -22,10 +22,11 @@ use crate::api::admin::{
 use crate::api::local::{Explanation, Finding};
 use crate::api::objects::{Any, Kind, Meta, Node, Object, TokenSpec, TokenStatus};
 use crate::api::problem::{Exit, Problem};
+use crate::clock;
 use crate::mgmt::state::{self, Edit};
 use crate::mgmt::{
-    audit, edit, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, slice as slices, token, told,
-    validate,
+    audit, edit, enroll, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, rotation,
+    slice as slices, token, told, validate,
 };
 use crate::node::explain::{self as explaining, Here, Target};
 use crate::node::paths::{self, Own};
@@ -53,7 +54,13 @@ fn kind_of(word: &str) -> Result<Kind, Problem> {
 /// Adds what only the running server knows.
 fn shown(app: &App, mut object: Any) -> Any {
     if let Any::Node(node) = &mut object {
-        node.status.acknowledged = app.hub.with(&node.metadata.name, |seat| seat.acknowledged);
+        let joined = node.status.joined.is_some();
+        let status = &mut node.status;
+        app.hub.with(&node.metadata.name, |seat| {
+            status.acknowledged = seat.acknowledged;
+            status.connected = joined.then_some(seat.streams > 0);
+            status.seen = seat.seen;
+        });
     }
     object
 }
@@ -206,10 +213,17 @@ pub(super) async fn make_token(
     let made = blocking(&app, move |app| {
         let (object, made) = token_of(app, &asked, origin.at);
         app.core.change(|view| {
+            if asked.replace {
+                let node = node_of(view, &asked.name_pattern)?;
+                enroll::replaceable(&node, &asked.pdc).map_err(|error| error.problem())?;
+            }
             let mut edits = vec![Edit::create(object.clone())];
             validate::check(&view.index.state, &edits)?;
             edits.extend(stale_tokens(view, origin.at));
-            let event = origin.event("token", format!("token {} for PDC {}", made.id, asked.pdc), &edits);
+            let place =
+                if asked.replace { format!("; it replaces node {}", asked.name_pattern) } else { String::new() };
+            let text = format!("token {} for PDC {}{place}", made.id, asked.pdc);
+            let event = origin.event("token", text, &edits);
             Ok(Plan { edits, event: Some(event), answer: () })
         })?;
         Ok(made)
@@ -219,12 +233,17 @@ pub(super) async fn make_token(
 
 /// A new token: the object for the store, and the answer with its secret.
 pub(super) fn token_of(app: &App, asked: &NewToken, now: Wall) -> (Any, MadeToken) {
-    let secret = zeroize::Zeroizing::new(crate::clock::random::<32>());
-    let made = token::make(crate::clock::random(), &secret, &app.addresses, &app.authority.pin());
+    let secret = zeroize::Zeroizing::new(clock::random::<32>());
+    let made = token::make(clock::random(), &secret, &app.addresses, &app.authority.pin());
     // Whole seconds, as it is stored and sent: nobody sees it end at another moment than the server.
     let expires = Wall::from_secs(now.as_secs().saturating_add(asked.ttl_seconds));
-    let spec =
-        TokenSpec { pdc: asked.pdc.clone(), name_pattern: asked.name_pattern.clone(), uses: asked.uses, expires };
+    let spec = TokenSpec {
+        pdc: asked.pdc.clone(),
+        name_pattern: asked.name_pattern.clone(),
+        uses: asked.uses,
+        expires,
+        replace: asked.replace,
+    };
     let status = TokenStatus { secret_hash: made.secret_hash, used: Vec::new() };
     let metadata = Meta { name: made.id.clone(), labels: Default::default(), revision: None };
     (Any::Token(Object { metadata, spec, status }), MadeToken { id: made.id, token: made.text.to_string(), expires })
@@ -237,6 +256,8 @@ fn check_token(asked: &NewToken) -> Result<(), Problem> {
         "a name pattern has 1 to 63 of a-z, 0-9, '-' and '*'".to_owned()
     } else if !(1..=10_000).contains(&asked.uses) {
         format!("a token has 1 to 10000 uses, not {}", asked.uses)
+    } else if asked.replace && asked.uses != 1 {
+        "one machine takes the place of a node: such a token has one use".to_owned()
     } else if !(1..=TOKEN_LIFE_MAX).contains(&asked.ttl_seconds) {
         format!("a token lives 1 second to 30 days, not {} seconds", asked.ttl_seconds)
     } else {
@@ -331,6 +352,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     problems.extend(found::findings(&view.index));
     problems.extend(validate::interface_findings(state));
     problems.extend(identity::findings(state));
+    problems.extend(app.key_age.iter().flat_map(|age| rotation::stuck(&view.index, *age, clock::wall())));
     problems.extend(app.hub.ahead().into_iter().map(|(node, theirs)| set_back(&node, theirs, view.version)));
     problems.extend(told::of_mesh(findings.iter().map(|(node, findings)| (*node, findings.as_slice()))));
     Ok(Json(MeshStatus { daemon, version: view.version, objects, nodes, problems }))

@@ -45,6 +45,8 @@ pub(super) struct App {
     pub(super) addresses: Vec<String>,
     /// Nodes' addresses inside tunnels of form A come from here.
     pub(super) tunnel_prefix: Prefix,
+    /// How old a WireGuard key gets; none: nobody asks for new ones.
+    pub(super) key_age: Option<Duration>,
     /// True: the server stops.
     pub(super) stop: watch::Receiver<bool>,
     /// Places for enrolments.
@@ -91,6 +93,7 @@ impl App {
             psk,
             addresses,
             tunnel_prefix,
+            key_age: None,
             stop,
             enrolling: Semaphore::new(ENROLLING),
             noted: Mutex::new(Quiet::new(limits::NOTED, crate::clock::mono())),

@@ -107,8 +107,13 @@ pub(super) async fn reset(
     let origin = app.origin(&caller);
     let made = blocking(&app, move |app| {
         let (wanted, life) = (find(&app.core.view().index, &name)?.clone(), RESET_LIFE);
-        let asked =
-            NewToken { pdc: wanted.spec.pdc.clone(), name_pattern: name.clone(), uses: 1, ttl_seconds: life.as_secs() };
+        let asked = NewToken {
+            pdc: wanted.spec.pdc.clone(),
+            name_pattern: name.clone(),
+            uses: 1,
+            ttl_seconds: life.as_secs(),
+            replace: false,
+        };
         let (token, made) = admin::token_of(app, &asked, origin.at);
         app.core.change(|view| {
             let node = find(&view.index, &name)?;
@@ -258,5 +263,6 @@ pub(super) fn quarantined(name: &NodeId) -> Problem {
 /// What is wrong with nodes' identities, for `status`.
 pub(super) fn findings(state: &Mesh) -> impl Iterator<Item = Finding> {
     let why = |node: &Arc<Node>| keys::why_quarantined(state, node);
-    state.nodes.values().filter_map(why).map(|(what, help)| Finding::new("M0286", what, help))
+    let cut_off = |what: String| format!("{what}; its guests are cut off from those of other nodes meanwhile");
+    state.nodes.values().filter_map(why).map(move |(what, help)| Finding::new("M0286", cut_off(what), help))
 }

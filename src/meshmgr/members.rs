@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::answers::Answers;
 use super::app::{App, Member, blocking};
 use super::core::{Plan, View};
 use super::http::{Answer, ENROLL_MAX, Json, REPORT_MAX, Refused, said};
@@ -84,7 +85,7 @@ fn write_admission(app: &App, asked: &EnrollRequest, origin: &Origin) -> Result<
     let key = certs::Request::read(&asked.csr).map_err(|e| cert_problem(&e))?;
     let said = Statement { node: &asked.name, tls_key: key.key_hash(), claim: Claim::Join };
     let proved = possession::shown(&app.psk, &asked.proofs, said, &asked.public_key, origin.at);
-    let (pdc, clash) = app.core.change(|view| {
+    let (pdc, clash, replaced) = app.core.change(|view| {
         let admission = decisions::decide(&view.index.state, asked, (&key, proved), origin, &app.tunnel_prefix)
             .map_err(|error| error.problem())?;
         let event = (!admission.again).then(|| match &admission.clash {
@@ -92,15 +93,21 @@ fn write_admission(app: &App, asked: &EnrollRequest, origin: &Origin) -> Result<
             None => {
                 let after = Index::new(Arc::new(view.index.state.after(&admission.edits)));
                 let moved = mtus::moved(&view.index, &after);
-                let text = format!("node {} joined PDC {}{moved}", asked.name, admission.pdc);
+                let how =
+                    if admission.replaced { " in the place of another machine, whose keys are taken back" } else { "" };
+                let text = format!("node {} joined PDC {}{how}{moved}", asked.name, admission.pdc);
                 origin.event("enroll", text, &admission.edits)
             }
         });
-        Ok(Plan { edits: admission.edits, event, answer: (admission.pdc, admission.clash) })
+        Ok(Plan { edits: admission.edits, event, answer: (admission.pdc, admission.clash, admission.replaced) })
     })?;
     if let Some(other) = clash {
         tracing::error!(node = %asked.name, %other, from = origin.from, "one WireGuard key, proved by two; both are quarantined");
         return Err(keys::clash(&asked.name, &other));
+    }
+    if replaced {
+        // What is known of the machine before is not so of this one.
+        app.hub.forget(&asked.name);
     }
     // Signing comes last: whoever gets a certificate is in the store, and asking again signs again.
     let certificate = sign(app, key, &asked.name, &pdc)?;
@@ -248,6 +255,9 @@ pub(super) struct From {
     instance: Option<u64>,
     #[serde(default)]
     connection: u64,
+    /// It answers in the body of this request.
+    #[serde(default)]
+    answers: bool,
 }
 
 /// `GET /v1/slice`: the stream.
@@ -258,6 +268,7 @@ pub(super) async fn slice(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Query(from): Query<From>,
+    request: Body,
 ) -> Result<Response, Refused> {
     let member = app.member(&caller)?;
     app.pace(&member.node).await;
@@ -279,7 +290,8 @@ pub(super) async fn slice(
     // What is no hash names nothing, and is not kept for as long as the stream lives.
     let hash = if from.hash.len() <= limits::HASH_BYTES { from.hash } else { String::new() };
     let resume = Resume { version, hash };
-    tokio::spawn(stream::run(Arc::clone(&app), (member.node, member.key), caller.ends(), resume, writer));
+    let ways = (writer, Answers::new(from.answers, request));
+    tokio::spawn(stream::run(Arc::clone(&app), (member.node, member.key), caller.ends(), resume, ways));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
@@ -364,7 +376,7 @@ fn take_facts(app: &App, member: &Member, new: &NodeFacts, judge: &Judge<'_>, or
         }
         let (what, text) = match facts::moved(node.status.facts.as_ref(), new) {
             Some(moved) => ("moved", format!("node {} moved: {moved}", member.node)),
-            None => ("facts", format!("of node {}", member.node)),
+            None => ("facts", format!("of node {} changed", member.node)),
         };
         let edits = vec![Edit::update(Any::Node(node), Any::Node(changed))];
         let event = origin.event(what, text, &edits);

@@ -2,6 +2,7 @@
 //! [`crate::mgmt`].
 
 mod admin;
+mod answers;
 mod app;
 mod backup;
 mod core;

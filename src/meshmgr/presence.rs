@@ -1,5 +1,5 @@
-//! Says in the audit log that a node's connection has ended for longer than a moment, and that it is back and after how long. A node that is
-//! cut off without a word keeps its connection until the kernel gives it up.
+//! Says in the audit log that a node is away for longer than a moment, and that it is back and after how long. A node that is cut off without
+//! a word answers no more ([`super::answers`]), and its stream ends with that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::mgmt::audit::Origin;
 use crate::types::{NodeId, Wall};
 
 /// How long a node is without a connection before that is said: one that is made anew is no news.
-const SILENT: Duration = Duration::from_secs(15);
+const SILENT: Duration = Duration::from_secs(20);
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -70,7 +70,7 @@ fn tell(app: &App, now: Wall) {
 
 fn sentence(node: &NodeId, news: News) -> (&'static str, String) {
     match news {
-        News::Away(since) => ("node-away", format!("node {node} is away: its connection ended at {since}")),
+        News::Away(since) => ("node-away", format!("node {node} is away: it was heard last at {since}")),
         News::Back(after) => ("node-back", format!("node {node} is back after {} s", after.as_secs())),
     }
 }

@@ -86,8 +86,9 @@ pub(super) async fn run(config: Config) -> Result<(), Problem> {
     let again = Keys::load(&config.paths.keys, lives(&config))?;
     let renewing = renew(again, config.certificates.server, Arc::clone(&tls));
     let renewing = tokio::spawn(renewing);
-    let app =
+    let mut app =
         App::new(core, keys.authority, keys.psk, config.addresses.clone(), config.tunnel_prefix, stopping.clone());
+    app.key_age = Some(config.rotation.wireguard);
     let app = Arc::new(app);
     let router = http::router(&app);
     let started = format!("meshmgr {} serves version {version}", env!("CARGO_PKG_VERSION"));

@@ -11,6 +11,7 @@ use hyper::body::Frame;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use super::answers::Answers;
 use super::app::{App, blocking};
 use super::core::View;
 use super::hub::Made;
@@ -84,16 +85,19 @@ struct Presence {
     /// Its number, and that of the newest: a node has one stream, and who opens another has lost the one before.
     number: u64,
     newest: tokio::sync::watch::Receiver<u64>,
+    /// Does it say itself that it is there? Where it does, nothing else counts.
+    answers: bool,
 }
 
 impl Presence {
-    fn new(app: &Arc<App>, node: &NodeId) -> Self {
+    fn new(app: &Arc<App>, node: &NodeId, answers: bool) -> Self {
         let (number, newest) = app.hub.with(node, |seat| {
             seat.streams += 1;
+            seat.seen = Some(crate::clock::wall());
             seat.newest.send_modify(|newest| *newest += 1);
             (*seat.newest.borrow(), seat.newest.subscribe())
         });
-        Self { app: Arc::clone(app), node: node.clone(), number, newest }
+        Self { app: Arc::clone(app), node: node.clone(), number, newest, answers }
     }
 
     /// Ends when the node has opened another stream.
@@ -108,9 +112,15 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
+        // Its seat is gone: one that is there now is of another machine.
+        if self.newest.has_changed().is_err() {
+            return;
+        }
         self.app.hub.with(&self.node, |seat| {
             seat.streams = seat.streams.saturating_sub(1);
-            seat.seen = Some(crate::clock::wall());
+            if !self.answers {
+                seat.seen = Some(crate::clock::wall());
+            }
         });
     }
 }
@@ -121,10 +131,17 @@ struct Held {
     made: Arc<Made>,
 }
 
-/// Runs the stream of a node that authenticated with `key`, until it is read no more, the server stops, or the certificate ends
-/// (at `ends`) and no newer one was given to the node.
-pub(super) async fn run(app: Arc<App>, (node, key): (NodeId, String), ends: Wall, resume: Resume, writer: Writer) {
-    let mut presence = Presence::new(&app, &node);
+/// Runs the stream of a node that authenticated with `key`, until it is read no more, the node answers no more, the server stops, or the
+/// certificate ends (at `ends`) and no newer one was given to the node.
+pub(super) async fn run(
+    app: Arc<App>,
+    (node, key): (NodeId, String),
+    ends: Wall,
+    resume: Resume,
+    (writer, mut answers): (Writer, Answers),
+) {
+    let mut presence = Presence::new(&app, &node, answers.promised());
+    let seen = || app.hub.with(&node, |seat| seat.seen = Some(crate::clock::wall()));
     let (mut views, mut stop) = (app.core.watch(), app.stop.clone());
     let mut held: Option<Held> = None;
     let mut first = true;
@@ -134,6 +151,10 @@ pub(super) async fn run(app: Arc<App>, (node, key): (NodeId, String), ends: Wall
             tracing::info!(%node, "removed; its stream ends");
             writer.line(&Message::Removed).await;
             drop(presence);
+            if view.index.state.nodes.get(&node).is_some_and(|node| node.status.tls_key.is_some()) {
+                // Another machine has its place, and what is known of that one stays.
+                return;
+            }
             app.hub.forget(&node);
             app.measured().forget(&node);
             app.interfaces().forget(&node);
@@ -150,11 +171,18 @@ pub(super) async fn run(app: Arc<App>, (node, key): (NodeId, String), ends: Wall
         let (message, next) = message(held, made, &view);
         app.hub.with(&node, |seat| seat.called = Some((Arc::clone(&next.made), next.version)));
         held = Some(next);
-        if !writer.line(&message).await {
+        let taken = tokio::select! {
+            taken = writer.line(&message) => taken,
+            () = answers.ended(seen) => false,
+        };
+        if !taken {
             return;
         }
-        app.hub.with(&node, |seat| seat.seen = Some(crate::clock::wall()));
+        if !answers.promised() {
+            seen();
+        }
         tokio::select! {
+            () = answers.ended(seen) => return,
             changed = views.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(HEARTBEAT) => continue,
             () = writer.closed() => return,
@@ -229,7 +257,9 @@ fn resumed(app: &App, node: &NodeId, resume: &Resume, newest: &Arc<Made>, now: V
 /// The next line for a node that has `held`, and what it has then.
 fn message(held: Option<Held>, newest: Arc<Made>, view: &View) -> (Message, Held) {
     match held {
-        Some(held) if held.made.hash == newest.hash => (Message::Current { version: view.version }, held),
+        Some(held) if held.made.hash == newest.hash => {
+            (Message::Current { version: view.version, at: Some(crate::clock::wall()) }, held)
+        }
         Some(held) if newest.slice.version > held.version => {
             let delta = Delta { from: held.version, ..Delta::between(&held.made.slice, &newest.slice) };
             let version = newest.slice.version;

@@ -1,5 +1,6 @@
 //! The whole server over real TLS on the loopback, with the real store.
 
+mod answers;
 mod bounds;
 mod crash;
 mod identities;

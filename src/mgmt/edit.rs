@@ -98,10 +98,11 @@ fn token_problem(name: &str) -> Problem {
 
 /// What the server knows of a node is kept; a manifest may repeat it, not change it.
 fn node_status(mut node: Node, known: &NodeStatus) -> Result<Node, Problem> {
-    let mut written = std::mem::replace(&mut node.status, known.clone());
-    // Not stored: the server fills it in when it answers.
-    written.acknowledged = known.acknowledged;
-    if written == *known || written == (NodeStatus { acknowledged: known.acknowledged, ..NodeStatus::default() }) {
+    let written = std::mem::replace(&mut node.status, known.clone());
+    // Not stored: the server fills them in when it answers.
+    let written = NodeStatus { acknowledged: None, connected: None, seen: None, ..written };
+    let stored = NodeStatus { acknowledged: None, connected: None, seen: None, ..known.clone() };
+    if written == stored || written == NodeStatus::default() {
         return Ok(node);
     }
     let what = format!("the status of node '{}' is found, not declared", node.metadata.name);

@@ -1,6 +1,7 @@
 //! Who gets in: the token, the state and the request come in; what is written and what is signed, or a refusal, comes out.
 //! The shell commits the edits in one transaction, so of many that race with one token one wins and the others are judged again.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::audit::Origin;
@@ -24,6 +25,8 @@ pub struct Admission {
     pub pdc: PdcId,
     /// True where this key has joined before and only the reply was lost.
     pub again: bool,
+    /// True where it takes the place of another machine, whose keys are taken back.
+    pub replaced: bool,
     /// Another node that has proved the same WireGuard key: both are quarantined by the edits, and the machine is not let in.
     pub clash: Option<NodeId>,
 }
@@ -106,16 +109,28 @@ pub fn decide(
         return Err(EnrollError::PdcGone(pdc));
     }
     let known = state.nodes.get(&request.name).map(AsRef::as_ref);
+    let before = known.map(|node| Any::Node(node.clone()));
+    // What the token takes back is taken back before anything is judged.
+    let emptied = known.filter(|known| fit == Fit::New && takes_place(token, known)).map(emptied);
+    let replaced = emptied.is_some();
+    let (state, known) = match &emptied {
+        None => (Cow::Borrowed(state), known),
+        Some(emptied) => (
+            Cow::Owned(state.after(&[Edit { before: before.clone(), after: Some(Any::Node(emptied.clone())) }])),
+            Some(emptied),
+        ),
+    };
+    let state = state.as_ref();
     check_name(known, request, key, &pdc, fit)?;
     check_declared(state, token, &request.name)?;
     let clash = keys::judge(state, &request.name, &request.public_key, proved)?;
-    let before = known.map(|node| Any::Node(node.clone()));
     if fit == Fit::Again {
         // The same machine asks for the same answer; what it says of itself anew it reports when it is in.
         return Ok(Admission {
             edits: vec![Edit { before: before.clone(), after: before }],
             pdc,
             again: true,
+            replaced: false,
             clash: clash.map(|other| other.metadata.name.clone()),
         });
     }
@@ -128,7 +143,33 @@ pub fn decide(
     }
     edits.insert(0, Edit { before, after: Some(Any::Node(node)) });
     validate::check(state, &edits).map_err(|problem| EnrollError::Rule(Box::new(problem)))?;
-    Ok(Admission { edits, pdc, again: false, clash: clash.map(|other| other.metadata.name.clone()) })
+    Ok(Admission { edits, pdc, again: false, replaced, clash: clash.map(|other| other.metadata.name.clone()) })
+}
+
+/// Was the token made so that a machine takes the place of this node?
+fn takes_place(token: &Token, node: &Node) -> bool {
+    token.spec.replace && token.spec.name_pattern == node.metadata.name.as_str() && node.spec.foreign.is_none()
+}
+
+/// The place of a node whose machine is gone: its name, labels, tunnel address, and which keys are worth nothing any more.
+fn emptied(node: &Node) -> Node {
+    Node { status: keys::without_keys(&node.status), ..node.clone() }
+}
+
+/// May a token of this PDC be made for a machine that takes this node's place?
+///
+/// # Errors
+/// [`EnrollError::Foreign`], [`EnrollError::DeclaredElsewhere`].
+pub fn replaceable(node: &Node, pdc: &PdcId) -> Result<(), EnrollError> {
+    let name = node.metadata.name.clone();
+    if node.spec.foreign.is_some() {
+        return Err(EnrollError::Foreign(name));
+    }
+    if node.spec.pdc != *pdc {
+        let declared = node.spec.pdc.clone();
+        return Err(EnrollError::DeclaredElsewhere { node: name, declared, token: pdc.clone() });
+    }
+    Ok(())
 }
 
 /// May this key have this name?
@@ -263,8 +304,8 @@ impl EnrollError {
             }
             Self::NameTaken { node, .. } => {
                 let help = format!(
-                    "join with another name, or, if that machine has lost its keys: meshctl {} reset {node}",
-                    Kind::Node
+                    "join with another name; if this machine is to take its place: meshctl {} create --replace {node}",
+                    Kind::Token
                 );
                 refuse("M0253", Exit::Denied, help)
             }

@@ -18,8 +18,13 @@ fn world(uses: u32) -> World {
     let made = token::make([1; 5], &[7; 32], &["m:7443".to_owned()], &[9; 32]);
     let secret = token::read(&made.text).ok().unwrap().secret.to_string();
     let mut state = fixture::mesh();
-    let spec =
-        TokenSpec { pdc: "a".parse().unwrap(), name_pattern: "*".into(), uses, expires: Wall::from_secs(2_000_000) };
+    let spec = TokenSpec {
+        pdc: "a".parse().unwrap(),
+        name_pattern: "*".into(),
+        uses,
+        expires: Wall::from_secs(2_000_000),
+        replace: false,
+    };
     let status = TokenStatus { secret_hash: made.secret_hash, used: Vec::new() };
     state.put(Any::Token(Object {
         metadata: Meta { name: made.id.clone(), labels: Default::default(), revision: None },
@@ -59,6 +64,15 @@ impl World {
         let admission = decide(&self.state, &request, (key, proved), &origin, &"100.64.0.0/16".parse().unwrap())?;
         self.state = self.state.after(&admission.edits);
         Ok(admission)
+    }
+}
+
+impl World {
+    /// The token, as `meshctl token create --replace NAME` makes it.
+    fn made_to_replace(&mut self, name: &str) {
+        let mut token = self.state.tokens[&self.id].as_ref().clone();
+        (token.spec.replace, token.spec.name_pattern) = (true, name.to_owned());
+        self.state.put(Any::Token(token));
     }
 }
 
@@ -222,6 +236,71 @@ fn a_node_that_was_reset_comes_back_with_its_own_token_and_new_keys_and_keeps_it
     assert!(index::is_member(node) && node.status.rejoin.is_none());
     assert_eq!(node.status.tunnel_address, before.status.tunnel_address);
     assert!(world.state.ports.values().any(|port| port.spec.node == node.metadata.name), "its ports are there");
+}
+
+#[test]
+fn a_token_made_for_it_lets_one_machine_take_the_place_of_a_node_and_takes_the_keys_of_before_back() {
+    for was in ["joined", "quarantined", "reset", "changing", "declared"] {
+        let mut world = world(1);
+        let (old, new) = (key(), key());
+        change(&mut world.state, "a-1", |node| {
+            node.status.tls_key = Some(old.key_hash().to_owned());
+            match was {
+                "quarantined" => node.status.quarantined = Some(NOW),
+                "reset" => *node = reset_of(node),
+                "changing" => node.status.next_public_key = Some(PublicKey([66; 32])),
+                "declared" => node.status = NodeStatus::default(),
+                _ => {}
+            }
+        });
+        let place = world.state.nodes[&"a-1".parse().unwrap()].status.tunnel_address;
+        assert!(world.ask("a-1", &new, 77).is_err(), "{was}: a token like any other lets nobody in here");
+        world.made_to_replace("a-1");
+        if was != "declared" {
+            assert_eq!(code(world.ask("a-1", &old, 77).unwrap_err()), "M0283", "{was}: the old TLS key");
+            assert_eq!(code(world.ask("a-1", &new, 1).unwrap_err()), "M0283", "{was}: the old WireGuard key");
+        }
+        assert_eq!(code(world.ask("a-2", &new, 77).unwrap_err()), "M0249", "{was}: it is for one node");
+        let admission = world.ask("a-1", &new, 77).unwrap();
+        assert!(admission.replaced && !admission.again, "{was}");
+        let node = world.state.nodes[&"a-1".parse().unwrap()].clone();
+        assert!(
+            index::is_member(&node) && node.status.rejoin.is_none() && node.status.next_public_key.is_none(),
+            "{was}"
+        );
+        assert_eq!(node.status.tls_key.as_deref(), Some(new.key_hash()), "{was}");
+        assert!(place.is_none() || node.status.tunnel_address == place, "{was}: its place is the same");
+        assert!(
+            world.state.ports.values().any(|port| port.spec.node == node.metadata.name),
+            "{was}: its ports are there"
+        );
+        assert!(world.ask("a-1", &new, 77).unwrap().again, "{was}: a lost answer is given again");
+        assert_eq!(code(world.ask("a-1", &key(), 78).unwrap_err()), "M0247", "{was}: once");
+        assert_eq!(code(world.ask("a-1", &old, 1).unwrap_err()), "M0247", "{was}: nor does the old machine come back");
+    }
+}
+
+fn reset_of(node: &Node) -> Node {
+    let Some(Any::Node(reset)) = keys::reset(node, "another", NOW).unwrap().after else { panic!() };
+    reset
+}
+
+#[test]
+fn a_foreign_peer_and_a_node_of_another_pdc_are_not_replaced() {
+    let mut world = world(1);
+    let node = |world: &World, name: &str| world.state.nodes[&name.parse().unwrap()].as_ref().clone();
+    assert_eq!(code(replaceable(&node(&world, "b-1"), &"a".parse().unwrap()).unwrap_err()), "M0261");
+    assert!(replaceable(&node(&world, "a-1"), &"a".parse().unwrap()).is_ok());
+    change(&mut world.state, "a-1", |node| {
+        node.spec.foreign = Some(ForeignSpec {
+            public_key: PublicKey([60; 32]),
+            endpoint: None,
+            tunnel_address: "100.64.1.1".parse().unwrap(),
+        });
+    });
+    assert_eq!(code(replaceable(&node(&world, "a-1"), &"a".parse().unwrap()).unwrap_err()), "M0252");
+    world.made_to_replace("a-1");
+    assert_eq!(code(world.ask("a-1", &key(), 77).unwrap_err()), "M0252", "nor with a token that was made before");
 }
 
 #[test]

@@ -113,19 +113,18 @@ pub fn reset(node: &Node, token: &str, now: Wall) -> Result<Edit, NothingToReset
     if node.spec.foreign.is_some() || (was.tls_key.is_none() && was.rejoin.is_none()) {
         return Err(NothingToReset(node.metadata.name.clone()));
     }
+    let mut reset = node.clone();
+    reset.status = NodeStatus { quarantined: Some(now), rejoin: Some(token.to_owned()), ..without_keys(was) };
+    Ok(Edit::update(Any::Node(node.clone()), Any::Node(reset)))
+}
+
+/// What is left of a node when its keys are taken back: which those were, and its tunnel address.
+pub fn without_keys(was: &NodeStatus) -> NodeStatus {
     let wireguard = [was.public_key, was.next_public_key].into_iter().flatten().map(|key| key.to_string());
     let tls = [&was.tls_key, &was.next_tls_key].into_iter().flatten().cloned();
     let mut revoked: Vec<String> = was.revoked.iter().cloned().chain(wireguard).chain(tls).collect();
     revoked.drain(..revoked.len().saturating_sub(REVOKED_MAX));
-    let mut reset = node.clone();
-    reset.status = NodeStatus {
-        quarantined: Some(now),
-        rejoin: Some(token.to_owned()),
-        revoked,
-        tunnel_address: was.tunnel_address,
-        ..NodeStatus::default()
-    };
-    Ok(Edit::update(Any::Node(node.clone()), Any::Node(reset)))
+    NodeStatus { revoked, tunnel_address: was.tunnel_address, ..NodeStatus::default() }
 }
 
 /// Why a node in quarantine may not be released, and what to do instead; none: it may.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use super::index::Index;
 use super::keys::{self, KeyError};
 use super::state::Edit;
+use crate::api::local::Finding;
 use crate::api::objects::{Any, Node, NodeStatus};
 use crate::api::problem::{Exit, Problem};
 use crate::types::{NodeId, PublicKey, Wall};
@@ -138,6 +139,24 @@ pub fn due(index: &Index, age: Duration, now: Wall) -> Vec<&Node> {
         since.is_some_and(|since| since.as_nanos().saturating_add(nanos(age)) <= now.as_nanos())
     };
     nodes().filter(|node| !changes(node) && old(node) && allowed(index, node).is_ok()).take(room).collect()
+}
+
+/// Nodes whose key is older than `age` and that cannot change it by themselves: what is wrong, by node.
+pub fn stuck(index: &Index, age: Duration, now: Wall) -> Vec<Finding> {
+    let old = |node: &Node| {
+        let since = node.status.key_since.or(node.status.joined)?;
+        let days = now.since(since).as_secs() / 86_400;
+        let error = allowed(index, node).err().filter(|_| now.since(since) >= age)?;
+        let RotationError::Foreign { node, peer } = error else { return None };
+        let what = format!(
+            "the WireGuard key of node {node} is {days} days old and is not changed: it has a tunnel to the foreign peer {peer}, which would not know the new key"
+        );
+        let help = format!(
+            "take {peer} out of its networks, meshctl node rotate-key {node}, then set {peer} up anew: meshctl node foreign {peer}"
+        );
+        Some(Finding::new("M0691", what, help))
+    };
+    index.state.nodes.values().filter_map(|node| old(node)).collect()
 }
 
 fn nanos(time: Duration) -> u64 {

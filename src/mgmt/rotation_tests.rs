@@ -153,6 +153,14 @@ fn a_node_whose_tunnels_end_at_a_foreign_peer_keeps_its_key() {
     assert_eq!(ask(&index, node(&index, "a-1")), Err(refused));
     assert_eq!(ask(&index, node(&index, "f-1")), Err(RotationError::NotJoined(name("f-1"))));
     assert!(due(&index, Duration::ZERO, Wall::from_secs(1 << 33)).is_empty());
+    let month = Duration::from_secs(30 * 86_400);
+    let at = |days: u64| Wall::from_secs(1_000 + days * 86_400);
+    assert!(stuck(&index, month, at(29)).is_empty(), "its time has not come");
+    let told = stuck(&index, month, at(45));
+    assert_eq!(told.len(), 4, "each node with a tunnel to it, and not that peer itself: {told:?}");
+    assert!(told[0].what.starts_with("the WireGuard key of node a-1 is 45 days old"), "{told:?}");
+    assert!(told[0].what.contains("foreign peer f-1"), "{told:?}");
+    assert!(stuck(&tests::index(&fixture::mesh()), month, at(45)).is_empty(), "these can change theirs");
 }
 
 #[test]

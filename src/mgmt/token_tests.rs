@@ -21,6 +21,7 @@ fn token(uses: u32) -> Token {
             name_pattern: "fra-*".to_owned(),
             uses,
             expires: Wall::from_secs(1_003_600),
+            replace: false,
         },
         status: TokenStatus { secret_hash: made.secret_hash, used: Vec::new() },
     }

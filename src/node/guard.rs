@@ -63,6 +63,9 @@ pub const ACCEPTED: [&str; 2] = ["in_accepted", "out_accepted"];
 /// Where the VNI stands, counted in bits from the UDP header: behind it and the first four bytes of VXLAN (RFC 7348 section 5).
 const VNI: &str = "@th,96,24";
 
+/// Before the table of connections, which looks at -200 (`enum nf_ip_hook_priorities` of the kernel).
+const RAW: i32 = -300;
+
 /// Sets of the UDP ports where ICMP and ICMPv6 errors quote them, and the place: bits from the start of the ICMP header, behind its 8
 /// bytes, an IP header without options and the source port (RFC 792, RFC 4443).
 const QUOTED: [(&str, &str); 2] = [("quoted", "@th,240,16"), ("quoted6", "@th,400,16")];
@@ -159,8 +162,12 @@ impl Guard {
     fn write_chains(&self, out: &mut String) {
         let (mut arriving, mut leaving) = (Vec::new(), Vec::new());
         let (mut refused_in, mut refused_out) = (Vec::new(), Vec::new());
+        let (mut untracked_in, mut untracked_out) = (Vec::new(), Vec::new());
         for (name, side) in self.sides() {
             let (ip, ttl) = side.family();
+            let (own, interface) = (side.own, &side.interface);
+            untracked_in.push(format!("iifname \"{interface}\" {ip} daddr {own} udp dport @ports notrack"));
+            untracked_out.push(format!("oifname \"{interface}\" {ip} saddr {own} udp dport @ports notrack"));
             let from = side.from(name);
             arriving.push(format!(
                 "{from} {ip} daddr {} {ip} {ttl} >= {} counter name in_accepted accept",
@@ -189,6 +196,12 @@ impl Guard {
         // up to the host's routes.
         for (errors, (quoted, place)) in ERRORS.iter().zip(QUOTED) {
             leaving.push(format!("{errors} {place} @{quoted} fib saddr type local counter name out_quoted drop"));
+        }
+        // Each flow of a guest has a source port of its own (RFC 7348 section 5), so guests would fill the host's table of connections.
+        // Answers come to the UDP port too and need no entry there. What this host forwards for others stays tracked, and with it their NAT.
+        if !untracked_in.is_empty() {
+            write_chain(out, "untracked_in", Some(("prerouting", RAW)), &untracked_in);
+            write_chain(out, "untracked_out", Some(("output", RAW)), &untracked_out);
         }
         write_chain(out, "refused_in", None, &refused_in);
         write_chain(out, "refused_out", None, &refused_out);

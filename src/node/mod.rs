@@ -24,6 +24,7 @@ pub mod plan;
 pub mod reconcile;
 pub mod revoke;
 pub mod rotation;
+pub mod skew;
 pub mod spans;
 pub mod strays;
 pub mod sync;

@@ -10,7 +10,7 @@ use crate::api::problem::clip;
 use crate::api::stream::{self, Message};
 use crate::table::delta::DeltaError;
 use crate::table::{Delta, Slice, Told};
-use crate::types::{Mono, NodeId, PdcId, Version};
+use crate::types::{Mono, NodeId, PdcId, Version, Wall};
 
 /// A stream that says nothing for this long is dead. The server speaks every few seconds.
 pub const SILENCE: Duration = Duration::from_secs(10);
@@ -33,6 +33,8 @@ pub struct Sync {
     unknown: Vec<String>,
     /// Ask for everything, whatever is here.
     fresh: bool,
+    /// What the other end's clock said last.
+    their_time: Option<Wall>,
     link: Link,
     /// Connections since the last one that brought something useful.
     failures: u32,
@@ -111,7 +113,7 @@ impl Sync {
         let told = slice.as_ref().map(Told::of).unwrap_or_default();
         let (names, unknown) = (Names::default(), Vec::new());
         let link = Link::Down { until: now };
-        Self { node, pdc, slice, told, names, unknown, fresh: false, link, failures: 0 }
+        Self { node, pdc, slice, told, names, unknown, fresh: false, their_time: None, link, failures: 0 }
     }
 
     /// The newest slice that was believed.
@@ -167,6 +169,11 @@ impl Sync {
         std::mem::take(&mut self.unknown)
     }
 
+    /// What the clock of the other end said in the newest line, once.
+    pub const fn their_time(&mut self) -> Option<Wall> {
+        self.their_time.take()
+    }
+
     /// One line of the stream.
     ///
     /// # Errors
@@ -187,8 +194,9 @@ impl Sync {
                 told.change(line.text).map_err(unreadable)?;
                 self.delta(*delta, told)
             }
-            Message::Current { version } => {
+            Message::Current { version, at } => {
                 self.not_older(version)?;
+                self.their_time = at.or(self.their_time);
                 self.failures = 0;
                 Ok(Outcome::Current)
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -21,6 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::answers::{self, Answers, Sent};
 use super::tls::{PinMismatch, management_name};
 use crate::api::MANAGEMENT_NAME;
 use crate::api::heard::{self, Heard, Names};
@@ -55,7 +56,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 /// One connected server.
 struct Connection {
-    sender: http1::SendRequest<Full<Bytes>>,
+    sender: http1::SendRequest<Sent>,
     address: String,
     /// Drives the connection; ends with it.
     driver: Driver,
@@ -150,13 +151,31 @@ impl Client {
     /// As [`Client::call`].
     pub async fn lines(&self, path: &str) -> Result<Lines, Problem> {
         let (response, connection) = self.send::<()>(Method::GET, path, None).await?;
+        Self::read_on(response, connection, None).await
+    }
+
+    /// As [`Client::lines`], where the other end hears [`Lines::answer`].
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn conversation(&self, path: &str) -> Result<Lines, Problem> {
+        let (answers, sent) = answers::answers();
+        let (response, connection) = self.deliver(Method::GET, path, sent).await?;
+        Self::read_on(response, connection, Some(answers)).await
+    }
+
+    async fn read_on(
+        response: Response<Incoming>,
+        connection: Connection,
+        answers: Option<Answers>,
+    ) -> Result<Lines, Problem> {
         let status = response.status();
         let body = response.into_body();
         if !status.is_success() {
             let bytes = whole(body, &connection.address).await?;
             return Err(refusal(&bytes, status, &connection.address));
         }
-        Ok(Lines { body, buffer: Vec::new(), searched: 0, ended: false, connection })
+        Ok(Lines { body, buffer: Vec::new(), searched: 0, ended: false, answers, connection })
     }
 
     async fn send<B: Serialize + Sync>(
@@ -169,14 +188,26 @@ impl Client {
             Some(body) => serde_json::to_vec(body).map_err(|e| not_understood("this program", &e.to_string()))?,
             None => Vec::new(),
         };
+        self.deliver(method, path, Sent::Whole(Full::new(Bytes::from(bytes)))).await
+    }
+
+    async fn deliver(
+        &self,
+        method: Method,
+        path: &str,
+        sent: Sent,
+    ) -> Result<(Response<Incoming>, Connection), Problem> {
         let mut connection = self.connect().await?;
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, MANAGEMENT_NAME)
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(bytes)))
-            .map_err(|e| not_understood("this program", &e.to_string()))?;
+            .header(CONTENT_TYPE, "application/json");
+        if matches!(sent, Sent::Answers(_)) {
+            // Without it hyper sends no body with GET.
+            request = request.header(TRANSFER_ENCODING, "chunked");
+        }
+        let request = request.body(sent).map_err(|e| not_understood("this program", &e.to_string()))?;
         let response = timeout(HEAD, connection.sender.send_request(request))
             .await
             .map_err(|_| too_slow(&connection.address, HEAD))?
@@ -261,6 +292,7 @@ pub struct Lines {
     /// Bytes of `buffer` that are known to hold no line end.
     searched: usize,
     ended: bool,
+    answers: Option<Answers>,
     connection: Connection,
 }
 
@@ -268,6 +300,13 @@ impl Lines {
     /// Address that the stream comes from.
     pub fn address(&self) -> &str {
         &self.connection.address
+    }
+
+    /// Tells the other end that its lines are read, where it hears that.
+    pub fn answer(&self) {
+        if let Some(answers) = &self.answers {
+            answers.answer();
+        }
     }
 
     /// The next line; none at the end of the stream. May be dropped while it waits without losing anything.

@@ -185,12 +185,26 @@ fn what_get_prints_is_what_apply_takes() {
         assert_eq!(same.stdout, "0 created, 0 changed, 9 unchanged. Done.\n", "{format}");
     }
     let changed = mesh.good("get network blue -o yaml").replace("vni: 10", "vni: 15");
-    let diff = mesh.feed("diff -f -", &changed).stdout;
-    assert_eq!(diff, "~ network/blue\n    spec.vni: 10 -> 15\n0 created, 1 changed, 0 unchanged. Nothing done.\n");
+    let diff = mesh.feed("diff -f -", &changed);
+    let says = "~ network/blue\n    spec.vni: 10 -> 15\n0 created, 1 changed, 0 unchanged. Nothing done.\n";
+    assert_eq!((diff.code, diff.stdout.as_str()), (Some(1), says));
+    assert_eq!(mesh.feed("diff -f -", &mesh.good("get all -o yaml")).code, Some(0), "no difference");
     assert!(mesh.good("network show blue").contains("vni: 10"));
     mesh.good("network set blue --vni 12");
-    let late = mesh.feed("apply -f -", &changed);
+    let late = mesh.feed("apply --if-unchanged -f -", &changed);
     assert_eq!(late.code, Some(5), "a manifest with an old revision is a conflict: {}", late.stderr);
+    let late = mesh.feed("apply -f -", &changed);
+    assert_eq!(late.code, Some(0), "unless nobody asks for the revision: {}", late.stderr);
+    assert!(mesh.good("network show blue").contains("vni: 15"));
+    // What the server knows of a node comes back as it was printed, and is not the file's to say.
+    let node = mesh.good("get node fra-1 -o yaml") + "status: {joined: 1700000000, connected: true, tlsKey: ab}\n";
+    let same = mesh.feed("apply -f -", &node);
+    assert_eq!(
+        (same.code, same.stdout.as_str()),
+        (Some(0), "0 created, 0 changed, 1 unchanged. Done.\n"),
+        "{}",
+        same.stderr
+    );
 }
 
 #[test]

@@ -206,6 +206,47 @@ fn a_node_whose_key_is_another_says_so_and_one_whose_keys_are_all_stolen_is_take
     assert!(!lab.answers("a-1", "b-1"), "the thief has no way back");
 }
 
+#[test]
+fn a_machine_installed_anew_takes_its_old_place_by_one_token_and_the_old_one_is_nobody() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
+    lab.settled();
+    let (own, old) = (lab.home.machine("b-2"), lab.home.machine("old"));
+    copy(&own, &old);
+    lab.kill("b-2");
+    let namespace = lab.layout().node("b-2").unwrap().namespace.clone();
+    // A disk that is new: keys, state, what ran, and the file.
+    let words = format!("rm -rf {0}/keys {0}/state {0}/run", own.display());
+    assert!(Command::new("sh").args(["-ec", &words]).status().unwrap().success());
+    let devices = "for d in $(ip -o link | awk -F': ' '$2 ~ /^v[bvtp]/ { print $2 }' | cut -d@ -f1); do ip link delete $d; done; nft flush ruleset";
+    let cleaned = Command::new("ip").args(["netns", "exec", &namespace, "sh", "-c", devices]).status().unwrap();
+    assert!(cleaned.success());
+    let ports = lab.admin(&["port", "list"]);
+    let made: Value = serde_json::from_str(&lab.admin(&["token", "create", "--replace", "b-2", "-o", "json"])).unwrap();
+    let layout = lab.layout();
+    let node = layout.node("b-2").unwrap();
+    daemons::join(&lab.home, node, made["token"].as_str().unwrap()).unwrap();
+    lab.start("b-2");
+    let bridge = wait_for_bridge(&lab, "b-2");
+    wires::plug(node, &bridge, 1400).unwrap();
+    wait_until("it is b-2 again, with its port, plain and across", PATIENCE, || {
+        ["b-1", "a-1"].iter().all(|peer| lab.answers(peer, "b-2") && lab.answers("b-2", peer))
+    });
+    assert_eq!(lab.admin(&["port", "list"]), ports, "its ports are there as they were");
+    let events = lab.admin(&["events"]);
+    assert!(events.contains("in the place of another machine, whose keys are taken back"), "{events}");
+
+    // The machine of before is nobody, wherever it comes back.
+    lab.kill("b-2");
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &namespace, env!("CARGO_BIN_EXE_meshd"), "run", "--config"]);
+    let _old = Background::spawn(command.arg(old.join("meshd.toml")).stderr(Stdio::null()));
+    thread::sleep(Duration::from_secs(3));
+    assert!(!lab.answers("a-1", "b-2"), "its keys are worth nothing");
+}
+
 /// The bridge of the lab's network on a node, once it is there.
 fn wait_for_bridge(lab: &Lab, name: &str) -> String {
     let layout = lab.layout();

@@ -74,4 +74,5 @@ mod strangers;
 mod stray;
 mod super_frames;
 mod told;
+mod tracked;
 mod tunnel;

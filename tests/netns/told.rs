@@ -59,7 +59,7 @@ fn what_a_node_finds_wrong_is_in_the_status_of_the_mesh_for_as_long_as_it_is_so(
     let killed = clock::mono();
     wait_until("it is away", BAR, || !says(&lab, "M0615", &[]));
     let events = || lab.admin(&["events"]);
-    wait_until("that it went is noted", BAR, || events().contains("node a-1 is away: its connection ended at"));
+    wait_until("that it went is noted", BAR, || events().contains("node a-1 is away: it was heard last at"));
     assert!(clock::mono().since(killed) > Duration::from_secs(10), "a connection that is made anew is no news");
     lab.start("a-1");
     wait_until("that it is back is noted", BAR, || events().contains("node a-1 is back after"));
@@ -67,4 +67,49 @@ fn what_a_node_finds_wrong_is_in_the_status_of_the_mesh_for_as_long_as_it_is_so(
     wait_until("it is told again", BAR, || says(&lab, "M0615", &["node a-1"]));
     on(&lab, "a-1", "ip address flush dev vb10.12b5");
     wait_until("all is well", BAR, || problems(&lab).is_empty());
+}
+
+/// How the list of nodes calls a node.
+fn state(lab: &Lab, node: &str) -> String {
+    let list = lab.admin(&["node", "list"]);
+    let line = list.lines().find(|line| line.starts_with(node)).unwrap();
+    line.split_ascii_whitespace().nth(4).unwrap().to_owned()
+}
+
+#[test]
+fn a_node_that_is_gone_without_a_word_is_away_within_35_s_in_status_list_and_events_and_a_quiet_one_never_is() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "1"]);
+    lab.settled();
+    // Two ways to say nothing: nothing gets through, and a daemon that stands still while its kernel takes what comes.
+    let cut = "nft add table inet cut; nft 'add chain inet cut i { type filter hook input priority -400; }'
+               nft 'add chain inet cut o { type filter hook output priority -400; }'
+               nft add rule inet cut i tcp sport 7443 drop; nft add rule inet cut o tcp dport 7443 drop";
+    let stop = |signal| assert!(lab.home.running("a-1").unwrap().signal(signal).unwrap());
+    let ways: [(&str, &dyn Fn(), &dyn Fn()); 2] = [
+        ("cut off", &|| on(&lab, "a-1", cut), &|| on(&lab, "a-1", "nft delete table inet cut")),
+        ("stopped", &|| stop(libc::SIGSTOP), &|| stop(libc::SIGCONT)),
+    ];
+    for (way, begin, end) in ways {
+        let told = lab.admin(&["events", "--kind", "node-away"]).matches("node a-1 is away").count();
+        assert_eq!(state(&lab, "a-1"), "joined", "before it is {way}");
+        begin();
+        let start = clock::mono();
+        wait_until(way, BAR, || state(&lab, "a-1") == "away");
+        let listed = clock::mono().since(start);
+        let status: Value = serde_json::from_slice(&lab.asked(&["status", "-o", "json"]).stdout).unwrap();
+        assert_eq!(status["nodes"][0]["connected"], false, "{way}");
+        let events = || lab.admin(&["events", "--kind", "node-away"]);
+        wait_until(way, BAR, || events().matches("node a-1 is away").count() > told);
+        let noted = clock::mono().since(start);
+        println!("{way}: listed after {listed:?}, noted after {noted:?}");
+        assert!(noted <= BAR, "{way}: noted after {noted:?}");
+        end();
+        wait_until(way, BAR, || state(&lab, "a-1") == "joined" && problems(&lab).is_empty());
+    }
+    let events = || lab.admin(&["events"]);
+    wait_until("both returns are noted", BAR, || events().matches("node a-1 is back after").count() == 2);
+    assert!(!events().contains("node b-1 is away"), "it has been quiet and there: {}", events());
 }
