@@ -19,6 +19,20 @@ pub(super) fn read(netlink: &mut Netlink, index: u32) -> io::Result<Vec<AddressM
     Ok(all.into_iter().filter_map(of_kernel).collect())
 }
 
+/// An address by which the host is reached at a device: one that is not link-local, which every device gets that is up.
+///
+/// # Errors
+/// The kernel cannot be read.
+pub(super) fn of_host(netlink: &mut Netlink, index: u32) -> io::Result<Option<IpAddr>> {
+    let all = dump(netlink, AddressFamily::Unspec, |of, _| of == index)?;
+    let address = |message| if let RouteNetlinkMessage::NewAddress(of) = message { address_of(&of) } else { None };
+    let reached = |address: &IpAddr| match address {
+        IpAddr::V4(address) => !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_unicast_link_local(),
+    };
+    Ok(all.into_iter().filter_map(address).find(reached))
+}
+
 /// All addresses of some devices, by index and scope (`enum rt_scope_t`, linux/rtnetlink.h). Those of other devices are passed over: a host of containers has thousands.
 ///
 /// # Errors

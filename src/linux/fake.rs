@@ -1,9 +1,12 @@
 //! The same two verbs in memory: a kernel for tests that need no rights, and for showing what a plan would do. It refuses what the
 //! real one refuses, so that an order that only works here is found here.
 
+use std::collections::BTreeMap;
+
 use super::error::KernelError;
 use crate::node::desired::{
-    BridgeEntry, Hold, Kind, Link, Neighbour, Observed, ObservedFence, ObservedGuard, Port, PortFlags,
+    BridgeEntry, Hold, Kind, Link, Neighbour, Observed, ObservedFence, ObservedGuard, Place, Port,
+    PortFlags,
 };
 use crate::node::onlink::Step;
 use crate::node::op::Op;
@@ -17,6 +20,8 @@ pub struct Fake {
     pub state: Observed,
     /// Every step ever done, as text.
     pub log: Vec<String>,
+    /// Numbers of links; the next one is one more than any so far.
+    numbers: (u32, BTreeMap<IfName, u32>),
 }
 
 /// What the kernel gives a new bridge port.
@@ -36,7 +41,22 @@ impl Fake {
     /// # Errors
     /// Never; the real one does.
     pub fn observe(&mut self) -> Result<Observed, KernelError> {
-        Ok(self.state.clone())
+        Ok(Observed { places: self.places(), ..self.state.clone() })
+    }
+
+    /// Numbers the links that are new, and says where each stands.
+    fn places(&mut self) -> BTreeMap<IfName, Place> {
+        let (last, numbers) = &mut self.numbers;
+        numbers.retain(|name, _| self.state.links.contains_key(name));
+        let place = |(name, link): (&IfName, &Link)| {
+            let index = *numbers.entry(name.clone()).or_insert_with(|| {
+                *last += 1;
+                *last
+            });
+            let master = link.port.as_ref().map(|port| port.bridge.to_string());
+            (name.clone(), Place { index, master, up: link.up })
+        };
+        self.state.links.iter().map(place).collect()
     }
 
     /// Does `ops` in order and stops at the first that the kernel would refuse.
@@ -97,7 +117,16 @@ impl Fake {
                     bridge.vlan_filtering = false;
                 }
             }
-            Op::SetMaster { name, bridge } => self.enslave(name, bridge)?,
+            Op::SetMaster { name, bridge } | Op::Plug { name, bridge } => self.enslave(name, bridge)?,
+            Op::Rename { name, to } => {
+                let link = Link { up: false, ..self.state.links.remove(name).ok_or("No such device")? };
+                self.state.links.insert(to.clone(), link);
+                for link in self.state.links.values_mut() {
+                    if let Some(port) = link.port.as_mut().filter(|port| port.bridge == *name) {
+                        port.bridge = to.clone();
+                    }
+                }
+            }
             Op::SetPort { name, flags } => {
                 self.link(name)?.port.as_mut().ok_or("Operation not supported")?.flags = *flags;
             }
@@ -218,6 +247,7 @@ impl Fake {
     fn delete(&mut self, name: &IfName) {
         let state = &mut self.state;
         state.links.remove(name);
+        self.numbers.1.remove(name);
         for link in state.links.values_mut() {
             link.port = link.port.take().filter(|port| port.bridge != *name);
         }

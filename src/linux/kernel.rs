@@ -240,6 +240,8 @@ impl Kernel {
             | Op::SetBridge { .. }
             | Op::NoVlanFiltering { .. }
             | Op::SetMaster { .. }
+            | Op::Plug { .. }
+            | Op::Rename { .. }
             | Op::SetPort { .. }
             | Op::SetUp { .. } => unreachable!("is_entry() has sorted these out"),
         })
@@ -278,6 +280,13 @@ impl Kernel {
                 let (index, bridge) = (self.index(op, name)?, self.index(op, bridge)?);
                 self.one(op, request::master(index, bridge))
             }
+            Op::Plug { name, bridge } => self.plug(op, name, bridge),
+            Op::Rename { name, to } => {
+                let index = self.index(op, name)?;
+                self.indices.remove(name);
+                self.one(op, request::up(index, false))?;
+                self.one(op, request::rename(index, to))
+            }
             Op::SetMtu { name, mtu } => self.with(op, name, |index| request::mtu(index, *mtu)),
             Op::NoAddresses { name } => self.no_addresses(op, name),
             Op::SetPort { name, flags } => self.with(op, name, |index| request::port(index, *flags)),
@@ -298,6 +307,21 @@ impl Kernel {
         let Ok(index) = self.index(op, name) else { return Ok(()) };
         let done = if op.removes() { self.checks.leave(name, index) } else { self.checks.check(name, index) };
         done.map_err(|why| KernelError::Op { op: op.to_string(), why: why.to_string() })
+    }
+
+    /// An interface that has an address of this host is no guest's: in a bridge the host would no longer be reached there.
+    fn plug(&mut self, op: &Op, name: &IfName, bridge: &IfName) -> Result<(), KernelError> {
+        let Some((index, _)) = self.find(name.as_str())? else { return Ok(()) };
+        let own = addresses::of_host(&mut self.netlink, index);
+        if let Some(address) = own.map_err(KernelError::socket("reading addresses"))? {
+            return Err(KernelError::Op { op: op.to_string(), why: format!("this host has {address} there") });
+        }
+        let bridge = self.index(op, bridge)?;
+        let answer = self.netlink.request(request::master(index, bridge)).map_err(KernelError::socket(CHANGING))?;
+        match answer {
+            Err(refusal) if !is_gone(&refusal) => Err(told(op, &refusal)),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     fn on_link(&mut self, op: &Op, step: &Step) -> Result<(), KernelError> {

@@ -21,7 +21,7 @@ use super::fdb::{self, Guests};
 use super::netlink::{self, HEADER, Netlink, word};
 use super::{addresses, sysctl};
 use crate::node::desired::{
-    Bridge, BridgeEntry, Hold, Kind, Link, Neighbour, Observed, Port, PortFlags, Tap, Vtep, Vxlan,
+    Bridge, BridgeEntry, Hold, Kind, Link, Neighbour, Observed, Place, Port, PortFlags, Tap, Vtep, Vxlan,
 };
 use crate::node::names;
 use crate::types::{IfName, Mac};
@@ -38,6 +38,7 @@ const TYPE_TAP: u8 = 2;
 const NAME: u16 = 3;
 const MTU: u16 = 4;
 const MASTER: u16 = 10;
+const ALIAS: u16 = 20;
 const INFO: u16 = 18;
 const INFO_KIND: u16 = 1;
 /// `struct ifinfomsg` and `struct ndmsg`, behind the header.
@@ -99,26 +100,34 @@ fn links(netlink: &mut Netlink) -> io::Result<(Observed, Names)> {
     // The kernel sorts them out.
     bridges.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
     let bridges = netlink.dump_by(RouteNetlinkMessage::GetLink(bridges), |raw| {
-        let ours = light(raw).filter(|link| link.name.as_ref().is_some_and(|n| names::parse(n.as_str()).is_some()));
+        // One that somebody has renamed still says whose it is.
+        let named = |link: &Light| link.name.as_ref().is_some_and(|n| names::parse(n.as_str()).is_some());
+        let ours = light(raw).filter(|link| named(link) || link.alias_is_ours);
         Ok(ours.map(|link| (link.index, ())))
     })?;
     let all = netlink.dump_by(RouteNetlinkMessage::GetLink(request), |raw| {
         let Some(link) = light(raw) else { return Ok(None) };
         let ours = link.name.as_ref().is_some_and(|name| names::parse(name.as_str()).is_some());
-        let matters = ours || link.vxlan || link.master.is_some_and(|master| bridges.contains_key(&master));
-        let message = if matters { netlink::decode(raw)? } else { None };
-        Ok(link.name.map(|name| (link.index, (name, link.up, message))))
+        let held = bridges.contains_key(&link.index) || link.master.is_some_and(|master| bridges.contains_key(&master));
+        let message = if ours || link.vxlan || held { netlink::decode(raw)? } else { None };
+        Ok(link.name.map(|name| (link.index, (name, link.up, link.master, message))))
     })?;
     let mut names = Names::new();
-    let (mut messages, mut others) = (Vec::new(), BTreeSet::new());
-    for (index, (name, up, message)) in all {
+    let (mut messages, mut others, mut stand) = (Vec::new(), BTreeSet::new(), Vec::new());
+    for (index, (name, up, master, message)) in all {
         if up && message.is_none() {
             others.insert(name.clone());
         }
+        stand.push((name.clone(), index, master, up));
         names.insert(index, name);
         messages.extend(message.and_then(link));
     }
-    Ok((Observed { up: others, ..read_links(&messages, &names) }, names))
+    let named = |index: u32| names.get(&index).map_or_else(|| format!("#{index}"), ToString::to_string);
+    let place = |(name, index, master, up): (IfName, u32, Option<u32>, bool)| {
+        (name, Place { index, master: master.map(named), up })
+    };
+    let places = stand.into_iter().map(place).collect();
+    Ok((Observed { up: others, places, ..read_links(&messages, &names) }, names))
 }
 
 /// What tells whether a link matters.
@@ -130,17 +139,21 @@ pub(super) struct Light {
     up: bool,
     master: Option<u32>,
     vxlan: bool,
+    alias_is_ours: bool,
 }
 
 /// Reads no more of a link than that.
 pub(super) fn light(raw: &[u8]) -> Option<Light> {
     let up = word(raw, HEADER + 8)? & libc::IFF_UP.cast_unsigned() != 0;
-    let mut link = Light { index: word(raw, HEADER + 4)?, name: None, mtu: 0, up, master: None, vxlan: false };
+    let mut link = Light { index: word(raw, HEADER + 4)?, name: None, mtu: 0, up, master: None, vxlan: false, alias_is_ours: false };
     for attribute in NlasIterator::new(raw.get(LINK..)?).flatten() {
         match attribute.kind() {
             NAME => link.name = text(attribute.value()).and_then(|name| name.parse().ok()),
             MTU => link.mtu = word(attribute.value(), 0).unwrap_or_default(),
             MASTER => link.master = word(attribute.value(), 0),
+            ALIAS => {
+                link.alias_is_ours = text(attribute.value()).and_then(names::net_of_alias).is_some();
+            }
             INFO => {
                 let mut infos = NlasIterator::new(attribute.value()).flatten();
                 let kind = infos.find(|info| info.kind() == INFO_KIND);

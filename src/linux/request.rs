@@ -79,6 +79,11 @@ pub(super) fn christen(index: u32, name: &IfName, alias: &str, mtu: u32) -> Requ
     change(index, vec![name, LinkAttribute::IfAlias(alias.to_owned()), LinkAttribute::Mtu(mtu)])
 }
 
+/// Gives a device another name.
+pub(super) fn rename(index: u32, name: &IfName) -> Request {
+    change(index, vec![LinkAttribute::IfName(name.to_string())])
+}
+
 /// Sets an Ethernet address, after which the kernel no longer chooses one.
 pub(super) fn address(index: u32, address: Vec<u8>) -> Request {
     change(index, vec![LinkAttribute::Address(address)])

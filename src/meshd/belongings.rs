@@ -11,6 +11,7 @@ use super::control::LOCK;
 use super::disk::{BAD_SLICE, TABLE, folders, list_tables};
 use super::held::UNDERLAY;
 use super::keys::{CLOCK, NEXT_KEY};
+use super::plugs::PLUGS;
 use crate::config::meshd::{Config, Paths, SOCKET, Table};
 use crate::linux::checksums::NUMBERS;
 use crate::linux::file;
@@ -32,6 +33,7 @@ pub const FILES: &[(Folder, &str)] = &[
     (Folder::State, CLOCK),
     (Folder::State, UNDERLAY),
     (Folder::Run, NUMBERS),
+    (Folder::Run, PLUGS),
     (Folder::Run, SOCKET),
     // What keeps a second meshd away goes last.
     (Folder::Run, LOCK),

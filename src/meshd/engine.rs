@@ -15,6 +15,7 @@ use super::kernel::Kernel;
 use super::keys::Keyring;
 use super::look::{Before, Host, look};
 use super::mtu::Watch;
+use super::plugs::Memory;
 use super::shared::{Shared, Topic};
 use super::strays::Strays;
 use crate::api::local::Finding;
@@ -51,7 +52,7 @@ const TICK: Duration = Duration::from_millis(500);
 /// Least time between two looks at the kernel that the kernel itself asked for.
 const CALM: Duration = Duration::from_millis(500);
 /// Rounds of observe and apply in which the kernel must reach the plan.
-const ROUNDS: u8 = 3;
+const ROUNDS: u8 = 4;
 
 /// What the engine is told.
 #[derive(Debug)]
@@ -93,6 +94,7 @@ pub struct Engine<K> {
     paths: Watch,
     dropped: Guests,
     strays: Strays,
+    plugs: Memory,
     removed: bool,
     /// When the slice in force is written to disk again, which failed.
     save_at: Option<Mono>,
@@ -110,6 +112,7 @@ impl<K: Kernel> Engine<K> {
     pub fn new(kernel: K, shared: Arc<Shared>, config: Config, tables: Option<Tables>) -> Self {
         let now = mono();
         let held = Held::read(&config.paths.state);
+        let plugs = Memory::read(&config.paths.run);
         Self {
             kernel,
             look,
@@ -127,6 +130,7 @@ impl<K: Kernel> Engine<K> {
             paths: Watch::default(),
             dropped: Guests::default(),
             strays: Strays::default(),
+            plugs,
             removed: false,
             save_at: None,
             tell_at: now,
@@ -432,18 +436,26 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn rounds(&mut self, quiet: bool) -> Result<(), Finding> {
+        let Some(slice) = self.slice.clone() else { return Ok(()) };
+        self.plugs.begin();
         for round in 0..=ROUNDS {
             let start = mono();
-            let observed = self.kernel.observe().map_err(|e| told(&e))?;
+            let mut observed = self.kernel.observe().map_err(|e| told(&e))?;
+            let read = mono().since(start);
+            let plugs =
+                self.plugs.look(&mut self.kernel, &slice, &self.desired, &mut observed, &self.shared.events);
+            let plugs = plugs.map_err(|e| told(&e))?;
+            let start = mono();
             self.shared.find(Topic::Conflict, reconcile::conflicts(&self.desired, &observed));
             let ops = reconcile::diff(&self.desired, &observed);
-            self.cost = mono().since(start);
-            if ops.is_empty() {
+            self.cost = read + mono().since(start);
+            if ops.is_empty() && plugs.is_empty() {
                 self.found(&observed);
                 return Ok(());
             }
             if round == ROUNDS {
-                let what = format!("the kernel does not keep what it was told: {}", brief(ops.iter()));
+                let left: Vec<&Op> = ops.iter().chain(&plugs).collect();
+                let what = format!("the kernel does not keep what it was told: {}", brief(left.into_iter()));
                 return Err(Finding::new(
                     "M0635",
                     what,
@@ -457,6 +469,7 @@ impl<K: Kernel> Engine<K> {
             }
             tracing::debug!("{} steps: {}", ops.len(), brief(ops.iter()));
             self.kernel.apply(&ops).map_err(|e| told(&e))?;
+            self.plugs.plug(&mut self.kernel, &plugs, &observed, &self.shared.events);
         }
         Ok(())
     }

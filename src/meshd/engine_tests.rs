@@ -33,7 +33,7 @@ struct World {
 
 fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
-    let text = format!("management = ['m:1']\n[paths]\nstate = '{}'\n", folder.path().display());
+    let text = format!("management = ['m:1']\n[paths]\nstate = '{0}'\nrun = '{0}/run'\n", folder.path().display());
     let config = Config::parse("f", &text).unwrap();
     let lanes =
         Lanes::start(0, UdpPort::try_from(51820).unwrap(), SecretKey::from_bytes([1; 32]), Default::default()).unwrap();

@@ -21,6 +21,7 @@ pub mod log;
 pub mod look;
 mod mtu;
 pub mod offload;
+mod plugs;
 mod probing;
 mod prove;
 mod quota;

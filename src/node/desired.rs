@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::checksums::Checks;
 use super::fence::Fence;
@@ -22,6 +23,8 @@ pub struct Desired {
     pub onlink: OnLink,
     /// Hosted networks by bridge.
     pub networks: BTreeMap<IfName, Net>,
+    /// A bridge that is no longer wanted stays for as long as guests are plugged into it, cut off from everything.
+    pub keeps_plugs: bool,
 }
 
 /// One hosted network in the kernel.
@@ -68,6 +71,10 @@ pub struct Observed {
     pub links: BTreeMap<IfName, Link>,
     /// Names of all other links that are up.
     pub up: BTreeSet<IfName>,
+    /// Where each link stands, whoever made it.
+    pub places: BTreeMap<IfName, Place>,
+    /// When each guest last sent something, where the bridge knows; of the entries in `bridge_fdb` behind guests' ports.
+    pub heard: BTreeMap<IfName, BTreeMap<Mac, Duration>>,
     /// Addresses on devices with our name that the kernel has not given by itself.
     pub addresses: BTreeMap<IfName, BTreeSet<IpAddr>>,
     /// Links that are none of ours and have an address of this host, other than for their own link.
@@ -81,6 +88,17 @@ pub struct Observed {
     pub flood: BTreeMap<IfName, BTreeSet<Vtep>>,
     /// Neighbours on each bridge with our name.
     pub neighbours: BTreeMap<IfName, BTreeMap<IpAddr, Neighbour>>,
+}
+
+/// Where a link stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The kernel's number of it. Made again under its name it has another one.
+    pub index: u32,
+    /// What it is a part of (a bridge, a bond, a VRF), by name, or by number where the name is none that we could mean.
+    pub master: Option<String>,
+    /// Administratively up.
+    pub up: bool,
 }
 
 /// What is known of a packet filter.

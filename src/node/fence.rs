@@ -154,6 +154,16 @@ impl Fence {
         })
     }
 
+    /// Adds a bridge of which nothing is left but the guests' plugs: what stands there may say nothing at all.
+    pub(super) fn park(&mut self, bridge: &IfName, guests: &BTreeSet<&IfName>) {
+        self.bridges.insert(bridge.clone());
+        for name in guests.iter().filter(|name| is_plain(name)) {
+            self.named.remove(*name);
+            self.open.remove(*name);
+            self.unnamed.insert((*name).clone(), bridge.clone());
+        }
+    }
+
     /// This filter while the bridges that it no longer has are still there: what `old` says of them goes on, so that nothing opens
     /// before they are gone.
     #[must_use]

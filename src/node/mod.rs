@@ -21,6 +21,7 @@ pub mod onlink;
 pub mod op;
 pub mod paths;
 pub mod plan;
+pub mod plugs;
 pub mod reconcile;
 pub mod revoke;
 pub mod rotation;

@@ -93,6 +93,20 @@ pub enum Op {
         /// Bridge.
         bridge: IfName,
     },
+    /// Puts a guest's interface into a bridge, out of the one that it stands in, if any. One that has gone meanwhile is no failure.
+    Plug {
+        /// The interface.
+        name: IfName,
+        /// Bridge.
+        bridge: IfName,
+    },
+    /// Gives a device of ours its name back. It is down meanwhile: before Linux 6.2 a device that is up keeps its name.
+    Rename {
+        /// What it is called.
+        name: IfName,
+        /// What it is to be called.
+        to: IfName,
+    },
     /// Says how frames pass a bridge port.
     SetPort {
         /// Device.
@@ -193,6 +207,8 @@ impl Op {
             | Self::SetBridge { name, .. }
             | Self::NoVlanFiltering { name }
             | Self::SetMaster { name, .. }
+            | Self::Plug { name, .. }
+            | Self::Rename { name, .. }
             | Self::SetPort { name, .. }
             | Self::SetUp { name, .. } => Some(name),
             Self::Pin { port, .. } | Self::Unpin { port, .. } => Some(port),
@@ -241,7 +257,10 @@ impl fmt::Display for Op {
             Self::NoAddresses { name } => write!(f, "ip link set dev {name} addrgenmode none"),
             Self::SetBridge { name, bridge } => set_bridge(f, name, bridge),
             Self::NoVlanFiltering { name } => write!(f, "ip link set dev {name} type bridge vlan_filtering 0"),
-            Self::SetMaster { name, bridge } => write!(f, "ip link set dev {name} master {bridge}"),
+            Self::SetMaster { name, bridge } | Self::Plug { name, bridge } => {
+                write!(f, "ip link set dev {name} master {bridge}")
+            }
+            Self::Rename { name, to } => write!(f, "ip link set dev {name} down && ip link set dev {name} name {to}"),
             Self::SetPort { name, flags } => set_port(f, name, *flags),
             Self::SetUp { name, up } => write!(f, "ip link set dev {name} {}", if *up { "up" } else { "down" }),
             Self::Pin { port, mac } => write!(f, "bridge fdb replace {mac} dev {port} master static sticky"),

@@ -103,6 +103,7 @@ impl Local {
 /// and rows that contradict each other become findings; the rest is planned as if they were not there.
 pub fn plan(slice: &Slice, paths: &Paths, local: &Local) -> Plan {
     let mut plan = Plan::default();
+    plan.desired.keeps_plugs = true;
     let none = BTreeMap::new();
     for (key, network) in &slice.networks {
         let bridge = names::device(Device::Bridge, key.vni, network.udp_port);

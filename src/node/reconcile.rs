@@ -14,6 +14,7 @@ use super::fence::{self, Fence};
 use super::guard::Guard;
 use super::names::{self, Device};
 use super::onlink;
+use super::plugs;
 pub use super::op::Op;
 use crate::api::local::Finding;
 use crate::policy::mtu::IPV6_LEAST;
@@ -24,11 +25,17 @@ pub fn diff(desired: &Desired, observed: &Observed) -> Vec<Op> {
     let blocked = blocked(desired, observed);
     let wanted: BTreeMap<&IfName, &Net> =
         desired.networks.iter().filter(|(bridge, _)| !blocked.contains_key(bridge)).collect();
-    let gone = stale(&wanted, observed);
+    let parked = if desired.keeps_plugs {
+        plugs::parked(observed, |bridge| wanted.contains_key(bridge))
+    } else {
+        BTreeMap::new()
+    };
+    let mut gone = stale(&wanted, observed);
+    gone.retain(|name| !parked.contains_key(name));
     let kept = kept_guard(desired, &wanted, observed);
     let (lay, lift) = onlink::diff(&desired.onlink.on(&kept.ports), observed);
     let (first, last) = guards(kept, observed);
-    let (shut, open) = fences(desired, &wanted, observed);
+    let (shut, open) = fences(desired, &wanted, &parked, observed);
     let (check, leave) = checksums::diff(&wanted, observed);
 
     let mut ops = Vec::new();
@@ -80,7 +87,7 @@ pub fn is_ours(name: &IfName, link: &Link) -> bool {
 }
 
 /// Networks that cannot be built, by bridge, and why.
-fn blocked<'a>(desired: &'a Desired, observed: &Observed) -> BTreeMap<&'a IfName, Finding> {
+pub(super) fn blocked<'a>(desired: &'a Desired, observed: &Observed) -> BTreeMap<&'a IfName, Finding> {
     let taken = taken_ports(observed);
     let why = |net: &Net| {
         let foreign =
@@ -155,9 +162,17 @@ fn guards(wanted: Guard, observed: &Observed) -> (Option<Op>, Option<Op>) {
 }
 
 /// The step that says what guests may send before anything else is done, and the one that lets go of them after all else.
-fn fences(desired: &Desired, wanted: &BTreeMap<&IfName, &Net>, observed: &Observed) -> (Option<Op>, Option<Op>) {
+fn fences(
+    desired: &Desired,
+    wanted: &BTreeMap<&IfName, &Net>,
+    parked: &BTreeMap<&IfName, BTreeSet<&IfName>>,
+    observed: &Observed,
+) -> (Option<Op>, Option<Op>) {
     let mut fence = desired.fence.with_found(wanted, observed);
     fence.bridges.retain(|bridge| wanted.contains_key(bridge));
+    for (bridge, guests) in parked {
+        fence.park(bridge, guests);
+    }
     match &observed.fence {
         ObservedFence::Absent if fence.is_empty() => (None, None),
         ObservedFence::Unknown | ObservedFence::Loaded(_) if fence.is_empty() => (None, Some(Op::DeleteFence)),

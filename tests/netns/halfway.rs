@@ -199,6 +199,8 @@ fn ours(mut observed: Observed) -> Observed {
     observed.bridge_fdb.retain(|_, table| !table.is_empty());
     observed.neighbours.values_mut().for_each(|table| table.retain(|_, neighbour| neighbour.permanent));
     observed.neighbours.retain(|_, table| !table.is_empty());
+    observed.places.clear();
+    observed.heard.clear();
     observed
 }
 

@@ -53,6 +53,7 @@ mod mtu;
 mod offload;
 mod places;
 mod plain;
+mod plugs;
 mod pmtu;
 mod ports;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]

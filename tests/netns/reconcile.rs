@@ -66,6 +66,8 @@ fn ours(observed: &Observed) -> Observed {
     ours.links.retain(|name, _| names::parse(name.as_str()).is_some());
     ours.up.clear();
     ours.addressed.clear();
+    ours.places.clear();
+    ours.heard.clear();
     // What the bridge hears of itself is not part of any plan.
     for table in ours.neighbours.values_mut() {
         table.retain(|_, neighbour| neighbour.permanent);

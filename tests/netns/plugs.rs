@@ -1,0 +1,107 @@
+//! Guests keep their plugs, or get them back, whatever becomes of the bridge that they were plugged into: with daemons, on the real
+//! kernel.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::harness::{can_run, succeed, wait_until};
+use crate::labs::Lab;
+
+/// How soon a guest is back.
+const SOON: Duration = Duration::from_secs(10);
+
+fn on(lab: &Lab, node: &str, lines: &str) -> String {
+    let space = lab.layout().node(node).unwrap().namespace.clone();
+    succeed(Command::new("ip").args(["netns", "exec", &space, "sh", "-ec", lines]))
+}
+
+/// The bridge that the guest's interface of a node stands in.
+fn bridge(lab: &Lab, node: &str) -> String {
+    let path = on(lab, node, "readlink /sys/class/net/g1/master || echo none");
+    path.trim().rsplit('/').next().unwrap().to_owned()
+}
+
+fn back(lab: &Lab, what: &str) {
+    wait_until(what, SOON, || lab.answers("a-1", "a-2"));
+}
+
+/// The port of node `a-2`, without an interface.
+fn declare(lab: &Lab) {
+    let words = "port create a-2-g1 --network blue --node a-2 --mac 02:76:78:01:02:01 --ip 192.168.10.12";
+    lab.admin(&words.split(' ').collect::<Vec<_>>());
+}
+
+#[test]
+fn whatever_takes_a_bridge_away_its_guests_are_plugged_in_again() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "1", "--nodes", "2"]);
+    lab.settled();
+    // The last port of the network here, and another one for the same guest, that names no interface.
+    lab.admin(&["port", "delete", "a-2-g1"]);
+    wait_until("its rights end", SOON, || !lab.answers("a-1", "a-2"));
+    assert_eq!(bridge(&lab, "a-2"), "vb10.12b5", "the bridge stays under its guest");
+    let leads = || on(&lab, "a-2", "ip -br link").lines().any(|line| line.starts_with("vv") || line.starts_with("vt"));
+    wait_until("and leads nowhere", SOON, || !leads());
+    assert_eq!(bridge(&lab, "a-2"), "vb10.12b5");
+    declare(&lab);
+    back(&lab, "declared again");
+    // Everything about its devices becomes other.
+    on(&lab, "a-2", "ip link delete vb10.12b5");
+    back(&lab, "its bridge is deleted");
+    on(&lab, "a-2", "ip link set vb10.12b5 down; ip link set vb10.12b5 name foo");
+    wait_until("it has its name again", SOON, || bridge(&lab, "a-2") == "vb10.12b5");
+    back(&lab, "its bridge is renamed");
+    assert!(!on(&lab, "a-2", "ip -br link").contains("foo"));
+    lab.admin(&["overlay", "set", "default", "--udp-port", "4799"]);
+    wait_until("it follows", SOON, || bridge(&lab, "a-2") == "vb10.12bf");
+    back(&lab, "its devices are called otherwise");
+    wait_until("the old one goes", SOON, || !on(&lab, "a-2", "ip -br link").contains("12b5"));
+    lab.kill("a-2");
+    on(&lab, "a-2", "ip link delete vb10.12bf");
+    lab.start("a-2");
+    back(&lab, "its bridge was deleted while no daemon ran");
+    // On purpose is on purpose.
+    on(&lab, "a-2", "ip link add virbr0 type bridge; ip link set virbr0 up; ip link set g1 master virbr0");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(bridge(&lab, "a-2"), "virbr0", "it is not fought over");
+}
+
+#[test]
+fn an_interface_that_a_port_names_is_plugged_in_when_it_appears_and_where_it_is_pulled_out() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "1", "--nodes", "2"]);
+    lab.settled();
+    on(&lab, "a-2", "ip link set g1 nomaster");
+    wait_until("it is plugged again", SOON, || bridge(&lab, "a-2") == "vb10.12b5");
+    back(&lab, "pulled out");
+    let guest = lab.guest("a-2").0;
+    on(&lab, "a-2", "ip link delete g1");
+    assert!(!lab.answers("a-1", "a-2"));
+    succeed(Command::new("sh").args([
+        "-ec",
+        &format!(
+            "host={}; ip -n $host link add g1 type veth peer name eth0 address 02:76:78:01:02:01 netns {guest}
+             ip -n {guest} link set eth0 up mtu 1400; ip -n {guest} address add 192.168.10.12/24 dev eth0
+             ip -n $host link set g1 up",
+            lab.layout().node("a-2").unwrap().namespace
+        ),
+    ]));
+    back(&lab, "made anew by somebody who plugs nothing");
+    // An interface that carries the host's own traffic is none of a guest's, whatever a port says.
+    on(&lab, "a-2", "ip link add spare type veth peer name other; ip link set spare up; ip address add 192.0.2.1/32 dev spare");
+    lab.admin(&["port", "set", "a-2-g1", "--interface", "spare"]);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(on(&lab, "a-2", "readlink /sys/class/net/spare/master || echo none").trim(), "none");
+    lab.admin(&["port", "set", "a-2-g1", "--interface", "admin0"]);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(on(&lab, "a-2", "readlink /sys/class/net/admin0/master || echo none").trim(), "none");
+    on(&lab, "a-2", "ip address flush dev spare");
+    lab.admin(&["port", "set", "a-2-g1", "--interface", "spare"]);
+    wait_until("without an address it is a guest's", SOON, || {
+        on(&lab, "a-2", "readlink /sys/class/net/spare/master || echo none").contains("vb10.12b5")
+    });
+}
