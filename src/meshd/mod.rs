@@ -21,6 +21,7 @@ pub mod log;
 pub mod look;
 mod mtu;
 pub mod offload;
+mod plain;
 mod probing;
 mod prove;
 mod quota;
@@ -28,6 +29,7 @@ pub mod run;
 pub mod shared;
 pub mod status;
 mod strays;
+pub mod watch;
 
 use crate::api::objects::NodeFacts;
 use crate::config::meshd::{Ciphers, Config};
