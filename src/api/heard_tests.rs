@@ -138,7 +138,8 @@ fn status() -> Value {
         "peers": [{"node": "b-1", "pdc": "b", "paths": ["tunnel"], "why": "w", "vtep": "10.0.0.1",
             "tunnel": {"node": "b-1", "endpoint": "198.51.100.1:51820", "handshakeAge": 1, "up": true,
                 "suite": "aesgcm", "received": 1, "sent": 1, "lanes": [{"lane": 0, "endpoint": "198.51.100.1:51820",
-                    "handshakeAge": 1, "up": true, "received": 1, "sent": 1}]}}],
+                    "handshakeAge": 1, "up": true, "received": 1, "sent": 1}]}, "plain": [{"udpPort": 4789,
+                "state": "out-lost", "answeredAge": 1, "rttMicros": 1, "loss": 1, "bytes": 1450}]}],
         "problems": [{"code": "M0410", "what": "w", "help": "h"}], "drops": {"oversize": 1}, "sizes": sizes(),
         "offload": {"features": [{"name": "tap", "state": "on", "why": "w", "help": "h", "chosen": true}],
             "superFramesCut": 1, "superFramesWhole": 1, "trainsResent": 1, "framesWritten": 1, "tapWrites": 1,
@@ -261,7 +262,7 @@ fn every_answer_of_the_daemon_with_one_field_more_says_the_same() {
     holds::<Status>(&status());
     holds::<Vec<local::Event>>(&json!([{"at": 1_700_000_000_u64, "kind": "k", "text": "t"}]));
     holds::<Explanation>(&json!({"from": "web", "fromNode": "a-1", "to": "t", "steps": [{"what": "port", "text": "t",
-        "passes": true}], "delivered": true, "mac": "02:00:00:00:00:01"}));
+        "passes": true}], "delivered": true, "probed": true, "mac": "02:00:00:00:00:01"}));
     holds::<NodeMtu>(&json!({"node": "a-1", "peers": [{"node": "b-1", "pdc": "b", "path": "tunnel", "underlay": 1500,
         "measured": 1400, "since": 1_700_000_000_u64, "lanes": [lane()], "counts": sizes(), "guest": 1318,
         "sum": "s", "limit": "l"}], "networks": [network_mtu()]}));

@@ -11,7 +11,7 @@ use super::problem::Problem;
 use crate::policy::offload::Feature;
 use crate::policy::path::Path;
 use crate::table::{NetKey, Suite};
-use crate::types::{Mac, Mtu, NetworkId, NodeId, PdcId, PortId, Version, Wall};
+use crate::types::{Mac, Mtu, NetworkId, NodeId, PdcId, PortId, UdpPort, Version, Wall};
 
 /// This node in one screen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -128,6 +128,77 @@ pub struct PeerStatus {
     pub vtep: Option<IpAddr>,
     /// Its tunnel, if a path needs one.
     pub tunnel: Option<TunnelStatus>,
+    /// What its plain path answers, by overlay, the worst first.
+    #[serde(default)]
+    pub plain: Vec<PlainStatus>,
+}
+
+/// What echoes over the plain path to a peer say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlainStatus {
+    /// UDP port of the overlay.
+    pub udp_port: UdpPort,
+    /// Where it stands.
+    pub state: PlainState,
+    /// Seconds since an echo was answered; none: never.
+    pub answered_age: Option<u64>,
+    /// Round trip, microseconds.
+    pub rtt_micros: Option<u64>,
+    /// Lost of the last 32 echoes, percent.
+    pub loss: Option<u8>,
+    /// The largest packet of a guest that is known to pass from here, bytes.
+    pub bytes: Option<u16>,
+}
+
+/// Where the watch of a plain path stands, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlainState {
+    /// Nothing arrives in either direction, while the peer answers by its session.
+    BothLost,
+    /// What is sent from here does not arrive there.
+    OutLost,
+    /// What is sent from there does not arrive here.
+    InLost,
+    /// The peer answers in no way: whether the kernel's path works is not known.
+    Silent,
+    /// Some flows are lost.
+    Legs,
+    /// Less passes than guests may send.
+    Small,
+    /// Not known yet.
+    Starting,
+    /// It answers.
+    Answers,
+}
+
+impl PlainState {
+    /// In a few words.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::BothLost => "dead",
+            Self::OutLost => "dead from here",
+            Self::InLost => "dead to here",
+            Self::Silent => "silent",
+            Self::Legs => "flows lost",
+            Self::Small => "too small",
+            Self::Starting => "not known",
+            Self::Answers => "answers",
+        }
+    }
+}
+
+/// A peer of the plain path, for `tunnel list`: no tunnel, but a path that is watched.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlainPeer {
+    /// The peer.
+    pub node: NodeId,
+    /// Its VTEP.
+    pub vtep: Option<IpAddr>,
+    /// What its path answers.
+    pub plain: PlainStatus,
 }
 
 /// One tunnel.
@@ -223,8 +294,11 @@ pub struct Explanation {
     pub to: String,
     /// Steps in order: what was looked at and what came out.
     pub steps: Vec<Step>,
-    /// True where the frame arrives.
+    /// True where nothing that is known keeps the frame from arriving.
     pub delivered: bool,
+    /// True where the path has answered lately too, so that it arrives.
+    #[serde(default)]
+    pub probed: bool,
     /// The rows that decided.
     pub mac: Option<Mac>,
 }

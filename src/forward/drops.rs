@@ -102,6 +102,8 @@ reasons! {
     FormUnknown = "form-unknown",
     /// Payload in a form that the table does not state for its peer.
     FormWrong = "form-wrong",
+    /// A frame out of the session with a peer whose frames take the plain path: nothing but control messages goes there.
+    SessionOnly = "session-only",
     /// Form A over IPv6, which is not spoken.
     FormIpv6 = "form-ipv6",
     /// Form A with a broken outer header: lengths, options, checksum, or not UDP.

@@ -25,6 +25,15 @@ pub struct Echo {
     pub size: Option<u16>,
 }
 
+/// A question or an answer about the plain path that arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said {
+    /// Who said it; proved by the session.
+    pub peer: PeerSlot,
+    /// What.
+    pub message: Oam,
+}
+
 /// Lines up a control message of `len` bytes, filled up with zeros and not padded, for a peer that speaks form B.
 ///
 /// # Errors
@@ -63,7 +72,7 @@ pub fn probe(
 ) -> Result<Option<Outgoing>, DropReason> {
     let mut alone = Vec::with_capacity(1);
     match table.form(peer).ok_or(DropReason::PeerGone)? {
-        Form::Compact => {
+        Form::Compact | Form::Session => {
             let wrap = Wrap::Compact(Content::Control);
             let message = len.checked_sub(wrap.len()).ok_or(DropReason::ControlMalformed)?;
             echo(Kind::EchoRequest, token, message, peer, pool, &mut alone)?;

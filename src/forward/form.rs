@@ -76,6 +76,7 @@ impl Wrap {
         let (udp_port, vni) = (net.udp_port, net.vni);
         Ok(match table.form(peer).ok_or(DropReason::PeerGone)? {
             Form::Compact => Self::Compact(Content::Frame { udp_port, vni }),
+            Form::Session => return Err(DropReason::SessionOnly),
             Form::Standard { .. } => Self::Standard(Standard::new(table, net, peer, view, frame)?),
         })
     }
@@ -154,6 +155,7 @@ fn addresses(table: &Table, peer: PeerSlot) -> Result<(Ipv4Addr, Ipv4Addr), Drop
     match table.form(peer).ok_or(DropReason::PeerGone)? {
         // Only fragments travel so between two `meshd`s, and the tunnel says who sends them.
         Form::Compact => Ok((Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED)),
+        Form::Session => Err(DropReason::SessionOnly),
         Form::Standard { address } => Ok((table.tunnel_address().ok_or(DropReason::NoTunnelAddress)?, address)),
     }
 }
@@ -167,7 +169,7 @@ fn source_port(flow: u64) -> u16 {
 /// Bytes that a peer's form puts before a frame.
 pub(super) fn overhead(form: Form) -> usize {
     match form {
-        Form::Compact => Compact::LEN,
+        Form::Compact | Form::Session => Compact::LEN,
         Form::Standard { .. } => STANDARD,
     }
 }
@@ -183,6 +185,11 @@ pub(super) fn unwrap(table: &Table, peer: PeerSlot, payload: &[u8]) -> Result<In
     let form = table.form(peer).ok_or(DropReason::PeerGone)?;
     match (payload.first().map(|first| first >> 4), form) {
         (Some(0), Form::Compact) => unwrap_compact(payload),
+        (Some(0), Form::Session) => match unwrap_compact(payload)? {
+            control @ Inside { what: What::Control, .. } => Ok(control),
+            Inside { .. } => Err(DropReason::SessionOnly),
+        },
+        (Some(4), Form::Session) => Err(DropReason::SessionOnly),
         (Some(4), Form::Compact | Form::Standard { .. }) => unwrap_standard(addresses(table, peer)?, form, payload),
         (Some(0), Form::Standard { .. }) => Err(DropReason::FormWrong),
         (Some(6), _) => Err(DropReason::FormIpv6),

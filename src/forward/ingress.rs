@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::buffer::Pool;
 use super::claims;
 use super::drops::{DropReason, Drops};
-use super::echo::{Echo, echo};
+use super::echo::{Echo, Said, echo};
 use super::egress::{Frame, allow};
 use super::form::{self, Inside, Piece, Standard, What};
 use super::groups;
@@ -85,6 +85,8 @@ pub struct IngressOut {
     pub tunnels: Vec<Outgoing>,
     /// Echo replies that arrived.
     pub echoes: Vec<Echo>,
+    /// Questions and answers about the plain path.
+    pub said: Vec<Said>,
     /// Frames refused for their source, at a limited rate.
     pub refused: Vec<Refused>,
 }
@@ -281,7 +283,7 @@ impl Ingress {
         }
     }
 
-    /// Answers an echo request, reports an echo reply.
+    /// Answers an echo request, reports an echo reply and what is said about the plain path.
     fn control(
         &mut self,
         now: Mono,
@@ -301,6 +303,14 @@ impl Ingress {
                 limit(&mut self.requests, payload.peer, now)?;
                 let size = u16::try_from(inside.end).unwrap_or(u16::MAX);
                 echo(Kind::EchoReply { size }, message.token, Oam::LEN, payload.peer, pool, &mut out.tunnels)?;
+            }
+            Kind::PlainAsk => {
+                limit(&mut self.requests, payload.peer, now)?;
+                out.said.push(Said { peer: payload.peer, message });
+            }
+            Kind::PlainTell { .. } => {
+                limit(&mut self.replies, payload.peer, now)?;
+                out.said.push(Said { peer: payload.peer, message });
             }
         }
         Ok(())
@@ -359,8 +369,8 @@ fn lose(drops: &mut Drops, sizes: &mut Tallies, peer: PeerSlot, reason: DropReas
     sizes.peer(peer).fragments_refused += u64::from(fragments);
 }
 
-/// Peer, VNI and source MAC agree with the table, and the guest speaks for itself only. A peer that the table puts on the plain
-/// path may use its tunnel all the same: it has decided more strictly, and the tunnel proves who it is.
+/// Peer, VNI and source MAC agree with the table, and the guest speaks for itself only. A peer that has a tunnel for another network
+/// may use it for one that the table puts on the plain path: it has decided more strictly, and the tunnel proves who it is.
 fn source(net: &Net, view: &View, peer: PeerSlot, frame: &[u8]) -> Result<(), DropReason> {
     if !view.source.is_unicast() {
         return Err(DropReason::SourceNotUnicast);

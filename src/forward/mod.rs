@@ -35,7 +35,7 @@ mod view;
 
 pub use self::buffer::{Buf, CAPACITY, Pool};
 pub use self::drops::{DropReason, Drops};
-pub use self::echo::{Echo, echo, probe};
+pub use self::echo::{Echo, Said, echo, probe};
 pub use self::egress::{Cuts, Egress, EgressOut, Frame, Handed};
 pub use self::ingress::{Arrived, Delivery, Ingress, IngressOut, Payload};
 pub use self::paths::PathSizes;

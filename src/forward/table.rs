@@ -138,6 +138,8 @@ pub struct Neighbour {
 pub enum Form {
     /// B: VXLAN header and frame. Between `meshd`s.
     Compact,
+    /// B, control messages alone: a peer whose frames take the plain path, and never this one.
+    Session,
     /// A: IPv4, UDP, VXLAN and frame. What a foreign peer speaks.
     Standard {
         /// The peer's address inside the tunnel.
@@ -151,7 +153,8 @@ impl Table {
         let mut table = Self { tunnel_address: slice.tunnel_address, ..Self::default() };
         for (node, peer) in &slice.peers {
             if let Some(slot) = slots.peer(node) {
-                put(&mut table.peers, slot.index(), Pair { form: Form::of(peer), lanes: peer.lanes.max(1) });
+                let form = Form::of(peer, paths.values().filter_map(|of| of.get(node)).map(|verdict| verdict.path));
+                put(&mut table.peers, slot.index(), Pair { form, lanes: peer.lanes.max(1) });
             }
         }
         for (key, network) in &slice.networks {
@@ -195,8 +198,12 @@ impl Table {
 }
 
 impl Form {
-    fn of(peer: &Peer) -> Self {
-        peer.foreign.as_ref().map_or(Self::Compact, |foreign| Self::Standard { address: foreign.tunnel_address })
+    fn of(peer: &Peer, paths: impl Iterator<Item = Path>) -> Self {
+        if let Some(foreign) = &peer.foreign {
+            return Self::Standard { address: foreign.tunnel_address };
+        }
+        let strictest = paths.filter(|path| *path != Path::Forbidden).max();
+        if strictest == Some(Path::Plain) { Self::Session } else { Self::Compact }
     }
 }
 

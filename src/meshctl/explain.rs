@@ -48,7 +48,11 @@ fn print(answer: &Explanation) -> Done {
         let text = if step.passes { step.text.clone() } else { format!("ENDS HERE: {}", step.text) };
         lines.add([(number + 1).to_string(), step.what.clone(), text]);
     }
-    let end = if answer.delivered { "arrives" } else { "does not arrive" };
+    let end = match (answer.delivered, answer.probed) {
+        (true, true) => "arrives",
+        (true, false) => "would arrive; whether the path carries now is not known here",
+        (false, _) => "does not arrive",
+    };
     // The header says nothing that the lines do not say themselves.
     let text = lines.text();
     let body = text.split_once('\n').map_or("", |(_, body)| body);

@@ -7,7 +7,7 @@ use super::out::{self, Done, Format, Lines, Stop};
 use super::remote::{Access, Either};
 use super::tunnel;
 use crate::api::admin::{MeshStatus, NodeLine};
-use crate::api::local::{Management, Offload, PeerStatus, Status};
+use crate::api::local::{Management, Offload, PeerStatus, PlainState, Status};
 use crate::clock;
 use crate::policy::offload::State;
 use crate::types::Wall;
@@ -117,17 +117,13 @@ impl Screen {
 
     fn peers(self, peers: &[PeerStatus]) -> String {
         let mut lines = Lines::new(&["PEER", "PDC", "PATH", "STATE", "HANDSHAKE", "RECEIVED", "SENT"]);
-        let down = |peer: &&PeerStatus| peer.tunnel.as_ref().is_some_and(|tunnel| !tunnel.up);
+        let lost = |peer: &PeerStatus| peer.plain.first().is_some_and(|plain| plain.state < PlainState::Starting);
+        let down = |peer: &&PeerStatus| peer.tunnel.as_ref().is_some_and(|tunnel| !tunnel.up) || lost(peer);
         let (bad, good): (Vec<_>, Vec<_>) = peers.iter().partition(down);
         for peer in bad.into_iter().chain(good) {
             let head = [peer.node.to_string(), peer.pdc.to_string(), joined(&peer.paths)];
             let tail = match &peer.tunnel {
-                None => [
-                    peer.vtep.map_or_else(String::new, |vtep| format!("at {vtep}")),
-                    String::new(),
-                    String::new(),
-                    String::new(),
-                ],
+                None => [plain_state(peer), String::new(), String::new(), String::new()],
                 Some(tunnel) => [
                     if tunnel.up { "up" } else { "down" }.to_owned(),
                     tunnel::age(tunnel.handshake_age),
@@ -264,6 +260,13 @@ const fn state(node: &NodeLine) -> &'static str {
     } else {
         "declared"
     }
+}
+
+/// What the plain path to a peer answers, and where it is.
+fn plain_state(peer: &PeerStatus) -> String {
+    let state = peer.plain.first().map(|plain| plain.state.word());
+    let at = peer.vtep.map(|vtep| format!("at {vtep}"));
+    state.map(str::to_owned).into_iter().chain(at).collect::<Vec<_>>().join(" ")
 }
 
 /// What is wrong with a node, and what to do. One that never joined is only not there yet; one in quarantine has a problem of its own.

@@ -38,6 +38,7 @@ fn peer(n: usize) -> PeerStatus {
         why: "different PDCs".to_owned(),
         vtep: n.is_multiple_of(2).then(|| "10.0.0.1".parse().unwrap()),
         tunnel,
+        plain: Vec::new(),
     }
 }
 

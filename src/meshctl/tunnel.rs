@@ -1,15 +1,18 @@
 //! `meshctl tunnel`
 
+use serde_json::Value;
+
 use super::objects::or_none;
 use super::out::{self, Done, Lines};
 use super::remote::Access;
-use crate::api::local::TunnelStatus;
+use crate::api::local::{PlainPeer, PlainState, TunnelStatus};
+use crate::api::problem::{Exit, Problem};
 use crate::table::Suite;
 
 /// The verbs.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Every tunnel of this node
+    /// Every tunnel of this node, and every plain path that it watches
     List,
 }
 
@@ -20,7 +23,8 @@ pub(super) enum Command {
 pub(super) async fn run(access: &Access, command: Command) -> Done {
     let Command::List = command;
     let tunnels: Vec<TunnelStatus> = access.node().get("/v1/tunnels").await?;
-    let mut lines = Lines::new(&["PEER", "ENDPOINT", "STATE", "LANES", "HANDSHAKE", "SUITE", "RECEIVED", "SENT"]);
+    let plain: Vec<PlainPeer> = access.node().get("/v1/plain").await?;
+    let mut lines = Lines::new(&HEAD);
     for tunnel in &tunnels {
         lines.add([
             tunnel.node.to_string(),
@@ -31,9 +35,53 @@ pub(super) async fn run(access: &Access, command: Command) -> Done {
             suite(tunnel.suite).to_owned(),
             bytes(tunnel.received),
             bytes(tunnel.sent),
+            String::new(),
+            String::new(),
+            String::new(),
         ]);
     }
-    out::list(access.output, "tunnel", &tunnels, &lines)
+    for peer in &plain {
+        let Some(vtep) = peer.vtep else { continue };
+        lines.add([
+            peer.node.to_string(),
+            std::net::SocketAddr::new(vtep, peer.plain.udp_port.get()).to_string(),
+            peer.plain.state.word().to_owned(),
+            String::new(),
+            String::new(),
+            "plain".to_owned(),
+            String::new(),
+            String::new(),
+            or_none(peer.plain.rtt_micros.map(rtt)),
+            or_none(peer.plain.loss.map(|loss| format!("{loss} %"))),
+            or_none(peer.plain.bytes),
+        ]);
+    }
+    let items = both(&tunnels, &plain).map_err(|e| Problem::new("M0110", Exit::Failed, e.to_string()))?;
+    out::list(access.output, "tunnel", &items, &lines)
+}
+
+const HEAD: [&str; 11] =
+    ["PEER", "ENDPOINT", "STATE", "LANES", "HANDSHAKE", "SUITE", "RECEIVED", "SENT", "RTT", "LOSS", "BYTES"];
+
+/// For programs: each with its kind of path, and whether it carries.
+fn both(tunnels: &[TunnelStatus], plain: &[PlainPeer]) -> serde_json::Result<Vec<Value>> {
+    let tunnels = tunnels.iter().map(|tunnel| Ok((serde_json::to_value(tunnel)?, "tunnel", tunnel.up)));
+    let carries = |state| matches!(state, PlainState::Answers | PlainState::Small | PlainState::Legs);
+    let plain = plain.iter().map(|peer| Ok((serde_json::to_value(peer)?, "plain", carries(peer.plain.state))));
+    let marked = |one: serde_json::Result<(Value, &str, bool)>| {
+        let (mut value, path, up) = one?;
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("path".to_owned(), path.into());
+            fields.insert("up".to_owned(), up.into());
+        }
+        Ok(value)
+    };
+    tunnels.chain(plain).map(marked).collect()
+}
+
+/// A round trip, for people.
+fn rtt(micros: u64) -> String {
+    if micros < 10_000 { format!("{micros} us") } else { format!("{} ms", micros / 1000) }
 }
 
 /// How many lanes have a session, of those that the pair uses.

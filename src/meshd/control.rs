@@ -17,10 +17,11 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 
 use super::shared::Shared;
-use super::{mtu, probing, status};
+use super::{mtu, plain, probing, status};
 use crate::api::local::Explanation;
 use crate::api::mtu::Probed;
 use crate::api::problem::{Exit, Problem};
+use crate::clock::mono;
 use crate::linux::file;
 use crate::node::explain::{Far, Here, Target, explain};
 use crate::table::Slice;
@@ -68,6 +69,7 @@ pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
     let router = Router::new()
         .route("/v1/status", get(get_status))
         .route("/v1/tunnels", get(get_tunnels))
+        .route("/v1/plain", get(get_plain))
         .route("/v1/slice", get(get_slice))
         .route("/v1/events", get(get_events))
         .route("/v1/explain", get(get_explain))
@@ -97,6 +99,10 @@ async fn get_status(State(shared): App) -> Result<Response, Refused> {
 
 async fn get_tunnels(State(shared): App) -> Result<Response, Refused> {
     Ok(Json(aside(move || status::tunnels(&shared)).await.map_err(Refused)?).into_response())
+}
+
+async fn get_plain(State(shared): App) -> Result<Response, Refused> {
+    Ok(Json(aside(move || plain::list(&shared)).await.map_err(Refused)?).into_response())
 }
 
 async fn get_mtu(State(shared): App) -> Result<Response, Refused> {
@@ -150,7 +156,10 @@ async fn get_explain(
     let from: PortId = question.from.parse().map_err(|e| usage(format!("from: {e}")))?;
     let to: Target = question.to.parse().map_err(usage)?;
     let slice = current(&shared).map_err(Refused)?;
+    let asked = Arc::clone(&shared);
+    let (stats, known) = aside(move || (asked.lanes.stats(), asked.watch.known())).await.map_err(Refused)?;
     let view = shared.view();
+    let live = plain::live(&view, &known, &stats, mono());
     let mtu =
         |side: &Option<crate::node::plan::Underlay>| side.as_ref().and_then(|u| Mtu::try_from(u64::from(u.mtu)).ok());
     let here = Here {
@@ -161,6 +170,7 @@ async fn get_explain(
         external_mtu: mtu(&view.local.external),
         far: &Far::new(),
         measured: &view.measured,
+        live: Some(&live),
     };
     explain(here, &from, &to).map(Json).map_err(|error| Refused(error.into()))
 }

@@ -15,6 +15,7 @@ use super::kernel::Kernel;
 use super::keys::Keyring;
 use super::look::{Before, Host, look};
 use super::mtu::Watch;
+use super::plain::Plain;
 use super::plugs::Memory;
 use super::shared::{Shared, Topic};
 use super::strays::Strays;
@@ -29,7 +30,7 @@ use crate::meshd::lane::Setup;
 use crate::node::desired::{Desired, Observed};
 use crate::node::discover::{self, Guest, discover};
 use crate::node::op::Op;
-use crate::node::{names, paths, plan, reconcile, revoke};
+use crate::node::{names, paths, plan, reconcile, revoke, watch};
 use crate::table::{Row, RowKey, Slice};
 use crate::types::{IfName, Mono, Mtu, Prefix};
 
@@ -94,6 +95,7 @@ pub struct Engine<K> {
     paths: Watch,
     dropped: Guests,
     strays: Strays,
+    plain: Plain,
     plugs: Memory,
     removed: bool,
     /// When the slice in force is written to disk again, which failed.
@@ -130,6 +132,7 @@ impl<K: Kernel> Engine<K> {
             paths: Watch::default(),
             dropped: Guests::default(),
             strays: Strays::default(),
+            plain: Plain::default(),
             plugs,
             removed: false,
             save_at: None,
@@ -209,6 +212,7 @@ impl<K: Kernel> Engine<K> {
             self.read_tables();
         }
         self.count_drops();
+        self.plain.look(&self.shared, mono());
         self.tell();
         if mono() >= self.check_at {
             let known: Vec<FoundPort> = self.guests.keys().cloned().collect();
@@ -348,7 +352,8 @@ impl<K: Kernel> Engine<K> {
         let host = self.host(inside(Some(slice)));
         let slice = &host.local.resolved(slice);
         let paths = Arc::new(paths::decide_all(slice, host.local.own()));
-        let plan = plan::plan(slice, &paths, &host.local);
+        let mut plan = plan::plan(slice, &paths, &host.local);
+        let echoes = watch::add(&mut plan, slice, &paths, &host.local);
         self.shared.find(Topic::Plan, [plan.findings, paths::disagreements(slice, &paths)].concat());
         self.desired = plan.desired;
         let settled = self.reconcile(false);
@@ -363,7 +368,10 @@ impl<K: Kernel> Engine<K> {
                 let setup = Setup::with(Arc::clone(&table), slice, &paths, &self.slots, &host.local, lane);
                 Arc::new(Setup { keys: Arc::clone(&keys), ..setup })
             });
+            let pairs = |echoes: &watch::Echoes| watch::pairs(echoes, slice, |node| self.slots.peer(node));
+            self.shared.watch.set(echoes.iter().map(|echoes| (echoes.clone(), pairs(echoes))).collect());
             let mut view = self.shared.view();
+            view.echoes = Arc::new(echoes);
             view.pdc = slice.pdc.clone();
             view.slice = Some(Arc::clone(slice));
             view.paths = Arc::clone(&paths);
@@ -478,6 +486,12 @@ impl<K: Kernel> Engine<K> {
     /// kept, so that a guest may be silent for longer than a bridge remembers.
     fn found(&mut self, observed: &Observed) {
         self.dropped.seen(&self.desired, observed);
+        {
+            let mut view = self.shared.view();
+            let sides = [&view.local.admin, &view.local.external].into_iter().flatten();
+            let down = sides.map(|side| side.interface.clone()).filter(|name| !observed.is_up(name)).collect();
+            view.down = down;
+        }
         let Some(slice) = &self.slice else { return };
         let found = discover(slice, &self.desired, observed, &self.known);
         self.known = found.ports.keys().map(|port| (port.network.clone(), port.mac)).collect();
@@ -491,6 +505,8 @@ impl<K: Kernel> Engine<K> {
     fn remove(&mut self) {
         self.removed = true;
         self.shared.lanes.set(|_| Arc::default());
+        self.shared.watch.set(Vec::new());
+        self.shared.view().echoes = Arc::default();
         let what = "the management node has removed this node; its tunnels are closed".to_owned();
         self.shared.find(
             Topic::Removed,

@@ -13,6 +13,7 @@ use crate::linux::udp::UdpError;
 use crate::policy::offload::Offload;
 use crate::tunnel;
 use crate::types::{PeerSlot, SecretKey, UdpPort};
+use crate::wire::oam::Oam;
 
 /// The lanes.
 #[derive(Debug)]
@@ -82,6 +83,13 @@ impl Lanes {
     /// Has every lane measure the path to a peer anew, now.
     pub fn probe(&self, peer: PeerSlot) {
         self.inner().running.iter().filter_map(|running| running.lane.as_ref()).for_each(|lane| lane.probe(peer));
+    }
+
+    /// Sends control messages to peers, in the sessions of lane 0.
+    pub fn say(&self, messages: Vec<(PeerSlot, Oam)>) {
+        if let Some(lane) = self.inner().running.first().and_then(|running| running.lane.as_ref()) {
+            lane.say(messages);
+        }
     }
 
     /// What each lane has done; a dead one is left out.
@@ -205,6 +213,7 @@ fn tell(shared: &Shared, slots: &Slots, lane: u8, event: &LaneEvent) {
             shared.events.by_others(Tone::Wrong, "tap-failed", tap.as_str(), what);
         }
         LaneEvent::Loose(why) => shared.loose(why),
+        LaneEvent::Said(said) => shared.watch.said(*said),
         LaneEvent::Echo(Echo { peer, token, size }) => {
             tracing::debug!("lane {lane}: {} echoed {token:#x}, {size:?} bytes", name(*peer));
         }

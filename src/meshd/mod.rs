@@ -21,6 +21,7 @@ pub mod log;
 pub mod look;
 mod mtu;
 pub mod offload;
+mod plain;
 mod plugs;
 mod probing;
 mod prove;
@@ -29,6 +30,7 @@ pub mod run;
 pub mod shared;
 pub mod status;
 mod strays;
+pub mod watch;
 
 use crate::api::objects::NodeFacts;
 use crate::config::meshd::{Ciphers, Config};

@@ -288,6 +288,10 @@ fn start_engine(
             Some(Tables::new(name))
         }
     };
+    // Without its thread the plain path is not watched, and carries all the same.
+    if let Err(error) = super::watch::start(shared) {
+        tracing::warn!("the plain path is not watched: {error}");
+    }
     let mut engine = Engine::new(kernel, Arc::clone(shared), config.clone(), tables).with_keys(keys);
     let events = Arc::clone(shared);
     let look = move || watch_kernel(watch, &events, &sender);

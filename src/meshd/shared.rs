@@ -1,6 +1,6 @@
 //! What the parts of the daemon tell each other: the engine and the management link write it, the control socket reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::events::{Events, Tone};
 use super::lanes::Lanes;
 use super::prove::Provers;
+use super::watch::Watching;
 use crate::api::local::{Finding, Management};
 use crate::api::objects::NodeFacts;
 use crate::api::stream::{FoundPort, MeasuredPath};
@@ -15,6 +16,7 @@ use crate::forward::Slots;
 use crate::node::paths::Paths;
 use crate::node::plan::Local;
 use crate::node::spans::AllMeasured;
+use crate::node::watch::Echoes;
 use crate::policy::offload::Feature;
 use crate::table::{NetKey, Slice};
 use crate::types::{IfName, Mono, Mtu, NodeId, PdcId, PublicKey, Version, Wall};
@@ -34,6 +36,8 @@ pub enum Topic {
     Slice,
     /// Interfaces and addresses of this host.
     Underlay,
+    /// Plain paths that do not carry.
+    Plain,
     /// What the plan cannot do.
     Plan,
     /// Paths that carry less than a network's MTU.
@@ -98,6 +102,10 @@ pub struct View {
     pub mtus: BTreeMap<NetKey, (IfName, Option<Mtu>)>,
     /// What tunnels were measured to carry.
     pub measured: AllMeasured,
+    /// Whose plain paths are watched.
+    pub echoes: Arc<Vec<Echoes>>,
+    /// Interfaces that carry, and are down.
+    pub down: BTreeSet<IfName>,
     /// Version that kernel and lanes follow.
     pub applied: Version,
     /// The connection to a management node.
@@ -121,6 +129,8 @@ pub struct Shared {
     pub events: Events,
     /// The lanes.
     pub lanes: Lanes,
+    /// The watch of the plain path.
+    pub watch: Watching,
     /// What the reporter proves with.
     pub provers: Provers,
     /// What the reporter sends.
@@ -140,6 +150,8 @@ impl Shared {
             slots: Slots::default(),
             mtus: BTreeMap::new(),
             measured: AllMeasured::new(),
+            echoes: Arc::default(),
+            down: BTreeSet::new(),
             applied: Version::default(),
             management,
             certificate_ends: None,
@@ -149,8 +161,8 @@ impl Shared {
             started: crate::clock::mono(),
         };
         let (outgoing, _) = watch::channel(Outgoing::default());
-        let (events, provers) = (Events::default(), Provers::default());
-        Arc::new(Self { events, lanes, provers, outgoing, view: Mutex::new(view) })
+        let (events, provers, watching) = (Events::default(), Provers::default(), Watching::default());
+        Arc::new(Self { events, lanes, watch: watching, provers, outgoing, view: Mutex::new(view) })
     }
 
     /// What is true now. Held for a moment only, never across I/O.

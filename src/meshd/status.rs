@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::lane::LaneStats;
-use super::mtu;
 use super::shared::{Shared, Topic, View};
+use super::{mtu, plain};
 use crate::api::local::{Finding, LaneTunnel, Management, NetworkStatus, Offload, PeerStatus, Status, TunnelStatus};
 use crate::clock::{mono, wall};
 use crate::mgmt::told::bounded;
@@ -25,8 +25,13 @@ pub fn status(shared: &Shared) -> Status {
     let stats = shared.lanes.stats();
     let view = shared.view();
     let slice = view.slice.clone();
-    let tunnels = tunnels_of(&view, &stats, mono());
-    let peers = slice.as_deref().map(|slice| peers(slice, &view, &tunnels)).unwrap_or_default();
+    let now = mono();
+    let tunnels = tunnels_of(&view, &stats, now);
+    let mut peers = slice.as_deref().map(|slice| peers(slice, &view, &tunnels)).unwrap_or_default();
+    let mut watched = plain::by_peer(&plain::seen(&view, &shared.watch.known(), &stats, now), now);
+    for peer in &mut peers {
+        peer.plain = watched.remove(&peer.node).unwrap_or_default();
+    }
     Status {
         node: view.node.clone(),
         pdc: view.pdc.clone(),
@@ -132,6 +137,7 @@ fn peers(slice: &Slice, view: &View, tunnels: &BTreeMap<NodeId, TunnelStatus>) -
             why: why.into_iter().collect::<Vec<_>>().join("; "),
             vtep,
             tunnel: tunnels.get(node).cloned(),
+            plain: Vec::new(),
         }
     };
     slice.peers.iter().map(one).collect()

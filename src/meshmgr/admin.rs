@@ -330,7 +330,8 @@ fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, 
     let [admin_mtu, external_mtu]: [Option<Mtu>; 2] = [facts.map(|f| f.admin_mtu), facts.map(|f| f.external_mtu)];
     let paths = paths::decide_all(&slice, own);
     let (far, measured) = sizes::known(app, view, &node, &slice);
-    let here = Here { slice: &slice, paths: &paths, own, admin_mtu, external_mtu, far: &far, measured: &measured };
+    let (far, measured) = (&far, &measured);
+    let here = Here { slice: &slice, paths: &paths, own, admin_mtu, external_mtu, far, measured, live: None };
     explaining::explain(here, &port.metadata.name, &to).map_err(Problem::from)
 }
 

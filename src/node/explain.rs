@@ -14,7 +14,7 @@ use crate::api::problem::{Exit, Problem};
 use crate::policy::mtu::{Carrier, Family, Span};
 use crate::policy::path::{Outer, Path, Verdict};
 use crate::table::{Flood, NetKey, Network, Peer, Row, RowKey, Slice};
-use crate::types::{Mac, Mtu, NodeId, PortId};
+use crate::types::{Mac, Mtu, NodeId, PortId, UdpPort};
 
 /// What a node knows when it explains.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +33,28 @@ pub struct Here<'a> {
     pub far: &'a Far,
     /// What tunnels were measured to carry.
     pub measured: &'a AllMeasured,
+    /// How the paths are now; none: whoever explains cannot see them.
+    pub live: Option<&'a Live>,
+}
+
+/// How paths are now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Live {
+    /// Plain paths, by peer and UDP port of the overlay.
+    pub plain: BTreeMap<(NodeId, UdpPort), Now>,
+    /// Tunnels.
+    pub tunnels: BTreeMap<NodeId, Now>,
+}
+
+/// How one path is now, with a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Now {
+    /// It has answered lately.
+    Answers(String),
+    /// It carries nothing.
+    Fails(String),
+    /// Nobody knows.
+    Unknown(String),
 }
 
 /// Underlay MTU of other nodes, admin and external, bytes.
@@ -121,7 +143,7 @@ impl fmt::Display for Target {
 pub fn explain(here: Here<'_>, from: &PortId, to: &Target) -> Result<Explanation, ExplainError> {
     let (key, _) = sender(here.slice, from)?;
     let net = key.net();
-    let mut chain = Chain { here, key, net: &net, steps: Vec::new(), mac: None };
+    let mut chain = Chain { here, key, net: &net, steps: Vec::new(), mac: None, probed: false };
     let delivered = chain.run(from, to).is_some();
     Ok(Explanation {
         from: from.clone(),
@@ -129,6 +151,7 @@ pub fn explain(here: Here<'_>, from: &PortId, to: &Target) -> Result<Explanation
         to: to.to_string(),
         steps: chain.steps,
         delivered,
+        probed: delivered && chain.probed,
         mac: chain.mac,
     })
 }
@@ -154,6 +177,7 @@ struct Chain<'a> {
     net: &'a NetKey,
     steps: Vec<Step>,
     mac: Option<Mac>,
+    probed: bool,
 }
 
 impl<'a> Chain<'a> {
@@ -180,6 +204,7 @@ impl<'a> Chain<'a> {
             let bridge = names::device(Device::Bridge, self.net.vni, network.udp_port);
             self.pass("path", format!("local: both are on {}, bridge {bridge} switches the frame", slice.node));
             self.pass("mtu", format!("guests of {name} have an MTU of {}", network.guest_mtu));
+            self.probed = self.here.live.is_some();
             return Some(());
         }
         self.across(network, row)
@@ -281,6 +306,7 @@ impl<'a> Chain<'a> {
         self.pass("policy", format!("{}: {}", verdict.path, verdict.why));
         let carrier = self.path(network, row, peer, verdict)?;
         self.outer(network, peer, verdict)?;
+        self.now(network, &row.node, verdict)?;
         self.mtu(network, &row.node, verdict, carrier)
     }
 
@@ -339,6 +365,25 @@ impl<'a> Chain<'a> {
             }
             (Some(_), None) => self.end("outer", format!("the peer has no {side} address")),
         }
+    }
+
+    /// Whether the path that is decided on carries now.
+    fn now(&mut self, network: &Network, node: &NodeId, verdict: &Verdict) -> Option<()> {
+        let Some(live) = self.here.live else { return Some(()) };
+        let now = match verdict.path {
+            Path::Plain => live.plain.get(&(node.clone(), network.udp_port)),
+            Path::Tunnel | Path::Forbidden => live.tunnels.get(node),
+        };
+        match now {
+            Some(Now::Answers(text)) => {
+                self.probed = true;
+                self.pass("now", text.clone());
+            }
+            Some(Now::Unknown(text)) => self.pass("now", text.clone()),
+            Some(Now::Fails(text)) => return self.end("now", text.clone()),
+            None => self.pass("now", "this path is not watched"),
+        }
+        Some(())
     }
 
     fn mtu(&mut self, network: &Network, node: &NodeId, verdict: &Verdict, carrier: Carrier) -> Option<()> {

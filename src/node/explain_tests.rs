@@ -73,7 +73,7 @@ fn ask_with(slice: &Slice, to: &str, far: &Far, sizes: &[(&str, u16)]) -> (bool,
     let own = Own { admin: Some("10.1.0.1".parse().unwrap()), external: Some("203.0.113.1".parse().unwrap()) };
     let paths = decide_all(slice, own);
     let mtu = Some(Mtu::try_from(1500).unwrap());
-    let here = Here { slice, paths: &paths, own, admin_mtu: mtu, external_mtu: mtu, far, measured };
+    let here = Here { slice, paths: &paths, own, admin_mtu: mtu, external_mtu: mtu, far, measured, live: None };
     let answer = explain(here, &"p11".parse().unwrap(), &to.parse().unwrap()).unwrap();
     let line = |step: &Step| format!("{}{}: {}\n", if step.passes { "" } else { "! " }, step.what, step.text);
     (answer.delivered, answer.steps.iter().map(line).collect())
@@ -198,7 +198,8 @@ fn an_unknown_or_distant_sender_is_an_error_with_a_hint() {
     let paths = Paths::new();
     let (far, measured) = (&Far::new(), &AllMeasured::new());
     let own = Own::default();
-    let here = Here { slice: &slice, paths: &paths, own, admin_mtu: None, external_mtu: None, far, measured };
+    let here =
+        Here { slice: &slice, paths: &paths, own, admin_mtu: None, external_mtu: None, far, measured, live: None };
     let ask = |from: &str| {
         let error = explain(here, &from.parse().unwrap(), &Target::Mac(Mac::ZERO)).unwrap_err();
         Problem::from(error).to_string()

@@ -29,6 +29,8 @@ pub mod skew;
 pub mod spans;
 pub mod strays;
 pub mod sync;
+pub mod watch;
+pub mod watch_told;
 
 #[cfg(test)]
 #[path = "golden_tests.rs"]

@@ -20,11 +20,13 @@
 //! | one path | `machine` |
 //! | which sizes are tried next | `sizes` |
 //! | probes under way, and how long to wait for one | `flights`, `rtt` |
+//! | the same question for the plain path, which no tunnel carries | [`plain`] |
 
 mod flights;
 mod interface;
 mod machine;
 mod paths;
+pub mod plain;
 mod rtt;
 mod sizes;
 

@@ -1,6 +1,9 @@
 //! Control messages between two daemons, behind a header of form B with the O flag. An echo request is answered with an echo
 //! reply that names the size in which it arrived, so that probes of a path can be large one way and small the other.
 //!
+//! Who gets no echo over the plain path ([`crate::probe::plain`]) asks by the session what the peer hears of it there: the answer
+//! tells which direction fails, and that the peer is alive.
+//!
 //! ```text
 //!  0      1      2      4                       12
 //! +------+------+------+-----------------------+--------
@@ -12,6 +15,8 @@ use super::{Header, WireError, front, front_mut};
 
 const REQUEST: u8 = 1;
 const REPLY: u8 = 2;
+const PLAIN_ASK: u8 = 24;
+const PLAIN_TELL: u8 = 25;
 
 /// A control message. A request may be followed by any filling, which is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +37,13 @@ pub enum Kind {
         /// Bytes of form B header, message and filling that the request had on arrival.
         size: u16,
     },
+    /// When did you hear me over the plain path?
+    PlainAsk,
+    /// The answer.
+    PlainTell {
+        /// Tenths of a second since then; [`u16::MAX`]: not within what this can say, or never.
+        heard: u16,
+    },
 }
 
 impl Header for Oam {
@@ -43,6 +55,8 @@ impl Header for Oam {
         let kind = match kind {
             REQUEST => Kind::EchoRequest,
             REPLY => Kind::EchoReply { size: u16::from_be_bytes([s0, s1]) },
+            PLAIN_ASK => Kind::PlainAsk,
+            PLAIN_TELL => Kind::PlainTell { heard: u16::from_be_bytes([s0, s1]) },
             _ => return Err(WireError::Field { header: Self::NAME, field: "kind" }),
         };
         Ok(Self { kind, token: u64::from_be_bytes(token) })
@@ -53,6 +67,8 @@ impl Header for Oam {
         let (kind, size) = match self.kind {
             Kind::EchoRequest => (REQUEST, 0),
             Kind::EchoReply { size } => (REPLY, size),
+            Kind::PlainAsk => (PLAIN_ASK, 0),
+            Kind::PlainTell { heard } => (PLAIN_TELL, heard),
         };
         out[..2].copy_from_slice(&[kind, 0]);
         out[2..4].copy_from_slice(&size.to_be_bytes());

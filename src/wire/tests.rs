@@ -73,7 +73,12 @@ fn compact() -> impl Strategy<Value = Compact> {
 }
 
 fn oam() -> impl Strategy<Value = Oam> {
-    let kind = prop_oneof![Just(Kind::EchoRequest), any::<u16>().prop_map(|size| Kind::EchoReply { size })];
+    let kind = prop_oneof![
+        Just(Kind::EchoRequest),
+        any::<u16>().prop_map(|size| Kind::EchoReply { size }),
+        Just(Kind::PlainAsk),
+        any::<u16>().prop_map(|heard| Kind::PlainTell { heard }),
+    ];
     (kind, any::<u64>()).prop_map(|(kind, token)| Oam { kind, token })
 }
 

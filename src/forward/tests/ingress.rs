@@ -29,7 +29,7 @@ fn peer_vni_and_mac_must_agree() {
     let from_stranger = plain(HERE, STRANGER);
     for (peer, udp_port, vni, frame, reason) in [
         ("b-2", 4789, 10, &frame, DropReason::SourceNotThere),
-        ("a-2", 4789, 10, &frame, DropReason::SourceNotThere),
+        ("a-2", 4789, 10, &frame, DropReason::SessionOnly),
         ("b-1", 4790, 10, &frame, DropReason::SourceNotThere),
         ("b-1", 4789, 20, &frame, DropReason::SourceUnknown),
         ("b-1", 4789, 30, &frame, DropReason::NetworkUnknown),
@@ -57,9 +57,65 @@ fn two_overlays_with_one_vni_stay_apart() {
 
 #[test]
 fn a_peer_that_decided_more_strictly_is_heard() {
-    let mut world = World::new(Flood::Suppress);
+    let mut slice = slice(Flood::Suppress);
+    // One network of the two is encrypted, so there is a tunnel.
+    let encrypt = PathRule {
+        between: vec![Selector::Node("a-2".parse().unwrap())],
+        network: Some("red".parse().unwrap()),
+        action: Action::Encrypt,
+        i_know_this_is_clear: false,
+    };
+    slice.policies.insert("red".parse().unwrap(), encrypt);
+    let mut world = World::of(&slice);
     let frame = plain(HERE, PLAIN);
     assert_eq!(world.arrive(world.peer("a-2"), &compact(4789, 10, &frame)), Ok((world.net(BLUE), frame)));
+}
+
+#[test]
+fn a_session_with_a_peer_of_the_plain_path_carries_control_messages_and_no_frame_of_any_form() {
+    let mut world = World::new(Flood::Replicate);
+    let peer = world.peer("a-2");
+    let standard = |more: bool, offset: u16| {
+        let frame = plain(HERE, PLAIN);
+        let total = 36 + u16::try_from(frame.len()).unwrap();
+        let mut bytes = vec![0; usize::from(total)];
+        let outer = Ipv4 {
+            options: 0,
+            tos: 0,
+            total,
+            id: 1,
+            dont_fragment: false,
+            more_fragments: more,
+            offset,
+            ttl: 64,
+            protocol: 17,
+            source: Ipv4Addr::UNSPECIFIED,
+            destination: Ipv4Addr::UNSPECIFIED,
+        };
+        outer.emit(&mut bytes).unwrap();
+        bytes[36..].copy_from_slice(&frame);
+        bytes
+    };
+    for (what, payload) in [
+        ("a frame", compact(4789, 10, &plain(HERE, PLAIN))),
+        ("a broadcast", compact(4789, 10, &plain(Mac::BROADCAST, PLAIN))),
+        ("another network's", compact(4790, 10, &plain(HERE, FAR))),
+        ("form A", standard(false, 0)),
+        ("a first fragment", standard(true, 0)),
+        ("a later fragment", standard(false, 8)),
+    ] {
+        assert_eq!(world.arrive(peer, &payload), Err(DropReason::SessionOnly), "{what}");
+    }
+    assert_eq!(world.arrive_all(peer, &control(7, 12)).tunnels.len(), 1, "an echo request is answered");
+    for kind in [Kind::PlainAsk, Kind::PlainTell { heard: 3 }] {
+        let mut trains = Vec::new();
+        let (pool, message) = (&mut Pool::default(), Oam { kind, token: 9 });
+        echo(kind, 9, Oam::LEN, peer, pool, &mut trains).unwrap();
+        let said = world.arrive_all(peer, &payloads(&mut trains[0]).pop().unwrap().1).said;
+        assert_eq!(said, [Said { peer, message }]);
+    }
+    // Nor does one leave by it.
+    assert_eq!(world.out(BLUE, &plain(PLAIN, HERE)), Fate::Dropped(DropReason::DestinationPlain));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::{io, mem};
 use super::{Door, LaneStats, Setup};
 use crate::linux::poll::Wake;
 use crate::types::PeerSlot;
+use crate::wire::oam::Oam;
 
 /// Box and bell.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(super) struct Letters {
     pub(super) stats: Vec<SyncSender<LaneStats>>,
     /// Measure the paths to these now.
     pub(super) probe: Vec<PeerSlot>,
+    /// Say this to these peers.
+    pub(super) say: Vec<(PeerSlot, Oam)>,
     /// The doors of all lanes from now on.
     pub(super) doors: Option<Vec<Door>>,
     /// End.
@@ -61,6 +64,10 @@ impl Mailbox {
 
     pub(super) fn probe(&self, peer: PeerSlot) {
         self.put(|letters| letters.probe.push(peer));
+    }
+
+    pub(super) fn say(&self, messages: Vec<(PeerSlot, Oam)>) {
+        self.put(|letters| letters.say.extend(messages));
     }
 
     pub(super) fn set_doors(&self, doors: Vec<Door>) {

@@ -22,6 +22,7 @@ use std::time::Duration;
 pub use self::doors::Door;
 use self::mailbox::Mailbox;
 pub use self::setup::{Setup, peer_configs, taps};
+pub(super) use self::shell::hold_back;
 use crate::forward::{self, Cuts, Drops, Spread, Tallies};
 use crate::linux::tap::TapError;
 use crate::linux::udp::UdpError;
@@ -29,6 +30,7 @@ use crate::policy::offload::Offload;
 use crate::probe;
 use crate::tunnel;
 use crate::types::{IfName, NetSlot, PeerSlot, SecretKey};
+use crate::wire::oam::Oam;
 
 /// Events kept while nobody drains them; more are lost and counted.
 const EVENTS: usize = 256;
@@ -91,6 +93,8 @@ pub enum LaneEvent {
     Refused(forward::Refused),
     /// A peer answered an echo request that is none of the lane's own probes.
     Echo(forward::Echo),
+    /// A peer asks or tells about the plain path.
+    Said(forward::Said),
     /// What a path carries, in bytes of the outer IP packet, has settled at another number.
     Path {
         /// To whom.
@@ -210,6 +214,11 @@ impl Lane {
     /// Measures the path to a peer anew, now. Whoever asks for [`Lane::stats`] after this sees it begun.
     pub fn probe(&self, peer: PeerSlot) {
         self.mailbox.probe(peer);
+    }
+
+    /// Sends control messages to peers, in their sessions. What has no session yet waits for one.
+    pub fn say(&self, messages: Vec<(PeerSlot, Oam)>) {
+        self.mailbox.say(messages);
     }
 
     /// What it has done.

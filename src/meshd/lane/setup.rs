@@ -72,7 +72,22 @@ fn tunnelled<'a>(slice: &'a Slice, paths: &'a Paths) -> impl Iterator<Item = (&'
     by_node.into_iter().filter_map(|(node, verdict)| Some((node, slice.peers.get(node)?, verdict)))
 }
 
-/// The tunnels of one lane: every peer that some network reaches by one, that has joined, and that uses this lane.
+/// Every peer of ours that no network reaches by a tunnel and some reach by the plain path: there is a session for control messages.
+fn sessions<'a>(slice: &'a Slice, paths: &'a Paths) -> impl Iterator<Item = (&'a NodeId, &'a Peer, &'a Verdict)> {
+    let mut by_node: BTreeMap<&NodeId, &Verdict> = BTreeMap::new();
+    for (node, verdict) in paths.values().flatten().filter(|(_, verdict)| verdict.path != Path::Forbidden) {
+        let strictest = by_node.entry(node).or_insert(verdict);
+        if verdict.path > strictest.path {
+            *strictest = verdict;
+        }
+    }
+    let plain = by_node.into_iter().filter(|(_, verdict)| verdict.path == Path::Plain);
+    let peers = plain.filter_map(|(node, verdict)| Some((node, slice.peers.get(node)?, verdict)));
+    peers.filter(|(_, peer, _)| peer.foreign.is_none())
+}
+
+/// The tunnels of one lane: every peer that some network reaches by one, that has joined, and that uses this lane. Lane 0 has sessions
+/// with those of the plain path besides.
 pub fn peer_configs(slice: &Slice, paths: &Paths, slots: &Slots, lane: u8) -> Vec<PeerConfig> {
     let config = |(node, peer, verdict): (&NodeId, &Peer, &Verdict)| -> Option<PeerConfig> {
         if lane >= peer.lanes.max(1) {
@@ -88,7 +103,8 @@ pub fn peer_configs(slice: &Slice, paths: &Paths, slots: &Slots, lane: u8) -> Ve
             changing: peer.changing.clone(),
         })
     };
-    tunnelled(slice, paths).filter_map(config).collect()
+    let besides = sessions(slice, paths).filter(|_| lane == 0);
+    tunnelled(slice, paths).chain(besides).filter_map(config).collect()
 }
 
 /// The paths of the tunnels of one lane, as far as the interfaces of this node and the networks tell.

@@ -4,6 +4,7 @@
 //! starves neither the others nor the timers.
 
 mod inward;
+mod speak;
 mod together;
 
 use std::io;
@@ -88,7 +89,7 @@ impl tunnel::Random for System {
 
 /// From now on this thread moves frames and does nothing else. A kernel that cannot hold it back costs a line of defence, not
 /// a frame: what is left open is returned.
-fn hold_back() -> Vec<String> {
+pub(in crate::meshd) fn hold_back() -> Vec<String> {
     let reached = confine::reach(Reach::Device(tap::DEVICE.as_ref()));
     if matches!(reached, Ok(false)) {
         tracing::info!("this kernel has no Landlock: lanes may open the files of their user");
@@ -215,6 +216,7 @@ impl Shell {
         for peer in letters.probe {
             self.paths.again(peer, now);
         }
+        self.say(letters.say, now);
         for asker in letters.stats {
             // The asker may have lost its patience.
             let _ = asker.try_send(self.stats(now));

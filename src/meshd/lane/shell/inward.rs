@@ -86,6 +86,9 @@ impl Shell {
                 self.tell(LaneEvent::Echo(echo));
             }
         }
+        for said in out.said.drain(..) {
+            self.tell(LaneEvent::Said(said));
+        }
         for refused in out.refused.drain(..) {
             self.tell(LaneEvent::Refused(refused));
         }

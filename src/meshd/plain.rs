@@ -1,0 +1,170 @@
+//! What the watch of the plain path has found, brought together with who the peers are: for `status`, `tunnel list`, `explain` and the
+//! findings.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::lane::LaneStats;
+use super::shared::{Shared, Topic, View};
+use super::watch::Known;
+use crate::api::local::{Finding, PlainPeer, PlainState, PlainStatus};
+use crate::clock::mono;
+use crate::node::explain::{Live, Now};
+use crate::node::watch_told::{self, Seen};
+use crate::policy::path::Path;
+use crate::probe::Phase;
+use crate::tunnel;
+use crate::types::{Mono, NodeId, UdpPort};
+
+/// How often the findings are made anew.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long after its start a node waits before it calls a session down.
+const GRACE: Duration = Duration::from_secs(30);
+/// How long a session may bring nothing; it has a keepalive every 25 s.
+const SESSION: Duration = Duration::from_secs(70);
+
+/// Makes findings of it.
+#[derive(Debug, Default)]
+pub(super) struct Plain {
+    due: Mono,
+}
+
+impl Plain {
+    /// Tells what is wrong, if it is time.
+    pub(super) fn look(&mut self, shared: &Shared, now: Mono) {
+        if now < self.due {
+            return;
+        }
+        self.due = now + LOOK;
+        let known = shared.watch.known();
+        // Before the view is held: a lane may take its time.
+        let stats = if known.reports.is_empty() { Vec::new() } else { shared.lanes.stats() };
+        let findings = {
+            let view = shared.view();
+            let mut findings = watch_told::findings(&view.node, &seen(&view, &known, &stats, now), &view.down, now);
+            findings.extend(known.closed.iter().map(|(port, why)| closed(*port, why)));
+            findings
+        };
+        shared.find(Topic::Plain, findings);
+    }
+}
+
+/// All pairs, as far as they are known.
+pub(super) fn seen<'a>(view: &'a View, known: &Known, stats: &[LaneStats], now: Mono) -> Vec<Seen<'a>> {
+    let mut all = Vec::new();
+    for echoes in view.echoes.iter() {
+        for (node, echoed) in &echoes.peers {
+            let (Some(side), Some(slot)) = (view.local.side(echoed.outer), view.slots.peer(node)) else { continue };
+            all.push(Seen {
+                node,
+                udp_port: echoes.udp_port,
+                own: side.address,
+                address: echoed.address,
+                interface: &side.interface,
+                session: session(view, node, stats, now),
+                report: known.reports.get(&(echoes.udp_port, slot)).cloned(),
+            });
+        }
+    }
+    all
+}
+
+/// True where the session with a peer stands, where none is wanted, and while it is too early to say.
+fn session(view: &View, node: &NodeId, stats: &[LaneStats], now: Mono) -> bool {
+    if now.since(view.started) < GRACE {
+        return true;
+    }
+    let wanted =
+        view.slice.as_ref().and_then(|slice| slice.peers.get(node)).is_some_and(|peer| peer.public_key.is_some());
+    let first = stats.iter().find(|lane| lane.lane == 0);
+    let Some((lane, slot)) = first.filter(|_| wanted).zip(view.slots.peer(node)) else { return true };
+    let stands =
+        |status: &tunnel::PeerStatus| status.up && status.last_received.is_some_and(|at| now.since(at) < SESSION);
+    lane.peers.iter().find(|(peer, _)| *peer == slot).is_none_or(|(_, status)| stands(status))
+}
+
+/// What the plain paths to each peer answer, the worst first.
+pub(super) fn by_peer(seen: &[Seen<'_>], now: Mono) -> BTreeMap<NodeId, Vec<PlainStatus>> {
+    let mut by_peer: BTreeMap<NodeId, Vec<PlainStatus>> = BTreeMap::new();
+    for one in seen {
+        by_peer.entry(one.node.clone()).or_default().push(one.status(now));
+    }
+    by_peer.values_mut().for_each(|all| all.sort_by_key(|status| status.state));
+    by_peer
+}
+
+/// One line a peer and overlay of the plain path.
+pub(super) fn list(shared: &Shared) -> Vec<PlainPeer> {
+    let (known, stats, now) = (shared.watch.known(), shared.lanes.stats(), mono());
+    let view = shared.view();
+    let one = |one: Seen<'_>| PlainPeer { node: one.node.clone(), vtep: Some(one.address), plain: one.status(now) };
+    seen(&view, &known, &stats, now).into_iter().map(one).collect()
+}
+
+/// What `explain` is told of the paths as they are now.
+pub(super) fn live(view: &View, known: &Known, stats: &[LaneStats], now: Mono) -> Live {
+    let plain = seen(view, known, stats, now).into_iter();
+    let plain = plain.map(|one| ((one.node.clone(), one.udp_port), plain_now(&one, now)));
+    let tunnels = view.paths.values().flatten().filter(|(_, verdict)| verdict.path == Path::Tunnel);
+    let tunnels = tunnels.map(|(node, _)| (node.clone(), tunnel_now(view, node, stats, now)));
+    Live { plain: plain.collect(), tunnels: tunnels.collect() }
+}
+
+fn plain_now(one: &Seen<'_>, now: Mono) -> Now {
+    let status = one.status(now);
+    let age = status.answered_age.map_or_else(String::new, |age| format!(" {age} s ago"));
+    let (node, address): (_, IpAddr) = (one.node, one.address);
+    match status.state {
+        PlainState::Answers | PlainState::Small | PlainState::Legs => {
+            let rtt = status.rtt_micros.map_or_else(String::new, |micros| format!(", round trip {micros} us"));
+            let bytes = status.bytes.map_or_else(String::new, |bytes| format!(", packets of {bytes} bytes pass"));
+            let some = if status.state == PlainState::Legs { "some flows are lost; others: " } else { "" };
+            Now::Answers(format!("{some}{node} answered over this path{age}{rtt}{bytes}"))
+        }
+        PlainState::OutLost => {
+            Now::Fails(format!("what is sent from here does not arrive at {node} ({address}); meshctl status"))
+        }
+        PlainState::InLost => Now::Fails(format!(
+            "it arrives, but nothing from {node} ({address}) arrives here: no answer comes back; meshctl status"
+        )),
+        PlainState::BothLost => {
+            Now::Fails(format!("nothing passes between here and {node} ({address}); meshctl status"))
+        }
+        PlainState::Silent => Now::Unknown(format!(
+            "{node} ({address}) answers neither over this path nor by its session: if only meshd there is down, the frame arrives"
+        )),
+        PlainState::Starting => Now::Unknown(format!("{node} has not answered over this path yet")),
+    }
+}
+
+fn tunnel_now(view: &View, node: &NodeId, stats: &[LaneStats], now: Mono) -> Now {
+    let Some(slot) = view.slots.peer(node) else {
+        return Now::Unknown(format!("{node} is not known to the lanes yet"));
+    };
+    let lanes: Vec<&tunnel::PeerStatus> =
+        stats.iter().flat_map(|lane| &lane.peers).filter(|(peer, _)| *peer == slot).map(|(_, status)| status).collect();
+    let phases: Vec<Phase> = stats
+        .iter()
+        .flat_map(|lane| &lane.paths)
+        .filter(|(peer, _)| *peer == slot)
+        .map(|(_, path)| path.phase)
+        .collect();
+    if lanes.iter().all(|lane| !lane.up) {
+        return Now::Fails(format!("the tunnel to {node} is down: meshctl tunnel list"));
+    }
+    if !phases.is_empty() && phases.iter().all(|phase| *phase == Phase::Error) {
+        return Now::Fails(format!("the tunnel to {node} is dead: no probe is answered; meshctl status"));
+    }
+    if phases.iter().all(|phase| *phase == Phase::Base) {
+        return Now::Unknown(format!("the tunnel to {node} is up, and not probed yet"));
+    }
+    let heard = lanes.iter().filter_map(|lane| lane.last_received).max();
+    let heard = heard.map_or_else(String::new, |at| format!(", heard {} s ago", now.since(at).as_secs()));
+    Now::Answers(format!("the tunnel to {node} is up and its probes are answered{heard}"))
+}
+
+fn closed(port: UdpPort, why: &str) -> Finding {
+    let help = "it is tried again every second; meshctl events says who changes devices";
+    watch_told::unwatched(&format!("the plain paths of UDP port {port}"), why, help)
+}

@@ -1,0 +1,254 @@
+//! What the echoes of the plain path say, in words: the state of each pair, what is wrong and what to do. Equal causes are one finding,
+//! and no text holds a number that changes while its cause stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::api::local::{Finding, PlainState, PlainStatus};
+use crate::probe::plain::Report;
+use crate::types::{IfName, Mono, NodeId, UdpPort};
+
+/// How long nothing may be answered before it is called a fault: some lost echoes are none.
+const PATIENCE: Duration = Duration::from_secs(6);
+/// How long a peer may be silent in every way: a `meshd` that is started anew is.
+const SILENT: Duration = Duration::from_secs(16);
+/// How old news of a peer may be.
+const FRESH: Duration = Duration::from_secs(15);
+/// Peers of one finding that are named.
+const NAMED: usize = 3;
+
+/// One pair, as far as this node knows it.
+#[derive(Debug, Clone)]
+pub struct Seen<'a> {
+    /// The peer.
+    pub node: &'a NodeId,
+    /// UDP port of the overlay.
+    pub udp_port: UdpPort,
+    /// This node's end.
+    pub own: IpAddr,
+    /// The peer's VTEP.
+    pub address: IpAddr,
+    /// The interface that frames leave by.
+    pub interface: &'a IfName,
+    /// There is a session with the peer, or none is wanted.
+    pub session: bool,
+    /// What the echoes say; none: nothing yet.
+    pub report: Option<Report>,
+}
+
+impl Seen<'_> {
+    /// Where it stands.
+    pub fn state(&self, now: Mono) -> PlainState {
+        let Some(report) = &self.report else { return PlainState::Starting };
+        match report.quiet {
+            Some(since) if now.since(since) >= PATIENCE => lost(report, now.since(since), now),
+            Some(_) if report.answered.is_none() => PlainState::Starting,
+            None if report.answered.is_none() => PlainState::Starting,
+            Some(_) | None if !report.legs.is_empty() => PlainState::Legs,
+            Some(_) | None if small(report, now) != (None, None) => PlainState::Small,
+            Some(_) | None => PlainState::Answers,
+        }
+    }
+
+    /// For `status` and `tunnel list`.
+    pub fn status(&self, now: Mono) -> PlainStatus {
+        let report = self.report.as_ref();
+        PlainStatus {
+            udp_port: self.udp_port,
+            state: self.state(now),
+            answered_age: report.and_then(|report| report.answered).map(|at| now.since(at).as_secs()),
+            rtt_micros: report
+                .and_then(|report| report.rtt)
+                .map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+            loss: report.and_then(|report| report.loss),
+            bytes: report.map(|report| report.size).filter(|size| *size > 0),
+        }
+    }
+}
+
+/// Nothing is answered. What arrives from the peer, and what it says that it hears, tell which direction fails.
+fn lost(report: &Report, quiet: Duration, now: Mono) -> PlainState {
+    let fresh = |at: Mono| now.since(at) <= FRESH;
+    let here = report.heard.is_some_and(fresh);
+    let told = report.told.map(|told| (told.at, told.heard));
+    let said = report.theirs.map(|theirs| (theirs.at, theirs.heard));
+    let newest = [told, said].into_iter().flatten().filter(|(at, _)| fresh(*at)).max_by_key(|(at, _)| *at);
+    let there = newest.map(|(at, heard)| heard.is_some_and(|ago| ago + now.since(at) <= FRESH));
+    match (here, there) {
+        // Both directions have worked a moment ago: the next echoes tell.
+        (true, Some(true)) => PlainState::Starting,
+        (true, Some(false) | None) => PlainState::OutLost,
+        (false, Some(true)) => PlainState::InLost,
+        (false, Some(false)) => PlainState::BothLost,
+        (false, None) if quiet >= SILENT => PlainState::Silent,
+        (false, None) => PlainState::Starting,
+    }
+}
+
+/// Sizes that do not pass and that guests may send, from here and from there.
+fn small(report: &Report, now: Mono) -> (Option<u16>, Option<u16>) {
+    let less = |size: u16| (size > 0 && size < report.needed).then_some(size);
+    let out = less(report.size).filter(|_| report.exact);
+    let theirs = report.theirs.filter(|theirs| now.since(theirs.at) <= FRESH);
+    (out, theirs.and_then(|theirs| less(theirs.passes)))
+}
+
+/// What is wrong, worst first. `down` are interfaces of this host that are down.
+pub fn findings(own: &NodeId, seen: &[Seen<'_>], down: &BTreeSet<IfName>, now: Mono) -> Vec<Finding> {
+    let mut by_interface: BTreeMap<&IfName, Vec<(&Seen<'_>, PlainState)>> = BTreeMap::new();
+    for one in seen {
+        by_interface.entry(one.interface).or_default().push((one, one.state(now)));
+    }
+    let mut findings = Vec::new();
+    for (interface, pairs) in by_interface {
+        let peers: BTreeSet<&NodeId> = pairs.iter().map(|(one, _)| one.node).collect();
+        if down.contains(interface) {
+            findings.push(shut(interface, &peers));
+        } else if peers.len() > 1 && pairs.iter().all(|(_, state)| *state == PlainState::Silent) {
+            findings.push(alone(interface, &peers));
+        } else {
+            findings.extend(of_interface(own, &pairs, now));
+        }
+    }
+    findings
+}
+
+/// One finding for each way in which pairs of one interface and UDP port fail.
+fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> Vec<Finding> {
+    let mut by_cause: BTreeMap<(Cause, UdpPort), Vec<&Seen<'_>>> = BTreeMap::new();
+    for (one, state) in pairs {
+        let causes = match state {
+            PlainState::Small => sizes(one, now),
+            PlainState::Starting | PlainState::Answers if one.session => Vec::new(),
+            PlainState::Answers => vec![Cause::Session],
+            PlainState::Starting => Vec::new(),
+            other => vec![Cause::State(*other)],
+        };
+        for cause in causes {
+            by_cause.entry((cause, one.udp_port)).or_default().push(one);
+        }
+    }
+    by_cause.into_iter().map(|((cause, port), pairs)| cause.finding(own, port, &pairs)).collect()
+}
+
+fn sizes(one: &Seen<'_>, now: Mono) -> Vec<Cause> {
+    let Some(report) = &one.report else { return Vec::new() };
+    let (out, back) = small(report, now);
+    let needed = report.needed;
+    let cause = |(passes, out): (Option<u16>, bool)| Some(Cause::Small { passes: passes?, needed, out });
+    [(out, true), (back, false)].into_iter().filter_map(cause).collect()
+}
+
+/// Pairs with the same of it are one finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    State(PlainState),
+    Small { passes: u16, needed: u16, out: bool },
+    Session,
+}
+
+impl Cause {
+    fn finding(self, own: &NodeId, port: UdpPort, pairs: &[&Seen<'_>]) -> Finding {
+        let Some(first) = pairs.first() else { unreachable!("a cause has a pair") };
+        let names = some(&pairs.iter().map(|one| one.node).collect());
+        let ends = format!("{} - {}, UDP port {port}", first.own, some_addresses(pairs));
+        let (own_address, interface) = (first.own, first.interface);
+        let peer = first.node;
+        let rules = format!(
+            "nft list ruleset | grep -n drop; iptables -S FORWARD; sysctl net.bridge.bridge-nf-call-iptables net.ipv4.conf.{interface}.rp_filter"
+        );
+        match self {
+            Self::State(PlainState::OutLost) => Finding::new(
+                "M0663",
+                format!(
+                    "plain frames from {own} to {names} do not arrive there ({ends}); frames from there arrive here"
+                ),
+                format!("look for what drops UDP port {port} from {own_address}: on {peer}, then here: {rules}"),
+            ),
+            Self::State(PlainState::InLost) => Finding::new(
+                "M0663",
+                format!(
+                    "plain frames from {names} to {own} do not arrive here ({ends}); frames from here arrive there"
+                ),
+                format!("look for what drops UDP port {port} to {own_address}: here, then on {peer}: {rules}"),
+            ),
+            Self::State(PlainState::BothLost) => Finding::new(
+                "M0663",
+                format!(
+                    "plain frames between {own} and {names} arrive in neither direction ({ends}), while the session there answers"
+                ),
+                format!("look for what drops UDP port {port}, here and on {peer}: {rules}"),
+            ),
+            Self::State(PlainState::Legs) => Finding::new(
+                "M0665",
+                format!("of the plain frames between {own} and {names} ({ends}) some flows are lost and others arrive"),
+                "one of several ways between the two is dead: look at bonds (cat /proc/net/bonding/*) and at equal-cost routes of switches",
+            ),
+            Self::State(_) => Finding::new(
+                "M0666",
+                format!(
+                    "nothing is heard of {names}, neither over the plain path nor by the session ({ends}): meshd there, the machine or the line; \
+                     if it is meshd alone, guests' frames still pass"
+                ),
+                format!("ping -c 3 -I {interface} {}; on {peer}: systemctl status meshd", first.address),
+            ),
+            Self::Small { passes, needed, out } => {
+                let (from, to) = if out { (own.to_string(), names.clone()) } else { (names.clone(), own.to_string()) };
+                Finding::new(
+                    "M0664",
+                    format!(
+                        "plain frames from {from} to {to} with packets of more than {passes} bytes are lost ({ends}); guests may send {needed}"
+                    ),
+                    format!(
+                        "raise the MTU of the switches between the two, or lower the guests': meshctl network set NAME --mtu {passes}"
+                    ),
+                )
+            }
+            Self::Session => Finding::new(
+                "M0669",
+                format!(
+                    "the session with {names} is down ({own_address} - {}); guests' frames take the plain path, which answers",
+                    some_addresses(pairs)
+                ),
+                "let the UDP port of the tunnels (`listen` in meshd.toml) pass between nodes of a PDC: ss -lunp",
+            ),
+        }
+    }
+}
+
+fn shut(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
+    let what = format!("interface {interface} is down: nothing reaches {} by the plain path", some(peers));
+    Finding::new("M0667", what, format!("ip link set dev {interface} up; ip address show dev {interface}"))
+}
+
+fn alone(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
+    let what = format!(
+        "nothing arrives by {interface} from any of {} peers ({}), neither over the plain path nor by sessions: it is this node's own line",
+        peers.len(),
+        some(peers)
+    );
+    let help =
+        format!("ip -s link show dev {interface}; ip address show dev {interface}; nft list ruleset | grep -n drop");
+    Finding::new("M0667", what, help)
+}
+
+/// Plain paths are not watched, and why.
+pub fn unwatched(which: &str, why: &str, help: &str) -> Finding {
+    Finding::new("M0668", format!("{which} are not watched: {why}"), help)
+}
+
+fn some(names: &BTreeSet<&NodeId>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let first = names.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{first} and {more} more") } else { first }
+}
+
+fn some_addresses(pairs: &[&Seen<'_>]) -> String {
+    let first = pairs.first().map(|one| one.address.to_string()).unwrap_or_default();
+    if pairs.len() > 1 { format!("{first} and others") } else { first }
+}
+
+#[cfg(test)]
+#[path = "watch_told_tests.rs"]
+mod tests;

@@ -1,0 +1,168 @@
+use super::*;
+use crate::probe::plain::{Theirs, Told};
+use crate::types::PeerSlot;
+
+const NOW: Mono = Mono::from_nanos(1_000_000_000_000);
+
+fn ago(seconds: u64) -> Mono {
+    NOW - Duration::from_secs(seconds)
+}
+
+fn secs(seconds: u64) -> Option<Duration> {
+    Some(Duration::from_secs(seconds))
+}
+
+/// A path that has answered 3 s ago.
+fn good() -> Report {
+    Report {
+        peer: PeerSlot(1),
+        quiet: None,
+        answered: Some(ago(3)),
+        heard: Some(ago(3)),
+        rtt: Some(Duration::from_micros(300)),
+        loss: Some(0),
+        size: 1450,
+        exact: true,
+        largest: 1450,
+        needed: 1418,
+        legs: Vec::new(),
+        told: None,
+        theirs: Some(Theirs { heard: secs(1), passes: 1450, at: ago(3) }),
+    }
+}
+
+/// One that has answered nothing for so long: what arrived here lately, and what the peer said by its session or over the path.
+fn quiet(seconds: u64, heard: u64, told: Option<Option<Duration>>, theirs: Option<Option<Duration>>) -> Report {
+    let said = |heard| Theirs { heard, passes: 1450, at: ago(2) };
+    Report {
+        quiet: Some(ago(seconds)),
+        answered: Some(ago(seconds)),
+        heard: Some(ago(heard)),
+        told: told.map(|heard| Told { heard, at: ago(1) }),
+        theirs: theirs.map(said),
+        ..good()
+    }
+}
+
+struct Mesh {
+    nodes: Vec<NodeId>,
+    interface: IfName,
+}
+
+impl Mesh {
+    fn new(count: u8) -> Self {
+        Self {
+            nodes: (2..2 + count).map(|n| format!("a-{n}").parse().unwrap()).collect(),
+            interface: "eth0".parse().unwrap(),
+        }
+    }
+
+    fn seen(&self, report: &Report) -> Vec<Seen<'_>> {
+        let one = |(n, node)| Seen {
+            node,
+            udp_port: UdpPort::try_from(4789).unwrap(),
+            own: "10.1.0.1".parse().unwrap(),
+            address: IpAddr::from([10, 1, 0, 2 + u8::try_from(n).unwrap()]),
+            interface: &self.interface,
+            session: true,
+            report: Some(report.clone()),
+        };
+        self.nodes.iter().enumerate().map(one).collect()
+    }
+}
+
+fn told(seen: &[Seen<'_>], down: &[&IfName]) -> Vec<(String, String)> {
+    let down = down.iter().map(|name| (*name).clone()).collect();
+    let found = findings(&"a-1".parse().unwrap(), seen, &down, NOW);
+    found.into_iter().map(|finding| (finding.code, finding.what)).collect()
+}
+
+#[test]
+fn what_arrives_and_what_the_peer_says_name_the_direction() {
+    let cases = [
+        ("fine", good(), PlainState::Answers),
+        ("some lost echoes", quiet(5, 5, None, None), PlainState::Answers),
+        ("ours do not arrive, it says", quiet(9, 1, Some(None), None), PlainState::OutLost),
+        ("ours arrived long ago, it says", quiet(40, 1, Some(secs(40)), None), PlainState::OutLost),
+        ("ours do not arrive, it says over the path", quiet(9, 1, None, Some(None)), PlainState::OutLost),
+        ("theirs arrive, and nobody says more", quiet(9, 1, None, None), PlainState::OutLost),
+        ("ours arrive, theirs do not", quiet(30, 30, Some(secs(1)), None), PlainState::InLost),
+        ("neither arrives", quiet(30, 30, Some(secs(29)), None), PlainState::BothLost),
+        ("nothing is known yet", quiet(12, 30, None, None), PlainState::Starting),
+        ("nothing is known", quiet(17, 30, None, None), PlainState::Silent),
+        ("both have arrived just now", quiet(9, 1, Some(secs(1)), None), PlainState::Starting),
+        ("too small", Report { size: 1400, ..good() }, PlainState::Small),
+        ("smaller, and more than guests need", Report { size: 1430, ..good() }, PlainState::Answers),
+        ("too small, not yet exact", Report { size: 1300, exact: false, ..good() }, PlainState::Answers),
+        (
+            "too small from there",
+            Report { theirs: Some(Theirs { heard: secs(1), passes: 1300, at: ago(2) }), ..good() },
+            PlainState::Small,
+        ),
+        ("a dead leg", Report { legs: vec![49_161], ..good() }, PlainState::Legs),
+    ];
+    let mesh = Mesh::new(1);
+    for (what, report, state) in cases {
+        let seen = mesh.seen(&report);
+        assert_eq!(seen[0].state(NOW), state, "{what}");
+        let quiet = matches!(state, PlainState::Answers | PlainState::Starting);
+        assert_eq!(told(&seen, &[]).is_empty(), quiet, "{what}");
+    }
+}
+
+#[test]
+fn what_is_said_names_the_pair_and_the_direction() {
+    let mesh = Mesh::new(1);
+    let says = |report: Report| told(&mesh.seen(&report), &[]).remove(0);
+    for (report, code, words) in [
+        (
+            quiet(9, 1, Some(None), None),
+            "M0663",
+            "plain frames from a-1 to a-2 do not arrive there (10.1.0.1 - 10.1.0.2, UDP port 4789)",
+        ),
+        (quiet(30, 30, Some(secs(1)), None), "M0663", "plain frames from a-2 to a-1 do not arrive here"),
+        (quiet(30, 30, Some(None), None), "M0663", "between a-1 and a-2 arrive in neither direction"),
+        (Report { size: 1400, ..good() }, "M0664", "from a-1 to a-2 with packets of more than 1400 bytes are lost"),
+        (
+            Report { theirs: Some(Theirs { heard: secs(1), passes: 1300, at: ago(2) }), ..good() },
+            "M0664",
+            "from a-2 to a-1 with packets of more than 1300 bytes are lost",
+        ),
+        (Report { legs: vec![49_161], ..good() }, "M0665", "between a-1 and a-2"),
+        (quiet(17, 30, None, None), "M0666", "nothing is heard of a-2, neither over the plain path nor by the session"),
+    ] {
+        let (of, what) = says(report);
+        assert!(of == code && what.contains(words), "{of} {what}");
+    }
+    let mut seen = mesh.seen(&good());
+    seen[0].session = false;
+    assert_eq!(told(&seen, &[])[0].0, "M0669");
+}
+
+#[test]
+fn one_cause_is_one_finding_however_many_peers_it_meets() {
+    let mesh = Mesh::new(40);
+    for (report, words) in [
+        (quiet(9, 1, Some(None), None), "to a-10, a-11, a-12 and 37 more do not arrive"),
+        (quiet(17, 30, None, None), "nothing arrives by eth0 from any of 40 peers"),
+    ] {
+        let found = told(&mesh.seen(&report), &[]);
+        assert!(found.len() == 1 && found[0].1.contains(words), "{found:?}");
+        let found = told(&mesh.seen(&report), &[&mesh.interface]);
+        assert!(found.len() == 1 && found[0].0 == "M0667" && found[0].1.contains("eth0 is down"), "{found:?}");
+    }
+    // One that answers shows that it is not the own line.
+    let mut seen = mesh.seen(&quiet(17, 30, None, None));
+    seen[7].report = Some(good());
+    let found = told(&seen, &[]);
+    assert!(found.len() == 1 && found[0].0 == "M0666" && found[0].1.contains("and 36 more"), "{found:?}");
+}
+
+#[test]
+fn a_finding_stays_the_same_text_while_its_cause_stands() {
+    let mesh = Mesh::new(3);
+    for heard in [None, secs(40)] {
+        let at = |seconds: u64| told(&mesh.seen(&quiet(seconds, seconds, Some(heard), None)), &[]);
+        assert_eq!(at(30), at(3000));
+    }
+}

@@ -1,0 +1,335 @@
+//! Two nodes under simulated time, and a wire between them that fails in each way that is asked for.
+
+use std::time::Duration;
+
+use super::message::{LEAST, Message};
+use super::*;
+use crate::types::{Mac, Mono, PeerSlot, Psk, UdpPort};
+
+const A: Mac = Mac([2, 0, 0, 0, 0, 10]);
+const B: Mac = Mac([2, 0, 0, 0, 0, 11]);
+const PEER: PeerSlot = PeerSlot(4);
+
+fn port() -> UdpPort {
+    UdpPort::try_from(4789).unwrap()
+}
+
+fn key(byte: u8) -> PairKey {
+    PairKey::of(Some(&Psk::from_bytes([byte; 32])))
+}
+
+fn config(mac: Mac, largest: u16, needed: u16) -> PairConfig {
+    PairConfig { peer: PEER, mac, keys: vec![key(1)], largest, needed }
+}
+
+/// What the wire does to one direction.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    /// Nothing passes.
+    shut: bool,
+    /// The largest inner packet that passes.
+    most: usize,
+    /// Flows that are lost, a bit each.
+    flows: u8,
+    /// Lost of a thousand.
+    loss: u64,
+}
+
+const GOOD: Way = Way { shut: false, most: 9000, flows: 0, loss: 0 };
+
+struct World {
+    now: Mono,
+    seed: u64,
+    ends: [Watch; 2],
+    ways: [Way; 2],
+    /// Which daemons run.
+    alive: [bool; 2],
+    /// Whether the session carries.
+    session: bool,
+    sent: usize,
+    wire: Vec<(Mono, usize, Vec<u8>)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut ends = [Watch::new(A, port()), Watch::new(B, port())];
+        let now = Mono::from_nanos(1_000_000_000);
+        ends[0].set(vec![config(B, 1450, 1418)], now);
+        ends[1].set(vec![config(A, 1450, 1418)], now);
+        Self { now, seed: 7, ends, ways: [GOOD; 2], alive: [true; 2], session: true, sent: 0, wire: Vec::new() }
+    }
+
+    fn passes(&mut self, from: usize, frame: &[u8]) -> bool {
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let way = self.ways[from];
+        let flow = u16::from_be_bytes([frame[34], frame[35]]) - 49_160;
+        let lost = (self.seed >> 33) % 1000 < way.loss;
+        !way.shut && frame.len() - 14 <= way.most && way.flows & 1 << flow == 0 && !lost
+    }
+
+    fn step(&mut self, until: Mono) {
+        let mut asked = Vec::new();
+        for end in 0..2 {
+            if !self.alive[end] {
+                continue;
+            }
+            let (mut frames, mut seed) = (Vec::new(), self.seed);
+            let mut token = || {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                seed
+            };
+            self.ends[end].handle_timeout(self.now, &mut token, &mut |out| match out {
+                Out::Frame(bytes) => frames.push(bytes.to_vec()),
+                Out::Ask { peer, token } => asked.push((end, peer, token)),
+            });
+            self.seed = seed;
+            self.put(end, frames);
+        }
+        for (end, peer, token) in asked.drain(..) {
+            assert_eq!(peer, PEER);
+            if self.session && self.alive[1 - end] {
+                let heard = self.ends[1 - end].heard(PEER, self.now);
+                self.ends[end].told(PEER, token, heard, self.now);
+            }
+        }
+        self.now = until;
+        let (due, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.wire).into_iter().partition(|w| w.0 <= until);
+        self.wire = wait;
+        for (_, end, bytes) in due {
+            if !self.alive[end] {
+                continue;
+            }
+            let mut frames = Vec::new();
+            self.ends[end].received(&bytes, self.now, &mut |out| {
+                let Out::Frame(bytes) = out else { panic!("nothing is asked on receipt") };
+                frames.push(bytes.to_vec());
+            });
+            self.put(end, frames);
+        }
+    }
+
+    fn put(&mut self, from: usize, frames: Vec<Vec<u8>>) {
+        for frame in frames {
+            self.sent += 1;
+            if self.passes(from, &frame) {
+                self.wire.push((self.now + Duration::from_micros(300), 1 - from, frame));
+            }
+        }
+    }
+
+    fn run(&mut self, seconds: u64) {
+        for _ in 0..seconds * 200 {
+            self.step(self.now + Duration::from_millis(5));
+        }
+    }
+
+    fn report(&self, end: usize) -> Report {
+        self.ends[end].reports().pop().unwrap()
+    }
+
+    fn heard(&self, end: usize) -> bool {
+        self.report(end).heard.is_some_and(|at| self.now.since(at) < Duration::from_secs(15))
+    }
+
+    /// What the peer has said last by the session of what it hears.
+    fn told(&self, end: usize) -> Option<bool> {
+        let told = self.report(end).told.filter(|told| self.now.since(told.at) < Duration::from_secs(15))?;
+        Some(told.heard.is_some_and(|ago| ago < Duration::from_secs(15)))
+    }
+}
+
+#[test]
+fn a_path_that_works_is_known_to_the_byte_and_costs_one_echo_in_six_seconds() {
+    let mut world = World::new();
+    world.run(20);
+    for end in 0..2 {
+        let report = world.report(end);
+        assert_eq!((report.quiet, report.size, report.exact, report.loss), (None, 1450, true, Some(0)));
+        assert!(report.rtt.is_some_and(|rtt| rtt <= Duration::from_millis(10)), "{report:?}");
+    }
+    world.sent = 0;
+    world.run(600);
+    // A question and an answer of each of the two.
+    assert!((380..=404).contains(&world.sent), "{}", world.sent);
+}
+
+#[test]
+fn a_dead_direction_is_known_in_seconds_and_its_end_too() {
+    for shut in [[true, false], [false, true], [true, true]] {
+        let mut world = World::new();
+        world.run(20);
+        (world.ways[0].shut, world.ways[1].shut) = (shut[0], shut[1]);
+        world.run(24);
+        for end in 0..2 {
+            assert!(world.report(end).quiet.is_some(), "{shut:?}");
+            assert_eq!(world.heard(end), !shut[1 - end], "{shut:?}: what arrives here");
+            assert_eq!(world.told(end), Some(!shut[end]), "{shut:?}: what arrives there");
+        }
+        world.ways = [GOOD; 2];
+        world.run(7);
+        assert!((0..2).all(|end| world.report(end).quiet.is_none()), "{shut:?}");
+    }
+}
+
+#[test]
+fn a_dead_daemon_is_told_from_a_dead_path_by_its_session() {
+    let mut world = World::new();
+    world.run(20);
+    world.alive[1] = false;
+    world.run(40);
+    assert!(world.report(0).quiet.is_some());
+    assert_eq!((world.heard(0), world.told(0)), (false, None), "nothing is known");
+    world.alive[1] = true;
+    world.run(7);
+    assert!((0..2).all(|end| world.report(end).quiet.is_none()));
+}
+
+#[test]
+fn every_size_is_found_to_the_byte_in_the_direction_that_has_it() {
+    for most in [200_u16, 1000, 1279, 1280, 1400, 1449] {
+        let mut world = World::new();
+        world.run(20);
+        world.ways[0].most = most.into();
+        world.run(28);
+        let report = world.report(0);
+        assert_eq!((report.size, report.exact, report.quiet), (most, true, None));
+        assert_eq!(world.report(1).size, 1450, "the other direction");
+        world.run(8);
+        assert_eq!(world.report(1).theirs.unwrap().passes, most, "which is told there");
+        world.ways[0].most = 1450;
+        world.run(60);
+        assert_eq!(world.report(0).size, 1450, "it grows again");
+    }
+}
+
+#[test]
+fn flows_that_are_lost_are_named_and_no_others() {
+    for flows in [0b0001_u8, 0b0100, 0b1010] {
+        let mut world = World::new();
+        world.run(20);
+        world.ways[0].flows = flows;
+        world.run(29);
+        let named: Vec<u16> = (0..4).filter(|flow| flows & 1 << flow != 0).map(|flow| 49_160 + flow).collect();
+        let report = world.report(0);
+        assert_eq!((report.legs, report.quiet), (named, None));
+        assert_eq!(report.size, 1450, "by the flows that live");
+        world.ways[0].flows = 0;
+        world.run(30);
+        assert_eq!(world.report(0).legs, Vec::<u16>::new());
+    }
+}
+
+#[test]
+fn loss_at_random_is_a_number_and_no_fault() {
+    let mut world = World::new();
+    world.ways = [Way { loss: 50, ..GOOD }; 2];
+    world.run(30);
+    for _ in 0..200 {
+        world.run(3);
+        let report = world.report(0);
+        assert!(report.quiet.is_none() && report.size == 1450, "{report:?}");
+    }
+    assert!(world.report(0).loss.is_some_and(|loss| loss > 0));
+}
+
+#[test]
+fn other_devices_are_measured_anew() {
+    let mut world = World::new();
+    world.run(20);
+    for end in 0..2 {
+        world.ends[end].set(vec![config([B, A][end], 1400, 1400)], world.now);
+    }
+    world.run(10);
+    assert_eq!(world.report(0).size, 1400);
+    for end in 0..2 {
+        world.ends[end].set(vec![config([B, A][end], 8950, 8950)], world.now);
+    }
+    world.run(10);
+    assert_eq!(world.report(0).size, 8950);
+}
+
+/// What one node hears of a frame: whether it answers, and whether it counts as the peer's.
+fn heard(watch: &mut Watch, frame: &[u8]) -> (usize, bool) {
+    let (now, mut answers) = (Mono::from_nanos(5_000_000_000), 0);
+    watch.received(frame, now, &mut |_| answers += 1);
+    (answers, watch.heard(PEER, now).is_some())
+}
+
+#[test]
+fn nobody_but_the_peer_is_heard_and_nothing_that_was_said_comes_back() {
+    let question = |ends, key: &PairKey, answer| {
+        let mut bytes = Vec::new();
+        let message = Message { answer, flow: 1, size: 200, token: 5, heard: None, passes: 0 };
+        message.write(ends, key, 200, &mut bytes);
+        bytes
+    };
+    let other = UdpPort::try_from(4790).unwrap();
+    let good = question((port(), B, A), &key(1), false);
+    let mut changed: Vec<(&str, Vec<u8>)> = vec![
+        ("another key", question((port(), B, A), &key(2), false)),
+        ("no key", question((port(), B, A), &PairKey::of(None), false)),
+        ("of another overlay", question((other, B, A), &key(1), false)),
+        ("its own, sent back", question((port(), A, B), &key(1), false)),
+        ("of a stranger", question((port(), Mac([2, 9, 9, 9, 9, 9]), A), &key(1), false)),
+        ("for another node", question((port(), B, Mac([2, 9, 9, 9, 9, 9])), &key(1), false)),
+        ("cut", good[..good.len() - 1].to_vec()),
+        ("cut in its message", good[..60].to_vec()),
+        ("nothing", Vec::new()),
+    ];
+    // Its own question, turned round by whoever sees it.
+    let mut turned = question((port(), A, B), &key(1), false);
+    turned[..6].copy_from_slice(&A.0);
+    turned[6..12].copy_from_slice(&B.0);
+    changed.push(("turned round", turned));
+    // Behind the addresses: IP and UDP headers as far as they matter, and each byte that is proved.
+    for at in (12..14).chain([23]).chain(36..38).chain(42..82) {
+        let mut bytes = good.clone();
+        bytes[at] ^= 0x40;
+        changed.push(("a bit", bytes));
+    }
+    let fresh = || {
+        let mut watch = Watch::new(A, port());
+        watch.set(vec![config(B, 1450, 1418)], Mono::from_nanos(0));
+        watch
+    };
+    for (what, frame) in changed {
+        assert_eq!(heard(&mut fresh(), &frame), (0, false), "{what}");
+    }
+    assert_eq!(heard(&mut fresh(), &good), (1, true));
+    // An answer that was not asked for proves that the peer is there, and no size and no round trip.
+    let mut watch = fresh();
+    assert_eq!(heard(&mut watch, &question((port(), B, A), &key(1), true)), (0, true));
+    let report = watch.reports().pop().unwrap();
+    assert_eq!((report.answered, report.rtt, report.size), (None, None, 0));
+}
+
+#[test]
+fn a_key_that_holds_besides_is_heard_while_one_of_the_two_changes() {
+    let mut watch = Watch::new(A, port());
+    watch.set(vec![PairConfig { keys: vec![key(1), key(2)], ..config(B, 1450, 1418) }], Mono::from_nanos(0));
+    for byte in [1, 2] {
+        let mut bytes = Vec::new();
+        let message = Message { answer: false, flow: 0, size: LEAST, token: 5, heard: None, passes: 0 };
+        message.write((port(), B, A), &key(byte), LEAST, &mut bytes);
+        assert_eq!(heard(&mut watch, &bytes).0, 1, "{byte}");
+    }
+}
+
+#[test]
+fn who_asks_without_end_gets_some_answers_a_second() {
+    let mut watch = Watch::new(A, port());
+    watch.set(vec![config(B, 1450, 1418)], Mono::from_nanos(0));
+    let mut bytes = Vec::new();
+    Message { answer: false, flow: 0, size: LEAST, token: 5, heard: None, passes: 0 }.write(
+        (port(), B, A),
+        &key(1),
+        LEAST,
+        &mut bytes,
+    );
+    let mut answers = 0;
+    for millis in 0..3000 {
+        let now = Mono::from_nanos(10_000_000_000 + millis * 1_000_000);
+        (0..10).for_each(|_| watch.received(&bytes, now, &mut |_| answers += 1));
+    }
+    assert_eq!(answers, 240);
+}
