@@ -74,3 +74,4 @@ mod stray;
 mod super_frames;
 mod told;
 mod tunnel;
+mod watched;
