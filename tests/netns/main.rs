@@ -77,3 +77,4 @@ mod super_frames;
 mod told;
 mod tracked;
 mod tunnel;
+mod watched;
