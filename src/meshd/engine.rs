@@ -29,6 +29,7 @@ use crate::meshd::lane::Setup;
 use crate::node::desired::{Desired, Observed};
 use crate::node::discover::{self, Guest, discover};
 use crate::node::op::Op;
+use crate::node::presence::Presence;
 use crate::node::{names, paths, plan, reconcile, revoke};
 use crate::table::{Row, RowKey, Slice};
 use crate::types::{IfName, Mono, Mtu, Prefix};
@@ -95,6 +96,7 @@ pub struct Engine<K> {
     dropped: Guests,
     strays: Strays,
     plugs: Memory,
+    presence: Arc<Presence>,
     removed: bool,
     /// When the slice in force is written to disk again, which failed.
     save_at: Option<Mono>,
@@ -131,6 +133,7 @@ impl<K: Kernel> Engine<K> {
             dropped: Guests::default(),
             strays: Strays::default(),
             plugs,
+            presence: Arc::default(),
             removed: false,
             save_at: None,
             tell_at: now,
@@ -244,6 +247,11 @@ impl<K: Kernel> Engine<K> {
             None => BTreeMap::new(),
         };
         self.shared.view().filtered = filtered;
+        let wrong = self.slice.as_ref().filter(|_| !self.removed).map(|slice| {
+            let now = mono();
+            [self.presence.findings(slice, now), self.dropped.wrongs(slice, &self.desired, now)].concat()
+        });
+        self.shared.find(Topic::Plugs, wrong.unwrap_or_default());
     }
 
     /// Watches the clock, and a change of keys that is under way.
@@ -478,6 +486,10 @@ impl<K: Kernel> Engine<K> {
     /// kept, so that a guest may be silent for longer than a bridge remembers.
     fn found(&mut self, observed: &Observed) {
         self.dropped.seen(&self.desired, observed);
+        let mut presence = Presence::clone(&self.presence);
+        presence.learn(&self.desired, observed, self.plugs.plugs(), (mono(), wall()));
+        self.presence = Arc::new(presence);
+        self.shared.view().presence = Arc::clone(&self.presence);
         let Some(slice) = &self.slice else { return };
         let found = discover(slice, &self.desired, observed, &self.known);
         self.known = found.ports.keys().map(|port| (port.network.clone(), port.mac)).collect();

@@ -21,12 +21,14 @@ pub mod op;
 pub mod paths;
 pub mod plan;
 pub mod plugs;
+pub mod presence;
 pub mod reconcile;
 pub mod revoke;
 pub mod rotation;
 pub mod spans;
 pub mod strays;
 pub mod sync;
+pub mod wrongs;
 
 #[cfg(test)]
 #[path = "golden_tests.rs"]

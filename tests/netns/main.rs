@@ -75,3 +75,4 @@ mod stray;
 mod super_frames;
 mod told;
 mod tunnel;
+mod wrongs;
