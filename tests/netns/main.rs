@@ -78,3 +78,4 @@ mod told;
 mod tracked;
 mod tunnel;
 mod watched;
+mod wrongs;
