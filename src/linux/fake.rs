@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use super::error::KernelError;
 use crate::node::desired::{
-    BridgeEntry, Hold, Kind, Link, Neighbour, Observed, ObservedFence, ObservedGuard, Place, Port,
-    PortFlags,
+    BridgeEntry, Hold, Kind, Link, Neighbour, Observed, ObservedFence, ObservedGuard, Place, Port, PortFlags,
 };
 use crate::node::onlink::Step;
 use crate::node::op::Op;
@@ -54,7 +53,7 @@ impl Fake {
                 *last
             });
             let master = link.port.as_ref().map(|port| port.bridge.to_string());
-            (name.clone(), Place { index, master, up: link.up })
+            (name.clone(), Place { index, master, up: link.up, card: false })
         };
         self.state.links.iter().map(place).collect()
     }

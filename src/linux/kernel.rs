@@ -16,7 +16,7 @@ use super::request::{self, Verb};
 use super::routes::Routes;
 use super::watch::Watch;
 use super::{addresses, nft, observe, sysctl, tap};
-use crate::node::desired::{Kind, Link, Observed};
+use crate::node::desired::{Kind, Link, Observed, ObservedFence};
 use crate::node::fence::{Refused, Said};
 use crate::node::fence_text::CHECKSUM;
 use crate::node::guard::TABLE;
@@ -87,6 +87,9 @@ impl Kernel {
         observed.links.retain(|name, _| name.as_str() != UNNAMED);
         observed.guard = self.filters.guard.observe()?;
         observed.fence = self.filters.fence.observe()?;
+        if matches!(observed.fence, ObservedFence::Unknown) {
+            observed.shut = nft::shut()?;
+        }
         observed.rules_before_devices = self.rules_before_devices();
         observed.onlink = self.routes.observe();
         Ok(observed)

@@ -1,5 +1,6 @@
 //! The program `nft`: loads the packet filter in one transaction, and lists whose frames it has dropped.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use super::error::KernelError;
 use crate::node::fence::{Refused, Said};
 use crate::node::fence_text::{REASONS, TABLE as FENCE, samples};
 use crate::node::guard::TABLE;
+use crate::types::IfName;
 
 /// Runs a transaction: all of it or nothing. `started` is told the process before it can change anything.
 pub(super) fn run(text: &str, started: impl FnOnce(u32)) -> Result<(), KernelError> {
@@ -85,6 +87,13 @@ fn address(value: &serde_json::Value) -> Option<IpAddr> {
     }
     let digits = value.as_str()?.strip_prefix("0x")?;
     u128::from_str_radix(digits, 16).ok().map(|number| IpAddr::V6(Ipv6Addr::from(number)))
+}
+
+/// Names that the filter which is there holds from the host.
+pub(super) fn shut() -> Result<BTreeSet<IfName>, KernelError> {
+    let items = json(&["list", "set", "inet", FENCE, "shut"])?;
+    let elements = items.iter().filter_map(|item| item.get("set")?.get("elem")?.as_array()).flatten();
+    Ok(elements.filter_map(|name| name.as_str()?.parse().ok()).collect())
 }
 
 /// The items of a listing; none where there is no such thing.

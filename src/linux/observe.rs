@@ -41,6 +41,8 @@ const MASTER: u16 = 10;
 const ALIAS: u16 = 20;
 const INFO: u16 = 18;
 const INFO_KIND: u16 = 1;
+/// Kinds of interfaces that guests are behind (`IFLA_INFO_KIND`). A network card says none.
+const GUESTS: [&str; 6] = ["tun", "veth", "macvtap", "macvlan", "ipvtap", "netkit"];
 /// `struct ifinfomsg` and `struct ndmsg`, behind the header.
 const LINK: usize = HEADER + 16;
 const ENTRY: usize = HEADER + 12;
@@ -110,21 +112,21 @@ fn links(netlink: &mut Netlink) -> io::Result<(Observed, Names)> {
         let ours = link.name.as_ref().is_some_and(|name| names::parse(name.as_str()).is_some());
         let held = bridges.contains_key(&link.index) || link.master.is_some_and(|master| bridges.contains_key(&master));
         let message = if ours || link.vxlan || held { netlink::decode(raw)? } else { None };
-        Ok(link.name.map(|name| (link.index, (name, link.up, link.master, message))))
+        Ok(link.name.map(|name| (link.index, (name, (link.up, link.card), link.master, message))))
     })?;
     let mut names = Names::new();
     let (mut messages, mut others, mut stand) = (Vec::new(), BTreeSet::new(), Vec::new());
-    for (index, (name, up, master, message)) in all {
+    for (index, (name, (up, card), master, message)) in all {
         if up && message.is_none() {
             others.insert(name.clone());
         }
-        stand.push((name.clone(), index, master, up));
+        stand.push((name.clone(), index, master, (up, card)));
         names.insert(index, name);
         messages.extend(message.and_then(link));
     }
     let named = |index: u32| names.get(&index).map_or_else(|| format!("#{index}"), ToString::to_string);
-    let place = |(name, index, master, up): (IfName, u32, Option<u32>, bool)| {
-        (name, Place { index, master: master.map(named), up })
+    let place = |(name, index, master, (up, card)): (IfName, u32, Option<u32>, (bool, bool))| {
+        (name, Place { index, master: master.map(named), up, card })
     };
     let places = stand.into_iter().map(place).collect();
     Ok((Observed { up: others, places, ..read_links(&messages, &names) }, names))
@@ -140,12 +142,22 @@ pub(super) struct Light {
     master: Option<u32>,
     vxlan: bool,
     alias_is_ours: bool,
+    card: bool,
 }
 
 /// Reads no more of a link than that.
 pub(super) fn light(raw: &[u8]) -> Option<Light> {
     let up = word(raw, HEADER + 8)? & libc::IFF_UP.cast_unsigned() != 0;
-    let mut link = Light { index: word(raw, HEADER + 4)?, name: None, mtu: 0, up, master: None, vxlan: false, alias_is_ours: false };
+    let mut link = Light {
+        index: word(raw, HEADER + 4)?,
+        name: None,
+        mtu: 0,
+        up,
+        master: None,
+        vxlan: false,
+        alias_is_ours: false,
+        card: true,
+    };
     for attribute in NlasIterator::new(raw.get(LINK..)?).flatten() {
         match attribute.kind() {
             NAME => link.name = text(attribute.value()).and_then(|name| name.parse().ok()),
@@ -157,7 +169,9 @@ pub(super) fn light(raw: &[u8]) -> Option<Light> {
             INFO => {
                 let mut infos = NlasIterator::new(attribute.value()).flatten();
                 let kind = infos.find(|info| info.kind() == INFO_KIND);
-                link.vxlan = kind.is_some_and(|kind| text(kind.value()) == Some("vxlan"));
+                let kind = kind.as_ref().and_then(|kind| text(kind.value()));
+                link.vxlan = kind == Some("vxlan");
+                link.card = !kind.is_some_and(|kind| GUESTS.contains(&kind));
             }
             _ => {}
         }

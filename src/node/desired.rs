@@ -79,6 +79,8 @@ pub struct Observed {
     pub addresses: BTreeMap<IfName, BTreeSet<IpAddr>>,
     /// Links that are none of ours and have an address of this host, other than for their own link.
     pub addressed: BTreeSet<IfName>,
+    /// What the filter that an earlier process has left holds for interfaces of guests ([`super::outside`]), and for bridges.
+    pub shut: BTreeSet<IfName>,
     /// FDB of each bridge with our name. Addresses of the ports themselves are left out, and of what was learned behind a guest's
     /// port there is no more than [`super::discover::PORTS_OF_INTERFACE`] and one.
     pub bridge_fdb: BTreeMap<IfName, BTreeMap<Mac, BridgeEntry>>,
@@ -99,6 +101,8 @@ pub struct Place {
     pub master: Option<String>,
     /// Administratively up.
     pub up: bool,
+    /// Of a kind that no guest is behind: a network card, or what hosts make for themselves (VLANs, bonds, bridges).
+    pub card: bool,
 }
 
 /// What is known of a packet filter.

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 
 use super::desired::{BridgeEntry, Hold, Net, Observed};
 use super::reconcile::is_ours;
+use super::{names, outside};
 use crate::api::local::Finding;
 use crate::table::{Learning, NetKey, Roles, Slice};
 use crate::types::{IfName, Mac, Vlan};
@@ -35,8 +36,7 @@ pub struct Fence {
     pub pins: BTreeMap<(IfName, Mac), Pin>,
     /// Interfaces found on bridges of networks that find their guests by themselves.
     pub open: BTreeSet<IfName>,
-    /// Interfaces of guests from which nothing reaches this host while they stand in no bridge: whoever takes a bridge away, or makes an
-    /// interface anew, makes it one of the host's own for a moment.
+    /// Interfaces from which nothing reaches this host while they stand in no bridge ([`super::outside`]).
     pub outside: BTreeSet<IfName>,
     /// [`Observed::rules_before_devices`]: what is routed is held on the bridges themselves.
     pub by_device: bool,
@@ -109,7 +109,7 @@ impl Fence {
             let guest = Guest { mac: row_key.mac, vlan: row_key.vlan, addresses, role: row.role };
             match &row.interface {
                 None => drop(self.loose.entry(bridge.clone()).or_default().insert(guest)),
-                Some(name) if is_plain(name) => {
+                Some(name) if may_be_guests(name) => {
                     let places = self.named.entry(name.clone()).or_default();
                     places.entry(bridge.clone()).or_default().insert(guest);
                 }
@@ -148,23 +148,12 @@ impl Fence {
         for ((bridge, _), pin) in &fence.pins {
             fence.unnamed.entry(pin.interface.clone()).or_insert_with(|| bridge.clone());
         }
-        let guests = fence.named.keys().chain(fence.unnamed.keys()).chain(&fence.open);
-        // A port may go before its guest does.
-        let stays = |name: &&IfName| observed.up.contains(*name) || observed.links.contains_key(*name);
-        let before = observed.fence.loaded().into_iter().flat_map(|old| &old.outside).filter(stays);
-        // One with an address is this host's own, whatever a port says of it.
-        let outside = guests.chain(before).filter(|name| !observed.addressed.contains(*name)).cloned().collect();
+        // What stands in a bridge of others is none of ours.
+        let away: Vec<IfName> =
+            fence.named.keys().filter(|name| outside::is_elsewhere(name, observed)).cloned().collect();
+        away.iter().for_each(|name| drop(fence.named.remove(name)));
+        let outside = outside::of(&fence, observed);
         Self { outside, ..fence }
-    }
-
-    /// Interfaces that ports name, and that are this host's own.
-    pub(super) fn mistaken<'a>(&'a self, observed: &'a Observed) -> impl Iterator<Item = Finding> + 'a {
-        self.named.keys().filter(|name| observed.addressed.contains(*name)).map(|name| {
-            let what = format!(
-                "a port names the interface {name}, which has addresses of this host: no guest is behind it, and it is left as it is"
-            );
-            Finding::new("M0617", what, "ip address show; then name the guest's own interface: meshctl port set PORT --interface IF")
-        })
     }
 
     /// Adds a bridge of which nothing is left but the guests' plugs: what stands there may say nothing at all.
@@ -247,7 +236,7 @@ pub(super) fn pins(net: &Net, bridge: &IfName, observed: &Observed) -> BTreeMap<
 pub(super) fn named(slice: &Slice, key: &NetKey) -> BTreeMap<IfName, BTreeSet<Mac>> {
     let mut pins: BTreeMap<IfName, BTreeSet<Mac>> = BTreeMap::new();
     for (row_key, row) in slice.rows_of(key).filter(|(k, row)| row.node == slice.node && k.mac.is_unicast()) {
-        if let Some(name) = row.interface.as_ref().filter(|name| is_plain(name)) {
+        if let Some(name) = row.interface.as_ref().filter(|name| may_be_guests(name)) {
             pins.entry(name.clone()).or_default().insert(row_key.mac);
         }
     }
@@ -272,6 +261,11 @@ pub(super) fn pinned(net: &Net, bridge: &IfName, observed: &Observed) -> BTreeMa
     spoken.map(|(mac, pin)| (mac, entry(&pin.interface))).chain(named).collect()
 }
 
+/// True for a name that a guest's interface can have: one that a filter can hold, and none of our own devices.
+pub fn may_be_guests(name: &IfName) -> bool {
+    is_plain(name) && names::parse(name.as_str()).is_none()
+}
+
 /// True for a name that means itself in a filter: quotes would end it, and a star stand for other names.
 pub fn is_plain(name: &IfName) -> bool {
     name.as_str().bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@".contains(&b))
@@ -280,7 +274,9 @@ pub fn is_plain(name: &IfName) -> bool {
 fn unusable(key: &NetKey, mac: Mac, name: &IfName) -> Finding {
     Finding::new(
         "M0613",
-        format!("network {key}: the port with {mac} names the interface {name:?}, which no packet filter can name"),
+        format!(
+            "network {key}: the port with {mac} names the interface {name:?}, which no packet filter can name, or which is a device of vxmesh"
+        ),
         "rename it with letters, digits, '.', '-', '_' and '@' only; until then it is shut",
     )
 }

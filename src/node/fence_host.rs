@@ -40,10 +40,11 @@ const THROUGH: &str = "table INET {
 ";
 
 /// What the chains of all bridges share; and what is routed from a guest that stands in no bridge. Bridged frames come by that hook from
-/// nowhere, where they come by it at all.
+/// nowhere, where they come by it at all; what a vxlan device has wrapped comes from that device.
 const DEVICES: &str = "table INET {
     chain from_guest {
         type filter hook postrouting priority -300; policy accept;
+        meta iifkind \"vxlan\" accept
         iifname @shut counter name ROUTED drop
     }
 }

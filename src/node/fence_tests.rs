@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::super::plan::tests::{local, planned, slice};
 use super::*;
-use crate::node::desired::{Desired, Kind, Link, ObservedFence, Port, PortFlags};
+use crate::node::desired::{Desired, Kind, Link, ObservedFence, Place, Port, PortFlags};
 use crate::node::reconcile;
 use crate::node::reconcile::Op;
 
@@ -159,7 +159,8 @@ fn a_guest_in_no_bridge_is_kept_from_the_host_unless_its_interface_has_an_addres
     observed.links.clear();
     let left = |observed: &Observed| Fence::default().with_found(&[].into(), observed);
     assert!(left(&observed).is_empty(), "nothing is there any more");
-    observed.up.insert(name("other"));
+    let place = Place { index: 7, master: None, up: true, card: false };
+    observed.places.insert(name("other"), place);
     assert_eq!(left(&observed).outside, [name("other")].into(), "its port has gone, and its guest has not");
     assert!(!left(&observed).is_empty());
     assert!(gone.keeping(&fence).outside.is_superset(&fence.outside) && fence.bridges.contains(&bridge));

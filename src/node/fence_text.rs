@@ -141,7 +141,7 @@ impl Fence {
                 free.for_each(|guest| guest.elements(&kind, None, &mut all));
             }
         }
-        let shut = self.bridges.iter().chain(&self.outside);
+        let shut = self.bridges.iter().chain(&self.ours).chain(&self.outside);
         all.extend(shut.map(|name| (INET, "shut".to_owned(), format!("\"{name}\""))));
         let through = self.bridges.iter().filter(|_| !self.by_device);
         all.extend(through.map(|name| (INET, "same".to_owned(), format!("\"{name}\" . \"{name}\""))));

@@ -19,6 +19,7 @@ pub mod larger;
 pub mod names;
 pub mod onlink;
 pub mod op;
+mod outside;
 pub mod paths;
 pub mod plan;
 pub mod plugs;

@@ -225,7 +225,12 @@ fn a_bridge_that_only_plugs_are_left_of_lets_nothing_pass_and_goes_with_the_last
     ground.slice.networks.clear();
     ground.settle();
     let ObservedFence::Loaded(fence) = &ground.kernel.state.fence else { panic!("there is no filter") };
-    assert!(fence.bridges.contains(&name(BLUE)) && fence.named.is_empty() && fence.loose.is_empty() && fence.open.is_empty());
+    assert!(
+        fence.bridges.contains(&name(BLUE))
+            && fence.named.is_empty()
+            && fence.loose.is_empty()
+            && fence.open.is_empty()
+    );
     assert_eq!(fence.unnamed.keys().map(IfName::as_str).collect::<Vec<_>>(), ["tap1", "tap2"]);
     let mut gone = ground.kernel.clone();
     let observed = gone.observe().unwrap();
@@ -237,5 +242,10 @@ fn a_bridge_that_only_plugs_are_left_of_lets_nothing_pass_and_goes_with_the_last
     ground.stand("tap2", None);
     ground.settle();
     assert!(!ground.kernel.state.links.contains_key(&name(BLUE)));
+    // Their guests are still there, and behind interfaces of the host's own now.
+    let ObservedFence::Loaded(fence) = &ground.kernel.state.fence else { panic!("there is no filter") };
+    assert_eq!(fence.outside, [name("tap1"), name("tap2")].into());
+    ground.kernel.apply(&["tap1", "tap2"].map(|tap| Op::DeleteLink { name: name(tap) })).unwrap();
+    ground.settle();
     assert_eq!(ground.kernel.state.fence, ObservedFence::Absent);
 }

@@ -13,9 +13,9 @@ use super::desired::{BridgeEntry, Desired, Hold, Kind, Link, Net, Observed, Obse
 use super::fence::{self, Fence};
 use super::guard::Guard;
 use super::names::{self, Device};
-use super::onlink;
-use super::plugs;
 pub use super::op::Op;
+use super::plugs;
+use super::{onlink, outside};
 use crate::api::local::Finding;
 use crate::policy::mtu::IPV6_LEAST;
 use crate::types::{IfName, Mac, UdpPort};
@@ -70,7 +70,7 @@ pub fn conflicts(desired: &Desired, observed: &Observed) -> Vec<Finding> {
     findings.extend(ours.filter_map(|(name, addresses)| Some(addressed(name, addresses.first()?, addresses.len()))));
     findings.extend(onlink::unsupported(desired, observed));
     findings.extend(checksums::open(observed));
-    findings.extend(desired.fence.mistaken(observed));
+    findings.extend(outside::mistaken(&desired.fence, observed));
     findings
 }
 
@@ -170,6 +170,9 @@ fn fences(
 ) -> (Option<Op>, Option<Op>) {
     let mut fence = desired.fence.with_found(wanted, observed);
     fence.bridges.retain(|bridge| wanted.contains_key(bridge));
+    if !desired.keeps_plugs {
+        fence.outside.clear();
+    }
     for (bridge, guests) in parked {
         fence.park(bridge, guests);
     }

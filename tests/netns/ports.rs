@@ -63,8 +63,8 @@ fn rows() -> Value {
 /// A node that follows a slice.
 pub(crate) struct Ground {
     pub(crate) host: Space,
-    kernel: Kernel,
-    slice: Slice,
+    pub(crate) kernel: Kernel,
+    pub(crate) slice: Slice,
 }
 
 impl Ground {

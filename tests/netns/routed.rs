@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use vxmesh::linux::Kernel;
 use vxmesh::types::Mac;
 use vxmesh::wire::ip::Checksum;
 
@@ -137,4 +138,46 @@ fn what_is_routed_is_held_by_the_name_of_the_bridge_alone() {
             ground.host.sh("nft list table netdev t").contains("dport 6000 counter packets 1 ")
         });
     }
+}
+
+#[test]
+fn what_has_been_a_guests_stays_out_over_restarts_and_whatever_becomes_of_its_port() {
+    if !can_run() {
+        return;
+    }
+    // Its port names no interface: where it is is known by what it has sent.
+    let rows = json!({"default/10/-/02:00:00:00:00:11": {"node": "a", "arp": [four(11)]}});
+    let mut ground = Ground::new("routed-r", slice("a", rows));
+    let guest = ground.plug("x1");
+    ground.settle();
+    let shut = |ground: &Ground, name: &str| {
+        ground.host.holds(&format!("nft get element inet vxmesh_guests shut '{{ \"{name}\" }}'"))
+    };
+    guest.send(&ipv4(Mac::BROADCAST, GUEST, four(11), None));
+    wait_until("it is held to its interface", LIMIT, || {
+        ground.settle();
+        ground.host.holds(&format!("bridge fdb show br {BRIDGE} | grep -q '{GUEST} dev x1 .*static'"))
+    });
+    let restart = |ground: &mut Ground| {
+        ground.kernel = ground.host.enter(|| Kernel::new().unwrap());
+        ground.settle();
+    };
+    ground.host.sh("ip link set x1 nomaster");
+    ground.settle();
+    for (after, of_network) in [("a look", true), ("a restart", true), ("its network has gone", false)] {
+        assert!(shut(&ground, "x1"), "{after}");
+        // What leads to other nodes brings their guests' frames.
+        let ours = ["vb10.12b5", "vv10.12b5", "vt10.12b5"].map(|name| shut(&ground, name));
+        assert_eq!(ours, [of_network; 3], "{after}");
+        if after == "a restart" {
+            ground.slice.networks.clear();
+            ground.slice.rows.clear();
+        }
+        restart(&mut ground);
+    }
+    // An interface of the same name is another one, and what the host has taken for itself is its own.
+    ground.host.sh("ip address add 10.8.0.1/24 dev x1");
+    ground.settle();
+    assert!(!shut(&ground, "x1"));
+    assert!(!ground.host.holds("nft list table inet vxmesh_guests"));
 }

@@ -1,6 +1,7 @@
 //! Addresses that several ports may hold: what they rest on.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::network::owned;
@@ -8,6 +9,7 @@ use super::refuse;
 use crate::api::objects::{Network, Port};
 use crate::api::problem::Problem;
 use crate::table::{Flood, Learning};
+use crate::wire::nd::link_local;
 
 /// Refuses an address that one port has and another may hold, and one in a network where nobody would find its holder.
 ///
@@ -20,7 +22,8 @@ pub(super) fn check(network: &Network, flood: Flood, ports: &[Arc<Port>]) -> Res
     if network.spec.learning == Learning::Local || flood == Flood::Off {
         return Err(nowhere(network, &port.metadata.name.to_string(), *ip));
     }
-    let mut all = ports.iter().flat_map(|port| owned(port).map(move |ip| ((port.spec.vlan, ip), port)));
+    // The link-local address of a MAC is its guest's, said or not (RFC 4291 appendix A).
+    let mut all = ports.iter().flat_map(|port| alone(port).map(move |ip| ((port.spec.vlan, ip), port)));
     let Some((ip, owner, holder)) = all.find_map(|(key, owner)| Some((key.1, owner, held.get(&key)?))) else {
         return Ok(());
     };
@@ -32,7 +35,13 @@ pub(super) fn check(network: &Network, flood: Flood, ports: &[Arc<Port>]) -> Res
     Err(refuse("M0352", what).help(help))
 }
 
-fn nowhere(network: &Network, port: &str, ip: std::net::IpAddr) -> Problem {
+/// Addresses that are of one guest alone, said or made of its MAC.
+fn alone(port: &Port) -> impl Iterator<Item = IpAddr> + '_ {
+    let macs = std::iter::once(port.spec.mac).chain(port.spec.nested().map(|(mac, _)| mac));
+    owned(port).chain(macs.map(|mac| IpAddr::V6(link_local(mac))))
+}
+
+fn nowhere(network: &Network, port: &str, ip: IpAddr) -> Problem {
     let name = &network.metadata.name;
     let why = match network.spec.learning {
         Learning::Local => "finds its guests by itself, and holds nobody to addresses",

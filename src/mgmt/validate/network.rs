@@ -10,7 +10,7 @@ use crate::api::problem::Problem;
 use crate::mgmt::index::{Index, admits};
 use crate::mgmt::state::State;
 use crate::mgmt::{edit, limits, mtu_map, mtus};
-use crate::node::fence::is_plain;
+use crate::node::fence::may_be_guests;
 use crate::policy::mtu;
 use crate::table::Learning;
 use crate::types::{NetworkId, Prefix};
@@ -105,9 +105,12 @@ pub(super) fn check_port(state: &State, port: &Port) -> Result<(), Problem> {
     if spec.ips.len() > IPS_MAX || spec.allowed.len() > IPS_MAX {
         return Err(refuse("M0327", format!("port '{name}' has more than {IPS_MAX} addresses")));
     }
-    if let Some(interface) = spec.interface.as_ref().filter(|name| !is_plain(name)) {
-        let what = format!("port '{name}' names the interface {interface:?}, which no packet filter can name");
-        return Err(refuse("M0344", what).help("rename it: letters, digits, '.', '-', '_' and '@'"));
+    if let Some(interface) = spec.interface.as_ref().filter(|name| !may_be_guests(name)) {
+        let what = format!(
+            "port '{name}' names the interface {interface:?}, which no packet filter can name, or which is a device of vxmesh"
+        );
+        return Err(refuse("M0344", what)
+            .help("name the guest's own: letters, digits, '.', '-', '_' and '@', not vbN.X, vvN.X, vtN.X"));
     }
     let overlay = state.networks.get(&spec.network).and_then(|network| state.overlays.get(&network.spec.overlay));
     match overlay.filter(|overlay| !admits(overlay, &spec.node)) {

@@ -77,6 +77,11 @@ fn an_address_may_be_held_by_several_ports_that_are_allowed_to_and_is_nobodys_ow
     for (why, other, code) in [
         ("own address of another", allowing("z", 62, vip, &[]), "M0352"),
         ("own address of itself", allowing("z", 62, vip, &[(vip, None)]), "M0352"),
+        (
+            "the link-local address of another's MAC",
+            allowing("z", 62, "192.168.10.62", &[("fe80::ff:fe00:3c", None)]),
+            "M0352",
+        ),
         ("address of a guest's guest", allowing("z", 62, "192.168.10.62", &nested(vip, inner)), "M0352"),
         ("outside", allowing("z", 62, "192.168.10.62", &[("192.168.11.1", None)]), "M0321"),
         ("guest's guest outside", allowing("z", 62, "192.168.10.62", &nested("192.168.11.1", inner)), "M0321"),
