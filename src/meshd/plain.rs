@@ -59,10 +59,11 @@ pub(super) fn seen<'a>(view: &'a View, known: &Known, stats: &[LaneStats], now: 
             all.push(Seen {
                 node,
                 udp_port: echoes.udp_port,
-                own: side.address,
+                own: echoed.own,
                 address: echoed.address,
                 interface: &side.interface,
                 session: session(view, node, stats, now),
+                speaks: view.slice.as_ref().is_some_and(|slice| slice.version.incarnation != 0),
                 report: known.reports.get(&(echoes.udp_port, slot)).cloned(),
             });
         }

@@ -181,12 +181,8 @@ impl Watcher {
         let mut old = std::mem::take(&mut self.overlays);
         for (echoes, pairs) in setup {
             let same = old.iter().position(|overlay| overlay.name == echoes.tap);
-            let new = || Overlay {
-                watch: Watch::new(echoes.own, echoes.udp_port),
-                name: echoes.tap.clone(),
-                tap: None,
-                failed: None,
-            };
+            let new =
+                || Overlay { watch: Watch::new(echoes.udp_port), name: echoes.tap.clone(), tap: None, failed: None };
             let mut overlay = same.map_or_else(new, |at| old.swap_remove(at));
             overlay.watch.set(pairs, now);
             self.overlays.push(overlay);

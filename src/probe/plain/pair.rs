@@ -35,6 +35,8 @@ pub struct PairConfig {
     pub peer: PeerSlot,
     /// Its Ethernet address for echoes.
     pub mac: Mac,
+    /// This node's towards it.
+    pub own: Mac,
     /// What only the two have, the one to speak with first; others hold while one of the two changes its key.
     pub keys: Vec<PairKey>,
     /// What the devices carry: no larger echo can be sent.
