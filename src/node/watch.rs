@@ -67,6 +67,13 @@ pub struct Echoed {
     pub largest: u16,
 }
 
+impl Echoed {
+    /// Bytes of the outer packet around a packet of a guest.
+    pub fn overhead(&self) -> u16 {
+        Carrier::Plain(family(self.address)).sum(0, false).overhead()
+    }
+}
+
 /// An overlay that is to be watched: its name, and who is reached how.
 type Wanted = BTreeMap<UdpPort, (OverlayId, BTreeMap<NodeId, Echoed>)>;
 

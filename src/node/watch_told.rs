@@ -126,7 +126,9 @@ fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> V
             PlainState::Starting | PlainState::Answers if one.session => Vec::new(),
             PlainState::Answers => vec![Cause::Session],
             PlainState::Starting => Vec::new(),
-            other => vec![Cause::State(*other)],
+            PlainState::BothLost | PlainState::OutLost | PlainState::InLost | PlainState::Silent | PlainState::Legs => {
+                vec![Cause::State(*state)]
+            }
         };
         for cause in causes {
             by_cause.entry((cause, one.udp_port)).or_default().push(one);

@@ -195,6 +195,13 @@ impl Pair {
         self.config = config;
     }
 
+    /// Somebody wants to know now: every flow is asked, and the size is found out anew.
+    pub(super) fn again(&mut self, now: Mono) {
+        self.size = 0;
+        self.exact = false;
+        self.begin(now);
+    }
+
     /// When [`Self::handle`] has something to do.
     pub(super) fn due(&self) -> Mono {
         self.at
@@ -387,7 +394,8 @@ impl Pair {
     ) {
         let alive: Vec<bool> = small.iter().zip(large).map(|(small, large)| *small || large).collect();
         let passes = large.contains(&true);
-        if !again && !(passes && alive.iter().all(|alive| *alive)) {
+        let whole = passes && alive.iter().all(|alive| *alive);
+        if !(again || whole) {
             return self.check(true, [small, large], now, token, out);
         }
         if alive.iter().all(|alive| !alive) {

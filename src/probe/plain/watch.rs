@@ -136,6 +136,11 @@ impl Watch {
         }
     }
 
+    /// Measures the path to a peer anew, now.
+    pub fn again(&mut self, peer: PeerSlot, now: Mono) {
+        self.pairs.iter_mut().filter(|pair| pair.config.peer == peer).for_each(|pair| pair.again(now));
+    }
+
     /// A peer has told by the session how long ago it heard us.
     pub fn told(&mut self, peer: PeerSlot, token: u64, heard: Option<Duration>, now: Mono) {
         for pair in self.pairs.iter_mut().filter(|pair| pair.config.peer == peer) {
