@@ -197,8 +197,9 @@ fn every_size_is_found_to_the_byte_in_the_direction_that_has_it() {
         world.run(8);
         assert_eq!(world.report(1).theirs.unwrap().passes, most, "which is told there");
         world.ways[0].most = 1450;
-        world.run(60);
+        world.run(28);
         assert_eq!(world.report(0).size, 1450, "it grows again");
+        assert_eq!(world.report(1).theirs.unwrap().passes, 1450, "which is told there");
     }
 }
 
