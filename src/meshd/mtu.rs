@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::lane::LaneStats;
+use super::plain;
 use super::shared::{Shared, Topic, View};
 use crate::api::local::Finding;
 use crate::api::mtu::{LaneMtu, NodeMtu, SizeCounts};
@@ -136,6 +137,10 @@ pub(super) fn map(shared: &Shared) -> NodeMtu {
         peer.lanes = lanes(&view, &stats, &peer.node, mono());
         let slot = view.slots.peer(&peer.node);
         peer.counts = counts(counted.peers().filter(|(of, _)| Some(*of) == slot).map(|(_, tally)| tally));
+    }
+    let plain = plain::measured(&view, &shared.watch.known());
+    for peer in map.peers.iter_mut().filter(|peer| peer.path == Path::Plain) {
+        peer.measured = plain.get(&peer.node).copied();
     }
     for (line, key) in map.networks.iter_mut().zip(slice.networks.keys()) {
         let slot = view.slots.net(key);

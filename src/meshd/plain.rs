@@ -59,10 +59,11 @@ pub(super) fn seen<'a>(view: &'a View, known: &Known, stats: &[LaneStats], now: 
             all.push(Seen {
                 node,
                 udp_port: echoes.udp_port,
-                own: side.address,
+                own: echoed.own,
                 address: echoed.address,
                 interface: &side.interface,
                 session: session(view, node, stats, now),
+                speaks: view.slice.as_ref().is_some_and(|slice| slice.version.incarnation != 0),
                 report: known.reports.get(&(echoes.udp_port, slot)).cloned(),
             });
         }
@@ -100,6 +101,22 @@ pub(super) fn list(shared: &Shared) -> Vec<PlainPeer> {
     let view = shared.view();
     let one = |one: Seen<'_>| PlainPeer { node: one.node.clone(), vtep: Some(one.address), plain: one.status(now) };
     seen(&view, &known, &stats, now).into_iter().map(one).collect()
+}
+
+/// What plain paths were measured to carry, bytes of the outer packet by peer: the smaller of both directions, and of several overlays the
+/// smallest. One that is not known to the byte is left out.
+pub(super) fn measured(view: &View, known: &Known) -> BTreeMap<NodeId, u16> {
+    let mut sizes: BTreeMap<NodeId, u16> = BTreeMap::new();
+    for echoes in view.echoes.iter() {
+        for (node, echoed) in &echoes.peers {
+            let report = view.slots.peer(node).and_then(|slot| known.reports.get(&(echoes.udp_port, slot)));
+            let Some(report) = report.filter(|report| report.exact && report.size > 0) else { continue };
+            let back = report.theirs.map(|theirs| theirs.passes).filter(|size| *size > 0);
+            let size = report.size.min(back.unwrap_or(u16::MAX)).saturating_add(echoed.overhead());
+            sizes.entry(node.clone()).and_modify(|least| *least = size.min(*least)).or_insert(size);
+        }
+    }
+    sizes
 }
 
 /// What `explain` is told of the paths as they are now.

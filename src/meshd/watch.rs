@@ -23,8 +23,10 @@ use crate::wire::oam::{Kind, Oam};
 const BATCH: usize = 64;
 /// How long it rests after so many.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How often it looks for letters although nothing is due, and writes down what is known.
+/// How often it looks for letters although nothing is due.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often it writes down what is known.
+const PUBLISH: Duration = Duration::from_millis(500);
 /// Pairs that are due so soon after one another are asked together.
 const TOGETHER: Duration = Duration::from_millis(50);
 /// How long a TAP that cannot be opened is left alone.
@@ -43,6 +45,7 @@ pub struct Watching {
 struct Letters {
     setup: Option<Vec<(Echoes, Vec<PairConfig>)>>,
     said: Vec<Said>,
+    again: Vec<PeerSlot>,
 }
 
 impl std::fmt::Debug for Letters {
@@ -73,6 +76,11 @@ impl Watching {
     /// A peer has said something by the session.
     pub fn said(&self, said: Said) {
         self.letters(|letters| letters.said.push(said));
+    }
+
+    /// Measures the path to a peer anew.
+    pub fn again(&self, peer: PeerSlot) {
+        self.letters(|letters| letters.again.push(peer));
     }
 
     /// What is known now.
@@ -138,7 +146,7 @@ impl Watcher {
             self.shared.lanes.say(asks);
         }
         if now >= self.publish_at {
-            self.publish_at = now + LOOK;
+            self.publish_at = now + PUBLISH;
             self.publish();
         }
         if most >= BATCH {
@@ -149,10 +157,12 @@ impl Watcher {
 
     /// Follows a new setup, and answers what peers have asked by their sessions.
     fn read_letters(&mut self, now: Mono) -> Vec<(PeerSlot, Oam)> {
-        let (setup, said) =
-            self.shared.watch.letters(|letters| (letters.setup.take(), std::mem::take(&mut letters.said)));
+        let Letters { setup, said, again } = self.shared.watch.letters(std::mem::take);
         if let Some(setup) = setup {
             self.follow(setup, now);
+        }
+        for peer in again {
+            self.overlays.iter_mut().for_each(|overlay| overlay.watch.again(peer, now));
         }
         said.into_iter().filter_map(|Said { peer, message }| self.answer(peer, message, now)).collect()
     }
@@ -181,12 +191,8 @@ impl Watcher {
         let mut old = std::mem::take(&mut self.overlays);
         for (echoes, pairs) in setup {
             let same = old.iter().position(|overlay| overlay.name == echoes.tap);
-            let new = || Overlay {
-                watch: Watch::new(echoes.own, echoes.udp_port),
-                name: echoes.tap.clone(),
-                tap: None,
-                failed: None,
-            };
+            let new =
+                || Overlay { watch: Watch::new(echoes.udp_port), name: echoes.tap.clone(), tap: None, failed: None };
             let mut overlay = same.map_or_else(new, |at| old.swap_remove(at));
             overlay.watch.set(pairs, now);
             self.overlays.push(overlay);

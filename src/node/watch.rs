@@ -48,8 +48,6 @@ pub struct Echoes {
     pub tap: IfName,
     /// UDP port of the overlay.
     pub udp_port: UdpPort,
-    /// This node's Ethernet address.
-    pub own: Mac,
     /// The peers.
     pub peers: BTreeMap<NodeId, Echoed>,
 }
@@ -59,6 +57,8 @@ pub struct Echoes {
 pub struct Echoed {
     /// Its VTEP.
     pub address: IpAddr,
+    /// The address of this node that it knows.
+    pub own: IpAddr,
     /// Which kind of address that is.
     pub outer: Outer,
     /// What guests of the networks that it shares may send, in bytes.
@@ -67,12 +67,20 @@ pub struct Echoed {
     pub largest: u16,
 }
 
+impl Echoed {
+    /// Bytes of the outer packet around a packet of a guest.
+    pub fn overhead(&self) -> u16 {
+        Carrier::Plain(family(self.address)).sum(0, false).overhead()
+    }
+}
+
 /// An overlay that is to be watched: its name, and who is reached how.
 type Wanted = BTreeMap<UdpPort, (OverlayId, BTreeMap<NodeId, Echoed>)>;
 
-/// A node's Ethernet address for echoes: locally administered, the same on every node that computes it.
-pub fn mac(node: &NodeId) -> Mac {
-    let hash = Blake2s256::new().chain(b"vxmesh plain echo address v1").chain(node.as_str().as_bytes()).finalize();
+/// The Ethernet address for echoes of who has this VTEP: locally administered, the same on every node that computes it, whatever names
+/// the two have for each other.
+pub fn mac(vtep: IpAddr) -> Mac {
+    let hash = Blake2s256::new().chain(b"vxmesh plain echo address v1").chain(vtep.to_string().as_bytes()).finalize();
     Mac([0x02, hash[0], hash[1], hash[2], hash[3], hash[4]])
 }
 
@@ -86,11 +94,11 @@ pub fn add(plan: &mut Plan, slice: &Slice, paths: &Paths, local: &Local) -> Vec<
             plan.findings.push(taken(&overlay));
             continue;
         }
-        let net = net(&bridge, NetKey { overlay, vni }, udp_port, &slice.node, &peers, local);
+        let net = net(&bridge, NetKey { overlay, vni }, udp_port, &peers, local);
         allow(plan, udp_port, vni, &peers);
         plan.desired.fence.bridges.insert(bridge.clone());
         plan.desired.fence.ours.extend(net.links.keys().filter(|name| **name != bridge).cloned());
-        all.push(Echoes { tap: net.tap.clone(), udp_port, own: mac(&slice.node), peers });
+        all.push(Echoes { tap: net.tap.clone(), udp_port, peers });
         plan.desired.networks.insert(bridge, net);
     }
     all
@@ -118,7 +126,7 @@ fn wanted(plan: &Plan, slice: &Slice, paths: &Paths, local: &Local) -> Wanted {
                 continue;
             }
             let largest = Carrier::Plain(family(address)).sum(side.mtu, false).guest();
-            let new = || Echoed { address, outer: verdict.outer, needed: 0, largest };
+            let new = || Echoed { address, own: side.address, outer: verdict.outer, needed: 0, largest };
             let echoed = peers.entry(node.clone()).or_insert_with(new);
             echoed.needed = echoed.needed.max(network.guest_mtu.get().min(largest));
         }
@@ -126,14 +134,7 @@ fn wanted(plan: &Plan, slice: &Slice, paths: &Paths, local: &Local) -> Wanted {
     wanted
 }
 
-fn net(
-    bridge: &IfName,
-    key: NetKey,
-    udp_port: UdpPort,
-    own: &NodeId,
-    peers: &BTreeMap<NodeId, Echoed>,
-    local: &Local,
-) -> Net {
+fn net(bridge: &IfName, key: NetKey, udp_port: UdpPort, peers: &BTreeMap<NodeId, Echoed>, local: &Local) -> Net {
     let (tap, vxlan) = (names::device(Device::Tap, key.vni, udp_port), names::device(Device::Vxlan, key.vni, udp_port));
     let largest = peers.values().map(|peer| peer.largest).min().unwrap_or_default();
     let link =
@@ -152,14 +153,15 @@ fn net(
         (tap.clone(), link(Kind::Tap(Tap::OURS), TAP_MTU, port())),
         (vxlan.clone(), link(Kind::Vxlan(kind), largest.into(), port())),
     ];
-    let far = peers.keys().map(|node| (mac(node), pinned(&vxlan)));
+    let far = peers.values().map(|peer| (mac(peer.address), pinned(&vxlan)));
+    let own = peers.values().map(|peer| (mac(peer.own), pinned(&tap)));
     Net {
         learning: Learning::Declared,
         guests: BTreeMap::new(),
         loose: [].into(),
         links: links.into(),
-        bridge_fdb: far.chain([(mac(own), pinned(&tap))]).collect(),
-        vxlan_fdb: peers.iter().map(|(node, peer)| (mac(node), vtep(peer))).collect(),
+        bridge_fdb: far.chain(own).collect(),
+        vxlan_fdb: peers.values().map(|peer| (mac(peer.address), vtep(peer))).collect(),
         flood: [].into(),
         neighbours: BTreeMap::new(),
         vxlan: Some(vxlan),
@@ -184,9 +186,9 @@ fn allow(plan: &mut Plan, udp_port: UdpPort, vni: Vni, peers: &BTreeMap<NodeId, 
 /// What the watch of an overlay is told of each peer.
 pub fn pairs(echoes: &Echoes, slice: &Slice, slot: impl Fn(&NodeId) -> Option<PeerSlot>) -> Vec<PairConfig> {
     let one = |(node, echoed): (&NodeId, &Echoed)| {
-        let Echoed { largest, needed, .. } = *echoed;
+        let Echoed { address, own, largest, needed, .. } = *echoed;
         let keys = slice.peers.get(node).map(keys)?;
-        Some(PairConfig { peer: slot(node)?, mac: mac(node), keys, largest, needed })
+        Some(PairConfig { peer: slot(node)?, mac: mac(address), own: mac(own), keys, largest, needed })
     };
     echoes.peers.iter().filter_map(one).collect()
 }

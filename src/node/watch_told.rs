@@ -33,6 +33,8 @@ pub struct Seen<'a> {
     pub interface: &'a IfName,
     /// There is a session with the peer, or none is wanted.
     pub session: bool,
+    /// The peer is known to run `meshd`: management says so. In table files it may be any box that speaks VXLAN.
+    pub speaks: bool,
     /// What the echoes say; none: nothing yet.
     pub report: Option<Report>,
 }
@@ -42,6 +44,7 @@ impl Seen<'_> {
     pub fn state(&self, now: Mono) -> PlainState {
         let Some(report) = &self.report else { return PlainState::Starting };
         match report.quiet {
+            Some(_) if !self.speaks && report.heard.is_none() => PlainState::Starting,
             Some(since) if now.since(since) >= PATIENCE => lost(report, now.since(since), now),
             Some(_) if report.answered.is_none() => PlainState::Starting,
             None if report.answered.is_none() => PlainState::Starting,
@@ -123,7 +126,9 @@ fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> V
             PlainState::Starting | PlainState::Answers if one.session => Vec::new(),
             PlainState::Answers => vec![Cause::Session],
             PlainState::Starting => Vec::new(),
-            other => vec![Cause::State(*other)],
+            PlainState::BothLost | PlainState::OutLost | PlainState::InLost | PlainState::Silent | PlainState::Legs => {
+                vec![Cause::State(*state)]
+            }
         };
         for cause in causes {
             by_cause.entry((cause, one.udp_port)).or_default().push(one);

@@ -65,6 +65,7 @@ impl Mesh {
             address: IpAddr::from([10, 1, 0, 2 + u8::try_from(n).unwrap()]),
             interface: &self.interface,
             session: true,
+            speaks: true,
             report: Some(report.clone()),
         };
         self.nodes.iter().enumerate().map(one).collect()
@@ -107,6 +108,21 @@ fn what_arrives_and_what_the_peer_says_name_the_direction() {
         assert_eq!(seen[0].state(NOW), state, "{what}");
         let quiet = matches!(state, PlainState::Answers | PlainState::Starting);
         assert_eq!(told(&seen, &[]).is_empty(), quiet, "{what}");
+    }
+}
+
+#[test]
+fn who_is_no_meshd_for_certain_and_was_never_heard_is_not_missed() {
+    let mesh = Mesh::new(1);
+    let never = Report { answered: None, heard: None, told: None, theirs: None, ..quiet(100, 100, None, None) };
+    for (speaks, report, state) in [
+        (true, never.clone(), PlainState::Silent),
+        (false, never, PlainState::Starting),
+        (false, quiet(100, 100, None, None), PlainState::Silent),
+    ] {
+        let mut seen = mesh.seen(&report);
+        seen[0].speaks = speaks;
+        assert_eq!(seen[0].state(NOW), state);
     }
 }
 

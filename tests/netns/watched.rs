@@ -1,16 +1,25 @@
 //! The plain path is watched: each fault of it is named with its pair and direction, on both nodes, soon, and as long as it lasts; a
 //! daemon that is dead is no dead path.
 
-use std::process::Command;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
 use vxmesh::clock;
 use vxmesh::lab::{daemons, shell};
+use vxmesh::linux::poll::Poll;
+use vxmesh::node::watch;
+use vxmesh::probe::plain::{Out, PairConfig, PairKey, Watch};
+use vxmesh::types::{PeerSlot, UdpPort};
 
-use crate::harness::{can_run, wait_until};
+use crate::harness::{Space, cable, can_run, wait_until};
 use crate::labs::Lab;
-use crate::mesh::MESHCTL;
+use crate::mesh::{MESHCTL, MESHD};
 
 /// How soon a fault is told, and its end.
 const BAR: Duration = Duration::from_secs(30);
@@ -128,7 +137,7 @@ fn told_and_ended(lab: &Lab, fault: &Fault, meanwhile: impl Fn()) {
         wait_until(&format!("{}: {node} says {wanted:?}", fault.what), BAR, || says(lab, node, wanted));
     }
     let took = clock::mono().since(start);
-    println!("{}: told after {took:?}", fault.what);
+    eprintln!("{}: told after {took:?}", fault.what);
     assert!(took < BAR, "{}: {took:?}", fault.what);
     meanwhile();
     on(lab, fault.node, fault.end);
@@ -175,6 +184,13 @@ fn a_plain_path_that_carries_less_than_guests_may_send_or_loses_a_flow_is_named(
         assert!(lab.answers("a-1", "a-2"));
         let list = ask(&lab, "a-1", "tunnel list");
         assert!(list.contains("too small") && list.contains("1371"), "{list}");
+        // Both nodes know the smaller direction, as bytes of the outer packet.
+        for node in ["a-1", "a-2"] {
+            let map: Value = serde_json::from_str(&ask(&lab, node, "mtu map -o json")).unwrap();
+            assert_eq!(map["peers"][0]["measured"], 1421, "{node}: {map}");
+        }
+        let probed = ask(&lab, "a-1", "mtu probe a-2");
+        assert!(probed.contains("a-2 measured in") && probed.contains("1421 measured"), "{probed}");
         // The other direction carries all, which is what a-2 measures.
         assert!(ask(&lab, "a-2", "tunnel list").contains("1450"));
     });
@@ -251,4 +267,152 @@ fn nobody_who_is_put_into_the_bridge_of_the_echoes_says_or_hears_anything_there(
     on(&lab, "a-1", "ip link del x0");
     let status: Value = serde_json::from_str(&ask(&lab, "a-1", "status -o json")).unwrap();
     assert_eq!(status["peers"][0]["plain"][0]["state"], "answers", "{status}");
+}
+
+const PAIRS: u16 = 500;
+
+fn vtep(number: u16) -> Ipv4Addr {
+    let [high, low] = (number + 256).to_be_bytes();
+    Ipv4Addr::new(10, 9, high, low)
+}
+
+/// A `meshd.toml` and a table file with a guest here and one behind each of the others.
+fn many(folder: &Path) -> PathBuf {
+    let tables = folder.join("table/default");
+    std::fs::create_dir_all(&tables).unwrap();
+    let row = |number: u16, at: Ipv4Addr| {
+        let [high, low] = number.to_be_bytes();
+        format!(
+            "\"02:08:20:00:{high:02x}:{low:02x}\": {{\"ip\": \"{at}\", \"arp\": \"10.1.{high}.{low}\", \"port\": 4789}}"
+        )
+    };
+    let rows = (0..PAIRS).map(|number| row(number, vtep(number))).chain([row(9999, Ipv4Addr::new(10, 9, 0, 1))]);
+    std::fs::write(tables.join("10.json"), format!("{{{}}}\n", rows.collect::<Vec<_>>().join(",\n"))).unwrap();
+    let root = folder.display();
+    let config = folder.join("meshd.toml");
+    let text = format!(
+        "[node]\nname = 'n-1'\n[underlay]\nadmin = 'eth0'\nexternal = 'eth0'\n\
+         [paths]\nkeys = '{root}/keys'\nstate = '{root}/state'\nrun = '{root}/run'\n\
+         [table]\nsource = 'files'\ndir = '{root}/table'\nunderlay = ['10.9.0.0/16']\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    config
+}
+
+/// Answers echoes at every address until told to stop: what the kernel and `meshd` of five hundred nodes would do.
+fn answer(sockets: &[UdpSocket], stop: &AtomicBool) {
+    let port = UdpPort::try_from(4789).unwrap();
+    let (own, mut poll) = (watch::mac(Ipv4Addr::new(10, 9, 0, 1).into()), Poll::new().unwrap());
+    let one = |number: u16| {
+        let mut watch = Watch::new(port);
+        let keys = vec![PairKey::of(None)];
+        let mac = watch::mac(vtep(number).into());
+        watch.set(
+            vec![PairConfig { peer: PeerSlot(0), mac: own, own: mac, keys, largest: 1450, needed: 1400 }],
+            clock::mono(),
+        );
+        watch
+    };
+    let mut watches: Vec<Watch> = (0..PAIRS).map(one).collect();
+    for (token, socket) in (0..).zip(sockets) {
+        poll.add(socket.as_fd(), token).unwrap();
+    }
+    let mut datagram = [0; 2048];
+    while !stop.load(Ordering::Relaxed) {
+        poll.wait(Some(Duration::from_millis(50))).unwrap();
+        let ready: Vec<usize> = poll.ready().map(|token| usize::try_from(token).unwrap()).collect();
+        for at in ready {
+            while let Ok((len, from)) = sockets[at].recv_from(&mut datagram) {
+                let (vxlan, frame) = datagram[..len].split_at(8);
+                watches[at].received(frame, clock::mono(), &mut |out| {
+                    let Out::Frame(frame) = out else { panic!() };
+                    let to = (from.ip(), 4789);
+                    sockets[at].send_to(&[vxlan, frame].concat(), to).unwrap();
+                });
+            }
+        }
+    }
+}
+
+/// CPU time of a daemon's thread of that name; of all of it without a name (`/proc/PID/task/*/schedstat`).
+fn cpu(pid: u32, name: Option<&str>) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|task| task.unwrap().path());
+    let named = |task: &PathBuf| {
+        name.is_none_or(|name| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name))
+    };
+    let time = |task: PathBuf| -> u64 {
+        let text = std::fs::read_to_string(task.join("schedstat")).unwrap();
+        text.split(' ').next().unwrap().parse().unwrap()
+    };
+    Duration::from_nanos(tasks.filter(named).map(time).sum())
+}
+
+/// Ticks of the watching thread since its start, in the kernel and in all (`/proc/PID/task/*/stat`).
+fn ticks(pid: u32) -> (u64, u64) {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|task| task.unwrap().path());
+    let stat = |task: PathBuf| std::fs::read_to_string(task.join("stat")).unwrap();
+    let text = tasks.map(stat).find(|text| text.contains("(plain-watch)")).unwrap();
+    let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
+    let (user, kernel): (u64, u64) = (fields[11].parse().unwrap(), fields[12].parse().unwrap());
+    (kernel, user + kernel)
+}
+
+#[test]
+#[ignore = "a measurement of two minutes"]
+fn five_hundred_plain_pairs_cost_less_than_half_a_percent_of_a_core() {
+    if !can_run() {
+        return;
+    }
+    let (here, far) = (Space::new("one"), Space::new("many"));
+    cable(&here, "eth0", &far, "eth0");
+    here.sh("ip address add 10.9.0.1/16 dev eth0");
+    let lines: String = (0..PAIRS).map(|number| format!("address add {}/16 dev eth0\n", vtep(number))).collect();
+    far.sh(&format!("printf '{lines}' | ip -batch -"));
+    let folder = tempfile::tempdir().unwrap();
+    let config = many(folder.path());
+    let mut command = here.command(MESHD);
+    let daemon = here.start(command.args(["run", "--config"]).arg(config).stderr(Stdio::null()));
+    let socket = folder.path().join("run/meshd.sock");
+    let states = || -> BTreeMap<String, usize> {
+        let ended = here.command(MESHCTL).args(["status", "-o", "json", "--socket"]).arg(&socket).output().unwrap();
+        let status: Value = serde_json::from_slice(&ended.stdout).unwrap_or_default();
+        let mut states = BTreeMap::new();
+        for peer in status["peers"].as_array().into_iter().flatten() {
+            *states.entry(peer["plain"][0]["state"].as_str().unwrap_or("none").to_owned()).or_default() += 1;
+        }
+        states
+    };
+    let sockets: Vec<UdpSocket> = far.enter(|| {
+        let bind = |number| {
+            let socket = UdpSocket::bind((vtep(number), 4789)).unwrap();
+            socket.set_ttl(255).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket
+        };
+        (0..PAIRS).map(bind).collect()
+    });
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| answer(&sockets, &stop));
+        let all = [("answers".to_owned(), usize::from(PAIRS))].into();
+        wait_until("all answer", Duration::from_secs(60), || states() == all);
+        std::thread::sleep(Duration::from_secs(10));
+        let (watch, whole, start) = (cpu(daemon.pid(), Some("plain-watch")), cpu(daemon.pid(), None), clock::mono());
+        std::thread::sleep(Duration::from_secs(60));
+        let length = clock::mono().since(start).as_secs_f64();
+        let share = |before: Duration, now: Duration| (now - before).as_secs_f64() / length;
+        let (watch, whole) =
+            (share(watch, cpu(daemon.pid(), Some("plain-watch"))), share(whole, cpu(daemon.pid(), None)));
+        let (in_kernel, all_of_it) = ticks(daemon.pid());
+        println!(
+            "{PAIRS} plain pairs: {:.3} % of a core, {} of {} ticks in the kernel, all of meshd {:.3} %",
+            watch * 100.0,
+            in_kernel,
+            all_of_it,
+            whole * 100.0
+        );
+        assert_eq!(states(), all);
+        stop.store(true, Ordering::Relaxed);
+        assert!(watch < if cfg!(debug_assertions) { 0.02 } else { 0.005 }, "{watch}");
+    });
 }

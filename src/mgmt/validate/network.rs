@@ -11,6 +11,7 @@ use crate::mgmt::index::{Index, admits};
 use crate::mgmt::state::State;
 use crate::mgmt::{edit, limits, mtu_map, mtus};
 use crate::node::fence::may_be_guests;
+use crate::node::watch::ECHO_VNI;
 use crate::policy::mtu;
 use crate::table::Learning;
 use crate::types::{NetworkId, Prefix};
@@ -47,6 +48,11 @@ pub(super) fn check_network(state: &State, network: &Network) -> Result<(), Prob
     let same = |other: &&Arc<Network>| {
         other.spec.overlay == spec.overlay && other.spec.vni == spec.vni && other.metadata.name != *name
     };
+    if spec.vni.get() == ECHO_VNI {
+        let what =
+            format!("network '{name}' cannot have VNI {ECHO_VNI}: nodes have it for the echoes of the plain path");
+        return Err(taken("M0316", what).help("give it another VNI"));
+    }
     if let Some(other) = state.networks.values().find(same) {
         let what = format!(
             "networks '{}' and '{name}' have the same VNI {} in overlay '{}'",

@@ -189,6 +189,12 @@ fn two_overlays_on_one_udp_port_and_reserved_ones_are_refused() {
 #[test]
 fn one_vni_is_one_network_of_an_overlay() {
     assert_eq!(refused(vec![Any::Network(fixture::network("red", "default", 10, "10.0.0.0/24"))]).code, "M0316");
+    // The last one is the nodes' own.
+    assert_eq!(
+        refused(vec![Any::Network(fixture::network("red", "default", 16_777_215, "10.0.0.0/24"))]).code,
+        "M0316"
+    );
+    apply(vec![Any::Network(fixture::network("red", "default", 16_777_214, "10.0.0.0/24"))]).unwrap();
     apply(vec![
         Any::Overlay(fixture::overlay("x", 4790)),
         Any::Network(fixture::network("red", "x", 10, "10.0.0.0/24")),

@@ -16,7 +16,7 @@ const QUIET_LATER: Duration = Duration::from_secs(5);
 /// When later begins.
 const LATER: Duration = Duration::from_secs(30);
 /// How often a path that carries less than the interface is tried for one byte more.
-const RAISE: Duration = Duration::from_secs(30);
+const RAISE: Duration = Duration::from_secs(12);
 /// Someone who is called so late had been asleep: what has not come by then tells nothing.
 const OVERSLEPT: Duration = Duration::from_secs(2);
 /// A size that every path carries that works at all, in bytes.
@@ -35,6 +35,8 @@ pub struct PairConfig {
     pub peer: PeerSlot,
     /// Its Ethernet address for echoes.
     pub mac: Mac,
+    /// This node's towards it.
+    pub own: Mac,
     /// What only the two have, the one to speak with first; others hold while one of the two changes its key.
     pub keys: Vec<PairKey>,
     /// What the devices carry: no larger echo can be sent.
@@ -191,6 +193,13 @@ impl Pair {
             }
         }
         self.config = config;
+    }
+
+    /// Somebody wants to know now: every flow is asked, and the size is found out anew.
+    pub(super) fn again(&mut self, now: Mono) {
+        self.size = 0;
+        self.exact = false;
+        self.begin(now);
     }
 
     /// When [`Self::handle`] has something to do.
@@ -385,7 +394,8 @@ impl Pair {
     ) {
         let alive: Vec<bool> = small.iter().zip(large).map(|(small, large)| *small || large).collect();
         let passes = large.contains(&true);
-        if !again && !(passes && alive.iter().all(|alive| *alive)) {
+        let whole = passes && alive.iter().all(|alive| *alive);
+        if !(again || whole) {
             return self.check(true, [small, large], now, token, out);
         }
         if alive.iter().all(|alive| !alive) {

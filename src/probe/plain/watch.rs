@@ -34,7 +34,6 @@ pub enum Out<'a> {
 /// what a peer tells by session: told
 /// ```
 pub struct Watch {
-    own: Mac,
     udp_port: UdpPort,
     pairs: Vec<Pair>,
     by_mac: BTreeMap<Mac, usize>,
@@ -44,14 +43,14 @@ pub struct Watch {
 impl std::fmt::Debug for Watch {
     /// Keys are secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch").field("own", &self.own).field("pairs", &self.pairs.len()).finish_non_exhaustive()
+        f.debug_struct("Watch").field("pairs", &self.pairs.len()).finish_non_exhaustive()
     }
 }
 
 impl Watch {
-    /// Nobody is watched yet. `own` is this node's Ethernet address for echoes, `udp_port` the overlay's.
-    pub fn new(own: Mac, udp_port: UdpPort) -> Self {
-        Self { own, udp_port, pairs: Vec::new(), by_mac: BTreeMap::new(), frame: Vec::new() }
+    /// Nobody is watched yet. `udp_port` is the overlay's.
+    pub fn new(udp_port: UdpPort) -> Self {
+        Self { udp_port, pairs: Vec::new(), by_mac: BTreeMap::new(), frame: Vec::new() }
     }
 
     /// Which overlay it is.
@@ -87,12 +86,12 @@ impl Watch {
 
     /// Asks what is due. `token` makes a random number for each question.
     pub fn handle_timeout(&mut self, now: Mono, token: &mut dyn FnMut() -> u64, out: &mut dyn FnMut(Out<'_>)) {
-        let Self { own, udp_port, pairs, frame, .. } = self;
+        let Self { udp_port, pairs, frame, .. } = self;
         for pair in pairs.iter_mut().filter(|pair| pair.due() <= now) {
             let (heard, passes) = (pair.heard(now), pair.passes());
             let mut asks = Vec::new();
             pair.handle(now, token, &mut |ask| asks.push(ask));
-            let PairConfig { peer, mac, keys, .. } = &pair.config;
+            let PairConfig { peer, mac, own, keys, .. } = &pair.config;
             for ask in asks {
                 match (ask, keys.first()) {
                     (Ask::Session { token }, _) => out(Out::Ask { peer: *peer, token }),
@@ -114,11 +113,15 @@ impl Watch {
     /// A frame has come out of the bridge. Anybody's that is not proved is nobody's.
     pub fn received(&mut self, bytes: &[u8], now: Mono, out: &mut dyn FnMut(Out<'_>)) {
         let Ok(header) = Ethernet::parse(bytes) else { return };
-        if header.destination != self.own || header.ethertype != ethernet::IPV4 {
+        if header.ethertype != ethernet::IPV4 {
             return;
         }
         let Some(pair) = self.by_mac.get(&header.source).and_then(|at| self.pairs.get_mut(*at)) else { return };
-        let ends = (self.udp_port, header.source, self.own);
+        let own = pair.config.own;
+        if header.destination != own {
+            return;
+        }
+        let ends = (self.udp_port, header.source, own);
         let Some(message) = Message::read(ends, &pair.config.keys, bytes) else { return };
         let theirs = Theirs { heard: message.heard, passes: message.passes, at: now };
         let may_answer = pair.hears(theirs, !message.answer);
@@ -126,11 +129,16 @@ impl Watch {
             return pair.answered(message.token, now);
         }
         if let Some(key) = pair.config.keys.first().filter(|_| may_answer) {
-            let ends = (self.udp_port, self.own, header.source);
+            let ends = (self.udp_port, own, header.source);
             let answer = Message { answer: true, heard: Some(Duration::ZERO), passes: pair.passes(), ..message };
             answer.write(ends, key, 0, &mut self.frame);
             out(Out::Frame(&self.frame));
         }
+    }
+
+    /// Measures the path to a peer anew, now.
+    pub fn again(&mut self, peer: PeerSlot, now: Mono) {
+        self.pairs.iter_mut().filter(|pair| pair.config.peer == peer).for_each(|pair| pair.again(now));
     }
 
     /// A peer has told by the session how long ago it heard us.
