@@ -37,6 +37,8 @@ pub enum Topic {
     Underlay,
     /// What the plan cannot do.
     Plan,
+    /// Paths about which management decides otherwise.
+    Differ,
     /// Paths that carry less than a network's MTU.
     Mtu,
     /// Devices of others in the way.

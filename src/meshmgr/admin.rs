@@ -24,7 +24,8 @@ use crate::api::objects::{Any, Kind, Meta, Node, Object, TokenSpec, TokenStatus}
 use crate::api::problem::{Exit, Problem};
 use crate::mgmt::state::{self, Edit};
 use crate::mgmt::{
-    audit, edit, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, slice as slices, token, told,
+    audit, edit, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, renames, slice as slices, token,
+    told,
     validate,
 };
 use crate::node::explain::{self as explaining, Here, Target};
@@ -86,6 +87,8 @@ pub(super) struct How {
     create: bool,
     #[serde(default)]
     cascade: bool,
+    #[serde(default)]
+    yes: bool,
     revision: Option<u64>,
 }
 
@@ -111,6 +114,9 @@ pub(super) async fn put(
         app.core.change(|view| {
             let edit = edit::put_one(&view.index.state, object.clone(), how.create)?;
             validate::check(&view.index.state, std::slice::from_ref(&edit))?;
+            if !how.yes {
+                renames::check(&view.index.state, std::slice::from_ref(&edit))?;
+            }
             let verb = if edit.before.is_some() { "update" } else { "create" };
             let edits = vec![edit];
             let changed = edits.iter().any(|edit| edit.before != edit.after);
@@ -166,6 +172,9 @@ pub(super) async fn apply(
         app.core.change(|view| {
             let edits = edit::apply(&view.index.state, asked.items.clone())?;
             validate::check(&view.index.state, &edits)?;
+            if !asked.yes && !asked.dry_run {
+                renames::check(&view.index.state, &edits)?;
+            }
             let answer: Vec<ObjectChange> = edits.iter().filter_map(object_change).collect();
             let changed = edits.iter().filter(|edit| edit.before != edit.after).count();
             if asked.dry_run || changed == 0 {
@@ -358,6 +367,7 @@ fn line(app: &App, view: &View, node: &Node) -> NodeLine {
         seen,
         acknowledged,
         in_sync: connected && in_sync,
+        changing: app.hub.changing(name, view, crate::clock::mono()),
         daemon: node.status.facts.as_ref().map(|facts| facts.version.clone()),
     }
 }
