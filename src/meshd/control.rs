@@ -16,13 +16,14 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::net::UnixListener;
 
-use super::shared::Shared;
+use super::shared::{Shared, Topic};
 use super::{mtu, probing, status};
-use crate::api::local::Explanation;
+use crate::api::local::{Explanation, Finding};
 use crate::api::mtu::Probed;
 use crate::api::problem::{Exit, Problem};
 use crate::linux::file;
 use crate::node::explain::{Far, Here, Target, explain};
+use crate::node::explain_guests::{self, Now};
 use crate::table::Slice;
 use crate::types::{Mtu, PortId};
 
@@ -162,7 +163,14 @@ async fn get_explain(
         far: &Far::new(),
         measured: &view.measured,
     };
-    explain(here, &from, &to).map(Json).map_err(|error| Refused(error.into()))
+    let mut explanation = explain(here, &from, &to).map_err(|error| Refused(error.into()))?;
+    // What the kernel refuses, and devices of others that keep a network from being built.
+    let none = Vec::new();
+    let wrong = [Topic::Removed, Topic::Kernel, Topic::Conflict].map(|topic| view.findings.get(&topic).unwrap_or(&none));
+    let kernel: Vec<Finding> = wrong.into_iter().flatten().cloned().collect();
+    let guests = view.findings.get(&Topic::Plugs).unwrap_or(&none);
+    explain_guests::add(&mut explanation, Now { slice: &slice, presence: &view.presence, kernel: &kernel, guests });
+    Ok(Json(explanation))
 }
 
 /// What this node follows.

@@ -29,6 +29,7 @@ use crate::mgmt::{
     validate,
 };
 use crate::node::explain::{self as explaining, Here, Target};
+use crate::node::explain_guests;
 use crate::node::paths::{self, Own};
 use crate::table::Slice;
 use crate::transport::server::{Caller, stopped};
@@ -319,7 +320,15 @@ fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, 
     let paths = paths::decide_all(&slice, own);
     let (far, measured) = sizes::known(app, view, &node, &slice);
     let here = Here { slice: &slice, paths: &paths, own, admin_mtu, external_mtu, far: &far, measured: &measured };
-    explaining::explain(here, &port.metadata.name, &to).map_err(Problem::from)
+    let mut explanation = explaining::explain(here, &port.metadata.name, &to).map_err(Problem::from)?;
+    // What both nodes have told of their guests.
+    let told = |node: &NodeId| app.hub.with(node, |seat| seat.findings.clone());
+    let net = slice.rows.iter().find(|(_, row)| row.port.as_ref() == Some(&port.metadata.name)).map(|(key, _)| key.net());
+    let target = net.as_ref().zip(explanation.mac).and_then(|(net, mac)| slice.rows_of(net).find(|(key, _)| key.mac == mac));
+    let there = target.and_then(|(_, row)| Some((row.port.clone()?, told(&row.node))));
+    let there = there.as_ref().map(|(port, findings)| (port, findings.as_slice()));
+    explain_guests::add_told(&mut explanation, &told(&port.spec.node), there);
+    Ok(explanation)
 }
 
 /// `GET /v1/status`
