@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use super::error::KernelError;
 use crate::node::desired::{
-    BridgeEntry, Hold, Kind, Link, Neighbour, Observed, ObservedFence, ObservedGuard, Place, Port,
-    PortFlags,
+    BridgeEntry, Hold, Kind, Link, Neighbour, Observed, ObservedFence, ObservedGuard, Place, Port, PortFlags,
 };
 use crate::node::onlink::Step;
 use crate::node::op::Op;

@@ -137,7 +137,15 @@ pub(super) struct Light {
 /// Reads no more of a link than that.
 pub(super) fn light(raw: &[u8]) -> Option<Light> {
     let up = word(raw, HEADER + 8)? & libc::IFF_UP.cast_unsigned() != 0;
-    let mut link = Light { index: word(raw, HEADER + 4)?, name: None, mtu: 0, up, master: None, vxlan: false, alias_is_ours: false };
+    let mut link = Light {
+        index: word(raw, HEADER + 4)?,
+        name: None,
+        mtu: 0,
+        up,
+        master: None,
+        vxlan: false,
+        alias_is_ours: false,
+    };
     for attribute in NlasIterator::new(raw.get(LINK..)?).flatten() {
         match attribute.kind() {
             NAME => link.name = text(attribute.value()).and_then(|name| name.parse().ok()),

@@ -166,7 +166,8 @@ async fn get_explain(
     let mut explanation = explain(here, &from, &to).map_err(|error| Refused(error.into()))?;
     // What the kernel refuses, and devices of others that keep a network from being built.
     let none = Vec::new();
-    let wrong = [Topic::Removed, Topic::Kernel, Topic::Conflict].map(|topic| view.findings.get(&topic).unwrap_or(&none));
+    let wrong =
+        [Topic::Removed, Topic::Kernel, Topic::Conflict].map(|topic| view.findings.get(&topic).unwrap_or(&none));
     let kernel: Vec<Finding> = wrong.into_iter().flatten().cloned().collect();
     let guests = view.findings.get(&Topic::Plugs).unwrap_or(&none);
     explain_guests::add(&mut explanation, Now { slice: &slice, presence: &view.presence, kernel: &kernel, guests });

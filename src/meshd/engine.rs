@@ -472,8 +472,7 @@ impl<K: Kernel> Engine<K> {
             let start = mono();
             let mut observed = self.kernel.observe().map_err(|e| told(&e))?;
             let read = mono().since(start);
-            let plugs =
-                self.plugs.look(&mut self.kernel, &slice, &self.desired, &mut observed, &self.shared.events);
+            let plugs = self.plugs.look(&mut self.kernel, &slice, &self.desired, &mut observed, &self.shared.events);
             let plugs = plugs.map_err(|e| told(&e))?;
             let start = mono();
             self.shared.find(Topic::Conflict, reconcile::conflicts(&self.desired, &observed));

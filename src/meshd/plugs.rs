@@ -31,11 +31,8 @@ impl Memory {
         let path = run.join(PLUGS);
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         let (start, lines) = text.split_once('\n').unwrap_or_default();
-        let known: BTreeMap<IfName, Plug> = if start == this_start() {
-            serde_json::from_str(lines).unwrap_or_default()
-        } else {
-            BTreeMap::new()
-        };
+        let known: BTreeMap<IfName, Plug> =
+            if start == this_start() { serde_json::from_str(lines).unwrap_or_default() } else { BTreeMap::new() };
         let known: BTreeMap<IfName, Plug> = known.into_iter().take(MOST).collect();
         Self { path, plugs: Plugs::with(known.clone()), written: known }
     }

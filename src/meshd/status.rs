@@ -138,7 +138,9 @@ fn troubled(view: &View, key: &NetKey, network: &Network) -> Option<String> {
     let names = [format!("network {key}"), format!("network {}", network.name)];
     let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '/');
     let about = |finding: &&Finding| {
-        let named = |name: &String| finding.what.match_indices(name.as_str()).any(|(at, _)| ends(&finding.what[at + name.len()..]));
+        let named = |name: &String| {
+            finding.what.match_indices(name.as_str()).any(|(at, _)| ends(&finding.what[at + name.len()..]))
+        };
         names.iter().any(named)
     };
     view.findings.values().flatten().find(about).map(|finding| format!("{}; see problems", finding.code))

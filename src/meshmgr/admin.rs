@@ -25,8 +25,7 @@ use crate::api::problem::{Exit, Problem};
 use crate::mgmt::state::{self, Edit};
 use crate::mgmt::{
     audit, edit, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, renames, slice as slices, token,
-    told,
-    validate,
+    told, validate,
 };
 use crate::node::explain::{self as explaining, Here, Target};
 use crate::node::explain_guests;
@@ -323,8 +322,10 @@ fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, 
     let mut explanation = explaining::explain(here, &port.metadata.name, &to).map_err(Problem::from)?;
     // What both nodes have told of their guests.
     let told = |node: &NodeId| app.hub.with(node, |seat| seat.findings.clone());
-    let net = slice.rows.iter().find(|(_, row)| row.port.as_ref() == Some(&port.metadata.name)).map(|(key, _)| key.net());
-    let target = net.as_ref().zip(explanation.mac).and_then(|(net, mac)| slice.rows_of(net).find(|(key, _)| key.mac == mac));
+    let net =
+        slice.rows.iter().find(|(_, row)| row.port.as_ref() == Some(&port.metadata.name)).map(|(key, _)| key.net());
+    let target =
+        net.as_ref().zip(explanation.mac).and_then(|(net, mac)| slice.rows_of(net).find(|(key, _)| key.mac == mac));
     let there = target.and_then(|(_, row)| Some((row.port.clone()?, told(&row.node))));
     let there = there.as_ref().map(|(port, findings)| (port, findings.as_slice()));
     explain_guests::add_told(&mut explanation, &told(&port.spec.node), there);

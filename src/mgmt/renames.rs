@@ -96,7 +96,9 @@ mod tests {
             }
         };
         let state = fixture::mesh();
-        for (what, change, new) in [("UDP port", udp, Some("vb10.12bf")), ("VNI", vni, Some("vb11.12b5")), ("prefix", cidr, None)] {
+        for (what, change, new) in
+            [("UDP port", udp, Some("vb10.12bf")), ("VNI", vni, Some("vb11.12b5")), ("prefix", cidr, None)]
+        {
             let edits = edit(&state, change);
             assert!(!edits.is_empty(), "{what}");
             match (check(&state, &edits), new) {

@@ -407,7 +407,9 @@ impl<'a> Chain<'a> {
 fn for_all(network: &Network, to: &Target) -> Option<String> {
     match to {
         Target::Mac(mac) => mac.is_group().then(|| format!("{mac} is a group address")),
-        Target::Ip(ip) => explain_guests::is_for_all(*ip, &network.cidr).then(|| format!("{ip} is for all that listen")),
+        Target::Ip(ip) => {
+            explain_guests::is_for_all(*ip, &network.cidr).then(|| format!("{ip} is for all that listen"))
+        }
         Target::Port(_) => None,
     }
 }

@@ -37,9 +37,10 @@ pub fn add(explanation: &mut Explanation, now: Now<'_>) {
     steps.extend(from.map(|key| kernel(now, key)));
     // The other end, where it is here too.
     let net = from.map(RowKey::net);
-    let target = net.as_ref().zip(explanation.mac).and_then(|(net, mac)| {
-        now.slice.rows_of(net).find(|(key, row)| key.mac == mac && row.node == now.slice.node)
-    });
+    let target = net
+        .as_ref()
+        .zip(explanation.mac)
+        .and_then(|(net, mac)| now.slice.rows_of(net).find(|(key, row)| key.mac == mac && row.node == now.slice.node));
     let there = target.and_then(|(key, row)| {
         let name = row.port.as_ref().map_or_else(|| format!("guest {}", key.mac), |port| format!("port {port}"));
         guest(now, key, &name)
@@ -96,13 +97,16 @@ fn place(here: &Here) -> (bool, String) {
     let Some(interface) = interface else {
         return (true, format!("its port names no interface, and it has not spoken in {bridge} yet"));
     };
-    let heard = heard.map_or_else(|| "it has not been heard".to_owned(), |ago| format!("heard {} s ago", ago.as_secs()));
+    let heard =
+        heard.map_or_else(|| "it has not been heard".to_owned(), |ago| format!("heard {} s ago", ago.as_secs()));
     match at {
         At::Plugged => (true, format!("{interface} stands in {bridge} and is up; {heard}")),
         At::Silent => (true, format!("{interface} has not spoken in {bridge} yet")),
         At::Down => (false, format!("{interface} stands in {bridge} and is down")),
         At::Elsewhere(master) => (false, format!("{interface} stands in {master}, which is not ours, not in {bridge}")),
-        At::OtherNetwork(other) => (false, format!("{interface} stands in {other} of another network, not in {bridge}")),
+        At::OtherNetwork(other) => {
+            (false, format!("{interface} stands in {other} of another network, not in {bridge}"))
+        }
         At::Refused(why) => (false, format!("{interface} cannot be put into {bridge}: {why}")),
         At::Nowhere => (false, format!("{interface} stands in no bridge, not in {bridge}")),
         At::Absent => (false, format!("there is no interface {interface}")),

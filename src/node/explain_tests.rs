@@ -209,7 +209,8 @@ fn an_unknown_or_distant_sender_is_an_error_with_a_hint() {
 
 #[test]
 fn a_frame_for_all_goes_to_all_that_share_the_network() {
-    for to in ["ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01", "192.168.10.255", "255.255.255.255", "224.0.0.251", "ff02::1"] {
+    for to in ["ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01", "192.168.10.255", "255.255.255.255", "224.0.0.251", "ff02::1"]
+    {
         let (delivered, text) = ask(&slice(), to);
         assert!(delivered, "{to}: {text}");
         assert!(text.contains("flood: ") && text.contains("all 2 nodes that share it"), "{to}: {text}");
@@ -223,7 +224,8 @@ fn a_frame_for_all_goes_to_all_that_share_the_network() {
 #[test]
 fn two_vlans_of_a_network_are_apart_and_both_are_named() {
     let mut slice = slice();
-    let (mut key, mut row) = slice.rows.iter().find(|(_, row)| row.node.as_str() == "a-2").map(|(k, r)| (k.clone(), r.clone())).unwrap();
+    let (mut key, mut row) =
+        slice.rows.iter().find(|(_, row)| row.node.as_str() == "a-2").map(|(k, r)| (k.clone(), r.clone())).unwrap();
     slice.rows.remove(&key);
     key.vlan = crate::types::Vlan::try_from(20).ok();
     row.port = "tagged".parse().ok();

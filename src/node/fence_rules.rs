@@ -118,20 +118,20 @@ impl Kind {
     }
 }
 
+/// Reason; sets with their values; when which set is filled, with what.
+type Sample =
+    (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static str, &'static str)]);
+
 /// Samples of what is said and may not be, by reason: sets of the values, what is in them behind interface and Ethernet address, and
 /// when which value is one. Of a neighbour advertisement it is the target, of a question its source, of a probe what it asks for.
-pub(super) const SAMPLES: [(&str, &[(&str, &str)], &[(&str, &str, &str)]); 4] = [
+pub(super) const SAMPLES: [Sample; 4] = [
     ("mac", &[("mac", "")], &[("", "mac", "")]),
     (
         "ip",
         &[("ip4", " . @nh,96,32"), ("ip6", " . @nh,64,128")],
         &[("meta protocol ip ", "ip4", " . @nh,96,32"), ("meta protocol ip6 ", "ip6", " . @nh,64,128")],
     ),
-    (
-        "arp",
-        &[("arp", " . @nh,112,32")],
-        &[("@nh,112,32 != 0 ", "arp", " . @nh,112,32"), ("", "arp", " . @nh,192,32")],
-    ),
+    ("arp", &[("arp", " . @nh,112,32")], &[("@nh,112,32 != 0 ", "arp", " . @nh,112,32"), ("", "arp", " . @nh,192,32")]),
     (
         "nd",
         &[("nd", " . @nh,64,128")],

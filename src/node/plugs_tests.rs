@@ -225,7 +225,12 @@ fn a_bridge_that_only_plugs_are_left_of_lets_nothing_pass_and_goes_with_the_last
     ground.slice.networks.clear();
     ground.settle();
     let ObservedFence::Loaded(fence) = &ground.kernel.state.fence else { panic!("there is no filter") };
-    assert!(fence.bridges.contains(&name(BLUE)) && fence.named.is_empty() && fence.loose.is_empty() && fence.open.is_empty());
+    assert!(
+        fence.bridges.contains(&name(BLUE))
+            && fence.named.is_empty()
+            && fence.loose.is_empty()
+            && fence.open.is_empty()
+    );
     assert_eq!(fence.unnamed.keys().map(IfName::as_str).collect::<Vec<_>>(), ["tap1", "tap2"]);
     let mut gone = ground.kernel.clone();
     let observed = gone.observe().unwrap();

@@ -244,9 +244,11 @@ fn wrong(
     let plug = format!("ip link set dev {interface} master {bridge}");
     match &here.at {
         At::Plugged | At::Silent => None,
-        At::Down => {
-            Some(("M0674", format!("{port}: its interface {interface} in network {network} is down"), format!("ip link set dev {interface} up")))
-        }
+        At::Down => Some((
+            "M0674",
+            format!("{port}: its interface {interface} in network {network} is down"),
+            format!("ip link set dev {interface} up"),
+        )),
         At::Elsewhere(master) => {
             let what = format!(
                 "{port}: its interface {interface} stands in {master}, which is not ours, and not in {bridge} of network {network}: \
@@ -261,11 +263,14 @@ fn wrong(
             Some(("M0670", what, plug))
         }
         At::Refused(why) => {
-            let what = format!("{port}: its interface {interface} cannot be put into {bridge} of network {network}: {why}");
+            let what =
+                format!("{port}: its interface {interface} cannot be put into {bridge} of network {network}: {why}");
             Some(("M0671", what, "name the guest's own interface: meshctl port set PORT --interface IF".to_owned()))
         }
         At::Nowhere => {
-            let what = format!("{port}: its guest of network {network} was behind {interface}, which stands in no bridge now: it is cut off");
+            let what = format!(
+                "{port}: its guest of network {network} was behind {interface}, which stands in no bridge now: it is cut off"
+            );
             Some(("M0672", what, plug))
         }
         At::Absent => {

@@ -84,7 +84,10 @@ fn what_goes_while_its_guest_is_at_work_is_told_for_an_hour_or_until_it_is_back(
     let (desired, net) = (desired(&slice), "default/10".parse().unwrap());
     let there = |ago| {
         let mut host = host(&[("tap0", Some(BLUE), true)]);
-        host.heard.entry(name("tap0")).or_default().insert("02:00:00:00:00:00".parse().unwrap(), Duration::from_secs(ago));
+        host.heard
+            .entry(name("tap0"))
+            .or_default()
+            .insert("02:00:00:00:00:00".parse().unwrap(), Duration::from_secs(ago));
         host
     };
     for (heard, told) in [(0, true), (20, true), (200, false)] {

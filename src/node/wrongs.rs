@@ -102,7 +102,11 @@ fn about_mac(
             port_of(slice, net, mac),
             row.node
         );
-        return ("M0677", what, format!("give one of the two another address; who it is: bridge fdb show | grep {mac}"));
+        return (
+            "M0677",
+            what,
+            format!("give one of the two another address; who it is: bridge fdb show | grep {mac}"),
+        );
     }
     if let Some((key, row)) = slice.rows.iter().find(|(key, _)| find(key)) {
         let other = key.net();
@@ -117,7 +121,9 @@ fn about_mac(
     }
     match own {
         Some((port, right)) => {
-            let what = format!("{port} ({interface}) in network {network}: its guest sends from {mac}, and the port has {right}; it is dropped");
+            let what = format!(
+                "{port} ({interface}) in network {network}: its guest sends from {mac}, and the port has {right}; it is dropped"
+            );
             let name = port.strip_prefix("port ").unwrap_or("PORT");
             ("M0675", what, format!("give the guest {right}, or: meshctl port set {name} --mac {mac}"))
         }
@@ -152,7 +158,13 @@ fn about_ip(
     }
     let port = who.split_whitespace().nth(1).unwrap_or("PORT");
     let what = format!("{who} uses the address {value}, which the port does not have; it is dropped");
-    ("M0676", what, format!("give the guest an address of its port, or {value} to the port as well: meshctl port set {port} --ip ..."))
+    (
+        "M0676",
+        what,
+        format!(
+            "give the guest an address of its port, or {value} to the port as well: meshctl port set {port} --ip ..."
+        ),
+    )
 }
 
 #[cfg(test)]

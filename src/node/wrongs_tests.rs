@@ -21,8 +21,14 @@ fn slice() -> Slice {
     slice.networks.insert("default/11".parse().unwrap(), other);
     let node = slice.node.clone();
     for (key, row) in [
-        ("default/10/-/02:00:00:00:00:01", json!({"node": node, "interface": "tap1", "port": "one", "arp": ["192.168.10.1"], "nd": ["fd00::1"]})),
-        ("default/10/-/02:00:00:00:00:02", json!({"node": node, "interface": "tap2", "port": "two", "arp": ["192.168.10.2"]})),
+        (
+            "default/10/-/02:00:00:00:00:01",
+            json!({"node": node, "interface": "tap1", "port": "one", "arp": ["192.168.10.1"], "nd": ["fd00::1"]}),
+        ),
+        (
+            "default/10/-/02:00:00:00:00:02",
+            json!({"node": node, "interface": "tap2", "port": "two", "arp": ["192.168.10.2"]}),
+        ),
         ("default/10/-/02:00:00:00:00:03", json!({"node": "b", "port": "far", "arp": ["192.168.10.3"]})),
         ("default/11/-/02:00:00:00:00:04", json!({"node": node, "port": "red-one", "arp": ["192.168.10.4"]})),
     ] {
@@ -59,7 +65,12 @@ fn each_wrong_value_says_whose_it_is() {
         ("ip", said("tap1", own, Some("fe80::99"), 3), "M0676", &["port one", "fe80::99"]),
         ("arp", said("tap1", own, Some("192.168.10.2"), 3), "M0677", &["port one", "port two", "192.168.10.2"]),
         ("arp", said("tap1", own, Some("192.168.10.3"), 3), "M0677", &["port one", "port far", "on b"]),
-        ("arp", said("tap1", own, Some("192.168.10.4"), 3), "M0676", &["of another network, which is another address"][..0]),
+        (
+            "arp",
+            said("tap1", own, Some("192.168.10.4"), 3),
+            "M0676",
+            &["of another network, which is another address"][..0],
+        ),
         ("nd", said("tap1", own, Some("fd00::1"), 3), "M0676", &["port one", "its own address fd00::1"]),
     ] {
         let mut wrongs = Wrongs::default();
@@ -115,8 +126,7 @@ fn a_guest_that_invents_values_is_one_finding_that_does_not_change() {
         assert_eq!(now, first);
     }
     let mut many = Wrongs::default();
-    let all: Vec<Said> =
-        (0..10_000).map(|n| said(&format!("t{n}"), "02:00:00:00:00:99", None, 5)).collect();
+    let all: Vec<Said> = (0..10_000).map(|n| said(&format!("t{n}"), "02:00:00:00:00:99", None, 5)).collect();
     many.learn("mac", &all, at(0));
     assert!(many.0.len() <= MOST);
     let all: Vec<Finding> = {

@@ -30,7 +30,9 @@ fn status(lab: &Lab, node: Option<&str>) -> Value {
 
 fn codes(status: &Value) -> Vec<String> {
     let problems = status["problems"].as_array().unwrap().iter();
-    problems.map(|problem| format!("{} {}", problem["code"].as_str().unwrap(), problem["what"].as_str().unwrap())).collect()
+    problems
+        .map(|problem| format!("{} {}", problem["code"].as_str().unwrap(), problem["what"].as_str().unwrap()))
+        .collect()
 }
 
 fn says(lab: &Lab, node: Option<&str>, words: &[&str]) -> bool {
@@ -69,6 +71,20 @@ fn run(lab: &Lab, faults: &[Fault]) {
         assert!(state.contains(fault.says[0]), "{what}: STATE is {state}");
         assert_eq!(codes(&status).len(), 1, "one fault is one finding: {:?}", codes(&status));
         wait_until(&format!("management: {what}"), MANAGEMENT, || says(lab, None, fault.says));
+        let other = if fault.node == "a-1" { "b-1" } else { "a-1" };
+        let (from, to) = (format!("{}-g1", fault.node), format!("{other}-g1"));
+        for output in [
+            lab.ctl("exec", &[fault.node, "--", env!("CARGO_BIN_EXE_meshctl"), "explain", &from, &to]),
+            lab.asked(&["explain", &from, &to]),
+            lab.asked(&["explain", &to, &from]),
+        ] {
+            let text = String::from_utf8(output.stdout).unwrap();
+            let arrives = text.lines().next().unwrap().ends_with(": arrives");
+            // Another IP address beside its own is in nobody's way.
+            let in_the_way = fault.plugged == 0;
+            assert!(!(arrives && in_the_way), "{what}: {text}");
+            assert!(text.contains("guest "), "{what}: {text}");
+        }
     }
     for fault in faults {
         let (host, guest) = spaces(fault);
@@ -94,10 +110,14 @@ fn what_a_guest_says_and_may_not_is_told_with_port_interface_and_value() {
     lab.settled();
     assert_eq!(codes(&status(&lab, None)), [""; 0], "a healthy mesh");
     assert_eq!(status(&lab, Some("a-1"))["drops"], serde_json::json!({}), "and nothing is dropped in it");
-    let wrong_ip = format!("ip address add 192.168.10.99/24 dev eth0; ({PING} -I 192.168.10.99 192.168.10.11 >/dev/null 2>&1 &)");
-    let taken_ip = format!("ip address add 192.168.10.13/32 dev eth0; ({PING} -I 192.168.10.13 192.168.10.11 >/dev/null 2>&1 &)");
-    let wrong_mac = format!("ip link set eth0 address 02:00:00:aa:aa:aa; ({PING} 192.168.10.11 >/dev/null 2>&1 || true) &");
-    let taken_mac = format!("ip link set eth0 address 02:76:78:02:01:01; ({PING} 192.168.10.11 >/dev/null 2>&1 || true) &");
+    let wrong_ip =
+        format!("ip address add 192.168.10.99/24 dev eth0; ({PING} -I 192.168.10.99 192.168.10.11 >/dev/null 2>&1 &)");
+    let taken_ip =
+        format!("ip address add 192.168.10.13/32 dev eth0; ({PING} -I 192.168.10.13 192.168.10.11 >/dev/null 2>&1 &)");
+    let wrong_mac =
+        format!("ip link set eth0 address 02:00:00:aa:aa:aa; ({PING} 192.168.10.11 >/dev/null 2>&1 || true) &");
+    let taken_mac =
+        format!("ip link set eth0 address 02:76:78:02:01:01; ({PING} 192.168.10.11 >/dev/null 2>&1 || true) &");
     let leaked: Vec<&'static str> =
         [wrong_ip, taken_ip, wrong_mac, taken_mac].into_iter().map(|text| &*Box::leak(text.into_boxed_str())).collect();
     let end = "for p in $(ip netns pids $(ip netns identify $$)); do [ \"$(cat /proc/$p/comm 2>/dev/null)\" != ping ] || kill $p; done";
@@ -113,7 +133,12 @@ fn what_a_guest_says_and_may_not_is_told_with_port_interface_and_value() {
     run(
         &lab,
         &[
-            fault("a-2", leaked[0], &["M0676", "port a-2-g1", "g1", "192.168.10.99"], "ip address delete 192.168.10.99/24 dev eth0"),
+            fault(
+                "a-2",
+                leaked[0],
+                &["M0676", "port a-2-g1", "g1", "192.168.10.99"],
+                "ip address delete 192.168.10.99/24 dev eth0",
+            ),
             fault(
                 "b-2",
                 leaked[1],
@@ -149,7 +174,10 @@ fn a_guest_that_is_not_where_it_belongs_is_told_with_port_interface_and_place() 
     let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
     lab.settled();
     // Of this one no port says where it is: it has spoken.
-    for words in ["port delete b-1-g1", "port create b-1-g1 --network blue --node b-1 --mac 02:76:78:02:01:01 --ip 192.168.10.13"] {
+    for words in [
+        "port delete b-1-g1",
+        "port create b-1-g1 --network blue --node b-1 --mac 02:76:78:02:01:01 --ip 192.168.10.13",
+    ] {
         lab.admin(&words.split(' ').collect::<Vec<_>>());
     }
     wait_until("it has spoken", NODE, || lab.answers("a-1", "b-1"));
@@ -173,12 +201,7 @@ fn a_guest_that_is_not_where_it_belongs_is_told_with_port_interface_and_place() 
                 "ip link set g1 nomaster",
             ),
             fault("a-2", "ip link set g1 down", &["M0674", "port a-2-g1", "g1", "down"], "ip link set g1 up"),
-            fault(
-                "b-1",
-                "ip link set g1 nomaster",
-                &["M0672", "port b-1-g1", "g1"],
-                "ip link set g1 master vb10.12b5",
-            ),
+            fault("b-1", "ip link set g1 nomaster", &["M0672", "port b-1-g1", "g1"], "ip link set g1 master vb10.12b5"),
             // It has answered above: it was at work.
             fault(
                 "b-2",
