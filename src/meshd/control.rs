@@ -18,7 +18,7 @@ use tokio::net::UnixListener;
 
 use super::shared::{Shared, Topic};
 use super::{mtu, probing, status};
-use crate::api::local::{Explanation, Finding};
+use crate::api::local::Explanation;
 use crate::api::mtu::Probed;
 use crate::api::problem::{Exit, Problem};
 use crate::linux::file;
@@ -164,13 +164,12 @@ async fn get_explain(
         measured: &view.measured,
     };
     let mut explanation = explain(here, &from, &to).map_err(|error| Refused(error.into()))?;
-    // What the kernel refuses, and devices of others that keep a network from being built.
     let none = Vec::new();
-    let wrong =
-        [Topic::Removed, Topic::Kernel, Topic::Conflict].map(|topic| view.findings.get(&topic).unwrap_or(&none));
-    let kernel: Vec<Finding> = wrong.into_iter().flatten().cloned().collect();
-    let guests = view.findings.get(&Topic::Plugs).unwrap_or(&none);
-    explain_guests::add(&mut explanation, Now { slice: &slice, presence: &view.presence, kernel: &kernel, guests });
+    let of = |topic| view.findings.get(&topic).unwrap_or(&none);
+    let kernel = [of(Topic::Removed).as_slice(), of(Topic::Kernel)].concat();
+    let (conflicts, guests) = (of(Topic::Conflict), of(Topic::Plugs));
+    let now = Now { slice: &slice, presence: &view.presence, kernel: &kernel, conflicts, guests };
+    explain_guests::add(&mut explanation, now);
     Ok(Json(explanation))
 }
 

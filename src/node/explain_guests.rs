@@ -4,17 +4,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::presence::{At, Here, Presence};
+use super::presence::{At, Here, PLACE, Presence};
+use super::wrongs::{SAYS, SENDS};
 use crate::api::local::{Explanation, Finding, Step};
 use crate::table::{RowKey, Slice};
 use crate::types::{PortId, Vlan};
 
 /// A guest that was heard so lately sends from its own address.
 const LATELY: Duration = Duration::from_secs(60);
-/// Findings about a guest's place, by which nothing of it passes.
-const PLACE: [&str; 6] = ["M0670", "M0671", "M0672", "M0673", "M0674", "M0679"];
-/// Findings about what a guest says.
-const SAYS: [&str; 4] = ["M0675", "M0676", "M0677", "M0678"];
 
 /// What a node knows of now.
 #[derive(Debug, Clone, Copy)]
@@ -23,8 +20,10 @@ pub struct Now<'a> {
     pub slice: &'a Slice,
     /// Where its guests are.
     pub presence: &'a Presence,
-    /// What is wrong with the kernel, with devices and with this network; nothing where all is as planned.
+    /// What is wrong with the kernel; nothing where it follows the plan.
     pub kernel: &'a [Finding],
+    /// Devices of others in the way, and what else is wrong with this host; what keeps a network from being built begins with its name.
+    pub conflicts: &'a [Finding],
     /// What guests say and may not.
     pub guests: &'a [Finding],
 }
@@ -117,13 +116,9 @@ fn place(here: &Here) -> (bool, String) {
 fn kernel(now: Now<'_>, key: &RowKey) -> Step {
     let net = key.net();
     let name = now.slice.networks.get(&net).map(|network| network.name.to_string()).unwrap_or_default();
-    // What is wrong with one network is in the way of none other, and what is only unchecked is in nobody's.
-    let of_net = |finding: &&Finding| match finding.code.as_str() {
-        "M0611" | "M0612" => finding.what.starts_with(&format!("network {net}:")),
-        "M0615" | "M0616" | "M0645" | "M0646" => false,
-        _ => true,
-    };
-    match now.kernel.iter().find(of_net) {
+    let about = format!("network {net}:");
+    let of_net = |finding: &&Finding| finding.what.starts_with(&about);
+    match now.kernel.first().or_else(|| now.conflicts.iter().find(of_net)) {
         Some(finding) => step("devices", false, format!("{} {}", finding.code, finding.what)),
         None => step("devices", true, format!("bridge, devices and filters of {name} are as planned")),
     }
@@ -141,7 +136,7 @@ fn told(port: &PortId, findings: &[Finding]) -> Option<Step> {
         return Some(step("guest", false, line(finding)));
     }
     // Another Ethernet address than its own is all that it sends, most often; another IP address may be one of several.
-    of(&SAYS).map(|finding| step("guest", finding.code != "M0675", line(finding)))
+    of(&SAYS).map(|finding| step("guest", finding.code != SENDS, line(finding)))
 }
 
 fn step(what: &str, passes: bool, text: String) -> Step {

@@ -56,9 +56,11 @@ fn explanation() -> Explanation {
     }
 }
 
-fn ask(presence: &Presence, slice: &Slice, kernel: &[Finding], guests: &[Finding]) -> Explanation {
+fn ask(presence: &Presence, slice: &Slice, wrong: &[Finding], guests: &[Finding]) -> Explanation {
     let mut explanation = explanation();
-    add(&mut explanation, Now { slice, presence, kernel, guests });
+    let (kernel, conflicts): (Vec<Finding>, Vec<Finding>) =
+        wrong.iter().cloned().partition(|finding| finding.what.starts_with("the kernel"));
+    add(&mut explanation, Now { slice, presence, kernel: &kernel, conflicts: &conflicts, guests });
     explanation
 }
 

@@ -19,6 +19,9 @@ const SETTLES: Duration = Duration::from_secs(3);
 /// Findings of one kind that name a port; the rest is counted.
 const NAMED: usize = 8;
 
+/// Codes of what is said here; nothing of such a guest passes.
+pub(super) const PLACE: [&str; 6] = ["M0670", "M0671", "M0672", "M0673", "M0674", "M0679"];
+
 /// One Ethernet address of a network, behind this node's ports.
 pub type Guest = (NetKey, Mac);
 
