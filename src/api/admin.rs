@@ -29,6 +29,9 @@ pub struct Apply {
     /// True: only say what would change.
     #[serde(default)]
     pub dry_run: bool,
+    /// True: also what takes the ground from under running guests.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub yes: bool,
 }
 
 /// The answer to [`Apply`].
@@ -211,6 +214,9 @@ pub struct NodeLine {
     pub acknowledged: Option<Version>,
     /// True where its kernel and lanes follow the newest slice that it needs.
     pub in_sync: bool,
+    /// True where the newest slice is some seconds old at most: it may be on its way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub changing: bool,
     /// Version of its `meshd`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub daemon: Option<String>,

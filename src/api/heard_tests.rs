@@ -133,7 +133,8 @@ fn lane() -> Value {
 fn status() -> Value {
     json!({"node": "a-1", "pdc": "a", "daemon": "0", "management": {"state": "away", "since": 1_700_000_000_u64,
         "why": "w"}, "version": {"incarnation": 1, "revision": 7}, "certificateEnds": 1_700_000_000_u64,
-        "networks": [{"name": "green", "key": "default/10", "bridge": "vb10", "ports": 1, "rows": 1, "mtu": 1400,
+        "networks": [{"name": "green", "key": "default/10", "bridge": "vb10", "ports": 1, "plugged": 0, "rows": 1, "mtu": 1400,
+            "absent": [{"port": "p", "mac": "02:00:00:00:00:01", "interface": "g1", "since": 1_700_000_000}],
             "problem": "p"}],
         "peers": [{"node": "b-1", "pdc": "b", "paths": ["tunnel"], "why": "w", "vtep": "10.0.0.1",
             "tunnel": {"node": "b-1", "endpoint": "198.51.100.1:51820", "handshakeAge": 1, "up": true,

@@ -24,12 +24,23 @@ pub(super) struct Args {
     if_unchanged: bool,
 }
 
+/// Flags of `apply`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ApplyArgs {
+    #[command(flatten)]
+    args: Args,
+    /// Do it even where it takes the ground from under running guests for a moment
+    #[arg(long)]
+    yes: bool,
+}
+
 /// `meshctl apply`
 ///
 /// # Errors
 /// The file is invalid, or the management node refuses; either way nothing was changed.
-pub(super) async fn apply(access: &Access, args: Args) -> Done {
-    let applied = ask(access, wanted(&args)?, false).await?;
+pub(super) async fn apply(access: &Access, args: ApplyArgs) -> Done {
+    let asked = Apply { items: wanted(&args.args)?, dry_run: false, yes: args.yes };
+    let applied = access.management()?.call(Method::POST, "/v1/apply", Some(&asked)).await?;
     print_applied(access.output, &applied)
 }
 
@@ -52,7 +63,7 @@ pub(super) async fn diff(access: &Access, args: Args) -> Done {
 /// # Errors
 /// What the management node refuses; nothing was changed then.
 pub(super) async fn ask(access: &Access, items: Vec<Any>, dry_run: bool) -> Result<Applied, Problem> {
-    access.management()?.call(Method::POST, "/v1/apply", Some(&Apply { items, dry_run })).await
+    access.management()?.call(Method::POST, "/v1/apply", Some(&Apply { items, dry_run, yes: false })).await
 }
 
 /// Prints what was changed.

@@ -66,7 +66,7 @@ enum Asks {
     /// What happened
     Events(events::Args),
     /// Bring objects to what a file says, all of them or none
-    Apply(manifests::Args),
+    Apply(manifests::ApplyArgs),
     /// What `apply` would change; ends with 1 where that is anything
     Diff(manifests::Args),
     /// Print objects of a kind

@@ -57,6 +57,9 @@ pub(super) enum Verbs<F: clap::Args> {
         name: String,
         #[command(flatten)]
         fields: F,
+        /// Do it even where it takes the ground from under running guests for a moment
+        #[arg(long)]
+        yes: bool,
     },
     /// Delete it
     Delete {
@@ -89,7 +92,7 @@ pub(super) async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
             print_list::<F>(access.output, &items)
         }
         Verbs::Show { name } => print_one(access.output, &get(&server()?, F::KIND, &name).await?),
-        Verbs::Set { name, fields } => {
+        Verbs::Set { name, fields, yes } => {
             let server = server()?;
             let mut object: Any = server.get_whole(&path(F::KIND, &name)?).await?;
             let before = object.clone();
@@ -98,7 +101,7 @@ pub(super) async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
                 return changed(access, "unchanged", &object);
             }
             // The revision that was read goes back, so a change in between is a conflict and not lost.
-            let path = path(F::KIND, &name)?;
+            let path = format!("{}{}", path(F::KIND, &name)?, if yes { "?yes=true" } else { "" });
             let made = server.call(Method::PUT, &path, Some(&object)).await?;
             mtu::warn(&server, &made).await;
             changed(access, "changed", &made)

@@ -298,7 +298,8 @@ fn wrong(node: &NodeLine) -> Option<(String, String)> {
         return Some((format!("M0107 node {} is away", node.node), help.to_owned()));
     }
     let help = format!("on that node: meshctl status; here: meshctl events | grep {}", node.node);
-    (!node.in_sync).then(|| (format!("M0108 node {} does not follow the newest table", node.node), help))
+    (!node.in_sync && !node.changing)
+        .then(|| (format!("M0108 node {} does not follow the newest table", node.node), help))
 }
 
 fn and_more(more: usize, what: &str) -> String {

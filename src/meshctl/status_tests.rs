@@ -134,6 +134,7 @@ fn line(n: usize, connected: bool, in_sync: bool) -> NodeLine {
         seen: Some(Wall::from_secs(90)),
         acknowledged: Some(Version { incarnation: 1, revision: 7 }),
         in_sync,
+        changing: false,
         daemon: Some("0.1.0".to_owned()),
     }
 }

@@ -16,7 +16,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::net::UnixListener;
 
-use super::shared::Shared;
+use super::shared::{Shared, Topic};
 use super::{mtu, plain, probing, status};
 use crate::api::local::Explanation;
 use crate::api::mtu::Probed;
@@ -24,6 +24,7 @@ use crate::api::problem::{Exit, Problem};
 use crate::clock::mono;
 use crate::linux::file;
 use crate::node::explain::{Far, Here, Target, explain};
+use crate::node::explain_guests::{self, Now};
 use crate::table::Slice;
 use crate::types::{Mtu, PortId};
 
@@ -172,7 +173,14 @@ async fn get_explain(
         measured: &view.measured,
         live: Some(&live),
     };
-    explain(here, &from, &to).map(Json).map_err(|error| Refused(error.into()))
+    let mut explanation = explain(here, &from, &to).map_err(|error| Refused(error.into()))?;
+    let none = Vec::new();
+    let of = |topic| view.findings.get(&topic).unwrap_or(&none);
+    let kernel = [of(Topic::Removed).as_slice(), of(Topic::Kernel)].concat();
+    let (conflicts, guests) = (of(Topic::Conflict), of(Topic::Plugs));
+    let now = Now { slice: &slice, presence: &view.presence, kernel: &kernel, conflicts, guests };
+    explain_guests::add(&mut explanation, now);
+    Ok(Json(explanation))
 }
 
 /// What this node follows.

@@ -51,6 +51,8 @@ const CHECK_SHARE: u32 = 400;
 const LOOK_SHARE: u32 = 20;
 /// How often lanes are looked after.
 const TICK: Duration = Duration::from_millis(500);
+/// How long node and management may decide differently before it is told.
+const DIFFERS: Duration = Duration::from_secs(5);
 /// Least time between two looks at the kernel that the kernel itself asked for.
 const CALM: Duration = Duration::from_millis(500);
 /// Rounds of observe and apply in which the kernel must reach the plan.
@@ -99,6 +101,8 @@ pub struct Engine<K> {
     plain: Plain,
     plugs: Memory,
     presence: Arc<Presence>,
+    /// Where this node and management decide differently, and since when.
+    differing: (Vec<Finding>, Mono),
     removed: bool,
     /// When the slice in force is written to disk again, which failed.
     save_at: Option<Mono>,
@@ -137,6 +141,7 @@ impl<K: Kernel> Engine<K> {
             plain: Plain::default(),
             plugs,
             presence: Arc::default(),
+            differing: (Vec::new(), now),
             removed: false,
             save_at: None,
             tell_at: now,
@@ -216,6 +221,7 @@ impl<K: Kernel> Engine<K> {
         }
         self.count_drops();
         self.plain.look(&self.shared, mono());
+        self.tell_differing(mono());
         self.tell();
         if mono() >= self.check_at {
             let known: Vec<FoundPort> = self.guests.keys().cloned().collect();
@@ -362,7 +368,8 @@ impl<K: Kernel> Engine<K> {
         let paths = Arc::new(paths::decide_all(slice, host.local.own()));
         let mut plan = plan::plan(slice, &paths, &host.local);
         let echoes = watch::add(&mut plan, slice, &paths, &host.local);
-        self.shared.find(Topic::Plan, [plan.findings, paths::disagreements(slice, &paths)].concat());
+        self.shared.find(Topic::Plan, plan.findings);
+        self.differ(paths::disagreements(slice, &paths));
         self.desired = plan.desired;
         let settled = self.reconcile(false);
         if let Some(keys) = &mut self.keys {
@@ -405,6 +412,21 @@ impl<K: Kernel> Engine<K> {
             }
         });
         if tables { disk::save_tables(&self.config.paths.state, slice, &paths).map(drop) } else { Ok(()) }
+    }
+
+    /// Right after a change one of the two knows of it first. What lasts is told.
+    fn differ(&mut self, differing: Vec<Finding>) {
+        if self.differing.0.is_empty() || differing.is_empty() {
+            self.differing.1 = mono();
+        }
+        self.differing.0 = differing;
+        self.tell_differing(mono());
+    }
+
+    fn tell_differing(&self, now: Mono) {
+        let (differing, since) = &self.differing;
+        let lasts = now.since(*since) >= DIFFERS;
+        self.shared.find(Topic::Differ, if lasts { differing.clone() } else { Vec::new() });
     }
 
     /// The host as it is now, at the addresses that it had where they are still there.

@@ -41,6 +41,8 @@ pub enum Topic {
     Plain,
     /// What the plan cannot do.
     Plan,
+    /// Paths about which management decides otherwise.
+    Differ,
     /// Paths that carry less than a network's MTU.
     Mtu,
     /// Devices of others in the way.

@@ -25,10 +25,11 @@ use crate::api::problem::{Exit, Problem};
 use crate::clock;
 use crate::mgmt::state::{self, Edit};
 use crate::mgmt::{
-    audit, edit, enroll, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, rotation,
+    audit, edit, enroll, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, renames, rotation,
     slice as slices, token, told, validate,
 };
 use crate::node::explain::{self as explaining, Here, Target};
+use crate::node::explain_guests;
 use crate::node::paths::{self, Own};
 use crate::table::Slice;
 use crate::transport::server::{Caller, stopped};
@@ -93,6 +94,8 @@ pub(super) struct How {
     create: bool,
     #[serde(default)]
     cascade: bool,
+    #[serde(default)]
+    yes: bool,
     revision: Option<u64>,
 }
 
@@ -118,6 +121,9 @@ pub(super) async fn put(
         app.core.change(|view| {
             let edit = edit::put_one(&view.index.state, object.clone(), how.create)?;
             validate::check(&view.index.state, std::slice::from_ref(&edit))?;
+            if !how.yes {
+                renames::check(&view.index.state, std::slice::from_ref(&edit))?;
+            }
             let verb = if edit.before.is_some() { "update" } else { "create" };
             let edits = vec![edit];
             let changed = edits.iter().any(|edit| edit.before != edit.after);
@@ -173,6 +179,9 @@ pub(super) async fn apply(
         app.core.change(|view| {
             let edits = edit::apply(&view.index.state, asked.items.clone())?;
             validate::check(&view.index.state, &edits)?;
+            if !asked.yes && !asked.dry_run {
+                renames::check(&view.index.state, &edits)?;
+            }
             let answer: Vec<ObjectChange> = edits.iter().filter_map(object_change).collect();
             let changed = edits.iter().filter(|edit| edit.before != edit.after).count();
             if asked.dry_run || changed == 0 {
@@ -332,7 +341,17 @@ fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, 
     let (far, measured) = sizes::known(app, view, &node, &slice);
     let (far, measured) = (&far, &measured);
     let here = Here { slice: &slice, paths: &paths, own, admin_mtu, external_mtu, far, measured, live: None };
-    explaining::explain(here, &port.metadata.name, &to).map_err(Problem::from)
+    let mut explanation = explaining::explain(here, &port.metadata.name, &to).map_err(Problem::from)?;
+    // What both nodes have told of their guests.
+    let told = |node: &NodeId| app.hub.with(node, |seat| seat.told.findings());
+    let net =
+        slice.rows.iter().find(|(_, row)| row.port.as_ref() == Some(&port.metadata.name)).map(|(key, _)| key.net());
+    let target =
+        net.as_ref().zip(explanation.mac).and_then(|(net, mac)| slice.rows_of(net).find(|(key, _)| key.mac == mac));
+    let there = target.and_then(|(_, row)| Some((row.port.clone()?, told(&row.node))));
+    let there = there.as_ref().map(|(port, findings)| (port, findings.as_slice()));
+    explain_guests::add_told(&mut explanation, &told(&port.spec.node), there);
+    Ok(explanation)
 }
 
 /// `GET /v1/status`
@@ -381,6 +400,7 @@ fn line(app: &App, view: &View, node: &Node) -> NodeLine {
         seen,
         acknowledged,
         in_sync: connected && in_sync,
+        changing: app.hub.changing(name, view, clock::mono()),
         daemon: node.status.facts.as_ref().map(|facts| facts.version.clone()),
     }
 }

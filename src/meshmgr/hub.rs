@@ -23,6 +23,8 @@ use crate::types::{Mac, Mono, NodeId, SecretKey, Version, Wall};
 
 /// Slices of one node that a delta can start from.
 const RECENT: usize = 4;
+/// How long a node may take to follow a change before it is wrong that it does not.
+const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
 /// A slice and its hash.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub(super) struct Seat {
     recent: VecDeque<Arc<Made>>,
     /// The state that the newest one was made of.
     basis: Option<Arc<Index>>,
+    /// When it was made.
+    changed: Option<Mono>,
     /// Open streams.
     pub(super) streams: usize,
     /// Number of the newest of them; those before it end.
@@ -209,12 +213,21 @@ impl Hub {
         }
         let made = Arc::new(Made { slice, hash });
         seat.recent.push_back(Arc::clone(&made));
+        seat.changed = Some(crate::clock::mono());
         Some(made)
     }
 
     /// A slice that the node says it has, if it is one of the recent ones.
     pub(super) fn recent(&self, node: &NodeId, hash: &str) -> Option<Arc<Made>> {
         self.with(node, |seat| seat.recent.iter().find(|made| made.hash == hash).cloned())
+    }
+
+    /// Is the slice that the node needs so new that it may still be on its way to kernel and lanes, or not made yet?
+    pub(super) fn changing(&self, node: &NodeId, view: &View, now: Mono) -> bool {
+        self.with(node, |seat| {
+            let made = seat.basis.as_ref().is_some_and(|basis| Arc::ptr_eq(basis, &view.index));
+            !made || seat.changed.is_some_and(|at| now.since(at) < ON_ITS_WAY)
+        })
     }
 
     /// Does the node follow the slice that this state makes for it? Not before that slice is made: until then nobody knows.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use super::explain_guests;
 use super::names::{self, Device};
 use super::paths::{self, Own, Paths};
 use super::spans::{self, AllMeasured};
@@ -198,6 +199,9 @@ impl<'a> Chain<'a> {
         let tag = self.key.vlan.map_or_else(String::new, |vlan| format!(", VLAN {vlan}"));
         let name = &network.name;
         self.pass("port", format!("{from} is {} in {name} ({}{tag}) on {}", self.key.mac, self.net, slice.node));
+        if let Some(why) = for_all(network, to) {
+            return self.broadcast(network, &why);
+        }
         let (key, row) = self.row(network, to)?;
         self.mac = Some(key.mac);
         if row.node == slice.node {
@@ -214,7 +218,6 @@ impl<'a> Chain<'a> {
     fn row(&mut self, network: &'a Network, to: &Target) -> Option<(&'a RowKey, &'a Row)> {
         match to {
             Target::Ip(ip) => self.by_ip(network, *ip),
-            Target::Mac(mac) if mac.is_group() => self.flood(network, &format!("{mac} is a group address")),
             Target::Mac(mac) => {
                 let key = RowKey { mac: *mac, ..self.key.clone() };
                 match self.here.slice.rows.get_key_value(&key) {
@@ -222,7 +225,10 @@ impl<'a> Chain<'a> {
                         self.pass("row", format!("{mac} is on {}", row.node));
                         Some((key, row))
                     }
-                    None => self.flood(network, &format!("no row for {mac}")),
+                    None => match self.here.slice.rows_of(self.net).find(|(key, _)| key.mac == *mac) {
+                        Some((other, _)) => self.apart(mac, other),
+                        None => self.flood(network, &format!("no row for {mac}")),
+                    },
                 }
             }
             Target::Port(port) => {
@@ -230,7 +236,10 @@ impl<'a> Chain<'a> {
                 let Some((key, row)) = self.here.slice.rows.iter().find(|(_, row)| wanted(row)) else {
                     return self.end("row", format!("no row of {port} reached {}", self.here.slice.node));
                 };
-                if !key.is_in(self.net) || key.vlan != self.key.vlan {
+                if key.is_in(self.net) && key.vlan != self.key.vlan {
+                    return self.apart(port, key);
+                }
+                if !key.is_in(self.net) {
                     let text =
                         format!("{port} is in {}, the sender in {}: two networks are apart", key.net(), self.net);
                     return self.end("row", text);
@@ -265,6 +274,9 @@ impl<'a> Chain<'a> {
         let slice = self.here.slice;
         let vlan = self.key.vlan;
         let Some((key, row)) = slice.rows_of(self.net).find(|(key, row)| key.vlan == vlan && owns(row)) else {
+            if let Some((other, _)) = slice.rows_of(self.net).find(|(_, row)| owns(row)) {
+                return self.apart(ip, other);
+            }
             return self.flood(network, &self.nobody(protocol, ip));
         };
         self.pass("row", format!("{ip} is {} on {}; {protocol} is answered from the table", key.mac, row.node));
@@ -283,6 +295,27 @@ impl<'a> Chain<'a> {
             "{ip} is held by one of {}; {protocol} is not answered for it, who holds it answers",
             holders.join(", ")
         )
+    }
+
+    /// A frame for all that listen has no row: it goes where the network floods.
+    fn broadcast(&mut self, network: &Network, why: &str) -> Option<()> {
+        let (members, name) = (network.members.len(), &network.name);
+        let limit = if network.flood == Flood::Suppress { ", rate-limited" } else { "" };
+        let tag = self.key.vlan.map_or_else(String::new, |vlan| format!(" with VLAN {vlan}"));
+        if network.flood == Flood::Off {
+            return self.flood(network, why);
+        }
+        self.pass(
+            "flood",
+            format!("{why}: it goes{tag} to the guests of {name} on this node and to all {members} nodes that share it{limit}"),
+        );
+        Some(())
+    }
+
+    /// The target is in another VLAN of the network.
+    fn apart<T>(&mut self, what: impl fmt::Display, other: &RowKey) -> Option<T> {
+        let (theirs, ours) = (explain_guests::vlan(other.vlan), explain_guests::vlan(self.key.vlan));
+        self.end("row", format!("{what} is in {theirs} of {}, the sender in {ours}: two VLANs are apart", self.net))
     }
 
     fn flood<T>(&mut self, network: &Network, why: &str) -> Option<T> {
@@ -426,6 +459,17 @@ impl<'a> Chain<'a> {
             self.pass("mtu", format!("a frame of more than {guest} is {}", spans::fate(policy.oversize)));
         }
         Some(())
+    }
+}
+
+/// Why a target is everybody, if it is.
+fn for_all(network: &Network, to: &Target) -> Option<String> {
+    match to {
+        Target::Mac(mac) => mac.is_group().then(|| format!("{mac} is a group address")),
+        Target::Ip(ip) => {
+            explain_guests::is_for_all(*ip, &network.cidr).then(|| format!("{ip} is for all that listen"))
+        }
+        Target::Port(_) => None,
     }
 }
 

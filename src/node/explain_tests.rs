@@ -207,3 +207,33 @@ fn an_unknown_or_distant_sender_is_an_error_with_a_hint() {
     assert!(ask("p111").contains("help: did you mean 'p11'?"), "{}", ask("p111"));
     assert!(ask("p13").contains("runs on node 'b-1', not on 'a-1'"), "{}", ask("p13"));
 }
+
+#[test]
+fn a_frame_for_all_goes_to_all_that_share_the_network() {
+    for to in ["ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01", "192.168.10.255", "255.255.255.255", "224.0.0.251", "ff02::1"]
+    {
+        let (delivered, text) = ask(&slice(), to);
+        assert!(delivered, "{to}: {text}");
+        assert!(text.contains("flood: ") && text.contains("all 2 nodes that share it"), "{to}: {text}");
+        let mut off = slice();
+        off.networks.values_mut().for_each(|network| network.flood = Flood::Off);
+        let (delivered, text) = ask(&off, to);
+        assert!(!delivered && text.contains("flood is off, so it is dropped"), "{to}: {text}");
+    }
+}
+
+#[test]
+fn two_vlans_of_a_network_are_apart_and_both_are_named() {
+    let mut slice = slice();
+    let (mut key, mut row) =
+        slice.rows.iter().find(|(_, row)| row.node.as_str() == "a-2").map(|(k, r)| (k.clone(), r.clone())).unwrap();
+    slice.rows.remove(&key);
+    key.vlan = crate::types::Vlan::try_from(20).ok();
+    row.port = "tagged".parse().ok();
+    slice.rows.insert(key, row);
+    for to in ["tagged", "192.168.10.12", "02:00:00:00:00:0c"] {
+        let (delivered, text) = ask(&slice, to);
+        assert!(!delivered, "{text}");
+        assert!(text.contains("is in VLAN 20 of default/10, the sender in no VLAN: two VLANs are apart"), "{text}");
+    }
+}

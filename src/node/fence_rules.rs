@@ -118,9 +118,13 @@ impl Kind {
     }
 }
 
+/// Reason; sets with their values; when which set is filled, with what.
+type Sample =
+    (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static str, &'static str)]);
+
 /// Samples of what is said and may not be, by reason: sets of the values, what is in them behind interface and Ethernet address, and
 /// when which value is one. Of a neighbour advertisement it is the target, of a question its source, of a probe what it asks for.
-pub(super) const SAMPLES: [(&str, &[(&str, &str)], &[(&str, &str, &str)]); 4] = [
+pub(super) const SAMPLES: [Sample; 4] = [
     ("mac", &[("mac", "")], &[("", "mac", "")]),
     (
         "ip",

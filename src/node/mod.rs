@@ -10,6 +10,7 @@ pub mod desired;
 pub mod discover;
 pub mod enroll;
 pub mod explain;
+pub mod explain_guests;
 pub mod fence;
 pub mod fence_host;
 mod fence_rules;

@@ -129,10 +129,7 @@ pub fn renames(desired: &Desired, observed: &Observed) -> Vec<Op> {
 }
 
 /// Bridges of ours that nothing asks for any more and that guests are plugged into, with these guests.
-pub fn parked<'a>(
-    observed: &'a Observed,
-    wanted: impl Fn(&IfName) -> bool,
-) -> BTreeMap<&'a IfName, BTreeSet<&'a IfName>> {
+pub fn parked(observed: &Observed, wanted: impl Fn(&IfName) -> bool) -> BTreeMap<&IfName, BTreeSet<&IfName>> {
     let mut parked: BTreeMap<&IfName, BTreeSet<&IfName>> = BTreeMap::new();
     for (name, link) in observed.links.iter().filter(|(name, link)| !is_ours(name, link)) {
         let Some(port) = &link.port else { continue };

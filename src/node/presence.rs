@@ -14,8 +14,13 @@ use crate::types::{IfName, Mac, Mono, PortId, Wall};
 const AT_WORK: Duration = Duration::from_secs(60);
 /// How long it is told that the interface of a guest at work has gone. A guest that was shut down looks the same.
 const TOLD: Duration = Duration::from_secs(3600);
+/// How long it stands wrong before it is told: who plugs in a guest does it in several steps.
+const SETTLES: Duration = Duration::from_secs(3);
 /// Findings of one kind that name a port; the rest is counted.
 const NAMED: usize = 8;
+
+/// Codes of what is said here; nothing of such a guest passes.
+pub(super) const PLACE: [&str; 6] = ["M0670", "M0671", "M0672", "M0673", "M0674", "M0679"];
 
 /// One Ethernet address of a network, behind this node's ports.
 pub type Guest = (NetKey, Mac);
@@ -100,6 +105,8 @@ struct Kept {
     absent: Option<(Wall, Mono)>,
     /// It was at work then.
     at_work: bool,
+    /// Since when it stands as it stands now.
+    stands: Option<(At, Mono)>,
 }
 
 /// All guests of this node as of the last look.
@@ -133,6 +140,9 @@ impl Presence {
             let kept = self.kept.entry(guest.clone()).or_default();
             if let Some(heard) = of.heard {
                 kept.seen = kept.seen.max(Some(now - heard));
+            }
+            if kept.stands.as_ref().is_none_or(|(at, _)| *at != of.at) {
+                kept.stands = Some((of.at.clone(), now));
             }
             if of.at != At::Absent {
                 (kept.absent, kept.at_work) = (None, false);
@@ -229,6 +239,10 @@ fn wrong(
     kept: Option<&Kept>,
     now: Mono,
 ) -> Option<(&'static str, String, String)> {
+    let stands = kept?.stands.as_ref().map(|(_, since)| now.since(*since))?;
+    if here.at != At::Absent && stands < SETTLES {
+        return None;
+    }
     let (port, network, bridge) = (port_of(slice, net, *mac), name_of(slice, net), &here.bridge);
     let plug = format!("ip link set dev {interface} master {bridge}");
     match &here.at {

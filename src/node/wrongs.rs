@@ -15,6 +15,10 @@ use crate::types::{IfName, Mac, Mono};
 
 /// Reasons whose frames are sampled.
 pub const SAMPLED: [&str; 4] = ["mac", "ip", "arp", "nd"];
+/// Codes of what is said here.
+pub(super) const SAYS: [&str; 4] = [SENDS, "M0676", "M0677", "M0678"];
+/// The one about a guest that sends from an address of nobody.
+pub(super) const SENDS: &str = "M0675";
 /// How long it is told after the last sample; they are taken every ten seconds.
 const QUIET: Duration = Duration::from_secs(60);
 /// Samples that make it more than a slip: a frame of before, of a guest that has just been changed.

@@ -54,7 +54,11 @@ fn whatever_takes_a_bridge_away_its_guests_are_plugged_in_again() {
     wait_until("it has its name again", SOON, || bridge(&lab, "a-2") == "vb10.12b5");
     back(&lab, "its bridge is renamed");
     assert!(!on(&lab, "a-2", "ip -br link").contains("foo"));
-    lab.admin(&["overlay", "set", "default", "--udp-port", "4799"]);
+    let words = ["overlay", "set", "default", "--udp-port", "4799"];
+    let said = String::from_utf8(lab.asked(&words).stderr).unwrap();
+    assert!(said.contains("M0680") && said.contains("vb10.12b5") && said.contains("--yes"), "{said}");
+    assert_eq!(bridge(&lab, "a-2"), "vb10.12b5", "nothing was changed");
+    lab.admin(&[&words[..], &["--yes"]].concat());
     wait_until("it follows", SOON, || bridge(&lab, "a-2") == "vb10.12bf");
     back(&lab, "its devices are called otherwise");
     wait_until("the old one goes", SOON, || !on(&lab, "a-2", "ip -br link").contains("12b5"));

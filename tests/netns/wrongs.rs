@@ -71,6 +71,20 @@ fn run(lab: &Lab, faults: &[Fault]) {
         assert!(state.contains(fault.says[0]), "{what}: STATE is {state}");
         assert_eq!(codes(&status).len(), 1, "one fault is one finding: {:?}", codes(&status));
         wait_until(&format!("management: {what}"), MANAGEMENT, || says(lab, None, fault.says));
+        let other = if fault.node == "a-1" { "b-1" } else { "a-1" };
+        let (from, to) = (format!("{}-g1", fault.node), format!("{other}-g1"));
+        for output in [
+            lab.ctl("exec", &[fault.node, "--", env!("CARGO_BIN_EXE_meshctl"), "explain", &from, &to]),
+            lab.asked(&["explain", &from, &to]),
+            lab.asked(&["explain", &to, &from]),
+        ] {
+            let text = String::from_utf8(output.stdout).unwrap();
+            let arrives = text.lines().next().unwrap().ends_with(": arrives");
+            // Another IP address beside its own is in nobody's way.
+            let in_the_way = fault.plugged == 0;
+            assert!(!(arrives && in_the_way), "{what}: {text}");
+            assert!(text.contains("guest "), "{what}: {text}");
+        }
     }
     for fault in faults {
         let (host, guest) = spaces(fault);

@@ -252,10 +252,8 @@ impl Shell {
     /// Reads frames from one TAP and forwards them.
     fn tap_readable(&mut self, token: u64, now: Mono) {
         let most = self.tap_pace.read(now, BATCH);
-        if let Err(error) = self.read_tap(token, most)
-            && let Some(event) = self.taps.broken(token, error, &self.poll, now + RETRY)
-        {
-            self.tell(event);
+        if let Err(error) = self.read_tap(token, most) {
+            self.taps.broken(token, &error, &self.poll, now + RETRY);
         }
         let Self { egress, setup, paths, frames, pool, egress_out, .. } = self;
         egress.batch(&setup.table, &paths.sizes, now, frames, pool, egress_out);

@@ -32,8 +32,9 @@ struct Slot {
     net: NetSlot,
     name: IfName,
     tap: Option<Tap>,
-    /// The last failure was told; tell the next only after a success.
-    told: bool,
+    /// Failures since it was open. The first is no news: a device that is made anew with a new table is away for a moment. The
+    /// second is told, and no other before a success.
+    failures: u8,
     /// The super-frames that the kernel has not refused yet (Linux 6.6.44 and other kernels with e269d79c7d35 do): it gets no
     /// others.
     takes: Writes,
@@ -62,7 +63,7 @@ impl Taps {
             if self.slots.len() <= net.index() {
                 self.slots.resize_with(net.index() + 1, || None);
             }
-            let fresh = || Slot { net: *net, name: name.clone(), tap: None, told: false, takes: Writes::NONE };
+            let fresh = || Slot { net: *net, name: name.clone(), tap: None, failures: 0, takes: Writes::NONE };
             self.slots[net.index()].get_or_insert_with(fresh);
         }
     }
@@ -75,14 +76,14 @@ impl Taps {
             match open(slot, offloads, poll) {
                 Ok(tap) => {
                     slot.tap = Some(tap);
-                    slot.told = false;
+                    slot.failures = 0;
                     slot.takes = writes;
                     told.push(LaneEvent::TapOpened(slot.net, slot.name.clone()));
                 }
                 Err(error) => {
                     self.retry_at = Some(retry);
-                    if !slot.told {
-                        slot.told = true;
+                    slot.failures = slot.failures.saturating_add(1);
+                    if slot.failures == 2 {
                         told.push(LaneEvent::TapFailed(slot.net, slot.name.clone(), Arc::new(error)));
                     }
                 }
@@ -102,13 +103,13 @@ impl Taps {
     }
 
     /// Closes a TAP that gave an error when read: its device is down or gone. It is tried again at `retry`.
-    pub(super) fn broken(&mut self, token: u64, source: io::Error, poll: &Poll, retry: Mono) -> Option<LaneEvent> {
-        let slot = self.slots.get_mut(usize::try_from(token).ok()?)?.as_mut()?;
-        close(slot.tap.take()?, poll);
-        slot.told = true;
+    pub(super) fn broken(&mut self, token: u64, source: &io::Error, poll: &Poll, retry: Mono) {
+        let slot = usize::try_from(token).ok().and_then(|token| self.slots.get_mut(token)?.as_mut());
+        let Some((slot, tap)) = slot.and_then(|slot| slot.tap.take().map(|tap| (slot, tap))) else { return };
+        close(tap, poll);
+        tracing::debug!("reading {}: {source}", slot.name);
+        slot.failures = 1;
         self.retry_at = Some(self.retry_at.map_or(retry, |earlier| earlier.min(retry)));
-        let error = TapError::System { name: slot.name.clone(), step: "read", source };
-        Some(LaneEvent::TapFailed(slot.net, slot.name.clone(), Arc::new(error)))
     }
 
     /// Writes a frame to the TAP of a network, or counts why not.

@@ -1,0 +1,160 @@
+//! The part of an explanation that is about now: whether the guests at both ends are where they belong, whether bridge and devices are as
+//! planned, and what the filters refuse of them. It is added to what the table says: that goes on to say what would happen.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::presence::{At, Here, PLACE, Presence};
+use super::wrongs::{SAYS, SENDS};
+use crate::api::local::{Explanation, Finding, Step};
+use crate::table::{RowKey, Slice};
+use crate::types::{PortId, Vlan};
+
+/// A guest that was heard so lately sends from its own address.
+const LATELY: Duration = Duration::from_secs(60);
+
+/// What a node knows of now.
+#[derive(Debug, Clone, Copy)]
+pub struct Now<'a> {
+    /// Its slice.
+    pub slice: &'a Slice,
+    /// Where its guests are.
+    pub presence: &'a Presence,
+    /// What is wrong with the kernel; nothing where it follows the plan.
+    pub kernel: &'a [Finding],
+    /// Devices of others in the way, and what else is wrong with this host; what keeps a network from being built begins with its name.
+    pub conflicts: &'a [Finding],
+    /// What guests say and may not.
+    pub guests: &'a [Finding],
+}
+
+/// Adds what this node sees to an explanation of a frame from one of its ports.
+pub fn add(explanation: &mut Explanation, now: Now<'_>) {
+    let mut steps = Vec::new();
+    let from = row_of(now.slice, &explanation.from);
+    steps.extend(from.and_then(|key| guest(now, key, &format!("port {}", explanation.from))));
+    steps.extend(from.map(|key| kernel(now, key)));
+    // The other end, where it is here too.
+    let net = from.map(RowKey::net);
+    let target = net
+        .as_ref()
+        .zip(explanation.mac)
+        .and_then(|(net, mac)| now.slice.rows_of(net).find(|(key, row)| key.mac == mac && row.node == now.slice.node));
+    let there = target.and_then(|(key, row)| {
+        let name = row.port.as_ref().map_or_else(|| format!("guest {}", key.mac), |port| format!("port {port}"));
+        guest(now, key, &name)
+    });
+    insert(explanation, steps, there);
+}
+
+/// Adds what nodes have told of the two ports to what the table says of them.
+pub fn add_told(explanation: &mut Explanation, from: &[Finding], to: Option<(&PortId, &[Finding])>) {
+    let sender = explanation.from.clone();
+    let first = told(&sender, from);
+    let there = to.and_then(|(port, findings)| told(port, findings));
+    insert(explanation, first.into_iter().collect(), there);
+}
+
+/// Behind the step about the port comes what is there now; what is at the other end comes last.
+fn insert(explanation: &mut Explanation, first: Vec<Step>, last: Option<Step>) {
+    let passes = first.iter().chain(&last).all(|step| step.passes);
+    explanation.delivered &= passes;
+    let at = explanation.steps.iter().position(|step| step.what == "port").map_or(0, |at| at + 1);
+    explanation.steps.splice(at..at, first);
+    explanation.steps.extend(last);
+}
+
+fn row_of<'a>(slice: &'a Slice, port: &PortId) -> Option<&'a RowKey> {
+    slice.rows.iter().find(|(_, row)| row.port.as_ref() == Some(port)).map(|(key, _)| key)
+}
+
+/// A VLAN in words.
+pub(super) fn vlan(vlan: Option<Vlan>) -> String {
+    vlan.map_or_else(|| "no VLAN".to_owned(), |vlan| format!("VLAN {vlan}"))
+}
+
+/// Where a guest of this node is, and what is refused of it.
+fn guest(now: Now<'_>, key: &RowKey, name: &str) -> Option<Step> {
+    let here = now.presence.of(&(key.net(), key.mac))?;
+    let (passes, text) = place(here);
+    let said = here.interface.as_ref().and_then(|interface| {
+        let about = format!("({interface})");
+        let of = |finding: &&Finding| SAYS.contains(&finding.code.as_str()) && finding.what.contains(&about);
+        now.guests.iter().find(of)
+    });
+    // What it says beside its own is in nobody's way.
+    let own = here.heard.is_some_and(|heard| heard <= LATELY);
+    let text = match said {
+        Some(finding) => format!("{text}; refused: {} {}", finding.code, finding.what),
+        None => text,
+    };
+    Some(step("guest", passes && (said.is_none() || own), format!("{name}: {text}")))
+}
+
+fn place(here: &Here) -> (bool, String) {
+    let Here { bridge, interface, at, heard } = here;
+    let Some(interface) = interface else {
+        return (true, format!("its port names no interface, and it has not spoken in {bridge} yet"));
+    };
+    let heard =
+        heard.map_or_else(|| "it has not been heard".to_owned(), |ago| format!("heard {} s ago", ago.as_secs()));
+    match at {
+        At::Plugged => (true, format!("{interface} stands in {bridge} and is up; {heard}")),
+        At::Silent => (true, format!("{interface} has not spoken in {bridge} yet")),
+        At::Down => (false, format!("{interface} stands in {bridge} and is down")),
+        At::Elsewhere(master) => (false, format!("{interface} stands in {master}, which is not ours, not in {bridge}")),
+        At::OtherNetwork(other) => {
+            (false, format!("{interface} stands in {other} of another network, not in {bridge}"))
+        }
+        At::Refused(why) => (false, format!("{interface} cannot be put into {bridge}: {why}")),
+        At::Nowhere => (false, format!("{interface} stands in no bridge, not in {bridge}")),
+        At::Absent => (false, format!("there is no interface {interface}")),
+    }
+}
+
+/// Whether bridge and devices of the network are as planned.
+fn kernel(now: Now<'_>, key: &RowKey) -> Step {
+    let net = key.net();
+    let name = now.slice.networks.get(&net).map(|network| network.name.to_string()).unwrap_or_default();
+    let about = format!("network {net}:");
+    let of_net = |finding: &&Finding| finding.what.starts_with(&about);
+    match now.kernel.first().or_else(|| now.conflicts.iter().find(of_net)) {
+        Some(finding) => step("devices", false, format!("{} {}", finding.code, finding.what)),
+        None => step("devices", true, format!("bridge, devices and filters of {name} are as planned")),
+    }
+}
+
+/// What a node has told of a port.
+fn told(port: &PortId, findings: &[Finding]) -> Option<Step> {
+    let heads = [format!("port {port}:"), format!("port {port} (")];
+    let about = |finding: &&Finding| heads.iter().any(|head| finding.what.starts_with(head.as_str()));
+    let of = |codes: &'static [&'static str]| {
+        findings.iter().filter(about).find(move |finding| codes.contains(&finding.code.as_str()))
+    };
+    let line = |finding: &Finding| format!("{} {}", finding.code, finding.what);
+    if let Some(finding) = of(&PLACE) {
+        return Some(step("guest", false, line(finding)));
+    }
+    // Another Ethernet address than its own is all that it sends, most often; another IP address may be one of several.
+    of(&SAYS).map(|finding| step("guest", finding.code != SENDS, line(finding)))
+}
+
+fn step(what: &str, passes: bool, text: String) -> Step {
+    Step { what: what.to_owned(), text, passes }
+}
+
+/// True for an IP address that is nobody's: multicast, or the broadcast address of everywhere or of a prefix.
+pub(super) fn is_for_all(ip: IpAddr, prefixes: &[crate::types::Prefix]) -> bool {
+    let last = |prefix: &crate::types::Prefix| match (prefix.network(), ip) {
+        (IpAddr::V4(first), IpAddr::V4(ip)) if prefix.len() < 31 => {
+            let host = u32::MAX.checked_shr(u32::from(prefix.len())).unwrap_or_default();
+            u32::from(first) | host == u32::from(ip)
+        }
+        _ => false,
+    };
+    ip.is_multicast() || matches!(ip, IpAddr::V4(ip) if ip.is_broadcast()) || prefixes.iter().any(last)
+}
+
+#[cfg(test)]
+#[path = "explain_guests_tests.rs"]
+mod tests;

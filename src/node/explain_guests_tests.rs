@@ -1,0 +1,145 @@
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::*;
+use crate::node::desired::{Bridge, Kind, Link, Observed, Place};
+use crate::node::plan::tests as plans;
+use crate::node::plugs::Plugs;
+use crate::types::{Mono, Prefix, Wall};
+
+const BLUE: &str = "vb10.12b5";
+
+/// `one` and `two` are here, behind `tap1` and `tap2`.
+fn slice() -> Slice {
+    let mut slice = plans::slice("suppress", json!({}));
+    slice.rows.clear();
+    for n in 1..=2 {
+        let name = ["one", "two"][n - 1];
+        let row = json!({"node": slice.node, "interface": format!("tap{n}"), "port": name, "arp": [format!("192.168.10.{n}")]});
+        let key = format!("default/10/-/02:00:00:00:00:0{n}").parse().unwrap();
+        slice.rows.insert(key, serde_json::from_value(row).unwrap());
+    }
+    slice
+}
+
+/// Where the interfaces stand, and when their guests were heard.
+fn presence(slice: &Slice, stand: [Option<(Option<&str>, bool)>; 2], heard: u64) -> Presence {
+    let mut observed = Observed::default();
+    let kind = Kind::Bridge(Bridge::OURS);
+    let alias = Some("vxmesh:default/10".to_owned());
+    let bridge = Link { kind, alias, mtu: 1500, up: true, no_addresses: true, port: None };
+    observed.links.insert(BLUE.parse().unwrap(), bridge);
+    for (n, place) in (1..).zip(stand) {
+        let name: crate::types::IfName = format!("tap{n}").parse().unwrap();
+        if let Some((master, up)) = place {
+            observed.places.insert(name.clone(), Place { index: n, master: master.map(str::to_owned), up, card: false });
+        }
+        let mac = format!("02:00:00:00:00:0{n}").parse().unwrap();
+        observed.heard.entry(name).or_default().insert(mac, Duration::from_secs(heard));
+    }
+    let mut presence = Presence::default();
+    let desired = plans::planned(slice, &plans::local()).desired;
+    presence.learn(&desired, &observed, &Plugs::default(), (Mono::default(), Wall::default()));
+    presence
+}
+
+fn explanation() -> Explanation {
+    let step = |what: &str| step(what, true, String::new());
+    Explanation {
+        from: "one".parse().unwrap(),
+        from_node: "a".parse().unwrap(),
+        to: "two".to_owned(),
+        steps: vec![step("port"), step("row"), step("path")],
+        delivered: true,
+        probed: true,
+        mac: "02:00:00:00:00:02".parse().ok(),
+    }
+}
+
+fn ask(presence: &Presence, slice: &Slice, wrong: &[Finding], guests: &[Finding]) -> Explanation {
+    let mut explanation = explanation();
+    let (kernel, conflicts): (Vec<Finding>, Vec<Finding>) =
+        wrong.iter().cloned().partition(|finding| finding.what.starts_with("the kernel"));
+    add(&mut explanation, Now { slice, presence, kernel: &kernel, conflicts: &conflicts, guests });
+    explanation
+}
+
+#[test]
+fn it_arrives_only_where_both_guests_are_in_their_bridge_and_the_bridge_is_as_planned() {
+    let slice = slice();
+    let right = Some((Some(BLUE), true));
+    for (what, stand, arrives) in [
+        ("both are", [right, right], true),
+        ("the sender is in another bridge", [Some((Some("virbr0"), true)), right], false),
+        ("the receiver is in another bridge", [right, Some((Some("virbr0"), true))], false),
+        ("the sender is in none", [Some((None, true)), right], false),
+        ("the receiver is down", [right, Some((Some(BLUE), false))], false),
+        ("the receiver is not there", [right, None], false),
+    ] {
+        let answer = ask(&presence(&slice, stand, 3), &slice, &[], &[]);
+        assert_eq!(answer.delivered, arrives, "{what}");
+        let steps: Vec<&str> = answer.steps.iter().map(|step| step.what.as_str()).collect();
+        assert_eq!(steps, ["port", "guest", "devices", "row", "path", "guest"], "and it says what would happen");
+        assert_eq!(answer.steps.iter().all(|step| step.passes), arrives, "{what}: {:?}", answer.steps);
+    }
+    let there = presence(&slice, [right, right], 3);
+    for (code, what, arrives) in [
+        ("M0626", "the kernel refuses", false),
+        ("M0611", "network default/10: there is a device", false),
+        ("M0611", "network default/11: there is a device", true),
+        ("M0616", "frames are not checked", true),
+    ] {
+        let wrong = [Finding::new(code, what.to_owned(), "")];
+        assert_eq!(ask(&there, &slice, &wrong, &[]).delivered, arrives, "{code} {what}");
+    }
+}
+
+#[test]
+fn what_is_refused_of_a_guest_is_said_and_is_in_the_way_where_it_says_nothing_else() {
+    let slice = slice();
+    let right = Some((Some(BLUE), true));
+    let wrong = [Finding::new("M0675", "port one (tap1) in network blue: its guest sends from 02:aa".to_owned(), "")];
+    for (heard, arrives) in [(3, true), (600, false)] {
+        let answer = ask(&presence(&slice, [right, right], heard), &slice, &[], &wrong);
+        assert_eq!(answer.delivered, arrives, "{heard}");
+        assert!(answer.steps[1].text.contains("M0675"), "{:?}", answer.steps[1]);
+    }
+}
+
+#[test]
+fn what_nodes_have_told_of_the_two_ports_and_of_no_other_counts_at_management() {
+    let two: PortId = "two".parse().unwrap();
+    let place = |port: &str| vec![Finding::new("M0670", format!("port {port}: its interface g1 stands in virbr0"), "")];
+    let says = |code: &str| vec![Finding::new(code, "port two (g1) in network blue uses the address".to_owned(), "")];
+    for (from, to, arrives) in [
+        (vec![], vec![], true),
+        (place("one"), vec![], false),
+        (vec![], place("two"), false),
+        (place("one-more"), place("two-more"), true),
+        (place("two"), place("one"), true),
+        (vec![], says("M0675"), false),
+        (vec![], says("M0676"), true),
+    ] {
+        let mut answer = explanation();
+        add_told(&mut answer, &from, Some((&two, &to)));
+        assert_eq!(answer.delivered, arrives, "{from:?} {to:?}");
+    }
+}
+
+#[test]
+fn an_address_for_all_is_no_guests() {
+    let prefixes: Vec<Prefix> = vec!["192.168.10.0/24".parse().unwrap(), "fd00::/64".parse().unwrap()];
+    let expected = BTreeMap::from([
+        ("192.168.10.255", true),
+        ("192.168.10.254", false),
+        ("192.168.11.255", false),
+        ("255.255.255.255", true),
+        ("224.0.0.251", true),
+        ("ff02::1", true),
+        ("fd00::ffff:ffff:ffff:ffff", false),
+    ]);
+    for (ip, all) in expected {
+        assert_eq!(is_for_all(ip.parse().unwrap(), &prefixes), all, "{ip}");
+    }
+}
