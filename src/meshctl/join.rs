@@ -1,6 +1,7 @@
 //! `meshctl join`: from a token to a running node, one line a step. Each step can be repeated: what was made before it failed
 //! is used again, and nothing is kept of a refused token but the keys.
 
+mod beside;
 mod leave;
 mod preflight;
 
@@ -89,6 +90,7 @@ pub async fn join(args: JoinArgs) -> Result<(), Problem> {
     let token = if args.phase.is_none() { Some(read_token(&args)?) } else { None };
     let setup = setup(&args, token.as_ref())?;
     not_joined(&setup.config)?;
+    beside::refuse(&setup.config.paths.keys)?;
     let (facts, found) = preflight::run(&setup.config)?;
     step(1, "preflight", &found);
     let Some(token) = token else { return Ok(()) };
@@ -192,7 +194,10 @@ fn setup(args: &JoinArgs, token: Option<&Token>) -> Result<Setup, Problem> {
         return Ok(Setup { text, config, exists: true });
     }
     let none: [String; 1] = ["localhost:7443".into()];
-    let text = config_text(args, token.map_or(&none, |token| token.addresses()));
+    let mut text = config_text(args, token.map_or(&none, |token| token.addresses()));
+    if args.config == Path::new(CONFIG) && beside::management(Path::new(beside::KEYS)) {
+        text.push_str(beside::PATHS);
+    }
     let config = Config::parse(&file, &text)?;
     Ok(Setup { text, config, exists: false })
 }
@@ -358,6 +363,10 @@ fn service(args: &JoinArgs) -> Result<String, Problem> {
     }
     if !sd_notify::booted().unwrap_or(false) {
         return Ok(format!("systemd does not run here; run: {command}"));
+    }
+    if beside::management(Path::new(beside::KEYS)) {
+        beside::write_unit(Path::new(beside::UNIT))?;
+        systemctl(&["daemon-reload"])?;
     }
     systemctl(&["enable", "--now", "meshd.service"])?;
     Ok("meshd.service is enabled and started".into())

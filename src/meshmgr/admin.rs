@@ -369,13 +369,15 @@ fn set_back(node: &NodeId, theirs: Version, ours: Version) -> Finding {
 fn line(app: &App, view: &View, node: &Node) -> NodeLine {
     let name = &node.metadata.name;
     let in_sync = app.hub.in_sync(name, view);
-    let (connected, seen, acknowledged) = app.hub.with(name, |seat| (seat.streams > 0, seat.seen, seat.acknowledged));
+    let (connected, seen, acknowledged, left) =
+        app.hub.with(name, |seat| (seat.streams > 0, seat.seen, seat.acknowledged, seat.left));
     NodeLine {
         node: name.clone(),
         pdc: node.spec.pdc.clone(),
         foreign: node.spec.foreign.is_some(),
         joined: node.status.joined,
         quarantined: node.status.quarantined.is_some(),
+        left: left && !connected,
         connected,
         seen,
         acknowledged,

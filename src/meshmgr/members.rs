@@ -327,6 +327,13 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
             seat.findings = told::bounded(findings);
         }
     });
+    if said.leaving && !app.hub.with(&member.node, |seat| std::mem::replace(&mut seat.left, true)) {
+        let text = format!(
+            "the machine of node {0} has left; its place and its ports stay until: meshctl node delete {0}",
+            member.node
+        );
+        app.note_of(&member.node, origin.event("node-left", text, &[]));
+    }
     // What is wrong with one part of a report takes nothing from the others.
     let judge = Judge::new(app, member, &said.proofs, origin.at);
     let believed = said.facts.map_or(Ok(()), |new| take_facts(app, member, &new, &judge, origin));
