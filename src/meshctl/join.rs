@@ -139,6 +139,7 @@ fn library(error: &tls::TlsError) -> Problem {
 
 /// The token: from a file, the environment, an argument, or a person.
 fn read_token(args: &JoinArgs) -> Result<Token, Problem> {
+    one_token(args)?;
     let given = args.words.iter().find(|word| is_token(word));
     let address = args.words.iter().find(|word| !is_token(word));
     let text = if let Some(path) = &args.token_file {
@@ -159,6 +160,17 @@ fn read_token(args: &JoinArgs) -> Result<Token, Problem> {
         token.prefer(with_port(address));
     }
     Ok(token)
+}
+
+/// Refuses two tokens: which of them is meant cannot be known, and one would be spent.
+fn one_token(args: &JoinArgs) -> Result<(), Problem> {
+    let words = args.words.iter().filter(|word| is_token(word)).count();
+    if words + usize::from(args.token_file.is_some()) < 2 {
+        return Ok(());
+    }
+    Err(Problem::new("M0135", Exit::Usage, "two tokens are given, and one is used")
+        .note("nothing was changed")
+        .help("give one: at the prompt, with --token-file FILE, or in VXMESH_TOKEN"))
 }
 
 fn is_token(word: &str) -> bool {
@@ -248,6 +260,10 @@ fn name(args: &JoinArgs, config: &Config) -> Result<NodeId, Problem> {
         (Some(name), _) | (None, Some(name)) => Ok(name.clone()),
         (None, None) => {
             let text = host::name().unwrap_or_default();
+            if is_nobodys(&text) {
+                let what = format!("this host is called '{text}', as many are: say which node it is to be");
+                return Err(Problem::new("M0222", Exit::Invalid, what).note("nothing was changed").help("--name NAME"));
+            }
             text.parse().map_err(|e| {
                 Problem::new("M0222", Exit::Invalid, format!("the host's name '{text}' cannot be a node's name: {e}"))
                     .note("nothing was changed")
@@ -255,6 +271,11 @@ fn name(args: &JoinArgs, config: &Config) -> Result<NodeId, Problem> {
             })
         }
     }
+}
+
+/// A host's name that nobody gave it.
+fn is_nobodys(name: &str) -> bool {
+    name == "localhost" || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// The keys of an earlier attempt, or new ones, written before anybody hears of them: a lost answer is asked for again with the
