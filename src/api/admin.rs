@@ -204,7 +204,10 @@ pub struct NodeLine {
     /// True where it is in quarantine: a problem says why.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub quarantined: bool,
-    /// True while its stream is open.
+    /// True where its machine has said that it leaves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left: bool,
+    /// True while it is there, by its own word.
     pub connected: bool,
     /// When it was last heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -149,6 +149,9 @@ pub struct Report {
     /// What it finds wrong, worst first; none: no change since the last report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings: Option<Vec<Finding>>,
+    /// True: this machine has left, and nobody runs as this node from now on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
     /// That the node itself says `facts`, `findings`, `next_key` and `key_in_use`: a stolen TLS key says none of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proofs: Vec<Proof>,

@@ -308,6 +308,7 @@ struct Printed<'a> {
 pub fn to_value(object: &Any) -> Result<serde_json::Value, serde_json::Error> {
     let mut value = serde_json::to_value(Printed { api_version: API_VERSION, object })?;
     prune(&mut value);
+    super::dates::readable(&mut value);
     Ok(value)
 }
 

@@ -3,6 +3,7 @@
 //! [`meshd`] and [`meshmgr`] are the programs' own files (TOML), [`manifest`] are objects (YAML or JSON). All three refuse what
 //! they do not know, and say where: file, line, column, the line itself and the nearest known word. Nothing here opens a file.
 
+pub mod dates;
 pub mod manifest;
 pub mod meshd;
 pub mod meshmgr;

@@ -107,9 +107,14 @@ pub fn refuse_loose(path: &Path, mode: u32) -> io::Result<()> {
 
 fn strict(path: &Path, found: &Metadata, mode: u32, user: u32) -> io::Result<()> {
     let denied = |text: String| Err(io::Error::new(ErrorKind::PermissionDenied, text));
-    let (what, path) = (if found.is_dir() { "folder" } else { "file" }, path.display());
+    let (what, path_of, path) = (if found.is_dir() { "folder" } else { "file" }, path, path.display());
     let (bits, owner) = (found.permissions().mode() & 0o777, found.uid());
     if owner != user && owner != 0 {
+        let beside = path_of.parent().and_then(|folder| fs::metadata(folder).ok());
+        if user == 0 && beside.is_some_and(|folder| folder.uid() == owner) {
+            // All of it is that user's: given to root, it would be out of that user's reach.
+            return denied(format!("{what} {path}, as its folder, belongs to user {owner}: run this as that user"));
+        }
         return denied(format!(
             "{what} {path} belongs to user {owner}, who can open it to others; run: chown {user} {path}"
         ));

@@ -10,6 +10,7 @@ use crate::api::admin::{AuditChange, AuditEvent, Events, Verb};
 use crate::api::local::Event;
 use crate::api::problem::{Exit, Problem};
 use crate::clock;
+use crate::config::dates;
 use crate::types::Wall;
 
 /// How often it is looked for new ones.
@@ -108,7 +109,7 @@ impl Source {
             Self::Node(server) => {
                 let events: Vec<Event> = server.get("/v1/events").await?;
                 let shown = events.into_iter().map(|event| {
-                    let value = serde_json::to_value(&event)?;
+                    let value = dated(&event)?;
                     let cells = vec![event.kind.clone(), event.text];
                     Ok(Shown { at: event.at, kind: event.kind, cells, value })
                 });
@@ -117,7 +118,7 @@ impl Source {
             Self::Mesh(server) => {
                 let events: Events = server.get("/v1/events").await?;
                 let shown = events.items.into_iter().map(|event| {
-                    let value = serde_json::to_value(&event)?;
+                    let value = dated(&event)?;
                     let text = format!("{}{}", event.text, fields(&event));
                     let cells = vec![event.who, event.from, event.what.clone(), text];
                     Ok(Shown { at: event.at, kind: event.what, cells, value })
@@ -166,6 +167,13 @@ fn fields(event: &AuditEvent) -> String {
         (false, 0) => format!(": {shown}"),
         (false, more) => format!(": {shown}, and {more} more"),
     }
+}
+
+/// An event as it is printed for programs.
+fn dated(event: &impl serde::Serialize) -> serde_json::Result<Value> {
+    let mut value = serde_json::to_value(event)?;
+    dates::readable(&mut value);
+    Ok(value)
 }
 
 fn cells(event: &Shown) -> impl Iterator<Item = String> + '_ {

@@ -1,6 +1,7 @@
 //! `meshctl join`: from a token to a running node, one line a step. Each step can be repeated: what was made before it failed
 //! is used again, and nothing is kept of a refused token but the keys.
 
+mod beside;
 mod leave;
 mod preflight;
 
@@ -89,6 +90,7 @@ pub async fn join(args: JoinArgs) -> Result<(), Problem> {
     let token = if args.phase.is_none() { Some(read_token(&args)?) } else { None };
     let setup = setup(&args, token.as_ref())?;
     not_joined(&setup.config)?;
+    beside::refuse(&setup.config.paths.keys)?;
     let (facts, found) = preflight::run(&setup.config)?;
     step(1, "preflight", &found);
     let Some(token) = token else { return Ok(()) };
@@ -137,6 +139,7 @@ fn library(error: &tls::TlsError) -> Problem {
 
 /// The token: from a file, the environment, an argument, or a person.
 fn read_token(args: &JoinArgs) -> Result<Token, Problem> {
+    one_token(args)?;
     let given = args.words.iter().find(|word| is_token(word));
     let address = args.words.iter().find(|word| !is_token(word));
     let text = if let Some(path) = &args.token_file {
@@ -157,6 +160,17 @@ fn read_token(args: &JoinArgs) -> Result<Token, Problem> {
         token.prefer(with_port(address));
     }
     Ok(token)
+}
+
+/// Refuses two tokens: which of them is meant cannot be known, and one would be spent.
+fn one_token(args: &JoinArgs) -> Result<(), Problem> {
+    let words = args.words.iter().filter(|word| is_token(word)).count();
+    if words + usize::from(args.token_file.is_some()) < 2 {
+        return Ok(());
+    }
+    Err(Problem::new("M0135", Exit::Usage, "two tokens are given, and one is used")
+        .note("nothing was changed")
+        .help("give one: at the prompt, with --token-file FILE, or in VXMESH_TOKEN"))
 }
 
 fn is_token(word: &str) -> bool {
@@ -192,7 +206,10 @@ fn setup(args: &JoinArgs, token: Option<&Token>) -> Result<Setup, Problem> {
         return Ok(Setup { text, config, exists: true });
     }
     let none: [String; 1] = ["localhost:7443".into()];
-    let text = config_text(args, token.map_or(&none, |token| token.addresses()));
+    let mut text = config_text(args, token.map_or(&none, |token| token.addresses()));
+    if args.config == Path::new(CONFIG) && beside::management(Path::new(beside::KEYS)) {
+        text.push_str(beside::PATHS);
+    }
     let config = Config::parse(&file, &text)?;
     Ok(Setup { text, config, exists: false })
 }
@@ -243,6 +260,10 @@ fn name(args: &JoinArgs, config: &Config) -> Result<NodeId, Problem> {
         (Some(name), _) | (None, Some(name)) => Ok(name.clone()),
         (None, None) => {
             let text = host::name().unwrap_or_default();
+            if is_nobodys(&text) {
+                let what = format!("this host is called '{text}', as many are: say which node it is to be");
+                return Err(Problem::new("M0222", Exit::Invalid, what).note("nothing was changed").help("--name NAME"));
+            }
             text.parse().map_err(|e| {
                 Problem::new("M0222", Exit::Invalid, format!("the host's name '{text}' cannot be a node's name: {e}"))
                     .note("nothing was changed")
@@ -250,6 +271,11 @@ fn name(args: &JoinArgs, config: &Config) -> Result<NodeId, Problem> {
             })
         }
     }
+}
+
+/// A host's name that nobody gave it.
+fn is_nobodys(name: &str) -> bool {
+    name == "localhost" || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// The keys of an earlier attempt, or new ones, written before anybody hears of them: a lost answer is asked for again with the
@@ -358,6 +384,10 @@ fn service(args: &JoinArgs) -> Result<String, Problem> {
     }
     if !sd_notify::booted().unwrap_or(false) {
         return Ok(format!("systemd does not run here; run: {command}"));
+    }
+    if beside::management(Path::new(beside::KEYS)) {
+        beside::write_unit(Path::new(beside::UNIT))?;
+        systemctl(&["daemon-reload"])?;
     }
     systemctl(&["enable", "--now", "meshd.service"])?;
     Ok("meshd.service is enabled and started".into())

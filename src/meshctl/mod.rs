@@ -20,10 +20,12 @@ mod pdc;
 mod policy;
 mod port;
 mod remote;
+mod slips;
 mod status;
 mod table;
 mod token;
 mod tunnel;
+mod unset;
 
 use std::process::ExitCode;
 
@@ -108,11 +110,7 @@ pub fn main() -> ExitCode {
     let parsed = Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help goes to stdout, complaints to stderr; a closed pipe is nobody's fault.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(Exit::Usage.code()) } else { ExitCode::SUCCESS };
-        }
+        Err(error) => return slips::tell(error, std::env::args().collect()),
     };
     let format = cli.access.output;
     match run(cli) {
@@ -143,7 +141,7 @@ fn run(Cli { access, command }: Cli) -> Done {
 async fn ask(access: &Access, question: Asks) -> Done {
     match question {
         Asks::Join(args) => Ok(join::join(args).await?),
-        Asks::Leave(args) => Ok(join::leave(&args)?),
+        Asks::Leave(args) => Ok(join::leave(&args).await?),
         Asks::Status(args) => status::run(access, args).await,
         Asks::Explain(args) => explain::run(access, args).await,
         Asks::Events(args) => events::run(access, args).await,

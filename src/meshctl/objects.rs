@@ -1,10 +1,13 @@
 //! The five verbs that every declared object has. A noun says which flags it takes and what its table shows; the rest is here.
 
+use std::io::{self, IsTerminal as _, Write as _};
+
 use hyper::Method;
 
 use super::mtu;
 use super::out::{self, Done, Format, Lines};
 use super::remote::{Access, Server};
+use super::unset;
 use crate::api::admin::Objects;
 use crate::api::objects::{Any, Kind};
 use crate::api::problem::{Exit, Problem};
@@ -45,8 +48,10 @@ pub(super) enum Verbs<F: clap::Args> {
         fields: F,
     },
     /// All of them, one a line
+    #[command(visible_alias = "ls")]
     List,
     /// One of them, all of it
+    #[command(visible_aliases = ["get", "describe"])]
     Show {
         /// Its name
         name: String,
@@ -60,14 +65,20 @@ pub(super) enum Verbs<F: clap::Args> {
         /// Do it even where it takes the ground from under running guests for a moment
         #[arg(long)]
         yes: bool,
+        /// Fields to empty, as their flags are called, separated by commas
+        #[arg(long, value_name = "FIELD", value_delimiter = ',')]
+        unset: Vec<String>,
     },
     /// Delete it
     Delete {
         /// Its name
         name: String,
-        /// Delete the ports that refer to it too
+        /// Delete the ports that refer to it too; on a terminal it is asked first
         #[arg(long)]
         cascade: bool,
+        /// With --cascade: do not ask
+        #[arg(long, requires = "cascade")]
+        yes: bool,
     },
 }
 
@@ -92,10 +103,12 @@ pub(super) async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
             print_list::<F>(access.output, &items)
         }
         Verbs::Show { name } => print_one(access.output, &get(&server()?, F::KIND, &name).await?),
-        Verbs::Set { name, fields, yes } => {
+        Verbs::Set { name, fields, unset, yes } => {
             let server = server()?;
             let mut object: Any = server.get_whole(&path(F::KIND, &name)?).await?;
             let before = object.clone();
+            // What is emptied and given in one line has what is given.
+            object = unset::without(&object, &unset)?;
             fields.set(&mut object)?;
             if object == before {
                 return changed(access, "unchanged", &object);
@@ -106,19 +119,57 @@ pub(super) async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
             mtu::warn(&server, &made).await;
             changed(access, "changed", &made)
         }
-        Verbs::Delete { name, cascade } => delete(access, &server()?, F::KIND, &name, cascade).await,
+        Verbs::Delete { name, cascade, yes } => {
+            let server = server()?;
+            let ports = if cascade { ports_of(&server, F::KIND, &name).await? } else { Vec::new() };
+            if !ports.is_empty() && !yes && io::stdin().is_terminal() {
+                agree(F::KIND, &name, &ports)?;
+            }
+            delete(access, &server, F::KIND, &name, cascade.then_some(ports.len())).await
+        }
     }
 }
 
-/// Deletes an object.
+/// Names of the ports that go with an object.
+async fn ports_of(server: &Server, kind: Kind, name: &str) -> Result<Vec<String>, Problem> {
+    let refers = |object: &Any| match (object, kind) {
+        (Any::Port(port), Kind::Network) => port.spec.network.as_str() == name,
+        (Any::Port(port), Kind::Node) => port.spec.node.as_str() == name,
+        _ => false,
+    };
+    let ports = list(server, Kind::Port).await?.into_iter().filter(refers);
+    Ok(ports.map(|port| port.name().to_owned()).collect())
+}
+
+/// Asks somebody at a terminal whether all of it is meant.
+fn agree(kind: Kind, name: &str, ports: &[String]) -> Result<(), Problem> {
+    let named = ports.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+    let more = ports.len().saturating_sub(5);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let _ = write!(io::stderr(), "{kind} '{name}' goes with {} ports ({named}{more}). Delete? [y/N] ", ports.len());
+    let mut answer = String::new();
+    let read = io::stdin().read_line(&mut answer);
+    if read.is_ok() && ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
+        return Ok(());
+    }
+    let problem = Problem::new("M0134", Exit::Usage, format!("deleting {kind} '{name}' with its ports needs a yes"));
+    Err(problem.note("nothing was changed").help("--cascade --yes"))
+}
+
+/// Deletes an object; `cascade`: with so many ports.
 ///
 /// # Errors
 /// What the management node refuses.
-pub(super) async fn delete(access: &Access, server: &Server, kind: Kind, name: &str, cascade: bool) -> Done {
-    let path = format!("{}{}", path(kind, name)?, if cascade { "?cascade=true" } else { "" });
+pub(super) async fn delete(access: &Access, server: &Server, kind: Kind, name: &str, cascade: Option<usize>) -> Done {
+    let path = format!("{}{}", path(kind, name)?, if cascade.is_some() { "?cascade=true" } else { "" });
     let gone: serde_json::Value = server.call::<(), _>(Method::DELETE, &path, None).await?;
+    let with = match cascade.unwrap_or_default() {
+        0 => String::new(),
+        1 => ", and 1 port with it".to_owned(),
+        ports => format!(", and {ports} ports with it"),
+    };
     match access.output {
-        Format::Table => out::line(&format!("{kind}/{name} deleted")),
+        Format::Table => out::line(&format!("{kind}/{name} deleted{with}")),
         Format::Json | Format::Yaml => out::value(access.output, &gone),
     }
 }

@@ -1,7 +1,7 @@
 //! The only way to stdout. Results go there, as a table, JSON or YAML; talk goes to stderr. A reader that has seen enough and
 //! closes the pipe ends the program quietly.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::api::API_VERSION;
 use crate::api::problem::{Exit, Problem, printable};
+use crate::config::dates;
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -115,12 +116,14 @@ pub(super) fn talk(line: &str) {
 /// # Errors
 /// The pipe is closed, or the value cannot be written in this format.
 pub(super) fn value(format: Format, value: &impl Serialize) -> Done {
+    let mut value = serde_json::to_value(value).map_err(|e| unprintable(&e.to_string()))?;
+    dates::readable(&mut value);
     match format {
         Format::Json | Format::Table => {
-            let written = serde_json::to_string_pretty(value).map_err(|e| unprintable(&e.to_string()))?;
+            let written = serde_json::to_string_pretty(&value).map_err(|e| unprintable(&e.to_string()))?;
             text(&format!("{written}\n"))
         }
-        Format::Yaml => text(&serde_saphyr::to_string(value).map_err(|e| unprintable(&e.to_string()))?),
+        Format::Yaml => text(&serde_saphyr::to_string(&value).map_err(|e| unprintable(&e.to_string()))?),
     }
 }
 
@@ -148,11 +151,16 @@ pub(super) fn list(format: Format, kind: &str, items: &impl Serialize, lines: &L
 
 /// Tells a refusal: to people on stderr, to programs on stdout.
 pub(super) fn problem(format: Format, problem: &Problem) {
-    if format == Format::Json {
-        let _ = value(format, &serde_json::json!({ "error": problem }));
-    } else {
-        talk(&problem.to_string());
+    match format {
+        Format::Json | Format::Yaml => drop(value(format, &serde_json::json!({ "error": problem }))),
+        Format::Table => talk(&problem.to_string()),
     }
+}
+
+/// May what is wrong be shown in colour? On a terminal that has some, and where nobody says no (no-color.org).
+pub(super) fn colours() -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub(super) struct Fields {
     #[arg(long, value_parser = word::<Action>)]
     action: Option<Action>,
     /// Needed for plain across PDCs: frames go over foreign wires in clear
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     i_know_this_is_clear: Option<bool>,
 }
 

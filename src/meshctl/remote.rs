@@ -13,8 +13,10 @@ use crate::api::heard::Heard;
 use crate::api::problem::{Exit, Problem};
 use crate::config::Period;
 use crate::linux::file;
+use crate::mgmt::certs;
 use crate::transport::client::Client;
 use crate::transport::tls;
+use crate::types::Wall;
 
 /// Where `meshd` answers if nothing else is said.
 pub(super) const SOCKET: &str = "/run/vxmesh/meshd.sock";
@@ -25,6 +27,9 @@ const NODE: &str = "/etc/vxmesh/meshd.toml";
 const CERTIFICATE: &str = "admin.crt";
 /// TCP port of management nodes that nobody has set otherwise.
 const PORT: u16 = crate::config::meshmgr::PORT;
+
+/// Days before the end of a credential from which on it is said.
+const WARNED_DAYS: u64 = 30;
 
 /// How the two servers are reached; the same flags on every command.
 #[derive(Debug, Clone, clap::Args)]
@@ -160,7 +165,11 @@ impl Access {
         };
         let key_path = folder.join("admin.key");
         let key = file::read_secret(&key_path).map_err(|error| unusable(&key_path, &error.to_string()))?;
-        let tls = tls::client_config(&text("ca.crt")?, Some((&text(CERTIFICATE)?, &key)))
+        let certificate = text(CERTIFICATE)?;
+        if let Some(warning) = ends(&certificate, crate::clock::wall()) {
+            out::talk(&warning);
+        }
+        let tls = tls::client_config(&text("ca.crt")?, Some((&certificate, &key)))
             .map_err(|error| unusable(&folder, &error.to_string()))?;
         Ok(self.server(Client::https(self.addresses(&folder)?, tls)))
     }
@@ -235,6 +244,18 @@ pub(super) fn with_port(address: &str) -> String {
     if port { address.to_owned() } else { format!("{address}:{PORT}") }
 }
 
+/// What to say of a credential that ends soon, or has ended.
+fn ends(certificate: &str, now: Wall) -> Option<String> {
+    let (_, ends) = certs::validity_of_pem(certificate).ok()?;
+    if ends <= now {
+        return Some(format!("warning: the credential ended at {ends}; the clock of this machine says {now}"));
+    }
+    let days = ends.since(now).as_secs() / 86_400;
+    (days < WARNED_DAYS).then(|| {
+        format!("warning: the credential ends in {days} days, at {ends}; it cannot be renewed (docs/enrollment.md)")
+    })
+}
+
 fn unusable(path: &Path, why: &str) -> Problem {
     Problem::new("M0810", Exit::Denied, format!("the credential {} is unusable: {why}", path.display()))
         .help("--credential DIR, a folder with admin.crt, admin.key and ca.crt")
@@ -243,6 +264,19 @@ fn unusable(path: &Path, why: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_credential_that_ends_is_warned_of_from_thirty_days_before() {
+        let now = Wall::from_secs(1_800_000_000);
+        let (authority, _) = certs::Authority::make(now, [1; 16]).unwrap();
+        let made = authority.person(&certs::Role::Admin("root".parse().unwrap()), now, [2; 16]).unwrap();
+        let (_, end) = certs::validity_of_pem(&made.certificate).unwrap();
+        let before = |days: u64| Wall::from_secs(end.as_secs() - days * 86_400);
+        let said = |at| ends(&made.certificate, at).unwrap_or_default();
+        assert_eq!((said(now), said(before(31))), (String::new(), String::new()));
+        assert!(said(before(10)).contains("in 10 days"), "{}", said(before(10)));
+        assert!(said(end).contains("the clock of this machine says"), "it may be the clock");
+    }
 
     #[test]
     fn an_address_without_a_port_gets_the_usual_one() {

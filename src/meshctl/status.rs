@@ -1,6 +1,7 @@
 //! `meshctl status`: one screen, what is wrong, and the next command. Where nobody looks at a screen, and with `--all`, everything.
 
 use std::io::{self, IsTerminal as _};
+use std::time::Duration;
 
 use super::objects::joined;
 use super::out::{self, Done, Format, Lines, Stop};
@@ -8,6 +9,7 @@ use super::remote::{Access, Either};
 use super::tunnel;
 use crate::api::admin::{MeshStatus, NodeLine};
 use crate::api::local::{AbsentPort, Management, NetworkStatus, Offload, PeerStatus, PlainState, Status};
+use crate::api::problem::Exit;
 use crate::clock;
 use crate::policy::offload::State;
 use crate::types::Wall;
@@ -23,12 +25,15 @@ struct Screen {
     nodes: usize,
     /// Problems.
     problems: usize,
+    /// What is wrong is red.
+    colours: bool,
 }
 
 /// A terminal of 24 lines.
-const TERMINAL: Screen = Screen { width: 80, list: 3, nodes: 8, problems: 2 };
+const TERMINAL: Screen = Screen { width: 80, list: 3, nodes: 8, problems: 2, colours: false };
 /// A file, a pipe, or somebody who wants all of it.
-const WHOLE: Screen = Screen { width: usize::MAX, list: usize::MAX, nodes: usize::MAX, problems: usize::MAX };
+const WHOLE: Screen =
+    Screen { width: usize::MAX, list: usize::MAX, nodes: usize::MAX, problems: usize::MAX, colours: false };
 
 /// Options of `status`.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
@@ -36,15 +41,44 @@ pub(super) struct StatusArgs {
     /// Show every line, uncut, also on a terminal
     #[arg(long)]
     all: bool,
+    /// Show it again every two seconds, until it is interrupted
+    #[arg(short, long)]
+    watch: bool,
 }
+
+/// How often it is shown again.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Clears the screen and begins at its top (ECMA-48).
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
+/// Red, and as before (ECMA-48, SGR).
+const RED: [&str; 2] = ["\u{1b}[31m", "\u{1b}[0m"];
 
 /// Runs it. Ends as degraded where something is wrong.
 ///
 /// # Errors
 /// Nobody answers.
 pub(super) async fn run(access: &Access, args: StatusArgs) -> Done {
+    if !args.watch {
+        return once(access, args).await;
+    }
+    loop {
+        if io::stdout().is_terminal() {
+            out::text(CLEAR)?;
+        }
+        match once(access, args).await {
+            Ok(()) | Err(Stop::Degraded) => {}
+            // Who is away for a moment comes back.
+            Err(Stop::Refused(problem)) if problem.exit == Exit::Unreachable => out::talk(&problem.to_string()),
+            Err(stop) => return Err(stop),
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+async fn once(access: &Access, args: StatusArgs) -> Done {
     let format = access.output;
     let screen = if args.all || !io::stdout().is_terminal() { WHOLE } else { TERMINAL };
+    let screen = Screen { colours: out::colours(), ..screen };
     let (text, problems, value) = match access.either()? {
         Either::Node(server) => {
             let status: Status = server.get("/v1/status").await?;
@@ -154,7 +188,7 @@ impl Screen {
         let unused: Vec<_> = offload.features.iter().filter(|feature| feature.state != State::On).collect();
         let named = unused.iter().map(|feature| format!(" {} {}", feature.name, feature.state.word()));
         let named = if unused.is_empty() { " all on".to_owned() } else { joined(named) };
-        if (unused.is_empty() || !room) && self != WHOLE {
+        if (unused.is_empty() || !room) && self.list != usize::MAX {
             return String::new();
         }
         let mut text = self.fit(&format!("offload:{named}"));
@@ -163,7 +197,7 @@ impl Screen {
             text.push_str(&self.fit(&format!("  {}: {}", feature.name, words[0])));
             text.push_str(&self.fit(&format!("    {}", words[1])));
         }
-        if self != WHOLE {
+        if self.list != usize::MAX {
             return text;
         }
         let Offload { super_frames_cut, super_frames_whole, trains_resent, frames_written, tap_writes, .. } = offload;
@@ -218,7 +252,8 @@ impl Screen {
         if found.is_empty() {
             return "\nall is well\n".to_owned();
         }
-        let mut text = format!("\nproblems: {}\n", found.len());
+        let [begin, end] = if self.colours { RED } else { [""; 2] };
+        let mut text = format!("\n{begin}problems: {}{end}\n", found.len());
         let more = found.len().saturating_sub(self.problems);
         for (what, help) in found.into_iter().take(self.problems) {
             text.push_str(&self.wrap(&what));
@@ -274,6 +309,8 @@ const fn state(node: &NodeLine) -> &'static str {
         "quarantined"
     } else if node.connected {
         "connected"
+    } else if node.left {
+        "left"
     } else if node.joined.is_some() {
         "away"
     } else {
@@ -292,6 +329,13 @@ fn plain_state(peer: &PeerStatus) -> String {
 fn wrong(node: &NodeLine) -> Option<(String, String)> {
     if node.foreign || node.joined.is_none() || node.quarantined {
         return None;
+    }
+    if node.left {
+        let help = format!(
+            "for good: meshctl node delete {0}; another machine in its place: meshctl token create --replace {0}",
+            node.node
+        );
+        return Some((format!("M0107 the machine of node {} has left", node.node), help));
     }
     if !node.connected {
         let help = "on that node: systemctl status meshd; while it runs its guests go on with the table that it has, else inside their PDC only";

@@ -130,6 +130,7 @@ fn line(n: usize, connected: bool, in_sync: bool) -> NodeLine {
         foreign: false,
         quarantined: false,
         joined: Some(Wall::from_secs(1)),
+        left: false,
         connected,
         seen: Some(Wall::from_secs(90)),
         acknowledged: Some(Version { incarnation: 1, revision: 7 }),

@@ -19,8 +19,10 @@ pub(super) enum Command {
     /// Make one; its text on stdout is all that a machine needs to join, and is shown only now
     Create(Create),
     /// All of them, without their secrets
+    #[command(visible_alias = "ls")]
     List,
     /// One of them, without its secret
+    #[command(visible_aliases = ["get", "describe"])]
     Show {
         /// Its id
         id: String,
@@ -73,7 +75,7 @@ pub(super) async fn run(access: &Access, command: Command) -> Done {
         }
         Command::List => print(access.output, &objects::list(&server, Kind::Token).await?, clock::wall()),
         Command::Show { id } => objects::print_one(access.output, &objects::get(&server, Kind::Token, &id).await?),
-        Command::Delete { id } => objects::delete(access, &server, Kind::Token, &id, false).await,
+        Command::Delete { id } => objects::delete(access, &server, Kind::Token, &id, None).await,
     }
 }
 

@@ -37,6 +37,8 @@ use crate::types::{Mtu, NodeId, PortId, Version, Wall};
 
 /// Longest life of a token, seconds: thirty days.
 const TOKEN_LIFE_MAX: u64 = 30 * 86_400;
+/// Objects that an entry about a deletion names in its sentence.
+const ALONG: usize = 10;
 /// Expired tokens are forgotten after this time.
 const TOKEN_KEPT: Duration = Duration::from_hours(24 * 7);
 
@@ -157,11 +159,23 @@ pub(super) async fn delete(
             let edits = edit::delete(state, kind, &name, how.revision, how.cascade)?;
             validate::check(state, &edits)?;
             let object = state.get(kind, &name).ok_or_else(|| gone(kind, &name))?;
-            let event = origin.event("delete", format!("{kind} {name}"), &edits);
+            let event = origin.event("delete", format!("{kind} {name}{}", along(&edits)), &edits);
             Ok(Plan { edits, event: Some(event), answer: object })
         })
     });
     Ok(Json(deleted.await?))
+}
+
+/// Names what goes with an object that is deleted.
+fn along(edits: &[Edit]) -> String {
+    let gone = |edit: &Edit| edit.before.as_ref().map(|object| object.name().to_owned());
+    let (_, ports) = edits.split_last().map_or((None, edits), |(last, rest)| (Some(last), rest));
+    let names: Vec<String> = ports.iter().filter_map(gone).take(ALONG).collect();
+    match (names.is_empty(), ports.len().saturating_sub(ALONG)) {
+        (true, _) => String::new(),
+        (false, 0) => format!(", with its ports {}", names.join(", ")),
+        (false, more) => format!(", with its ports {} and {more} more", names.join(", ")),
+    }
 }
 
 /// `POST /v1/apply`
@@ -389,13 +403,15 @@ fn set_back(node: &NodeId, theirs: Version, ours: Version) -> Finding {
 fn line(app: &App, view: &View, node: &Node) -> NodeLine {
     let name = &node.metadata.name;
     let in_sync = app.hub.in_sync(name, view);
-    let (connected, seen, acknowledged) = app.hub.with(name, |seat| (seat.streams > 0, seat.seen, seat.acknowledged));
+    let (connected, seen, acknowledged, left) =
+        app.hub.with(name, |seat| (seat.streams > 0, seat.seen, seat.acknowledged, seat.left));
     NodeLine {
         node: name.clone(),
         pdc: node.spec.pdc.clone(),
         foreign: node.spec.foreign.is_some(),
         joined: node.status.joined,
         quarantined: node.status.quarantined.is_some(),
+        left: left && !connected,
         connected,
         seen,
         acknowledged,

@@ -13,6 +13,7 @@ use super::app::{App, blocking};
 use super::core;
 use super::http::{Answer, Json};
 use super::keys::Keys;
+use super::owner::PIPE;
 use super::serve::{STORE, lives, open_store};
 use crate::api::admin::BackupText;
 use crate::api::problem::{Exit, Problem};
@@ -63,17 +64,35 @@ fn of(range: Range, pin: [u8; 32], made: Wall) -> Result<Backup, Problem> {
     Ok(Backup { version, made, pin, entries: entries.map(|(key, entry)| (key, entry.value)).collect() })
 }
 
-/// Writes a backup into `path`: of the running server, or else of the store's file. Returns what to tell.
+/// The text of a backup: of the running server, or else of the store's file.
 ///
 /// # Errors
-/// A [`Problem`] of keys, server, store or disk.
-pub(super) fn make(config: &Config, path: &Path) -> Result<String, Problem> {
+/// A [`Problem`] of keys, server or store.
+fn text(config: &Config) -> Result<String, Problem> {
     let keys = Keys::load(&config.paths.keys, lives(config))?;
-    let text = match asked(config, &keys) {
-        Err(problem) if problem.code == NOBODY => stored(config, &keys)?,
-        answered => answered?,
-    };
-    let read = backup::read(&text).map_err(|error| unusable(path, &error))?;
+    match asked(config, &keys) {
+        Err(problem) if problem.code == NOBODY => stored(config, &keys),
+        answered => answered,
+    }
+}
+
+/// Makes a backup and writes it into `path`. Returns what to tell.
+///
+/// # Errors
+/// As [`text`] and [`save`].
+pub(super) fn make(config: &Config, path: &Path) -> Result<String, Problem> {
+    save(config, &text(config)?, path)
+}
+
+/// Writes a backup into `path`. Returns what to tell: where the backup itself goes to stdout, the backup.
+///
+/// # Errors
+/// M0708: it is none; a [`Problem`] of the disk.
+pub(super) fn save(config: &Config, text: &str, path: &Path) -> Result<String, Problem> {
+    let read = backup::read(text).map_err(|error| unusable(path, &error))?;
+    if path == Path::new(PIPE) {
+        return Ok(text.to_owned());
+    }
     file::write(path, text.as_bytes(), 0o600).map_err(|e| disk(&e))?;
     Ok(format!(
         "version {}, {} objects, in {}\nThe keys are not in it: keep a copy of {} elsewhere too.\n",
@@ -138,7 +157,7 @@ fn unusable(path: &Path, error: &backup::BackupError) -> Problem {
 /// M0708: no usable backup; M0709: it is of another installation; M0704: the server runs; a [`Problem`] of store or disk.
 pub(super) fn restore(config: &Config, path: &Path) -> Result<String, Problem> {
     let keys = Keys::load(&config.paths.keys, lives(config))?;
-    let bytes = file::read(path).map_err(|e| disk(&e))?;
+    let bytes = if path == Path::new(PIPE) { stdin() } else { file::read(path) }.map_err(|e| disk(&e))?;
     let read = backup::read(&String::from_utf8_lossy(&bytes)).map_err(|error| unusable(path, &error))?;
     if read.pin != keys.authority.pin() {
         let what = format!("{} is of an installation with another CA: no node would believe it", path.display());
@@ -159,6 +178,12 @@ pub(super) fn restore(config: &Config, path: &Path) -> Result<String, Problem> {
         read.made,
         objects(&read)
     ))
+}
+
+fn stdin() -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes)?;
+    Ok(bytes)
 }
 
 /// The store; a damaged one is set aside for an empty one, and what is told then.

@@ -54,6 +54,8 @@ pub(super) struct Seat {
     pub(super) certified: Wall,
     /// What was said of its coming and going.
     pub(super) presence: Presence,
+    /// It said that its machine has left, and none has come since.
+    pub(super) left: bool,
     /// When it was last heard.
     pub(super) seen: Option<Wall>,
     /// What its kernel and lanes follow.

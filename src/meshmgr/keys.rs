@@ -142,9 +142,13 @@ impl Keys {
         let [key, certificate] = [SERVER_KEY, SERVER_CERTIFICATE].map(|name| self.folder.join(name));
         if let (Ok(key), Ok(text)) = (file::read_secret(&key), file::read(&certificate)) {
             let text = String::from_utf8_lossy(&text).into_owned();
-            let ends = certs::validity_of_pem(&text).map(|(_, ends)| ends).unwrap_or_default();
+            let (begins, ends) = certs::validity_of_pem(&text).unwrap_or_default();
             let ours = self.chain(&text);
-            if ends > now + life / 3 && crate::transport::server::server_config(self.ca(), &ours, &key).is_ok() {
+            // One that a wrong clock made begins in the future, and nobody would take it until then.
+            if begins <= now
+                && ends > now + life / 3
+                && crate::transport::server::server_config(self.ca(), &ours, &key).is_ok()
+            {
                 return Ok(ServerKey { chain: ours, key, ends });
             }
         }

@@ -324,6 +324,13 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
         let now = app.core.view().version;
         seat.acknowledged = said.applied.filter(|applied| *applied <= now).or(seat.acknowledged);
     });
+    if said.leaving && !app.hub.with(&member.node, |seat| std::mem::replace(&mut seat.left, true)) {
+        let text = format!(
+            "the machine of node {0} has left; its place and its ports stay until: meshctl node delete {0}",
+            member.node
+        );
+        app.note_of(&member.node, origin.event("node-left", text, &[]));
+    }
     // What is wrong with one part of a report takes nothing from the others.
     let judge = Judge::new(app, member, &said.proofs, origin.at);
     if let Some(findings) = &said.findings {

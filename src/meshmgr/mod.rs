@@ -11,6 +11,7 @@ mod hub;
 mod identity;
 mod keys;
 mod members;
+mod owner;
 mod paths;
 mod presence;
 mod serve;
@@ -52,7 +53,7 @@ enum Command {
     },
     /// Write all that the store holds, but no key, into a file; the server may run meanwhile.
     Backup {
-        /// The file; it is written over.
+        /// The file; it is written over. - is stdout.
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// The configuration.
@@ -61,7 +62,7 @@ enum Command {
     },
     /// Put a backup in the place of what the store holds, so that every node takes it for newer; the server must be stopped.
     Restore {
-        /// The file.
+        /// The file. - is stdin.
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// The configuration.
@@ -71,28 +72,59 @@ enum Command {
     /// Read a configuration, say what is wrong with it, and exit.
     CheckConfig {
         /// The configuration.
-        #[arg(value_name = "FILE", default_value = "/etc/vxmesh/meshmgr.toml")]
+        #[arg(value_name = "FILE", default_value = "/etc/vxmesh/meshmgr.toml", conflicts_with = "config")]
         file: PathBuf,
+        /// The same, as the other verbs have it.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
 }
 
 /// Does what the arguments say. Results go to stdout, everything else to stderr.
 pub fn main(arguments: Arguments) -> ExitCode {
     let done = match arguments.command {
-        Command::Init { config } => init(&config),
-        Command::Run { config } => run(&config),
-        Command::Backup { file, config } => read(&config).and_then(|config| say(&backup::make(&config, &file)?)),
-        Command::Restore { file, config } => read(&config).and_then(|config| say(&backup::restore(&config, &file)?)),
-        Command::CheckConfig { file } => read(&file).and_then(|_| say(&format!("{}: valid\n", file.display()))),
+        Command::Init { config } => init(&config).map(|()| ExitCode::SUCCESS),
+        Command::Run { config } => run(&config).map(|()| ExitCode::SUCCESS),
+        Command::Backup { file, config } => save(&config, &file),
+        Command::Restore { file, config } => restore(&config, &file),
+        Command::CheckConfig { file, config } => check(&config.unwrap_or(file)),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(problem) => {
             // Nobody is left to tell when stderr is closed.
             let _ = writeln!(std::io::stderr(), "{problem}");
             ExitCode::from(problem.exit.code())
         }
     }
+}
+
+fn check(path: &Path) -> Result<ExitCode, Problem> {
+    read(path)?;
+    say(&format!("{}: valid\n", path.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn save(path: &Path, into: &Path) -> Result<ExitCode, Problem> {
+    let config = read(path)?;
+    let told = match owner::other(&config.paths.keys) {
+        None => backup::make(&config, into)?,
+        Some(owner) => match owner.backup(path)? {
+            Ok(text) => backup::save(&config, &text, into)?,
+            Err(code) => return Ok(code),
+        },
+    };
+    say(&told)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn restore(path: &Path, from: &Path) -> Result<ExitCode, Problem> {
+    let config = read(path)?;
+    if let Some(owner) = owner::other(&config.paths.keys) {
+        return owner.restore(path, from);
+    }
+    say(&backup::restore(&config, from)?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn say(text: &str) -> Result<(), Problem> {
@@ -134,6 +166,9 @@ fn init(path: &Path) -> Result<(), Problem> {
 
 fn run(path: &Path) -> Result<(), Problem> {
     let config = read(path)?;
+    if let Some(owner) = owner::other(&config.paths.keys) {
+        return Err(owner.serve(path));
+    }
     log(&config);
     hold_back(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::app::{App, every};
+use super::hub::Seat;
 use crate::mgmt::audit::Origin;
 use crate::types::{NodeId, Wall};
 
@@ -59,7 +60,10 @@ pub(super) async fn run(app: Arc<App>) {
 fn tell(app: &App, now: Wall) {
     for node in app.core.view().index.state.nodes.values().filter(|node| node.status.joined.is_some()) {
         let name = &node.metadata.name;
-        let news = app.hub.with(name, |seat| seat.presence.look(seat.streams > 0, seat.seen, now));
+        // Who has said that it leaves is not missed.
+        let look =
+            |seat: &mut Seat| if seat.left { None } else { seat.presence.look(seat.streams > 0, seat.seen, now) };
+        let news = app.hub.with(name, look);
         let Some(news) = news else { continue };
         let origin = Origin::own(now);
         let (what, text) = sentence(name, news);

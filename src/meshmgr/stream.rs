@@ -93,6 +93,7 @@ impl Presence {
     fn new(app: &Arc<App>, node: &NodeId, answers: bool) -> Self {
         let (number, newest) = app.hub.with(node, |seat| {
             seat.streams += 1;
+            seat.left = false;
             seat.seen = Some(crate::clock::wall());
             seat.newest.send_modify(|newest| *newest += 1);
             (*seat.newest.borrow(), seat.newest.subscribe())

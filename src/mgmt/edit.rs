@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::state::{Edit, State, key, with_revision};
-use super::validate::missing;
+use super::validate::{missing, together};
 use crate::api::objects::{Any, Kind, Node, NodeStatus, Overlay};
 use crate::api::problem::{Exit, Problem};
 use crate::table::Learning;
@@ -26,14 +26,19 @@ pub fn apply(state: &State, items: Vec<Any>) -> Result<Vec<Edit>, Problem> {
     let mut seen = BTreeSet::new();
     let mut ports = udp_ports(state, &items);
     let mut edits = Vec::with_capacity(items.len());
+    let mut problems = Vec::new();
     for item in items {
         if !seen.insert((item.kind(), item.name().to_owned())) {
             let what = format!("{} '{}' is in the request twice", item.kind(), item.name());
-            return Err(Problem::new("M0334", Exit::Invalid, what).note("nothing was changed"));
+            problems.push(Problem::new("M0334", Exit::Invalid, what).note("nothing was changed"));
+            continue;
         }
-        edits.push(put(state, item, false, &mut ports)?);
+        match put(state, item, false, &mut ports) {
+            Ok(edit) => edits.push(edit),
+            Err(problem) => problems.push(problem),
+        }
     }
-    Ok(edits)
+    together(problems).map_or(Ok(edits), Err)
 }
 
 /// The edit of one object; with `create`, an existing one is refused.

@@ -33,7 +33,9 @@ fn presence(slice: &Slice, stand: [Option<(Option<&str>, bool)>; 2], heard: u64)
     for (n, place) in (1..).zip(stand) {
         let name: crate::types::IfName = format!("tap{n}").parse().unwrap();
         if let Some((master, up)) = place {
-            observed.places.insert(name.clone(), Place { index: n, master: master.map(str::to_owned), up, card: false });
+            observed
+                .places
+                .insert(name.clone(), Place { index: n, master: master.map(str::to_owned), up, card: false });
         }
         let mac = format!("02:00:00:00:00:0{n}").parse().unwrap();
         observed.heard.entry(name).or_default().insert(mac, Duration::from_secs(heard));

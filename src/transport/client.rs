@@ -404,6 +404,9 @@ fn broken(error: &hyper::Error) -> String {
     if io.is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof) {
         return "it closed the connection".to_owned();
     }
+    if let Some(why) = io.and_then(by_its_clock) {
+        return why;
+    }
     source.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
@@ -442,9 +445,42 @@ fn not_believed(address: &str, error: &io::Error) -> Problem {
             .note("the token's secret was not sent; nothing was changed")
             .help("somebody may stand in between, or the token is of another installation: make a new one with meshctl token create");
     }
-    Problem::new("M0104", Exit::Denied, format!("{address} cannot prove that it is a management server: {why}"))
-        .note("nothing was sent to it")
-        .help("check the clock of both machines, and that the address is the one of meshmgr")
+    let problem = |why: String| {
+        let what = format!("{address} cannot prove that it is a management server: {why}");
+        Problem::new("M0104", Exit::Denied, what).note("nothing was sent to it")
+    };
+    match times(why) {
+        None => problem(why.to_string()).help("check that the address is the one of meshmgr, and that ca.crt is of its installation"),
+        Some(times) => problem(format!("{times}; the clock of this machine says {}", crate::clock::wall()))
+            .help("set the clock of this machine if it is wrong: timedatectl; else look at that of the server, and restart it"),
+    }
+}
+
+/// What a certificate says of its time, where that is what is wrong with it.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum that grows")]
+fn times(why: &rustls::CertificateError) -> Option<String> {
+    let at = |time: &rustls::pki_types::UnixTime| crate::types::Wall::from_secs(time.as_secs());
+    match why {
+        rustls::CertificateError::NotValidYetContext { not_before, .. } => {
+            Some(format!("its certificate begins at {}", at(not_before)))
+        }
+        rustls::CertificateError::ExpiredContext { not_after, .. } => {
+            Some(format!("its certificate ended at {}", at(not_after)))
+        }
+        rustls::CertificateError::NotValidYet => Some("its certificate begins later".to_owned()),
+        rustls::CertificateError::Expired => Some("its certificate has ended".to_owned()),
+        _ => None,
+    }
+}
+
+/// The server's word that the certificate shown to it is not valid now: by its clock, which may be right or not.
+fn by_its_clock(error: &io::Error) -> Option<String> {
+    let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::AlertReceived(rustls::AlertDescription::CertificateExpired)) = tls else { return None };
+    let now = crate::clock::wall();
+    Some(format!(
+        "by its clock the certificate that it was shown is not valid now; the clock of this machine says {now}: compare them (timedatectl)"
+    ))
 }
 
 #[cfg(test)]

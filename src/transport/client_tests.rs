@@ -117,3 +117,19 @@ async fn the_next_address_is_tried_where_one_is_dead() {
     assert_eq!(answer, json!({"ok": true}));
     assert!(String::from_utf8(heard.await.unwrap()).unwrap().contains("hunter2"));
 }
+
+#[tokio::test]
+async fn a_certificate_that_a_clock_makes_wrong_names_the_clock_of_this_machine() {
+    let ca = Ca::new();
+    let year = |year| rcgen::date_time_ymd(year, 1, 1);
+    for (from, to, says) in [(2099, 2100, "begins at 2099-01-01"), (2001, 2002, "ended at 2002-01-01")] {
+        let (address, _heard) =
+            tls_server(ca.server(|params| (params.not_before, params.not_after) = (year(from), year(to)))).await;
+        let client = Client::https(vec![address], pinned_client_config(ca.pin()).unwrap());
+        let problem = client.call::<_, Value>(Method::POST, "/v1/enroll", Some(&json!({}))).await.unwrap_err();
+        assert_eq!(problem.code, "M0104", "{problem}");
+        let now = crate::clock::wall().to_string();
+        let clock = format!("the clock of this machine says {}", now.split_at(13).0);
+        assert!(problem.what.contains(says) && problem.what.contains(&clock), "{problem}");
+    }
+}

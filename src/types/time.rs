@@ -99,6 +99,33 @@ impl Serialize for Wall {
 
 impl<'de> Deserialize<'de> for Wall {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        u64::deserialize(deserializer).map(Self::from_secs)
+        deserializer.deserialize_any(WallReader)
+    }
+}
+
+/// Reads whole seconds, as programs say them, or RFC 3339, as it is printed.
+struct WallReader;
+
+impl serde::de::Visitor<'_> for WallReader {
+    type Value = Wall;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("seconds since 1970, or a time like 2026-11-18T11:06:40Z")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, seconds: u64) -> Result<Wall, E> {
+        Ok(Wall::from_secs(seconds))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, seconds: i64) -> Result<Wall, E> {
+        u64::try_from(seconds)
+            .map(Wall::from_secs)
+            .map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(seconds), &self))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Wall, E> {
+        let read = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok();
+        let seconds = read.and_then(|time| u64::try_from(time.unix_timestamp()).ok());
+        seconds.map(Wall::from_secs).ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
     }
 }

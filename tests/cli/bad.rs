@@ -99,6 +99,31 @@ fn a_manifest_with_one_wrong_object_changes_nothing_of_the_others() {
 }
 
 #[test]
+fn a_refusal_names_every_bad_object_of_a_file_and_a_deletion_what_went_with_it() {
+    let mesh = Management::start();
+    mesh.good(&format!("apply -f {}", file("examples/manifests/two-pdcs.yaml")));
+    let before = objects(&mesh);
+    let network = |name: &str, overlay: &str| {
+        format!(
+            "apiVersion: vxmesh/v1\nkind: Network\nmetadata: {{name: {name}}}\nspec: {{overlay: {overlay}, vni: 77}}\n---\n"
+        )
+    };
+    let text =
+        network("one", "nope") + &network("good", "default") + &network("two", "nowhere") + &network("one", "default");
+    let ended = mesh.feed("apply -f -", &text);
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert!(ended.stderr.contains("'one' is in the request twice"), "{}", ended.stderr);
+    let ended = mesh.feed("apply -f -", &(network("one", "nope") + &network("two", "nowhere")));
+    for says in ["'nope' does not exist", "also [M0330] ", "'nowhere' does not exist", "nothing was changed"] {
+        assert!(ended.stderr.contains(says), "{says:?} is not in\n{}", ended.stderr);
+    }
+    assert_eq!(objects(&mesh), before);
+    mesh.good("network delete blue --cascade");
+    let events = mesh.good("events --kind delete");
+    assert!(events.contains("network blue, with its ports ") && events.contains("web-1"), "{events}");
+}
+
+#[test]
 fn a_name_that_is_a_path_goes_nowhere() {
     let mesh = Management::start();
     mesh.good(&format!("apply -f {}", file("examples/manifests/two-pdcs.yaml")));

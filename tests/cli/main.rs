@@ -10,5 +10,6 @@ mod crash;
 mod ended;
 mod offline;
 mod online;
+mod owner;
 mod program;
 mod secrets;

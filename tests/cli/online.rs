@@ -151,7 +151,20 @@ fn objects_are_made_shown_changed_and_deleted() {
     assert!(shown.contains("vni: 11") && shown.contains("owner: shop") && shown.contains("192.168.11.1"), "{shown}");
     mesh.good("port create p1 --network green --node fra-2 --mac 2:0:0:0:0:21 --ip 192.168.11.11");
     mesh.bad("network delete green", 5, "--cascade");
-    mesh.good("network delete green --cascade");
+    assert_eq!(mesh.good("network set green --unset owner,gateway"), "network/green changed\n");
+    let emptied = mesh.good("network describe green");
+    assert!(!emptied.contains("owner") && !emptied.contains("gateway"), "{emptied}");
+    mesh.bad("network set green --unset vni", 2, "cannot be without 'vni'");
+    mesh.bad("network set green --unset onwer", 2, "did you mean 'owner'?");
+    assert_eq!(mesh.good("network ls"), mesh.good("network list"));
+    assert_eq!(mesh.good("network delete green --cascade"), "network/green deleted, and 1 port with it\n");
+    let slip = mesh.meshctl("-o json network dlete blue");
+    let told: serde_json::Value = serde_json::from_str(&slip.stdout).unwrap();
+    assert_eq!((slip.code, told["error"]["code"].as_str()), (Some(2), Some("M0132")), "{}", slip.stdout);
+    assert!(!slip.stdout.contains("'delete'"), "{}", slip.stdout);
+    let events: serde_json::Value = serde_json::from_str(&mesh.good("events -o json")).unwrap();
+    let at = events["items"][0]["at"].as_str().unwrap();
+    assert!(at.ends_with('Z') && at.contains('T'), "times are RFC 3339: {at}");
     mesh.bad("port show p1", 4, "does not exist");
     for noun in ["pdc", "node", "overlay", "network", "port", "policy", "token"] {
         mesh.good(&format!("{noun} list"));
@@ -197,7 +210,9 @@ fn what_get_prints_is_what_apply_takes() {
     assert_eq!(late.code, Some(0), "unless nobody asks for the revision: {}", late.stderr);
     assert!(mesh.good("network show blue").contains("vni: 15"));
     // What the server knows of a node comes back as it was printed, and is not the file's to say.
-    let node = mesh.good("get node fra-1 -o yaml") + "status: {joined: 1700000000, connected: true, tlsKey: ab}\n";
+    let node = mesh.good("get node fra-1 -o yaml");
+    let node = node.split_once("status:").map_or(node.as_str(), |(spec, _)| spec).to_owned()
+        + "status: {joined: 1700000000, seen: 2023-11-14T22:13:20Z, connected: true, tlsKey: ab}\n";
     let same = mesh.feed("apply -f -", &node);
     assert_eq!(
         (same.code, same.stdout.as_str()),
@@ -213,6 +228,13 @@ fn a_token_is_alone_on_stdout() {
     mesh.good("pdc create fra --intra plain --underlay 10.1.0.0/24");
     let token = mesh.good("token create --pdc fra --uses 2 --ttl 15m --name fra-*");
     assert!(token.starts_with("vxm1.") && token.lines().count() == 1, "one line, and nothing else");
+    let one = mesh.meshctl("token create --pdc fra --name fra-7");
+    assert!(one.stderr.contains("meshctl join --name fra-7"), "a line to paste: {}", one.stderr);
+    mesh.bad("token create --replace fra-7", 4, "'fra-7' does not exist");
+    mesh.good("node create fra-7 --pdc fra");
+    assert!(mesh.good("token create --replace fra-7").starts_with("vxm1."));
+    mesh.bad("token create --replace fra-7 --name fra-8", 2, "cannot be used with");
+    mesh.bad("token create --replace fra-7 --pdc nope", 6, "M0261");
     let list = mesh.good("token list");
     assert!(list.contains("fra-*") && list.contains("0/2") && list.contains("open"), "{list}");
     assert!(!list.contains("vxm1."), "the secret is shown once");

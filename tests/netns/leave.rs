@@ -66,6 +66,8 @@ fn a_machine_that_leaves_keeps_nothing_but_its_configuration() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let named = format!("not of this node: {}", root.join("keys/own.txt").display());
     assert!(ended.stderr.contains(&named), "{}", ended.stderr);
+    assert!(ended.stderr.contains("management: told"), "{}", ended.stderr);
+    assert!(mesh.admin("events --kind node-left").contains("the machine of node n-1 has left"));
     assert_eq!(all(&root), ["keys", "keys/own.txt", "meshd.toml", "token"].map(str::to_owned).into());
     assert!(!mesh.machine.sh("ip -br link").contains("vx"), "{}", mesh.machine.sh("ip -br link"));
     std::fs::remove_file(root.join("keys/own.txt")).unwrap();

@@ -76,6 +76,9 @@ fn state(lab: &Lab, node: &str) -> String {
     line.split_ascii_whitespace().nth(4).unwrap().to_owned()
 }
 
+/// A way to be gone: its name, how it begins and how it ends.
+type Way<'a> = (&'a str, &'a dyn Fn(), &'a dyn Fn());
+
 #[test]
 fn a_node_that_is_gone_without_a_word_is_away_within_35_s_in_status_list_and_events_and_a_quiet_one_never_is() {
     if !can_run() {
@@ -88,7 +91,7 @@ fn a_node_that_is_gone_without_a_word_is_away_within_35_s_in_status_list_and_eve
                nft 'add chain inet cut o { type filter hook output priority -400; }'
                nft add rule inet cut i tcp sport 7443 drop; nft add rule inet cut o tcp dport 7443 drop";
     let stop = |signal| assert!(lab.home.running("a-1").unwrap().signal(signal).unwrap());
-    let ways: [(&str, &dyn Fn(), &dyn Fn()); 2] = [
+    let ways: [Way<'_>; 2] = [
         ("cut off", &|| on(&lab, "a-1", cut), &|| on(&lab, "a-1", "nft delete table inet cut")),
         ("stopped", &|| stop(libc::SIGSTOP), &|| stop(libc::SIGCONT)),
     ];

@@ -2,14 +2,21 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
+use hyper::Method;
 
-use super::{CONFIG, say, systemctl};
-use crate::api::problem::{Exit, Problem};
+use super::{CONFIG, beside, say, systemctl};
+use crate::api::problem::{Exit, Problem, printable};
+use crate::api::stream::Report;
+use crate::config::Source;
 use crate::config::meshd::{Config, Paths};
 use crate::linux::file;
-use crate::meshd::{belongings, control};
+use crate::meshd::{belongings, control, disk};
+use crate::transport::client::Client;
+use crate::transport::tls;
+use crate::types::NodeId;
 
 /// Take this machine out of the mesh: stop meshd, remove its devices, state and keys.
 #[derive(Debug, Args)]
@@ -22,6 +29,8 @@ pub struct LeaveArgs {
     config: PathBuf,
 }
 
+/// How long the management node is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Files of others that are named.
 const NAMED: usize = 20;
 
@@ -29,7 +38,7 @@ const NAMED: usize = 20;
 ///
 /// # Errors
 /// A [`Problem`]; what was removed before it is gone, and leaving again goes on from there.
-pub fn leave(args: &LeaveArgs) -> Result<(), Problem> {
+pub async fn leave(args: &LeaveArgs) -> Result<(), Problem> {
     let config = config(&args.config)?;
     let Paths { keys, state, run, .. } = &config.paths;
     if ![&args.config, keys, state, run].iter().any(|path| path.exists()) {
@@ -45,7 +54,12 @@ pub fn leave(args: &LeaveArgs) -> Result<(), Problem> {
     }
     if args.config == Path::new(CONFIG) && sd_notify::booted().unwrap_or(false) {
         systemctl(&["disable", "--now", "meshd.service"])?;
+        if file::remove(Path::new(beside::UNIT)).is_ok() {
+            systemctl(&["daemon-reload"])?;
+        }
     }
+    // While there still is a key to say it with.
+    let errand = Errand::of(&config, &args.config);
     let steps = crate::meshd::run::cleanup(Some(&args.config))?;
     say(&format!(" devices and packet filter: {} steps", steps.len()));
     // Held until the end, so that no meshd starts with half of what it needs.
@@ -60,11 +74,43 @@ pub fn leave(args: &LeaveArgs) -> Result<(), Problem> {
     if left.foreign.len() > NAMED {
         say(&format!(" and {} more", left.foreign.len() - NAMED));
     }
-    say(
-        "left. To come back: meshctl join with a token for this name ('meshctl node reset NAME' on the management node prints one; ports stay).",
-    );
-    say("For good, on the management node: meshctl node delete NAME, unless it is deleted already");
+    let name = errand.as_ref().map_or("NAME", |errand| errand.name.as_str());
+    let told = match &errand {
+        None => Err("it has no certificate to say it with".to_owned()),
+        Some(errand) => errand.run().await,
+    };
+    say(&match told {
+        Ok(()) => " management: told".to_owned(),
+        Err(why) => format!(" management: not told ({})", printable(&why)),
+    });
+    say(&format!(
+        "left. To come back: meshctl join with a token for this name ('meshctl token create --replace {name}' on the management side prints one; ports stay)."
+    ));
+    say(&format!("For good, on the management side: meshctl node delete {name}, unless it is deleted already"));
     Ok(())
+}
+
+/// Tells the management node that this machine has left.
+struct Errand {
+    name: NodeId,
+    client: Client,
+}
+
+impl Errand {
+    /// With what the node has; none: it has not joined, or its keys cannot be used.
+    fn of(config: &Config, path: &Path) -> Option<Self> {
+        let file = path.display().to_string();
+        let identity = disk::identity(config, Source::new(&file, "")).ok()?;
+        let tls = tls::client_config(&identity.ca, Some((&identity.certificate, &identity.tls_key))).ok()?;
+        Some(Self { name: identity.name, client: Client::https(config.management.clone(), tls) })
+    }
+
+    async fn run(&self) -> Result<(), String> {
+        let report = Report { leaving: true, ..Report::default() };
+        let told = self.client.call::<_, serde_json::Value>(Method::POST, "/v1/report", Some(&report));
+        let late = format!("no answer within {} s", PATIENCE.as_secs());
+        tokio::time::timeout(PATIENCE, told).await.map_err(|_| late)?.map(|_| ()).map_err(|problem| problem.what)
+    }
 }
 
 /// The node's configuration; without a file, the one that has the default paths.

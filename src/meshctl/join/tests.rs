@@ -93,3 +93,27 @@ fn a_token_among_the_words_is_told_from_an_address() {
     let problem = read_token(&args(&["mgmt", "vxm1.damaged"])).err().unwrap();
     assert_eq!(problem.code, "M0243");
 }
+
+#[test]
+fn two_tokens_are_not_silently_one() {
+    let token = "vxm1.abc";
+    for (words, right) in [
+        (vec![token], true),
+        (vec!["mgmt", token], true),
+        (vec!["--token-file", "f"], true),
+        (vec![token, "vxm1.def"], false),
+        (vec![token, token], false),
+        (vec![token, "--token-file", "f"], false),
+    ] {
+        let judged = one_token(&args(&words));
+        assert_eq!(judged.is_ok(), right, "{words:?}");
+        assert!(judged.err().is_none_or(|problem| problem.code == "M0135"), "{words:?}");
+    }
+}
+
+#[test]
+fn a_name_that_nobody_gave_the_host_becomes_no_nodes() {
+    for (name, nobodys) in [("localhost", true), ("12", true), ("fra-1", false), ("1a", false), ("", false)] {
+        assert_eq!(is_nobodys(name), nobodys, "{name}");
+    }
+}

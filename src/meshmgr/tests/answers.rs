@@ -60,3 +60,50 @@ async fn a_node_is_there_while_it_answers_and_one_of_an_older_version_while_its_
     assert_eq!(node["status"]["connected"], json!(false), "the list of nodes knows it too");
     reading.iter().for_each(|task| task.abort());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_machine_of_before_is_told_that_it_is_replaced_and_takes_nothing_of_the_new_one_with_it() {
+    let world = World::new().await;
+    let old = world.join("a-1", 1).await;
+    let mut before = world.node(&old).lines(&run_of("/v1/slice")).await.unwrap();
+    snapshot(&mut before).await;
+    let wish = json!({ "pdc": "a", "namePattern": "a-1", "uses": 1, "replace": true });
+    let made: MadeToken = world.admin().call(Method::POST, "/v1/tokens", Some(&wish)).await.unwrap();
+    let (request, key) = request(&made.token, "a-1", 2);
+    let answer = world.enroll(&request).await.unwrap();
+    let new = Node { name: "a-1".to_owned(), key, answer };
+    let mut lines = world.node(&new).lines(&run_of("/v1/slice")).await.unwrap();
+    snapshot(&mut lines).await;
+    assert!(matches!(news(&mut before).await, Message::Removed));
+    assert_eq!(world.node(&old).lines(&run_of("/v1/slice")).await.err().unwrap().code, "M0802");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let status: MeshStatus = world.get("/v1/status").await;
+    assert!(status.nodes[0].connected, "the new machine is there");
+    let log = world.log().await;
+    assert!(log.iter().any(|(what, text)| what == "enroll" && text.contains("whose keys are taken back")), "{log:?}");
+    let left = Report { leaving: true, ..Report::default() };
+    let _: Value = world.node(&new).call(Method::POST, "/v1/report", Some(&left)).await.unwrap();
+    let _: Value = world.node(&new).call(Method::POST, "/v1/report", Some(&left)).await.unwrap();
+    let status: MeshStatus = world.get("/v1/status").await;
+    assert!(status.nodes[0].connected && !status.nodes[0].left, "who is there has not left, whatever is said");
+    drop(lines);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let status: MeshStatus = world.get("/v1/status").await;
+    assert!(status.nodes[0].left && !status.nodes[0].connected);
+    assert_eq!(world.log().await.iter().filter(|(what, _)| what == "node-left").count(), 1, "once");
+}
+
+#[tokio::test]
+async fn a_server_certificate_that_a_wrong_clock_made_is_made_anew_and_a_good_one_is_kept() {
+    let world = World::new().await;
+    let (now, life) = (crate::clock::wall(), Lives::default().server);
+    let first = world.keys.server(life, now).unwrap().chain;
+    assert_eq!(world.keys.server(life, now).unwrap().chain, first, "it is good");
+    let year = Duration::from_secs(365 * 86_400);
+    let future = world.keys.server(life, now + year).unwrap().chain;
+    assert_ne!(future, first, "by then it has ended");
+    let again = world.keys.server(life, now).unwrap();
+    assert_ne!(again.chain, future, "nobody takes it for a year");
+    let (begins, ends) = certs::validity_of_pem(&again.chain).unwrap();
+    assert!(begins <= now && now < ends);
+}

@@ -23,22 +23,43 @@ const LABELS_MAX: usize = 64;
 /// Bytes of a label's key or value and of other free text, at most.
 const TEXT_MAX: usize = 256;
 
+/// Objects that a refusal names beside the first.
+const ALSO: usize = 20;
+
+/// One refusal of all that is wrong: the first, and in its notes the others; none: nothing is.
+pub(super) fn together(mut problems: Vec<Problem>) -> Option<Problem> {
+    let mut said = BTreeSet::new();
+    problems.retain(|problem| said.insert((problem.code.clone(), problem.what.clone())));
+    let mut problems = problems.into_iter();
+    let first = problems.next()?;
+    let others: Vec<Problem> = problems.collect();
+    let more = others.len().saturating_sub(ALSO);
+    let named = others.iter().take(ALSO);
+    let first = named.fold(first, |first, other| first.note(format!("also [{}] {}", other.code, other.what)));
+    Some(if more > 0 { first.note(format!("and {more} more")) } else { first })
+}
+
 /// Holds every rule for the objects that `edits` touch, in the state that they make.
 ///
 /// # Errors
-/// The first [`Problem`] found.
+/// A [`Problem`] that names every object that breaks a rule by itself, or the first two that do together.
 pub fn check(before: &State, edits: &[Edit]) -> Result<State, Problem> {
     let after = before.after(edits);
     let mut networks = BTreeSet::new();
+    let mut problems = Vec::new();
     for edit in edits.iter().filter(|edit| edit.before != edit.after) {
-        match (&edit.before, &edit.after) {
-            (_, Some(object)) => check_object(before, &after, object)?,
-            (Some(object), None) => deletion::check(&after, object)?,
-            (None, None) => {}
-        }
+        let judged = match (&edit.before, &edit.after) {
+            (_, Some(object)) => check_object(before, &after, object),
+            (Some(object), None) => deletion::check(&after, object),
+            (None, None) => Ok(()),
+        };
+        problems.extend(judged.err());
         for object in [&edit.before, &edit.after].into_iter().flatten() {
             touched(&after, object, &mut networks);
         }
+    }
+    if let Some(problem) = together(problems) {
+        return Err(problem);
     }
     interface::check(&after, edits)?;
     network::check_all(before, &after, &networks)?;

@@ -1,0 +1,130 @@
+//! `set --unset FIELD`: a field as if it had never been given, for every field of every kind that may be empty.
+
+use serde_json::{Map, Value};
+
+use crate::api::objects::Any;
+use crate::api::problem::{Exit, Problem};
+use crate::config::nearest;
+
+/// The object without these fields of its spec. A field is called as the flag that sets it, or as in a manifest.
+///
+/// # Errors
+/// M0133: there is no such field, or the object cannot be without it.
+pub(super) fn without(object: &Any, fields: &[String]) -> Result<Any, Problem> {
+    let mut object = object.clone();
+    for field in fields {
+        object = take(&object, field)?;
+    }
+    Ok(object)
+}
+
+fn take(object: &Any, field: &str) -> Result<Any, Problem> {
+    let whole = serde_json::to_value(object).map_err(|e| Problem::new("M0110", Exit::Failed, e.to_string()))?;
+    let mut changed = whole.clone();
+    let Some(spec) = changed.get_mut("spec").and_then(Value::as_object_mut) else { return Err(none(object, field)) };
+    let Some(name) = named(spec, field) else {
+        // A field that is empty is left out where objects are written down.
+        return if MAY_BE_EMPTY.contains(&camel(field).as_str()) {
+            Ok(object.clone())
+        } else {
+            Err(none(object, field))
+        };
+    };
+    spec.remove(&name);
+    serde_json::from_value(changed).map_err(|_| needed(object, field))
+}
+
+/// Fields that objects may be without, as manifests call them.
+const MAY_BE_EMPTY: [&str; 17] = [
+    "admin",
+    "external",
+    "foreign",
+    "endpoint",
+    "mtu",
+    "nodes",
+    "cidr",
+    "gateway",
+    "owner",
+    "flood",
+    "vlan",
+    "ips",
+    "ip",
+    "role",
+    "interface",
+    "routers",
+    "underlay",
+];
+
+/// The member that is meant: as it is written, in manifests' way, or one of several.
+fn named(spec: &Map<String, Value>, field: &str) -> Option<String> {
+    let camel = camel(field);
+    [field.to_owned(), format!("{camel}s"), camel].into_iter().find(|name| spec.contains_key(name))
+}
+
+/// `udp-port` is `udpPort`.
+fn camel(field: &str) -> String {
+    let mut parts = field.trim_start_matches("--").split('-');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let (head, tail) = part.split_at(part.char_indices().nth(1).map_or(part.len(), |(at, _)| at));
+        text + &head.to_ascii_uppercase() + tail
+    })
+}
+
+fn none(object: &Any, field: &str) -> Problem {
+    let what = format!("a {} has no field '{field}' that can be unset", object.kind());
+    let problem = Problem::new("M0133", Exit::Usage, what).note("nothing was changed");
+    match nearest(field, MAY_BE_EMPTY) {
+        Some(near) => problem.help(format!("did you mean '{near}'?")),
+        None => problem.help(format!("meshctl {} show {}", object.kind(), object.name())),
+    }
+}
+
+fn needed(object: &Any, field: &str) -> Problem {
+    let (kind, name) = (object.kind(), object.name());
+    Problem::new("M0133", Exit::Usage, format!("{kind} '{name}' cannot be without '{field}'"))
+        .note("nothing was changed")
+        .help(format!("to change it: meshctl {kind} set {name} --{field} VALUE"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mgmt::fixture;
+
+    fn unset(object: &Any, field: &str) -> Result<Value, Problem> {
+        without(object, &[field.to_owned()]).map(|object| serde_json::to_value(object).unwrap()["spec"].clone())
+    }
+
+    #[test]
+    fn a_field_that_may_be_empty_is_empty_and_one_that_may_not_is_refused() {
+        let mut network = fixture::network("blue", "default", 10, "192.168.10.0/24");
+        network.spec.owner = Some("shop".into());
+        let network = Any::Network(network);
+        assert!(unset(&network, "owner").unwrap().get("owner").is_none());
+        assert!(unset(&network, "cidr").unwrap().get("cidr").is_none_or(|cidr| *cidr == serde_json::json!([])));
+        assert_eq!(
+            unset(&network, "mtu").unwrap(),
+            serde_json::to_value(&network).unwrap()["spec"],
+            "it is empty already"
+        );
+        let port = Any::Port(fixture::port("web", "blue", "a-1", 1, "192.168.10.9"));
+        for spelling in ["ip", "ips", "--ip"] {
+            let spec = unset(&port, spelling).unwrap();
+            assert!(spec.get("ips").is_none_or(|ips| *ips == serde_json::json!([])), "{spelling}: {spec}");
+        }
+        for (object, field, says) in [
+            (&network, "overlay", "cannot be without 'overlay'"),
+            (&network, "vni", "cannot be without 'vni'"),
+            (&port, "mac", "cannot be without 'mac'"),
+            (&port, "colour", "has no field 'colour'"),
+            (&network, "onwer", "has no field 'onwer'"),
+            (&network, "__proto__", "has no field"),
+        ] {
+            let problem = unset(object, field).unwrap_err();
+            assert!(problem.code == "M0133" && problem.what.contains(says), "{field}: {problem}");
+        }
+        let overlay = Any::Overlay(fixture::overlay("default", 4789));
+        assert!(unset(&overlay, "udp-port").unwrap().get("udpPort").is_none(), "the server gives one");
+    }
+}
