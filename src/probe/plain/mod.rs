@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!             answered                 lost                 nothing is answered
-//!   Calm <──────────────> (every 6 s) ─────> Check ──────────────────────────────> Quiet
+//!   Calm <──────────────> (every 5 s) ─────> Check ──────────────────────────────> Quiet
 //!    ^                                        │ ^                                    │
 //!    │  every flow, and the size              │ └────────────── anything is answered │
 //!    ├────────────────────────────────────────┤

@@ -6,8 +6,8 @@ use super::super::sizes::spread;
 use super::message::{FLOWS, LEAST, PairKey, port};
 use crate::types::{Mac, Mono, PeerSlot};
 
-/// How often a path that answers is asked; each time by the next flow, so every flow is asked in 24 s.
-const EVERY: Duration = Duration::from_secs(6);
+/// How often a path that answers is asked; each time by the next flow, so every flow is asked in 20 s.
+const EVERY: Duration = Duration::from_secs(5);
 /// How long an answer may take. Inside a PDC it takes a millisecond.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a path that answers nothing is asked, in the beginning and later.
