@@ -18,6 +18,7 @@ pub mod guard;
 pub mod names;
 pub mod onlink;
 pub mod op;
+pub mod owners;
 pub mod paths;
 pub mod plan;
 pub mod reconcile;

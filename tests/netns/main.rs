@@ -33,6 +33,7 @@ mod frames;
 mod groups;
 mod guard;
 mod halfway;
+mod heard;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod hostile;
 mod identity;
