@@ -262,9 +262,11 @@ impl Net {
         }
     }
 
-    /// The guest with an address; frames tagged with a VLAN ask with it.
+    /// The guest with an address; frames tagged with a VLAN ask with it. A network that finds its guests by itself finds them without
+    /// their tags, which are their own affair there.
     pub fn station(&self, vlan: Option<Vlan>, mac: Mac) -> Option<Station> {
-        self.fdb.get(&fdb_key(vlan, mac)).copied()
+        let tagless = || if self.found && vlan.is_some() { self.fdb.get(&fdb_key(None, mac)) } else { None };
+        self.fdb.get(&fdb_key(vlan, mac)).or_else(tagless).copied()
     }
 
     /// Who answers to an IPv4 address.

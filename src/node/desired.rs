@@ -50,7 +50,7 @@ pub struct Net {
     pub vxlan_fdb: BTreeMap<Mac, Vtep>,
     /// Flood list of the vxlan device: the plain members.
     pub flood: BTreeSet<Vtep>,
-    /// What the bridge answers in ARP and ND, in place of remote guests.
+    /// What the host itself knows of remote guests without a tag, should it ever speak to them from the bridge.
     pub neighbours: BTreeMap<IpAddr, Neighbour>,
 }
 

@@ -10,12 +10,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::desired::{BridgeEntry, Hold, Net, Observed};
+use super::owners::Owners;
 use super::reconcile::is_ours;
 use super::{names, outside};
 use crate::api::local::Finding;
-use crate::table::{Learning, NetKey, Roles, Slice};
+use crate::table::{Flood, Learning, NetKey, Network, Roles, Slice};
 use crate::types::{IfName, Mac, Vlan};
 
 /// What passes from guests.
@@ -34,8 +36,10 @@ pub struct Fence {
     pub unnamed: BTreeMap<IfName, IfName>,
     /// Where loose guests have spoken first, by bridge and address.
     pub pins: BTreeMap<(IfName, Mac), Pin>,
-    /// Interfaces found on bridges of networks that find their guests by themselves.
-    pub open: BTreeSet<IfName>,
+    /// Interfaces found on bridges of networks that find their guests by themselves, with their bridge.
+    pub open: BTreeMap<IfName, IfName>,
+    /// Who is asked for an address, by bridge; not of networks that replicate everything.
+    pub owners: BTreeMap<IfName, Arc<Owners>>,
     /// Interfaces from which nothing reaches this host while they stand in no bridge ([`super::outside`]).
     pub outside: BTreeSet<IfName>,
     /// [`Observed::rules_before_devices`]: what is routed is held on the bridges themselves.
@@ -100,6 +104,10 @@ impl Fence {
     /// be held to them.
     pub fn add(&mut self, slice: &Slice, key: &NetKey, bridge: &IfName, net: &Net, findings: &mut Vec<Finding>) {
         self.bridges.insert(bridge.clone());
+        if slice.networks.get(key).is_some_and(|network: &Network| network.flood != Flood::Replicate) {
+            let owners = Owners::of(slice, key, |mac| net.bridge_fdb.contains_key(&mac));
+            self.owners.insert(bridge.clone(), Arc::new(owners));
+        }
         self.ours.extend(net.links.keys().filter(|name| *name != bridge).cloned());
         if net.learning == Learning::Local {
             return;
@@ -138,7 +146,7 @@ impl Fence {
             }
             match net.learning {
                 Learning::Declared => drop(fence.unnamed.insert(name.clone(), port.bridge.clone())),
-                Learning::Local => drop(fence.open.insert(name.clone())),
+                Learning::Local => drop(fence.open.insert(name.clone(), port.bridge.clone())),
             }
         }
         for (bridge, net) in networks {
@@ -179,12 +187,13 @@ impl Fence {
             self.ours.contains(name)
                 || self.named.contains_key(name)
                 || self.unnamed.contains_key(name)
-                || self.open.contains(name)
+                || self.open.contains_key(name)
         };
         fence.bridges.extend(old.bridges.iter().cloned());
         fence.ours.extend(old.ours.iter().cloned());
         fence.outside.extend(old.outside.iter().cloned());
-        fence.open.extend(old.open.iter().filter(|name| !known(name)).cloned());
+        let open = old.open.iter().filter(|(name, _)| !known(name));
+        fence.open.extend(open.map(|(name, bridge)| (name.clone(), bridge.clone())));
         let named = old.named.iter().filter(|(name, _)| !known(name));
         fence.named.extend(named.map(|(name, places)| (name.clone(), places.clone())));
         let unnamed = old.unnamed.iter().filter(|(name, bridge)| leaves(bridge) && !known(name));
@@ -194,6 +203,15 @@ impl Fence {
         let pins = old.pins.iter().filter(|((bridge, _), pin)| leaves(bridge) && !known(&pin.interface));
         fence.pins.extend(pins.map(|(key, pin)| (key.clone(), pin.clone())));
         fence
+    }
+
+    /// Interfaces of guests, with the network whose owners they ask.
+    pub(super) fn askers(&self) -> impl Iterator<Item = (&IfName, &IfName)> {
+        let named = self.named.iter().filter(|(_, places)| places.len() == 1);
+        let named = named.flat_map(|(name, places)| places.keys().map(move |bridge| (name, bridge)));
+        let others = self.open.iter().chain(&self.unnamed).filter(|(name, _)| !self.named.contains_key(*name));
+        let guests = named.chain(others).filter(|(name, _)| !self.ours.contains(*name));
+        guests.filter(|(_, bridge)| self.owners.contains_key(*bridge))
     }
 
     /// Loose guests that have spoken, with the interface that they are held to.

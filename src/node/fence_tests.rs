@@ -133,7 +133,7 @@ fn a_network_that_finds_its_guests_leaves_their_interfaces_open() {
     plugged(&mut observed, "tap9", "vb10.12b5");
     let fence = fence_of(&slice, &observed);
     assert!(fence.named.is_empty() && fence.loose.is_empty() && fence.unnamed.is_empty());
-    assert_eq!(fence.open, [name("tap9")].into());
+    assert_eq!(fence.open, [(name("tap9"), name("vb10.12b5"))].into());
 }
 
 #[test]
@@ -173,7 +173,8 @@ fn a_new_guest_changes_elements_only() {
     let change = new.change_from(&old);
     assert_eq!(
         change,
-        "add element bridge vxmesh_guests known { \"tap1\" }\n\
+        "add element bridge vxmesh_guests asks { \"tap1\" : goto ask_10_12b5 }\n\
+         add element bridge vxmesh_guests known { \"tap1\" }\n\
          add element bridge vxmesh_guests tagged_ip4 { \"tap1\" . 0x020000000021 . 7 . 0xc0a80a15 }\n\
          add element bridge vxmesh_guests tagged_ip6 { \"tap1\" . 0x020000000021 . 7 . 0xfd100000000000000000000000000021, \
          \"tap1\" . 0x020000000021 . 7 . 0xfe80000000000000000000fffe000021 }\n\

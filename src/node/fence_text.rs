@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::fence::{Fence, Guest};
 use super::fence_host as host;
 use super::fence_rules::{self as rules, Kind};
+use super::owners::{self, Owners};
 use crate::types::{IfName, Mac};
 use crate::wire::nd::link_local;
 
@@ -74,11 +75,22 @@ impl Fence {
         rules::write_common(&mut out);
         self.kinds().iter().for_each(|kind| kind.write(&mut out));
         rules::write_hooks(&mut out);
+        out.push_str(owners::HOOK);
+        self.owners.keys().for_each(|bridge| Owners::write(&mut out, bridge));
         out.push_str("}\n");
         out.push_str(&host::tables(self.by_device));
         host::write(&mut out, &self.devices());
         write_elements(&mut out, "add", &self.elements());
+        self.write_owners(&mut out, &Self::default());
         out
+    }
+
+    /// Elements that lead from the owners of `old` to ours, where both have the network's maps.
+    fn write_owners(&self, out: &mut String, old: &Self) {
+        let none = Owners::default();
+        for (bridge, owners) in &self.owners {
+            owners.write_change(out, BRIDGE, bridge, old.owners.get(bridge).map_or(&none, |owners| owners));
+        }
     }
 
     /// What turns the loaded filter `old` into this one without touching its counters.
@@ -96,6 +108,9 @@ impl Fence {
         for kind in had.difference(&has) {
             kind.write_removal(&mut out, BRIDGE);
         }
+        for bridge in old.owners.keys().filter(|bridge| !self.owners.contains_key(*bridge)) {
+            Owners::write_removal(&mut out, BRIDGE, bridge);
+        }
         if before.difference(&after).any(|(_, set, _)| set == "known") {
             let _ = writeln!(out, "flush set {BRIDGE} met");
         }
@@ -103,12 +118,15 @@ impl Fence {
         host::write_removal(&mut out, &(&had_devices - &has_devices));
         host::write(&mut out, &(&has_devices - &had_devices));
         let new: Vec<&Kind> = has.difference(&had).collect();
-        if !new.is_empty() {
+        let asked: Vec<&IfName> = self.owners.keys().filter(|bridge| !old.owners.contains_key(*bridge)).collect();
+        if !new.is_empty() || !asked.is_empty() {
             let _ = writeln!(out, "table {BRIDGE} {{");
             new.iter().for_each(|kind| kind.write(&mut out));
+            asked.iter().for_each(|bridge| Owners::write(&mut out, bridge));
             out.push_str("}\n");
         }
         write_elements(&mut out, "add", &after.difference(&before).cloned().collect());
+        self.write_owners(&mut out, old);
         out
     }
 
@@ -130,6 +148,9 @@ impl Fence {
             all.insert((BRIDGE, "who".to_owned(), format!("\"{name}\" : {verdict}")));
             all.insert((BRIDGE, "known".to_owned(), format!("\"{name}\"")));
         }
+        for (name, bridge) in self.askers() {
+            all.insert((BRIDGE, "asks".to_owned(), format!("\"{name}\" : goto {}", owners::name(bridge))));
+        }
         let named = self.named.iter().flat_map(|(name, places)| places.values().flatten().map(move |g| (name, g)));
         for (interface, guest) in named.chain(self.pinned_guests()) {
             guest.elements(&Kind::Bound, Some(interface), &mut all);
@@ -150,7 +171,7 @@ impl Fence {
 
     /// What becomes of frames from each interface. A port cannot name one of our own.
     fn verdicts(&self) -> BTreeMap<&IfName, String> {
-        let open = self.open.iter().map(|name| (name, "goto open".to_owned()));
+        let open = self.open.keys().map(|name| (name, "goto open".to_owned()));
         let unnamed = self.unnamed.iter().map(|(name, bridge)| {
             let kind = Kind::Loose(bridge.clone());
             (name, format!("goto {}", kind.name()))

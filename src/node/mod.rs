@@ -21,6 +21,7 @@ pub mod names;
 pub mod onlink;
 pub mod op;
 mod outside;
+pub mod owners;
 pub mod paths;
 pub mod plan;
 pub mod plugs;

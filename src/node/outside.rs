@@ -15,7 +15,7 @@ use crate::types::IfName;
 
 /// Those of a filter that knows what stands where now.
 pub(super) fn of(fence: &Fence, observed: &Observed) -> BTreeSet<IfName> {
-    let guests = fence.named.keys().chain(fence.unnamed.keys()).chain(&fence.open);
+    let guests = fence.named.keys().chain(fence.unnamed.keys()).chain(fence.open.keys());
     let loaded = observed.fence.loaded().into_iter().flat_map(|old| &old.outside);
     let theirs = |name: &&IfName| observed.places.contains_key(*name) && names::parse(name.as_str()).is_none();
     let before = loaded.chain(&observed.shut).filter(theirs);
@@ -74,7 +74,7 @@ mod tests {
                 .map(|n| (name(n), Default::default()))
                 .into(),
             unnamed: [(name("loose"), name("vb10.12b5"))].into(),
-            open: [name("found")].into(),
+            open: [(name("found"), name("vb10.12b5"))].into(),
             ..Fence::default()
         };
         let old = Fence { outside: ["left", "gone", "moved"].map(name).into(), ..Fence::default() };

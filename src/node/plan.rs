@@ -300,7 +300,8 @@ impl<'a> View<'a> {
         }
         // The kernel has no IPv6, and so no IPv6 neighbours, on a device whose MTU is too small for it.
         let ipv6 = net.links.get(bridge).is_some_and(|link| link.mtu >= u32::from(IPV6_LEAST));
-        for (key, row) in self.slice.rows_of(self.key).filter(|(key, _)| net.bridge_fdb.contains_key(&key.mac)) {
+        let untagged = self.slice.rows_of(self.key).filter(|(key, _)| key.vlan.is_none());
+        for (key, row) in untagged.filter(|(key, _)| net.bridge_fdb.contains_key(&key.mac)) {
             for address in addresses(row).filter(|address| ipv6 || address.is_ipv4()) {
                 let router = address.is_ipv6() && self.network.is_router(row, address);
                 net.neighbours.entry(address).or_insert(Neighbour { mac: key.mac, permanent: true, router });
@@ -331,7 +332,8 @@ fn addresses(row: &Row) -> impl Iterator<Item = IpAddr> {
     all.filter(|a| !a.is_unspecified() && !a.is_multicast())
 }
 
-/// Both remote ports are isolated and learn nothing. What floods is the network's choice, and nothing floods into a port that
+/// Both remote ports are isolated and learn nothing. The bridge answers for nobody: questions are sent to whom they are for
+/// ([`super::owners`]). What floods is the network's choice, and nothing floods into a port that
 /// leads nowhere.
 fn port_flags(flood: Flood, used: bool) -> PortFlags {
     let copies = used && flood != Flood::Off;
@@ -339,7 +341,7 @@ fn port_flags(flood: Flood, used: bool) -> PortFlags {
         isolated: true,
         learning: false,
         locked: false,
-        neigh_suppress: flood != Flood::Replicate,
+        neigh_suppress: false,
         flood: used && flood == Flood::Replicate,
         mcast_flood: copies,
         bcast_flood: copies,

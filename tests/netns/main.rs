@@ -34,6 +34,7 @@ mod frames;
 mod groups;
 mod guard;
 mod halfway;
+mod heard;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod hostile;
 mod identity;

@@ -1,14 +1,15 @@
-//! Answers in the name of a router say that it is one, whoever gives them: the bridge inside a PDC, the lane across. A host gives up its
-//! default route by an answer that does not (RFC 4861 section 7.2.5).
+//! Answers of a router say that it is one, inside a PDC and across: they are its own. A host gives up its default route by an answer that
+//! does not (RFC 4861 section 7.2.5).
 
 use std::net::Ipv6Addr;
+use std::process::Command;
 use std::time::Duration;
 
 use vxmesh::types::Mac;
 use vxmesh::wire::nd::{Solicitation, link_local};
 
 use crate::frames::Plug;
-use crate::harness::{can_run, wait_until};
+use crate::harness::{can_run, succeed, wait_until};
 use crate::labs::Lab;
 use crate::pretend::six;
 
@@ -46,31 +47,30 @@ impl Asker {
 }
 
 #[test]
-fn whoever_answers_for_a_router_says_that_it_is_one() {
+fn who_is_a_router_says_so_in_its_answers_everywhere() {
     if !can_run() {
         return;
     }
     let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
     lab.settled();
-    let mac = lab.layout().node("a-1").unwrap().guests[0].mac;
-    let (own, other) = (link_local(mac), Ipv6Addr::new(0xfd00, 0x10, 0, 0, 0, 0, 0, 0x11));
+    let guest = lab.layout().node("a-1").unwrap().guests[0].clone();
+    let (own, other) = (link_local(guest.mac), Ipv6Addr::new(0xfd00, 0x10, 0, 0, 0, 0, 0, 0x11));
+    let inside = |words: &[&str]| {
+        succeed(Command::new("ip").args(["netns", "exec", &guest.namespace]).args(words));
+    };
     lab.admin(&["network", "set", "blue", "--cidr", "192.168.10.0/24,fd00:10::/64"]);
     let addresses = format!("192.168.10.11,{own},{other}");
-    // Of the same PDC the kernel answers, of another the lane.
+    lab.admin(&["port", "set", "a-1-g1", "--role", "router", "--ip", &addresses]);
+    inside(&["ip", "address", "add", &format!("{other}/64"), "dev", "eth0", "nodad"]);
+    // One in the same PDC, one in another.
     let askers = ["a-2", "b-1"].map(|node| (node, Asker::new(&lab, node)));
-    for (role, flag) in [("guest", false), ("router", true), ("guest", false)] {
-        lab.admin(&["port", "set", "a-1-g1", "--role", role, "--ip", &addresses]);
+    for routes in [false, true, false] {
+        inside(&["sysctl", "-qw", &format!("net.ipv6.conf.all.forwarding={}", u8::from(routes))]);
         for (node, asker) in &askers {
             for target in [own, other] {
-                let what = format!("{role}: {node} is answered for {target} with the right flag");
-                wait_until(&what, LIMIT, || asker.hears(target) == Some(flag));
+                let what = format!("routes {routes}: {node} is answered for {target} with the right flag");
+                wait_until(&what, LIMIT, || asker.hears(target) == Some(routes));
             }
         }
-    }
-    // A gateway of the network is one without the role; routers of IPv6 are known by such an address.
-    lab.admin(&["network", "set", "blue", "--gateway", &own.to_string()]);
-    for (node, asker) in &askers {
-        wait_until(&format!("{node} hears of a router"), LIMIT, || asker.hears(own) == Some(true));
-        wait_until(&format!("{node} hears of a guest"), LIMIT, || asker.hears(other) == Some(false));
     }
 }
