@@ -92,7 +92,11 @@ fn an_interface_that_a_port_names_is_plugged_in_when_it_appears_and_where_it_is_
     ]));
     back(&lab, "made anew by somebody who plugs nothing");
     // An interface that carries the host's own traffic is none of a guest's, whatever a port says.
-    on(&lab, "a-2", "ip link add spare type veth peer name other; ip link set spare up; ip address add 192.0.2.1/32 dev spare");
+    on(
+        &lab,
+        "a-2",
+        "ip link add spare type veth peer name other; ip link set spare up; ip address add 192.0.2.1/32 dev spare",
+    );
     lab.admin(&["port", "set", "a-2-g1", "--interface", "spare"]);
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(on(&lab, "a-2", "readlink /sys/class/net/spare/master || echo none").trim(), "none");
