@@ -222,6 +222,21 @@ pub struct TunnelStatus {
     /// The session of each lane that the pair uses, which the above sums up.
     #[serde(default)]
     pub lanes: Vec<LaneTunnel>,
+    /// The session stands, and nothing that is asked in it is answered any more.
+    #[serde(default)]
+    pub silence: Option<Silence>,
+}
+
+/// Which direction of a silent tunnel fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Silence {
+    /// Not known yet.
+    Unknown,
+    /// What is sent from here: something of the peer has arrived since.
+    Out,
+    /// What is sent from there: nothing arrives here.
+    In,
 }
 
 /// One lane's session with a peer.

@@ -118,14 +118,16 @@ impl Screen {
     fn peers(self, peers: &[PeerStatus]) -> String {
         let mut lines = Lines::new(&["PEER", "PDC", "PATH", "STATE", "HANDSHAKE", "RECEIVED", "SENT"]);
         let lost = |peer: &PeerStatus| peer.plain.first().is_some_and(|plain| plain.state < PlainState::Starting);
-        let down = |peer: &&PeerStatus| peer.tunnel.as_ref().is_some_and(|tunnel| !tunnel.up) || lost(peer);
+        let dead =
+            |peer: &PeerStatus| peer.tunnel.as_ref().is_some_and(|tunnel| !tunnel.up || tunnel.silence.is_some());
+        let down = |peer: &&PeerStatus| dead(peer) || lost(peer);
         let (bad, good): (Vec<_>, Vec<_>) = peers.iter().partition(down);
         for peer in bad.into_iter().chain(good) {
             let head = [peer.node.to_string(), peer.pdc.to_string(), joined(&peer.paths)];
             let tail = match &peer.tunnel {
                 None => [plain_state(peer), String::new(), String::new(), String::new()],
                 Some(tunnel) => [
-                    if tunnel.up { "up" } else { "down" }.to_owned(),
+                    tunnel::state(tunnel).to_owned(),
                     tunnel::age(tunnel.handshake_age),
                     tunnel::bytes(tunnel.received),
                     tunnel::bytes(tunnel.sent),

@@ -30,6 +30,7 @@ fn peer(n: usize) -> PeerStatus {
         received: 123_456_789,
         sent: 5,
         lanes: Vec::new(),
+        silence: None,
     });
     PeerStatus {
         node,

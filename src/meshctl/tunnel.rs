@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::objects::or_none;
 use super::out::{self, Done, Lines};
 use super::remote::Access;
-use crate::api::local::{PlainPeer, PlainState, TunnelStatus};
+use crate::api::local::{PlainPeer, PlainState, Silence, TunnelStatus};
 use crate::api::problem::{Exit, Problem};
 use crate::table::Suite;
 
@@ -29,7 +29,7 @@ pub(super) async fn run(access: &Access, command: Command) -> Done {
         lines.add([
             tunnel.node.to_string(),
             or_none(tunnel.endpoint),
-            if tunnel.up { "up" } else { "down" }.to_owned(),
+            state(tunnel).to_owned(),
             lanes(tunnel),
             age(tunnel.handshake_age),
             suite(tunnel.suite).to_owned(),
@@ -82,6 +82,17 @@ fn both(tunnels: &[TunnelStatus], plain: &[PlainPeer]) -> serde_json::Result<Vec
 /// A round trip, for people.
 fn rtt(micros: u64) -> String {
     if micros < 10_000 { format!("{micros} us") } else { format!("{} ms", micros / 1000) }
+}
+
+/// Whether it carries.
+pub(super) const fn state(tunnel: &TunnelStatus) -> &'static str {
+    match (tunnel.up, tunnel.silence) {
+        (false, _) => "down",
+        (true, None) => "up",
+        (true, Some(Silence::Unknown)) => "silent",
+        (true, Some(Silence::Out)) => "dead from here",
+        (true, Some(Silence::In)) => "dead to here",
+    }
 }
 
 /// How many lanes have a session, of those that the pair uses.

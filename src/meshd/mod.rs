@@ -28,6 +28,7 @@ mod prove;
 mod quota;
 pub mod run;
 pub mod shared;
+mod silent;
 pub mod status;
 mod strays;
 pub mod watch;

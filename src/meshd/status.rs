@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::lane::LaneStats;
 use super::shared::{Shared, Topic, View};
-use super::{mtu, plain};
+use super::{mtu, plain, silent};
 use crate::api::local::{Finding, LaneTunnel, Management, NetworkStatus, Offload, PeerStatus, Status, TunnelStatus};
 use crate::clock::{mono, wall};
 use crate::mgmt::told::bounded;
@@ -84,6 +84,7 @@ fn tunnels_of(view: &View, stats: &[LaneStats], now: Mono) -> BTreeMap<NodeId, T
             received: lanes.iter().map(|lane| lane.received).sum(),
             sent: lanes.iter().map(|lane| lane.sent).sum(),
             lanes,
+            silence: silent::silence(view.slots.peer(node), peer.foreign.is_some(), stats, now),
         };
         tunnels.insert(node.clone(), tunnel);
     }
@@ -147,7 +148,7 @@ fn peers(slice: &Slice, view: &View, tunnels: &BTreeMap<NodeId, TunnelStatus>) -
 fn found(view: &View, peers: &[PeerStatus]) -> Vec<Finding> {
     let mut found: Vec<Finding> = view.findings.values().flatten().cloned().collect();
     if mono().since(view.started) > GRACE {
-        found.extend(peers.iter().filter_map(|peer| silent(peer, view.slice.as_deref())));
+        found.extend(silent::findings(peers, view.slice.as_deref(), &silent::Line::of(view)));
         found.extend(peers.iter().filter_map(lame));
     }
     found
@@ -170,21 +171,6 @@ fn problems(view: &View, peers: &[PeerStatus]) -> Vec<Finding> {
     }
     problems.extend(view.certificate_ends.and_then(|ends| ended(ends, wall())));
     problems
-}
-
-/// A peer with a tunnel that is not up.
-fn silent(peer: &PeerStatus, slice: Option<&Slice>) -> Option<Finding> {
-    let tunnel = peer.tunnel.as_ref().filter(|tunnel| !tunnel.up)?;
-    let joined = slice?.peers.get(&peer.node)?.public_key.is_some();
-    let (why, help) = match (joined, tunnel.endpoint) {
-        (false, _) => ("it has not joined yet".to_owned(), "run meshctl join there"),
-        (true, None) => ("nothing says where it is".to_owned(), "it must call first, or: meshctl node set"),
-        (true, Some(to)) => {
-            (format!("{to} answers no handshake"), "check that UDP passes both ways: meshctl tunnel list")
-        }
-    };
-    let what = format!("the tunnel to {} is down: {why}; frames to it are dropped, never sent in clear", peer.node);
-    Some(Finding::new("M0410", what, help))
 }
 
 /// A peer that some lanes reach and others do not: a packet filter that knows one UDP port of two, most likely.

@@ -41,6 +41,10 @@ pub struct Status {
     pub since: Mono,
     /// The largest size worth trying: MTU of the interface.
     pub largest: u16,
+    /// Since when nothing is answered: when the first of these probes left.
+    pub silent: Option<Mono>,
+    /// Anything was ever answered. A foreign peer may never answer, and carry all the same.
+    pub answers: bool,
 }
 
 /// A probe to send: an echo request that fills an outer IP packet of exactly this size, alone in its datagram.

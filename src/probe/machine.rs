@@ -13,7 +13,7 @@ const CONFIRM: Duration = Duration::from_millis(500);
 /// How long after its last large datagram a path counts as in use.
 const IN_USE: Duration = Duration::from_millis(1500);
 /// How often, at the latest, an idle path is confirmed, and any path is tried for one byte more.
-const IDLE: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(25);
 /// How often a path in use that answers nothing is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How many times at that pace although nobody uses the path.
@@ -57,6 +57,8 @@ pub(super) struct PathMtu {
     used: Mono,
     active: bool,
     silent: u8,
+    /// When the first probe left that nothing has been answered since.
+    quiet: Option<Mono>,
     /// Spreads the idle probes of many paths.
     salt: u8,
 }
@@ -126,6 +128,7 @@ impl PathMtu {
             used: Mono::default(),
             active: false,
             silent: 0,
+            quiet: None,
             salt: 0,
         }
     }
@@ -148,6 +151,7 @@ impl PathMtu {
     /// There is a session: the size is confirmed before anything else.
     pub(super) fn up(&mut self, now: Mono) {
         self.silent = 0;
+        self.quiet = None;
         self.raise_at = now;
         self.confirm(now);
     }
@@ -205,6 +209,7 @@ impl PathMtu {
         self.rtt.sample(now.since(flight.sent));
         self.heard = true;
         self.silent = 0;
+        self.quiet = None;
         self.burst.alive |= flight.sent >= self.burst.started;
         let (proves, grows) = (flight.size >= self.size, flight.size > self.size);
         if proves {
@@ -299,7 +304,8 @@ impl PathMtu {
                 }
             }
         };
-        Status { size: self.size, phase, since: self.since, largest: self.largest }
+        let silent = self.quiet.filter(|_| phase == Phase::Error);
+        Status { size: self.size, phase, since: self.since, largest: self.largest, silent, answers: self.heard }
     }
 
     /// The size that was settled before the present one, once after each change.
@@ -440,6 +446,7 @@ impl PathMtu {
     fn hush(&mut self, now: Mono) {
         let quick = self.silent < QUICK_RETRIES || self.active && self.heard;
         self.silent = self.silent.saturating_add(1);
+        self.quiet.get_or_insert(self.asked);
         self.stage = Stage::Silent { until: Some(now + if quick { RETRY } else { self.idle() }) };
     }
 

@@ -79,3 +79,4 @@ mod super_frames;
 mod told;
 mod tracked;
 mod tunnel;
+mod watched;

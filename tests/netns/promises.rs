@@ -30,13 +30,14 @@ fn guests_of_one_network_are_on_one_switch() {
     for watch in watches {
         let wire = watch.wire.clone();
         let seen = watch.end().unwrap();
-        let (wanted, unwanted) = match wire.kind {
-            WireKind::Admin => (Class::Vxlan, Class::Wireguard),
-            WireKind::Internet => (Class::Wireguard, Class::Vxlan),
+        // Inside a PDC nodes have sessions for what they tell each other; the bulk of what guests send is 7000 frames.
+        let (wanted, other, most) = match wire.kind {
+            WireKind::Admin => (Class::Vxlan, Class::Wireguard, 100),
+            WireKind::Internet => (Class::Wireguard, Class::Vxlan, 0),
         };
-        assert!(seen.frames(wanted) > 50, "{}: {seen:?}", wire.device);
-        let never = [unwanted, Class::Clear, Class::Other].map(|class| seen.frames(class));
-        assert_eq!((never, seen.missed), ([0, 0, 0], 0), "{}: {seen:?}", wire.device);
+        assert!(seen.frames(wanted) > 50 && seen.frames(other) <= most, "{}: {seen:?}", wire.device);
+        let never = [Class::Clear, Class::Other].map(|class| seen.frames(class));
+        assert_eq!((never, seen.missed), ([0, 0], 0), "{}: {seen:?}", wire.device);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The paths of a lane: drives their probes over the lane's own socket, and tells the data plane and the owner what comes of it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::LaneEvent;
 use crate::clock;
@@ -39,11 +39,17 @@ impl Default for Outer {
 impl Paths {
     /// Follows a new setup. What is known of a path that stays is kept.
     pub(super) fn set(&mut self, configs: &[PathConfig], tunnels: &Tunnels, now: Mono) {
+        let before: BTreeSet<PeerSlot> = self.probes.status().map(|(peer, _)| peer).collect();
         self.probes.set(configs, now);
         self.sizes = PathSizes::default();
         for config in configs {
-            let endpoint = tunnels.status(config.peer, now).and_then(|status| status.endpoint);
+            let status = tunnels.status(config.peer, now);
+            let endpoint = status.as_ref().and_then(|status| status.endpoint);
             self.arrive(config.peer, endpoint.is_some_and(|to| to.is_ipv6()));
+            // A peer of the plain path has a session already when its frames begin to take it.
+            if !before.contains(&config.peer) && status.is_some_and(|status| status.up) {
+                self.probes.up(config.peer, now);
+            }
         }
         self.changes();
     }

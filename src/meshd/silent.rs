@@ -1,0 +1,153 @@
+//! Tunnels that carry nothing: which direction fails, and what to say. Equal causes are one finding, however many peers it meets.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::lane::LaneStats;
+use super::shared::View;
+use crate::api::local::{Finding, PeerStatus, Silence};
+use crate::probe;
+use crate::table::Slice;
+use crate::types::{IfName, Mono, PeerSlot};
+
+/// What was under way when the first lost probe left may still arrive.
+const LATE: Duration = Duration::from_secs(1);
+/// A peer that hears nothing asks, and one that has nothing to say keeps alive: after so long without a word nothing arrives from it.
+const QUIET: Duration = Duration::from_secs(27);
+/// Peers of one finding that are named.
+const NAMED: usize = 3;
+
+/// Which direction of a tunnel fails whose session stands; none: it answers, or nobody knows. Every lane with a session must be silent.
+/// A foreign peer that has never answered may still carry.
+pub(super) fn silence(peer: Option<PeerSlot>, foreign: bool, stats: &[LaneStats], now: Mono) -> Option<Silence> {
+    let of = |stats: &LaneStats| -> Option<(Option<Mono>, Option<Mono>)> {
+        let (_, tunnel) = stats.peers.iter().find(|(slot, status)| Some(*slot) == peer && status.up)?;
+        let path: Option<&probe::Status> =
+            stats.paths.iter().find(|(slot, _)| Some(*slot) == peer).map(|(_, path)| path);
+        let counts = path.filter(|path| path.answers || !foreign);
+        Some((counts.and_then(|path| path.silent), tunnel.last_received))
+    };
+    let lanes: Vec<_> = stats.iter().filter_map(of).collect();
+    let since = lanes.iter().map(|(silent, _)| *silent).collect::<Option<Vec<Mono>>>()?.into_iter().min()?;
+    let heard = lanes.iter().filter_map(|(_, heard)| *heard).max();
+    Some(match heard {
+        Some(heard) if heard > since + LATE => Silence::Out,
+        Some(_) | None if now.since(since) > QUIET => Silence::In,
+        Some(_) | None => Silence::Unknown,
+    })
+}
+
+/// The interface that tunnels leave by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line {
+    interface: Option<IfName>,
+    down: bool,
+}
+
+impl Line {
+    pub(super) fn of(view: &View) -> Self {
+        let interface = view.local.external.as_ref().map(|side| side.interface.clone());
+        Self { down: interface.as_ref().is_some_and(|name| view.down.contains(name)), interface }
+    }
+}
+
+/// Why a tunnel carries nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    NotJoined,
+    Nowhere,
+    NoHandshake,
+    Silent(Silence),
+}
+
+/// One finding for each cause, or one for all where no tunnel of the node carries.
+pub(super) fn findings(peers: &[PeerStatus], slice: Option<&Slice>, line: &Line) -> Vec<Finding> {
+    let joined = |peer: &PeerStatus| {
+        slice.and_then(|slice| slice.peers.get(&peer.node)).is_some_and(|peer| peer.public_key.is_some())
+    };
+    let mut by_cause: BTreeMap<Cause, Vec<&PeerStatus>> = BTreeMap::new();
+    let mut carries = 0;
+    for peer in peers {
+        let Some(tunnel) = &peer.tunnel else { continue };
+        let cause = match (tunnel.up, tunnel.silence) {
+            (true, None) => {
+                carries += 1;
+                continue;
+            }
+            (true, Some(silence)) => Cause::Silent(silence),
+            (false, _) if !joined(peer) => Cause::NotJoined,
+            (false, _) if tunnel.endpoint.is_none() => Cause::Nowhere,
+            (false, _) => Cause::NoHandshake,
+        };
+        by_cause.entry(cause).or_default().push(peer);
+    }
+    let unheard = |cause: &Cause| matches!(cause, Cause::NoHandshake | Cause::Silent(Silence::Unknown | Silence::In));
+    let alone: Vec<&PeerStatus> =
+        by_cause.iter().filter(|(cause, _)| unheard(cause)).flat_map(|(_, peers)| peers.clone()).collect();
+    let heard = carries > 0 || by_cause.contains_key(&Cause::Silent(Silence::Out));
+    let own = !heard && (alone.len() > 1 || line.down && !alone.is_empty());
+    if own {
+        by_cause.retain(|cause, _| !unheard(cause));
+    }
+    let own = own.then(|| cut_off(&alone, line));
+    own.into_iter().chain(by_cause.into_iter().map(|(cause, peers)| cause.finding(&peers))).collect()
+}
+
+impl Cause {
+    fn finding(self, peers: &[&PeerStatus]) -> Finding {
+        let names = some(peers);
+        let (the, is, it) = if peers.len() > 1 { ("the tunnels", "are", "them") } else { ("the tunnel", "is", "it") };
+        let check = "check that UDP passes both ways: meshctl tunnel list";
+        let (why, help) = match self {
+            Self::NotJoined if peers.len() > 1 => ("they have not joined yet".to_owned(), "run meshctl join there"),
+            Self::NotJoined => ("it has not joined yet".to_owned(), "run meshctl join there"),
+            Self::Nowhere => (format!("nothing says where {it} {is}"), "it must call first, or: meshctl node set"),
+            Self::NoHandshake => (format!("{} answers no handshake", somewhere(peers)), check),
+            Self::Silent(Silence::Unknown) => {
+                (format!("the session stands, and {} answers nothing any more", somewhere(peers)), check)
+            }
+            Self::Silent(Silence::Out) => (
+                format!("what is sent from here does not arrive at {}; from there it arrives", somewhere(peers)),
+                check,
+            ),
+            Self::Silent(Silence::In) => (format!("nothing of {} arrives here any more", somewhere(peers)), check),
+        };
+        let what = format!("{the} to {names} {is} down: {why}; frames to {it} are dropped, never sent in clear");
+        Finding::new("M0410", what, help)
+    }
+}
+
+/// None of several peers is heard: the fault is here.
+fn cut_off(peers: &[&PeerStatus], line: &Line) -> Finding {
+    let interface = line.interface.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+    let why = if line.down {
+        format!("interface {interface} is down")
+    } else {
+        format!("no peer is heard by {interface}: it is this node's own line or packet filter")
+    };
+    let what = format!(
+        "all {} tunnels ({}) are down: {why}; frames to them are dropped, never sent in clear",
+        peers.len(),
+        some(peers)
+    );
+    let help = format!("ip -s link show dev {interface}; ip address show dev {interface}; meshctl tunnel list");
+    Finding::new("M0410", what, help)
+}
+
+fn some(peers: &[&PeerStatus]) -> String {
+    let more = peers.len().saturating_sub(NAMED);
+    let first = peers.iter().take(NAMED).map(|peer| peer.node.to_string()).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{first} and {more} more") } else { first }
+}
+
+fn somewhere(peers: &[&PeerStatus]) -> String {
+    let one = peers.first().and_then(|peer| peer.tunnel.as_ref()).and_then(|tunnel| tunnel.endpoint);
+    match one {
+        Some(to) if peers.len() == 1 => to.to_string(),
+        Some(_) | None => "any of them".to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "silent_tests.rs"]
+mod tests;

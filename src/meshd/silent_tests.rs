@@ -1,0 +1,143 @@
+use super::*;
+use crate::api::local::TunnelStatus;
+use crate::policy::path::Path;
+use crate::probe::Phase;
+use crate::table::{Peer, Suite};
+use crate::tunnel;
+use crate::types::{NodeId, PublicKey, Version};
+
+const PEER: PeerSlot = PeerSlot(1);
+
+fn at(seconds: u64) -> Mono {
+    Mono::from_nanos(seconds * 1_000_000_000)
+}
+
+/// A lane with a session that was heard last at a time, and a path that is silent since another.
+fn lane(number: u8, up: bool, heard: u64, silent: Option<u64>) -> LaneStats {
+    let status = tunnel::PeerStatus {
+        endpoint: None,
+        suite: Suite::Chacha,
+        up,
+        keys: None,
+        last_handshake: None,
+        last_received: Some(at(heard)),
+        handshaking_since: None,
+        staged: 0,
+        received_bytes: 0,
+        sent_bytes: 0,
+    };
+    let phase = if silent.is_some() { Phase::Error } else { Phase::Complete };
+    let path = probe::Status { size: 1500, phase, since: at(0), largest: 1500, silent: silent.map(at), answers: true };
+    LaneStats { lane: number, peers: vec![(PEER, status)], paths: vec![(PEER, path)], ..LaneStats::default() }
+}
+
+#[test]
+fn the_direction_is_what_was_heard_since_the_first_lost_probe() {
+    let cases: [(&str, Vec<LaneStats>, Option<Silence>); 8] = [
+        ("it answers", vec![lane(0, true, 99, None)], None),
+        ("too early", vec![lane(0, true, 90, Some(95))], Some(Silence::Unknown)),
+        ("what was under way", vec![lane(0, true, 95, Some(95))], Some(Silence::Unknown)),
+        ("heard since", vec![lane(0, true, 98, Some(95))], Some(Silence::Out)),
+        ("not heard for long", vec![lane(0, true, 60, Some(65))], Some(Silence::In)),
+        ("one lane of two answers", vec![lane(0, true, 60, Some(65)), lane(1, true, 99, None)], None),
+        (
+            "one lane of two has a session",
+            vec![lane(0, true, 60, Some(65)), lane(1, false, 99, None)],
+            Some(Silence::In),
+        ),
+        ("no session", vec![lane(0, false, 60, Some(65))], None),
+    ];
+    for (what, stats, silent) in cases {
+        for foreign in [false, true] {
+            assert_eq!(silence(Some(PEER), foreign, &stats, at(100)), silent, "{what}");
+            assert_eq!(silence(None, foreign, &stats, at(100)), None, "{what}");
+        }
+    }
+    // A box that answers no pings is no dead tunnel; a meshd that answers no probes is.
+    let mut never = lane(0, true, 98, Some(95));
+    never.paths[0].1.answers = false;
+    assert_eq!(silence(Some(PEER), true, &[never.clone()], at(100)), None);
+    assert_eq!(silence(Some(PEER), false, &[never], at(100)), Some(Silence::Out));
+}
+
+fn peer(n: u8, up: bool, silence: Option<Silence>) -> PeerStatus {
+    let node: NodeId = format!("b-{n}").parse().unwrap();
+    let tunnel = TunnelStatus {
+        node: node.clone(),
+        endpoint: format!("198.51.100.{n}:51820").parse().ok(),
+        handshake_age: None,
+        up,
+        suite: Suite::Chacha,
+        received: 0,
+        sent: 0,
+        lanes: Vec::new(),
+        silence,
+    };
+    PeerStatus {
+        node,
+        pdc: "b".parse().unwrap(),
+        paths: vec![Path::Tunnel],
+        why: String::new(),
+        vtep: None,
+        tunnel: Some(tunnel),
+        plain: Vec::new(),
+    }
+}
+
+fn slice(joined: &[PeerStatus]) -> Slice {
+    let mut slice = Slice::empty(Version::default(), "a-1".parse().unwrap(), "a".parse().unwrap());
+    for peer in joined {
+        let known = Peer {
+            pdc: peer.pdc.clone(),
+            public_key: Some(PublicKey([1; 32])),
+            psk: None,
+            suite: Suite::Chacha,
+            admin: None,
+            external: None,
+            listen: crate::types::UdpPort::try_from(51_820).unwrap(),
+            lanes: 1,
+            changing: Vec::new(),
+            foreign: None,
+        };
+        slice.peers.insert(peer.node.clone(), known);
+    }
+    slice
+}
+
+fn said(peers: &[PeerStatus], down: bool) -> Vec<String> {
+    let line = Line { interface: "eth0".parse().ok(), down };
+    findings(peers, Some(&slice(peers)), &line).into_iter().map(|finding| finding.what).collect()
+}
+
+#[test]
+fn one_silent_tunnel_is_named_with_its_direction() {
+    for (up, silence, words) in [
+        (false, None, "the tunnel to b-1 is down: 198.51.100.1:51820 answers no handshake"),
+        (true, Some(Silence::Unknown), "the session stands, and 198.51.100.1:51820 answers nothing any more"),
+        (true, Some(Silence::Out), "what is sent from here does not arrive at 198.51.100.1:51820"),
+        (true, Some(Silence::In), "nothing of 198.51.100.1:51820 arrives here any more"),
+    ] {
+        let found = said(&[peer(1, up, silence), peer(2, true, None)], false);
+        assert!(found.len() == 1 && found[0].contains(words), "{found:?}");
+    }
+    assert_eq!(said(&[peer(1, true, None)], false), Vec::<String>::new());
+}
+
+#[test]
+fn equal_causes_are_one_finding_and_an_own_line_that_is_dead_is_called_so() {
+    let many: Vec<PeerStatus> = (1..=30).map(|n| peer(n, false, None)).collect();
+    let found = said(&many, false);
+    assert!(found.len() == 1 && found[0].contains("all 30 tunnels (b-1, b-2, b-3 and 27 more)"), "{found:?}");
+    assert!(found[0].contains("this node's own line"), "{found:?}");
+    let found = said(&many, true);
+    assert!(found.len() == 1 && found[0].contains("interface eth0 is down"), "{found:?}");
+    let one_up: Vec<PeerStatus> = many.into_iter().chain([peer(31, true, None)]).collect();
+    let found = said(&one_up, false);
+    assert!(found.len() == 1 && found[0].contains("the tunnels to b-1, b-2, b-3 and 27 more are down"), "{found:?}");
+    // Some are silent and others have lost their session: still one line.
+    let mixed = [peer(1, false, None), peer(2, true, Some(Silence::In)), peer(3, true, Some(Silence::Unknown))];
+    assert_eq!(said(&mixed, false).len(), 1);
+    // What arrives from one shows that the line works.
+    let heard = [peer(1, false, None), peer(2, true, Some(Silence::Out))];
+    assert_eq!(said(&heard, false).len(), 2);
+}

@@ -1,0 +1,254 @@
+//! The plain path is watched: each fault of it is named with its pair and direction, on both nodes, soon, and as long as it lasts; a
+//! daemon that is dead is no dead path.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use vxmesh::clock;
+use vxmesh::lab::{daemons, shell};
+
+use crate::harness::{can_run, wait_until};
+use crate::labs::Lab;
+use crate::mesh::MESHCTL;
+
+/// How soon a fault is told, and its end.
+const BAR: Duration = Duration::from_secs(30);
+const ECHO_BRIDGE: &str = "vb16777215.12b5";
+
+/// What a node says is wrong: codes and texts.
+fn problems(lab: &Lab, node: &str) -> Vec<(String, String)> {
+    let status = daemons::status(&lab.home, lab.layout().node(node).unwrap()).unwrap();
+    status.problems.into_iter().map(|finding| (finding.code, finding.what)).collect()
+}
+
+fn on(lab: &Lab, node: &str, lines: &str) -> String {
+    let mut command = shell::command(Some(&lab.layout().node(node).unwrap().namespace), "sh");
+    command.args(["-ec", lines]);
+    shell::run(command).unwrap()
+}
+
+/// What `meshctl WORDS` says by the socket of a node.
+fn ask(lab: &Lab, node: &str, words: &str) -> String {
+    let mut command = Command::new(MESHCTL);
+    command.arg("--socket").arg(lab.home.socket(node)).args(words.split_whitespace());
+    String::from_utf8(command.output().unwrap().stdout).unwrap()
+}
+
+/// The first line of `explain`.
+fn explained(lab: &Lab, from: &str, to: &str) -> String {
+    ask(lab, from, &format!("explain {from}-g1 {to}-g1")).lines().next().unwrap().to_owned()
+}
+
+/// A lab of one PDC in which all is well.
+fn two_nodes() -> Lab {
+    let lab = Lab::mesh(&["--pdcs", "1", "--nodes", "2"]);
+    lab.settled();
+    for node in ["a-1", "a-2"] {
+        wait_until("all is well", BAR, || problems(&lab, node).is_empty() && answers(&lab, node));
+    }
+    lab
+}
+
+/// Whether the plain path of a node answers, by its own word.
+fn answers(lab: &Lab, node: &str) -> bool {
+    let status = daemons::status(&lab.home, lab.layout().node(node).unwrap()).unwrap();
+    status.peers.iter().all(|peer| peer.plain.iter().all(|plain| plain.state.word() == "answers"))
+}
+
+/// A fault: on which node, what makes it, what ends it, and what each node says then, code and words.
+struct Fault {
+    what: &'static str,
+    node: &'static str,
+    make: String,
+    end: &'static str,
+    says: [(&'static str, &'static str); 2],
+}
+
+const NO_TABLE: &str = "nft delete table inet fw";
+const RP: &str = "sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.admin0.rp_filter=1; ip link add d0 type veth peer name d1; ip link set d1 up; \
+                  ip link set d0 up; ip route add 10.1.0.1/32 dev d0";
+const NO_RP: &str = "ip link del d0; sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.admin0.rp_filter=0";
+const FORWARD: &str = "sysctl -qw net.bridge.bridge-nf-call-iptables=1; nft add table ip fw; \
+                       nft 'add chain ip fw FORWARD { type filter hook forward priority 0; policy drop; }'";
+const NO_FORWARD: &str = "nft delete table ip fw; sysctl -qw net.bridge.bridge-nf-call-iptables=0";
+
+/// A packet filter of others that drops what matches.
+fn filter(hook: &str, rule: &str) -> String {
+    format!(
+        "nft add table inet fw; nft 'add chain inet fw c {{ type filter hook {hook} priority 0; }}'; nft 'add rule inet fw c {rule} drop'"
+    )
+}
+
+/// Faults on node a-2 or a-1 of two.
+fn dead() -> Vec<Fault> {
+    let fault = |what, node, make: String, end, says| Fault { what, node, make, end, says };
+    let to_two = [
+        ("M0663", "plain frames from a-1 to a-2 do not arrive there"),
+        ("M0663", "plain frames from a-1 to a-2 do not arrive here"),
+    ];
+    let to_one = [
+        ("M0663", "plain frames from a-2 to a-1 do not arrive here"),
+        ("M0663", "plain frames from a-2 to a-1 do not arrive there"),
+    ];
+    let neither = [("M0663", "arrive in neither direction"); 2];
+    let silent = ("M0666", "nothing is heard of a-2");
+    vec![
+        fault("what comes in is dropped", "a-2", filter("input", "udp dport 4789"), NO_TABLE, to_two),
+        fault("what goes out is dropped", "a-2", filter("output", "udp dport 4789"), NO_TABLE, to_one),
+        fault("FORWARD drops what bridges show it", "a-1", FORWARD.to_owned(), NO_FORWARD, neither),
+        fault("rp_filter", "a-2", RP.to_owned(), NO_RP, [to_two[0], ("M0666", "nothing is heard of a-1")]),
+        fault(
+            "the link is down",
+            "a-2",
+            "ip link set dev admin0 down".to_owned(),
+            "ip link set dev admin0 up",
+            [silent, ("M0667", "interface admin0 is down")],
+        ),
+        fault(
+            "the address is gone",
+            "a-2",
+            "ip address del 10.1.0.2/24 dev admin0".to_owned(),
+            "ip address add 10.1.0.2/24 dev admin0",
+            // Who has no admin address is to be reached by a tunnel, which has nowhere to go.
+            [("M0410", "a-2"), ("M0631", "admin")],
+        ),
+    ]
+}
+
+fn says(lab: &Lab, node: &str, (code, words): (&str, &str)) -> bool {
+    problems(lab, node).iter().any(|(of, what)| of.starts_with(code) && what.contains(words))
+}
+
+/// Makes a fault, waits until both nodes say it, and until they say no more when it has ended.
+fn told_and_ended(lab: &Lab, fault: &Fault, meanwhile: impl Fn()) {
+    let start = clock::mono();
+    on(lab, fault.node, &fault.make);
+    for (node, wanted) in ["a-1", "a-2"].into_iter().zip(fault.says) {
+        wait_until(&format!("{}: {node} says {wanted:?}", fault.what), BAR, || says(lab, node, wanted));
+    }
+    let took = clock::mono().since(start);
+    println!("{}: told after {took:?}", fault.what);
+    assert!(took < BAR, "{}: {took:?}", fault.what);
+    meanwhile();
+    on(lab, fault.node, fault.end);
+    for node in ["a-1", "a-2"] {
+        wait_until(&format!("{}: {node} says no more", fault.what), BAR, || {
+            problems(lab, node).is_empty() && answers(lab, node)
+        });
+    }
+    assert!(explained(lab, "a-1", "a-2").ends_with(": arrives"));
+}
+
+#[test]
+fn a_plain_path_that_fails_is_named_with_its_direction_on_both_nodes_within_30_s_and_so_is_its_end() {
+    if !can_run() {
+        return;
+    }
+    let lab = two_nodes();
+    for fault in dead() {
+        told_and_ended(&lab, &fault, || {
+            assert!(!lab.answers("a-1", "a-2"), "{}: it is so", fault.what);
+            let both = [explained(&lab, "a-1", "a-2"), explained(&lab, "a-2", "a-1")];
+            assert!(both.iter().all(|line| !line.ends_with(": arrives")), "{}: {both:?}", fault.what);
+            if fault.says.iter().all(|(code, _)| *code == "M0663") {
+                assert!(both.iter().all(|line| line.ends_with(": does not arrive")), "{}: {both:?}", fault.what);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_plain_path_that_carries_less_than_guests_may_send_or_loses_a_flow_is_named() {
+    if !can_run() {
+        return;
+    }
+    let lab = two_nodes();
+    let small = Fault {
+        what: "too small",
+        node: "a-2",
+        make: filter("input", "udp dport 4789 ip length > 1421"),
+        end: NO_TABLE,
+        says: [("M0664", "from a-1 to a-2 with packets of more than 1371 bytes are lost"); 2],
+    };
+    told_and_ended(&lab, &small, || {
+        assert!(lab.answers("a-1", "a-2"));
+        let list = ask(&lab, "a-1", "tunnel list");
+        assert!(list.contains("too small") && list.contains("1371"), "{list}");
+        // The other direction carries all, which is what a-2 measures.
+        assert!(ask(&lab, "a-2", "tunnel list").contains("1450"));
+    });
+    // The inner source port stands 50 bytes behind the start of the outer UDP header; by it the kernel chooses the outer one.
+    let leg = Fault {
+        what: "one of several ways",
+        node: "a-2",
+        make: filter("input", "udp dport 4789 @th,400,16 49161"),
+        end: NO_TABLE,
+        says: [("M0665", "some flows are lost"); 2],
+    };
+    told_and_ended(&lab, &leg, || assert!(ask(&lab, "a-1", "status").contains("flows lost")));
+}
+
+#[test]
+fn a_daemon_that_is_dead_is_no_dead_path() {
+    if !can_run() {
+        return;
+    }
+    let lab = two_nodes();
+    lab.kill("a-2");
+    wait_until("it is said", BAR, || says(&lab, "a-1", ("M0666", "nothing is heard of a-2")));
+    assert!(!says(&lab, "a-1", ("M0663", "")), "{:?}", problems(&lab, "a-1"));
+    assert!(lab.answers("a-1", "a-2"), "the kernel carries");
+    let line = explained(&lab, "a-1", "a-2");
+    assert!(line.contains("would arrive; whether the path carries now is not known here"), "{line}");
+    lab.start("a-2");
+    wait_until("it is said no more", BAR, || problems(&lab, "a-1").is_empty() && answers(&lab, "a-1"));
+    // A daemon that is started anew is no news at all.
+    for _ in 0..2 {
+        lab.kill("a-2");
+        lab.start("a-2");
+        for _ in 0..40 {
+            assert_eq!(problems(&lab, "a-1"), []);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+#[test]
+fn nobody_who_is_put_into_the_bridge_of_the_echoes_says_or_hears_anything_there() {
+    if !can_run() {
+        return;
+    }
+    let lab = two_nodes();
+    let sent = || -> u64 {
+        let path = "/sys/class/net/vv16777215.12b5/statistics/tx_packets";
+        on(&lab, "a-1", &format!("cat {path}")).trim().parse().unwrap()
+    };
+    let macs = on(&lab, "a-1", &format!("bridge fdb show br {ECHO_BRIDGE} | grep sticky"));
+    let mac = |port: &str| macs.lines().find(|line| line.contains(port)).unwrap().split(' ').next().unwrap().to_owned();
+    let (own, far) = (mac("vt16777215"), mac("vv16777215"));
+    on(
+        &lab,
+        "a-1",
+        &format!(
+            "ip link add x0 type veth peer name x1; sysctl -qw net.ipv6.conf.x0.disable_ipv6=1; ip link set x0 master {ECHO_BRIDGE} up; ip link set x1 address {own} up"
+        ),
+    );
+    std::thread::sleep(Duration::from_secs(2));
+    let before = sent();
+    on(
+        &lab,
+        "a-1",
+        &format!(
+            "ip address add 169.254.9.1/24 dev x1; ip neigh replace 169.254.9.2 lladdr {far} dev x1 nud permanent; ip neigh replace 169.254.9.3 lladdr ff:ff:ff:ff:ff:ff dev x1 nud permanent; ping -q -f -c 500 -w 3 169.254.9.2 || true; ping -q -f -c 500 -w 3 169.254.9.3 || true"
+        ),
+    );
+    let passed = sent() - before;
+    assert!(passed < 60, "{passed} frames left, of which echoes are a few");
+    let heard = on(&lab, "a-1", "cat /sys/class/net/x1/statistics/rx_packets");
+    assert_eq!(heard.trim(), "0", "and it hears nothing");
+    wait_until("the path answers all the while", BAR, || answers(&lab, "a-1") && answers(&lab, "a-2"));
+    on(&lab, "a-1", "ip link del x0");
+    let status: Value = serde_json::from_str(&ask(&lab, "a-1", "status -o json")).unwrap();
+    assert_eq!(status["peers"][0]["plain"][0]["state"], "answers", "{status}");
+}
