@@ -16,7 +16,7 @@ const QUIET_LATER: Duration = Duration::from_secs(5);
 /// When later begins.
 const LATER: Duration = Duration::from_secs(30);
 /// How often a path that carries less than the interface is tried for one byte more.
-const RAISE: Duration = Duration::from_secs(30);
+const RAISE: Duration = Duration::from_secs(15);
 /// Someone who is called so late had been asleep: what has not come by then tells nothing.
 const OVERSLEPT: Duration = Duration::from_secs(2);
 /// A size that every path carries that works at all, in bytes.

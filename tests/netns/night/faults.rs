@@ -17,7 +17,7 @@ fn daemons() -> Vec<Row> {
             .says(Management, "M0107", &["node a-2 is away"])
             .says(Audit, "node-away", &["node a-2 is away"])
             .says(Node("a-1"), "M0666", &["a-2"])
-            .says(Node("b-1"), "M0410", &["tunnel to a-2"])
+            .says(Node("b-1"), "M0410", &["a-2"])
             .may(&[(Node("b-2"), "M0410")])
             .ci(),
         Row::new("a daemon stands still")
@@ -27,7 +27,7 @@ fn daemons() -> Vec<Row> {
             .says(Management, "M0107", &["node b-2 is away"])
             .says(Audit, "node-away", &["node b-2 is away"])
             .says(Node("b-1"), "M0666", &["b-2"])
-            .says(Node("a-1"), "M0410", &["tunnel to b-2"])
+            .says(Node("a-1"), "M0410", &["b-2"])
             .may(&[(Node("a-2"), "M0410")]),
         Row::new("management is killed")
             .make([Kill("mgmt")])

@@ -26,7 +26,7 @@ fn addresses() -> Vec<Row> {
             .whole(&[("b-1", "b-2")])
             .says(Node("b-1"), "M0631|M0632", &["external"])
             .says(Node("b-1"), "M0120", &["no management node"])
-            .says(Node("a-1"), "M0410", &["tunnel to b-1"])
+            .says(Node("a-1"), "M0410", &["b-1"])
             .says(Management, "M0107", &["node b-1 is away"])
             .may(&[(Node("b-1"), "M0410"), (Node("a-2"), "M0410")]),
         Row::new("a node has the address of another")
@@ -91,8 +91,8 @@ fn devices() -> Vec<Row> {
         Row::new("somebody isolates the port of a guest")
             .make([On("a-1", "bridge link set dev g1 isolated on")])
             .undo([On("a-1", "bridge link set dev g1 isolated off")])
-            .says(Node("a-1"), "", &["g1"])
-            .says(Management, "", &["a-1", "g1"]),
+            .says(Node("a-1"), "", &["g1"]).open("nobody looks at the flags of a guest's own port")
+            .says(Management, "", &["a-1", "g1"]).open("nobody looks at the flags of a guest's own port"),
         Row::new("a vxlan device of others appears on our UDP port")
             .make([On("a-1", "ip link add flannel.1 type vxlan id 1 dstport 4789 local 10.1.0.1 nolearning; ip link set flannel.1 up")])
             .undo([On("a-1", "ip link delete flannel.1")])
@@ -120,30 +120,30 @@ fn guests() -> Vec<Row> {
             .undo([On("a-1-g1", "ip link set eth0 address 02:76:78:01:01:01")])
             .cut(&[("a-1", "a-2"), ("a-1", "b-1")])
             .says(Events("a-1"), "guest-refused", &["g1", "02:76:78:99:00:01"])
-            .says(Node("a-1"), "", &["g1", "02:76:78:99:00:01"])
-            .says(Management, "", &["a-1", "g1", "02:76:78:99:00:01"])
-            .says(Explain("a-1", "a-2"), "port", &["02:76:78:99:00:01"]),
+            .says(Node("a-1"), "M0675", &["g1", "02:76:78:99:00:01"]).open("findings about guests are not in this build")
+            .says(Management, "M0675", &["a-1", "g1", "02:76:78:99:00:01"]).open("findings about guests are not in this build")
+            .says(Explain("a-1", "a-2"), "port", &["02:76:78:99:00:01"]).open("explain asks no interface of a guest"),
         Row::new("a guest has another IP address than its port")
             .make([On("b-1-g1", "ip address flush dev eth0; ip address add 192.168.10.77/24 dev eth0; ping -c 40 -i 0.2 192.168.10.14 >/dev/null 2>&1 &")])
             .undo([On("b-1-g1", "ip address flush dev eth0; ip address add 192.168.10.13/24 dev eth0")])
             .cut(&[("b-1", "b-2")])
             .says(Events("b-1"), "guest-refused", &["g1"])
-            .says(Node("b-1"), "", &["g1", "192.168.10.77"])
-            .says(Management, "", &["b-1", "g1", "192.168.10.77"]),
+            .says(Node("b-1"), "M0676", &["g1", "192.168.10.77"]).open("findings about guests are not in this build")
+            .says(Management, "M0676", &["b-1", "g1", "192.168.10.77"]).open("findings about guests are not in this build"),
         Row::new("a guest takes the address of another")
             .make([On("b-2-g1", "ip address add 192.168.10.12/24 dev eth0; ping -c 40 -i 0.2 -I 192.168.10.12 192.168.10.13 >/dev/null 2>&1 &")])
             .undo([On("b-2-g1", "ip address del 192.168.10.12/24 dev eth0")])
             .whole(&[("b-1", "a-2"), ("a-1", "b-2")])
             .says(Events("b-2"), "guest-refused", &["g1"])
-            .says(Node("b-2"), "", &["g1", "192.168.10.12"])
-            .says(Management, "", &["b-2", "192.168.10.12"]),
+            .says(Node("b-2"), "M0677", &["g1", "192.168.10.12"]).open("findings about guests are not in this build")
+            .says(Management, "M0677", &["b-2", "192.168.10.12"]).open("findings about guests are not in this build"),
         Row::new("a guest's interface is on another bridge")
             .make([On("a-2", "ip link add virbr0 type bridge; ip link set virbr0 up; ip link set g1 master virbr0")])
             .undo([On("a-2", "ip link set g1 master vb10.12b5; ip link delete virbr0")])
             .cut(&[("a-1", "a-2"), ("a-2", "b-1")])
-            .says(Node("a-2"), "", &["g1", "virbr0"])
-            .says(Management, "", &["a-2", "g1", "virbr0"])
-            .says(Explain("a-2", "a-1"), "port", &["virbr0"]),
+            .says(Node("a-2"), "M0670", &["g1", "virbr0"]).open("findings about guests are not in this build")
+            .says(Management, "M0670", &["a-2", "g1", "virbr0"]).open("findings about guests are not in this build")
+            .says(Explain("a-2", "a-1"), "port", &["virbr0"]).open("explain asks no interface of a guest"),
         Row::new("a guest's interface is gone")
             .make([On("b-2", "ip link delete g1")])
             .undo([On(
@@ -153,16 +153,16 @@ fn guests() -> Vec<Row> {
                 ip link set g1 mtu $(cat /sys/class/net/vb10.12b5/mtu); ip link set g1 master vb10.12b5 up",
             )])
             .cut(&[("b-1", "b-2")])
-            .says(Node("b-2"), "", &["b-2-g1"])
-            .says(Management, "", &["b-2", "b-2-g1"])
-            .says(Explain("b-2", "b-1"), "port", &["b-2-g1|g1"]),
+            .says(Node("b-2"), "M0673", &["b-2-g1"]).open("findings about guests are not in this build")
+            .says(Management, "M0673", &["b-2", "b-2-g1"]).open("findings about guests are not in this build")
+            .says(Explain("b-2", "b-1"), "port", &["b-2-g1|g1"]).open("explain asks no interface of a guest"),
         Row::new("a guest's interface is down")
             .make([On("a-1", "ip link set g1 down")])
             .undo([On("a-1", "ip link set g1 up")])
             .cut(&[("a-1", "a-2")])
-            .says(Node("a-1"), "", &["g1"])
-            .says(Management, "", &["a-1", "g1"])
-            .says(Explain("a-1", "a-2"), "port", &["g1"]),
+            .says(Node("a-1"), "M0674", &["g1"]).open("findings about guests are not in this build")
+            .says(Management, "M0674", &["a-1", "g1"]).open("findings about guests are not in this build")
+            .says(Explain("a-1", "a-2"), "port", &["g1"]).open("explain asks no interface of a guest"),
         Row::new("a guest sends more than its network carries")
             .make([
                 On("a-2", "ip link set g1 mtu 1500"),

@@ -133,7 +133,7 @@ impl Run<'_> {
     fn allowed(&self, at: At, code: &str) -> bool {
         let said = self.row.says.iter().map(|says| (says.at, says.code)).chain(self.row.may.iter().copied());
         let counts = |of: At| of == at || (at == At::Management && matches!(of, At::Node(_)));
-        said.into_iter().any(|(of, known)| known == code && counts(of))
+        said.into_iter().any(|(of, codes)| !codes.is_empty() && known(codes, code) && counts(of))
     }
 
     /// Guests feel what is said.
@@ -203,6 +203,11 @@ impl Run<'_> {
     }
 }
 
+/// One of `a|b`; any code where none is named.
+fn known(codes: &str, code: &str) -> bool {
+    codes.is_empty() || codes.split('|').any(|known| known == code)
+}
+
 fn is(says: &Says, finding: &Finding) -> bool {
-    finding.code == says.code && says.is_in(&finding.what)
+    known(says.code, &finding.code) && says.is_in(&finding.what)
 }
