@@ -104,12 +104,32 @@ pub struct NetworkStatus {
     pub bridge: String,
     /// Ports on this node.
     pub ports: usize,
+    /// Those of them whose guests are plugged into the bridge.
+    #[serde(default)]
+    pub plugged: usize,
+    /// Those that name an interface which is not there; some of them, if there are many.
+    #[serde(default)]
+    pub absent: Vec<AbsentPort>,
     /// Rows of other nodes.
     pub rows: usize,
     /// Guest MTU.
     pub mtu: Mtu,
     /// Problem of this network, if any.
     pub problem: Option<String>,
+}
+
+/// A port whose interface is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AbsentPort {
+    /// Its name, where it has one.
+    pub port: Option<PortId>,
+    /// The guest.
+    pub mac: Mac,
+    /// The interface.
+    pub interface: String,
+    /// Since when: at the earliest since the daemon runs.
+    pub since: Wall,
 }
 
 /// One peer.

@@ -97,6 +97,7 @@ impl Guests {
             self.learn(netlink, port, scan.as_ref(), observed)?;
             for entry in scan.iter().flat_map(|scan| &scan.fixed) {
                 observe::read_entry(entry, names, observed);
+                hear(port, entry, observed);
             }
             if !whole {
                 self.ask_for_pins(netlink, port, names, observed)?;
@@ -182,9 +183,26 @@ impl Guests {
         for (_, mac) in self.pins.iter().filter(|(name, _)| *name == port.name) {
             if let Some(entry) = ask(netlink, port.index, *mac)? {
                 observe::read_entry(&entry, names, observed);
+                hear(port, &entry, observed);
             }
         }
         Ok(())
+    }
+}
+
+/// When the guest of an entry last sent something: the bridge notes that also where the entry does not age (`br_fdb_update`,
+/// net/bridge/br_fdb.c), in units of which there are a hundred a second (`USER_HZ`).
+fn hear(port: &Port, entry: &NeighbourMessage, observed: &mut Observed) {
+    let (mut mac, mut ago) = (None, None);
+    for attribute in &entry.attributes {
+        if let NeighbourAttribute::LinkLayerAddress(bytes) = attribute {
+            mac = <[u8; 6]>::try_from(&bytes[..]).ok().map(Mac);
+        } else if let NeighbourAttribute::CacheInfo(cache) = attribute {
+            ago = Some(Duration::from_millis(u64::from(cache.updated) * 10));
+        }
+    }
+    if let Some((mac, ago)) = mac.zip(ago) {
+        observed.heard.entry(port.name.clone()).or_default().insert(mac, ago);
     }
 }
 

@@ -17,7 +17,7 @@ use super::routes::Routes;
 use super::watch::Watch;
 use super::{addresses, nft, observe, sysctl, tap};
 use crate::node::desired::{Kind, Link, Observed};
-use crate::node::fence::Refused;
+use crate::node::fence::{Refused, Said};
 use crate::node::fence_text::CHECKSUM;
 use crate::node::guard::TABLE;
 use crate::node::onlink::Step;
@@ -164,6 +164,14 @@ impl Kernel {
     /// [`KernelError::NoNft`].
     pub fn refused_guests(&mut self, reason: &str) -> Result<Vec<Refused>, KernelError> {
         if reason == CHECKSUM.0 { Ok(self.checks.refused()) } else { nft::refused_guests(reason) }
+    }
+
+    /// Samples of what guests say and may not ([`crate::node::wrongs::SAMPLED`]).
+    ///
+    /// # Errors
+    /// [`KernelError::NoNft`].
+    pub fn said(&mut self, reason: &str) -> Result<Vec<Said>, KernelError> {
+        nft::said(reason)
     }
 
     /// Which ways the kernel would take to VTEPs, all by one interface. Nothing where there is no such interface.

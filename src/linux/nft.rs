@@ -1,12 +1,13 @@
 //! The program `nft`: loads the packet filter in one transaction, and lists whose frames it has dropped.
 
 use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use super::error::KernelError;
-use crate::node::fence::Refused;
-use crate::node::fence_text::{REASONS, TABLE as FENCE};
+use crate::node::fence::{Refused, Said};
+use crate::node::fence_text::{REASONS, TABLE as FENCE, samples};
 use crate::node::guard::TABLE;
 
 /// Runs a transaction: all of it or nothing. `started` is told the process before it can change anything.
@@ -51,6 +52,39 @@ fn of_set(item: &serde_json::Value) -> Vec<Refused> {
         Some(Refused { interface: interface.parse().ok()?, mac, reason, frames })
     };
     set.get("elem").and_then(|elements| elements.as_array()).into_iter().flatten().filter_map(element).collect()
+}
+
+/// Samples of what guests say and may not, for a reason.
+pub(super) fn said(reason: &str) -> Result<Vec<Said>, KernelError> {
+    let mut all = Vec::new();
+    for set in samples(reason) {
+        let items = json(&["list", "set", "bridge", FENCE, &set])?;
+        let elements = items.iter().filter_map(|item| item.get("set")?.get("elem")?.as_array()).flatten();
+        all.extend(elements.filter_map(sample));
+    }
+    Ok(all)
+}
+
+fn sample(element: &serde_json::Value) -> Option<Said> {
+    let element = element.get("elem")?;
+    let parts = element.get("val")?.get("concat")?.as_array()?;
+    let samples = element.get("counter")?.get("packets")?.as_u64()?;
+    let (interface, mac) = (parts.first()?.as_str()?.parse().ok()?, parts.get(1)?.as_str()?.parse().ok()?);
+    let value = match parts.get(2) {
+        Some(value) => Some(address(value)?),
+        None => None,
+    };
+    Some(Said { interface, mac, value, samples })
+}
+
+/// A raw address: `nft` writes what fits 64 bits as a number, anything larger as hexadecimal text. An IPv6 address that small is none of a
+/// guest's.
+fn address(value: &serde_json::Value) -> Option<IpAddr> {
+    if let Some(number) = value.as_u64() {
+        return u32::try_from(number).ok().map(|number| IpAddr::V4(Ipv4Addr::from(number)));
+    }
+    let digits = value.as_str()?.strip_prefix("0x")?;
+    u128::from_str_radix(digits, 16).ok().map(|number| IpAddr::V6(Ipv6Addr::from(number)))
 }
 
 /// The items of a listing; none where there is no such thing.

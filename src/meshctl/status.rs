@@ -7,7 +7,7 @@ use super::out::{self, Done, Format, Lines, Stop};
 use super::remote::{Access, Either};
 use super::tunnel;
 use crate::api::admin::{MeshStatus, NodeLine};
-use crate::api::local::{Management, Offload, PeerStatus, PlainState, Status};
+use crate::api::local::{AbsentPort, Management, NetworkStatus, Offload, PeerStatus, PlainState, Status};
 use crate::clock;
 use crate::policy::offload::State;
 use crate::types::Wall;
@@ -106,13 +106,24 @@ impl Screen {
                 network.name.to_string(),
                 network.key.vni.to_string(),
                 network.bridge.clone(),
-                network.ports.to_string(),
+                plugged(network),
                 network.rows.to_string(),
                 network.mtu.to_string(),
                 network.problem.clone().unwrap_or_else(|| "ok".to_owned()),
             ]);
         }
-        self.short(lines, "networks")
+        self.short(lines, "networks") + &self.absent(status)
+    }
+
+    /// Ports whose interface is not there: most often guests that do not run.
+    fn absent(self, status: &Status) -> String {
+        let all: Vec<_> = status.networks.iter().flat_map(|network| &network.absent).collect();
+        let line = |port: &&AbsentPort| {
+            let name = port.port.as_ref().map_or_else(|| port.mac.to_string(), ToString::to_string);
+            self.fit(&format!("  port {name}: {} absent since {}", port.interface, port.since))
+        };
+        let shown: String = all.iter().take(self.list).map(line).collect();
+        shown + &and_more(all.len().saturating_sub(self.list), "absent ports")
     }
 
     fn peers(self, peers: &[PeerStatus]) -> String {
@@ -248,6 +259,12 @@ impl Screen {
         }
         text + &line + "\n"
     }
+}
+
+/// How many ports of a network are plugged in, and of how many where some are not.
+fn plugged(network: &NetworkStatus) -> String {
+    let NetworkStatus { ports, plugged, .. } = network;
+    if ports == plugged { ports.to_string() } else { format!("{plugged} of {ports}") }
 }
 
 const fn state(node: &NodeLine) -> &'static str {

@@ -9,6 +9,8 @@ use crate::types::{Mtu, Version};
 
 fn network(n: usize) -> NetworkStatus {
     NetworkStatus {
+        plugged: 1000,
+        absent: Vec::new(),
         name: format!("network-with-a-long-name-{n}").parse().unwrap(),
         key: format!("default/{}", n + 1).parse().unwrap(),
         bridge: format!("vb{}.12b5", n + 1),

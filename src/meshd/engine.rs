@@ -30,6 +30,7 @@ use crate::meshd::lane::Setup;
 use crate::node::desired::{Desired, Observed};
 use crate::node::discover::{self, Guest, discover};
 use crate::node::op::Op;
+use crate::node::presence::Presence;
 use crate::node::{names, paths, plan, reconcile, revoke, watch};
 use crate::table::{Row, RowKey, Slice};
 use crate::types::{IfName, Mono, Mtu, Prefix};
@@ -97,6 +98,7 @@ pub struct Engine<K> {
     strays: Strays,
     plain: Plain,
     plugs: Memory,
+    presence: Arc<Presence>,
     removed: bool,
     /// When the slice in force is written to disk again, which failed.
     save_at: Option<Mono>,
@@ -134,6 +136,7 @@ impl<K: Kernel> Engine<K> {
             strays: Strays::default(),
             plain: Plain::default(),
             plugs,
+            presence: Arc::default(),
             removed: false,
             save_at: None,
             tell_at: now,
@@ -248,6 +251,11 @@ impl<K: Kernel> Engine<K> {
             None => BTreeMap::new(),
         };
         self.shared.view().filtered = filtered;
+        let wrong = self.slice.as_ref().filter(|_| !self.removed).map(|slice| {
+            let now = mono();
+            [self.presence.findings(slice, now), self.dropped.wrongs(slice, &self.desired, now)].concat()
+        });
+        self.shared.find(Topic::Plugs, wrong.unwrap_or_default());
     }
 
     /// Watches the clock, and a change of keys that is under way.
@@ -492,6 +500,10 @@ impl<K: Kernel> Engine<K> {
             let down = sides.map(|side| side.interface.clone()).filter(|name| !observed.is_up(name)).collect();
             view.down = down;
         }
+        let mut presence = Presence::clone(&self.presence);
+        presence.learn(&self.desired, observed, self.plugs.plugs(), (mono(), wall()));
+        self.presence = Arc::new(presence);
+        self.shared.view().presence = Arc::clone(&self.presence);
         let Some(slice) = &self.slice else { return };
         let found = discover(slice, &self.desired, observed, &self.known);
         self.known = found.ports.keys().map(|port| (port.network.clone(), port.mac)).collect();

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use super::events::{Events, Tone};
 use super::kernel::Kernel;
+use crate::api::local::Finding;
 use crate::clock::mono;
 use crate::linux::KernelError;
 use crate::node::desired::{Desired, Observed};
 use crate::node::fence::Refused;
 use crate::node::fence_text::{CHECKSUM, QUIET as NO_NEWS, REASONS};
 use crate::node::guard;
+use crate::node::wrongs::{SAMPLED, Wrongs};
 use crate::table::{NetKey, RowKey, Slice};
 use crate::types::{IfName, Mono};
 
@@ -32,6 +34,7 @@ pub(super) struct Guests {
     counters: BTreeMap<String, u64>,
     told: BTreeMap<(IfName, &'static str, bool), Mono>,
     places: BTreeMap<IfName, NetKey>,
+    wrongs: Wrongs,
 }
 
 impl Guests {
@@ -70,6 +73,9 @@ impl Guests {
         self.told.retain(|_, at| now.since(*at) < QUIET);
         let mut left = MOST;
         for (reason, meaning) in moved {
+            if SAMPLED.contains(reason) {
+                self.wrongs.learn(reason, &kernel.said(reason)?, now);
+            }
             for refused in kernel.refused_guests(reason)? {
                 if left > 0 && self.tell(&refused, meaning, slice, events, now) {
                     left -= 1;
@@ -80,6 +86,12 @@ impl Guests {
         // Sets are as long as guests make them.
         self.next = Some(now + EVERY.max(mono().since(start) * COST_SHARE));
         Ok(())
+    }
+
+    /// What guests say and may not, and go on saying.
+    pub(super) fn wrongs(&mut self, slice: &Slice, desired: &Desired, now: Mono) -> Vec<Finding> {
+        self.wrongs.end(&self.places, now);
+        self.wrongs.findings(slice, desired, &self.places)
     }
 
     /// What the packet filters have dropped, by counter; only those above zero.

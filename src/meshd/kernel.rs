@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::linux::{self, KernelError};
 use crate::node::desired::Observed;
-use crate::node::fence::Refused;
+use crate::node::fence::{Refused, Said};
 use crate::node::op::Op;
 use crate::node::strays::{Ask, Ways};
 
@@ -43,6 +43,14 @@ pub trait Kernel {
         let _ = reason;
         Ok(Vec::new())
     }
+    /// Samples of what guests say and may not, for a reason.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn said(&mut self, reason: &str) -> Result<Vec<Said>, KernelError> {
+        let _ = reason;
+        Ok(Vec::new())
+    }
 }
 
 impl Kernel for linux::Kernel {
@@ -66,5 +74,9 @@ impl Kernel for linux::Kernel {
 
     fn refused_guests(&mut self, reason: &str) -> Result<Vec<Refused>, KernelError> {
         Self::refused_guests(self, reason)
+    }
+
+    fn said(&mut self, reason: &str) -> Result<Vec<Said>, KernelError> {
+        Self::said(self, reason)
     }
 }

@@ -15,6 +15,7 @@ use crate::api::stream::{FoundPort, MeasuredPath};
 use crate::forward::Slots;
 use crate::node::paths::Paths;
 use crate::node::plan::Local;
+use crate::node::presence::Presence;
 use crate::node::spans::AllMeasured;
 use crate::node::watch::Echoes;
 use crate::policy::offload::Feature;
@@ -46,6 +47,8 @@ pub enum Topic {
     Conflict,
     /// Routes of this host that lead plain frames astray.
     Routes,
+    /// Guests that are not where they belong, or say what they may not.
+    Plugs,
     /// More guests on bridges than count.
     Guests,
     /// The state cannot be written.
@@ -116,6 +119,8 @@ pub struct View {
     pub findings: BTreeMap<Topic, Vec<Finding>>,
     /// What the packet filters have dropped since they were loaded, by counter.
     pub filtered: BTreeMap<String, u64>,
+    /// Where this node's guests are.
+    pub presence: Arc<Presence>,
     /// Each offload, and what is made of it.
     pub offload: Vec<Feature>,
     /// Since when the daemon runs.
@@ -157,6 +162,7 @@ impl Shared {
             certificate_ends: None,
             findings: BTreeMap::new(),
             filtered: BTreeMap::new(),
+            presence: Arc::default(),
             offload: Vec::new(),
             started: crate::clock::mono(),
         };

@@ -7,17 +7,22 @@ use std::time::Duration;
 use super::lane::LaneStats;
 use super::shared::{Shared, Topic, View};
 use super::{mtu, plain, silent};
-use crate::api::local::{Finding, LaneTunnel, Management, NetworkStatus, Offload, PeerStatus, Status, TunnelStatus};
+use crate::api::local::{
+    AbsentPort, Finding, LaneTunnel, Management, NetworkStatus, Offload, PeerStatus, Status, TunnelStatus,
+};
 use crate::clock::{mono, wall};
 use crate::mgmt::told::bounded;
 use crate::node::names::{self, Device};
 use crate::node::paths;
+use crate::node::presence::At;
 use crate::policy::path::{Path, Verdict};
-use crate::table::{NetKey, Network, Peer, Slice};
-use crate::types::{Mono, NodeId, Wall};
+use crate::table::{Learning, NetKey, Network, Peer, Slice};
+use crate::types::{Mac, Mono, NodeId, Wall};
 
 /// How long after its start a node waits before it calls a tunnel down.
 const GRACE: Duration = Duration::from_secs(15);
+/// Ports of a network without their interface that are listed.
+const ABSENT: usize = 64;
 
 /// All of it.
 pub fn status(shared: &Shared) -> Status {
@@ -110,19 +115,53 @@ fn lanes_of(view: &View, node: &NodeId, stats: &[LaneStats], now: Mono) -> Vec<L
 
 fn networks(slice: &Slice, view: &View) -> Vec<NetworkStatus> {
     let one = |(key, network): (&NetKey, &Network)| {
-        let ports = slice.rows_of(key).filter(|(_, row)| row.node == slice.node).count();
+        let own = || slice.rows_of(key).filter(|(_, row)| row.node == slice.node);
+        let ports = own().count();
+        // Where ports are found, what is not plugged in has not been found.
+        let plugged = |mac: Mac| {
+            let here = view.presence.of(&(key.clone(), mac));
+            here.is_some_and(|here| here.at == At::Plugged) || network.learning == Learning::Local
+        };
         let planned = view.mtus.get(key);
+        let not_built = planned.is_none().then(|| "not built; see problems".to_owned());
         NetworkStatus {
             name: network.name.clone(),
             key: key.clone(),
             bridge: names::device(Device::Bridge, key.vni, network.udp_port).to_string(),
             ports,
+            plugged: own().filter(|(row, _)| plugged(row.mac)).count(),
+            absent: absent(slice, view, key),
             rows: slice.rows_of(key).count() - ports,
             mtu: planned.and_then(|(_, mtu)| *mtu).unwrap_or(network.guest_mtu),
-            problem: planned.is_none().then(|| "not built; see problems".to_owned()),
+            problem: not_built.or_else(|| troubled(view, key, network)),
         }
     };
     slice.networks.iter().map(one).collect()
+}
+
+/// The code of the first finding that names the network.
+fn troubled(view: &View, key: &NetKey, network: &Network) -> Option<String> {
+    let names = [format!("network {key}"), format!("network {}", network.name)];
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '/');
+    let about = |finding: &&Finding| {
+        let named = |name: &String| finding.what.match_indices(name.as_str()).any(|(at, _)| ends(&finding.what[at + name.len()..]));
+        names.iter().any(named)
+    };
+    view.findings.values().flatten().find(about).map(|finding| format!("{}; see problems", finding.code))
+}
+
+/// Ports whose interface is not there.
+fn absent(slice: &Slice, view: &View, key: &NetKey) -> Vec<AbsentPort> {
+    let port = |mac: Mac| slice.rows_of(key).find(|(row, _)| row.mac == mac).and_then(|(_, row)| row.port.clone());
+    let missing = view.presence.missing(key).into_iter().filter_map(|missing| {
+        Some(AbsentPort {
+            port: port(missing.mac),
+            mac: missing.mac,
+            interface: missing.interface?.to_string(),
+            since: missing.since?,
+        })
+    });
+    missing.take(ABSENT).collect()
 }
 
 fn peers(slice: &Slice, view: &View, tunnels: &BTreeMap<NodeId, TunnelStatus>) -> Vec<PeerStatus> {

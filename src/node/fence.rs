@@ -77,6 +77,19 @@ pub struct Refused {
     pub frames: u64,
 }
 
+/// A sample of what an interface says and may not.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Said {
+    /// The interface.
+    pub interface: IfName,
+    /// The Ethernet address that it says it from.
+    pub mac: Mac,
+    /// The IP address that it speaks for, where that is the reason.
+    pub value: Option<IpAddr>,
+    /// How many samples in the last minute; at most six, and four at once, of each interface.
+    pub samples: u64,
+}
+
 impl Fence {
     /// True where nothing is filtered.
     pub fn is_empty(&self) -> bool {

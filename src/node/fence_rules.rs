@@ -118,6 +118,48 @@ impl Kind {
     }
 }
 
+/// Samples of what is said and may not be, by reason: sets of the values, what is in them behind interface and Ethernet address, and
+/// when which value is one. Of a neighbour advertisement it is the target, of a question its source, of a probe what it asks for.
+pub(super) const SAMPLES: [(&str, &[(&str, &str)], &[(&str, &str, &str)]); 4] = [
+    ("mac", &[("mac", "")], &[("", "mac", "")]),
+    (
+        "ip",
+        &[("ip4", " . @nh,96,32"), ("ip6", " . @nh,64,128")],
+        &[("meta protocol ip ", "ip4", " . @nh,96,32"), ("meta protocol ip6 ", "ip6", " . @nh,64,128")],
+    ),
+    (
+        "arp",
+        &[("arp", " . @nh,112,32")],
+        &[("@nh,112,32 != 0 ", "arp", " . @nh,112,32"), ("", "arp", " . @nh,192,32")],
+    ),
+    (
+        "nd",
+        &[("nd", " . @nh,64,128")],
+        &[
+            ("@th,0,8 136 ", "nd", " . @th,64,128"),
+            ("@th,0,8 135 @nh,64,128 0 ", "nd", " . @th,64,128"),
+            ("", "nd", " . @nh,64,128"),
+        ],
+    ),
+];
+/// Of each interface so many samples are taken for each reason, whatever it sends.
+const SAMPLE_RATE: &str = "limit rate 6/minute burst 4 packets";
+
+/// The sets of samples and what fills them.
+fn write_samples(out: &mut String) {
+    for (reason, sets, rules) in SAMPLES {
+        let _ = writeln!(out, "    set sample_{reason} {{ type ifname; {FORGETFUL} }}");
+        for (set, rest) in sets {
+            let _ = writeln!(out, "    set said_{set} {{ typeof iifname . ether saddr{rest}; {FORGETFUL} }}");
+        }
+        let _ = writeln!(out, "    chain say_{reason} {{");
+        for (when, set, rest) in rules {
+            let _ = writeln!(out, "        {when}update @said_{set} {{ iifname . ether saddr{rest} counter }} drop");
+        }
+        out.push_str("        drop\n    }\n");
+    }
+}
+
 /// What is told apart among dropped frames: interfaces, and of strange Ethernet addresses these too, because the address of another
 /// guest tells of a loop.
 fn who(reason: &str) -> &'static str {
@@ -133,10 +175,14 @@ pub(super) fn write_common(out: &mut String) {
     let _ = writeln!(out, "    set rate {{ type ifname; {FORGETFUL} }}");
     let _ = writeln!(out, "    set fresh {{ type ifname; {FORGETFUL} }}");
     out.push_str("    set heard { typeof iifname . ether saddr; size 65536; flags dynamic,timeout; timeout 5m; }\n");
+    write_samples(out);
     for (reason, _) in REASONS {
         // Two rules: one whose set is full ends there, and the frame must not go on.
         let count = format!("counter name guest_{reason} update @by_{reason} {{ {} counter }}", who(reason));
-        let _ = writeln!(out, "    chain drop_{reason} {{\n        {count}\n        drop\n    }}");
+        let sampled = SAMPLES.iter().any(|(of, ..)| *of == reason);
+        let sample = format!("\n        update @sample_{reason} {{ iifname {SAMPLE_RATE} }} goto say_{reason}");
+        let sample = if sampled { sample } else { String::new() };
+        let _ = writeln!(out, "    chain drop_{reason} {{\n        {count}{sample}\n        drop\n    }}");
     }
     let flood = format!("update @rate {{ iifname limit rate over {FLOOD_RATE}/second burst {FLOOD_BURST} packets }}");
     let fresh =

@@ -54,6 +54,12 @@ pub const QUIET: [&str; 1] = ["unknown"];
 /// itself, in families `inet` and `netdev`.
 pub const ROUTED: &str = "guest_routed";
 
+/// Sets of samples for a reason, in table `bridge`; none where none are taken.
+pub fn samples(reason: &str) -> impl Iterator<Item = String> {
+    let of = rules::SAMPLES.iter().filter(move |(of, ..)| *of == reason);
+    of.flat_map(|(_, sets, _)| sets.iter().map(|(set, _)| format!("said_{set}"))).collect::<Vec<_>>().into_iter()
+}
+
 /// An element: family and table, set, text.
 type Element = (&'static str, String, String);
 

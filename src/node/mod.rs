@@ -22,6 +22,7 @@ pub mod op;
 pub mod paths;
 pub mod plan;
 pub mod plugs;
+pub mod presence;
 pub mod reconcile;
 pub mod revoke;
 pub mod rotation;
@@ -31,6 +32,7 @@ pub mod strays;
 pub mod sync;
 pub mod watch;
 pub mod watch_told;
+pub mod wrongs;
 
 #[cfg(test)]
 #[path = "golden_tests.rs"]

@@ -145,7 +145,7 @@ pub fn parked<'a>(
 }
 
 /// True for a bridge that says of itself that it is ours, whatever it is called.
-fn says_ours(bridge: &str, observed: &Observed) -> bool {
+pub(super) fn says_ours(bridge: &str, observed: &Observed) -> bool {
     let link = bridge.parse::<IfName>().ok().and_then(|name| observed.links.get(&name));
     link.is_some_and(|link| matches!(link.kind, Kind::Bridge(_)) && link.network().is_some())
 }

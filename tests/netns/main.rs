@@ -80,3 +80,4 @@ mod told;
 mod tracked;
 mod tunnel;
 mod watched;
+mod wrongs;

@@ -1,0 +1,284 @@
+//! Whether each guest of this node is where it belongs: the interface behind its port is there, stands in the bridge of its network and
+//! is up. What is not so is told with port, interface and the way out; what went while its guest was still heard is told too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::desired::{Desired, Observed, ObservedFence};
+use super::plugs::{self, Plugs};
+use crate::api::local::Finding;
+use crate::table::{NetKey, RowKey, Slice};
+use crate::types::{IfName, Mac, Mono, PortId, Wall};
+
+/// A guest that was heard so long before its interface went was at work.
+const AT_WORK: Duration = Duration::from_secs(60);
+/// How long it is told that the interface of a guest at work has gone. A guest that was shut down looks the same.
+const TOLD: Duration = Duration::from_secs(3600);
+/// Findings of one kind that name a port; the rest is counted.
+const NAMED: usize = 8;
+
+/// One Ethernet address of a network, behind this node's ports.
+pub type Guest = (NetKey, Mac);
+
+/// Where a guest is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Here {
+    /// The bridge of its network.
+    pub bridge: IfName,
+    /// The interface that its port names, or that it has spoken behind.
+    pub interface: Option<IfName>,
+    /// How that stands.
+    pub at: At,
+    /// How long ago the bridge heard it, at the last look.
+    pub heard: Option<Duration>,
+}
+
+/// How an interface stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum At {
+    /// In its bridge, up.
+    Plugged,
+    /// In its bridge, down.
+    Down,
+    /// In something of others.
+    Elsewhere(String),
+    /// In another bridge of ours.
+    OtherNetwork(IfName),
+    /// In nothing, and the kernel does not let it be plugged.
+    Refused(String),
+    /// In nothing.
+    Nowhere,
+    /// There is no such interface.
+    Absent,
+    /// Its port names no interface, and it has not spoken yet.
+    Silent,
+}
+
+/// Where this node's guests are, all of them.
+pub fn look(desired: &Desired, observed: &Observed, plugs: &Plugs) -> BTreeMap<Guest, Here> {
+    let mut guests = BTreeMap::new();
+    for (bridge, net) in &desired.networks {
+        let named = net.guests.iter().flat_map(|(name, macs)| macs.iter().map(move |mac| (*mac, Some(name.clone()))));
+        let pin = |mac: &Mac| match &observed.fence {
+            ObservedFence::Loaded(fence) => fence.pins.get(&(bridge.clone(), *mac)).map(|pin| pin.interface.clone()),
+            ObservedFence::Absent | ObservedFence::Unknown => None,
+        };
+        let loose = net.loose.iter().map(|mac| (*mac, pin(mac)));
+        for (mac, interface) in named.chain(loose) {
+            let at = interface.as_ref().map_or(At::Silent, |name| at(name, bridge, observed, plugs));
+            let heard = interface.as_ref().and_then(|name| observed.heard.get(name)?.get(&mac).copied());
+            guests.insert((net.key.clone(), mac), Here { bridge: bridge.clone(), interface, at, heard });
+        }
+    }
+    guests
+}
+
+fn at(name: &IfName, bridge: &IfName, observed: &Observed, plugs: &Plugs) -> At {
+    let Some(place) = observed.places.get(name) else { return At::Absent };
+    match &place.master {
+        Some(master) if master == bridge.as_str() => {
+            if place.up {
+                At::Plugged
+            } else {
+                At::Down
+            }
+        }
+        Some(master) => match master.parse() {
+            Ok(other) if plugs::says_ours(master, observed) => At::OtherNetwork(other),
+            Ok(_) | Err(_) => At::Elsewhere(master.clone()),
+        },
+        None => plugs.why(name).map_or(At::Nowhere, |why| At::Refused(why.to_owned())),
+    }
+}
+
+/// What is remembered of one guest between looks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Kept {
+    /// When it was last heard.
+    seen: Option<Mono>,
+    /// Since when its interface is not there.
+    absent: Option<(Wall, Mono)>,
+    /// It was at work then.
+    at_work: bool,
+}
+
+/// All guests of this node as of the last look.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Presence {
+    here: BTreeMap<Guest, Here>,
+    kept: BTreeMap<Guest, Kept>,
+    /// Bridges that only plugs are left of, with the first interface and how many there are.
+    parked: BTreeMap<IfName, (IfName, usize)>,
+}
+
+/// One guest that is not where it belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Which.
+    pub mac: Mac,
+    /// Its interface.
+    pub interface: Option<IfName>,
+    /// How that stands.
+    pub at: At,
+    /// Since when there is no such interface.
+    pub since: Option<Wall>,
+}
+
+impl Presence {
+    /// Takes a new look.
+    pub fn learn(&mut self, desired: &Desired, observed: &Observed, plugs: &Plugs, (now, wall): (Mono, Wall)) {
+        let here = look(desired, observed, plugs);
+        self.kept.retain(|guest, _| here.contains_key(guest));
+        for (guest, of) in &here {
+            let kept = self.kept.entry(guest.clone()).or_default();
+            if let Some(heard) = of.heard {
+                kept.seen = kept.seen.max(Some(now - heard));
+            }
+            if of.at != At::Absent {
+                (kept.absent, kept.at_work) = (None, false);
+            } else if kept.absent.is_none() {
+                kept.at_work = kept.seen.is_some_and(|seen| now.since(seen) <= AT_WORK);
+                kept.absent = Some((wall, now));
+            }
+        }
+        let parked = plugs::parked(observed, |bridge| desired.networks.contains_key(bridge));
+        let first = |(bridge, guests): (&IfName, BTreeSet<&IfName>)| {
+            Some((bridge.clone(), ((*guests.first()?).clone(), guests.len())))
+        };
+        self.parked = parked.into_iter().filter_map(first).collect();
+        self.here = here;
+    }
+
+    /// Where a guest is.
+    pub fn of(&self, guest: &Guest) -> Option<&Here> {
+        self.here.get(guest)
+    }
+
+    /// How many of a network's guests are plugged in.
+    pub fn plugged(&self, net: &NetKey) -> usize {
+        self.of_net(net).filter(|(_, here)| here.at == At::Plugged).count()
+    }
+
+    /// Guests of a network that are not.
+    pub fn missing(&self, net: &NetKey) -> Vec<Missing> {
+        let missing = self.of_net(net).filter(|(_, here)| here.at != At::Plugged);
+        let one = |(guest, here): (&Guest, &Here)| {
+            let since = self.kept.get(guest).and_then(|kept| kept.absent).map(|(wall, _)| wall);
+            Missing { mac: guest.1, interface: here.interface.clone(), at: here.at.clone(), since }
+        };
+        missing.map(one).collect()
+    }
+
+    fn of_net<'a>(&'a self, net: &'a NetKey) -> impl Iterator<Item = (&'a Guest, &'a Here)> {
+        self.here.iter().filter(move |((of, _), _)| of == net)
+    }
+
+    /// What is wrong with it. Of an interface that several ports name it is told once.
+    pub fn findings(&self, slice: &Slice, now: Mono) -> Vec<Finding> {
+        let mut told: BTreeMap<(&IfName, &IfName), (&'static str, String, String)> = BTreeMap::new();
+        for (guest, here) in &self.here {
+            let Some(interface) = &here.interface else { continue };
+            let kept = self.kept.get(guest);
+            if let Some(what) = wrong(slice, guest, here, interface, kept, now) {
+                told.entry((&here.bridge, interface)).or_insert(what);
+            }
+        }
+        let mut by_code: BTreeMap<&'static str, Vec<(String, String)>> = BTreeMap::new();
+        for (code, what, help) in told.into_values() {
+            by_code.entry(code).or_default().push((what, help));
+        }
+        let parked = self.parked.iter().map(|(bridge, (first, count))| idle(bridge, first, *count));
+        by_code.insert("M0679", parked.collect());
+        by_code.into_iter().flat_map(|(code, all)| bounded(code, all)).collect()
+    }
+}
+
+/// The first of them by name, and how many more there are.
+pub(super) fn bounded(code: &str, mut all: Vec<(String, String)>) -> Vec<Finding> {
+    let more = all.len().saturating_sub(NAMED);
+    all.truncate(NAMED);
+    let help = all.first().map(|(_, help)| help.clone()).unwrap_or_default();
+    let mut findings: Vec<Finding> = all.into_iter().map(|(what, help)| Finding::new(code, what, help)).collect();
+    if more > 0 {
+        findings.push(Finding::new(code, format!("it is the same with {more} more ports of this node"), help));
+    }
+    findings
+}
+
+/// The port of a guest, or the guest itself.
+pub(super) fn port_of(slice: &Slice, net: &NetKey, mac: Mac) -> String {
+    let named = |vlan| {
+        let key = RowKey { overlay: net.overlay.clone(), vni: net.vni, vlan, mac };
+        slice.rows.get(&key).and_then(|row| row.port.clone())
+    };
+    let other = || slice.rows_of(net).find(|(key, _)| key.mac == mac).and_then(|(_, row)| row.port.clone());
+    let port: Option<PortId> = named(None).or_else(other);
+    port.map_or_else(|| format!("guest {mac}"), |port| format!("port {port}"))
+}
+
+/// The name of a network that this node hosts.
+pub(super) fn name_of(slice: &Slice, net: &NetKey) -> String {
+    slice.networks.get(net).map_or_else(|| net.to_string(), |network| network.name.to_string())
+}
+
+fn wrong(
+    slice: &Slice,
+    (net, mac): &Guest,
+    here: &Here,
+    interface: &IfName,
+    kept: Option<&Kept>,
+    now: Mono,
+) -> Option<(&'static str, String, String)> {
+    let (port, network, bridge) = (port_of(slice, net, *mac), name_of(slice, net), &here.bridge);
+    let plug = format!("ip link set dev {interface} master {bridge}");
+    match &here.at {
+        At::Plugged | At::Silent => None,
+        At::Down => {
+            Some(("M0674", format!("{port}: its interface {interface} in network {network} is down"), format!("ip link set dev {interface} up")))
+        }
+        At::Elsewhere(master) => {
+            let what = format!(
+                "{port}: its interface {interface} stands in {master}, which is not ours, and not in {bridge} of network {network}: \
+                 its guest is cut off"
+            );
+            Some(("M0670", what, plug))
+        }
+        At::OtherNetwork(other) => {
+            let what = format!(
+                "{port}: its interface {interface} stands in {other} of another network, and not in {bridge} of network {network}"
+            );
+            Some(("M0670", what, plug))
+        }
+        At::Refused(why) => {
+            let what = format!("{port}: its interface {interface} cannot be put into {bridge} of network {network}: {why}");
+            Some(("M0671", what, "name the guest's own interface: meshctl port set PORT --interface IF".to_owned()))
+        }
+        At::Nowhere => {
+            let what = format!("{port}: its guest of network {network} was behind {interface}, which stands in no bridge now: it is cut off");
+            Some(("M0672", what, plug))
+        }
+        At::Absent => {
+            let (since, at) = kept.filter(|kept| kept.at_work)?.absent?;
+            let recent = now.since(at) < TOLD;
+            recent.then(|| {
+                let what = format!(
+                    "{port}: its interface {interface} in network {network} has gone at {since}, while its guest was at work: heard less than a minute before"
+                );
+                ("M0673", what, format!("start the guest again, or meshctl port delete; it is told for an hour: ip link show {interface}"))
+            })
+        }
+    }
+}
+
+/// A bridge that only plugs are left of.
+fn idle(bridge: &IfName, first: &IfName, count: usize) -> (String, String) {
+    let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+    let what = format!(
+        "{bridge} is kept for {first}{more} only: its network has no port on this node any more, so nothing passes there"
+    );
+    (what, format!("declare the port again, or pull it out: ip link set dev {first} nomaster"))
+}
+
+#[cfg(test)]
+#[path = "presence_tests.rs"]
+mod tests;
