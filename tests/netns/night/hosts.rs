@@ -16,9 +16,16 @@ fn addresses() -> Vec<Row> {
             .cut(&[("a-1", "a-2")])
             .whole(&[("a-2", "b-1")])
             .says(Node("a-2"), "M0631|M0632", &["admin"])
-            .says(Node("a-1"), "M0666|M0663|M0404", &["a-2"])
+            .says(Node("a-1"), "M0410|M0666|M0663|M0404", &["a-2"])
             .says(Management, "M0631|M0632", &["node a-2", "admin"])
-            .may(&[(Node("a-2"), "M0404"), (Node("a-2"), "M0667"), (Node("a-1"), "M0413")]),
+            .may(&[
+                (Node("a-2"), "M0404"),
+                (Node("a-2"), "M0667"),
+                (Node("a-2"), "M0410"),
+                (Node("a-2"), "M0413"),
+                (Node("a-1"), "M0413"),
+                (Management, "M0108"),
+            ]),
         Row::new("the external address of a node is taken away")
             .make([On("b-1", "ip address del 198.18.2.1/16 dev ext0")])
             .undo([On("b-1", "ip address add 198.18.2.1/16 dev ext0")])
@@ -44,14 +51,14 @@ fn addresses() -> Vec<Row> {
             .says(Events("a-1"), "problem", &["M0615", "vb10.12b5"])
             .ci(),
         Row::new("a floating address and a VPN's default route are nobody's fault")
-            .make([On("a-1", "ip address add 10.1.0.100/32 dev admin0; ip link add tun9 type dummy; ip link set tun9 up; ip route add default dev tun9 metric 50")])
+            .make([On("a-1", "ip address add 10.1.0.100/32 dev admin0; ip link add tun9 type bridge; ip link set tun9 up; ip route add default dev tun9 metric 50")])
             .undo([On("a-1", "ip link delete tun9; ip address del 10.1.0.100/32 dev admin0")])
             .whole(&[("a-1", "a-2"), ("a-1", "b-1")]),
         Row::new("a route leads to a peer by a router")
-            .make([On("a-1", "ip route add 10.1.0.2/32 via 198.18.2.1 dev ext0")])
+            .make([On("a-1", "ip route add 10.1.0.2/32 via 10.1.0.254 dev admin0")])
             .undo([On("a-1", "ip route del 10.1.0.2/32")])
             .whole(&[("a-1", "a-2")])
-            .says(Node("a-1"), "M0647", &["10.1.0.2", "198.18.2.1"])
+            .says(Node("a-1"), "M0647", &["10.1.0.2", "10.1.0.254"])
             .says(Management, "M0647", &["node a-1", "10.1.0.2"])
             .may(&[(Node("a-1"), "M0669"), (Node("a-2"), "M0669")])
             .ci(),
@@ -98,16 +105,18 @@ fn devices() -> Vec<Row> {
             .undo([On("a-1", "ip link delete flannel.1")])
             .whole(&[("a-1", "a-2")])
             .says(Node("a-1"), "M0612", &["flannel.1", "4789"])
-            .says(Management, "M0612", &["node a-1", "flannel.1"]),
+            .open("one that comes after ours is not told")
+            .says(Management, "M0612", &["node a-1", "flannel.1"])
+            .open("one that comes after ours is not told"),
         Row::new("a device of others has the name of ours")
             .make([
-                On("b-1", "ip link add vb11.12b5 type dummy"),
+                On("b-1", "ip link add vb11.12b5 type bridge"),
                 Admin("network create red --overlay default --vni 11 --cidr 192.168.11.0/24"),
                 Admin("port create red1 --network red --node b-1 --mac 02:76:78:aa:00:04 --ip 192.168.11.1"),
             ])
             .undo([Admin("port delete red1"), Admin("network delete red"), On("b-1", "ip link delete vb11.12b5")])
             .whole(&[("b-1", "b-2")])
-            .says(Node("b-1"), "M0611", &["vb11.12b5", "dummy"])
+            .says(Node("b-1"), "M0611", &["vb11.12b5", "bridge"])
             .says(Management, "M0611", &["node b-1", "vb11.12b5"])
             .says(Events("b-1"), "problem", &["M0611", "vb11.12b5"]),
     ]
@@ -120,29 +129,32 @@ fn guests() -> Vec<Row> {
             .undo([On("a-1-g1", "ip link set eth0 address 02:76:78:01:01:01")])
             .cut(&[("a-1", "a-2"), ("a-1", "b-1")])
             .says(Events("a-1"), "guest-refused", &["g1", "02:76:78:99:00:01"])
-            .says(Node("a-1"), "M0675", &["g1", "02:76:78:99:00:01"]).open("findings about guests are not in this build")
-            .says(Management, "M0675", &["a-1", "g1", "02:76:78:99:00:01"]).open("findings about guests are not in this build")
-            .says(Explain("a-1", "a-2"), "port", &["02:76:78:99:00:01"]).open("explain asks no interface of a guest"),
+            .says(Node("a-1"), "M0675", &["g1", "02:76:78:99:00:01"])
+            .says(Management, "M0675", &["a-1", "g1", "02:76:78:99:00:01"])
+            .says(Explain("a-1", "a-2"), "port", &["02:76:78:99:00:01"]).open("explain asks no interface of a guest")
+            .lasts("what a guest said is told of for a minute"),
         Row::new("a guest has another IP address than its port")
             .make([On("b-1-g1", "ip address flush dev eth0; ip address add 192.168.10.77/24 dev eth0; ping -c 40 -i 0.2 192.168.10.14 >/dev/null 2>&1 &")])
             .undo([On("b-1-g1", "ip address flush dev eth0; ip address add 192.168.10.13/24 dev eth0")])
             .cut(&[("b-1", "b-2")])
             .says(Events("b-1"), "guest-refused", &["g1"])
-            .says(Node("b-1"), "M0676", &["g1", "192.168.10.77"]).open("findings about guests are not in this build")
-            .says(Management, "M0676", &["b-1", "g1", "192.168.10.77"]).open("findings about guests are not in this build"),
+            .says(Node("b-1"), "M0676", &["g1", "192.168.10.77"])
+            .says(Management, "M0676", &["b-1", "g1", "192.168.10.77"])
+            .lasts("what a guest said is told of for a minute"),
         Row::new("a guest takes the address of another")
             .make([On("b-2-g1", "ip address add 192.168.10.12/24 dev eth0; ping -c 40 -i 0.2 -I 192.168.10.12 192.168.10.13 >/dev/null 2>&1 &")])
             .undo([On("b-2-g1", "ip address del 192.168.10.12/24 dev eth0")])
             .whole(&[("b-1", "a-2"), ("a-1", "b-2")])
             .says(Events("b-2"), "guest-refused", &["g1"])
-            .says(Node("b-2"), "M0677", &["g1", "192.168.10.12"]).open("findings about guests are not in this build")
-            .says(Management, "M0677", &["b-2", "192.168.10.12"]).open("findings about guests are not in this build"),
+            .says(Node("b-2"), "M0677", &["g1", "192.168.10.12"])
+            .says(Management, "M0677", &["b-2", "192.168.10.12"])
+            .lasts("what a guest said is told of for a minute"),
         Row::new("a guest's interface is on another bridge")
             .make([On("a-2", "ip link add virbr0 type bridge; ip link set virbr0 up; ip link set g1 master virbr0")])
             .undo([On("a-2", "ip link set g1 master vb10.12b5; ip link delete virbr0")])
             .cut(&[("a-1", "a-2"), ("a-2", "b-1")])
-            .says(Node("a-2"), "M0670", &["g1", "virbr0"]).open("findings about guests are not in this build")
-            .says(Management, "M0670", &["a-2", "g1", "virbr0"]).open("findings about guests are not in this build")
+            .says(Node("a-2"), "M0670", &["g1", "virbr0"])
+            .says(Management, "M0670", &["a-2", "g1", "virbr0"])
             .says(Explain("a-2", "a-1"), "port", &["virbr0"]).open("explain asks no interface of a guest"),
         Row::new("a guest's interface is gone")
             .make([On("b-2", "ip link delete g1")])
@@ -153,15 +165,15 @@ fn guests() -> Vec<Row> {
                 ip link set g1 mtu $(cat /sys/class/net/vb10.12b5/mtu); ip link set g1 master vb10.12b5 up",
             )])
             .cut(&[("b-1", "b-2")])
-            .says(Node("b-2"), "M0673", &["b-2-g1"]).open("findings about guests are not in this build")
-            .says(Management, "M0673", &["b-2", "b-2-g1"]).open("findings about guests are not in this build")
+            .says(Node("b-2"), "M0673", &["b-2-g1"])
+            .says(Management, "M0673", &["b-2", "b-2-g1"])
             .says(Explain("b-2", "b-1"), "port", &["b-2-g1|g1"]).open("explain asks no interface of a guest"),
         Row::new("a guest's interface is down")
             .make([On("a-1", "ip link set g1 down")])
             .undo([On("a-1", "ip link set g1 up")])
             .cut(&[("a-1", "a-2")])
-            .says(Node("a-1"), "M0674", &["g1"]).open("findings about guests are not in this build")
-            .says(Management, "M0674", &["a-1", "g1"]).open("findings about guests are not in this build")
+            .says(Node("a-1"), "M0674", &["g1"])
+            .says(Management, "M0674", &["a-1", "g1"])
             .says(Explain("a-1", "a-2"), "port", &["g1"]).open("explain asks no interface of a guest"),
         Row::new("a guest sends more than its network carries")
             .make([
@@ -175,6 +187,8 @@ fn guests() -> Vec<Row> {
         Row::new("a second interface of a node joins the bridge unasked")
             .make([On("b-1", "ip link add x9 type veth peer name y9; ip link set x9 up; ip link set y9 up; ip link set x9 master vb10.12b5")])
             .undo([On("b-1", "ip link delete x9")])
+            .says(Node("b-1"), "M0675", &["x9", "network blue"])
+            .says(Management, "M0675", &["node b-1", "x9"])
             .whole(&[("b-1", "b-2"), ("b-1", "a-1")]),
     ]
 }
