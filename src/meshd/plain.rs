@@ -21,8 +21,8 @@ use crate::types::{Mono, NodeId, UdpPort};
 const LOOK: Duration = Duration::from_secs(1);
 /// How long after its start a node waits before it calls a session down.
 const GRACE: Duration = Duration::from_secs(30);
-/// How long a session may bring nothing; it has a keepalive every 25 s.
-const SESSION: Duration = Duration::from_secs(70);
+/// How long a session may bring nothing; it is asked every 12 s, and a call that is not answered is made again after 5 s.
+const SESSION: Duration = Duration::from_secs(27);
 
 /// Makes findings of it.
 #[derive(Debug, Default)]

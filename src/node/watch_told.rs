@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(6);
 const SILENT: Duration = Duration::from_secs(16);
 /// How old news of a peer may be.
 const FRESH: Duration = Duration::from_secs(15);
+/// What was under way when the first lost echo left may still arrive.
+const LATE: Duration = Duration::from_secs(1);
 /// Peers of one finding that are named.
 const NAMED: usize = 3;
 
@@ -70,14 +72,16 @@ impl Seen<'_> {
     }
 }
 
-/// Nothing is answered. What arrives from the peer, and what it says that it hears, tell which direction fails.
+/// Nothing is answered. What has arrived from the peer since, and what it has said since that it hears, tell which direction fails; what is
+/// from before tells nothing: a peer whose daemon has died then said that all is well.
 fn lost(report: &Report, quiet: Duration, now: Mono) -> PlainState {
-    let fresh = |at: Mono| now.since(at) <= FRESH;
-    let here = report.heard.is_some_and(fresh);
+    let since = now - quiet + LATE;
+    let after = |at: Mono| at > since && now.since(at) <= FRESH;
+    let here = report.heard.is_some_and(after);
     let told = report.told.map(|told| (told.at, told.heard));
     let said = report.theirs.map(|theirs| (theirs.at, theirs.heard));
-    let newest = [told, said].into_iter().flatten().filter(|(at, _)| fresh(*at)).max_by_key(|(at, _)| *at);
-    let there = newest.map(|(at, heard)| heard.is_some_and(|ago| ago + now.since(at) <= FRESH));
+    let newest = [told, said].into_iter().flatten().filter(|(at, _)| after(*at)).max_by_key(|(at, _)| *at);
+    let there = newest.map(|(at, heard)| heard.is_some_and(|ago| ago <= FRESH && at - ago > since));
     match (here, there) {
         // Both directions have worked a moment ago: the next echoes tell.
         (true, Some(true)) => PlainState::Starting,

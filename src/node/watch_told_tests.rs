@@ -44,6 +44,16 @@ fn quiet(seconds: u64, heard: u64, told: Option<Option<Duration>>, theirs: Optio
     }
 }
 
+/// The same where nothing has come or been said for so long: what a peer says right before it dies.
+fn dead(seconds: u64, said: u64, heard: u64) -> Report {
+    let (at, heard) = (ago(said), secs(heard));
+    Report {
+        told: Some(Told { heard, at }),
+        theirs: Some(Theirs { heard, passes: 1450, at }),
+        ..quiet(seconds, said, None, None)
+    }
+}
+
 struct Mesh {
     nodes: Vec<NodeId>,
     interface: IfName,
@@ -89,6 +99,10 @@ fn what_arrives_and_what_the_peer_says_name_the_direction() {
         ("theirs arrive, and nobody says more", quiet(9, 1, None, None), PlainState::OutLost),
         ("ours arrive, theirs do not", quiet(30, 30, Some(secs(1)), None), PlainState::InLost),
         ("neither arrives", quiet(30, 30, Some(secs(29)), None), PlainState::BothLost),
+        ("a daemon that has died", dead(9, 10, 1), PlainState::Starting),
+        ("one that had heard nothing for a while", dead(12, 13, 6), PlainState::Starting),
+        ("one that is dead for longer", dead(17, 18, 1), PlainState::Silent),
+        ("one that died after its path", dead(30, 16, 14), PlainState::Silent),
         ("nothing is known yet", quiet(12, 30, None, None), PlainState::Starting),
         ("nothing is known", quiet(17, 30, None, None), PlainState::Silent),
         ("both have arrived just now", quiet(9, 1, Some(secs(1)), None), PlainState::Starting),

@@ -51,6 +51,8 @@ mod members;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod mesh;
 mod mtu;
+#[expect(unreachable_pub, reason = "a toolbox of this test program")]
+mod night;
 mod offload;
 mod places;
 mod plain;

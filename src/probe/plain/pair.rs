@@ -355,6 +355,10 @@ impl Pair {
             self.raise_at = now + RAISE;
             self.send(self.size + 1, flow, now, token(), out);
         }
+        // The session is asked with every other echo: a keepalive of the peer keeps this end's from being sent, so one end may hear none.
+        if flow % 2 == 0 {
+            self.ask_session(token, out);
+        }
         self.stage = Stage::Calm(Some(asked));
         self.at = now + TIMEOUT;
     }

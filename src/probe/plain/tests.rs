@@ -151,6 +151,10 @@ fn a_path_that_works_is_known_to_the_byte_and_costs_one_echo_in_five_seconds() {
     world.run(600);
     // A question and an answer of each of the two.
     assert!((460..=484).contains(&world.sent), "{}", world.sent);
+    for end in 0..2 {
+        let told = world.report(end).told.unwrap();
+        assert!(world.now.since(told.at) <= Duration::from_secs(13), "the session is asked meanwhile: {told:?}");
+    }
 }
 
 #[test]
