@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long after its start a node waits before it calls a session down.
 const GRACE: Duration = Duration::from_secs(30);
 /// How long a session may bring nothing; it is asked every 12 s, and a call that is not answered is made again after 5 s.
-const SESSION: Duration = Duration::from_secs(27);
+const SESSION: Duration = Duration::from_secs(25);
 
 /// Makes findings of it.
 #[derive(Debug, Default)]

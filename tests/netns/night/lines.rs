@@ -77,8 +77,9 @@ fn plain() -> Vec<Row> {
             .undo([On("a-2", OFF)])
             .whole(&[("a-1", "a-2"), ("a-2", "a-1")])
             .says(Node("a-1"), "M0669", &["session with a-2", "10.1.0.2"])
+            .open("the end that still hears the other does not know that it is not heard")
             .says(Node("a-2"), "M0669", &["session with a-1", "10.1.0.1"])
-            .says(Management, "M0669", &["session with a-2"]),
+            .says(Management, "M0669", &["node a-2", "session with a-1"]),
         Row::new("bridges show their frames to a firewall that forwards nothing")
             .make([On("a-1", "sysctl -qw net.bridge.bridge-nf-call-iptables=1
                 nft add table ip fw; nft 'add chain ip fw f { type filter hook forward priority 0; policy drop; }'")])
