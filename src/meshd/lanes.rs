@@ -12,7 +12,7 @@ use crate::forward::{Board, Echo, Refused, Slots, Spread};
 use crate::linux::udp::UdpError;
 use crate::policy::offload::Offload;
 use crate::tunnel;
-use crate::types::{PeerSlot, SecretKey, UdpPort};
+use crate::types::{NetSlot, PeerSlot, SecretKey, UdpPort};
 
 /// The lanes.
 #[derive(Debug)]
@@ -82,6 +82,13 @@ impl Lanes {
     /// Has every lane measure the path to a peer anew, now.
     pub fn probe(&self, peer: PeerSlot) {
         self.inner().running.iter().filter_map(|running| running.lane.as_ref()).for_each(|lane| lane.probe(peer));
+    }
+
+    /// Says frames to the guests of this node. Lane 0 has a queue of every TAP.
+    pub fn say(&self, frames: Vec<(NetSlot, Vec<u8>)>) {
+        if let Some(lane) = self.inner().running.first().and_then(|running| running.lane.as_ref()) {
+            lane.say(frames);
+        }
     }
 
     /// What each lane has done; a dead one is left out.

@@ -7,7 +7,7 @@ use std::{io, mem};
 
 use super::{Door, LaneStats, Setup};
 use crate::linux::poll::Wake;
-use crate::types::PeerSlot;
+use crate::types::{NetSlot, PeerSlot};
 
 /// Box and bell.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct Letters {
     pub(super) stats: Vec<SyncSender<LaneStats>>,
     /// Measure the paths to these now.
     pub(super) probe: Vec<PeerSlot>,
+    /// Say these to the guests of this node.
+    pub(super) say: Vec<(NetSlot, Vec<u8>)>,
     /// The doors of all lanes from now on.
     pub(super) doors: Option<Vec<Door>>,
     /// End.
@@ -61,6 +63,10 @@ impl Mailbox {
 
     pub(super) fn probe(&self, peer: PeerSlot) {
         self.put(|letters| letters.probe.push(peer));
+    }
+
+    pub(super) fn say(&self, frames: Vec<(NetSlot, Vec<u8>)>) {
+        self.put(|letters| letters.say.extend(frames));
     }
 
     pub(super) fn set_doors(&self, doors: Vec<Door>) {

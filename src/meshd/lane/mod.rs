@@ -212,6 +212,11 @@ impl Lane {
         self.mailbox.probe(peer);
     }
 
+    /// Says frames to the guests of this node, by the TAPs of their networks.
+    pub fn say(&self, frames: Vec<(NetSlot, Vec<u8>)>) {
+        self.mailbox.say(frames);
+    }
+
     /// What it has done.
     ///
     /// # Errors
