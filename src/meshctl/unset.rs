@@ -35,7 +35,7 @@ fn take(object: &Any, field: &str) -> Result<Any, Problem> {
 }
 
 /// Fields that objects may be without, as manifests call them.
-const MAY_BE_EMPTY: [&str; 17] = [
+const MAY_BE_EMPTY: [&str; 18] = [
     "admin",
     "external",
     "foreign",
@@ -48,6 +48,7 @@ const MAY_BE_EMPTY: [&str; 17] = [
     "flood",
     "vlan",
     "ips",
+    "allowed",
     "ip",
     "role",
     "interface",

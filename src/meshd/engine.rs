@@ -27,6 +27,7 @@ use crate::config::meshd::Config;
 use crate::forward::{Slots, Table};
 use crate::linux::KernelError;
 use crate::meshd::lane::Setup;
+use crate::node::announce::Announcer;
 use crate::node::desired::{Desired, Observed};
 use crate::node::discover::{self, Guest, discover};
 use crate::node::op::Op;
@@ -103,6 +104,7 @@ pub struct Engine<K> {
     presence: Arc<Presence>,
     /// Where this node and management decide differently, and since when.
     differing: (Vec<Finding>, Mono),
+    announcer: Announcer,
     removed: bool,
     /// When the slice in force is written to disk again, which failed.
     save_at: Option<Mono>,
@@ -142,6 +144,7 @@ impl<K: Kernel> Engine<K> {
             plugs,
             presence: Arc::default(),
             differing: (Vec::new(), now),
+            announcer: Announcer::default(),
             removed: false,
             save_at: None,
             tell_at: now,
@@ -231,7 +234,18 @@ impl<K: Kernel> Engine<K> {
             }
         }
         self.strays.look(&mut self.kernel, &self.desired, &self.shared);
+        self.announce();
         self.shared.events.tend(mono());
+    }
+
+    /// Tells this node's guests what has moved.
+    fn announce(&mut self) {
+        let Some(slice) = self.slice.as_ref().filter(|_| !self.removed) else { return };
+        let due = self.announcer.due(slice);
+        let frames: Vec<_> = due.into_iter().filter_map(|(net, frame)| Some((self.slots.net(&net)?, frame))).collect();
+        if !frames.is_empty() {
+            self.shared.lanes.announce(frames);
+        }
     }
 
     /// Tells management what is wrong here.
@@ -315,7 +329,9 @@ impl<K: Kernel> Engine<K> {
         self.shared.find(Topic::Removed, Vec::new());
         let slice = Arc::new(slice);
         self.revoke(&slice);
-        self.slice = Some(Arc::clone(&slice));
+        if let Some(old) = self.slice.replace(Arc::clone(&slice)) {
+            self.announcer.follow(&old, &slice);
+        }
         let kept = if new { disk::save_slice(&self.config.paths.state, &slice) } else { Ok(()) };
         let kept = match (kept, &self.tables) {
             (Ok(()), None) => self.settle(&slice, true),

@@ -12,7 +12,7 @@ use crate::forward::{Board, Echo, Refused, Slots, Spread};
 use crate::linux::udp::UdpError;
 use crate::policy::offload::Offload;
 use crate::tunnel;
-use crate::types::{PeerSlot, SecretKey, UdpPort};
+use crate::types::{NetSlot, PeerSlot, SecretKey, UdpPort};
 use crate::wire::oam::Oam;
 
 /// The lanes.
@@ -89,6 +89,13 @@ impl Lanes {
     pub fn say(&self, messages: Vec<(PeerSlot, Oam)>) {
         if let Some(lane) = self.inner().running.first().and_then(|running| running.lane.as_ref()) {
             lane.say(messages);
+        }
+    }
+
+    /// Says frames to the guests of this node. Lane 0 has a queue of every TAP.
+    pub fn announce(&self, frames: Vec<(NetSlot, Vec<u8>)>) {
+        if let Some(lane) = self.inner().running.first().and_then(|running| running.lane.as_ref()) {
+            lane.announce(frames);
         }
     }
 

@@ -112,10 +112,11 @@ impl Fence {
         if net.learning == Learning::Local {
             return;
         }
+        let known = interfaces(slice, key);
         for (row_key, row) in slice.rows_of(key).filter(|(k, row)| row.node == slice.node && k.mac.is_unicast()) {
             let addresses = row.addresses().collect();
             let guest = Guest { mac: row_key.mac, vlan: row_key.vlan, addresses, role: row.role };
-            match &row.interface {
+            match row.interface.as_ref().or_else(|| known.get(&row_key.mac).copied()) {
                 None => drop(self.loose.entry(bridge.clone()).or_default().insert(guest)),
                 Some(name) if may_be_guests(name) => {
                     let places = self.named.entry(name.clone()).or_default();
@@ -264,7 +265,19 @@ pub(super) fn named(slice: &Slice, key: &NetKey) -> BTreeMap<IfName, BTreeSet<Ma
 /// Addresses of the guests on this node whose ports name no interface.
 pub(super) fn loose(slice: &Slice, key: &NetKey) -> BTreeSet<Mac> {
     let rows = slice.rows_of(key).filter(|(k, row)| row.node == slice.node && k.mac.is_unicast());
-    rows.filter(|(_, row)| row.interface.is_none()).map(|(key, _)| key.mac).collect()
+    let known = interfaces(slice, key);
+    rows.map(|(key, _)| key.mac).filter(|mac| !known.contains_key(mac)).collect()
+}
+
+/// The interface of each guest on this node that some port of it names. A guest has one port for each VLAN; they are one guest, behind one
+/// interface, and its address is held to that.
+fn interfaces<'a>(slice: &'a Slice, key: &'a NetKey) -> BTreeMap<Mac, &'a IfName> {
+    let rows = slice.rows_of(key).filter(|(_, row)| row.node == slice.node);
+    let mut known = BTreeMap::new();
+    for (row_key, name) in rows.filter_map(|(row_key, row)| Some((row_key, row.interface.as_ref()?))) {
+        known.entry(row_key.mac).or_insert(name);
+    }
+    known
 }
 
 /// The entries that can be set now: those of interfaces that stand in the bridge.

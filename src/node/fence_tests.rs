@@ -318,3 +318,14 @@ fn several_guests_without_interfaces_on_one_node_are_a_finding() {
     slice.rows.insert(key, serde_json::from_value(json!({"node": "a"})).unwrap());
     assert_eq!(codes(&slice), ["M0614"]);
 }
+
+#[test]
+fn a_guest_whose_port_names_its_interface_is_behind_it_in_every_vlan() {
+    let mut slice = with_row("default/10/-/02:00:00:00:00:21", json!({"node": "a", "interface": "tap1"}));
+    let row = json!({"node": "a", "arp": ["192.168.10.21"]});
+    slice.rows.insert("default/10/20/02:00:00:00:00:21".parse().unwrap(), serde_json::from_value(row).unwrap());
+    let text = fence_of(&slice, &Observed::default()).text();
+    assert!(text.contains("tagged_mac { \"tap1\" . 0x020000000021 . 20 }"), "{text}");
+    let loose = super::loose(&slice, &"default/10".parse().unwrap());
+    assert!(!loose.contains(&"02:00:00:00:00:21".parse().unwrap()), "{loose:?}");
+}

@@ -4,6 +4,7 @@
 //! steps lead there, [`discover`] finds guests in what the kernel learned, [`explain`] tells the whole chain for one frame,
 //! [`spans`] what is known of each path's size. No netlink here: `linux` does what this ring writes down.
 
+pub mod announce;
 pub mod checksums;
 pub mod clockwatch;
 pub mod desired;

@@ -109,9 +109,11 @@ pub(super) fn name(bridge: &IfName) -> String {
 }
 
 /// Where guests' frames come by once it is known that their senders may send them, and the interfaces that are in networks with owners.
+/// Most frames are for one guest, and pass after one comparison.
 pub(super) const HOOK: &str = "    map asks { type ifname : verdict; }
     chain asking {
         type filter hook prerouting priority -285; policy accept;
+        ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 accept
         iifname vmap @asks
     }
 ";
@@ -140,7 +142,6 @@ const RULES: &str = "    set NAME_to_same { typeof @nh,112,32 . @nh,192,32; }
         ether daddr set @th,64,128 map @NAME_to_nd
     }
     chain NAME {
-        ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 accept
         meta protocol arp @nh,0,64 0x0001080006040001 @nh,112,32 != 0 goto NAME_arp
         meta protocol ip6 meta l4proto ipv6-icmp @th,0,8 135 @nh,64,128 != 0 goto NAME_nd
     }

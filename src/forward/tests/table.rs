@@ -26,6 +26,18 @@ fn a_vlan_is_part_of_the_key() {
 }
 
 #[test]
+fn a_network_that_finds_its_guests_carries_them_behind_any_tag() {
+    let mut slice = slice(Flood::Suppress);
+    slice.networks.values_mut().for_each(|network| network.learning = Learning::Local);
+    let mut world = World::of(&slice);
+    let eight = Vlan::try_from(8).unwrap();
+    let place = |mac| world.table.net(world.net("default/10")).unwrap().station(Some(eight), mac).map(|s| s.place);
+    assert_eq!((place(HERE), place(STRANGER)), (Some(Place::Local), None));
+    let there = tagged(FAR, HERE, 8, 0x0800, &[0x45; 40]);
+    assert_eq!(world.reached("default/10", &there), [world.peer("b-1")]);
+}
+
+#[test]
 fn one_mac_in_two_networks_is_two_guests() {
     let world = World::new(Flood::Suppress);
     let place = |net: &str| world.table.net(world.net(net)).unwrap().station(None, FAR).map(|station| station.place);

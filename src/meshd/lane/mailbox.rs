@@ -7,7 +7,7 @@ use std::{io, mem};
 
 use super::{Door, LaneStats, Setup};
 use crate::linux::poll::Wake;
-use crate::types::PeerSlot;
+use crate::types::{NetSlot, PeerSlot};
 use crate::wire::oam::Oam;
 
 /// Box and bell.
@@ -29,6 +29,8 @@ pub(super) struct Letters {
     pub(super) probe: Vec<PeerSlot>,
     /// Say this to these peers.
     pub(super) say: Vec<(PeerSlot, Oam)>,
+    /// Say these to the guests of this node.
+    pub(super) announce: Vec<(NetSlot, Vec<u8>)>,
     /// The doors of all lanes from now on.
     pub(super) doors: Option<Vec<Door>>,
     /// End.
@@ -68,6 +70,11 @@ impl Mailbox {
 
     pub(super) fn say(&self, messages: Vec<(PeerSlot, Oam)>) {
         self.put(|letters| letters.say.extend(messages));
+    }
+
+    /// Has these said to the guests of this node.
+    pub(super) fn announce(&self, frames: Vec<(NetSlot, Vec<u8>)>) {
+        self.put(|letters| letters.announce.extend(frames));
     }
 
     pub(super) fn set_doors(&self, doors: Vec<Door>) {

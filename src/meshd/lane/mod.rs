@@ -221,6 +221,11 @@ impl Lane {
         self.mailbox.say(messages);
     }
 
+    /// Says frames to the guests of this node, by the TAPs of their networks.
+    pub fn announce(&self, frames: Vec<(NetSlot, Vec<u8>)>) {
+        self.mailbox.announce(frames);
+    }
+
     /// What it has done.
     ///
     /// # Errors

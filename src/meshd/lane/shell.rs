@@ -213,6 +213,9 @@ impl Shell {
             self.taps.want(&self.setup.taps, &self.poll);
             self.open_taps(now);
         }
+        for (net, frame) in letters.announce {
+            self.taps.write(net, &frame, &mut self.drops);
+        }
         for peer in letters.probe {
             self.paths.again(peer, now);
         }

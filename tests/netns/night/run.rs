@@ -179,7 +179,7 @@ impl Run<'_> {
             let left = || found.iter().flat_map(|(at, found)| found.iter().map(move |one| (*at, one)));
             let deaf = self.row.says.iter().filter(|says| says.open.is_none()).any(|says| match says.at {
                 At::Explain(from, to) => !self.ground.explain(from, to).is_some_and(|answer| answer.delivered),
-                _ => false,
+                At::Node(_) | At::Management | At::Events(_) | At::Audit => false,
             });
             if left().next().is_none() && !deaf && found.len() == super::NODES.len() + 1 {
                 break over.max(after) > MANAGEMENT;
