@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::disk;
+use super::drift::{brief, is_drift};
 use super::events::Tone;
 use super::files::Tables;
 use super::guests::Guests;
@@ -32,7 +33,7 @@ use crate::node::desired::{Desired, Observed};
 use crate::node::discover::{self, Guest, discover};
 use crate::node::op::Op;
 use crate::node::presence::Presence;
-use crate::node::{names, paths, plan, reconcile, revoke, watch};
+use crate::node::{paths, plan, reconcile, revoke, watch};
 use crate::table::{Row, RowKey, Slice};
 use crate::types::{IfName, Mono, Mtu, Prefix};
 
@@ -572,27 +573,6 @@ fn inside(slice: Option<&Slice>) -> Vec<Prefix> {
 
 fn mtu(net: &crate::node::desired::Net, bridge: &IfName) -> Option<Mtu> {
     net.links.get(bridge).and_then(|link| Mtu::try_from(u64::from(link.mtu)).ok())
-}
-
-/// The first steps as text, and how many more there are. A packet filter is as long as the guests are many: its beginning is enough.
-fn brief<'a>(ops: impl ExactSizeIterator<Item = &'a Op>) -> String {
-    const MOST: usize = 400;
-    let more = ops.len().saturating_sub(3);
-    let one = |op: &Op| op.to_string().lines().collect::<Vec<_>>().join("; ").chars().take(MOST).collect();
-    let shown: Vec<String> = ops.take(3).map(one).collect();
-    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{rest}", shown.join(" | "))
-}
-
-/// False for what follows from a guest that was plugged in or pulled out.
-fn is_drift(op: &Op) -> bool {
-    if let Op::Pin { port, .. } = op {
-        names::parse(port.as_str()).is_some()
-    } else if let Op::CheckChecksums { again, .. } = op {
-        *again
-    } else {
-        !matches!(op, Op::ChangeFence { .. } | Op::LeaveChecksums { .. })
-    }
 }
 
 fn told(error: &KernelError) -> Finding {

@@ -7,6 +7,7 @@
 pub mod belongings;
 pub mod control;
 pub mod disk;
+mod drift;
 pub mod engine;
 pub mod events;
 pub mod files;

@@ -21,7 +21,7 @@ pub mod larger;
 pub mod names;
 pub mod onlink;
 pub mod op;
-mod outside;
+pub mod outside;
 pub mod owners;
 pub mod paths;
 pub mod plan;

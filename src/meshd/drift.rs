@@ -1,0 +1,25 @@
+//! Steps towards the plan, as they are told, and which of them mean that somebody else has changed what is ours.
+
+use crate::node::names;
+use crate::node::op::Op;
+
+/// The first steps as text, and how many more there are. A packet filter is as long as the guests are many: its beginning is enough.
+pub(super) fn brief<'a>(ops: impl ExactSizeIterator<Item = &'a Op>) -> String {
+    const MOST: usize = 400;
+    let more = ops.len().saturating_sub(3);
+    let one = |op: &Op| op.to_string().lines().collect::<Vec<_>>().join("; ").chars().take(MOST).collect();
+    let shown: Vec<String> = ops.take(3).map(one).collect();
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{rest}", shown.join(" | "))
+}
+
+/// False for what follows from a guest that was plugged in or pulled out.
+pub(super) fn is_drift(op: &Op) -> bool {
+    if let Op::Pin { port, .. } = op {
+        names::parse(port.as_str()).is_some()
+    } else if let Op::CheckChecksums { again, .. } = op {
+        *again
+    } else {
+        !matches!(op, Op::ChangeFence { .. } | Op::LeaveChecksums { .. })
+    }
+}
