@@ -203,7 +203,7 @@ fn what_get_prints_is_what_apply_takes() {
     assert_eq!((diff.code, diff.stdout.as_str()), (Some(1), says));
     assert_eq!(mesh.feed("diff -f -", &mesh.good("get all -o yaml")).code, Some(0), "no difference");
     assert!(mesh.good("network show blue").contains("vni: 10"));
-    mesh.good("network set blue --vni 12");
+    mesh.good("network set blue --vni 12 --yes");
     let late = mesh.feed("apply --if-unchanged -f -", &changed);
     assert_eq!(late.code, Some(5), "a manifest with an old revision is a conflict: {}", late.stderr);
     let late = mesh.feed("apply -f -", &changed);
