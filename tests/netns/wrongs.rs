@@ -205,9 +205,9 @@ fn a_guest_that_is_not_where_it_belongs_is_told_with_port_interface_and_place() 
             // It has answered above: it was at work.
             fault(
                 "b-2",
-                "ip link set g1 name gone",
+                "ip link set g1 down; ip link set g1 name gone",
                 &["M0673", "port b-2-g1", "g1", "at work"],
-                "ip link set gone name g1",
+                "ip link set gone name g1; ip link set g1 up",
             ),
         ],
     );
