@@ -216,7 +216,8 @@ fn a_guest_that_is_not_where_it_belongs_is_told_with_port_interface_and_place() 
     lab.admin(&["port", "set", "a-2-g1", "--interface", "other"]);
     wait_until("absent", NODE, || absent(&lab)[0]["interface"] == "other");
     assert_eq!(absent(&lab)[0]["port"], "a-2-g1");
-    assert!(absent(&lab)[0]["since"].as_u64().unwrap() > 1_700_000_000, "{}", absent(&lab));
+    let since = absent(&lab)[0]["since"].as_str().unwrap_or_default().to_owned();
+    assert!(since.starts_with("20") && since.ends_with('Z'), "{}", absent(&lab));
     // The bridge has an interface that no port of the network names now.
     lab.admin(&["port", "delete", "a-2-g1"]);
     wait_until("only the plug is left", NODE, || says(&lab, Some("a-2"), &["M0679", "vb10.12b5", "g1"]));
