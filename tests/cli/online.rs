@@ -204,9 +204,9 @@ fn what_get_prints_is_what_apply_takes() {
     assert_eq!(mesh.feed("diff -f -", &mesh.good("get all -o yaml")).code, Some(0), "no difference");
     assert!(mesh.good("network show blue").contains("vni: 10"));
     mesh.good("network set blue --vni 12 --yes");
-    let late = mesh.feed("apply --if-unchanged -f -", &changed);
+    let late = mesh.feed("apply --if-unchanged --yes -f -", &changed);
     assert_eq!(late.code, Some(5), "a manifest with an old revision is a conflict: {}", late.stderr);
-    let late = mesh.feed("apply -f -", &changed);
+    let late = mesh.feed("apply --yes -f -", &changed);
     assert_eq!(late.code, Some(0), "unless nobody asks for the revision: {}", late.stderr);
     assert!(mesh.good("network show blue").contains("vni: 15"));
     // What the server knows of a node comes back as it was printed, and is not the file's to say.
