@@ -153,7 +153,7 @@ fn listed(namespace: &str, table: &str) -> String {
         let (inside, next) = after.split_once('}').unwrap();
         sorted.push_str(before);
         // What packets have put there is none of the plan's.
-        if before.rsplit("set ").next().is_some_and(|set| !set.contains("dynamic")) {
+        if before.rsplit('{').next().is_some_and(|set| !set.contains("dynamic")) {
             let mut elements: Vec<&str> = inside.split(',').map(str::trim).collect();
             elements.sort_unstable();
             sorted.push_str(&elements.join(", "));
