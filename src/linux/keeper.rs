@@ -40,10 +40,11 @@ impl Filter for Fence {
     }
 
     fn read() -> io::Result<Option<u64>> {
-        let tables = [print::read(Family::Bridge, FENCE)?, print::read(Family::Inet, FENCE)?];
-        // There is one only on kernels that have it, and then it is a part of what was loaded.
-        let devices = print::read(Family::Netdev, FENCE)?.unwrap_or_default();
-        Ok(tables[0].zip(tables[1]).map(|(bridge, routed)| bridge.rotate_left(1) ^ routed ^ devices.rotate_left(2)))
+        // There are others only on kernels with rules on absent devices, and then they are a part of what was loaded.
+        let read = |family| Ok::<_, io::Error>(print::read(family, FENCE)?.unwrap_or_default());
+        let (ingress, egress) = (read(Family::Inet)?, read(Family::Netdev)?);
+        let bridge = print::read(Family::Bridge, FENCE)?;
+        Ok(bridge.map(|bridge| bridge.rotate_left(1) ^ ingress ^ egress.rotate_left(2)))
     }
 }
 

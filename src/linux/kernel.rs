@@ -16,9 +16,9 @@ use super::request::{self, Verb};
 use super::routes::Routes;
 use super::watch::Watch;
 use super::{addresses, nft, observe, sysctl, tap};
-use crate::node::desired::{Kind, Link, Observed, ObservedFence};
+use crate::node::desired::{Kind, Link, Observed, ObservedGuard};
 use crate::node::fence::{Refused, Said};
-use crate::node::fence_text::CHECKSUM;
+use crate::node::fence_text::{CHECKSUM, ROUTED};
 use crate::node::guard::TABLE;
 use crate::node::onlink::Step;
 use crate::node::op::Op;
@@ -87,9 +87,10 @@ impl Kernel {
         observed.links.retain(|name, _| name.as_str() != UNNAMED);
         observed.guard = self.filters.guard.observe()?;
         observed.fence = self.filters.fence.observe()?;
-        if matches!(observed.fence, ObservedFence::Unknown) {
+        if observed.fence.loaded().is_none() && observed.guard != ObservedGuard::Absent {
             observed.shut = nft::shut()?;
         }
+        observed.tracks = sysctl::tracks();
         observed.rules_before_devices = self.rules_before_devices();
         observed.onlink = self.routes.observe();
         Ok(observed)
@@ -144,7 +145,9 @@ impl Kernel {
     /// # Errors
     /// The kernel does not tell.
     pub fn guard_counters(&self) -> Result<BTreeMap<String, u64>, KernelError> {
-        counters::read(Family::Inet, TABLE).map_err(KernelError::socket(COUNTERS))
+        let mut all = Self::counters(Family::Inet, TABLE)?;
+        all.remove(ROUTED);
+        Ok(all)
     }
 
     /// Frames that each counter of the filter behind the guests' ports ([`crate::node::fence_text::REASONS`]) has seen.
@@ -152,13 +155,18 @@ impl Kernel {
     /// # Errors
     /// The kernel does not tell.
     pub fn guest_counters(&self) -> Result<BTreeMap<String, u64>, KernelError> {
-        let read = |family| counters::read(family, fence_text::TABLE).map_err(KernelError::socket(COUNTERS));
+        let read = |family| Self::counters(family, fence_text::TABLE);
         let mut all = read(Family::Bridge)?;
-        for (name, packets) in read(Family::Inet)?.into_iter().chain(read(Family::Netdev)?) {
+        let routed = Self::counters(Family::Inet, TABLE)?.remove_entry(ROUTED);
+        for (name, packets) in read(Family::Inet)?.into_iter().chain(read(Family::Netdev)?).chain(routed) {
             *all.entry(name).or_default() += packets;
         }
         all.extend(self.checks.count().map(|frames| (format!("guest_{}", CHECKSUM.0), frames)));
         Ok(all)
+    }
+
+    fn counters(family: Family, table: &str) -> Result<BTreeMap<String, u64>, KernelError> {
+        counters::read(family, table).map_err(KernelError::socket(COUNTERS))
     }
 
     /// Frames of guests that were dropped lately for a reason ([`crate::node::fence_text::REASONS`]).

@@ -91,7 +91,7 @@ fn address(value: &serde_json::Value) -> Option<IpAddr> {
 
 /// Names that the filter which is there holds from the host.
 pub(super) fn shut() -> Result<BTreeSet<IfName>, KernelError> {
-    let items = json(&["list", "set", "inet", FENCE, "shut"])?;
+    let items = json(&["list", "set", "inet", TABLE, "shut"])?;
     let elements = items.iter().filter_map(|item| item.get("set")?.get("elem")?.as_array()).flatten();
     Ok(elements.filter_map(|name| name.as_str()?.parse().ok()).collect())
 }

@@ -100,6 +100,11 @@ impl Fence {
         self.bridges.is_empty() && self.outside.is_empty()
     }
 
+    /// What this host does not hear: [`super::guard::Guard::shut`].
+    pub(super) fn shut(&self) -> impl Iterator<Item = &IfName> {
+        self.bridges.iter().chain(&self.ours).chain(&self.outside)
+    }
+
     /// Adds the guests that a network has on this node. Rows of networks that find their guests by themselves name nobody who could
     /// be held to them.
     pub fn add(&mut self, slice: &Slice, key: &NetKey, bridge: &IfName, net: &Net, findings: &mut Vec<Finding>) {

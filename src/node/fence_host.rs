@@ -1,9 +1,8 @@
-//! The rules behind our bridges, as `nft` text: what comes to the host's own IP out of one, by whatever interface it came in, and what
-//! the host would send or route into one.
+//! The rules on our bridges themselves, as `nft` text: what is routed from one by this host, and what the host would send or route into one.
 //!
-//! What is routed can be held in two places. In family `inet`, at the hook for what is forwarded, every bridged frame passes as well where
-//! `net.bridge.bridge-nf-call-iptables` is on, which costs it about 200 ns. In family `netdev`, on the bridge itself, no bridged
-//! frame passes; but before Linux 6.16 a rule there needs its device and goes with it (`nft_netdev_event`,
+//! What is routed can be held in two places. In family `inet`, at the hook for what is forwarded ([`super::guard_host`]), every bridged frame
+//! passes as well where `net.bridge.bridge-nf-call-iptables` is on, which costs it about 200 ns. At ingress and egress of the
+//! bridge itself no bridged frame passes; but before Linux 6.16 a rule there needs its device and goes with it (`nft_netdev_event`,
 //! net/netfilter/nf_tables_api.c), so that each bridge would be open for a moment. So it is the second where the kernel keeps such
 //! rules for devices that are not there, and the first elsewhere.
 
@@ -13,40 +12,10 @@ use std::fmt::Write as _;
 use super::fence_text::{DEVICE, INET, ROUTED};
 use crate::types::IfName;
 
-/// The chain at the hook `input` holds by names, before there are such devices: bridges, and guests' interfaces, which are the host's own
-/// while they stand in no bridge. Of what a bridge carries the host knows the bridge only.
-const HOST: &str = "table INET {
-    counter ROUTED { }
-    set shut { type ifname; }
-    set opened { type ifname; }
-    chain to_host {
-        type filter hook input priority -300; policy accept;
-        iifname @opened accept
-        iifname @shut counter name ROUTED drop
-    }
-}
-";
-
-/// Bridged frames are from a bridge to itself.
-const THROUGH: &str = "table INET {
-    set same { typeof iifname . oifname; }
-    chain through_host {
-        type filter hook forward priority -300; policy accept;
-        iifname . oifname @same accept
-        iifname @shut counter name ROUTED drop
-        oifname @shut counter name ROUTED drop
-    }
-}
-";
-
-/// What the chains of all bridges share; and what is routed from a guest that stands in no bridge. Bridged frames come by that hook from
-/// nowhere, where they come by it at all; what a vxlan device has wrapped comes from that device.
+/// What the chains of all bridges share. Family `inet` has an ingress and no egress.
 const DEVICES: &str = "table INET {
-    chain from_guest {
-        type filter hook postrouting priority -300; policy accept;
-        meta iifkind \"vxlan\" accept
-        iifname @shut counter name ROUTED drop
-    }
+    counter ROUTED { }
+    set opened { type ifname; }
 }
 table DEVICE {
     counter ROUTED { }
@@ -55,12 +24,14 @@ table DEVICE {
 ";
 
 /// The chains of a bridge. A host reports groups of its own before it has an address (RFC 3590), which is no news.
-const OF_DEVICE: &str = "table DEVICE {
+const OF_DEVICE: &str = "table INET {
     chain in_NAME {
         type filter hook ingress device \"NAME\" priority -300; policy accept;
         iifname @opened accept
         counter name ROUTED drop
     }
+}
+table DEVICE {
     chain out_NAME {
         type filter hook egress device \"NAME\" priority -300; policy accept;
         oifname @opened accept
@@ -75,8 +46,8 @@ fn fill(text: &str) -> String {
 }
 
 /// The tables without what belongs to one bridge.
-pub(super) fn tables(by_device: bool) -> String {
-    fill(HOST) + &fill(if by_device { DEVICES } else { THROUGH })
+pub(super) fn tables() -> String {
+    fill(DEVICES)
 }
 
 /// The chains of bridges that come.
@@ -89,15 +60,17 @@ pub(super) fn write(out: &mut String, bridges: &BTreeSet<&IfName>) {
 /// Removes those of bridges that go.
 pub(super) fn write_removal(out: &mut String, bridges: &BTreeSet<&IfName>) {
     for bridge in bridges {
-        for way in ["in", "out"] {
-            let _ = writeln!(out, "flush chain {DEVICE} {way}_{bridge}\ndelete chain {DEVICE} {way}_{bridge}");
+        for chain in [format!("{INET} in_{bridge}"), format!("{DEVICE} out_{bridge}")] {
+            let _ = writeln!(out, "flush chain {chain}\ndelete chain {chain}");
         }
     }
 }
 
 /// A transaction that only kernels take which keep rules for a device that is not there. It is checked and never done.
-pub const PROBE: &str = "table netdev vxmesh_probe {
+pub const PROBE: &str = "table inet vxmesh_probe {
     chain in_absent { type filter hook ingress device \"vxmesh-absent\" priority 0; }
+}
+table netdev vxmesh_probe {
     chain out_absent { type filter hook egress device \"vxmesh-absent\" priority 0; }
 }
 ";

@@ -16,8 +16,8 @@ const FORGETFUL: &str = "size 4096; flags dynamic,timeout; timeout 1m;";
 /// New Ethernet addresses a second, and at once, that an interface may bring where no port is declared.
 const SOURCE_RATE: u32 = 10;
 const SOURCE_BURST: u32 = 64;
-/// Broadcast and multicast.
-const GROUP: &str = "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00";
+/// Broadcast and multicast. The one byte: what is short the kernel compares without a call (`nft_do_chain`, net/netfilter/nf_tables_core.c).
+const GROUP: &str = "@ll,0,8 & 1 == 1";
 /// Addresses that a bridge does not forward but keeps (IEEE 802.1Q table 8-1), and hands to its host before any prerouting rule
 /// has a say (`br_handle_frame`, net/bridge/br_input.c) unless its `group_fwd_mask` says otherwise.
 const RESERVED: &str = "ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00";
@@ -198,22 +198,30 @@ pub(super) fn write_hooks(out: &mut String) {
 
 /// What all share. Frames are kept out of the host's connection tracking, in which equal addresses of two networks would be one flow, and so
 /// out of its NAT (`notrack`, which holds when the bridge shows them to the host's firewall later). `open` is of networks that find their
-/// guests by themselves: only how many and how much is bounded there.
-const COMMON: &str = "    chain group {
+/// guests by themselves: only how many and how much is bounded there. `told` is where questions come by once it is known that their senders
+/// may ask them, with the interfaces that are in networks with owners ([`super::owners`]); no other frame does, because one more chain at
+/// the hook would cost them all.
+const COMMON: &str = "    map asks { type ifname : verdict; }
+    chain told {
+        @ll,0,8 & 1 == 0 accept
+        iifname vmap @asks
+        accept
+    }
+    chain group {
         RESERVED goto drop_group
         FLOOD goto drop_flood
     }
     chain peers {
         notrack
-        RESERVED goto drop_group
+        @ll,0,32 0x0180c200 RESERVED goto drop_group
         accept
     }
     chain open {
         notrack
         GROUP jump group
-        iifname . ether saddr @heard accept
+        iifname . ether saddr @heard goto told
         FRESH goto drop_source
-        add @heard { iifname . ether saddr } accept
+        add @heard { iifname . ether saddr } goto told
         goto drop_source
     }
 ";
@@ -267,10 +275,10 @@ const RULES: &str = "    chain KIND_from6 {
         @th,0,8 136 WHO . @th,208,48 != @KIND_lla goto drop_nd
         @th,0,8 136 @th,256,8 >= 0 goto drop_nd
         @th,0,8 136 WHO . @th,64,128 @KIND_ip6 WHO . @nh,64,128 @KIND_ip6 accept
-        @th,0,8 { 133, 134, 135, 137 } WHO . @nh,64,128 @KIND_ip6 accept
+        @th,0,8 { 133, 134, 135, 137 } WHO . @nh,64,128 @KIND_ip6 goto told
         @th,0,8 133 @nh,64,128 0 accept
         @th,0,8 135 @nh,64,128 0 WHO . @th,64,128 @KIND_ip6 accept
-        WHO @KIND_any accept
+        WHO @KIND_any goto told
         goto drop_nd
     }
     chain KIND_error6 {
@@ -334,9 +342,9 @@ const RULES: &str = "    chain KIND_from6 {
     }
     chain KIND_arp {
         @nh,0,48 != 0x000108000604 goto drop_arp
-        TOLD . @nh,112,32 @KIND_ip4 accept
+        TOLD . @nh,112,32 @KIND_ip4 goto told
         @nh,112,32 0 TOLD . @nh,192,32 @KIND_ip4 accept
-        TOLD @KIND_any accept
+        TOLD @KIND_any goto told
         goto drop_arp
     }
 ";
@@ -352,19 +360,23 @@ const BOUND: &str = "    chain bound_type {
         goto drop_type
     }
     chain bound_in {
-        ether type ip meta l4proto tcp iifname . ether saddr . @nh,96,32 @bound_ip4 accept
-        ether type ip meta l4proto udp udp dport != 67-68 udp sport != 67 iifname . ether saddr . @nh,96,32 @bound_ip4 accept
+        ether type != ip goto bound_other
+        meta l4proto tcp iifname . ether saddr . @nh,96,32 @bound_ip4 accept
+        udp dport != 67 udp dport != 68 udp sport != 67 iifname . ether saddr . @nh,96,32 @bound_ip4 accept
+        goto bound_other
+    }
+    chain bound {
+        notrack
+        GROUP jump group
+        goto bound_in
+    }
+    chain bound_other {
         ether type 8021ad goto drop_vlan
         vlan id 0 iifname . ether saddr @bound_mac goto bound_type
         iifname . @ll,48,48 . vlan id @tagged_mac goto tagged_type
         ether type 8021q goto drop_vlan
         iifname . ether saddr @bound_mac goto bound_type
         goto drop_mac
-    }
-    chain bound {
-        notrack
-        GROUP jump group
-        goto bound_in
     }
 ";
 
@@ -414,7 +426,7 @@ const HOOKS: &str = "    map who { type ifname : verdict; }
         type filter hook input priority -300; policy accept;
         RESERVED meta protocol { ip, ip6, arp, 8021q, 8021ad } counter name guest_group drop
         iifname @opened accept
-        iifname @known ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 goto drop_host
+        iifname @known @ll,0,8 & 1 == 0 goto drop_host
         iifname @known drop
     }
 ";

@@ -13,8 +13,8 @@ use super::owners::{self, Owners};
 use crate::types::{IfName, Mac};
 use crate::wire::nd::link_local;
 
-/// Name of the tables: that of family `bridge` sees what enters our bridges, those of families `inet` and `netdev` what leaves them by
-/// way of this host's own IP.
+/// Name of the tables: that of family `bridge` sees what enters our bridges, those of families `inet` and `netdev` what leaves them by way
+/// of this host's own IP.
 pub const TABLE: &str = "vxmesh_guests";
 /// Broadcast and multicast frames a second that an interface may send.
 pub const FLOOD_RATE: u32 = 1000;
@@ -75,10 +75,11 @@ impl Fence {
         rules::write_common(&mut out);
         self.kinds().iter().for_each(|kind| kind.write(&mut out));
         rules::write_hooks(&mut out);
-        out.push_str(owners::HOOK);
         self.owners.keys().for_each(|bridge| Owners::write(&mut out, bridge));
         out.push_str("}\n");
-        out.push_str(&host::tables(self.by_device));
+        if self.by_device {
+            out.push_str(&host::tables());
+        }
         host::write(&mut out, &self.devices());
         write_elements(&mut out, "add", &self.elements());
         self.write_owners(&mut out, &Self::default());
@@ -162,10 +163,6 @@ impl Fence {
                 free.for_each(|guest| guest.elements(&kind, None, &mut all));
             }
         }
-        let shut = self.bridges.iter().chain(&self.ours).chain(&self.outside);
-        all.extend(shut.map(|name| (INET, "shut".to_owned(), format!("\"{name}\""))));
-        let through = self.bridges.iter().filter(|_| !self.by_device);
-        all.extend(through.map(|name| (INET, "same".to_owned(), format!("\"{name}\" . \"{name}\""))));
         all
     }
 

@@ -1,5 +1,6 @@
 //! The packet filter around the VXLAN UDP ports, as data and as `nft` text. Linux's VXLAN listener is host-wide: neither the
-//! `local` nor the `dev` of a vxlan device restricts it, so this filter is what keeps strangers out and clear frames in.
+//! `local` nor the `dev` of a vxlan device restricts it, so this filter is what keeps strangers out and clear frames in. The same table keeps
+//! the host's own IP from guests ([`super::guard_host`]), because every chain at a hook costs each packet of the plain path.
 //!
 //! It is loaded before any device and stays when the daemon dies. Every drop has a named counter.
 
@@ -7,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
+use super::fence_text::ROUTED;
+use super::guard_host;
 use crate::types::{IfName, UdpPort, Vni};
 
 /// Name of the table, family `inet`.
@@ -21,6 +24,12 @@ pub struct Guard {
     pub admin: Option<Side>,
     /// Peers of other PDCs that a policy allows to be reached in clear.
     pub external: Option<Side>,
+    /// Interfaces from which nothing reaches this host by IP: our bridges, what leads to other nodes, and guests' ([`super::outside`]).
+    pub shut: BTreeSet<IfName>,
+    /// Our bridges, where nothing but this table holds what is routed from and to them ([`super::fence_host`]).
+    pub through: Option<BTreeSet<IfName>>,
+    /// This host tracks connections; ours are left out.
+    pub untracked: bool,
 }
 
 /// One interface and who may be behind it.
@@ -78,17 +87,17 @@ const ERRORS: [&str; 2] = [
 impl Guard {
     /// True where nothing is guarded.
     pub fn is_empty(&self) -> bool {
-        self.ports.is_empty()
+        self.ports.is_empty() && self.shut.is_empty()
     }
 
     /// The whole table as one transaction for `nft -f -`: what was there is replaced without a moment in between.
     pub fn text(&self) -> String {
         let mut out = format!("add table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
-        for (counter, _) in COUNTERS {
+        for counter in COUNTERS.map(|(counter, _)| counter).into_iter().chain([ROUTED]) {
             line(&mut out, 1, format_args!("counter {counter} {{ }}"));
         }
         self.write_sets(&mut out);
-        self.write_chains(&mut out);
+        self.chains().iter().for_each(|chain| chain.write(&mut out));
         out.push_str("}\n");
         out
     }
@@ -110,14 +119,26 @@ impl Guard {
                 let _ = writeln!(out, "{verb} element inet {TABLE} {set} {{ {} }}", elements.join(", "));
             }
         }
+        for (chain, before) in
+            self.chains().iter().zip(old.chains()).filter(|(chain, before)| chain.rules != before.rules)
+        {
+            let name = before.name;
+            let _ = writeln!(out, "flush chain inet {TABLE} {name}");
+            for rule in &chain.rules {
+                let _ = writeln!(out, "add rule inet {TABLE} {name} {rule}");
+            }
+        }
         out
     }
 
-    /// Equal but for elements of sets.
+    /// Equal but for elements of sets and for ports.
     fn same_shape(&self, old: &Self) -> bool {
         let shape =
             |side: &Option<Side>| side.as_ref().map(|s| (s.interface.clone(), s.own, s.min_ttl, s.routers.is_some()));
-        shape(&self.admin) == shape(&old.admin) && shape(&self.external) == shape(&old.external)
+        shape(&self.admin) == shape(&old.admin)
+            && shape(&self.external) == shape(&old.external)
+            && self.through.is_some() == old.through.is_some()
+            && self.untracked == old.untracked
     }
 
     fn sides(&self) -> impl Iterator<Item = (&'static str, &Side)> {
@@ -136,7 +157,8 @@ impl Guard {
         });
         let pairs =
             self.sides().flat_map(|(name, side)| side.pairs().map(move |element| (leaving_set(name, side), element)));
-        ports.chain(quoted).chain(members).chain(pairs).collect()
+        let host = guard_host::elements(&self.shut, self.through.as_ref());
+        ports.chain(quoted).chain(members).chain(pairs).chain(host).collect()
     }
 
     fn write_sets(&self, out: &mut String) {
@@ -151,6 +173,10 @@ impl Guard {
         for (quoted, place) in QUOTED {
             set(quoted, &format!("typeof {place}"));
         }
+        guard_host::SETS.iter().for_each(|(name, kind)| set(name, kind));
+        if self.through.is_some() {
+            set(guard_host::SAME.0, guard_host::SAME.1);
+        }
         for (name, side) in self.sides() {
             set(name, &format!("typeof udp dport . {} saddr . {VNI}", side.family().0));
             if side.routers.is_some() {
@@ -159,15 +185,12 @@ impl Guard {
         }
     }
 
-    fn write_chains(&self, out: &mut String) {
-        let (mut arriving, mut leaving) = (Vec::new(), Vec::new());
+    /// The chains in the order in which they lead to each other. Those of one shape are the same ones.
+    fn chains(&self) -> Vec<Chain> {
+        let (mut arriving, mut leaving) = (Vec::new(), vec![guard_host::LEAVING.to_owned()]);
         let (mut refused_in, mut refused_out) = (Vec::new(), Vec::new());
-        let (mut untracked_in, mut untracked_out) = (Vec::new(), Vec::new());
         for (name, side) in self.sides() {
             let (ip, ttl) = side.family();
-            let (own, interface) = (side.own, &side.interface);
-            untracked_in.push(format!("iifname \"{interface}\" {ip} daddr {own} udp dport @ports notrack"));
-            untracked_out.push(format!("oifname \"{interface}\" {ip} saddr {own} udp dport @ports notrack"));
             let from = side.from(name);
             arriving.push(format!(
                 "{from} {ip} daddr {} {ip} {ttl} >= {} counter name in_accepted accept",
@@ -188,29 +211,59 @@ impl Guard {
         // may speak VXLAN among themselves: they come from no interface and not from this host.
         refused_out.push("meta iif == 0 fib saddr type != local return".to_owned());
         refused_out.push("counter name out_unknown drop".to_owned());
-        arriving.push("udp dport @ports goto refused_in".to_owned());
-        leaving.push("udp dport @ports goto refused_out".to_owned());
-        // Most of what passes here is neither, and of guests where bridges show their frames to the host's firewall.
-        leaving.push("meta l4proto { tcp, udp } accept".to_owned());
+        arriving.push(format!("{} goto refused_in", self.to_ports()));
+        arriving.extend(guard_host::ARRIVING.map(str::to_owned));
+        // Most of what passes here is neither, and of guests where bridges show their frames to the host's firewall. A comparison costs
+        // such a packet less than a look at a set.
+        leaving.push("meta l4proto tcp accept".to_owned());
+        leaving.push(format!("{} goto refused_out", self.to_ports()));
+        leaving.push("meta l4proto udp accept".to_owned());
         // Where no device listens, the kernel answers a member's frame with an error that holds the frame; by what way that leaves is
         // up to the host's routes.
         for (errors, (quoted, place)) in ERRORS.iter().zip(QUOTED) {
             leaving.push(format!("{errors} {place} @{quoted} fib saddr type local counter name out_quoted drop"));
         }
-        // Each flow of a guest has a source port of its own (RFC 7348 section 5), so guests would fill the host's table of connections.
-        // Answers come to the UDP port too and need no entry there. What this host forwards for others stays tracked, and with it their NAT.
-        if !untracked_in.is_empty() {
-            write_chain(out, "untracked_in", Some(("prerouting", RAW)), &untracked_in);
-            write_chain(out, "untracked_out", Some(("output", RAW)), &untracked_out);
-        }
-        write_chain(out, "refused_in", None, &refused_in);
-        write_chain(out, "refused_out", None, &refused_out);
+        let mut chains = self.untracked();
+        chains.push(Chain { name: "refused_in", at: None, rules: refused_in });
+        chains.push(Chain { name: "refused_out", at: None, rules: refused_out });
         // What is right comes first: one look at its set and it is through. Only what is refused walks on, to be counted by reason.
         // On the way in what the listener gets counts: for this host, put together, after everybody's NAT. On the way out where a
         // packet goes is settled, and whose it is can still be seen: the kernel lets no NAT in before -199. Forwarded packets pass
         // there too, so a guest routed by this host cannot play VTEP.
-        write_chain(out, "arriving", Some(("input", -310)), &arriving);
-        write_chain(out, "leaving", Some(("postrouting", -199)), &leaving);
+        chains.push(Chain { name: "arriving", at: Some(("input", -310)), rules: arriving });
+        chains.push(Chain { name: "leaving", at: Some(("postrouting", -199)), rules: leaving });
+        if self.through.is_some() {
+            let rules = guard_host::THROUGH.map(str::to_owned).into();
+            chains.push(Chain { name: "through_host", at: Some(("forward", RAW)), rules });
+        }
+        chains
+    }
+
+    /// Matches what is for a port of ours. Most hosts have one overlay, and a comparison costs every packet less than a look at a set.
+    fn to_ports(&self) -> String {
+        match self.ports.first() {
+            Some(port) if self.ports.len() == 1 => format!("udp dport {port}"),
+            _ => "udp dport @ports".to_owned(),
+        }
+    }
+
+    /// Each flow of a guest has a source port of its own (RFC 7348 section 5), so guests would fill the host's table of connections. Answers
+    /// come to the UDP port too and need no entry there. What this host forwards for others stays tracked, and with it their NAT.
+    /// Where nobody tracks, two more chains would cost each packet for nothing.
+    fn untracked(&self) -> Vec<Chain> {
+        if !self.untracked || self.sides().next().is_none() {
+            return Vec::new();
+        }
+        let (mut entering, mut going) = (Vec::new(), Vec::new());
+        for (_, side) in self.sides() {
+            let (ip, own, interface) = (side.family().0, side.own, &side.interface);
+            entering.push(format!("iifname \"{interface}\" {ip} daddr {own} udp dport @ports notrack"));
+            going.push(format!("oifname \"{interface}\" {ip} saddr {own} udp dport @ports notrack"));
+        }
+        vec![
+            Chain { name: "untracked_in", at: Some(("prerouting", RAW)), rules: entering },
+            Chain { name: "untracked_out", at: Some(("output", RAW)), rules: going },
+        ]
     }
 }
 
@@ -219,16 +272,24 @@ fn leaving_set(name: &str, side: &Side) -> String {
     if side.routers.is_some() { format!("{name}_out") } else { name.to_owned() }
 }
 
-/// A chain of these rules, at a hook with a priority or to be gone to.
-fn write_chain(out: &mut String, name: &str, at: Option<(&str, i32)>, rules: &[String]) {
-    line(out, 1, format_args!("chain {name} {{"));
-    if let Some((hook, priority)) = at {
-        line(out, 2, format_args!("type filter hook {hook} priority {priority}; policy accept;"));
+/// A chain, at a hook with a priority or to be gone to.
+struct Chain {
+    name: &'static str,
+    at: Option<(&'static str, i32)>,
+    rules: Vec<String>,
+}
+
+impl Chain {
+    fn write(&self, out: &mut String) {
+        line(out, 1, format_args!("chain {} {{", self.name));
+        if let Some((hook, priority)) = self.at {
+            line(out, 2, format_args!("type filter hook {hook} priority {priority}; policy accept;"));
+        }
+        for rule in &self.rules {
+            line(out, 2, format_args!("{rule}"));
+        }
+        line(out, 1, format_args!("}}"));
     }
-    for rule in rules {
-        line(out, 2, format_args!("{rule}"));
-    }
-    line(out, 1, format_args!("}}"));
 }
 
 impl Side {

@@ -10,7 +10,7 @@ fn side(own: &str, vteps: &[&str]) -> Guard {
     let members = vteps.iter().map(|a| (port, a.parse().unwrap(), vni)).collect();
     let side =
         Side { interface: "eth0".parse().unwrap(), own: own.parse().unwrap(), min_ttl: 255, members, routers: None };
-    Guard { ports: [port].into(), admin: Some(side), external: None }
+    Guard { ports: [port].into(), admin: Some(side), ..Guard::default() }
 }
 
 #[test]
@@ -82,5 +82,49 @@ fn another_interface_address_or_ttl_changes_the_whole_table() {
 fn a_guard_without_sides_lets_nothing_pass() {
     let closed = Guard { admin: None, ..guard(&[]) };
     let text = closed.text();
-    assert!(!text.contains("accepted accept\n") && text.contains("udp dport @ports goto refused_out"), "{text}");
+    assert!(!text.contains("accepted accept\n") && text.contains("udp dport 4789 goto refused_out"), "{text}");
+}
+
+/// The same guard of a host with a guest.
+fn with_guest(guard: Guard, guest: &str) -> Guard {
+    Guard { shut: ["vb10.12b5", guest].map(|name| name.parse().unwrap()).into(), ..guard }
+}
+
+#[test]
+fn a_new_guest_changes_elements_only() {
+    let change = with_guest(guard(&["10.0.0.2"]), "tap2").change_from(&with_guest(guard(&["10.0.0.2"]), "tap1"));
+    assert_eq!(change, "delete element inet vxmesh shut { \"tap1\" }\nadd element inet vxmesh shut { \"tap2\" }\n");
+    assert!(!with_guest(Guard::default(), "tap1").is_empty(), "there is a guest, and no peer");
+}
+
+#[test]
+fn a_host_that_tracks_and_a_kernel_without_rules_on_devices_have_chains_of_their_own() {
+    let plain = with_guest(guard(&["10.0.0.2"]), "tap1");
+    assert!(!plain.text().contains("notrack") && !plain.text().contains("hook forward"), "{}", plain.text());
+    let through = Some(["vb10.12b5".parse().unwrap()].into());
+    let all = Guard { untracked: true, through, ..plain.clone() };
+    crate::node::golden::check("guard-host.nft", &all.text());
+    let other = Guard { through: Some(["vb11.12b5".parse().unwrap()].into()), ..all.clone() };
+    assert_eq!(other.change_from(&all).matches("element inet vxmesh same").count(), 2);
+    assert_eq!(all.change_from(&plain), all.text());
+    assert_eq!(plain.change_from(&all), plain.text());
+}
+
+#[test]
+fn a_second_port_changes_rules_and_keeps_counters() {
+    let one = guard(&["10.0.0.2"]);
+    let mut two = one.clone();
+    two.ports.insert(UdpPort::try_from(4790).unwrap());
+    for (from, to, matched) in [(&one, &two, "udp dport @ports"), (&two, &one, "udp dport 4789")] {
+        let change = to.change_from(from);
+        assert!(!change.contains("delete table"), "{change}");
+        for (chain, refused) in [("arriving", "refused_in"), ("leaving", "refused_out")] {
+            let (flush, add) = (
+                format!("flush chain inet vxmesh {chain}\n"),
+                format!("add rule inet vxmesh {chain} {matched} goto {refused}\n"),
+            );
+            assert!(change.find(&flush).unwrap() < change.find(&add).unwrap(), "{change}");
+        }
+        assert_eq!(change.matches("flush chain").count(), 2, "{change}");
+    }
 }

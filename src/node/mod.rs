@@ -17,6 +17,7 @@ pub mod fence_host;
 mod fence_rules;
 pub mod fence_text;
 pub mod guard;
+mod guard_host;
 pub mod larger;
 pub mod names;
 pub mod onlink;

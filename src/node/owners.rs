@@ -108,16 +108,6 @@ pub(super) fn name(bridge: &IfName) -> String {
     format!("ask_{}", word.replace(|c: char| !c.is_ascii_alphanumeric(), "_"))
 }
 
-/// Where guests' frames come by once it is known that their senders may send them, and the interfaces that are in networks with owners.
-/// Most frames are for one guest, and pass after one comparison.
-pub(super) const HOOK: &str = "    map asks { type ifname : verdict; }
-    chain asking {
-        type filter hook prerouting priority -285; policy accept;
-        ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 accept
-        iifname vmap @asks
-    }
-";
-
 /// The rules of one network. A question is ARP for IPv4 over Ethernet (`@nh,0,64`: types, lengths, operation 1) from an address
 /// (`@nh,112,32`) that is not the one that is asked for (`@nh,192,32`): without a sender it is a probe (RFC 5227), with the same twice an announcement, which
 /// the nftables of no kernel before 6.13 can compare, hence the set of pairs. In neighbour discovery it is a solicitation (135) with a

@@ -34,8 +34,9 @@ pub fn diff(desired: &Desired, observed: &Observed) -> Vec<Op> {
     gone.retain(|name| !parked.contains_key(name));
     let kept = kept_guard(desired, &wanted, observed);
     let (lay, lift) = onlink::diff(&desired.onlink.on(&kept.ports), observed);
-    let (first, last) = guards(kept, observed);
-    let (shut, open) = fences(desired, &wanted, &parked, observed);
+    let fence = fence(desired, &wanted, &parked, observed);
+    let (first, last) = guards(kept, &fence, observed);
+    let (shut, open) = fences(fence, observed);
     let (check, leave) = checksums::diff(&wanted, observed);
 
     let mut ops = Vec::new();
@@ -145,10 +146,19 @@ fn kept_guard(desired: &Desired, wanted: &BTreeMap<&IfName, &Net>, observed: &Ob
     guard
 }
 
-/// The step that shuts the filter before all others, and the one that lets go of UDP ports after all others.
-fn guards(wanted: Guard, observed: &Observed) -> (Option<Op>, Option<Op>) {
+/// The step that shuts the filter before all others, and the one that lets go of UDP ports and interfaces after all others.
+fn guards(kept: Guard, fence: &Fence, observed: &Observed) -> (Option<Op>, Option<Op>) {
+    let loaded = observed.guard.loaded();
+    let through = |fence: &Fence| (!fence.by_device).then(|| fence.bridges.clone());
+    let untracked = observed.tracks || loaded.is_some_and(|guard| guard.untracked);
+    let shut = |fence: &Fence| if fence.is_empty() { BTreeSet::new() } else { fence.shut().cloned().collect() };
+    let wanted = Guard { shut: shut(fence), through: through(fence), untracked, ..kept };
     let mut first = wanted.clone();
     first.ports.extend(our_ports(observed));
+    if let Some(old) = observed.fence.loaded() {
+        let keeping = fence.keeping(old);
+        (first.shut, first.through) = (shut(&keeping), through(&keeping));
+    }
     let step = |from: &ObservedGuard, to: &Guard| match from {
         ObservedGuard::Loaded(from) if from == to => None,
         ObservedGuard::Absent if to.is_empty() => None,
@@ -156,18 +166,18 @@ fn guards(wanted: Guard, observed: &Observed) -> (Option<Op>, Option<Op>) {
         ObservedGuard::Loaded(from) => Some(Op::ChangeGuard { from: from.clone(), to: to.clone() }),
         ObservedGuard::Absent | ObservedGuard::Unknown => Some(Op::LoadGuard(to.clone())),
     };
-    let shut = step(&observed.guard, &first);
+    let close = step(&observed.guard, &first);
     let open = if first == wanted { None } else { step(&ObservedGuard::Loaded(first), &wanted) };
-    (shut, open)
+    (close, open)
 }
 
-/// The step that says what guests may send before anything else is done, and the one that lets go of them after all else.
-fn fences(
+/// What guests may send, with what is on the bridges now.
+fn fence(
     desired: &Desired,
     wanted: &BTreeMap<&IfName, &Net>,
     parked: &BTreeMap<&IfName, BTreeSet<&IfName>>,
     observed: &Observed,
-) -> (Option<Op>, Option<Op>) {
+) -> Fence {
     let mut fence = desired.fence.with_found(wanted, observed);
     fence.bridges.retain(|bridge| wanted.contains_key(bridge));
     if !desired.keeps_plugs {
@@ -176,6 +186,11 @@ fn fences(
     for (bridge, guests) in parked {
         fence.park(bridge, guests);
     }
+    fence
+}
+
+/// The step that says what guests may send before anything else is done, and the one that lets go of them after all else.
+fn fences(fence: Fence, observed: &Observed) -> (Option<Op>, Option<Op>) {
     match &observed.fence {
         ObservedFence::Absent if fence.is_empty() => (None, None),
         ObservedFence::Unknown | ObservedFence::Loaded(_) if fence.is_empty() => (None, Some(Op::DeleteFence)),

@@ -132,11 +132,12 @@ fn drift_is_seen_at_once_and_repaired() {
         "nft add element inet vxmesh admin '{ 4789 . 192.0.2.66 . 10 }'".into(),
         "nft flush chain inet vxmesh arriving".into(),
         "nft delete table bridge vxmesh_guests".into(),
-        "nft delete table inet vxmesh_guests".into(),
+        "nft delete element inet vxmesh shut '{ \"vb10.12b5\" }'".into(),
         "nft flush chain bridge vxmesh_guests arriving".into(),
         // On kernels without it: the chain that does the same.
-        format!("nft flush chain netdev vxmesh_guests in_{BRIDGE} || nft flush chain inet vxmesh_guests through_host"),
-        "nft delete table netdev vxmesh_guests || nft delete table inet vxmesh_guests".into(),
+        format!("nft flush chain inet vxmesh_guests in_{BRIDGE} || nft flush chain inet vxmesh through_host"),
+        "nft delete table inet vxmesh_guests || nft delete table inet vxmesh".into(),
+        "nft delete table netdev vxmesh_guests || nft delete table bridge vxmesh_guests".into(),
         "nft add element bridge vxmesh_guests bound_mac '{ \"tap66\" . 02:00:00:00:00:66 }'".into(),
         "nft add element bridge vxmesh_guests who '{ \"tap66\" : accept }'".into(),
     ];

@@ -106,7 +106,7 @@ fn a_packet_filter_that_others_flush_is_back_in_milliseconds_and_a_killed_daemon
     assert_eq!((count(&heard, &known), count(&heard, &unknown)), (0, 0), "the guard stands");
     wait_until("its counter is in the status", LIMIT, || ask(&lab, "/v1/status")["drops"]["in_unknown"] == 200);
     let whole = "nft list chain inet vxmesh arriving | grep -q goto && nft list set inet vxmesh admin | grep -q 10.1.0.2
-                 nft list chain bridge vxmesh_guests arriving | grep -q vmap && nft list table inet vxmesh_guests >/dev/null";
+                 nft list chain bridge vxmesh_guests arriving | grep -q vmap && nft list set inet vxmesh shut | grep -q vb";
     let damages = [
         "nft flush ruleset",
         "nft delete table inet vxmesh",

@@ -79,13 +79,11 @@ fn outside(ground: &Ground, guest: &Plug) {
         wait_until(&format!("{to} {destination:?} is counted"), LIMIT, || counted() > before);
     }
     assert!(service.recv_from(&mut [0; 64]).is_err(), "the host heard it");
-    let rules = host.sh("nft list table inet vxmesh_guests");
-    host.sh("nft flush table inet vxmesh_guests");
+    let element = format!("element inet vxmesh shut '{{ \"{interface}\" }}'");
+    host.sh(&format!("nft delete {element}"));
     guest.send(&towards(ipv4(Mac::BROADCAST, GUEST, four(11), Some((5000, 6002))), [10, 9, 0, 1]));
     wait_until("it does without the rules", LIMIT, || service.recv_from(&mut [0; 64]).is_ok());
-    host.sh(&format!(
-        "nft -f - <<'END'\ndelete table inet vxmesh_guests\n{rules}\nEND\nip link set {interface} master {BRIDGE}"
-    ));
+    host.sh(&format!("nft add {element}; ip link set {interface} master {BRIDGE}"));
 }
 
 #[test]
@@ -104,8 +102,8 @@ fn what_is_routed_is_held_by_the_name_of_the_bridge_alone() {
         if !by_device {
             ground.settle_as_on_older_kernels();
         }
-        assert_eq!(ground.host.holds("nft list chain inet vxmesh_guests through_host"), !by_device);
-        assert_eq!(ground.host.holds(&format!("nft list chain netdev vxmesh_guests in_{BRIDGE}")), by_device);
+        assert_eq!(ground.host.holds("nft list chain inet vxmesh through_host"), !by_device);
+        assert_eq!(ground.host.holds(&format!("nft list chain inet vxmesh_guests in_{BRIDGE}")), by_device);
         let guest = ground.plug("g1");
         ground.host.sh(
             "nft add table netdev t; nft 'add chain netdev t out { type filter hook ingress device wire priority 0; }'
@@ -122,9 +120,9 @@ fn what_is_routed_is_held_by_the_name_of_the_bridge_alone() {
         attack(&ground, &guest, all, "made anew");
         outside(&ground, &guest);
         // What keeps it away is what was tried: without it all three arrive.
-        ground
-            .host
-            .sh("nft delete table inet vxmesh_guests; nft delete table netdev vxmesh_guests 2>/dev/null || true");
+        ground.host.sh(
+            "nft delete table inet vxmesh; for f in inet netdev; do nft delete table $f vxmesh_guests || true; done",
+        );
         guest.send(&towards(
             ipv4(
                 ground.host.sh(&format!("cat /sys/class/net/{BRIDGE}/address")).trim().parse().unwrap(),
@@ -151,7 +149,7 @@ fn what_has_been_a_guests_stays_out_over_restarts_and_whatever_becomes_of_its_po
     let guest = ground.plug("x1");
     ground.settle();
     let shut = |ground: &Ground, name: &str| {
-        ground.host.holds(&format!("nft get element inet vxmesh_guests shut '{{ \"{name}\" }}'"))
+        ground.host.holds(&format!("nft get element inet vxmesh shut '{{ \"{name}\" }}'"))
     };
     guest.send(&ipv4(Mac::BROADCAST, GUEST, four(11), None));
     wait_until("it is held to its interface", LIMIT, || {
@@ -179,5 +177,5 @@ fn what_has_been_a_guests_stays_out_over_restarts_and_whatever_becomes_of_its_po
     ground.host.sh("ip address add 10.8.0.1/24 dev x1");
     ground.settle();
     assert!(!shut(&ground, "x1"));
-    assert!(!ground.host.holds("nft list table inet vxmesh_guests"));
+    assert!(!ground.host.holds("nft list table inet vxmesh"));
 }

@@ -41,6 +41,12 @@ fn guests_do_not_fill_the_hosts_table_of_connections_and_its_firewall_lets_the_m
         run(&node("a-1"), "sh", "cat /proc/sys/net/netfilter/nf_conntrack_count").trim().parse().unwrap()
     };
     wait_until("connections are tracked", Duration::from_secs(10), || tracked() > 0);
+    // It is left out as soon as its node has seen that this host tracks.
+    for name in ["a-1", "a-2"] {
+        wait_until("what is ours is left out", Duration::from_secs(40), || {
+            run(&node(name), "sh", "nft list table inet vxmesh").contains("chain untracked_in")
+        });
+    }
     let (guest, _) = lab.guest("a-1");
     for (far, most) in [("a-2", 10), ("b-1", 10)] {
         let before = tracked();

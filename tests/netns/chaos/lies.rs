@@ -174,9 +174,9 @@ impl Service {
 
 /// True where the guests' filters of a node are loaded.
 pub(super) fn filtered(namespace: &str) -> bool {
-    ["bridge", "inet"].iter().all(|family| {
+    [["bridge", "vxmesh_guests"], ["inet", "vxmesh"]].iter().all(|table| {
         let mut command = shell::command(Some(namespace), "nft");
-        command.args(["list", "table", family, "vxmesh_guests"]);
+        command.args(["list", "table"]).args(table);
         shell::run(command).is_ok()
     })
 }

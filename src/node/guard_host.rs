@@ -1,0 +1,39 @@
+//! The host's own IP and guests, in the guard's table: what comes to it from a bridge of ours, by whatever interface it came in, or from a
+//! guest's interface, which is one of the host's own while it stands in no bridge; and what the host would route from there.
+//!
+//! Names stand in a set before there are such devices. Of what a bridge carries the host knows the bridge only.
+
+use std::collections::BTreeSet;
+
+use crate::types::IfName;
+
+/// Sets and their types. What is in `opened` is heard; nothing puts anything there yet.
+pub(super) const SETS: [(&str, &str); 2] = [("shut", "type ifname"), ("opened", "type ifname")];
+
+/// Bridged frames are from a bridge to itself.
+pub(super) const SAME: (&str, &str) = ("same", "typeof iifname . oifname");
+
+/// At the hook for what is for this host, behind what is VXLAN.
+pub(super) const ARRIVING: [&str; 2] = ["iifname @opened accept", "iifname @shut counter name guest_routed drop"];
+
+/// What is routed from a guest that stands in no bridge. Bridged frames come by that hook from nowhere, where they come by it at all; what
+/// a vxlan device has wrapped comes from that device. It stands before all else, because a guest could send as this host's IPv6 address
+/// (nobody looks at that but for IPv4, `fib_validate_source`).
+pub(super) const LEAVING: &str = "meta iifkind != \"vxlan\" iifname @shut counter name guest_routed drop";
+
+/// What is routed from and to bridges, at the hook for what is forwarded.
+pub(super) const THROUGH: [&str; 3] = [
+    "iifname . oifname @same accept",
+    "iifname @shut counter name guest_routed drop",
+    "oifname @shut counter name guest_routed drop",
+];
+
+/// Elements by set.
+pub(super) fn elements<'a>(
+    shut: &'a BTreeSet<IfName>,
+    through: Option<&'a BTreeSet<IfName>>,
+) -> impl Iterator<Item = (String, String)> + 'a {
+    let shut = shut.iter().map(|name| ("shut".to_owned(), format!("\"{name}\"")));
+    let same = through.into_iter().flatten();
+    shut.chain(same.map(|name| (SAME.0.to_owned(), format!("\"{name}\" . \"{name}\""))))
+}
