@@ -349,7 +349,8 @@ const RULES: &str = "    chain KIND_from6 {
     }
 ";
 
-/// The way in for interfaces that are known. Most frames are TCP or UDP over IPv4 without a tag and from their own address: they have
+/// The way in for interfaces that are known. `nft` makes one comparison of two `!=` of fields that stand side by side, which lets pass
+/// what differs in one of them; hence the range. Most frames are TCP or UDP over IPv4 without a tag and from their own address: they have
 /// passed after one look.
 const BOUND: &str = "    chain bound_type {
         meta protocol vmap { ip : goto bound_ip4, ip6 : goto bound_ip6, arp : goto bound_arp }
@@ -362,7 +363,7 @@ const BOUND: &str = "    chain bound_type {
     chain bound_in {
         ether type != ip goto bound_other
         meta l4proto tcp iifname . ether saddr . @nh,96,32 @bound_ip4 accept
-        udp dport != 67 udp dport != 68 udp sport != 67 iifname . ether saddr . @nh,96,32 @bound_ip4 accept
+        udp dport != 67-68 udp sport != 67 iifname . ether saddr . @nh,96,32 @bound_ip4 accept
         goto bound_other
     }
     chain bound {

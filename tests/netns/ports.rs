@@ -447,9 +447,9 @@ fn a_guest_reaches_neither_its_host_nor_anything_behind_it() {
     }
     assert_eq!(arrived(), 0, "a node was reached");
     // The same without the filter: what it keeps away would arrive.
-    ground
-        .host
-        .sh("nft delete table inet vxmesh; for f in bridge netdev; do nft delete table $f vxmesh_guests || true; done");
+    ground.host.sh(
+        "nft delete table inet vxmesh; for f in bridge inet netdev; do nft delete table $f vxmesh_guests || true; done",
+    );
     guest.send(&to([10, 9, 0, 2], 5353));
     wait_until("the host routes", Duration::from_secs(5), || arrived() == 1);
     ground.settle();

@@ -256,7 +256,7 @@ fn a_port_with_the_lowest_address_does_not_cost_the_bridge_its_neighbours() {
         host.sh(&format!("ip link add name g0 address 00:00:00:00:00:02 type veth peer name g1; ip link set dev g0 master {BRIDGE} up; ip link set dev g1 up"));
         let now = kernel.observe().unwrap();
         let ops = reconcile::diff(&three_guests().desired, &now);
-        assert!(matches!(&ops[..], [Op::ChangeFence { .. }]), "the guest is held to what is declared, and that is all: {}", text(&ops));
+        assert!(matches!(&ops[..], [Op::ChangeGuard { .. }, Op::ChangeFence { .. }]), "the guest is held to what is declared, and that is all: {}", text(&ops));
     });
 }
 
