@@ -34,16 +34,24 @@ pub(super) fn is_elsewhere(name: &IfName, observed: &Observed) -> bool {
     master.is_some_and(|master| names::parse(master).is_none())
 }
 
+/// Why an interface that a port names is this host's own, if it is.
+fn why_hosts(name: &IfName, observed: &Observed) -> Option<&'static str> {
+    if observed.addressed.contains(name) {
+        return Some("has addresses of this host");
+    }
+    let place = observed.places.get(name)?;
+    (place.card && place.master.is_none()).then_some("is a network card or another device of this host")
+}
+
+/// True where [`mistaken`] tells of an interface, should a port name it.
+pub(super) fn is_mistaken(name: &IfName, observed: &Observed) -> bool {
+    why_hosts(name, observed).is_some()
+}
+
 /// Interfaces that ports name, and that are this host's own.
 pub(super) fn mistaken<'a>(fence: &'a Fence, observed: &'a Observed) -> impl Iterator<Item = Finding> + 'a {
     fence.named.keys().filter_map(|name| {
-        let why = if observed.addressed.contains(name) {
-            "has addresses of this host"
-        } else if observed.places.get(name)?.card && observed.places.get(name)?.master.is_none() {
-            "is a network card or another device of this host"
-        } else {
-            return None;
-        };
+        let why = why_hosts(name, observed)?;
         let what = format!(
             "a port names the interface {name}, which {why}: it is left as it is, no guest is taken to be behind it"
         );

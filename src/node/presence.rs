@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::desired::{Desired, Observed, ObservedFence};
+use super::outside;
 use super::plugs::{self, Plugs};
 use crate::api::local::Finding;
 use crate::table::{NetKey, RowKey, Slice};
@@ -53,6 +54,8 @@ pub enum At {
     Refused(String),
     /// In nothing.
     Nowhere,
+    /// In nothing, and it is the host's own ([`super::outside::mistaken`] tells of it).
+    Hosts,
     /// There is no such interface.
     Absent,
     /// Its port names no interface, and it has not spoken yet.
@@ -92,6 +95,7 @@ fn at(name: &IfName, bridge: &IfName, observed: &Observed, plugs: &Plugs) -> At 
             Ok(other) if plugs::says_ours(master, observed) => At::OtherNetwork(other),
             Ok(_) | Err(_) => At::Elsewhere(master.clone()),
         },
+        None if outside::is_mistaken(name, observed) => At::Hosts,
         None => plugs.why(name).map_or(At::Nowhere, |why| At::Refused(why.to_owned())),
     }
 }
@@ -246,7 +250,7 @@ fn wrong(
     let (port, network, bridge) = (port_of(slice, net, *mac), name_of(slice, net), &here.bridge);
     let plug = format!("ip link set dev {interface} master {bridge}");
     match &here.at {
-        At::Plugged | At::Silent => None,
+        At::Plugged | At::Silent | At::Hosts => None,
         At::Down => Some((
             "M0674",
             format!("{port}: its interface {interface} in network {network} is down"),

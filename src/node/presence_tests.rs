@@ -79,6 +79,22 @@ fn each_place_where_a_guest_does_not_belong_has_a_finding_and_the_right_one_has_
 }
 
 #[test]
+fn an_interface_of_the_host_that_a_port_names_is_told_as_that_alone() {
+    let (slice, plugs) = (slice(1), Plugs::default());
+    let desired = desired(&slice);
+    let mut observed = host(&[("tap0", None, true)]);
+    observed.addressed.insert(name("tap0"));
+    let mut presence = Presence::default();
+    presence.learn(&desired, &observed, &plugs, at(0));
+    assert_eq!(
+        codes(&presence, &slice, 3),
+        [""; 0],
+        "nobody has pulled it out of a bridge (M0672): M0617 is said elsewhere"
+    );
+    assert_eq!(presence.plugged(&"default/10".parse().unwrap()), 0);
+}
+
+#[test]
 fn what_goes_while_its_guest_is_at_work_is_told_for_an_hour_or_until_it_is_back() {
     let (slice, plugs) = (slice(1), Plugs::default());
     let (desired, net) = (desired(&slice), "default/10".parse().unwrap());

@@ -137,6 +137,8 @@ pub(super) struct Pair {
     flow: u8,
     size: u16,
     exact: bool,
+    /// What the search before has found, if it was less than the devices carry.
+    found: Option<u16>,
     raise_at: Mono,
     /// When the oldest echo was sent that raised the doubt.
     doubt: Mono,
@@ -173,6 +175,7 @@ impl Pair {
             flow: 0,
             size: 0,
             exact: false,
+            found: None,
             raise_at: at,
             doubt: at,
             session: None,
@@ -212,9 +215,9 @@ impl Pair {
         self.report.heard.map(|at| now.since(at))
     }
 
-    /// The size that is known to pass from here.
+    /// The size that is known to pass from here, and no more; 0 while that is being found out.
     pub(super) fn passes(&self) -> u16 {
-        self.size
+        if self.exact || self.size >= self.config.largest { self.size } else { 0 }
     }
 
     /// What is known.
@@ -415,13 +418,20 @@ impl Pair {
         }
         let high = if passes { self.config.largest.saturating_add(1) } else { self.large() };
         if !passes {
-            self.size = SMALL;
+            (self.size, self.exact) = (SMALL, false);
         }
         self.search(high, now, token, out);
     }
 
     fn search(&mut self, high: u16, now: Mono, token: &mut dyn FnMut() -> u64, out: &mut dyn FnMut(Ask)) {
-        let sizes = spread(self.size, high);
+        let mut high = high;
+        let mut sizes = spread(self.size, high);
+        if sizes.is_empty() && self.size < self.config.largest && self.found != Some(self.size) {
+            // On a busy machine echoes are late: what two searches find alike is so.
+            self.found = Some(self.size);
+            high = self.config.largest.saturating_add(1);
+            sizes = spread(self.size, high);
+        }
         if sizes.is_empty() {
             return self.calm(now);
         }
@@ -458,7 +468,7 @@ impl Pair {
     }
 
     fn calm(&mut self, now: Mono) {
-        self.exact = true;
+        (self.exact, self.found) = (true, None);
         self.raise_at = now + RAISE;
         self.stage = Stage::Calm(None);
         self.at = now + EVERY;

@@ -238,6 +238,32 @@ fn loss_at_random_is_a_number_and_no_fault() {
 }
 
 #[test]
+fn a_busy_machine_that_loses_echoes_for_a_while_names_no_size_that_is_not_so() {
+    for (most, pause, loss) in
+        [(9000, 1_100, 0), (9000, 2_300, 0), (9000, 3_100, 0), (1300, 2_300, 0), (9000, 4_000, 400)]
+    {
+        let mut world = World::new();
+        world.ways = [Way { most, ..GOOD }; 2];
+        world.run(60);
+        let true_size = u16::try_from(most.min(1450)).unwrap();
+        assert_eq!((world.report(0).size, world.report(0).exact), (true_size, true), "{most} {pause}");
+        // All is late or lost, then everything is as before.
+        world.ways = [Way { most, shut: loss == 0, loss, ..GOOD }; 2];
+        for step in 0..6_000 {
+            if step * 5 == pause {
+                world.ways = [Way { most, ..GOOD }; 2];
+            }
+            world.step(world.now + Duration::from_millis(5));
+            let report = world.report(0);
+            let said = report.theirs.map_or(0, |theirs| theirs.passes);
+            assert!(!report.exact || report.size == true_size, "{most} {pause}: {} after {step}", report.size);
+            assert!([0, true_size].contains(&said), "{most} {pause}: the peer says {said} after {step}");
+        }
+        assert_eq!((world.report(0).size, world.report(0).exact), (true_size, true), "{most} {pause}");
+    }
+}
+
+#[test]
 fn other_devices_are_measured_anew() {
     let mut world = World::new();
     world.run(20);
