@@ -239,16 +239,20 @@ fn loss_at_random_is_a_number_and_no_fault() {
 
 #[test]
 fn a_busy_machine_that_loses_echoes_for_a_while_names_no_size_that_is_not_so() {
-    for (most, pause, loss) in
-        [(9000, 1_100, 0), (9000, 2_300, 0), (9000, 3_100, 0), (1300, 2_300, 0), (9000, 4_000, 400)]
-    {
+    for (most, pause, bad) in [
+        (9000, 2_300, Way { shut: true, ..GOOD }),
+        (9000, 5_000, Way { most: 200, ..GOOD }),
+        (9000, 5_500, Way { most: 1000, ..GOOD }),
+        (1300, 5_000, Way { most: 200, ..GOOD }),
+        (9000, 6_000, Way { loss: 900, ..GOOD }),
+    ] {
         let mut world = World::new();
         world.ways = [Way { most, ..GOOD }; 2];
         world.run(60);
         let true_size = u16::try_from(most.min(1450)).unwrap();
         assert_eq!((world.report(0).size, world.report(0).exact), (true_size, true), "{most} {pause}");
-        // All is late or lost, then everything is as before.
-        world.ways = [Way { most, shut: loss == 0, loss, ..GOOD }; 2];
+        // Much is late or lost, then everything is as before.
+        world.ways = [bad; 2];
         for step in 0..6_000 {
             if step * 5 == pause {
                 world.ways = [Way { most, ..GOOD }; 2];
