@@ -42,4 +42,5 @@ mod watch;
 pub use self::error::KernelError;
 pub use self::kernel::Kernel;
 pub use self::observe::read as read_netlink;
+pub use self::sysctl::tracks;
 pub use self::watch::Watch;

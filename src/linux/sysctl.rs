@@ -25,7 +25,7 @@ pub(super) fn arp_ignore(device: &IfName) -> Option<u8> {
 }
 
 /// True where this network namespace has an entry of a tracked connection; false where nobody tracks, or the kernel cannot.
-pub(super) fn tracks() -> bool {
+pub fn tracks() -> bool {
     let count = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
     count.is_ok_and(|count| count.trim() != "0")
 }

@@ -308,8 +308,17 @@ fn start_engine(
 /// Tells the engine to look when the kernel says that something changed, and brings back the packet filters by itself: what the
 /// engine does next may take seconds, and without them the plain path would hear strangers, and guests would be anybody.
 fn watch_kernel(mut watch: Watch, shared: &Shared, engine: &Sender<Command>) {
+    let mut tracked = false;
     loop {
-        let heard = match watch.wait(WATCH) {
+        let waited = watch.wait(WATCH);
+        // Nobody gives notice of that.
+        let tracks = linux::tracks();
+        let begins = tracks && !tracked;
+        tracked = tracks;
+        if begins && engine.send(Command::Look).is_err() {
+            return;
+        }
+        let heard = match waited {
             Ok(true) => mono(),
             Ok(false) => continue,
             // The engine looks by itself every half minute.

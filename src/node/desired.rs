@@ -38,6 +38,8 @@ pub struct Net {
     pub guests: BTreeMap<IfName, BTreeSet<Mac>>,
     /// Guests on this node whose ports name no interface.
     pub loose: BTreeSet<Mac>,
+    /// Unicast to addresses that nobody has goes to all guests.
+    pub floods_unknown: bool,
     /// Its bridge, its TAP and, where a plain path exists, its vxlan device.
     pub links: BTreeMap<IfName, Link>,
     /// The vxlan device, if there is one.

@@ -256,6 +256,16 @@ pub(super) fn pins(net: &Net, bridge: &IfName, observed: &Observed) -> BTreeMap<
     net.loose.iter().filter_map(|mac| Some((*mac, pin(mac)?))).collect()
 }
 
+/// True where what is for an address that the bridge does not know goes to interfaces that no port names. It must while a guest has never
+/// spoken whose port names no interface: nobody knows behind which it is, and it may wait to be asked. Otherwise whoever is asked
+/// for is known, or not there, and what is for a guest that is not there is nobody else's to read.
+pub(super) fn floods(net: &Net, bridge: &IfName, observed: &Observed) -> bool {
+    net.floods_unknown || {
+        let pins = pins(net, bridge, observed);
+        net.loose.iter().any(|mac| !pins.contains_key(mac))
+    }
+}
+
 /// Guests whose ports name an interface: they stay with it, whatever else enters the bridge.
 pub(super) fn named(slice: &Slice, key: &NetKey) -> BTreeMap<IfName, BTreeSet<Mac>> {
     let mut pins: BTreeMap<IfName, BTreeSet<Mac>> = BTreeMap::new();

@@ -105,7 +105,8 @@ fn a_guest_is_pinned_where_its_interface_stands_and_let_go_when_its_row_is_gone(
     run(&mut fake, &bound());
     plugged(&mut fake.state, "tap1", "vb10.12b5");
     let pin = "bridge fdb replace 02:00:00:00:00:21 dev tap1 master static sticky";
-    assert_eq!(run(&mut fake, &bound()), [pin]);
+    let flags = "isolated off learning on locked off neigh_suppress off flood off mcast_flood on bcast_flood on";
+    assert_eq!(run(&mut fake, &bound()), [pin.to_owned(), format!("bridge link set dev tap1 {flags}")]);
     let without = run(&mut fake, &slice("suppress", json!({})));
     assert!(without.contains(&"bridge fdb delete 02:00:00:00:00:21 dev tap1 master".to_owned()), "{without:?}");
 }

@@ -212,6 +212,7 @@ impl<'a> View<'a> {
             } else {
                 BTreeSet::new()
             },
+            floods_unknown: self.network.learning == Learning::Local || self.network.flood == Flood::Replicate,
             links: BTreeMap::new(),
             vxlan,
             tap,

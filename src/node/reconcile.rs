@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::checksums;
-use super::desired::{BridgeEntry, Desired, Hold, Kind, Link, Net, Observed, ObservedFence, ObservedGuard, Vtep};
+use super::desired::{
+    BridgeEntry, Desired, Hold, Kind, Link, Net, Observed, ObservedFence, ObservedGuard, PortFlags, Vtep,
+};
 use super::fence::{self, Fence};
 use super::guard::Guard;
 use super::names::{self, Device};
@@ -331,6 +333,7 @@ impl<'a> Work<'a> {
             self.ops.push(Op::Pin { port: entry.port.clone(), mac: *mac });
         }
         self.ops.extend(stray.into_iter().flatten());
+        self.keep_apart();
         // A bridge that is taken down forgets them all, permanent ones too.
         let bridge = self
             .now(self.bridge)
@@ -340,6 +343,21 @@ impl<'a> Work<'a> {
             if known.and_then(|k| k.get(address)) != Some(neighbour) {
                 let (bridge, mac, router) = (self.bridge.clone(), neighbour.mac, neighbour.router);
                 self.ops.push(Op::SetNeighbour { bridge, address: *address, mac, router });
+            }
+        }
+    }
+
+    /// Guests' ports that are not to hear what is for guests that are not there.
+    fn keep_apart(&mut self) {
+        if self.now(self.bridge).is_none() {
+            return;
+        }
+        let floods = fence::floods(self.net, self.bridge, self.observed);
+        for (name, link) in &self.observed.links {
+            let Some(port) = link.port.as_ref().filter(|port| port.bridge == *self.bridge) else { continue };
+            let flood = floods && (self.net.floods_unknown || !self.net.guests.contains_key(name));
+            if !is_ours(name, link) && port.flags.flood != flood {
+                self.ops.push(Op::SetPort { name: name.clone(), flags: PortFlags { flood, ..port.flags } });
             }
         }
     }

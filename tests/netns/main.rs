@@ -16,6 +16,7 @@ mod node;
 #[path = "../common/says.rs"]
 mod says;
 
+mod absent;
 mod addresses;
 mod chaos;
 mod checksums;
