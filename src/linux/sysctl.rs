@@ -1,4 +1,5 @@
-//! What netlink does not offer: two switches of a bridge, and whether connections are tracked. `/proc/sys/net` is the calling thread's network namespace.
+//! What netlink does not offer: two switches of a bridge, and whether connections are tracked. `/proc/sys/net` is the calling thread's
+//! network namespace.
 
 use std::fs;
 use std::io;

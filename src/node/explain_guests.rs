@@ -107,7 +107,7 @@ fn place(here: &Here) -> (bool, String) {
             (false, format!("{interface} stands in {other} of another network, not in {bridge}"))
         }
         At::Refused(why) => (false, format!("{interface} cannot be put into {bridge}: {why}")),
-        At::Hosts => (false, format!("{interface} is this host's own, no guest is taken to be behind it (M0617)")),
+        At::Hosts => (false, format!("{interface} is this host's own, no guest is taken to be behind it")),
         At::Nowhere => (false, format!("{interface} stands in no bridge, not in {bridge}")),
         At::Absent => (false, format!("there is no interface {interface}")),
     }

@@ -1,6 +1,6 @@
 //! The rules on our bridges themselves, as `nft` text: what is routed from one by this host, and what the host would send or route into one.
 //!
-//! What is routed can be held in two places. In family `inet`, at the hook for what is forwarded ([`super::guard_host`]), every bridged frame
+//! What is routed can be held in two places. In family `inet`, at the hook for what is forwarded (`guard_host`), every bridged frame
 //! passes as well where `net.bridge.bridge-nf-call-iptables` is on, which costs it about 200 ns. At ingress and egress of the
 //! bridge itself no bridged frame passes; but before Linux 6.16 a rule there needs its device and goes with it (`nft_netdev_event`,
 //! net/netfilter/nf_tables_api.c), so that each bridge would be open for a moment. So it is the second where the kernel keeps such

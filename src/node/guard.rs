@@ -1,6 +1,6 @@
 //! The packet filter around the VXLAN UDP ports, as data and as `nft` text. Linux's VXLAN listener is host-wide: neither the
 //! `local` nor the `dev` of a vxlan device restricts it, so this filter is what keeps strangers out and clear frames in. The same table keeps
-//! the host's own IP from guests ([`super::guard_host`]), because every chain at a hook costs each packet of the plain path.
+//! the host's own IP from guests (`guard_host`), because every chain at a hook costs each packet of the plain path.
 //!
 //! It is loaded before any device and stays when the daemon dies. Every drop has a named counter.
 
@@ -187,43 +187,9 @@ impl Guard {
 
     /// The chains in the order in which they lead to each other. Those of one shape are the same ones.
     fn chains(&self) -> Vec<Chain> {
-        let (mut arriving, mut leaving) = (Vec::new(), vec![guard_host::LEAVING.to_owned()]);
-        let (mut refused_in, mut refused_out) = (Vec::new(), Vec::new());
-        for (name, side) in self.sides() {
-            let (ip, ttl) = side.family();
-            let from = side.from(name);
-            arriving.push(format!(
-                "{from} {ip} daddr {} {ip} {ttl} >= {} counter name in_accepted accept",
-                side.own, side.min_ttl
-            ));
-            refused_in.push(format!("{from} {ip} daddr != {} counter name in_address drop", side.own));
-            refused_in.push(format!("{from} counter name in_ttl drop"));
-            let out = format!("oifname \"{}\"", side.interface);
-            let by = format!("{out} {} @{}", side.towards(), leaving_set(name, side));
-            leaving.push(format!("{by} {ip} saddr {} counter name out_accepted accept", side.own));
-            if side.routers.is_some() {
-                let known = format!("{out} udp dport . {ip} daddr . {VNI} @{name}");
-                refused_out.push(format!("{known} {ip} saddr {} counter name out_routed drop", side.own));
-            }
-        }
-        refused_in.push("counter name in_unknown drop".to_owned());
-        // A bridge may be made to show its frames to these hooks (net.bridge.bridge-nf-call-iptables). They are between guests, who
-        // may speak VXLAN among themselves: they come from no interface and not from this host.
-        refused_out.push("meta iif == 0 fib saddr type != local return".to_owned());
-        refused_out.push("counter name out_unknown drop".to_owned());
-        arriving.push(format!("{} goto refused_in", self.to_ports()));
-        arriving.extend(guard_host::ARRIVING.map(str::to_owned));
-        // Most of what passes here is neither, and of guests where bridges show their frames to the host's firewall. A comparison costs
-        // such a packet less than a look at a set.
-        leaving.push("meta l4proto tcp accept".to_owned());
-        leaving.push(format!("{} goto refused_out", self.to_ports()));
-        leaving.push("meta l4proto udp accept".to_owned());
-        // Where no device listens, the kernel answers a member's frame with an error that holds the frame; by what way that leaves is
-        // up to the host's routes.
-        for (errors, (quoted, place)) in ERRORS.iter().zip(QUOTED) {
-            leaving.push(format!("{errors} {place} @{quoted} fib saddr type local counter name out_quoted drop"));
-        }
         let mut chains = self.untracked();
+        let [refused_in, arriving] = self.inward();
+        let [refused_out, leaving] = self.outward();
         chains.push(Chain { name: "refused_in", at: None, rules: refused_in });
         chains.push(Chain { name: "refused_out", at: None, rules: refused_out });
         // What is right comes first: one look at its set and it is through. Only what is refused walks on, to be counted by reason.
@@ -237,6 +203,55 @@ impl Guard {
             chains.push(Chain { name: "through_host", at: Some(("forward", RAW)), rules });
         }
         chains
+    }
+
+    /// Rules for what comes: what becomes of that which is refused, and what decides.
+    fn inward(&self) -> [Vec<String>; 2] {
+        let (mut refused, mut arriving) = (Vec::new(), Vec::new());
+        for (name, side) in self.sides() {
+            let (ip, ttl) = side.family();
+            let from = side.from(name);
+            arriving.push(format!(
+                "{from} {ip} daddr {} {ip} {ttl} >= {} counter name in_accepted accept",
+                side.own, side.min_ttl
+            ));
+            refused.push(format!("{from} {ip} daddr != {} counter name in_address drop", side.own));
+            refused.push(format!("{from} counter name in_ttl drop"));
+        }
+        refused.push("counter name in_unknown drop".to_owned());
+        arriving.push(format!("{} goto refused_in", self.to_ports()));
+        arriving.extend(guard_host::ARRIVING.map(str::to_owned));
+        [refused, arriving]
+    }
+
+    /// The same for what goes.
+    fn outward(&self) -> [Vec<String>; 2] {
+        let (mut refused, mut leaving) = (Vec::new(), vec![guard_host::LEAVING.to_owned()]);
+        for (name, side) in self.sides() {
+            let ip = side.family().0;
+            let out = format!("oifname \"{}\"", side.interface);
+            let by = format!("{out} {} @{}", side.towards(), leaving_set(name, side));
+            leaving.push(format!("{by} {ip} saddr {} counter name out_accepted accept", side.own));
+            if side.routers.is_some() {
+                let known = format!("{out} udp dport . {ip} daddr . {VNI} @{name}");
+                refused.push(format!("{known} {ip} saddr {} counter name out_routed drop", side.own));
+            }
+        }
+        // A bridge may be made to show its frames to these hooks (net.bridge.bridge-nf-call-iptables). They are between guests, who
+        // may speak VXLAN among themselves: they come from no interface and not from this host.
+        refused.push("meta iif == 0 fib saddr type != local return".to_owned());
+        refused.push("counter name out_unknown drop".to_owned());
+        // Most of what passes here is neither, and of guests where bridges show their frames to the host's firewall. A comparison costs
+        // such a packet less than a look at a set.
+        leaving.push("meta l4proto tcp accept".to_owned());
+        leaving.push(format!("{} goto refused_out", self.to_ports()));
+        leaving.push("meta l4proto udp accept".to_owned());
+        // Where no device listens, the kernel answers a member's frame with an error that holds the frame; by what way that leaves is
+        // up to the host's routes.
+        for (errors, (quoted, place)) in ERRORS.iter().zip(QUOTED) {
+            leaving.push(format!("{errors} {place} @{quoted} fib saddr type local counter name out_quoted drop"));
+        }
+        [refused, leaving]
     }
 
     /// Matches what is for a port of ours. Most hosts have one overlay, and a comparison costs every packet less than a look at a set.

@@ -54,7 +54,7 @@ pub enum At {
     Refused(String),
     /// In nothing.
     Nowhere,
-    /// In nothing, and it is the host's own ([`super::outside::mistaken`] tells of it).
+    /// In nothing, and it is the host's own, which a finding of its own tells.
     Hosts,
     /// There is no such interface.
     Absent,

@@ -51,7 +51,7 @@ fn what_is_for_a_guest_that_is_switched_off_is_read_by_nobody_else() {
         ground.settle();
         assert_eq!(read(&sender, (&gone, GONE), GONE), 10, "{named}: it hears what is its own");
         for (when, change) in [
-            ("pulled out", format!("ip link set g2 nomaster")),
+            ("pulled out", "ip link set g2 nomaster".to_owned()),
             ("deleted", "ip link delete g2".to_owned()),
             ("its bridge is another one", format!("ip link delete {BRIDGE}")),
         ] {
