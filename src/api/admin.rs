@@ -183,7 +183,7 @@ pub struct MeshStatus {
     pub objects: BTreeMap<Kind, usize>,
     /// Every node, in the order of names.
     pub nodes: Vec<NodeLine>,
-    /// What is wrong besides nodes, worst first.
+    /// What is wrong, with nodes first, worst first.
     #[serde(default)]
     pub problems: Vec<Finding>,
 }
@@ -217,6 +217,9 @@ pub struct NodeLine {
     pub acknowledged: Option<Version>,
     /// True where its kernel and lanes follow the newest slice that it needs.
     pub in_sync: bool,
+    /// True where the server has just started and has not heard it yet: it has some time left to come back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expected: bool,
     /// True where the newest slice is some seconds old at most: it may be on its way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub changing: bool,

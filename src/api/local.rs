@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::cut::Cut;
 use super::mtu::SizeCounts;
 use super::problem::Problem;
 use crate::policy::offload::Feature;
@@ -287,12 +288,15 @@ pub struct Finding {
     pub what: String,
     /// What to do.
     pub help: String,
+    /// What is cut off by it; none: nothing, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Cut>,
 }
 
 impl Finding {
     /// A finding out of its three parts.
     pub fn new(code: &str, what: String, help: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), what, help: help.into() }
+        Self { code: code.to_owned(), what, help: help.into(), cut: None }
     }
 }
 
@@ -331,7 +335,7 @@ pub struct Explanation {
     pub steps: Vec<Step>,
     /// True where nothing that is known keeps the frame from arriving.
     pub delivered: bool,
-    /// True where the path has answered lately too, so that it arrives.
+    /// True where the path has answered lately too, and nothing is left open, so that it arrives.
     #[serde(default)]
     pub probed: bool,
     /// The rows that decided.
@@ -342,10 +346,25 @@ pub struct Explanation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
-    /// `port`, `row`, `policy`, `path`, `outer`, `mtu`, `flood`.
+    /// `port`, `guest`, `devices`, `row`, `policy`, `path`, `outer`, `now`, `status`, `far`, `mtu`, `flood`.
     pub what: String,
     /// What came out, one line.
     pub text: String,
     /// False where the frame ends here.
     pub passes: bool,
+    /// True where nobody here can say whether it passes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
+}
+
+impl Step {
+    /// A step that passes or ends.
+    pub fn new(what: &str, passes: bool, text: impl Into<String>) -> Self {
+        Self { what: what.to_owned(), text: text.into(), passes, open: false }
+    }
+
+    /// A step of which nobody here can say whether it passes.
+    pub fn open(what: &str, text: impl Into<String>) -> Self {
+        Self { open: true, ..Self::new(what, true, text) }
+    }
 }

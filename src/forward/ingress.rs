@@ -283,7 +283,7 @@ impl Ingress {
         }
     }
 
-    /// Answers an echo request, reports an echo reply and what is said about the plain path.
+    /// Answers an echo request, reports an echo reply and what is said about the plain path and guests.
     fn control(
         &mut self,
         now: Mono,
@@ -304,11 +304,11 @@ impl Ingress {
                 let size = u16::try_from(inside.end).unwrap_or(u16::MAX);
                 echo(Kind::EchoReply { size }, message.token, Oam::LEN, payload.peer, pool, &mut out.tunnels)?;
             }
-            Kind::PlainAsk => {
+            Kind::PlainAsk | Kind::GuestAsk { .. } => {
                 limit(&mut self.requests, payload.peer, now)?;
                 out.said.push(Said { peer: payload.peer, message });
             }
-            Kind::PlainTell { .. } => {
+            Kind::PlainTell { .. } | Kind::GuestTell { .. } => {
                 limit(&mut self.replies, payload.peer, now)?;
                 out.said.push(Said { peer: payload.peer, message });
             }

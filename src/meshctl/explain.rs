@@ -3,7 +3,7 @@
 use super::missing;
 use super::out::{self, Done, Format, Lines, Stop};
 use super::remote::{Access, Either};
-use crate::api::local::Explanation;
+use crate::api::local::{Explanation, Step};
 use crate::node::explain::Target;
 use crate::types::PortId;
 
@@ -45,11 +45,16 @@ pub(super) async fn run(access: &Access, args: Args) -> Done {
 fn print(answer: &Explanation) -> Done {
     let mut lines = Lines::new(&["", "STEP", ""]);
     for (number, step) in answer.steps.iter().enumerate() {
-        let text = if step.passes { step.text.clone() } else { format!("ENDS HERE: {}", step.text) };
+        let text = match step {
+            Step { passes: false, .. } => format!("ENDS HERE: {}", step.text),
+            Step { open: true, .. } => format!("NOT CERTAIN: {}", step.text),
+            Step { .. } => step.text.clone(),
+        };
         lines.add([(number + 1).to_string(), step.what.clone(), text]);
     }
     let end = match (answer.delivered, answer.probed) {
         (true, true) => "arrives",
+        (true, false) if answer.steps.iter().any(|step| step.open) => "would arrive; not certain, see below",
         (true, false) => "would arrive; whether the path carries now is not known here",
         (false, _) => "does not arrive",
     };

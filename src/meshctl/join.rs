@@ -107,7 +107,7 @@ pub async fn join(args: JoinArgs) -> Result<(), Problem> {
     let answer: EnrollAnswer = client
         .call(Method::POST, "/v1/enroll", Some(&request))
         .await
-        .map_err(|problem| with_place(problem, &args.config, &setup))?;
+        .map_err(|problem| with_place(kept(problem, &setup.config.paths.keys), &args.config, &setup))?;
     for name in client.unknown() {
         say(&format!("note: the management node says what this version does not know: {name}"));
     }
@@ -306,6 +306,18 @@ fn keys(folder: &Path, name: &NodeId) -> Result<(Keys, bool), Problem> {
         }
     }
     Ok((keys, old))
+}
+
+/// A refusal of the server: what it says that it did not change is its own, and the keys of this machine stay.
+fn kept(mut problem: Problem, folder: &Path) -> Problem {
+    let unchanged = problem.notes.iter_mut().find(|note| note.as_str() == "nothing was changed");
+    if let Some(note) = unchanged {
+        *note = format!(
+            "nothing was changed on the management node; this machine has made keys in {}, and the next join uses them",
+            folder.display()
+        );
+    }
+    problem
 }
 
 /// A refusal because of the PDC points at the line that asserts it.

@@ -58,6 +58,8 @@ pub(super) struct Access {
 #[derive(Debug)]
 pub(super) struct Server {
     client: Client,
+    /// It is the `meshd` of this machine.
+    local: bool,
     limit: Duration,
     verbose: bool,
 }
@@ -116,8 +118,18 @@ impl Server {
     }
 
     fn late(&self) -> Problem {
-        let what = format!("no answer within {}", Period(self.limit));
-        Problem::new("M0102", Exit::Timeout, what).help("--timeout 2m waits longer")
+        let limit = Period(self.limit);
+        if !self.local {
+            let what = format!("the management server does not answer within {limit}");
+            return Problem::new("M0102", Exit::Timeout, what)
+                .note("nodes and their guests go on without it")
+                .help("--timeout 2m waits longer; on its machine: systemctl status meshmgr");
+        }
+        let what = format!("meshd does not answer within {limit}: it is stopped, or stands still");
+        Problem::new("M0102", Exit::Timeout, what)
+            .note("guests still reach each other on this node, and inside their PDC by plain paths; tunnels carry nothing, and nothing new is followed")
+            .help("systemctl status meshd; journalctl -u meshd; if it does not go on by itself: systemctl restart meshd")
+            .help("--timeout 2m waits longer")
     }
 }
 
@@ -146,7 +158,7 @@ impl Access {
     /// The `meshd` of this machine.
     pub(super) fn node(&self) -> Server {
         let path = self.socket.clone().unwrap_or_else(|| SOCKET.into());
-        self.server(Client::unix(path))
+        self.server(Client::unix(path), true)
     }
 
     /// A management node.
@@ -171,11 +183,11 @@ impl Access {
         }
         let tls = tls::client_config(&text("ca.crt")?, Some((&certificate, &key)))
             .map_err(|error| unusable(&folder, &error.to_string()))?;
-        Ok(self.server(Client::https(self.addresses(&folder)?, tls)))
+        Ok(self.server(Client::https(self.addresses(&folder)?, tls), false))
     }
 
-    fn server(&self, client: Client) -> Server {
-        Server { client, limit: self.timeout.0, verbose: self.verbose }
+    fn server(&self, client: Client, local: bool) -> Server {
+        Server { client, local, limit: self.timeout.0, verbose: self.verbose }
     }
 
     fn folder(&self) -> Result<PathBuf, Problem> {

@@ -217,7 +217,7 @@ impl Screen {
         text.push_str(&self.fit(&format!("objects:{}", if objects.is_empty() { " none yet" } else { &objects })));
         text.push('\n');
         let mut lines = Lines::new(&["NODE", "PDC", "STATE", "SEEN", "TABLE", "SYNC", "MESHD"]);
-        let (bad, good): (Vec<_>, Vec<_>) = status.nodes.iter().partition(|node| wrong(node).is_some());
+        let (bad, good): (Vec<_>, Vec<_>) = status.nodes.iter().partition(|node| wrong(node));
         for node in bad.iter().chain(&good) {
             lines.add([
                 node.node.to_string(),
@@ -239,11 +239,16 @@ impl Screen {
         let more = lines.cut(self.nodes);
         text.push_str(&if lines.is_empty() { "no nodes\n".to_owned() } else { lines.text() });
         text.push_str(&and_more(more, "nodes"));
-        let mut found: Vec<_> = bad.iter().filter_map(|node| wrong(node)).collect();
-        let others = status.problems.iter();
-        found.extend(others.map(|finding| (format!("{} {}", finding.code, finding.what), finding.help.clone())));
+        let found = status.problems.iter();
+        let found: Vec<_> =
+            found.map(|finding| (format!("{} {}", finding.code, finding.what), finding.help.clone())).collect();
         let count = found.len();
-        text.push_str(&self.problems(found));
+        let expected = expected(&status.nodes);
+        text.push_str(&expected.iter().map(|line| self.fit(line)).collect::<String>());
+        text.push_str(&match (expected, count) {
+            (Some(_), 0) => "\nnothing is known to be wrong so far\n".to_owned(),
+            (Some(_) | None, _) => self.problems(found),
+        });
         (text, count)
     }
 
@@ -311,6 +316,8 @@ const fn state(node: &NodeLine) -> &'static str {
         "connected"
     } else if node.left {
         "left"
+    } else if node.expected {
+        "expected"
     } else if node.joined.is_some() {
         "away"
     } else {
@@ -325,25 +332,19 @@ fn plain_state(peer: &PeerStatus) -> String {
     state.map(str::to_owned).into_iter().chain(at).collect::<Vec<_>>().join(" ")
 }
 
-/// What is wrong with a node, and what to do. One that never joined is only not there yet; one in quarantine has a problem of its own.
-fn wrong(node: &NodeLine) -> Option<(String, String)> {
-    if node.foreign || node.joined.is_none() || node.quarantined {
-        return None;
-    }
-    if node.left {
-        let help = format!(
-            "for good: meshctl node delete {0}; another machine in its place: meshctl token create --replace {0}",
-            node.node
-        );
-        return Some((format!("M0107 the machine of node {} has left", node.node), help));
-    }
-    if !node.connected {
-        let help = "on that node: systemctl status meshd; while it runs its guests go on with the table that it has, else inside their PDC only";
-        return Some((format!("M0107 node {} is away", node.node), help.to_owned()));
-    }
-    let help = format!("on that node: meshctl status; here: meshctl events | grep {}", node.node);
-    (!node.in_sync && !node.changing)
-        .then(|| (format!("M0108 node {} does not follow the newest table", node.node), help))
+/// Whether something is wrong with a node itself, which a problem tells.
+const fn wrong(node: &NodeLine) -> bool {
+    let calm = node.foreign || node.joined.is_none();
+    !calm && (node.quarantined || !node.expected && (!node.connected || !node.in_sync && !node.changing))
+}
+
+/// Who has not been heard since the server started and has some time left, in one line.
+fn expected(nodes: &[NodeLine]) -> Option<String> {
+    let names: Vec<&str> = nodes.iter().filter(|node| node.expected).map(|node| node.node.as_str()).collect();
+    let more = names.len().saturating_sub(3);
+    let named = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!names.is_empty()).then(|| format!("not heard yet since the server started, and expected: {named}{more}"))
 }
 
 fn and_more(more: usize, what: &str) -> String {

@@ -135,6 +135,7 @@ fn line(n: usize, connected: bool, in_sync: bool) -> NodeLine {
         seen: Some(Wall::from_secs(90)),
         acknowledged: Some(Version { incarnation: 1, revision: 7 }),
         in_sync,
+        expected: false,
         changing: false,
         daemon: Some("0.1.0".to_owned()),
     }
@@ -142,13 +143,13 @@ fn line(n: usize, connected: bool, in_sync: bool) -> NodeLine {
 
 #[test]
 fn the_mesh_fits_one_screen_and_names_nodes_that_are_away() {
-    let nodes = (0..200).map(|n| line(n, n != 150, n != 160)).collect();
+    let nodes: Vec<NodeLine> = (0..200).map(|n| line(n, n != 150, n != 160)).collect();
     let status = MeshStatus {
         daemon: "0.1.0".to_owned(),
         version: Version::default(),
         objects: BTreeMap::new(),
+        problems: nodes.iter().filter_map(|node| crate::mgmt::nodes::wrong(node, Wall::default())).collect(),
         nodes,
-        problems: Vec::new(),
     };
     let (text, count) = TERMINAL.mesh(&status, Wall::from_secs(100));
     assert_eq!(count, 2);
@@ -161,7 +162,19 @@ fn the_mesh_fits_one_screen_and_names_nodes_that_are_away() {
 fn a_node_that_is_only_declared_or_foreign_is_no_problem() {
     let declared = NodeLine { joined: None, ..line(1, false, false) };
     let foreign = NodeLine { foreign: true, ..line(2, false, false) };
-    assert!(wrong(&declared).is_none() && wrong(&foreign).is_none());
+    assert!(!wrong(&declared) && !wrong(&foreign));
+}
+
+#[test]
+fn nodes_that_a_new_server_has_not_heard_yet_are_expected_and_neither_away_nor_well() {
+    let late = NodeLine { expected: true, seen: None, ..line(7, false, false) };
+    let (daemon, objects) = ("0.1.0".to_owned(), BTreeMap::new());
+    let nodes = vec![line(1, true, true), late];
+    let mesh = MeshStatus { daemon, version: Version::default(), objects, nodes, problems: Vec::new() };
+    let (text, count) = TERMINAL.mesh(&mesh, Wall::from_secs(100));
+    assert_eq!(count, 0);
+    assert!(text.contains("not heard yet since the server started, and expected: a-7"), "{text}");
+    assert!(text.contains("a-7   a    expected") && !text.contains("all is well"), "{text}");
 }
 
 #[test]

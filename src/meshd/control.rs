@@ -16,13 +16,16 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::net::UnixListener;
 
-use super::shared::{Shared, Topic};
-use super::{mtu, plain, probing, status};
-use crate::api::local::Explanation;
+use super::lane::LaneStats;
+use super::shared::Shared;
+use super::watch::Known;
+use super::{ends, mtu, plain, probing, status};
+use crate::api::local::{Explanation, Finding};
 use crate::api::mtu::Probed;
 use crate::api::problem::{Exit, Problem};
 use crate::clock::mono;
 use crate::linux::file;
+use crate::node::concerns::Way;
 use crate::node::explain::{Far, Here, Target, explain};
 use crate::node::explain_guests::{self, Now};
 use crate::table::Slice;
@@ -158,13 +161,26 @@ async fn get_explain(
     let to: Target = question.to.parse().map_err(usage)?;
     let slice = current(&shared).map_err(Refused)?;
     let asked = Arc::clone(&shared);
-    let (stats, known) = aside(move || (asked.lanes.stats(), asked.watch.known())).await.map_err(Refused)?;
+    let look = move || (asked.lanes.stats(), asked.watch.known(), status::all(&asked));
+    let (stats, known, findings) = aside(look).await.map_err(Refused)?;
+    let mut explanation = explained(&shared, &slice, (&stats, &known, &findings), (&from, &to)).map_err(Refused)?;
+    ends::add(&shared, &slice, &mut explanation).await;
+    Ok(Json(explanation))
+}
+
+/// What this node itself sees.
+fn explained(
+    shared: &Shared,
+    slice: &Slice,
+    (stats, known, findings): (&[LaneStats], &Known, &[Finding]),
+    (from, to): (&PortId, &Target),
+) -> Result<Explanation, Problem> {
     let view = shared.view();
-    let live = plain::live(&view, &known, &stats, mono());
+    let live = plain::live(&view, known, stats, mono());
     let mtu =
         |side: &Option<crate::node::plan::Underlay>| side.as_ref().and_then(|u| Mtu::try_from(u64::from(u.mtu)).ok());
     let here = Here {
-        slice: &slice,
+        slice,
         paths: &view.paths,
         own: view.local.own(),
         admin_mtu: mtu(&view.local.admin),
@@ -173,14 +189,11 @@ async fn get_explain(
         measured: &view.measured,
         live: Some(&live),
     };
-    let mut explanation = explain(here, &from, &to).map_err(|error| Refused(error.into()))?;
-    let none = Vec::new();
-    let of = |topic| view.findings.get(&topic).unwrap_or(&none);
-    let kernel = [of(Topic::Removed).as_slice(), of(Topic::Kernel)].concat();
-    let (conflicts, guests) = (of(Topic::Conflict), of(Topic::Plugs));
-    let now = Now { slice: &slice, presence: &view.presence, kernel: &kernel, conflicts, guests };
-    explain_guests::add(&mut explanation, now);
-    Ok(Json(explanation))
+    let mut explanation = explain(here, from, to)?;
+    if let Some(way) = Way::of(&explanation, slice, &view.paths) {
+        explain_guests::add(&mut explanation, Now { slice, presence: &view.presence, findings }, &way);
+    }
+    Ok(explanation)
 }
 
 /// What this node follows.

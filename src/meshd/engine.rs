@@ -274,7 +274,9 @@ impl<K: Kernel> Engine<K> {
         self.shared.view().filtered = filtered;
         let wrong = self.slice.as_ref().filter(|_| !self.removed).map(|slice| {
             let now = mono();
-            [self.presence.findings(slice, now), self.dropped.wrongs(slice, &self.desired, now)].concat()
+            let mut says = self.dropped.wrongs(slice, &self.desired, now);
+            self.presence.doubt(&mut says);
+            [self.presence.findings(slice, now), says].concat()
         });
         self.shared.find(Topic::Plugs, wrong.unwrap_or_default());
     }

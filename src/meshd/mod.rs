@@ -8,6 +8,7 @@ pub mod belongings;
 pub mod control;
 pub mod disk;
 mod drift;
+mod ends;
 pub mod engine;
 pub mod events;
 pub mod files;

@@ -9,6 +9,7 @@ use super::events::{Events, Tone};
 use super::lanes::Lanes;
 use super::prove::Provers;
 use super::watch::Watching;
+use crate::api::cut::Cut;
 use crate::api::local::{Finding, Management};
 use crate::api::objects::NodeFacts;
 use crate::api::stream::{FoundPort, MeasuredPath};
@@ -67,6 +68,33 @@ pub enum Topic {
     Config,
     /// Parts of the daemon that run less confined than they should.
     Confined,
+}
+
+impl Topic {
+    /// What a finding of this kind cuts off that does not say itself what: where it is not known, it may be anything.
+    fn cut(self) -> Option<Cut> {
+        match self {
+            Self::Removed | Self::Quarantined | Self::Kernel => Some(Cut::node(true)),
+            Self::Lanes
+            | Self::Slice
+            | Self::Underlay
+            | Self::Plain
+            | Self::Plan
+            | Self::Differ
+            | Self::Conflict
+            | Self::Routes
+            | Self::Plugs => Some(Cut::node(false)),
+            Self::Mtu
+            | Self::Guests
+            | Self::Disk
+            | Self::Keys
+            | Self::Clock
+            | Self::Time
+            | Self::Certificate
+            | Self::Config
+            | Self::Confined => None,
+        }
+    }
 }
 
 /// What the node says to the management node when it changes.
@@ -179,13 +207,17 @@ impl Shared {
     }
 
     /// Replaces what is wrong in one respect; what is new there is also an event.
-    pub fn find(&self, topic: Topic, findings: Vec<Finding>) {
+    pub fn find(&self, topic: Topic, mut findings: Vec<Finding>) {
+        for finding in findings.iter_mut().filter(|finding| finding.cut.is_none()) {
+            finding.cut = topic.cut();
+        }
         let old = self.view().findings.insert(topic, findings.clone()).unwrap_or_default();
-        for finding in findings.iter().filter(|f| !old.contains(f)) {
+        let said = |all: &[Finding], one: &Finding| all.iter().any(|other| other.is_said(one));
+        for finding in findings.iter().filter(|f| !said(&old, f)) {
             let text = format!("[{}] {}; {}", finding.code, finding.what, finding.help);
             self.events.by_others(Tone::Wrong, "problem", &finding.code, text);
         }
-        for gone in old.iter().filter(|f| !findings.contains(f)) {
+        for gone in old.iter().filter(|f| !said(&findings, f)) {
             self.events.by_others(Tone::Fine, "solved", &gone.code, format!("[{}] {}", gone.code, gone.what));
         }
     }
@@ -196,7 +228,7 @@ impl Shared {
         let what = format!("meshd is less confined than it should be: {why}");
         let help = "systemctl cat meshd: its SystemCallFilter needs seccomp and landlock_* (examples/systemd); then systemctl restart meshd";
         let finding = Finding::new("M0639", what, help);
-        if !all.contains(&finding) {
+        if !all.iter().any(|other| other.is_said(&finding)) {
             all.push(finding);
             self.find(Topic::Confined, all);
         }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::lane::LaneStats;
 use super::shared::View;
+use crate::api::cut::Cut;
 use crate::api::local::{Finding, PeerStatus, Silence};
+use crate::policy::path::Path;
 use crate::probe;
 use crate::table::Slice;
 use crate::types::{IfName, Mono, PeerSlot};
@@ -113,8 +115,13 @@ impl Cause {
             Self::Silent(Silence::In) => (format!("nothing of {} arrives here any more", somewhere(peers)), check),
         };
         let what = format!("{the} to {names} {is} down: {why}; frames to {it} are dropped, never sent in clear");
-        Finding::new("M0410", what, help)
+        Finding::new("M0410", what, help).cuts(cut(peers))
     }
+}
+
+/// Nothing goes to these by their tunnels.
+fn cut(peers: &[&PeerStatus]) -> Cut {
+    Cut::peers(true, Path::Tunnel, peers.iter().map(|peer| &peer.node))
 }
 
 /// None of several peers is heard: the fault is here.
@@ -131,7 +138,7 @@ fn cut_off(peers: &[&PeerStatus], line: &Line) -> Finding {
         some(peers)
     );
     let help = format!("ip -s link show dev {interface}; ip address show dev {interface}; meshctl tunnel list");
-    Finding::new("M0410", what, help)
+    Finding::new("M0410", what, help).cuts(cut(peers))
 }
 
 fn some(peers: &[&PeerStatus]) -> String {

@@ -55,11 +55,16 @@ pub fn status(shared: &Shared) -> Status {
 
 /// What management is told of it: all but that management does not answer.
 pub fn told(shared: &Shared) -> Vec<Finding> {
+    bounded(&all(shared))
+}
+
+/// What is wrong with this node, all of it.
+pub fn all(shared: &Shared) -> Vec<Finding> {
     let stats = shared.lanes.stats();
     let view = shared.view();
     let tunnels = tunnels_of(&view, &stats, mono());
     let peers = view.slice.as_deref().map(|slice| peers(slice, &view, &tunnels)).unwrap_or_default();
-    bounded(&found(&view, &peers))
+    found(&view, &peers)
 }
 
 /// One line a peer that is reached by a tunnel.

@@ -8,6 +8,7 @@ use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::ends::{self, Asked};
 use super::lane;
 use super::shared::Shared;
 use crate::clock::{self, mono};
@@ -38,6 +39,8 @@ const FRAME: usize = 1 << 16;
 #[derive(Debug, Default)]
 pub struct Watching {
     letters: Mutex<Letters>,
+    /// What peers are asked about their guests, and answer.
+    pub(super) ends: Asked,
     known: Mutex<Known>,
 }
 
@@ -100,7 +103,8 @@ pub fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
             shared.loose(&loose);
         }
         let (now, frame) = (mono(), vec![0; FRAME]);
-        let mut watcher = Watcher { shared, poll, overlays: Vec::new(), retry_at: now, publish_at: now, frame };
+        let known = ends::Known::default();
+        let mut watcher = Watcher { shared, poll, overlays: Vec::new(), retry_at: now, publish_at: now, frame, known };
         while watcher.turn() {}
     };
     std::thread::Builder::new().name("plain-watch".into()).spawn(work).map(drop)
@@ -121,6 +125,7 @@ struct Watcher {
     retry_at: Mono,
     publish_at: Mono,
     frame: Vec<u8>,
+    known: ends::Known,
 }
 
 impl Watcher {
@@ -181,6 +186,14 @@ impl Watcher {
                 for overlay in &mut self.overlays {
                     overlay.watch.told(peer, message.token, heard, now);
                 }
+                None
+            }
+            Kind::GuestAsk { .. } => {
+                let answer = self.known.answer(&self.shared, peer, message, now)?;
+                Some((peer, answer))
+            }
+            Kind::GuestTell { stands, .. } => {
+                self.shared.watch.ends.told(peer, message, stands);
                 None
             }
             Kind::EchoRequest | Kind::EchoReply { .. } => None,

@@ -25,9 +25,10 @@ use crate::api::problem::{Exit, Problem};
 use crate::clock;
 use crate::mgmt::state::{self, Edit};
 use crate::mgmt::{
-    audit, edit, enroll, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, renames, rotation,
+    audit, edit, enroll, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, nodes, renames, rotation,
     slice as slices, token, told, validate,
 };
+use crate::node::concerns::Way;
 use crate::node::explain::{self as explaining, Here, Target};
 use crate::node::explain_guests;
 use crate::node::paths::{self, Own};
@@ -356,16 +357,23 @@ fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, 
     let (far, measured) = (&far, &measured);
     let here = Here { slice: &slice, paths: &paths, own, admin_mtu, external_mtu, far, measured, live: None };
     let mut explanation = explaining::explain(here, &port.metadata.name, &to).map_err(Problem::from)?;
-    // What both nodes have told of their guests.
-    let told = |node: &NodeId| app.hub.with(node, |seat| seat.told.findings());
-    let net =
-        slice.rows.iter().find(|(_, row)| row.port.as_ref() == Some(&port.metadata.name)).map(|(key, _)| key.net());
-    let target =
-        net.as_ref().zip(explanation.mac).and_then(|(net, mac)| slice.rows_of(net).find(|(key, _)| key.mac == mac));
-    let there = target.and_then(|(_, row)| Some((row.port.clone()?, told(&row.node))));
-    let there = there.as_ref().map(|(port, findings)| (port, findings.as_slice()));
-    explain_guests::add_told(&mut explanation, &told(&port.spec.node), there);
+    if let Some(way) = Way::of(&explanation, &slice, &paths) {
+        // What both nodes have told, and what is so of them here.
+        let told = |node: &NodeId| told_of(app, view, node);
+        let there = way.to.map(|(_, row)| told(&row.node)).unwrap_or_default();
+        explain_guests::add_told(&mut explanation, &way, &told(&port.spec.node), &there);
+    }
     Ok(explanation)
+}
+
+/// What is known to be wrong with a node: what it has told, and how it stands here.
+fn told_of(app: &App, view: &View, node: &NodeId) -> Vec<Finding> {
+    let Some(node) = view.index.state.nodes.get(node) else { return Vec::new() };
+    let line = line(app, view, node);
+    let stands = nodes::stands(&line, app.started.1);
+    // What a node said before it went away is not what is so now.
+    let told = if line.connected { app.hub.with(&line.node, |seat| seat.told.findings()) } else { Vec::new() };
+    stands.into_iter().chain(told).collect()
 }
 
 /// `GET /v1/status`
@@ -377,12 +385,16 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     let state = &view.index.state;
     let objects = Kind::ALL.into_iter().map(|kind| (kind, state.count(kind))).collect();
     let nodes: Vec<NodeLine> = state.nodes.values().map(|node| line(&app, &view, node)).collect();
-    // What a node said before it went away is not what is so now.
-    let here = nodes.iter().filter(|node| node.connected && !node.quarantined);
-    let findings: Vec<_> =
-        here.map(|node| (&node.node, app.hub.with(&node.node, |seat| seat.told.findings()))).collect();
+    // What a node said before it went away is not what is so now; of one in quarantine it is the last that is known.
+    let here = nodes.iter().filter(|node| node.connected || node.quarantined);
+    let told = |node: &NodeLine| {
+        let findings = app.hub.with(&node.node, |seat| seat.told.findings());
+        if node.quarantined { findings.into_iter().map(told::before_quarantine).collect() } else { findings }
+    };
+    let findings: Vec<_> = here.map(|node| (&node.node, told(node))).collect();
     let daemon = env!("CARGO_PKG_VERSION").to_owned();
-    let mut problems = mtu_map::findings(&view.index, &app.measured());
+    let mut problems: Vec<Finding> = nodes.iter().filter_map(|node| nodes::wrong(node, app.started.1)).collect();
+    problems.extend(mtu_map::findings(&view.index, &app.measured()));
     problems.extend(found::findings(&view.index));
     problems.extend(validate::interface_findings(state));
     problems.extend(identity::findings(state));
@@ -405,6 +417,7 @@ fn line(app: &App, view: &View, node: &Node) -> NodeLine {
     let in_sync = app.hub.in_sync(name, view);
     let (connected, seen, acknowledged, left) =
         app.hub.with(name, |seat| (seat.streams > 0, seat.seen, seat.acknowledged, seat.left));
+    let silent = node.status.joined.is_some() && !connected && seen.is_none() && !left;
     NodeLine {
         node: name.clone(),
         pdc: node.spec.pdc.clone(),
@@ -416,6 +429,7 @@ fn line(app: &App, view: &View, node: &Node) -> NodeLine {
         seen,
         acknowledged,
         in_sync: connected && in_sync,
+        expected: silent && clock::mono().since(app.started.0) < nodes::COMES_BACK,
         changing: app.hub.changing(name, view, clock::mono()),
         daemon: node.status.facts.as_ref().map(|facts| facts.version.clone()),
     }

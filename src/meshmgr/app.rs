@@ -20,7 +20,7 @@ use crate::mgmt::measured::Measured;
 use crate::mgmt::roles::{Request, Standing};
 use crate::policy::quiet::Quiet;
 use crate::transport::server::Caller;
-use crate::types::{NodeId, Prefix, SecretKey, Wall};
+use crate::types::{Mono, NodeId, Prefix, SecretKey, Wall};
 
 /// How often it is said what was kept back.
 const TELL: Duration = Duration::from_secs(60);
@@ -47,6 +47,8 @@ pub(super) struct App {
     pub(super) tunnel_prefix: Prefix,
     /// How old a WireGuard key gets; none: nobody asks for new ones.
     pub(super) key_age: Option<Duration>,
+    /// Since when the server runs.
+    pub(super) started: (Mono, Wall),
     /// True: the server stops.
     pub(super) stop: watch::Receiver<bool>,
     /// Places for enrolments.
@@ -94,6 +96,7 @@ impl App {
             addresses,
             tunnel_prefix,
             key_age: None,
+            started: (crate::clock::mono(), crate::clock::wall()),
             stop,
             enrolling: Semaphore::new(ENROLLING),
             noted: Mutex::new(Quiet::new(limits::NOTED, crate::clock::mono())),

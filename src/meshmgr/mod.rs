@@ -11,6 +11,7 @@ mod hub;
 mod identity;
 mod keys;
 mod members;
+mod news;
 mod owner;
 mod paths;
 mod presence;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::app::{App, every};
 use super::hub::Seat;
 use crate::mgmt::audit::Origin;
+use crate::mgmt::nodes::COMES_BACK;
 use crate::types::{NodeId, Wall};
 
 /// How long a node is without a connection before that is said: one that is made anew is no news.
@@ -26,14 +27,21 @@ pub(super) struct Presence {
 enum News {
     /// It has no connection since then.
     Away(Wall),
+    /// It has not come since the server started then.
+    Unheard(Wall),
     /// It is back, after so long.
     Back(Duration),
 }
 
 impl Presence {
-    /// Looks at a node: whether it is connected, and when it was heard last by this run of the server.
-    fn look(&mut self, connected: bool, seen: Option<Wall>, now: Wall) -> Option<News> {
+    /// Looks at a node: whether it is connected, and when it was heard last by this run of the server; `late`: when that started, where a node had
+    /// its time to come back.
+    fn look(&mut self, connected: bool, seen: Option<Wall>, now: Wall, late: Option<Wall>) -> Option<News> {
         match (connected, self.away, seen) {
+            (false, None, None) => late.map(|started| {
+                self.away = Some(started);
+                News::Unheard(started)
+            }),
             (true, Some(since), _) => {
                 self.away = None;
                 Some(News::Back(now.since(since)))
@@ -58,11 +66,12 @@ pub(super) async fn run(app: Arc<App>) {
 
 /// Notes what has changed. Blocks.
 fn tell(app: &App, now: Wall) {
+    let late = (crate::clock::mono().since(app.started.0) >= COMES_BACK).then_some(app.started.1);
     for node in app.core.view().index.state.nodes.values().filter(|node| node.status.joined.is_some()) {
         let name = &node.metadata.name;
         // Who has said that it leaves is not missed.
         let look =
-            |seat: &mut Seat| if seat.left { None } else { seat.presence.look(seat.streams > 0, seat.seen, now) };
+            |seat: &mut Seat| if seat.left { None } else { seat.presence.look(seat.streams > 0, seat.seen, now, late) };
         let news = app.hub.with(name, look);
         let Some(news) = news else { continue };
         let origin = Origin::own(now);
@@ -74,6 +83,9 @@ fn tell(app: &App, now: Wall) {
 
 fn sentence(node: &NodeId, news: News) -> (&'static str, String) {
     match news {
+        News::Unheard(started) => {
+            ("node-away", format!("node {node} has not been heard since the management server started at {started}"))
+        }
         News::Away(since) => ("node-away", format!("node {node} is away: it was heard last at {since}")),
         News::Back(after) => ("node-back", format!("node {node} is back after {} s", after.as_secs())),
     }
@@ -90,14 +102,18 @@ mod tests {
     #[test]
     fn going_and_coming_back_are_said_once_each_and_a_new_connection_is_not() {
         let mut presence = Presence::default();
-        assert_eq!(presence.look(false, None, at(100)), None, "this server has never heard of it");
-        assert_eq!(presence.look(true, Some(at(100)), at(101)), None);
-        assert_eq!(presence.look(false, Some(at(101)), at(110)), None, "not yet");
-        assert_eq!(presence.look(true, Some(at(112)), at(113)), None, "it was only a new connection");
-        assert_eq!(presence.look(false, Some(at(120)), at(140)), Some(News::Away(at(120))));
-        assert_eq!(presence.look(false, Some(at(120)), at(400)), None, "once");
-        assert_eq!(presence.look(true, Some(at(401)), at(402)), Some(News::Back(Duration::from_secs(282))));
-        assert_eq!(presence.look(true, Some(at(401)), at(403)), None);
+        assert_eq!(presence.look(false, None, at(100), None), None, "this server has not heard of it yet");
+        assert_eq!(presence.look(true, Some(at(100)), at(101), None), None);
+        assert_eq!(presence.look(false, Some(at(101)), at(110), None), None, "not yet");
+        assert_eq!(presence.look(true, Some(at(112)), at(113), None), None, "it was only a new connection");
+        assert_eq!(presence.look(false, Some(at(120)), at(140), None), Some(News::Away(at(120))));
+        assert_eq!(presence.look(false, Some(at(120)), at(400), None), None, "once");
+        assert_eq!(presence.look(true, Some(at(401)), at(402), None), Some(News::Back(Duration::from_secs(282))));
+        assert_eq!(presence.look(true, Some(at(401)), at(403), None), None);
+        let mut never = Presence::default();
+        assert_eq!(never.look(false, None, at(150), Some(at(100))), Some(News::Unheard(at(100))));
+        assert_eq!(never.look(false, None, at(155), Some(at(100))), None, "once");
+        assert_eq!(never.look(true, Some(at(160)), at(161), Some(at(100))), Some(News::Back(Duration::from_secs(61))));
         let (what, text) = sentence(&"a-1".parse().unwrap(), News::Back(Duration::from_secs(282)));
         assert_eq!((what, text.as_str()), ("node-back", "node a-1 is back after 282 s"));
     }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::app::{self, App};
 use super::core::{self, Core};
 use super::keys::{self, Keys, ServerKey};
-use super::{http, identity, paths, presence};
+use super::{http, identity, news, paths, presence};
 use crate::api::problem::{Exit, Problem};
 use crate::config::meshmgr::Config;
 use crate::linux::confine::{self, Duty};
@@ -101,6 +101,7 @@ pub(super) async fn run(config: Config) -> Result<(), Problem> {
     tokio::spawn(paths::run(Arc::clone(&app)));
     tokio::spawn(app::tell(Arc::clone(&app)));
     tokio::spawn(presence::run(Arc::clone(&app)));
+    tokio::spawn(news::run(Arc::clone(&app)));
     tokio::spawn(identity::run(app, config.rotation.wireguard));
     tracing::info!(listen = %config.listen, %version, certificate_ends = %server_key.ends, "serving");
     ready();

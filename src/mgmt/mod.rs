@@ -22,6 +22,8 @@ pub mod matrix;
 pub mod measured;
 pub mod mtu_map;
 pub mod mtus;
+pub mod news;
+pub mod nodes;
 pub mod possession;
 pub mod psk;
 pub mod renames;

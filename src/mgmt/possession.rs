@@ -138,6 +138,7 @@ fn fields(shared: &[u8], nonce: &str, key: &PublicKey, said: Statement<'_>, by: 
             add(&mut mac, b"findings");
             let fields = findings.iter().flat_map(|finding| [&finding.code, &finding.what, &finding.help]);
             fields.for_each(|field| add(&mut mac, field.as_bytes()));
+            findings.iter().for_each(|finding| add(&mut mac, cut_of(finding).as_bytes()));
         }
     }
     mac
@@ -157,6 +158,17 @@ fn text_of(facts: &NodeFacts) -> String {
         facts.aes,
         facts.version
     )
+}
+
+/// What a finding cuts off, as both ends write it.
+fn cut_of(finding: &Finding) -> String {
+    let Some(cut) = &finding.cut else { return String::new() };
+    let networks = cut.networks.iter().map(|network| format!(" network {network}"));
+    let peers = cut.peers.iter().map(|peer| format!(" peer {peer}"));
+    let guests = cut.guests.iter().map(|guest| format!(" guest {} {}", guest.network, guest.mac));
+    let path = cut.path.map_or_else(String::new, |path| format!(" path {path}"));
+    let flags = format!("surely {} node {} others {}{path}", cut.surely, cut.node, cut.others);
+    networks.chain(peers).chain(guests).fold(flags, |text, part| text + &part)
 }
 
 #[cfg(test)]

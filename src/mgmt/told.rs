@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::limits::{FINDINGS, FINDINGS_OF_NODE};
+use crate::api::cut::Cut;
 use crate::api::local::Finding;
 use crate::api::problem::{clip, printable};
 use crate::types::NodeId;
@@ -42,6 +43,11 @@ impl Said {
     }
 }
 
+/// What a node in quarantine found last, before it was shut out.
+pub fn before_quarantine(finding: Finding) -> Finding {
+    Finding { what: format!("before its quarantine: {}", finding.what), ..finding }
+}
+
 /// What is kept of the findings that one node reports.
 pub fn bounded(said: &[Finding]) -> Vec<Finding> {
     let text = |text: &str| printable(clip(text));
@@ -49,6 +55,7 @@ pub fn bounded(said: &[Finding]) -> Vec<Finding> {
         code: printable(&finding.code).chars().take(CODE).collect(),
         what: text(&finding.what),
         help: text(&finding.help),
+        cut: finding.cut.clone().map(Cut::bounded),
     });
     kept.collect()
 }
@@ -78,7 +85,8 @@ pub fn of_mesh<'a>(told: impl IntoIterator<Item = (&'a NodeId, &'a [Finding])>) 
     problems
 }
 
-fn names(nodes: &[&NodeId]) -> String {
+/// Nodes in words.
+pub(super) fn names(nodes: &[&NodeId]) -> String {
     let named: Vec<String> = nodes.iter().take(NAMED).map(ToString::to_string).collect();
     let named = named.join(", ");
     match (nodes.len(), nodes.len().saturating_sub(NAMED)) {

@@ -56,11 +56,14 @@ pub(super) fn open(observed: &Observed) -> Option<Finding> {
         "frames that guests leave to be finished by the host are not checked: {why}. What comes from {first}{more} may leave as another frame than \
          the packet filter has seen"
     );
-    Some(Finding::new(
-        "M0616",
-        what,
-        "a kernel from Linux 6.6 on with BTF (/sys/kernel/btf/vmlinux), and the unit with CAP_BPF and CAP_PERFMON",
-    ))
+    Some(
+        Finding::new(
+            "M0616",
+            what,
+            "a kernel from Linux 6.6 on with BTF (/sys/kernel/btf/vmlinux), and the unit with CAP_BPF and CAP_PERFMON",
+        )
+        .harmless(),
+    )
 }
 
 #[cfg(test)]

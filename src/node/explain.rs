@@ -6,10 +6,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::explain_guests;
 use super::names::{self, Device};
 use super::paths::{self, Own, Paths};
 use super::spans::{self, AllMeasured};
+use super::{concerns, explain_guests};
 use crate::api::local::{Explanation, Step};
 use crate::api::problem::{Exit, Problem};
 use crate::policy::mtu::{Carrier, Family, Span};
@@ -146,7 +146,7 @@ pub fn explain(here: Here<'_>, from: &PortId, to: &Target) -> Result<Explanation
     let net = key.net();
     let mut chain = Chain { here, key, net: &net, steps: Vec::new(), mac: None, probed: false };
     let delivered = chain.run(from, to).is_some();
-    Ok(Explanation {
+    let mut explanation = Explanation {
         from: from.clone(),
         from_node: here.slice.node.clone(),
         to: to.to_string(),
@@ -154,7 +154,9 @@ pub fn explain(here: Here<'_>, from: &PortId, to: &Target) -> Result<Explanation
         delivered,
         probed: delivered && chain.probed,
         mac: chain.mac,
-    })
+    };
+    concerns::settle(&mut explanation);
+    Ok(explanation)
 }
 
 fn sender<'a>(slice: &'a Slice, from: &PortId) -> Result<(&'a RowKey, &'a Row), ExplainError> {
@@ -183,11 +185,16 @@ struct Chain<'a> {
 
 impl<'a> Chain<'a> {
     fn pass(&mut self, what: &str, text: impl Into<String>) {
-        self.steps.push(Step { what: what.to_owned(), text: text.into(), passes: true });
+        self.steps.push(Step::new(what, true, text));
+    }
+
+    /// Nobody here can say whether it passes.
+    fn open(&mut self, what: &str, text: impl Into<String>) {
+        self.steps.push(Step::open(what, text));
     }
 
     fn end<T>(&mut self, what: &str, text: impl Into<String>) -> Option<T> {
-        self.steps.push(Step { what: what.to_owned(), text: text.into(), passes: false });
+        self.steps.push(Step::new(what, false, text));
         None
     }
 
@@ -277,24 +284,35 @@ impl<'a> Chain<'a> {
             if let Some((other, _)) = slice.rows_of(self.net).find(|(_, row)| owns(row)) {
                 return self.apart(ip, other);
             }
-            return self.flood(network, &self.nobody(protocol, ip));
+            return self.held(network, protocol, ip);
         };
         self.pass("row", format!("{ip} is {} on {}; {protocol} is answered from the table", key.mac, row.node));
         Some((key, row))
     }
 
-    /// Why no row answers for an address.
-    fn nobody(&self, protocol: &str, ip: IpAddr) -> String {
+    /// No row answers for an address: where guests may hold it, its questions go to all, and who holds it answers. The frame is followed to
+    /// the first of them that it reaches.
+    fn held(&mut self, network: &'a Network, protocol: &str, ip: IpAddr) -> Option<(&'a RowKey, &'a Row)> {
         let rows = self.here.slice.rows_of(self.net).filter(|(key, _)| key.vlan == self.key.vlan);
-        let may = rows.filter(|(_, row)| row.floating.contains(&ip));
-        let holders: Vec<String> = may.map(|(key, row)| format!("{} on {}", key.mac, row.node)).collect();
-        if holders.is_empty() {
-            return format!("no row answers {protocol} for {ip}");
+        let may: Vec<_> = rows.filter(|(_, row)| row.floating.contains(&ip)).collect();
+        let names: Vec<String> = may.iter().map(|(key, row)| format!("{} on {}", key.mac, row.node)).collect();
+        let Some(first) = may.first() else {
+            return self.flood(network, &format!("no row answers {protocol} for {ip}"));
+        };
+        let held = format!("{ip} is held by one of {}; {protocol} is not answered for it", names.join(", "));
+        if network.flood == Flood::Off {
+            return self.flood(network, &held);
         }
-        format!(
-            "{ip} is held by one of {}; {protocol} is not answered for it, who holds it answers",
-            holders.join(", ")
-        )
+        self.pass("row", format!("{held}: its questions go to all, who holds it answers"));
+        let here = self.here;
+        let reached = |(_, row): &&(&'a RowKey, &'a Row)| {
+            let mut trial = Chain { here, key: self.key, net: self.net, steps: Vec::new(), mac: None, probed: false };
+            row.node == here.slice.node || trial.across(network, row).is_some()
+        };
+        let (key, row) = *may.iter().find(reached).unwrap_or(first);
+        let text = format!("who holds {ip} now is not known here; if it is {} on {}:", key.mac, row.node);
+        self.open("row", text);
+        Some((key, row))
     }
 
     /// A frame for all that listen has no row: it goes where the network floods.
@@ -412,9 +430,9 @@ impl<'a> Chain<'a> {
                 self.probed = true;
                 self.pass("now", text.clone());
             }
-            Some(Now::Unknown(text)) => self.pass("now", text.clone()),
+            Some(Now::Unknown(text)) => self.open("now", text.clone()),
             Some(Now::Fails(text)) => return self.end("now", text.clone()),
-            None => self.pass("now", "this path is not watched"),
+            None => self.open("now", "this path is not watched"),
         }
         Some(())
     }

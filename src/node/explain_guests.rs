@@ -4,11 +4,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::presence::{At, Here, PLACE, Presence};
-use super::wrongs::{SAYS, SENDS};
+use super::concerns::{self, Way};
+use super::presence::{At, Here, Presence};
+use super::wrongs::SAYS;
 use crate::api::local::{Explanation, Finding, Step};
-use crate::table::{RowKey, Slice};
-use crate::types::{PortId, Vlan};
+use crate::table::{Learning, RowKey, Slice};
+use crate::types::Vlan;
 
 /// A guest that was heard so lately sends from its own address.
 const LATELY: Duration = Duration::from_secs(60);
@@ -20,52 +21,45 @@ pub struct Now<'a> {
     pub slice: &'a Slice,
     /// Where its guests are.
     pub presence: &'a Presence,
-    /// What is wrong with the kernel; nothing where it follows the plan.
-    pub kernel: &'a [Finding],
-    /// Devices of others in the way, and what else is wrong with this host; what keeps a network from being built begins with its name.
-    pub conflicts: &'a [Finding],
-    /// What guests say and may not.
-    pub guests: &'a [Finding],
+    /// What is wrong, all of it.
+    pub findings: &'a [Finding],
 }
 
 /// Adds what this node sees to an explanation of a frame from one of its ports.
-pub fn add(explanation: &mut Explanation, now: Now<'_>) {
-    let mut steps = Vec::new();
-    let from = row_of(now.slice, &explanation.from);
-    steps.extend(from.and_then(|key| guest(now, key, &format!("port {}", explanation.from))));
-    steps.extend(from.map(|key| kernel(now, key)));
-    // The other end, where it is here too.
-    let net = from.map(RowKey::net);
-    let target = net
-        .as_ref()
-        .zip(explanation.mac)
-        .and_then(|(net, mac)| now.slice.rows_of(net).find(|(key, row)| key.mac == mac && row.node == now.slice.node));
-    let there = target.and_then(|(key, row)| {
+pub fn add(explanation: &mut Explanation, now: Now<'_>, way: &Way<'_>) {
+    let own = &now.slice.node;
+    let first = guest(now, way.from, &format!("port {}", explanation.from));
+    let there = way.to.filter(|(_, row)| row.node == *own).and_then(|(key, row)| {
         let name = row.port.as_ref().map_or_else(|| format!("guest {}", key.mac), |port| format!("port {port}"));
         guest(now, key, &name)
     });
-    insert(explanation, steps, there);
+    let mut first: Vec<Step> = first.into_iter().collect();
+    if concerns::in_the_way(now.findings, way.near()).is_empty() {
+        let name = now.slice.networks.get(&way.net).map(|network| network.name.to_string()).unwrap_or_default();
+        first.push(Step::new("devices", true, format!("bridge, devices and filters of {name} are as planned")));
+    }
+    insert(explanation, first, there);
+    concerns::add(explanation, None, now.findings, way.near());
+    if let Some(far) = way.far(own).filter(|far| far.peer.is_none()) {
+        concerns::add(explanation, None, now.findings, far);
+    }
 }
 
-/// Adds what nodes have told of the two ports to what the table says of them.
-pub fn add_told(explanation: &mut Explanation, from: &[Finding], to: Option<(&PortId, &[Finding])>) {
-    let sender = explanation.from.clone();
-    let first = told(&sender, from);
-    let there = to.and_then(|(port, findings)| told(port, findings));
-    insert(explanation, first.into_iter().collect(), there);
+/// Adds what nodes have told of the two ends to what the table says of them.
+pub fn add_told(explanation: &mut Explanation, way: &Way<'_>, from: &[Finding], to: &[Finding]) {
+    let own = explanation.from_node.clone();
+    concerns::add(explanation, Some(&own), from, way.near());
+    if let Some((far, (_, row))) = way.far(&own).zip(way.to) {
+        concerns::add(explanation, Some(&row.node), to, far);
+    }
 }
 
 /// Behind the step about the port comes what is there now; what is at the other end comes last.
 fn insert(explanation: &mut Explanation, first: Vec<Step>, last: Option<Step>) {
-    let passes = first.iter().chain(&last).all(|step| step.passes);
-    explanation.delivered &= passes;
     let at = explanation.steps.iter().position(|step| step.what == "port").map_or(0, |at| at + 1);
     explanation.steps.splice(at..at, first);
     explanation.steps.extend(last);
-}
-
-fn row_of<'a>(slice: &'a Slice, port: &PortId) -> Option<&'a RowKey> {
-    slice.rows.iter().find(|(_, row)| row.port.as_ref() == Some(port)).map(|(key, _)| key)
+    concerns::settle(explanation);
 }
 
 /// A VLAN in words.
@@ -77,18 +71,25 @@ pub(super) fn vlan(vlan: Option<Vlan>) -> String {
 fn guest(now: Now<'_>, key: &RowKey, name: &str) -> Option<Step> {
     let here = now.presence.of(&(key.net(), key.mac))?;
     let (passes, text) = place(here);
+    let learnt = now.slice.networks.get(&key.net()).is_some_and(|network| network.learning == Learning::Local);
+    let silent = here.at == At::Silent && !learnt;
     let said = here.interface.as_ref().and_then(|interface| {
         let about = format!("({interface})");
         let of = |finding: &&Finding| SAYS.contains(&finding.code.as_str()) && finding.what.contains(&about);
-        now.guests.iter().find(of)
+        now.findings.iter().find(of)
     });
-    // What it says beside its own is in nobody's way.
+    // What it says beside its own address is in no other frame's way, but which it sends is not known.
     let own = here.heard.is_some_and(|heard| heard <= LATELY);
     let text = match said {
-        Some(finding) => format!("{text}; refused: {} {}", finding.code, finding.what),
-        None => text,
+        Some(finding) => format!("{name}: {text}; refused: {} {}", finding.code, finding.what),
+        None => format!("{name}: {text}"),
     };
-    Some(step("guest", passes && (said.is_none() || own), format!("{name}: {text}")))
+    let open = passes && (silent || said.is_some());
+    Some(if open && (silent || own) {
+        Step::open("guest", text)
+    } else {
+        Step::new("guest", passes && said.is_none(), text)
+    })
 }
 
 fn place(here: &Here) -> (bool, String) {
@@ -111,37 +112,6 @@ fn place(here: &Here) -> (bool, String) {
         At::Nowhere => (false, format!("{interface} stands in no bridge, not in {bridge}")),
         At::Absent => (false, format!("there is no interface {interface}")),
     }
-}
-
-/// Whether bridge and devices of the network are as planned.
-fn kernel(now: Now<'_>, key: &RowKey) -> Step {
-    let net = key.net();
-    let name = now.slice.networks.get(&net).map(|network| network.name.to_string()).unwrap_or_default();
-    let about = format!("network {net}:");
-    let of_net = |finding: &&Finding| finding.what.starts_with(&about);
-    match now.kernel.first().or_else(|| now.conflicts.iter().find(of_net)) {
-        Some(finding) => step("devices", false, format!("{} {}", finding.code, finding.what)),
-        None => step("devices", true, format!("bridge, devices and filters of {name} are as planned")),
-    }
-}
-
-/// What a node has told of a port.
-fn told(port: &PortId, findings: &[Finding]) -> Option<Step> {
-    let heads = [format!("port {port}:"), format!("port {port} (")];
-    let about = |finding: &&Finding| heads.iter().any(|head| finding.what.starts_with(head.as_str()));
-    let of = |codes: &'static [&'static str]| {
-        findings.iter().filter(about).find(move |finding| codes.contains(&finding.code.as_str()))
-    };
-    let line = |finding: &Finding| format!("{} {}", finding.code, finding.what);
-    if let Some(finding) = of(&PLACE) {
-        return Some(step("guest", false, line(finding)));
-    }
-    // Another Ethernet address than its own is all that it sends, most often; another IP address may be one of several.
-    of(&SAYS).map(|finding| step("guest", finding.code != SENDS, line(finding)))
-}
-
-fn step(what: &str, passes: bool, text: String) -> Step {
-    Step { what: what.to_owned(), text, passes }
 }
 
 /// True for an IP address that is nobody's: multicast, or the broadcast address of everywhere or of a prefix.

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::node::desired::{Bridge, Kind, Link, Observed, Place};
+use crate::node::paths::Paths;
 use crate::node::plan::tests as plans;
 use crate::node::plugs::Plugs;
 use crate::types::{Mono, Prefix, Wall};
@@ -47,7 +48,7 @@ fn presence(slice: &Slice, stand: [Option<(Option<&str>, bool)>; 2], heard: u64)
 }
 
 fn explanation() -> Explanation {
-    let step = |what: &str| step(what, true, String::new());
+    let step = |what: &str| Step::new(what, true, "");
     Explanation {
         from: "one".parse().unwrap(),
         from_node: "a".parse().unwrap(),
@@ -59,11 +60,10 @@ fn explanation() -> Explanation {
     }
 }
 
-fn ask(presence: &Presence, slice: &Slice, wrong: &[Finding], guests: &[Finding]) -> Explanation {
+fn ask(presence: &Presence, slice: &Slice, findings: &[Finding]) -> Explanation {
     let mut explanation = explanation();
-    let (kernel, conflicts): (Vec<Finding>, Vec<Finding>) =
-        wrong.iter().cloned().partition(|finding| finding.what.starts_with("the kernel"));
-    add(&mut explanation, Now { slice, presence, kernel: &kernel, conflicts: &conflicts, guests });
+    let way = Way::of(&explanation, slice, &Paths::default()).unwrap();
+    add(&mut explanation, Now { slice, presence, findings }, &way);
     explanation
 }
 
@@ -79,21 +79,11 @@ fn it_arrives_only_where_both_guests_are_in_their_bridge_and_the_bridge_is_as_pl
         ("the receiver is down", [right, Some((Some(BLUE), false))], false),
         ("the receiver is not there", [right, None], false),
     ] {
-        let answer = ask(&presence(&slice, stand, 3), &slice, &[], &[]);
-        assert_eq!(answer.delivered, arrives, "{what}");
+        let answer = ask(&presence(&slice, stand, 3), &slice, &[]);
+        assert_eq!((answer.delivered, answer.probed), (arrives, arrives), "{what}");
         let steps: Vec<&str> = answer.steps.iter().map(|step| step.what.as_str()).collect();
         assert_eq!(steps, ["port", "guest", "devices", "row", "path", "guest"], "and it says what would happen");
         assert_eq!(answer.steps.iter().all(|step| step.passes), arrives, "{what}: {:?}", answer.steps);
-    }
-    let there = presence(&slice, [right, right], 3);
-    for (code, what, arrives) in [
-        ("M0626", "the kernel refuses", false),
-        ("M0611", "network default/10: there is a device", false),
-        ("M0611", "network default/11: there is a device", true),
-        ("M0616", "frames are not checked", true),
-    ] {
-        let wrong = [Finding::new(code, what.to_owned(), "")];
-        assert_eq!(ask(&there, &slice, &wrong, &[]).delivered, arrives, "{code} {what}");
     }
 }
 
@@ -103,30 +93,19 @@ fn what_is_refused_of_a_guest_is_said_and_is_in_the_way_where_it_says_nothing_el
     let right = Some((Some(BLUE), true));
     let wrong = [Finding::new("M0675", "port one (tap1) in network blue: its guest sends from 02:aa".to_owned(), "")];
     for (heard, arrives) in [(3, true), (600, false)] {
-        let answer = ask(&presence(&slice, [right, right], heard), &slice, &[], &wrong);
+        let answer = ask(&presence(&slice, [right, right], heard), &slice, &wrong);
         assert_eq!(answer.delivered, arrives, "{heard}");
+        assert!(!answer.probed, "what it sends may be what is refused: {:?}", answer.steps);
         assert!(answer.steps[1].text.contains("M0675"), "{:?}", answer.steps[1]);
     }
 }
 
 #[test]
-fn what_nodes_have_told_of_the_two_ports_and_of_no_other_counts_at_management() {
-    let two: PortId = "two".parse().unwrap();
-    let place = |port: &str| vec![Finding::new("M0670", format!("port {port}: its interface g1 stands in virbr0"), "")];
-    let says = |code: &str| vec![Finding::new(code, "port two (g1) in network blue uses the address".to_owned(), "")];
-    for (from, to, arrives) in [
-        (vec![], vec![], true),
-        (place("one"), vec![], false),
-        (vec![], place("two"), false),
-        (place("one-more"), place("two-more"), true),
-        (place("two"), place("one"), true),
-        (vec![], says("M0675"), false),
-        (vec![], says("M0676"), true),
-    ] {
-        let mut answer = explanation();
-        add_told(&mut answer, &from, Some((&two, &to)));
-        assert_eq!(answer.delivered, arrives, "{from:?} {to:?}");
-    }
+fn a_guest_that_has_not_spoken_yet_behind_no_named_interface_is_not_said_to_be_reached() {
+    let mut slice = slice();
+    slice.rows.values_mut().for_each(|row| row.interface = None);
+    let answer = ask(&presence(&slice, [None, None], 600), &slice, &[]);
+    assert!(answer.delivered && !answer.probed, "{:?}", answer.steps);
 }
 
 #[test]

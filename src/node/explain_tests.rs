@@ -237,3 +237,26 @@ fn two_vlans_of_a_network_are_apart_and_both_are_named() {
         assert!(text.contains("is in VLAN 20 of default/10, the sender in no VLAN: two VLANs are apart"), "{text}");
     }
 }
+
+#[test]
+fn an_address_that_guests_may_hold_is_followed_to_one_that_is_reached_and_who_holds_it_is_not_certain() {
+    let floats = |nodes: &[&str], flood| {
+        let mut slice = slice();
+        let ip: IpAddr = "192.168.10.100".parse().unwrap();
+        let of = |row: &Row| nodes.contains(&row.node.as_str());
+        slice.rows.values_mut().filter(|row| of(row)).for_each(|row| row.floating.extend([ip]));
+        slice.networks.values_mut().for_each(|network| network.flood = flood);
+        ask(&slice, "192.168.10.100")
+    };
+    for nodes in [&["a-2", "b-1"][..], &["b-1"], &["a-2"], &["a-1", "b-1"]] {
+        for flood in [Flood::Suppress, Flood::Replicate] {
+            let (delivered, text) = floats(nodes, flood);
+            assert!(delivered && text.contains("who holds 192.168.10.100 now is not known here"), "{text}");
+            assert!(nodes.iter().any(|node| text.contains(&format!(" on {node}:"))), "{text}");
+        }
+    }
+    let (delivered, text) = floats(&["a-2"], Flood::Off);
+    assert!(!delivered && text.contains("held by one of"), "{text}");
+    let (delivered, text) = floats(&[], Flood::Suppress);
+    assert!(!delivered && text.contains("no row answers ARP"), "{text}");
+}

@@ -16,6 +16,7 @@ use super::desired::{BridgeEntry, Hold, Net, Observed};
 use super::owners::Owners;
 use super::reconcile::is_ours;
 use super::{names, outside};
+use crate::api::cut::Cut;
 use crate::api::local::Finding;
 use crate::table::{Flood, Learning, NetKey, Network, Roles, Slice};
 use crate::types::{IfName, Mac, Vlan};
@@ -325,6 +326,7 @@ fn unusable(key: &NetKey, mac: Mac, name: &IfName) -> Finding {
         ),
         "rename it with letters, digits, '.', '-', '_' and '@' only; until then it is shut",
     )
+    .cuts(Cut::guests(true, [&(key.clone(), mac)]))
 }
 
 /// Two guests of a network on this node that no interface is known of: until each has spoken, the other may take its place.
@@ -337,11 +339,10 @@ fn crowded(key: &NetKey, loose: &BTreeSet<Guest>) -> Option<Finding> {
          this node may take its address",
         macs.len()
     );
-    Some(Finding::new(
-        "M0614",
-        what,
-        "say behind which interface each of them is: meshctl port set PORT --interface IF",
-    ))
+    Some(
+        Finding::new("M0614", what, "say behind which interface each of them is: meshctl port set PORT --interface IF")
+            .harmless(),
+    )
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@
 pub mod announce;
 pub mod checksums;
 pub mod clockwatch;
+pub mod concerns;
 pub mod desired;
 pub mod discover;
+pub mod end;
 pub mod enroll;
 pub mod explain;
 pub mod explain_guests;

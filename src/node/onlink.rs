@@ -200,11 +200,14 @@ pub fn unsupported(desired: &Desired, observed: &Observed) -> Option<Finding> {
         "this kernel has no routing table by UDP port ({why}); the guard drops plain frames that a route leads to a router, \
          but nothing leads them back to the segment"
     );
-    Some(Finding::new(
-        "M0645",
-        what,
-        "a kernel with CONFIG_IP_MULTIPLE_TABLES, and CONFIG_IPV6_MULTIPLE_TABLES for IPv6",
-    ))
+    Some(
+        Finding::new(
+            "M0645",
+            what,
+            "a kernel with CONFIG_IP_MULTIPLE_TABLES, and CONFIG_IPV6_MULTIPLE_TABLES for IPv6",
+        )
+        .harmless(),
+    )
 }
 
 fn outside(slice: &Slice, side: &Side, vteps: &[IpAddr]) -> Option<Finding> {
@@ -219,7 +222,7 @@ fn outside(slice: &Slice, side: &Side, vteps: &[IpAddr]) -> Option<Finding> {
         side.interface
     );
     let help = format!("meshctl pdc set {pdc} --underlay PREFIXES, or --max-hops NUMBER --router IP");
-    Some(Finding::new("M0646", what, help))
+    Some(Finding::new("M0646", what, help).harmless())
 }
 
 impl fmt::Display for Step {

@@ -7,9 +7,10 @@
 
 use std::collections::BTreeSet;
 
-use super::desired::Observed;
+use super::desired::{Desired, Observed};
 use super::fence::Fence;
 use super::names;
+use crate::api::cut::Cut;
 use crate::api::local::Finding;
 use crate::types::IfName;
 
@@ -49,14 +50,17 @@ pub(super) fn is_mistaken(name: &IfName, observed: &Observed) -> bool {
 }
 
 /// Interfaces that ports name, and that are this host's own.
-pub(super) fn mistaken<'a>(fence: &'a Fence, observed: &'a Observed) -> impl Iterator<Item = Finding> + 'a {
-    fence.named.keys().filter_map(|name| {
+pub(super) fn mistaken<'a>(desired: &'a Desired, observed: &'a Observed) -> impl Iterator<Item = Finding> + 'a {
+    desired.fence.named.iter().filter_map(|(name, bridges)| {
         let why = why_hosts(name, observed)?;
         let what = format!(
             "a port names the interface {name}, which {why}: it is left as it is, no guest is taken to be behind it"
         );
         let help = "ip -d address show; then name the guest's own interface: meshctl port set PORT --interface IF";
-        Some(Finding::new("M0617", what, help))
+        let guests = bridges.iter().filter_map(|(bridge, guests)| Some((desired.networks.get(bridge)?, guests)));
+        let guests: Vec<_> =
+            guests.flat_map(|(net, guests)| guests.iter().map(|guest| (net.key.clone(), guest.mac))).collect();
+        Some(Finding::new("M0617", what, help).cuts(Cut::guests(true, &guests)))
     })
 }
 
@@ -104,10 +108,12 @@ mod tests {
             .into(),
             ..Observed::default()
         };
-        let held = |observed: &Observed| of(&fence, observed).iter().map(ToString::to_string).collect::<Vec<_>>();
+        let desired = Desired { fence, ..Desired::default() };
+        let held =
+            |observed: &Observed| of(&desired.fence, observed).iter().map(ToString::to_string).collect::<Vec<_>>();
         let all = ["absent", "found", "left", "loose", "tap"];
         assert_eq!(held(&observed), all);
-        let told: Vec<_> = mistaken(&fence, &observed).map(|finding| finding.what).collect();
+        let told: Vec<_> = mistaken(&desired, &observed).map(|finding| finding.what).collect();
         assert!(told.len() == 2 && told[0].contains("addressed") && told[1].contains("card"), "{told:?}");
         // What an earlier daemon has left in the kernel counts as well.
         let anew = Observed {

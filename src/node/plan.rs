@@ -13,6 +13,7 @@ use super::guard::{Guard, Side};
 use super::names::{self, Device};
 use super::onlink::OnLink;
 use super::paths::{self, Own, Paths};
+use crate::api::cut::Cut;
 use crate::api::local::Finding;
 use crate::policy::mtu::{Carrier, Family, IPV6_LEAST, MtuPolicy, Sum};
 use crate::policy::path::{Outer, Path, PdcFacts, Verdict};
@@ -359,6 +360,7 @@ fn same_names(key: &NetKey, other: &NetKey, port: UdpPort) -> Finding {
         format!("networks {other} and {key} both want VNI {} on UDP port {port}; {key} is left out", key.vni),
         "give one of the two overlays another UDP port: meshctl overlay set NAME --udp-port PORT",
     )
+    .cuts(Cut::network(key))
 }
 
 fn no_address(key: &NetKey, node: &NodeId, outer: Outer, theirs: bool) -> Finding {
@@ -376,6 +378,7 @@ fn no_address(key: &NetKey, node: &NodeId, outer: Outer, theirs: bool) -> Findin
         format!("network {key}: the path to '{node}' is plain but {who} has no {word} address; nothing is sent"),
         help,
     )
+    .cuts(Cut::peers(true, Path::Plain, [node]))
 }
 
 fn wrong_family(key: &NetKey, node: &NodeId, own: IpAddr, theirs: IpAddr) -> Finding {
@@ -386,6 +389,7 @@ fn wrong_family(key: &NetKey, node: &NodeId, own: IpAddr, theirs: IpAddr) -> Fin
         ),
         format!("give '{node}' a unicast address of the same family, or a PathPolicy with action encrypt"),
     )
+    .cuts(Cut::peers(true, Path::Plain, [node]))
 }
 
 fn mtu_too_large(key: &NetKey, name: &NetworkId, why: &str) -> Finding {
@@ -394,6 +398,7 @@ fn mtu_too_large(key: &NetKey, name: &NetworkId, why: &str) -> Finding {
         format!("network {key}: {why}; the plain path drops frames that use them"),
         format!("raise the MTU of the underlay, or lower the network's: meshctl network set {name} --mtu NUMBER"),
     )
+    .cuts(Cut { networks: vec![key.clone()], ..Cut::default() })
 }
 
 fn two_owners(key: &RowKey, first: &NodeId, second: &NodeId) -> Finding {
@@ -402,6 +407,7 @@ fn two_owners(key: &RowKey, first: &NodeId, second: &NodeId) -> Finding {
         format!("rows of {} say that {} lives on '{first}' and, under another VLAN, on '{second}'", key.net(), key.mac),
         "give one of the two guests another address: a host's bridge has one table for all VLANs",
     )
+    .cuts(Cut { networks: vec![key.net()], ..Cut::default() })
 }
 
 #[cfg(test)]

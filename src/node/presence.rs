@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::desired::{Desired, Observed, ObservedFence};
 use super::outside;
 use super::plugs::{self, Plugs};
+use crate::api::cut::Cut;
 use crate::api::local::Finding;
 use crate::table::{NetKey, RowKey, Slice};
 use crate::types::{IfName, Mac, Mono, PortId, Wall};
@@ -19,9 +20,6 @@ const TOLD: Duration = Duration::from_secs(3600);
 const SETTLES: Duration = Duration::from_secs(3);
 /// Findings of one kind that name a port; the rest is counted.
 const NAMED: usize = 8;
-
-/// Codes of what is said here; nothing of such a guest passes.
-pub(super) const PLACE: [&str; 6] = ["M0670", "M0671", "M0672", "M0673", "M0674", "M0679"];
 
 /// One Ethernet address of a network, behind this node's ports.
 pub type Guest = (NetKey, Mac);
@@ -189,32 +187,55 @@ impl Presence {
 
     /// What is wrong with it. Of an interface that several ports name it is told once.
     pub fn findings(&self, slice: &Slice, now: Mono) -> Vec<Finding> {
-        let mut told: BTreeMap<(&IfName, &IfName), (&'static str, String, String)> = BTreeMap::new();
+        let mut told: BTreeMap<(&IfName, &IfName), (&'static str, Wrong)> = BTreeMap::new();
         for (guest, here) in &self.here {
             let Some(interface) = &here.interface else { continue };
             let kept = self.kept.get(guest);
-            if let Some(what) = wrong(slice, guest, here, interface, kept, now) {
-                told.entry((&here.bridge, interface)).or_insert(what);
+            if let Some((code, what, help)) = wrong(slice, guest, here, interface, kept, now) {
+                let wrong = Wrong { what, help, guests: Vec::new(), surely: true };
+                told.entry((&here.bridge, interface)).or_insert((code, wrong)).1.guests.push(guest.clone());
             }
         }
-        let mut by_code: BTreeMap<&'static str, Vec<(String, String)>> = BTreeMap::new();
-        for (code, what, help) in told.into_values() {
-            by_code.entry(code).or_default().push((what, help));
+        let mut by_code: BTreeMap<&'static str, Vec<Wrong>> = BTreeMap::new();
+        for (code, wrong) in told.into_values() {
+            by_code.entry(code).or_default().push(wrong);
         }
         let parked = self.parked.iter().map(|(bridge, (first, count))| idle(bridge, first, *count));
         by_code.insert("M0679", parked.collect());
         by_code.into_iter().flat_map(|(code, all)| bounded(code, all)).collect()
     }
+
+    /// Of guests that were heard from their own Ethernet addresses of late, frames from other ones are not all that they send.
+    pub fn doubt(&self, findings: &mut [Finding]) {
+        let lately =
+            |guest: &Guest| self.here.get(guest).and_then(|here| here.heard).is_some_and(|heard| heard <= AT_WORK);
+        for cut in findings.iter_mut().filter_map(|finding| finding.cut.as_mut()) {
+            cut.surely &= !cut.guests.iter().any(|guest| lately(&(guest.network.clone(), guest.mac)));
+        }
+    }
+}
+
+/// What is wrong with guests, and of which.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Wrong {
+    pub(super) what: String,
+    pub(super) help: String,
+    pub(super) guests: Vec<Guest>,
+    /// Nothing of them passes.
+    pub(super) surely: bool,
 }
 
 /// The first of them by name, and how many more there are.
-pub(super) fn bounded(code: &str, mut all: Vec<(String, String)>) -> Vec<Finding> {
-    let more = all.len().saturating_sub(NAMED);
-    all.truncate(NAMED);
-    let help = all.first().map(|(_, help)| help.clone()).unwrap_or_default();
-    let mut findings: Vec<Finding> = all.into_iter().map(|(what, help)| Finding::new(code, what, help)).collect();
-    if more > 0 {
-        findings.push(Finding::new(code, format!("it is the same with {more} more ports of this node"), help));
+pub(super) fn bounded(code: &str, mut all: Vec<Wrong>) -> Vec<Finding> {
+    let rest = all.split_off(all.len().min(NAMED));
+    let help = all.first().map(|wrong| wrong.help.clone()).unwrap_or_default();
+    let one = |wrong: Wrong| Finding::new(code, wrong.what, wrong.help).cuts(Cut::guests(wrong.surely, &wrong.guests));
+    let mut findings: Vec<Finding> = all.into_iter().map(one).collect();
+    if !rest.is_empty() {
+        let what = format!("it is the same with {} more ports of this node", rest.len());
+        let surely = rest.iter().all(|wrong| wrong.surely);
+        let guests = rest.iter().flat_map(|wrong| &wrong.guests);
+        findings.push(Finding::new(code, what, help).cuts(Cut::guests(surely, guests)));
     }
     findings
 }
@@ -294,12 +315,13 @@ fn wrong(
 }
 
 /// A bridge that only plugs are left of.
-fn idle(bridge: &IfName, first: &IfName, count: usize) -> (String, String) {
+fn idle(bridge: &IfName, first: &IfName, count: usize) -> Wrong {
     let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
     let what = format!(
         "{bridge} is kept for {first}{more} only: its network has no port on this node any more, so nothing passes there"
     );
-    (what, format!("declare the port again, or pull it out: ip link set dev {first} nomaster"))
+    let help = format!("declare the port again, or pull it out: ip link set dev {first} nomaster");
+    Wrong { what, help, guests: Vec::new(), surely: false }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::names::{self, Device};
 pub use super::op::Op;
 use super::plugs;
 use super::{onlink, outside};
+use crate::api::cut::Cut;
 use crate::api::local::Finding;
 use crate::policy::mtu::IPV6_LEAST;
 use crate::types::{IfName, Mac, UdpPort};
@@ -73,7 +74,7 @@ pub fn conflicts(desired: &Desired, observed: &Observed) -> Vec<Finding> {
     findings.extend(ours.filter_map(|(name, addresses)| Some(addressed(name, addresses.first()?, addresses.len()))));
     findings.extend(onlink::unsupported(desired, observed));
     findings.extend(checksums::open(observed));
-    findings.extend(outside::mistaken(&desired.fence, observed));
+    findings.extend(outside::mistaken(desired, observed));
     findings
 }
 
@@ -426,6 +427,7 @@ fn foreign_name(net: &Net, name: &IfName, link: &Link) -> Finding {
         ),
         format!("find out whose it is (ip -d link show {name}), then rename or delete it"),
     )
+    .cuts(Cut::network(&net.key))
 }
 
 /// An operator who gives our bridge an address means to reach its guests, or to be their gateway. Neither works.
@@ -439,6 +441,7 @@ fn addressed(name: &IfName, address: &IpAddr, all: usize) -> Finding {
         ),
         format!("take it off: ip address flush dev {name}"),
     )
+    .harmless()
 }
 
 fn foreign_port(net: &Net, port: u16, other: &IfName) -> Finding {
@@ -450,6 +453,7 @@ fn foreign_port(net: &Net, port: u16, other: &IfName) -> Finding {
         ),
         format!("give overlay '{}' another UDP port, or remove {other}", net.key.overlay),
     )
+    .cuts(Cut::network(&net.key))
 }
 
 #[cfg(test)]

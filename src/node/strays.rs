@@ -156,7 +156,7 @@ fn does(desired: &Desired, way: (&Way, &Hop, u32), vteps: &BTreeSet<IpAddr>, ear
     Finding::new("M0648", what, help)
 }
 
-/// The host has a route by a router, and only what is ours keeps plain frames from it.
+/// The host has a route by a router, and only what is ours keeps plain frames from it. Where it does not, their echoes tell.
 fn would(pdc: &PdcId, desired: &Desired, way: &Way, hop: &Hop, vteps: &BTreeSet<IpAddr>) -> Finding {
     let kept = if desired.onlink.is_empty() { "the guard drops such frames" } else { "plain frames are kept from it" };
     let what = format!(
@@ -172,7 +172,7 @@ fn would(pdc: &PdcId, desired: &Desired, way: &Way, hop: &Hop, vteps: &BTreeSet<
         Some(router) => format!("{remove}; or, if it is right: meshctl pdc set {pdc} --max-hops 1 --router {router}"),
         None => remove,
     };
-    Finding::new("M0647", what, help)
+    Finding::new("M0647", what, help).harmless()
 }
 
 fn shown(way: &Way, hop: &Hop) -> String {

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::api::cut::Cut;
 use crate::api::local::{Finding, PlainState, PlainStatus};
+use crate::policy::path::Path;
 use crate::probe::plain::Report;
 use crate::types::{IfName, Mono, NodeId, UdpPort};
 
@@ -138,7 +140,10 @@ fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> V
             by_cause.entry((cause, one.udp_port)).or_default().push(one);
         }
     }
-    by_cause.into_iter().map(|((cause, port), pairs)| cause.finding(own, port, &pairs)).collect()
+    let told = |((cause, port), pairs): ((Cause, UdpPort), Vec<&Seen<'_>>)| {
+        cause.finding(own, port, &pairs).cuts(cause.cut(&pairs))
+    };
+    by_cause.into_iter().map(told).collect()
 }
 
 fn sizes(one: &Seen<'_>, now: Mono) -> Vec<Cause> {
@@ -158,6 +163,18 @@ enum Cause {
 }
 
 impl Cause {
+    /// What it keeps from arriving. Who is silent may still carry, and of several flows some arrive.
+    fn cut(self, pairs: &[&Seen<'_>]) -> Cut {
+        let peers = pairs.iter().map(|one| one.node);
+        match self {
+            Self::State(PlainState::BothLost | PlainState::OutLost | PlainState::InLost) => {
+                Cut::peers(true, Path::Plain, peers)
+            }
+            Self::State(_) | Self::Small { .. } => Cut::peers(false, Path::Plain, peers),
+            Self::Session => Cut::default(),
+        }
+    }
+
     fn finding(self, own: &NodeId, port: UdpPort, pairs: &[&Seen<'_>]) -> Finding {
         let Some(first) = pairs.first() else { unreachable!("a cause has a pair") };
         let names = some(&pairs.iter().map(|one| one.node).collect());
@@ -228,7 +245,8 @@ impl Cause {
 
 fn shut(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
     let what = format!("interface {interface} is down: nothing reaches {} by the plain path", some(peers));
-    Finding::new("M0667", what, format!("ip link set dev {interface} up; ip address show dev {interface}"))
+    let help = format!("ip link set dev {interface} up; ip address show dev {interface}");
+    Finding::new("M0667", what, help).cuts(Cut::peers(true, Path::Plain, peers.iter().copied()))
 }
 
 fn alone(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
@@ -239,12 +257,14 @@ fn alone(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
     );
     let help =
         format!("ip -s link show dev {interface}; ip address show dev {interface}; nft list ruleset | grep -n drop");
-    Finding::new("M0667", what, help)
+    // All the others may be dead at once, too.
+    Finding::new("M0667", what, help).cuts(Cut::peers(false, Path::Plain, peers.iter().copied()))
 }
 
 /// Plain paths are not watched, and why.
 pub fn unwatched(which: &str, why: &str, help: &str) -> Finding {
-    Finding::new("M0668", format!("{which} are not watched: {why}"), help)
+    // That a path is not watched is said where a frame would take it.
+    Finding::new("M0668", format!("{which} are not watched: {why}"), help).harmless()
 }
 
 fn some(names: &BTreeSet<&NodeId>) -> String {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::desired::Desired;
 use super::fence::Said;
-use super::presence::{bounded, name_of, port_of};
+use super::presence::Wrong as Told;
+use super::presence::{Guest, bounded, name_of, port_of};
 use crate::api::local::Finding;
 use crate::table::{NetKey, Row, RowKey, Slice};
 use crate::types::{IfName, Mac, Mono};
@@ -16,9 +17,7 @@ use crate::types::{IfName, Mac, Mono};
 /// Reasons whose frames are sampled.
 pub const SAMPLED: [&str; 4] = ["mac", "ip", "arp", "nd"];
 /// Codes of what is said here.
-pub(super) const SAYS: [&str; 4] = [SENDS, "M0676", "M0677", "M0678"];
-/// The one about a guest that sends from an address of nobody.
-pub(super) const SENDS: &str = "M0675";
+pub(super) const SAYS: [&str; 4] = ["M0675", "M0676", "M0677", "M0678"];
 /// How long it is told after the last sample; they are taken every ten seconds.
 const QUIET: Duration = Duration::from_secs(60);
 /// Samples that make it more than a slip: a frame of before, of a guest that has just been changed.
@@ -68,7 +67,7 @@ impl Wrongs {
 
     /// What is wrong.
     pub fn findings(&self, slice: &Slice, desired: &Desired, places: &BTreeMap<IfName, NetKey>) -> Vec<Finding> {
-        let mut by_code: BTreeMap<&'static str, BTreeSet<(String, String)>> = BTreeMap::new();
+        let mut by_code: BTreeMap<&'static str, BTreeSet<Told>> = BTreeMap::new();
         for ((interface, _), wrong) in &self.0 {
             let Some(net) = places.get(interface) else { continue };
             let own = ports(slice, desired, net, interface);
@@ -76,7 +75,12 @@ impl Wrongs {
                 None => about_mac(slice, net, interface, &own, wrong.mac),
                 Some(value) => about_ip(slice, net, interface, wrong.mac, value),
             };
-            by_code.entry(code).or_default().insert((what, help));
+            // Who uses a wrong IP address may use its own as well; who sends from another Ethernet address most often sends from no other.
+            let guests = match wrong.value {
+                None => behind(desired, net, interface),
+                Some(_) => vec![(net.clone(), wrong.mac)],
+            };
+            by_code.entry(code).or_default().insert(Told { what, help, guests, surely: wrong.value.is_none() });
         }
         by_code.into_iter().flat_map(|(code, all)| bounded(code, all.into_iter().collect())).collect()
     }
@@ -87,6 +91,13 @@ fn ports(slice: &Slice, desired: &Desired, net: &NetKey, interface: &IfName) -> 
     let of = desired.networks.values().find(|of| of.key == *net)?;
     let mac = *of.guests.get(interface)?.first()?;
     Some((port_of(slice, net, mac), mac))
+}
+
+/// The guests of the ports that name an interface.
+fn behind(desired: &Desired, net: &NetKey, interface: &IfName) -> Vec<Guest> {
+    let of = desired.networks.values().find(|of| of.key == *net);
+    let macs = of.and_then(|of| of.guests.get(interface)).into_iter().flatten();
+    macs.map(|mac| (net.clone(), *mac)).collect()
 }
 
 fn about_mac(

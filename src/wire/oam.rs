@@ -4,10 +4,13 @@
 //! Who gets no echo over the plain path ([`crate::probe::plain`]) asks by the session what the peer hears of it there: the answer
 //! tells which direction fails, and that the peer is alive.
 //!
+//! Who explains a frame asks by the session how the guest at the other end stands. The token says which guest: the lower half of its VNI and
+//! its Ethernet address; the upper part of the VNI is in the second byte, the UDP port of its overlay where the size is.
+//!
 //! ```text
 //!  0      1      2      4                       12
 //! +------+------+------+-----------------------+--------
-//! | kind |  0   | size |         token         | filling
+//! | kind | more | size |         token         | filling
 //! +------+------+------+-----------------------+--------
 //! ```
 
@@ -17,6 +20,8 @@ const REQUEST: u8 = 1;
 const REPLY: u8 = 2;
 const PLAIN_ASK: u8 = 24;
 const PLAIN_TELL: u8 = 25;
+const GUEST_ASK: u8 = 26;
+const GUEST_TELL: u8 = 27;
 
 /// A control message. A request may be followed by any filling, which is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +49,20 @@ pub enum Kind {
         /// Tenths of a second since then; [`u16::MAX`]: not within what this can say, or never.
         heard: u16,
     },
+    /// How does this guest of yours stand?
+    GuestAsk {
+        /// The upper eight bits of its VNI.
+        vni: u8,
+        /// UDP port of its overlay.
+        udp_port: u16,
+    },
+    /// The answer.
+    GuestTell {
+        /// How it stands, as a number of the control plane.
+        stands: u8,
+        /// As asked.
+        udp_port: u16,
+    },
 }
 
 impl Header for Oam {
@@ -51,12 +70,14 @@ impl Header for Oam {
     const LEN: usize = 12;
 
     fn parse(bytes: &[u8]) -> Result<Self, WireError> {
-        let [kind, _, s0, s1, token @ ..] = *front::<12>(Self::NAME, bytes)?;
+        let [kind, more, s0, s1, token @ ..] = *front::<12>(Self::NAME, bytes)?;
         let kind = match kind {
             REQUEST => Kind::EchoRequest,
             REPLY => Kind::EchoReply { size: u16::from_be_bytes([s0, s1]) },
             PLAIN_ASK => Kind::PlainAsk,
             PLAIN_TELL => Kind::PlainTell { heard: u16::from_be_bytes([s0, s1]) },
+            GUEST_ASK => Kind::GuestAsk { vni: more, udp_port: u16::from_be_bytes([s0, s1]) },
+            GUEST_TELL => Kind::GuestTell { stands: more, udp_port: u16::from_be_bytes([s0, s1]) },
             _ => return Err(WireError::Field { header: Self::NAME, field: "kind" }),
         };
         Ok(Self { kind, token: u64::from_be_bytes(token) })
@@ -64,13 +85,15 @@ impl Header for Oam {
 
     fn emit(&self, out: &mut [u8]) -> Result<(), WireError> {
         let out = front_mut::<12>(Self::NAME, out)?;
-        let (kind, size) = match self.kind {
-            Kind::EchoRequest => (REQUEST, 0),
-            Kind::EchoReply { size } => (REPLY, size),
-            Kind::PlainAsk => (PLAIN_ASK, 0),
-            Kind::PlainTell { heard } => (PLAIN_TELL, heard),
+        let (kind, more, size) = match self.kind {
+            Kind::EchoRequest => (REQUEST, 0, 0),
+            Kind::EchoReply { size } => (REPLY, 0, size),
+            Kind::PlainAsk => (PLAIN_ASK, 0, 0),
+            Kind::PlainTell { heard } => (PLAIN_TELL, 0, heard),
+            Kind::GuestAsk { vni, udp_port } => (GUEST_ASK, vni, udp_port),
+            Kind::GuestTell { stands, udp_port } => (GUEST_TELL, stands, udp_port),
         };
-        out[..2].copy_from_slice(&[kind, 0]);
+        out[..2].copy_from_slice(&[kind, more]);
         out[2..4].copy_from_slice(&size.to_be_bytes());
         out[4..].copy_from_slice(&self.token.to_be_bytes());
         Ok(())

@@ -1,0 +1,100 @@
+//! What a finding keeps from arriving, so that `explain` and `status` come from the same facts: who tells what is wrong says what is cut off by
+//! it, and nobody has to read that out of a sentence.
+
+use serde::{Deserialize, Serialize};
+
+use super::local::Finding;
+use crate::policy::path::Path;
+use crate::table::NetKey;
+use crate::types::{Mac, NodeId};
+
+/// Peers, guests or networks of one finding that are listed at most; of the rest it is said that there are some.
+pub const LISTED: usize = 64;
+
+/// What is cut off by what a finding tells. All parts empty: no frame is concerned.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cut {
+    /// True: nothing arrives. False: something may not.
+    pub surely: bool,
+    /// All that this node's guests send and get.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub node: bool,
+    /// Networks on this node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<NetKey>,
+    /// What goes between this node and these peers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<NodeId>,
+    /// The paths to these peers that it concerns; none: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Path>,
+    /// Guests of this node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guests: Vec<CutGuest>,
+    /// There are more than are listed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub others: bool,
+}
+
+/// One guest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CutGuest {
+    /// Its network.
+    pub network: NetKey,
+    /// Its Ethernet address.
+    pub mac: Mac,
+}
+
+impl Cut {
+    /// All that this node's guests send and get.
+    pub fn node(surely: bool) -> Self {
+        Self { surely, node: true, ..Self::default() }
+    }
+
+    /// A network on this node.
+    pub fn network(key: &NetKey) -> Self {
+        Self { surely: true, networks: vec![key.clone()], ..Self::default() }
+    }
+
+    /// What goes to peers, by one kind of path.
+    pub fn peers<'a>(surely: bool, path: Path, peers: impl IntoIterator<Item = &'a NodeId>) -> Self {
+        Self { surely, path: Some(path), peers: peers.into_iter().cloned().collect(), ..Self::default() }.bounded()
+    }
+
+    /// Guests of this node.
+    pub fn guests<'a>(surely: bool, guests: impl IntoIterator<Item = &'a (NetKey, Mac)>) -> Self {
+        let guest = |(network, mac): &(NetKey, Mac)| CutGuest { network: network.clone(), mac: *mac };
+        Self { surely, guests: guests.into_iter().map(guest).collect(), ..Self::default() }.bounded()
+    }
+
+    /// What is listed, at most [`LISTED`] of a kind.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        self.others |= [self.networks.len(), self.peers.len(), self.guests.len()].iter().any(|len| *len > LISTED);
+        self.networks.truncate(LISTED);
+        self.peers.truncate(LISTED);
+        self.guests.truncate(LISTED);
+        self
+    }
+}
+
+impl Finding {
+    /// The same with what it cuts off.
+    #[must_use]
+    pub fn cuts(self, cut: Cut) -> Self {
+        Self { cut: Some(cut), ..self }
+    }
+
+    /// The same, if it keeps no frame from arriving.
+    #[must_use]
+    pub fn harmless(self) -> Self {
+        self.cuts(Cut::default())
+    }
+
+    /// True where it says the same in the same words.
+    pub fn is_said(&self, other: &Self) -> bool {
+        (&self.code, &self.what, &self.help) == (&other.code, &other.what, &other.help)
+    }
+}

@@ -1,0 +1,112 @@
+//! How guests stand at the other end: asked of their own nodes by the session, and answered to those who ask.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::shared::Shared;
+use super::status;
+use crate::api::local::{Explanation, Finding};
+use crate::clock::mono;
+use crate::node::concerns::{self, Way};
+use crate::node::end::{self, Here, Stands};
+use crate::table::Slice;
+use crate::types::{Mono, NodeId, PeerSlot};
+use crate::wire::oam::{Kind, Oam};
+
+/// How long an answer may take: each of the two daemons looks twice a second.
+const PATIENCE: Duration = Duration::from_millis(2500);
+/// How often the question is sent: one datagram may be lost.
+const AGAIN: Duration = Duration::from_millis(900);
+/// How often it is looked for an answer.
+const LOOK: Duration = Duration::from_millis(25);
+/// How long what is wrong here counts for answers: who asks often gets the same.
+const KEPT: Duration = Duration::from_millis(500);
+
+/// Questions under way, and what was answered.
+#[derive(Debug, Default)]
+pub(super) struct Asked(Mutex<BTreeMap<Question, Option<Stands>>>);
+
+/// Whom, the token, and the UDP port of the overlay.
+type Question = (PeerSlot, u64, u16);
+
+impl Asked {
+    fn open(&self) -> MutexGuard<'_, BTreeMap<Question, Option<Stands>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A peer has answered. What nobody waits for is nothing.
+    pub(super) fn told(&self, peer: PeerSlot, message: Oam, stands: u8) {
+        let Kind::GuestTell { udp_port, .. } = message.kind else { return };
+        if let Some(answer) = self.open().get_mut(&(peer, message.token, udp_port)) {
+            *answer = Some(Stands::of(stands));
+        }
+    }
+}
+
+/// What is wrong with this node, as of a moment ago.
+#[derive(Debug, Default)]
+pub(super) struct Known(Option<(Mono, Vec<Finding>)>);
+
+impl Known {
+    /// Answers a peer that asks about a guest of this node.
+    pub(super) fn answer(&mut self, shared: &Shared, peer: PeerSlot, question: Oam, now: Mono) -> Option<Oam> {
+        if self.0.as_ref().is_none_or(|(at, _)| now.since(*at) > KEPT) {
+            self.0 = Some((now, status::all(shared)));
+        }
+        let (_, findings) = self.0.as_ref()?;
+        let view = shared.view();
+        let (slice, name) = (view.slice.as_deref()?, view.slots.peer_name(peer)?);
+        let here = Here { slice, presence: &view.presence, findings };
+        let path = |net: &crate::table::NetKey| Some(view.paths.get(net)?.get(name)?.path);
+        end::answer(here, name, path, question)
+    }
+}
+
+/// Adds what the receiver's node says of it, where that is another one.
+pub(super) async fn add(shared: &Arc<Shared>, slice: &Slice, explanation: &mut Explanation) {
+    let Some((node, peer, question)) = question(shared, slice, explanation) else { return };
+    let step = match peer {
+        Some(peer) => match ask(shared, peer, question).await {
+            Some(stands) => stands.step(&node),
+            None => end::unanswered(&node),
+        },
+        None => end::unanswered(&node),
+    };
+    explanation.steps.push(step);
+    concerns::settle(explanation);
+}
+
+/// Which node is asked what; without a place in the lanes nobody can be asked. A frame that does not get there needs no question.
+fn question(shared: &Shared, slice: &Slice, explanation: &Explanation) -> Option<(NodeId, Option<PeerSlot>, Oam)> {
+    let view = shared.view();
+    let way = Way::of(explanation, slice, &view.paths)?;
+    let (key, row) = way.to.filter(|(_, row)| row.node != slice.node && explanation.delivered)?;
+    let network = slice.networks.get(&way.net)?;
+    let meshd = slice.peers.get(&row.node).is_some_and(|peer| peer.foreign.is_none());
+    let peer = view.slots.peer(&row.node).filter(|_| meshd);
+    Some((row.node.clone(), peer, end::ask(&way.net, network.udp_port, key.mac)))
+}
+
+async fn ask(shared: &Arc<Shared>, peer: PeerSlot, question: Oam) -> Option<Stands> {
+    let Kind::GuestAsk { udp_port, .. } = question.kind else { return None };
+    let key = (peer, question.token, udp_port);
+    let (started, mut said) = (mono(), None);
+    let answer = loop {
+        let now = mono();
+        // Somebody who asks the same may have ended just now.
+        let answer = *shared.watch.ends.open().entry(key).or_default();
+        if answer.is_some() || now.since(started) > PATIENCE {
+            break answer;
+        }
+        if said.is_none_or(|at| now.since(at) > AGAIN) {
+            said = Some(now);
+            let lanes = Arc::clone(shared);
+            // A lane may be about to be started anew, under the lock that this waits for.
+            let _ = super::control::aside(move || lanes.lanes.say(vec![(peer, question)])).await;
+        }
+        tokio::time::sleep(LOOK).await;
+    };
+    shared.watch.ends.open().remove(&key);
+    answer
+}

@@ -1,0 +1,183 @@
+//! What nodes find wrong, as events: that it began and that it ended, once for all nodes that say the same. What comes and goes again and again is
+//! told some times and then counted, until it has been calm for a while.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::told::names;
+use crate::api::local::Finding;
+use crate::types::{Mono, NodeId};
+
+/// How often the same is told within [`CALM`].
+const TOLD: u32 = 3;
+/// How long something is remembered after it has ended.
+const CALM: Duration = Duration::from_secs(600);
+/// Different things that are remembered.
+const MOST: usize = 4096;
+
+/// What one node says, and whether it is there to say it.
+#[derive(Debug, Clone)]
+pub struct Says {
+    /// The node.
+    pub node: NodeId,
+    /// False: it is away, and what it said last is neither so nor over.
+    pub here: bool,
+    /// What it finds wrong.
+    pub findings: Vec<Finding>,
+}
+
+/// Something to note.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The first of the nodes that say it, on whose account it is.
+    pub node: NodeId,
+    /// `problem` or `solved`.
+    pub what: &'static str,
+    /// One sentence.
+    pub text: String,
+}
+
+/// Code and sentence.
+type Key = (String, String);
+
+#[derive(Debug, Default)]
+struct Entry {
+    help: String,
+    nodes: BTreeSet<NodeId>,
+    /// Who has said it when it was told last.
+    named: BTreeSet<NodeId>,
+    /// It has stood at the look before.
+    stood: bool,
+    /// It was told and is not over.
+    told: bool,
+    /// How often it has begun.
+    times: u32,
+    /// Since when nobody says it.
+    over: Option<Mono>,
+}
+
+/// What is known so far.
+#[derive(Debug, Default)]
+pub struct News(BTreeMap<Key, Entry>);
+
+impl News {
+    /// Compares what all nodes say now with what they said before. What stands at two looks is told.
+    pub fn look(&mut self, says: &[Says], now: Mono) -> Vec<Item> {
+        let here: BTreeSet<&NodeId> = says.iter().filter(|says| says.here).map(|says| &says.node).collect();
+        let known: BTreeSet<&NodeId> = says.iter().map(|says| &says.node).collect();
+        for entry in self.0.values_mut() {
+            entry.nodes.retain(|node| known.contains(node) && !here.contains(node));
+        }
+        for Says { node, findings, .. } in says.iter().filter(|says| says.here) {
+            for finding in findings {
+                let key = (finding.code.clone(), finding.what.clone());
+                if self.0.contains_key(&key) || self.0.len() < MOST {
+                    let entry = self.0.entry(key).or_default();
+                    entry.nodes.insert(node.clone());
+                    entry.help.clone_from(&finding.help);
+                }
+            }
+        }
+        let items = self.0.iter_mut().filter_map(|(key, entry)| entry.step(key, now)).collect();
+        self.0.retain(|_, entry| entry.over.is_none_or(|since| now.since(since) < CALM && entry.times > 0));
+        items
+    }
+}
+
+impl Entry {
+    fn step(&mut self, (code, what): &Key, now: Mono) -> Option<Item> {
+        if let Some(node) = self.nodes.first() {
+            self.over = None;
+            if !std::mem::replace(&mut self.stood, true) || self.told {
+                return None;
+            }
+            (self.told, self.times) = (true, self.times.saturating_add(1));
+            self.named = self.nodes.clone();
+            if self.times > TOLD {
+                return None;
+            }
+            let (who, help) = (names(&self.nodes.iter().collect::<Vec<_>>()), &self.help);
+            let last = if self.times == TOLD { "; it comes and goes, and is counted from now on" } else { "" };
+            let text = format!("[{code}] {who}: {what}; on the node itself: {help}{last}");
+            return Some(Item { node: node.clone(), what: "problem", text });
+        }
+        self.stood = false;
+        let over = *self.over.get_or_insert(now);
+        let who = names(&self.named.iter().collect::<Vec<_>>());
+        let node = self.named.first().cloned()?;
+        let item = |text: String| Some(Item { node, what: "solved", text });
+        if std::mem::replace(&mut self.told, false) && self.times <= TOLD {
+            return item(format!("[{code}] {who}: {what}"));
+        }
+        if self.times > TOLD && now.since(over) >= CALM {
+            return item(format!("[{code}] {who}: {what}; it came {} times", self.times));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(node: &str, here: bool, what: &[&str]) -> Says {
+        let finding = |what: &&str| Finding::new("M0410", (*what).to_owned(), "meshctl tunnel list");
+        Says { node: node.parse().unwrap(), here, findings: what.iter().map(finding).collect() }
+    }
+
+    const fn at(secs: u64) -> Mono {
+        Mono::from_nanos(secs * 1_000_000_000)
+    }
+
+    fn told(news: &mut News, says: &[Says], now: u64) -> Vec<String> {
+        news.look(says, at(now)).into_iter().map(|item| format!("{} {}", item.what, item.text)).collect()
+    }
+
+    #[test]
+    fn what_begins_and_ends_is_told_once_for_all_that_say_it_and_a_moment_is_not() {
+        let mut news = News::default();
+        let down = ["the tunnel is down"];
+        let both = [says("a-1", true, &down), says("a-2", true, &down)];
+        let calm = [says("a-1", true, &[]), says("a-2", true, &[])];
+        assert!(told(&mut news, &both, 0).is_empty(), "it may be a moment");
+        let text = "problem [M0410] 2 nodes (a-1, a-2): the tunnel is down; on the node itself: meshctl tunnel list";
+        assert_eq!(told(&mut news, &both, 5), [text]);
+        assert!(told(&mut news, &both, 10).is_empty(), "once");
+        let one = [says("a-1", true, &down), says("a-2", true, &[])];
+        assert!(told(&mut news, &one, 15).is_empty(), "it is so still");
+        let away = [says("a-1", false, &[]), says("a-2", true, &[])];
+        assert!(told(&mut news, &away, 20).is_empty(), "who is away has not said that it is over");
+        assert_eq!(told(&mut news, &calm, 25), ["solved [M0410] 2 nodes (a-1, a-2): the tunnel is down"]);
+        assert!(told(&mut news, &both, 30).is_empty() && told(&mut news, &calm, 35).is_empty(), "a moment");
+        let other = [says("a-2", true, &down)];
+        assert!(told(&mut news, &other, 40).is_empty());
+        assert_eq!(told(&mut news, &other, 45).len(), 1);
+        assert_eq!(told(&mut news, &[], 50).len(), 1, "a node that was removed says nothing any more");
+    }
+
+    #[test]
+    fn what_comes_and_goes_for_hours_is_told_three_times_and_counted() {
+        let mut news = News::default();
+        let (down, calm) = ([says("a-1", true, &["it is down"])], [says("a-1", true, &[])]);
+        let mut all = Vec::new();
+        for round in 0..200 {
+            for (second, said) in [(0, &down), (5, &down), (10, &calm), (15, &calm)] {
+                all.extend(told(&mut news, said, round * 20 + second));
+            }
+        }
+        assert_eq!(all.len(), 6, "{all:?}");
+        assert!(all[4].ends_with("counted from now on"), "{all:?}");
+        let rest = (0..200).flat_map(|look| told(&mut news, &calm, 4000 + look * 5)).collect::<Vec<_>>();
+        assert_eq!(rest, ["solved [M0410] node a-1: it is down; it came 200 times"]);
+    }
+
+    #[test]
+    fn what_hostile_nodes_invent_is_bounded() {
+        let mut news = News::default();
+        for look in 0..100 {
+            let texts: Vec<String> = (0..100).map(|n| format!("{look} {n}")).collect();
+            news.look(&[says("a-1", true, &texts.iter().map(String::as_str).collect::<Vec<_>>())], at(look * 5));
+        }
+        assert!(news.0.len() <= MOST);
+    }
+}

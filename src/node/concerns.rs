@@ -1,0 +1,123 @@
+//! Which findings are in the way of a frame: `explain` says what `status` knows. A node asks its own findings, the management node those that
+//! both ends have told.
+
+use super::paths::Paths;
+use crate::api::cut::{Cut, CutGuest};
+use crate::api::local::{Explanation, Finding, Step};
+use crate::policy::path::Path;
+use crate::table::{NetKey, Row, RowKey, Slice};
+use crate::types::{Mac, NodeId};
+
+/// Findings of one explanation that are named.
+const NAMED: usize = 4;
+
+/// One end of a frame, as the node there sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct End<'a> {
+    /// The network.
+    pub net: &'a NetKey,
+    /// The guest on this node; none: all of the network.
+    pub mac: Option<Mac>,
+    /// The node at the other end, and the path to it; none: the same node.
+    pub peer: Option<(&'a NodeId, Path)>,
+}
+
+/// Whether a finding of the node at this end is in the way: surely, or maybe.
+pub fn concerns(cut: &Cut, end: End<'_>) -> Option<bool> {
+    let path = end.peer.is_some_and(|(_, path)| cut.path.is_none_or(|cut| cut == path));
+    let peer = path && end.peer.is_some_and(|(node, _)| cut.peers.contains(node));
+    let guest = |guest: &CutGuest| guest.network == *end.net && Some(guest.mac) == end.mac;
+    if cut.node || peer || cut.networks.contains(end.net) || cut.guests.iter().any(guest) {
+        return Some(cut.surely);
+    }
+    // What is not listed may be among the rest, if the rest is of that kind.
+    let rest = !cut.guests.is_empty() || !cut.networks.is_empty() || path && !cut.peers.is_empty();
+    (cut.others && rest).then_some(false)
+}
+
+/// The findings that are in the way at one end, the sure ones first.
+pub fn in_the_way<'a>(findings: &'a [Finding], end: End<'_>) -> Vec<(&'a Finding, bool)> {
+    let of = |finding: &'a Finding| Some((finding, concerns(finding.cut.as_ref()?, end)?));
+    let mut found: Vec<_> = findings.iter().filter_map(of).collect();
+    found.sort_by_key(|(_, surely)| !surely);
+    found
+}
+
+/// Adds what the findings of a node say of its end. What a step says already is not said again.
+pub fn add(explanation: &mut Explanation, whose: Option<&NodeId>, findings: &[Finding], end: End<'_>) {
+    let said = |finding: &Finding| {
+        explanation.steps.iter().any(|step| {
+            !step.passes && step.what == "guest" && guests_only(finding) || step.text.contains(&finding.what)
+        })
+    };
+    let all: Vec<_> = in_the_way(findings, end).into_iter().filter(|(finding, _)| !said(finding)).collect();
+    let of = whose.map_or_else(String::new, |node| format!("{node} says: "));
+    let step = |(finding, surely): (&Finding, bool)| {
+        let text = format!("{of}{} {}", finding.code, finding.what);
+        if surely { Step::new("status", false, text) } else { Step::open("status", text) }
+    };
+    explanation.steps.extend(all.into_iter().take(NAMED).map(step));
+    settle(explanation);
+}
+
+/// A finding about guests alone, which the step about the guest tells where it ends there.
+fn guests_only(finding: &Finding) -> bool {
+    finding.cut.as_ref().is_some_and(|cut| !cut.guests.is_empty() && !cut.node)
+}
+
+/// What the steps come to.
+pub fn settle(explanation: &mut Explanation) {
+    explanation.delivered &= explanation.steps.iter().all(|step| step.passes);
+    explanation.probed &= explanation.delivered && !explanation.steps.iter().any(|step| step.open);
+}
+
+/// Where a frame of an explanation goes: the sender's row, and the receiver's, if there is one.
+pub struct Way<'a> {
+    /// The sender's.
+    pub from: &'a RowKey,
+    /// Its network.
+    pub net: NetKey,
+    /// The receiver's.
+    pub to: Option<(&'a RowKey, &'a Row)>,
+    /// The path to the receiver's node; none: it is the same.
+    pub path: Option<Path>,
+}
+
+impl std::fmt::Debug for Way<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Way").field("from", &self.from.mac).field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Way<'a> {
+    /// Finds the rows again that an explanation is about.
+    pub fn of(explanation: &Explanation, slice: &'a Slice, paths: &Paths) -> Option<Self> {
+        let from = slice.rows.iter().find(|(_, row)| row.port.as_ref() == Some(&explanation.from));
+        let (from, _) = from?;
+        let net = from.net();
+        let to = explanation.mac.and_then(|mac| {
+            let key = RowKey { mac, ..from.clone() };
+            slice.rows.get_key_value(&key)
+        });
+        let verdict = to.and_then(|(_, row)| paths.get(&net)?.get(&row.node));
+        let path = verdict.map(|verdict| verdict.path);
+        Some(Self { from, net, to, path })
+    }
+
+    /// The sender's end.
+    pub fn near(&self) -> End<'_> {
+        let peer = self.to.and_then(|(_, row)| Some((&row.node, self.path?)));
+        End { net: &self.net, mac: Some(self.from.mac), peer }
+    }
+
+    /// The receiver's end, on its node; `own` is the sender's node.
+    pub fn far<'b>(&'b self, own: &'b NodeId) -> Option<End<'b>> {
+        let (key, row) = self.to?;
+        let peer = (row.node != *own).then_some((own, self.path?));
+        Some(End { net: &self.net, mac: Some(key.mac), peer })
+    }
+}
+
+#[cfg(test)]
+#[path = "concerns_tests.rs"]
+mod tests;

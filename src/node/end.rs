@@ -1,0 +1,170 @@
+//! How a guest stands at the far end of a path, as its own node knows: what that node answers by the session to who explains a frame
+//! ([`crate::wire::oam`]), and the step that becomes of it. The answer is one of few words, so that a member learns no more than whether frames
+//! for a guest of a network that the two share arrive.
+
+use super::concerns::{self, End};
+use super::presence::{At, Presence};
+use crate::api::local::{Finding, Step};
+use crate::policy::path::Path;
+use crate::table::{Learning, NetKey, RowKey, Slice};
+use crate::types::{Mac, NodeId, UdpPort, Vni};
+use crate::wire::oam::{Kind, Oam};
+
+/// How a guest stands. The numbers are part of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stands {
+    /// Nobody of that address is in the table there, or not for who asks.
+    Unknown,
+    /// It is plugged in, and nothing is known to be in the way.
+    Well,
+    /// Behind which interface it is, is not known there yet.
+    Silent,
+    /// Something is wrong there that may be in the way.
+    Maybe,
+    /// Its interface is down.
+    Down,
+    /// Its interface stands elsewhere.
+    Elsewhere,
+    /// Its interface stands in no bridge.
+    Unplugged,
+    /// There is no such interface.
+    Absent,
+    /// It speaks as somebody else, and that is dropped there.
+    Refused,
+    /// The network is not built there, or nothing of the node passes.
+    Cut,
+    /// Nothing passes between there and here.
+    Path,
+}
+
+/// All of them, by number.
+const ALL: [Stands; 11] = [
+    Stands::Unknown,
+    Stands::Well,
+    Stands::Silent,
+    Stands::Maybe,
+    Stands::Down,
+    Stands::Elsewhere,
+    Stands::Unplugged,
+    Stands::Absent,
+    Stands::Refused,
+    Stands::Cut,
+    Stands::Path,
+];
+
+impl Stands {
+    /// As it is sent.
+    pub fn number(self) -> u8 {
+        ALL.iter().position(|one| *one == self).and_then(|at| u8::try_from(at).ok()).unwrap_or_default()
+    }
+
+    /// As it was sent. What a newer node says and this one does not know may be anything.
+    pub fn of(number: u8) -> Self {
+        ALL.get(usize::from(number)).copied().unwrap_or(Self::Maybe)
+    }
+
+    /// The step that it becomes.
+    pub fn step(self, node: &NodeId) -> Step {
+        let cut = |why: &str| Step::new("far", false, format!("{node} says that {why}: meshctl status there"));
+        let open = |why: &str| Step::open("far", format!("{node} says that {why}: meshctl status there"));
+        match self {
+            Self::Unknown => open("it has no such guest in its table yet"),
+            Self::Well => Step::new(
+                "far",
+                true,
+                format!("{node} says that the guest is plugged in there, and nothing is in its way"),
+            ),
+            Self::Silent => open("it does not know yet behind which interface the guest is"),
+            Self::Maybe => open("something is wrong there that may be in the way"),
+            Self::Down => cut("the guest's interface is down (M0674)"),
+            Self::Elsewhere => cut("the guest's interface stands in another bridge (M0670, M0671)"),
+            Self::Unplugged => cut("the guest's interface stands in no bridge (M0672)"),
+            Self::Absent => cut("the guest's interface is not there: most often the guest does not run (M0673)"),
+            Self::Refused => cut("the guest speaks as somebody else, and that is dropped (M0675 to M0678)"),
+            Self::Cut => cut("its networks carry nothing"),
+            Self::Path => cut("nothing passes between it and here"),
+        }
+    }
+}
+
+/// What is said of a peer that has not answered.
+pub fn unanswered(node: &NodeId) -> Step {
+    let why = "it did not answer by its session, or is of an earlier version";
+    Step::open(
+        "far",
+        format!("whether the guest is plugged in on {node} is not known here: {why}; ask there: meshctl explain"),
+    )
+}
+
+/// The question about a guest.
+pub fn ask(net: &NetKey, udp_port: UdpPort, mac: Mac) -> Oam {
+    let [_, high, upper, lower] = net.vni.get().to_be_bytes();
+    let [a, b, c, d, e, f] = mac.0;
+    let token = u64::from_be_bytes([upper, lower, a, b, c, d, e, f]);
+    Oam { kind: Kind::GuestAsk { vni: high, udp_port: udp_port.get() }, token }
+}
+
+/// Whom a question is about, if this node has that network.
+fn asked(slice: &Slice, vni: u8, udp_port: u16, token: u64) -> Option<(NetKey, Mac)> {
+    let [upper, lower, mac @ ..] = token.to_be_bytes();
+    let vni = Vni::try_from(u64::from(u32::from_be_bytes([0, vni, upper, lower]))).ok()?;
+    let net = slice.networks.iter().find(|(key, network)| key.vni == vni && network.udp_port.get() == udp_port);
+    net.map(|(key, _)| (key.clone(), Mac(mac)))
+}
+
+/// What this node knows when it is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Here<'a> {
+    /// Its slice.
+    pub slice: &'a Slice,
+    /// Where its guests are.
+    pub presence: &'a Presence,
+    /// All that is wrong.
+    pub findings: &'a [Finding],
+}
+
+/// The answer to a question of `peer`, to which the path of that network is `path`.
+pub fn answer(here: Here<'_>, peer: &NodeId, path: impl Fn(&NetKey) -> Option<Path>, question: Oam) -> Option<Oam> {
+    let Kind::GuestAsk { vni, udp_port } = question.kind else { return None };
+    let stands = asked(here.slice, vni, udp_port, question.token).and_then(|(net, mac)| {
+        let network = here.slice.networks.get(&net)?;
+        // Who is no member of the network learns nothing of it.
+        let path = network.members.contains_key(peer).then(|| path(&net)).flatten()?;
+        Some(stands(here, &net, mac, (peer, path)))
+    });
+    let stands = stands.unwrap_or(Stands::Unknown).number();
+    Some(Oam { kind: Kind::GuestTell { stands, udp_port }, ..question })
+}
+
+/// How a guest of this node stands, for frames of a peer.
+pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> Stands {
+    let own = |(key, row): (&RowKey, &crate::table::Row)| key.mac == mac && row.node == here.slice.node;
+    if !here.slice.rows_of(net).any(own) {
+        return Stands::Unknown;
+    }
+    // Where guests are found, who is not plugged in has not been found.
+    let found_here = here.slice.networks.get(net).is_some_and(|network| network.learning == Learning::Local);
+    let at = here.presence.of(&(net.clone(), mac)).map(|here| &here.at);
+    let place = match at {
+        None | Some(At::Silent) if found_here => Stands::Well,
+        None | Some(At::Silent) => Stands::Silent,
+        Some(At::Plugged) => Stands::Well,
+        Some(At::Down) => Stands::Down,
+        Some(At::Elsewhere(_) | At::OtherNetwork(_) | At::Refused(_) | At::Hosts) => Stands::Elsewhere,
+        Some(At::Nowhere) => Stands::Unplugged,
+        Some(At::Absent) => Stands::Absent,
+    };
+    let end = End { net, mac: Some(mac), peer: Some(peer) };
+    let found = concerns::in_the_way(here.findings, end).into_iter().map(|(finding, surely)| match &finding.cut {
+        _ if !surely => Stands::Maybe,
+        Some(cut) if cut.peers.contains(peer.0) => Stands::Path,
+        Some(cut) if !cut.guests.is_empty() => Stands::Refused,
+        Some(_) | None => Stands::Cut,
+    });
+    // Where the interface is, is told first: the rest follows from it, most often.
+    if place > Stands::Maybe { place } else { found.chain([place]).max().unwrap_or(place) }
+}
+
+#[cfg(test)]
+#[path = "end_tests.rs"]
+mod tests;

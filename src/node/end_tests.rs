@@ -1,0 +1,59 @@
+use super::*;
+
+#[test]
+fn each_word_has_its_number_and_what_is_not_known_may_be_anything() {
+    for one in ALL {
+        assert_eq!(Stands::of(one.number()), one);
+    }
+    assert_eq!(Stands::of(200), Stands::Maybe);
+    let node = "b-1".parse().unwrap();
+    let kinds = ALL.map(|one| (one.step(&node).passes, one.step(&node).open));
+    assert_eq!(kinds.iter().filter(|kind| **kind == (true, false)).count(), 1, "one word says that it arrives");
+    assert!(unanswered(&node).open);
+}
+
+#[test]
+fn a_question_names_network_and_guest_to_the_bit() {
+    let mac = "02:34:56:78:9a:bc".parse().unwrap();
+    for vni in [1_u64, 10, 65_535, 65_536, 16_777_214] {
+        let mut slice = crate::node::plan::tests::slice("suppress", serde_json::json!({}));
+        let (_, network) = slice.networks.pop_first().unwrap();
+        let net: NetKey = format!("default/{vni}").parse().unwrap();
+        slice.networks.insert(net.clone(), network);
+        let port = UdpPort::try_from(4789).unwrap();
+        let Oam { kind: Kind::GuestAsk { vni, udp_port }, token } = ask(&net, port, mac) else { panic!() };
+        assert_eq!(asked(&slice, vni, udp_port, token), Some((net.clone(), mac)));
+        assert_eq!(asked(&slice, vni, udp_port + 1, token), None, "another overlay");
+        assert_eq!(asked(&slice, vni ^ 1, udp_port, token), None, "another network");
+    }
+}
+
+#[test]
+fn who_shares_no_network_with_a_guest_learns_nothing_of_it() {
+    let slice = crate::node::plan::tests::slice("suppress", serde_json::json!({}));
+    let presence = Presence::default();
+    let here = Here { slice: &slice, presence: &presence, findings: &[] };
+    let own = slice.rows.iter().find(|(_, row)| row.node == slice.node).map(|(key, _)| key).unwrap();
+    let question = ask(&own.net(), UdpPort::try_from(4789).unwrap(), own.mac);
+    let answer = |peer: &str, path| {
+        let Some(Oam { kind: Kind::GuestTell { stands, .. }, token }) =
+            answer(here, &peer.parse().unwrap(), |_| path, question)
+        else {
+            panic!()
+        };
+        assert_eq!(token, question.token);
+        Stands::of(stands)
+    };
+    assert_eq!(answer("b", Some(Path::Plain)), Stands::Silent);
+    assert_eq!(answer("nobody", Some(Path::Plain)), Stands::Unknown);
+    assert_eq!(answer("b", None), Stands::Unknown);
+    let foreign = ask(&own.net(), UdpPort::try_from(4789).unwrap(), "02:00:00:ff:ff:ff".parse().unwrap());
+    let Some(Oam { kind: Kind::GuestTell { stands, .. }, .. }) =
+        super::answer(here, &"b".parse().unwrap(), |_| Some(Path::Plain), foreign)
+    else {
+        panic!()
+    };
+    assert_eq!(Stands::of(stands), Stands::Unknown, "a guest of nobody");
+    let echo = Oam { kind: Kind::EchoRequest, token: 1 };
+    assert_eq!(super::answer(here, &"b".parse().unwrap(), |_| Some(Path::Plain), echo), None);
+}
