@@ -32,7 +32,7 @@ struct Inner {
 }
 
 struct Running {
-    /// None: it could not be started again yet.
+    /// None: it could not be started yet, or again.
     lane: Option<Lane>,
     /// Its door, or that of the one before.
     door: Door,
@@ -46,16 +46,24 @@ pub fn cpus() -> usize {
 }
 
 impl Lanes {
-    /// Starts `count` lanes; lane i listens on UDP port `listen` + i. They forward nothing before [`Lanes::set`].
+    /// Starts `count` lanes; lane i listens on UDP port `listen` + i. They forward nothing before [`Lanes::set`]. A lane whose port
+    /// is taken starts when the port is free: what has it may be gone in a minute, and all but tunnels stands without it.
     ///
     /// # Errors
-    /// M0636: a UDP port is taken; M0637: the system gives no thread or socket. No lane runs then.
+    /// M0637: the system gives no thread or socket. No lane runs then.
     pub fn start(count: u8, listen: UdpPort, secret: SecretKey, offload: Offload) -> Result<Self, Problem> {
         let board = Arc::new(Board::new(count));
         let mut inner = Inner { listen, secret, offload, board, running: Vec::new(), stopped: false };
         for index in 0..count {
-            let lane = inner.spawn(index, count).map_err(|error| not_started(index, &error))?;
-            inner.running.push(Running { door: lane.door(), lane: Some(lane), index, setup: Arc::default() });
+            let (door, lane) = match inner.spawn(index, count) {
+                Ok(lane) => (lane.door(), Some(lane)),
+                Err(LaneError::Udp(UdpError::Taken(_))) => {
+                    let door = Door::nowhere().map_err(|source| LaneError::Start { index, source });
+                    (door.map_err(|error| not_started(index, &error))?, None)
+                }
+                Err(error) => return Err(not_started(index, &error)),
+            };
+            inner.running.push(Running { door, lane, index, setup: Arc::default() });
         }
         inner.introduce();
         Ok(Self { count, inner: Mutex::new(inner) })
@@ -124,8 +132,7 @@ impl Lanes {
         let mut findings = Vec::new();
         for place in dead {
             if let Err((index, error)) = inner.revive(place, self.count, shared) {
-                let what = format!("lane {index} died and does not start: {error}; it is tried again");
-                findings.push(Finding::new("M0637", what, "systemctl restart meshd"));
+                findings.push(not_running(index, &error));
             }
         }
         drop(inner);
@@ -186,19 +193,23 @@ impl Inner {
 }
 
 fn not_started(index: u8, error: &LaneError) -> Problem {
-    match error {
-        LaneError::Udp(UdpError::Taken(address)) => {
-            let port = address.port();
-            Problem::new("M0636", Exit::Failed, format!("UDP port {port}, where lane {index} would listen, is taken"))
-                .note("nothing was changed")
-                .help(format!("ss -lunp sport = :{port} names the other program"))
-                .help("stop it, or set another listen in [underlay] of meshd.toml (lane i uses listen + i)")
-        }
-        LaneError::Udp(_) | LaneError::Start { .. } | LaneError::Dead { .. } => {
-            Problem::new("M0637", Exit::Failed, format!("lane {index} cannot start: {error}"))
-                .note("nothing was changed")
-        }
+    Problem::new("M0637", Exit::Failed, format!("lane {index} cannot start: {error}")).note("nothing was changed")
+}
+
+/// A lane that is tried again and again.
+fn not_running(index: u8, error: &LaneError) -> Finding {
+    if let LaneError::Udp(UdpError::Taken(address)) = error {
+        let port = address.port();
+        let what = format!(
+            "UDP port {port} is taken by another program, so lane {index} does not run and no tunnel of it; it is tried again"
+        );
+        let help = format!(
+            "ss -lunp sport = :{port} names the other program; stop it, or set another listen in [underlay] of meshd.toml (lane i uses listen + i)"
+        );
+        return Finding::new("M0636", what, help);
     }
+    let what = format!("lane {index} does not run and does not start: {error}; it is tried again");
+    Finding::new("M0637", what, "systemctl restart meshd")
 }
 
 fn tell(shared: &Shared, slots: &Slots, lane: u8, event: &LaneEvent) {

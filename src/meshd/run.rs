@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::control;
 use super::disk::{self, Identity};
@@ -37,6 +38,9 @@ use crate::types::{NodeId, PdcId, SecretKey};
 const WATCH: Duration = Duration::from_secs(1);
 /// Least time between two repairs of the packet filter, should another program fight for it.
 const KEEP: Duration = Duration::from_millis(100);
+
+/// How long systemd is kept waiting for the plan on disk. What comes after this machine's daemon, its guests, is not held for ever.
+const STANDS: Duration = Duration::from_secs(60);
 
 /// A configuration and where it came from.
 #[derive(Debug)]
@@ -203,6 +207,8 @@ async fn start(ready: Ready, log: Log, begun: Result<(), String>) -> Result<(), 
     };
     let listener = control::listen(&claim, &config.socket())?;
     let shared = Shared::new(name.clone(), pdc.clone(), management, lanes);
+    // A lane whose port is taken is known from the first status on.
+    shared.lanes.tend(&shared);
     offload.tell(&shared);
     if let Err(why) = begun {
         shared.loose(&why);
@@ -210,7 +216,7 @@ async fn start(ready: Ready, log: Log, begun: Result<(), String>) -> Result<(), 
     let slice = if identity.is_some() { boot_slice(config, &name, &pdc, &shared) } else { None };
 
     let (engine, commands) = mpsc::channel();
-    let thread =
+    let (thread, stands) =
         start_engine(&shared, config, slice.clone(), (name.clone(), keys, checks), (engine.clone(), commands))?;
     // The engine starts `nft`. What is left here, and the threads that it will start, start nothing.
     hold(Duty::Front, &shared);
@@ -227,8 +233,7 @@ async fn start(ready: Ready, log: Log, begun: Result<(), String>) -> Result<(), 
         None => None,
     };
     tokio::spawn(control::serve(listener, Arc::clone(&shared)));
-    // Nobody to notify is no fault.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tokio::spawn(ready_when(stands));
     let reload = Reload { loaded, shared: &shared, engine: &engine, link: link.as_deref(), log };
     let stopped = until_told(reload).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -240,6 +245,19 @@ async fn start(ready: Ready, log: Log, begun: Result<(), String>) -> Result<(), 
     tracing::info!("stopped; the plain path and the packet filter stay in the kernel");
     drop(claim);
     stopped
+}
+
+/// Tells systemd that what is ordered after this daemon may start: bridges, devices and packet filters of the plan on disk stand, or
+/// are findings.
+async fn ready_when(stands: oneshot::Receiver<()>) {
+    match tokio::time::timeout(STANDS, stands).await {
+        Ok(Ok(())) => {}
+        // The engine died, and with it the daemon.
+        Ok(Err(_)) => return,
+        Err(_) => tracing::warn!("the plan on disk does not stand after {STANDS:?}; what waits for it is let go"),
+    }
+    // Nobody to notify is no fault.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 
 /// Holds the calling thread to its duty.
@@ -269,6 +287,9 @@ fn boot_slice(config: &Config, name: &NodeId, pdc: &PdcId, shared: &Shared) -> O
 
 type Channel = (Sender<Command>, mpsc::Receiver<Command>);
 
+/// A thread that works, and word that what it found on disk stands.
+type Started = (std::thread::JoinHandle<()>, oneshot::Receiver<()>);
+
 /// Starts the engine and what wakes it.
 fn start_engine(
     shared: &Arc<Shared>,
@@ -276,7 +297,7 @@ fn start_engine(
     slice: Option<Slice>,
     (name, keys, checks): (NodeId, Option<Keyring>, Checks),
     (sender, commands): Channel,
-) -> Result<std::thread::JoinHandle<()>, Problem> {
+) -> Result<Started, Problem> {
     let failed = |e: std::io::Error| Problem::new("M0601", Exit::Failed, e.to_string());
     let kernel = linux::Kernel::new().map_err(|e| Problem::from(&e))?.with_checks(checks);
     let watch = kernel.watch().map_err(|e| Problem::from(&e))?;
@@ -296,13 +317,18 @@ fn start_engine(
     let events = Arc::clone(shared);
     let look = move || watch_kernel(watch, &events, &sender);
     std::thread::Builder::new().name("kernel-watch".into()).spawn(look).map_err(failed)?;
+    let (stand, stands) = oneshot::channel();
     let work = move || {
-        if let Some(slice) = slice {
-            engine.boot(slice);
+        match slice {
+            Some(slice) => engine.boot(slice),
+            None => engine.read_tables(),
         }
+        // A daemon that is ending asks no more.
+        let _ = stand.send(());
         engine.run(&commands);
     };
-    std::thread::Builder::new().name("engine".into()).spawn(work).map_err(failed)
+    let thread = std::thread::Builder::new().name("engine".into()).spawn(work).map_err(failed)?;
+    Ok((thread, stands))
 }
 
 /// Tells the engine to look when the kernel says that something changed, and brings back the packet filters by itself: what the

@@ -257,7 +257,7 @@ const CHAINS: [&str; 11] = ["nd", "from6", "error6", "icmp6", "udp6", "ip6", "fr
 /// the end of a frame is false, `>= 0` therefore asks whether there is more. Advertisements and redirects are a router's, who is believed.
 const RULES: &str = "    chain KIND_from6 {
         WHO . @nh,64,128 @KIND_ip6 accept
-        meta l4proto ipv6-icmp @th,0,8 { 131, 132, 143 } @nh,64,128 0 accept
+        meta l4proto icmpv6 @th,0,8 { 131, 132, 143 } @nh,64,128 0 accept
         WHO @KIND_any accept
         WHO @KIND_router accept
         goto drop_ip
@@ -306,7 +306,7 @@ const RULES: &str = "    chain KIND_from6 {
         goto drop_hidden
     }
     chain KIND_ip6 {
-        meta l4proto ipv6-icmp goto KIND_icmp6
+        meta l4proto icmpv6 goto KIND_icmp6
         meta l4proto udp goto KIND_udp6
         meta l4proto != udp goto KIND_from6
         goto drop_hidden

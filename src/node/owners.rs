@@ -133,7 +133,7 @@ const RULES: &str = "    set NAME_to_same { typeof @nh,112,32 . @nh,192,32; }
     }
     chain NAME {
         meta protocol arp @nh,0,64 0x0001080006040001 @nh,112,32 != 0 goto NAME_arp
-        meta protocol ip6 meta l4proto ipv6-icmp @th,0,8 135 @nh,64,128 != 0 goto NAME_nd
+        meta protocol ip6 meta l4proto icmpv6 @th,0,8 135 @nh,64,128 != 0 goto NAME_nd
     }
 ";
 

@@ -81,5 +81,6 @@ mod super_frames;
 mod told;
 mod tracked;
 mod tunnel;
+mod units;
 mod watched;
 mod wrongs;

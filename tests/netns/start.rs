@@ -1,8 +1,9 @@
 //! Machines on which `meshd` or `meshctl join` cannot work: each says so before anything is changed and before a token is spent.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use crate::harness::{Space, can_run};
+use crate::harness::{Space, can_run, wait_until};
 use crate::mesh::{Ended, MESHCTL, MESHD, run};
 
 const KEPT: &str = "nothing was changed and the token was not used";
@@ -60,13 +61,13 @@ fn what_a_machine_lacks_is_said_before_a_token_is_spent() {
 }
 
 #[test]
-fn a_udp_port_that_another_program_has_is_named() {
+fn a_udp_port_that_another_program_has_is_named_and_taken_when_it_is_free() {
     if !can_run() {
         return;
     }
     let host = host("port");
     host.enter(|| {
-        let _other = std::net::UdpSocket::bind("[::]:51820").unwrap();
+        let other = std::net::UdpSocket::bind("[::]:51820").unwrap();
         preflight(&host, ":", WORDS).refused(3, &["error[M0636]", "51820", KEPT, "ss -lunp sport = :51820", "--listen"]);
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().display();
@@ -76,10 +77,21 @@ fn a_udp_port_that_another_program_has_is_named() {
              [paths]\nkeys = \"{root}/keys\"\nstate = \"{root}/state\"\nrun = \"{root}/run\"\n"
         );
         std::fs::write(&config, text).unwrap();
-        let before = host.sh("ip -o link; nft list ruleset");
-        let daemon = run(host.command(MESHD).args(["run", "--config"]).arg(&config));
-        daemon.refused(1, &["error[M0636]", "UDP port 51820", "nothing was changed", "ss -lunp sport = :51820", "listen"]);
-        assert_eq!(host.sh("ip -o link; nft list ruleset"), before);
+        let tables = folder.path().join("state/table/default");
+        std::fs::create_dir_all(&tables).unwrap();
+        std::fs::write(tables.join("10.json"), "{\"52:54:00:00:00:01\":{\"ip\":\"10.9.0.1\",\"port\":4789},\"52:54:00:00:00:02\":{\"ip\":\"10.9.0.2\",\"port\":4789}}\n").unwrap();
+        let _daemon = host.start(host.command(MESHD).args(["run", "--config"]).arg(&config).stderr(Stdio::null()));
+        let socket = format!("{root}/run/meshd.sock");
+        let status = || run(host.command(MESHCTL).args(["--socket", &socket, "status"])).stdout;
+        let limit = Duration::from_secs(30);
+        wait_until("the port is named", limit, || {
+            let status = status();
+            ["M0636", "UDP port 51820 is taken", "ss -lunp sport = :51820", "listen"].iter().all(|word| status.contains(word))
+        });
+        // All that needs no tunnel stands meanwhile, and guests are not left without it.
+        wait_until("the guard is there", limit, || host.holds("nft list table inet vxmesh && ip link show dev vb10.12b5"));
+        drop(other);
+        wait_until("it listens by itself", limit, || host.sh("ss -lunp").contains("meshd") && !status().contains("M0636"));
     });
 }
 
