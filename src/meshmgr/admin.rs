@@ -382,7 +382,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     let findings: Vec<_> =
         here.map(|node| (&node.node, app.hub.with(&node.node, |seat| seat.told.findings()))).collect();
     let daemon = env!("CARGO_PKG_VERSION").to_owned();
-    let mut problems = mtu_map::findings(&view.index, &app.measured());
+    let mut problems = sizes::with_known(&app, |known| mtu_map::findings(&view.index, known));
     problems.extend(found::findings(&view.index));
     problems.extend(validate::interface_findings(state));
     problems.extend(identity::findings(state));
