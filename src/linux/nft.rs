@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use super::error::KernelError;
 use crate::node::fence::{Refused, Said};
+use crate::node::fence_sizes::LARGE;
 use crate::node::fence_text::{REASONS, TABLE as FENCE, samples};
 use crate::node::guard::TABLE;
 use crate::types::IfName;
@@ -43,7 +44,9 @@ pub(super) fn refused_guests(reason: &str) -> Result<Vec<Refused>, KernelError> 
 fn of_set(item: &serde_json::Value) -> Vec<Refused> {
     let Some(set) = item.get("set") else { return Vec::new() };
     let name = set.get("name").and_then(|name| name.as_str()?.strip_prefix("by_"));
-    let Some(&(reason, _)) = REASONS.iter().find(|(reason, _)| Some(*reason) == name) else { return Vec::new() };
+    let Some(&(reason, _)) = REASONS.iter().chain([&LARGE]).find(|(reason, _)| Some(*reason) == name) else {
+        return Vec::new();
+    };
     let element = |element: &serde_json::Value| {
         let element = element.get("elem")?;
         let (value, frames) = (element.get("val")?, element.get("counter")?.get("packets")?.as_u64()?);

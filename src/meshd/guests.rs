@@ -11,7 +11,9 @@ use crate::api::local::Finding;
 use crate::clock::mono;
 use crate::linux::KernelError;
 use crate::node::desired::{Desired, Observed};
+use crate::node::dropped::Dropped;
 use crate::node::fence::Refused;
+use crate::node::fence_sizes::LARGE;
 use crate::node::fence_text::{CHECKSUM, QUIET as NO_NEWS, REASONS};
 use crate::node::guard;
 use crate::node::wrongs::{SAMPLED, Wrongs};
@@ -35,6 +37,8 @@ pub(super) struct Guests {
     told: BTreeMap<(IfName, &'static str, bool), Mono>,
     places: BTreeMap<IfName, NetKey>,
     wrongs: Wrongs,
+    large: Dropped,
+    mtus: BTreeMap<IfName, u32>,
 }
 
 impl Guests {
@@ -44,6 +48,7 @@ impl Guests {
             let net = desired.networks.get(&link.port.as_ref()?.bridge)?;
             Some((name.clone(), net.key.clone()))
         };
+        self.mtus = observed.links.iter().map(|(name, link)| (name.clone(), link.mtu)).collect();
         self.places = observed.links.iter().filter_map(place).collect();
     }
 
@@ -68,6 +73,9 @@ impl Guests {
             let name = format!("guest_{reason}");
             counters.get(&name).copied().unwrap_or_default() > self.counters.get(&name).copied().unwrap_or_default()
         };
+        if more(LARGE.0) || !self.large.has_begun() {
+            self.large.learn(&kernel.refused_guests(LARGE.0)?);
+        }
         let reasons = REASONS.iter().chain([&CHECKSUM]);
         let moved: Vec<_> = reasons.filter(|(reason, _)| more(reason) && !NO_NEWS.contains(reason)).collect();
         self.told.retain(|_, at| now.since(*at) < QUIET);
@@ -91,13 +99,15 @@ impl Guests {
     /// What guests say and may not, and go on saying.
     pub(super) fn wrongs(&mut self, slice: &Slice, desired: &Desired, now: Mono) -> Vec<Finding> {
         self.wrongs.end(&self.places, now);
-        self.wrongs.findings(slice, desired, &self.places)
+        let large = self.large.findings(desired, &self.places, &self.mtus, now);
+        [self.wrongs.findings(slice, desired, &self.places), large].concat()
     }
 
     /// What the packet filters have dropped, by counter; only those above zero.
     pub(super) fn counts(&self) -> BTreeMap<String, u64> {
         let dropped = |(name, count): &(&String, &u64)| **count > 0 && !guard::ACCEPTED.contains(&name.as_str());
-        self.counters.iter().filter(dropped).map(|(name, count)| (name.clone(), *count)).collect()
+        let all = self.counters.iter().filter(dropped).map(|(name, count)| (name.clone(), *count));
+        all.chain(self.large.counts().map(|(device, count)| (format!("guest_{}.{device}", LARGE.0), count))).collect()
     }
 
     fn tell(&mut self, refused: &Refused, meaning: &str, slice: &Slice, events: &Events, now: Mono) -> bool {

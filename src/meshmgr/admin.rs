@@ -394,7 +394,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     let findings: Vec<_> = here.map(|node| (&node.node, told(node))).collect();
     let daemon = env!("CARGO_PKG_VERSION").to_owned();
     let mut problems: Vec<Finding> = nodes.iter().filter_map(|node| nodes::wrong(node, app.started.1)).collect();
-    problems.extend(mtu_map::findings(&view.index, &app.measured()));
+    problems.extend(sizes::with_known(&app, |known| mtu_map::findings(&view.index, known)));
     problems.extend(found::findings(&view.index));
     problems.extend(validate::interface_findings(state));
     problems.extend(identity::findings(state));

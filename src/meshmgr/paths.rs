@@ -14,6 +14,7 @@ use crate::api::objects::{Kind, Node};
 use crate::api::problem::Problem;
 use crate::mgmt::audit::Origin;
 use crate::mgmt::index::Index;
+use crate::mgmt::mtu_now::{self, Known};
 use crate::mgmt::{interfaces, measured, mtu_map, mtus, validate};
 use crate::node::explain::Far;
 use crate::node::spans::{AllMeasured, Measured};
@@ -36,6 +37,7 @@ pub(super) async fn run(app: Arc<App>) {
 /// A [`Problem`] of the store. What could not be written counts later.
 pub(super) fn settle(app: &App, now: Mono, at: Wall) -> Result<(), Problem> {
     settle_interfaces(app, now, at)?;
+    tell_growth(app, now, at);
     let (changes, edits) = app.measured().settle(&app.core.view().index, now);
     if edits.is_empty() {
         return Ok(());
@@ -69,6 +71,31 @@ fn settle_interfaces(app: &App, now: Mono, at: Wall) -> Result<(), Problem> {
     })
 }
 
+/// Says at once what carries more than counts, though it counts later only. Blocks.
+fn tell_growth(app: &App, now: Mono, at: Wall) {
+    let index = app.core.view().index;
+    let (paths, interfaces) = (app.measured().grown(&index, now), app.interfaces().grown(&index, now));
+    let said = known_at(app, now, at, |known| {
+        let paths = (!paths.is_empty()).then(|| ("path-mtu", mtu_now::grown(&paths, known)));
+        let interfaces =
+            (!interfaces.is_empty()).then(|| ("interface-mtu", mtu_now::grown_interfaces(&interfaces, known)));
+        [paths, interfaces]
+    });
+    for (what, text) in said.into_iter().flatten() {
+        app.note(Origin::own(at).event(what, text, &[]));
+    }
+}
+
+/// Does something with all that nodes said of sizes.
+pub(super) fn with_known<T>(app: &App, work: impl FnOnce(&Known<'_>) -> T) -> T {
+    known_at(app, crate::clock::mono(), crate::clock::wall(), work)
+}
+
+fn known_at<T>(app: &App, mono: Mono, wall: Wall, work: impl FnOnce(&Known<'_>) -> T) -> T {
+    let (measured, interfaces) = (app.measured(), app.interfaces());
+    work(&Known { measured: &measured, interfaces: &interfaces, mono, wall })
+}
+
 /// Query of `GET /v1/mtu`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Whose {
@@ -87,7 +114,7 @@ pub(super) async fn mtu(State(app): State<Arc<App>>, Query(whose): Query<Whose>)
             id.ok_or_else(|| validate::missing(&index.state, "M0333", Kind::Network, name))
         };
         let only = whose.network.as_ref().map(found).transpose()?;
-        Ok(mtu_map::map(&index, &app.measured(), only.as_ref()))
+        Ok(with_known(app, |known| mtu_map::map(&index, known, only.as_ref())))
     });
     Ok(Json(map.await?))
 }

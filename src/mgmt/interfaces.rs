@@ -9,14 +9,14 @@ use super::mtus;
 use super::state::Edit;
 use crate::api::objects::{Any, Node, NodeFacts};
 use crate::policy::path::Outer;
-use crate::policy::steady::Steady;
+use crate::policy::steady::{Next, Steady};
 use crate::types::{Mono, Mtu, NodeId};
 
 /// The two sides of a node.
 const SIDES: [Outer; 2] = [Outer::Admin, Outer::External];
 
 /// One side as its node last spoke of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Side {
     says: Mtu,
     steady: Steady,
@@ -41,6 +41,19 @@ pub struct Change {
     pub after: Mtu,
 }
 
+/// An interface that carries more than counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grown {
+    /// Whose.
+    pub node: NodeId,
+    /// Which side.
+    pub side: Outer,
+    /// What counts until then, bytes.
+    pub counted: Mtu,
+    /// What counts then.
+    pub next: Next,
+}
+
 /// The facts to store: what a node says anew, with the MTUs that count. The first facts of a node count as they are.
 pub fn counted(before: Option<&NodeFacts>, said: &NodeFacts) -> NodeFacts {
     let (admin_mtu, external_mtu) =
@@ -58,12 +71,34 @@ const fn mtu(facts: &NodeFacts, side: Outer) -> Mtu {
 impl Interfaces {
     /// Takes what a node says. A size that it takes back has not stood.
     pub fn hear(&mut self, node: &NodeId, said: &NodeFacts) {
-        let before = self.nodes.get(node).copied();
+        let before = self.nodes.remove(node);
         let mut sides = SIDES.map(|side| Side { says: mtu(said, side), steady: Steady::default() });
         for (side, before) in sides.iter_mut().zip(before.into_iter().flatten()) {
             side.steady = before.steady;
         }
         self.nodes.insert(node.clone(), sides);
+    }
+
+    /// What a node says of one side, and what counts next of it where `counted` counts now; none: it says what counts.
+    pub fn says(&self, node: &NodeId, side: Outer, counted: u16) -> Option<(u16, Option<Next>)> {
+        let sides = self.nodes.get(node)?;
+        let said = SIDES.into_iter().zip(sides).find(|(of, _)| *of == side)?.1;
+        Some((said.says.get(), said.steady.next(counted)))
+    }
+
+    /// Interfaces that carry more than counts, each once before it counts.
+    pub fn grown(&mut self, index: &Index, now: Mono) -> Vec<Grown> {
+        let mut grown = Vec::new();
+        for (name, sides) in &mut self.nodes {
+            let facts = index.state.nodes.get(name).and_then(|node| node.status.facts.as_ref());
+            let Some(facts) = facts else { continue };
+            for (side, said) in SIDES.into_iter().zip(sides) {
+                let counted = mtu(facts, side);
+                let next = said.steady.grown(counted.get(), now);
+                grown.extend(next.map(|next| Grown { node: name.clone(), side, counted, next }));
+            }
+        }
+        grown
     }
 
     /// Forgets a removed node.

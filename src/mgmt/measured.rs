@@ -8,13 +8,13 @@ use super::mtus;
 use super::state::{Edit, State};
 use crate::api::objects::{Any, Node};
 use crate::api::stream::MeasuredPath;
-use crate::policy::steady::Steady;
+use crate::policy::steady::{Next, Steady};
 use crate::types::{Mono, NodeId, Wall};
 
 /// Least size that is believed, bytes: every path carries so much (RFC 8899 section 5.1.2), a tunnel does not probe below.
 pub const LEAST: u16 = 1200;
 /// One path as one end measured it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Heard {
     bytes: u16,
     at: Wall,
@@ -40,14 +40,28 @@ pub struct Change {
     pub after: u16,
 }
 
+/// A path that carries more than counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grown {
+    /// Who measured.
+    pub from: NodeId,
+    /// The other end.
+    pub to: NodeId,
+    /// What counts until then, bytes.
+    pub counted: u16,
+    /// What counts then.
+    pub next: Next,
+}
+
 impl Measured {
     /// Takes a node's report: all paths that it measured, to nodes that there are. What it no longer measures is not known any more.
     pub fn report(&mut self, state: &State, from: &NodeId, said: &[MeasuredPath], at: Wall) {
         let before = self.paths.remove(from).unwrap_or_default();
         let heard = |path: &MeasuredPath| {
-            let old = before.get(&path.node).filter(|old| old.bytes == path.bytes);
-            let steady = before.get(&path.node).map(|old| old.steady).unwrap_or_default();
-            (path.node.clone(), Heard { bytes: path.bytes, at: old.map_or(at, |old| old.at), steady })
+            let old = before.get(&path.node);
+            let since = old.filter(|old| old.bytes == path.bytes).map_or(at, |old| old.at);
+            let steady = old.map(|old| old.steady.clone()).unwrap_or_default();
+            (path.node.clone(), Heard { bytes: path.bytes, at: since, steady })
         };
         let is_peer = |node: &NodeId| node != from && state.nodes.contains_key(node);
         let known = said.iter().filter(|path| path.bytes >= LEAST && is_peer(&path.node));
@@ -60,6 +74,30 @@ impl Measured {
         for paths in self.paths.values_mut() {
             paths.remove(node);
         }
+    }
+
+    /// The newest size that one end measured, and what counts next of it where `counted` counts now; none: it measures nothing.
+    pub fn heard(&self, from: &NodeId, to: &NodeId, counted: u16) -> Option<(u16, Option<Next>)> {
+        let heard = self.paths.get(from)?.get(to)?;
+        Some((heard.bytes, heard.steady.next(counted)))
+    }
+
+    /// Paths that carry more than counts, each once before it counts.
+    pub fn grown(&mut self, index: &Index, now: Mono) -> Vec<Grown> {
+        let mut grown = Vec::new();
+        for (from, paths) in &mut self.paths {
+            let Some(node) = index.state.nodes.get(from) else { continue };
+            for (to, heard) in paths.iter_mut().filter(|(_, heard)| heard.steady.waits()) {
+                let Some(counted) = node.status.paths.get(to).copied() else { continue };
+                let Some(next) = heard.steady.grown(counted, now) else { continue };
+                // Both ends say it: one sentence, and the later time.
+                match grown.iter_mut().find(|Grown { from: a, to: b, .. }| (&*b, &*a) == (from, to)) {
+                    Some(Grown { next: said, .. }) => said.at = said.at.max(next.at),
+                    None => grown.push(Grown { from: from.clone(), to: to.clone(), counted, next }),
+                }
+            }
+        }
+        grown
     }
 
     /// The newest size between two nodes and since when it is so; of both directions the smaller.

@@ -21,6 +21,7 @@ pub mod limits;
 pub mod matrix;
 pub mod measured;
 pub mod mtu_map;
+pub mod mtu_now;
 pub mod mtus;
 pub mod news;
 pub mod nodes;

@@ -4,9 +4,10 @@ use super::*;
 use crate::api::objects::Any;
 use crate::api::stream::MeasuredPath;
 use crate::mgmt::fixture;
+use crate::mgmt::interfaces::Interfaces;
 use crate::mgmt::state::State;
 use crate::policy::mtu::MtuPolicy;
-use crate::types::Mtu;
+use crate::types::Mono;
 
 fn of(state: &State, sizes: &[(&str, &str, u16)]) -> MeshMtu {
     let mut measured = Measured::default();
@@ -14,7 +15,9 @@ fn of(state: &State, sizes: &[(&str, &str, u16)]) -> MeshMtu {
         let path = MeasuredPath { node: to.parse().unwrap(), bytes: *bytes };
         measured.report(state, &from.parse().unwrap(), &[path], Wall::from_secs(7));
     }
-    map(&Index::new(Arc::new(state.clone())), &measured, None)
+    let (interfaces, mono, wall) = (Interfaces::default(), Mono::default(), Wall::from_secs(1000));
+    let known = Known { measured: &measured, interfaces: &interfaces, mono, wall };
+    map(&Index::new(Arc::new(state.clone())), &known, None)
 }
 
 fn pair<'a>(map: &'a MeshMtu, a: &str, b: &str) -> &'a PdcPairMtu {
@@ -45,7 +48,7 @@ fn a_measured_path_stands_beside_the_computed_one_and_says_whether_it_counts() {
     let map = of(&state, &[("a-1", "b-1", 1400), ("b-2", "a-1", 1500)]);
     let across = pair(&map, "a", "b");
     assert_eq!((across.underlay, across.measured, across.counts, across.guest), (1500, Some(1400), 1500, 1418));
-    assert_eq!(across.limit, "a path that shrank; it counts once it has stood for 30 s");
+    assert_eq!(across.limit, "the path a-1 - b-1, which shrank; that counts from 1970-01-01T00:16:40Z on if it stays");
     let mut short = fixture::joined("a-1", "a", "10.0.0.1", "198.51.0.1", 1);
     short.status.paths.insert("b-1".parse().unwrap(), 1400);
     state.put(Any::Node(short));
@@ -62,7 +65,9 @@ fn a_fixed_network_that_falls_short_is_found() {
     net.spec.mtu = Some(MtuPolicy { fixed: Mtu::try_from(1430).ok(), ..MtuPolicy::default() });
     state.put(Any::Network(net));
     let index = Index::new(Arc::new(state));
-    let found = findings(&index, &Measured::default());
+    let (measured, interfaces) = Default::default();
+    let (mono, wall) = Default::default();
+    let found = findings(&index, &Known { measured: &measured, interfaces: &interfaces, mono, wall });
     assert_eq!(found.len(), 1);
     assert!(
         found[0].what.contains("12 bytes short of its MTU 1430 on the tightest path (fits 1418: external interfaces)"),

@@ -118,7 +118,10 @@ fn what_one_member_says_takes_no_more_than_the_floor_and_refuses_operators_nothi
         crate::mgmt::validate::check(&state, &edits(None, Any::Port(port))).unwrap_or_else(|e| panic!("{what}: {e}"));
         // Who it is stands in the findings.
         let index = Index::new(Arc::new(state));
-        let found = crate::mgmt::mtu_map::findings(&index, &Default::default());
+        let (measured, interfaces) = Default::default();
+        let (mono, wall) = Default::default();
+        let known = crate::mgmt::mtu_now::Known { measured: &measured, interfaces: &interfaces, mono, wall };
+        let found = crate::mgmt::mtu_map::findings(&index, &known);
         assert!(found.len() == 1 && found[0].code == "M0510" && found[0].what.contains("b-2"), "{what}: {found:?}");
     }
 }

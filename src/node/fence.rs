@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::desired::{BridgeEntry, Hold, Net, Observed};
+use super::fence_sizes::Sizes;
 use super::owners::Owners;
 use super::reconcile::is_ours;
 use super::{names, outside};
@@ -43,6 +44,8 @@ pub struct Fence {
     pub owners: BTreeMap<IfName, Arc<Owners>>,
     /// Interfaces from which nothing reaches this host while they stand in no bridge ([`super::outside`]).
     pub outside: BTreeSet<IfName>,
+    /// Which devices bound the size of what passes.
+    pub sizes: Sizes,
     /// [`Observed::rules_before_devices`]: what is routed is held on the bridges themselves.
     pub by_device: bool,
 }
@@ -156,6 +159,7 @@ impl Fence {
                 Learning::Local => drop(fence.open.insert(name.clone(), port.bridge.clone())),
             }
         }
+        fence.sizes.found(networks, observed);
         for (bridge, net) in networks {
             let pins = pins(net, bridge, observed);
             fence.pins.extend(pins.into_iter().map(|(mac, pin)| (((*bridge).clone(), mac), pin)));

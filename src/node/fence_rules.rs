@@ -8,6 +8,7 @@
 
 use std::fmt::Write as _;
 
+use super::fence_sizes;
 use super::fence_text::{FLOOD_BURST, FLOOD_RATE, REASONS};
 use crate::types::IfName;
 
@@ -175,6 +176,7 @@ pub(super) fn write_common(out: &mut String) {
     let _ = writeln!(out, "    set rate {{ type ifname; {FORGETFUL} }}");
     let _ = writeln!(out, "    set fresh {{ type ifname; {FORGETFUL} }}");
     out.push_str("    set heard { typeof iifname . ether saddr; size 65536; flags dynamic,timeout; timeout 5m; }\n");
+    fence_sizes::write_common(out, FORGETFUL);
     write_samples(out);
     for (reason, _) in REASONS {
         // Two rules: one whose set is full ends there, and the frame must not go on.
@@ -193,7 +195,7 @@ pub(super) fn write_common(out: &mut String) {
 
 /// The chains at the hooks, and the sets that lead there.
 pub(super) fn write_hooks(out: &mut String) {
-    out.push_str(&HOOKS.replace("RESERVED", RESERVED).replace("GROUP", GROUP));
+    out.push_str(&HOOKS.replace("RESERVED", RESERVED).replace("GROUP", GROUP).replace("SIZES", &fence_sizes::rules()));
 }
 
 /// What all share. Frames are kept out of the host's connection tracking, in which equal addresses of two networks would be one flow, and so
@@ -419,6 +421,7 @@ const HOOKS: &str = "    map who { type ifname : verdict; }
     }
     chain between {
         type filter hook forward priority -300; policy accept;
+        SIZES
         iif . oif @met accept
         iifname @known goto between_known
         oifname @known goto drop_unknown

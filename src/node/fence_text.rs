@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::fence::{Fence, Guest};
 use super::fence_host as host;
 use super::fence_rules::{self as rules, Kind};
+use super::fence_sizes::Sizes;
 use super::owners::{self, Owners};
 use crate::types::{IfName, Mac};
 use crate::wire::nd::link_local;
@@ -73,6 +74,7 @@ impl Fence {
         }
         let _ = writeln!(out, "table {BRIDGE} {{");
         rules::write_common(&mut out);
+        self.sizes.write_new(&mut out, &Sizes::default());
         self.kinds().iter().for_each(|kind| kind.write(&mut out));
         rules::write_hooks(&mut out);
         self.owners.keys().for_each(|bridge| Owners::write(&mut out, bridge));
@@ -109,6 +111,7 @@ impl Fence {
         for kind in had.difference(&has) {
             kind.write_removal(&mut out, BRIDGE);
         }
+        self.sizes.write_removal(&mut out, BRIDGE, &old.sizes);
         for bridge in old.owners.keys().filter(|bridge| !self.owners.contains_key(*bridge)) {
             Owners::write_removal(&mut out, BRIDGE, bridge);
         }
@@ -120,8 +123,9 @@ impl Fence {
         host::write(&mut out, &(&has_devices - &had_devices));
         let new: Vec<&Kind> = has.difference(&had).collect();
         let asked: Vec<&IfName> = self.owners.keys().filter(|bridge| !old.owners.contains_key(*bridge)).collect();
-        if !new.is_empty() || !asked.is_empty() {
+        if !new.is_empty() || !asked.is_empty() || self.sizes.has_new(&old.sizes) {
             let _ = writeln!(out, "table {BRIDGE} {{");
+            self.sizes.write_new(&mut out, &old.sizes);
             new.iter().for_each(|kind| kind.write(&mut out));
             asked.iter().for_each(|bridge| Owners::write(&mut out, bridge));
             out.push_str("}\n");
@@ -153,6 +157,7 @@ impl Fence {
             all.insert((BRIDGE, "asks".to_owned(), format!("\"{name}\" : goto {}", owners::name(bridge))));
         }
         let named = self.named.iter().flat_map(|(name, places)| places.values().flatten().map(move |g| (name, g)));
+        all.extend(self.sizes.elements().map(|(set, element)| (BRIDGE, set.to_owned(), element)));
         for (interface, guest) in named.chain(self.pinned_guests()) {
             guest.elements(&Kind::Bound, Some(interface), &mut all);
         }

@@ -35,7 +35,7 @@ pub struct Larger(BTreeMap<NetKey, Counted>);
 
 /// The begin of the minute that is counted, and what came in the one before.
 #[derive(Debug, Clone, Copy)]
-struct Counted {
+pub(super) struct Counted {
     since: Mono,
     base: u64,
     last: u64,
@@ -46,19 +46,31 @@ impl Larger {
     pub fn look<'a>(&mut self, all: impl IntoIterator<Item = Sent<'a>>, now: Mono) -> Vec<Finding> {
         let (mut findings, mut seen) = (Vec::new(), BTreeMap::new());
         for sent in all {
-            let begin = Counted { since: now, base: sent.frames, last: 0 };
-            let mut counted = self.0.get(sent.key).copied().filter(|old| old.base <= sent.frames).unwrap_or(begin);
-            let new = sent.frames - counted.base;
-            if now.since(counted.since) >= WINDOW {
-                counted = Counted { last: new, ..begin };
-            }
-            let frames = new.max(counted.last);
+            let (counted, frames) = Counted::look(self.0.get(sent.key).copied(), sent.frames, sent.frames, now);
             findings.extend((frames >= SOME).then(|| finding(&sent, frames)));
             seen.insert(sent.key.clone(), counted);
         }
         self.0 = seen;
         findings
     }
+}
+
+impl Counted {
+    /// Goes on with `frames`, of which there were `before` when nothing was known yet. Also returns how many came in the last minute or two.
+    pub(super) fn look(old: Option<Self>, frames: u64, before: u64, now: Mono) -> (Self, u64) {
+        let begin = Self { since: now, base: before, last: 0 };
+        let mut counted = old.filter(|old| old.base <= frames).unwrap_or(begin);
+        let new = frames.saturating_sub(counted.base);
+        if now.since(counted.since) >= WINDOW {
+            counted = Self { since: now, base: frames, last: new };
+        }
+        (counted, new.max(counted.last))
+    }
+}
+
+/// So many and more, in orders of ten: what is said of a number that moves would be another finding each time. None: not worth a word.
+pub(super) fn order(frames: u64) -> Option<u64> {
+    std::iter::successors(Some(SOME), |order| order.checked_mul(10)).take_while(|order| *order <= frames).last()
 }
 
 fn finding(sent: &Sent<'_>, frames: u64) -> Finding {
@@ -68,9 +80,7 @@ fn finding(sent: &Sent<'_>, frames: u64) -> Finding {
         Oversize::TooBig => "their senders are answered, and what does not obey is lost",
         Oversize::Drop => "they are dropped",
     };
-    // What is said of a number that moves would be another finding each time.
-    let order = std::iter::successors(Some(SOME), |order| order.checked_mul(10)).take_while(|order| *order <= frames);
-    let order = order.last().unwrap_or(SOME);
+    let order = order(frames).unwrap_or(SOME);
     let what = format!(
         "network {name}: guests of this node send packets larger than its MTU {mtu}, {order} and more in a minute: {fate}"
     );

@@ -117,6 +117,7 @@ pub fn plan(slice: &Slice, paths: &Paths, local: &Local) -> Plan {
         view.allow(&members, &mut plan.desired.guard);
         let net = view.net(&bridge, &members, &mut plan.findings);
         plan.desired.fence.add(slice, key, &bridge, &net, &mut plan.findings);
+        plan.desired.fence.sizes.add(&bridge, &net, local.clamp_mss);
         plan.desired.networks.insert(bridge, net);
     }
     plan.desired.onlink = OnLink::wanted(slice, &plan.desired.guard, &mut plan.findings);

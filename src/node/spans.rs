@@ -93,13 +93,19 @@ fn short(
 /// The next command or edit; `alone`: there is no management node.
 fn help(policy: MtuPolicy, network: &Network, fits: u16, alone: bool) -> String {
     let name = &network.name;
-    let floor = network.guest_mtu.get() == IPV6_LEAST && fits < IPV6_LEAST;
+    // What is computed has a floor (`mgmt::mtus::guest`); without a management node it is for networks with IPv6 alone.
+    let floor = if alone && !network.cidr.iter().any(|prefix| prefix.network().is_ipv6()) { 0 } else { IPV6_LEAST };
+    let (now, follows) = (network.guest_mtu.get(), fits.max(floor));
     match policy.fixed {
         Some(_) if alone => format!("repair the path, or set an MTU of {fits} in meshd.toml"),
         Some(_) => {
             format!("repair the path, or: meshctl network set {name} --mtu {fits}, and give its guests that number")
         }
-        None if floor => "IPv6 needs an MTU of 1280, so it stays; repair the path: meshctl mtu map".to_owned(),
+        None if follows >= now => format!("it stays, IPv6 needs {floor}; repair the path: meshctl mtu map"),
+        None if fits < follows => format!(
+            "the network's MTU follows: {follows}, less than which no IPv6 has, once that has stood for 30 s; repair the path: \
+             meshctl mtu map"
+        ),
         None => format!(
             "the network's MTU follows: {fits} once that has stood for 30 s; meshctl mtu map says who limits it"
         ),

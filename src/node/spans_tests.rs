@@ -26,6 +26,25 @@ fn a_path_that_carries_all_is_no_finding() {
     assert_eq!(findings(|_| (), &[("far", 1500), ("b", 1300)]), [], "the plain path to b is not measured");
 }
 
+/// What becomes of the number is what management makes of it (`mgmt::mtus::guest`), and without one what this node makes of it.
+#[test]
+fn what_the_number_becomes_is_foretold_with_its_floor() {
+    for (alone, cidr, size, expected) in [
+        (false, "192.168.10.0/24", 1300, "follows: 1280, less"),
+        (false, "fd00::/64", 1300, "follows: 1280, less"),
+        (false, "192.168.10.0/24", 1400, "follows: 1318 once"),
+        (true, "192.168.10.0/24", 1300, "follows: 1218 once"),
+        (true, "fd00::/64", 1300, "follows: 1280, less"),
+    ] {
+        let change = |slice: &mut Slice| {
+            slice.version.incarnation = u64::from(!alone);
+            slice.networks.values_mut().for_each(|network| network.cidr = vec![cidr.parse().unwrap()]);
+        };
+        let found = findings(change, &[("far", size)]);
+        assert!(found[0].help.contains(expected), "{alone} {cidr} {size}: {}", found[0].help);
+    }
+}
+
 #[test]
 fn a_machine_that_has_not_joined_has_no_path() {
     let unknown = |slice: &mut Slice| {
@@ -69,7 +88,7 @@ fn a_network_with_ipv6_that_got_its_least_does_not_follow() {
         slice.networks.values_mut().for_each(|network| network.guest_mtu = Mtu::try_from(1280).unwrap());
     };
     let found = findings(ipv6, &[("far", 1280)]);
-    assert!(found[0].help.contains("IPv6 needs an MTU of 1280"), "{}", found[0].help);
+    assert!(found[0].help.contains("it stays, IPv6 needs 1280"), "{}", found[0].help);
 }
 
 #[test]

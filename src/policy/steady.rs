@@ -11,18 +11,38 @@ pub const DECREASE: Duration = Duration::from_secs(30);
 /// How long a larger size must stand.
 pub const INCREASE: Duration = Duration::from_secs(300);
 
-/// What is waiting to count for one path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How long a larger size stands before it is told that it is there and when it counts: a search finds smaller ones on its way.
+const TELL: Duration = Duration::from_secs(10);
+/// Sizes that are remembered while they wait. With more than that some wait longer than they had to.
+const WAITING: usize = 4;
+
+/// What is waiting to count for one path: the run of sizes that all lie on one side of what counts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Steady {
-    pending: Option<Pending>,
+    /// The one that is nearest to what counts first: only so much has stood all the time. Each later one is further off and has stood for less.
+    waiting: Vec<Stood>,
+    /// When something counted last.
+    counted_at: Option<Mono>,
+    /// It was told that a larger size waits.
+    told: bool,
 }
 
-/// A run of sizes that all lie on one side of what counts.
+/// A size that was there, or passed, at every look since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Pending {
-    /// The one that is nearest to what counts: only so much has stood all the time.
-    mildest: u16,
+struct Stood {
+    size: u16,
     since: Mono,
+}
+
+/// What counts next, if things stay as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Next {
+    /// The size.
+    pub size: u16,
+    /// Since when what counts is not so any more.
+    pub since: Mono,
+    /// When it counts.
+    pub at: Mono,
 }
 
 impl Steady {
@@ -30,33 +50,81 @@ impl Steady {
     /// To be asked again about once a second while [`Steady::waits`].
     pub fn look(&mut self, size: u16, counted: u16, now: Mono) -> Option<u16> {
         if size == counted {
-            self.pending = None;
+            self.waiting.clear();
             return None;
         }
-        let shrinks = size < counted;
-        let same_side = |pending: &Pending| (pending.mildest < counted) == shrinks && pending.mildest != counted;
-        let pending = match self.pending.filter(same_side) {
-            Some(Pending { mildest, since }) => {
-                Pending { mildest: if shrinks { mildest.max(size) } else { mildest.min(size) }, since }
-            }
-            None => Pending { mildest: size, since: now },
-        };
-        self.pending = Some(pending);
-        let patience = if shrinks { DECREASE } else { INCREASE };
-        (now.since(pending.since) >= patience).then(|| {
-            self.pending = None;
-            pending.mildest
-        })
+        self.wait(size, counted, now);
+        let (last, Next { size, at, .. }) = self.ripe(counted)?;
+        if now < at {
+            return None;
+        }
+        self.waiting.drain(..=last);
+        self.counted_at = Some(now);
+        self.told = false;
+        Some(size)
+    }
+
+    /// What counts next and when.
+    pub fn next(&self, counted: u16) -> Option<Next> {
+        self.ripe(counted).map(|(_, next)| next)
+    }
+
+    /// A larger size that waits and was not told yet: once between two sizes that count, so a path that flaps is told once.
+    pub fn grown(&mut self, counted: u16, now: Mono) -> Option<Next> {
+        let next =
+            self.next(counted).filter(|next| next.size > counted && now.since(next.since) >= TELL && !self.told)?;
+        self.told = true;
+        Some(next)
     }
 
     /// Nothing is known of the path any more: what was waiting has not stood.
-    pub const fn forget(&mut self) {
-        self.pending = None;
+    pub fn forget(&mut self) {
+        self.waiting.clear();
     }
 
     /// True while a size waits to count.
     pub const fn waits(&self) -> bool {
-        self.pending.is_some()
+        !self.waiting.is_empty()
+    }
+
+    /// A size has stood since the first look at which it, or one further from what counts, was there.
+    fn wait(&mut self, size: u16, counted: u16, now: Mono) {
+        let shrinks = size < counted;
+        self.waiting.retain(|stood| (stood.size < counted) == shrinks && stood.size != counted);
+        let mut since = now;
+        while let Some(last) = self.waiting.last().copied() {
+            let milder = if shrinks { last.size > size } else { last.size < size };
+            if milder {
+                break;
+            }
+            self.waiting.pop();
+            since = last.since;
+        }
+        if self.waiting.len() >= WAITING {
+            self.waiting.pop();
+        }
+        self.waiting.push(Stood { size, since });
+    }
+
+    /// What counts next, and the last of those that wait which it covers. Two changes are never closer than [`DECREASE`]: a larger size
+    /// waits for one that is larger still and nearly there, a smaller one for the change before.
+    fn ripe(&self, counted: u16) -> Option<(usize, Next)> {
+        let first = self.waiting.first().filter(|first| first.size != counted)?;
+        let shrinks = first.size < counted;
+        let stood = |stood: &Stood| stood.since + if shrinks { DECREASE } else { INCREASE };
+        let mut at = stood(first);
+        if let Some(before) = self.counted_at.filter(|_| shrinks) {
+            at = at.max(before + DECREASE);
+        }
+        let mut last = (0, first.size);
+        for (n, next) in self.waiting.iter().enumerate().skip(1) {
+            if stood(next) > if shrinks { at } else { at + DECREASE } {
+                break;
+            }
+            at = at.max(stood(next));
+            last = (n, next.size);
+        }
+        Some((last.0, Next { size: last.1, since: first.since, at }))
     }
 }
 

@@ -43,7 +43,44 @@ fn of_a_search_only_what_it_found_counts() {
 #[test]
 fn a_path_that_shrinks_step_by_step_is_followed() {
     let sizes = [1450; 10].into_iter().chain([1300; 100]);
-    assert_eq!(run(1500, sizes), [(30, 1450), (61, 1300)]);
+    assert_eq!(run(1500, sizes), [(30, 1450), (60, 1300)], "thirty seconds lie between two changes");
+}
+
+/// What a search finds on its way up, and what stood only for a while: each with what counts in the end, and when.
+#[test]
+fn a_size_on_the_way_up_does_not_start_the_clock_anew() {
+    let long = |size: u16| std::iter::repeat_n(size, 700);
+    for (way, expected) in [
+        (vec![1304], vec![(301, 1500)]),
+        (vec![1304, 1420, 1492], vec![(303, 1500)]),
+        (vec![1304; 20], vec![(320, 1500)]),
+        // A size that has stood for longer counts by itself.
+        (vec![1304; 40], vec![(300, 1304), (340, 1500)]),
+        // It fell back: only the smaller one has stood.
+        (vec![1500, 1500, 1304], vec![(303, 1500)]),
+        (vec![1281, 1282, 1283, 1284, 1285, 1286, 1287, 1288], vec![(308, 1500)]),
+    ] {
+        assert_eq!(run(1280, way.iter().copied().chain(long(1500))), expected, "{way:?}");
+    }
+}
+
+#[test]
+fn what_counts_next_is_foretold_as_it_comes_and_a_path_that_grows_is_told_once() {
+    let (mut steady, mut told) = (Steady::default(), Vec::new());
+    let second = |n: u64| Mono::from_nanos(n * 1_000_000_000);
+    for n in 0..301 {
+        // It flaps, and then it stays.
+        let size = if n < 60 && n % 20 == 0 { 1400 } else { 1500 };
+        let counted = steady.look(size, 1400, second(n));
+        let next = steady.next(1400);
+        assert!(counted.is_none() && next.is_none_or(|next| next.size == 1500 && next.at > second(n)), "{n}: {next:?}");
+        told.extend(steady.grown(1400, second(n)).map(|next| (n, next)));
+    }
+    let first = Next { size: 1500, since: second(1), at: second(301) };
+    assert_eq!(told, [(11, first)]);
+    assert_eq!(steady.next(1400), Some(Next { size: 1500, since: second(41), at: second(341) }));
+    assert_eq!(steady.look(1500, 1400, second(340)), None);
+    assert_eq!(steady.look(1500, 1400, second(341)), Some(1500));
 }
 
 proptest! {

@@ -20,6 +20,7 @@ mod absent;
 mod addresses;
 mod chaos;
 mod checksums;
+mod clamp;
 mod clear;
 mod confined;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]

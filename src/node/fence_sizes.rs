@@ -1,0 +1,138 @@
+//! Sizes at the hook between bridge ports. TCP of the plain path announces no more than its network has (`clamp_mss`, as lanes do in tunnels,
+//! [`crate::forward`]), and what is larger than the device that it is for is counted: a bridge drops that without a word and without a
+//! counter of its own (`br_dev_queue_push_xmit`, net/bridge/br_forward.c), and a vxlan device too (`skb_tunnel_check_pmtu`, net/ipv4/ip_tunnel_core.c).
+//!
+//! A frame that is no SYN pays for one comparison, one that is small for a second; no hook has a chain more for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use super::desired::{Net, Observed};
+use super::reconcile::is_ours;
+use crate::policy::mtu::{IPV4, IPV6, IPV6_LEAST};
+use crate::types::IfName;
+
+/// What is dropped for its size, as a reason beside [`super::fence_text::REASONS`]: the device is the one that it was for.
+pub const LARGE: (&str, &str) = ("large", "larger than the device that it was for, which the kernel drops");
+/// TCP header without options.
+const TCP: u16 = 20;
+/// The MSS is the first option, where all hosts put it (RFC 9293 section 3.1). The kernel puts the checksum right only where the value stands at an
+/// even place (`nft_exthdr_tcp_set_eval`, net/netfilter/nft_exthdr.c), so a SYN that has it elsewhere stays as it is.
+const FIRST: &str = "@th,160,16 0x0204";
+/// What a bridge lets pass beyond an MTU, for a tag that is in the frame (`is_skb_forwardable`, net/core/dev.c).
+const TAG: u32 = 4;
+
+/// Which devices bound what passes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sizes {
+    /// vxlan devices, with the largest packet that TCP through them shall have, bytes.
+    clamp: BTreeMap<IfName, u16>,
+    /// Bridge ports, with the largest packet that they take, bytes.
+    fits: BTreeMap<IfName, u32>,
+}
+
+/// Rules of a chain that is gone to by a verdict, by its name.
+fn chains(sizes: &Sizes) -> BTreeMap<String, String> {
+    let clamp = |most: &u16| {
+        let mss = |family: &str, header: u16| {
+            let most = most.saturating_sub(header + TCP);
+            format!("        meta protocol {family} {FIRST} tcp option maxseg size set {most}\n")
+        };
+        (clamped(*most), mss("ip", IPV4) + &mss("ip6", IPV6))
+    };
+    let fits = |most: &u32| (fitting(*most), format!("        meta length > {most} goto over\n"));
+    sizes.clamp.values().map(clamp).chain(sizes.fits.values().map(fits)).collect()
+}
+
+fn clamped(most: u16) -> String {
+    format!("clamp_{most}")
+}
+
+fn fitting(most: u32) -> String {
+    format!("fits_{most}")
+}
+
+impl Sizes {
+    /// Adds a network: TCP over its plain path is held to its number where `clamp` says so.
+    pub(super) fn add(&mut self, bridge: &IfName, net: &Net, clamp: bool) {
+        let mtu = |name: &IfName| net.links.get(name).map(|link| link.mtu);
+        let Some((name, carries)) = net.vxlan.as_ref().and_then(|name| Some((name, mtu(name)?))) else { return };
+        self.fits.insert(name.clone(), carries);
+        let number = mtu(bridge).unwrap_or(carries).min(carries);
+        if let Some(number) = u16::try_from(number).ok().filter(|_| clamp) {
+            self.clamp.insert(name.clone(), number);
+        }
+    }
+
+    /// These with the guests' interfaces in our bridges that are smaller than their network: most are not, and need no change when they come.
+    pub(super) fn found(&mut self, networks: &BTreeMap<&IfName, &Net>, observed: &Observed) {
+        for (name, link) in &observed.links {
+            let Some(port) = link.port.as_ref().filter(|_| !is_ours(name, link) && super::fence::is_plain(name)) else {
+                continue;
+            };
+            let bridge = networks.get(&port.bridge).and_then(|net| net.links.get(&port.bridge));
+            if bridge.is_some_and(|bridge| link.mtu < bridge.mtu) {
+                self.fits.insert(name.clone(), link.mtu + TAG);
+            }
+        }
+    }
+
+    /// Elements of the two maps.
+    pub(super) fn elements(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
+        let clamp = self.clamp.iter().map(|(name, most)| ("clamps", format!("\"{name}\" : goto {}", clamped(*most))));
+        clamp.chain(self.fits.iter().map(|(name, most)| ("fits", format!("\"{name}\" : goto {}", fitting(*most)))))
+    }
+
+    /// Chains that `old` has not, inside of the table of family `bridge`.
+    pub(super) fn write_new(&self, out: &mut String, old: &Self) {
+        let had = chains(old);
+        for (name, rules) in chains(self).iter().filter(|(name, _)| !had.contains_key(*name)) {
+            let _ = writeln!(out, "    chain {name} {{\n{rules}    }}");
+        }
+    }
+
+    /// True where `old` has not all chains.
+    pub(super) fn has_new(&self, old: &Self) -> bool {
+        let had = chains(old);
+        chains(self).keys().any(|name| !had.contains_key(name))
+    }
+
+    /// Removes the chains that are no longer needed, once nothing leads there any more.
+    pub(super) fn write_removal(&self, out: &mut String, table: &str, old: &Self) {
+        let has: BTreeSet<String> = chains(self).into_keys().collect();
+        for name in chains(old).into_keys().filter(|name| !has.contains(name)) {
+            let _ = writeln!(out, "delete chain {table} {name}");
+        }
+    }
+}
+
+/// Counter, sets and the chains that lead on. What is not TCP is looked at alone: the bulk of TCP comes in super-frames, which are cut
+/// before they are sent, and nothing tells a filter which of its frames those are.
+pub(super) fn write_common(out: &mut String, forgetful: &str) {
+    let (large, _) = LARGE;
+    let _ = writeln!(
+        out,
+        "    counter guest_{large} {{ }}
+    set by_{large} {{ typeof oifname; {forgetful} }}
+    map clamps {{ type ifname : verdict; }}
+    map fits {{ type ifname : verdict; }}
+    chain syn {{
+        iifname vmap @clamps
+        oifname vmap @clamps
+    }}
+    chain over {{
+        counter name guest_{large} update @by_{large} {{ oifname counter }}
+    }}
+    chain sized {{
+        oifname vmap @fits
+    }}"
+    );
+}
+
+/// The rules at the hook: a SYN by its byte of flags, which costs other frames one comparison, and what might be too large.
+pub(super) fn rules() -> String {
+    format!(
+        "@th,104,8 & 0x06 == 0x02 meta l4proto tcp jump syn
+        meta length > {IPV6_LEAST} meta l4proto != tcp jump sized"
+    )
+}
