@@ -184,6 +184,8 @@ pub enum PlainState {
     InLost,
     /// The peer answers in no way: whether the kernel's path works is not known.
     Silent,
+    /// It does not answer any more; what fails is not known yet.
+    Quiet,
     /// Some flows are lost.
     Legs,
     /// Less passes than guests may send.
@@ -202,6 +204,7 @@ impl PlainState {
             Self::OutLost => "dead from here",
             Self::InLost => "dead to here",
             Self::Silent => "silent",
+            Self::Quiet => "not answering",
             Self::Legs => "flows lost",
             Self::Small => "too small",
             Self::Starting => "not known",
@@ -243,6 +246,9 @@ pub struct TunnelStatus {
     /// The session of each lane that the pair uses, which the above sums up.
     #[serde(default)]
     pub lanes: Vec<LaneTunnel>,
+    /// There is no session yet, and the daemon has only just begun.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub starting: bool,
     /// The session stands, and nothing that is asked in it is answered any more.
     #[serde(default)]
     pub silence: Option<Silence>,

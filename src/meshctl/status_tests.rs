@@ -32,6 +32,7 @@ fn peer(n: usize) -> PeerStatus {
         received: 123_456_789,
         sent: 5,
         lanes: Vec::new(),
+        starting: false,
         silence: None,
     });
     PeerStatus {

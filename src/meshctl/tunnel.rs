@@ -87,6 +87,7 @@ fn rtt(micros: u64) -> String {
 /// Whether it carries.
 pub(super) const fn state(tunnel: &TunnelStatus) -> &'static str {
     match (tunnel.up, tunnel.silence) {
+        (false, _) if tunnel.starting => "starting",
         (false, _) => "down",
         (true, None) => "up",
         (true, Some(Silence::Unknown)) => "silent",

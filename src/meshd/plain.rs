@@ -40,14 +40,16 @@ impl Plain {
         let known = shared.watch.known();
         // Before the view is held: a lane may take its time.
         let stats = if known.reports.is_empty() { Vec::new() } else { shared.lanes.stats() };
-        let findings = {
-            let view = shared.view();
-            let mut findings = watch_told::findings(&view.node, &seen(&view, &known, &stats, now), &view.down, now);
-            findings.extend(known.closed.iter().map(|(port, why)| closed(*port, why)));
-            findings
-        };
+        let findings = findings(&shared.view(), &known, &stats, now);
         shared.find(Topic::Plain, findings);
     }
+}
+
+/// What is wrong with plain paths now.
+pub(super) fn findings(view: &View, known: &Known, stats: &[LaneStats], now: Mono) -> Vec<Finding> {
+    let mut findings = watch_told::findings(&view.node, &seen(view, known, stats, now), &view.down, now);
+    findings.extend(known.closed.iter().map(|(port, why)| closed(*port, why)));
+    findings
 }
 
 /// All pairs, as far as they are known.
@@ -150,6 +152,9 @@ fn plain_now(one: &Seen<'_>, now: Mono) -> Now {
         }
         PlainState::Silent => Now::Unknown(format!(
             "{node} ({address}) answers neither over this path nor by its session: if only meshd there is down, the frame arrives"
+        )),
+        PlainState::Quiet => Now::Unknown(format!(
+            "{node} ({address}) does not answer over this path any more, and nobody knows yet what fails"
         )),
         PlainState::Starting => Now::Unknown(format!("{node} has not answered over this path yet")),
     }

@@ -71,6 +71,11 @@ pub enum Topic {
 }
 
 impl Topic {
+    /// A finding of this kind with what it cuts off.
+    pub(super) fn of(self, finding: Finding) -> Finding {
+        Finding { cut: finding.cut.or_else(|| self.cut()), ..finding }
+    }
+
     /// What a finding of this kind cuts off that does not say itself what: where it is not known, it may be anything.
     fn cut(self) -> Option<Cut> {
         match self {
@@ -207,10 +212,8 @@ impl Shared {
     }
 
     /// Replaces what is wrong in one respect; what is new there is also an event.
-    pub fn find(&self, topic: Topic, mut findings: Vec<Finding>) {
-        for finding in findings.iter_mut().filter(|finding| finding.cut.is_none()) {
-            finding.cut = topic.cut();
-        }
+    pub fn find(&self, topic: Topic, findings: Vec<Finding>) {
+        let findings: Vec<Finding> = findings.into_iter().map(|finding| topic.of(finding)).collect();
         let old = self.view().findings.insert(topic, findings.clone()).unwrap_or_default();
         let said = |all: &[Finding], one: &Finding| all.iter().any(|other| other.is_said(one));
         for finding in findings.iter().filter(|f| !said(&old, f)) {

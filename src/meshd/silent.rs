@@ -12,8 +12,6 @@ use crate::probe;
 use crate::table::Slice;
 use crate::types::{IfName, Mono, PeerSlot};
 
-/// What was under way when the first lost probe left may still arrive.
-const LATE: Duration = Duration::from_secs(1);
 /// A peer that hears nothing asks, and one that has nothing to say keeps alive: after so long without a word nothing arrives from it.
 const QUIET: Duration = Duration::from_secs(27);
 /// Peers of one finding that are named.
@@ -22,20 +20,22 @@ const NAMED: usize = 3;
 /// Which direction of a tunnel fails whose session stands; none: it answers, or nobody knows. Every lane with a session must be silent.
 /// A foreign peer that has never answered may still carry.
 pub(super) fn silence(peer: Option<PeerSlot>, foreign: bool, stats: &[LaneStats], now: Mono) -> Option<Silence> {
-    let of = |stats: &LaneStats| -> Option<(Option<Mono>, Option<Mono>)> {
+    let of = |stats: &LaneStats| -> Option<(Option<Mono>, Option<Mono>, bool)> {
         let (_, tunnel) = stats.peers.iter().find(|(slot, status)| Some(*slot) == peer && status.up)?;
         let path: Option<&probe::Status> =
             stats.paths.iter().find(|(slot, _)| Some(*slot) == peer).map(|(_, path)| path);
         let counts = path.filter(|path| path.answers || !foreign);
-        Some((counts.and_then(|path| path.silent), tunnel.last_received))
+        Some((counts.and_then(|path| path.silent), tunnel.last_received, path.is_some_and(|path| path.one_way)))
     };
     let lanes: Vec<_> = stats.iter().filter_map(of).collect();
-    let since = lanes.iter().map(|(silent, _)| *silent).collect::<Option<Vec<Mono>>>()?.into_iter().min()?;
-    let heard = lanes.iter().filter_map(|(_, heard)| *heard).max();
-    Some(match heard {
-        Some(heard) if heard > since + LATE => Silence::Out,
-        Some(_) | None if now.since(since) > QUIET => Silence::In,
-        Some(_) | None => Silence::Unknown,
+    let since = lanes.iter().map(|(silent, ..)| *silent).collect::<Option<Vec<Mono>>>()?.into_iter().min()?;
+    let heard = lanes.iter().filter_map(|(_, heard, _)| *heard).max();
+    let unheard = now.since(heard.map_or(since, |heard| heard.max(since)));
+    // That the peer is heard shows nothing by itself: the break may be over, and the next answer on its way.
+    Some(match lanes.iter().any(|(.., one_way)| *one_way) {
+        _ if unheard > QUIET => Silence::In,
+        true => Silence::Out,
+        false => Silence::Unknown,
     })
 }
 

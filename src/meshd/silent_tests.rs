@@ -27,17 +27,36 @@ fn lane(number: u8, up: bool, heard: u64, silent: Option<u64>) -> LaneStats {
         sent_bytes: 0,
     };
     let phase = if silent.is_some() { Phase::Error } else { Phase::Complete };
-    let path = probe::Status { size: 1500, phase, since: at(0), largest: 1500, silent: silent.map(at), answers: true };
+    let path = probe::Status {
+        size: 1500,
+        phase,
+        since: at(0),
+        largest: 1500,
+        silent: silent.map(at),
+        one_way: false,
+        answers: true,
+    };
     LaneStats { lane: number, peers: vec![(PEER, status)], paths: vec![(PEER, path)], ..LaneStats::default() }
 }
 
 #[test]
 fn the_direction_is_what_was_heard_since_the_first_lost_probe() {
-    let cases: [(&str, Vec<LaneStats>, Option<Silence>); 8] = [
+    let lost = |mut lane: LaneStats| {
+        lane.paths[0].1.one_way = true;
+        lane
+    };
+    let cases: [(&str, Vec<LaneStats>, Option<Silence>); 11] = [
         ("it answers", vec![lane(0, true, 99, None)], None),
         ("too early", vec![lane(0, true, 90, Some(95))], Some(Silence::Unknown)),
         ("what was under way", vec![lane(0, true, 95, Some(95))], Some(Silence::Unknown)),
-        ("heard since", vec![lane(0, true, 98, Some(95))], Some(Silence::Out)),
+        ("heard since, and not asked again", vec![lane(0, true, 98, Some(95))], Some(Silence::Unknown)),
+        ("asked again after it was heard, in vain", vec![lost(lane(0, true, 98, Some(95)))], Some(Silence::Out)),
+        (
+            "one of two lanes did",
+            vec![lane(0, true, 98, Some(95)), lost(lane(1, true, 97, Some(95)))],
+            Some(Silence::Out),
+        ),
+        ("and not heard any more", vec![lost(lane(0, true, 68, Some(60)))], Some(Silence::In)),
         ("not heard for long", vec![lane(0, true, 60, Some(65))], Some(Silence::In)),
         ("one lane of two answers", vec![lane(0, true, 60, Some(65)), lane(1, true, 99, None)], None),
         (
@@ -54,7 +73,7 @@ fn the_direction_is_what_was_heard_since_the_first_lost_probe() {
         }
     }
     // A box that answers no pings is no dead tunnel; a meshd that answers no probes is.
-    let mut never = lane(0, true, 98, Some(95));
+    let mut never = lost(lane(0, true, 98, Some(95)));
     never.paths[0].1.answers = false;
     assert_eq!(silence(Some(PEER), true, &[never.clone()], at(100)), None);
     assert_eq!(silence(Some(PEER), false, &[never], at(100)), Some(Silence::Out));
@@ -71,6 +90,7 @@ fn peer(n: u8, up: bool, silence: Option<Silence>) -> PeerStatus {
         received: 0,
         sent: 0,
         lanes: Vec::new(),
+        starting: false,
         silence,
     };
     PeerStatus {

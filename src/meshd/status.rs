@@ -33,7 +33,9 @@ pub fn status(shared: &Shared) -> Status {
     let now = mono();
     let tunnels = tunnels_of(&view, &stats, now);
     let mut peers = slice.as_deref().map(|slice| peers(slice, &view, &tunnels)).unwrap_or_default();
-    let mut watched = plain::by_peer(&plain::seen(&view, &shared.watch.known(), &stats, now), now);
+    let known = shared.watch.known();
+    let mut watched = plain::by_peer(&plain::seen(&view, &known, &stats, now), now);
+    let carried = plain::findings(&view, &known, &stats, now);
     for peer in &mut peers {
         peer.plain = watched.remove(&peer.node).unwrap_or_default();
     }
@@ -45,7 +47,7 @@ pub fn status(shared: &Shared) -> Status {
         version: view.applied,
         certificate_ends: view.certificate_ends,
         networks: slice.as_deref().map(|slice| networks(slice, &view)).unwrap_or_default(),
-        problems: problems(&view, &peers),
+        problems: problems(&view, &peers, &carried),
         peers,
         drops: drops(&stats, &view),
         sizes: mtu::all_counts(&stats),
@@ -60,11 +62,11 @@ pub fn told(shared: &Shared) -> Vec<Finding> {
 
 /// What is wrong with this node, all of it.
 pub fn all(shared: &Shared) -> Vec<Finding> {
-    let stats = shared.lanes.stats();
+    let (stats, known, now) = (shared.lanes.stats(), shared.watch.known(), mono());
     let view = shared.view();
-    let tunnels = tunnels_of(&view, &stats, mono());
+    let tunnels = tunnels_of(&view, &stats, now);
     let peers = view.slice.as_deref().map(|slice| peers(slice, &view, &tunnels)).unwrap_or_default();
-    found(&view, &peers)
+    found(&view, &peers, &plain::findings(&view, &known, &stats, now))
 }
 
 /// One line a peer that is reached by a tunnel.
@@ -93,6 +95,7 @@ fn tunnels_of(view: &View, stats: &[LaneStats], now: Mono) -> BTreeMap<NodeId, T
             suite: peer.suite,
             received: lanes.iter().map(|lane| lane.received).sum(),
             sent: lanes.iter().map(|lane| lane.sent).sum(),
+            starting: !lanes.iter().any(|lane| lane.up) && now.since(view.started) <= GRACE,
             lanes,
             silence: silent::silence(view.slots.peer(node), peer.foreign.is_some(), stats, now),
         };
@@ -190,9 +193,16 @@ fn peers(slice: &Slice, view: &View, tunnels: &BTreeMap<NodeId, TunnelStatus>) -
     slice.peers.iter().map(one).collect()
 }
 
-/// Findings, worst first, with those that only time brings.
-fn found(view: &View, peers: &[PeerStatus]) -> Vec<Finding> {
-    let mut found: Vec<Finding> = view.findings.values().flatten().cloned().collect();
+/// Findings, worst first, with those that only time brings. What is wrong with plain paths is `plain`, as of now: a state and what is said of it are
+/// of one moment.
+fn found(view: &View, peers: &[PeerStatus], plain: &[Finding]) -> Vec<Finding> {
+    let of = |(topic, findings): (&Topic, &Vec<Finding>)| match topic {
+        Topic::Plain => plain.iter().cloned().map(|finding| topic.of(finding)).collect(),
+        _ => findings.clone(),
+    };
+    let first = std::iter::once((Topic::Plain, Vec::new()));
+    let all: BTreeMap<Topic, Vec<Finding>> = first.chain(view.findings.clone()).collect();
+    let mut found: Vec<Finding> = all.iter().flat_map(of).collect();
     if mono().since(view.started) > GRACE {
         found.extend(silent::findings(peers, view.slice.as_deref(), &silent::Line::of(view)));
         found.extend(peers.iter().filter_map(lame));
@@ -201,8 +211,8 @@ fn found(view: &View, peers: &[PeerStatus]) -> Vec<Finding> {
 }
 
 /// The same with what is between this node and management.
-fn problems(view: &View, peers: &[PeerStatus]) -> Vec<Finding> {
-    let mut problems = found(view, peers);
+fn problems(view: &View, peers: &[PeerStatus], plain: &[Finding]) -> Vec<Finding> {
+    let mut problems = found(view, peers, plain);
     let told = |topic| view.findings.get(&topic).is_some_and(|findings| !findings.is_empty());
     let removed = told(Topic::Removed) || told(Topic::Quarantined);
     match &view.management {

@@ -112,6 +112,7 @@ fn plain(peer: &str, change: impl Fn(&mut Report), down: bool) -> Vec<Finding> {
     let mut report = Report {
         peer: PeerSlot(1),
         quiet: None,
+        unanswered: false,
         answered: Some(ago(1)),
         heard: Some(ago(1)),
         rtt: None,
@@ -147,6 +148,7 @@ fn of_peer(peer: &str) -> Vec<(&'static str, Vec<Finding>)> {
     let out = move |report: &mut Report| {
         quiet(report);
         report.theirs = None;
+        report.unanswered = true;
     };
     let silent = move |report: &mut Report| {
         quiet(report);

@@ -48,9 +48,19 @@ pub fn add(explanation: &mut Explanation, now: Now<'_>, way: &Way<'_>) {
 /// Adds what nodes have told of the two ends to what the table says of them.
 pub fn add_told(explanation: &mut Explanation, way: &Way<'_>, from: &[Finding], to: &[Finding]) {
     let own = explanation.from_node.clone();
+    let before = explanation.steps.len();
     concerns::add(explanation, Some(&own), from, way.near());
+    let mut asked = own.to_string();
     if let Some((far, (_, row))) = way.far(&own).zip(way.to) {
         concerns::add(explanation, Some(&row.node), to, far);
+        if row.node != own {
+            asked = format!("{own} and {}", row.node);
+        }
+    }
+    if explanation.delivered && explanation.steps.len() == before {
+        let text =
+            format!("nothing that is in its way is known here of {asked}; whether the path carries now, {own} knows");
+        explanation.steps.push(Step::new("status", true, text));
     }
 }
 

@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(6);
 const SILENT: Duration = Duration::from_secs(16);
 /// How old news of a peer may be.
 const FRESH: Duration = Duration::from_secs(15);
+/// How long ago a peer was heard at most that is heard still: it asks every 5 s.
+const LIVELY: Duration = Duration::from_secs(11);
 /// What was under way when the first lost echo left may still arrive.
 const LATE: Duration = Duration::from_secs(1);
 /// Peers of one finding that are named.
@@ -80,18 +82,19 @@ fn lost(report: &Report, quiet: Duration, now: Mono) -> PlainState {
     let since = now - quiet + LATE;
     let after = |at: Mono| at > since && now.since(at) <= FRESH;
     let here = report.heard.is_some_and(after);
+    let lively = report.heard.is_some_and(|at| now.since(at) <= LIVELY);
     let told = report.told.map(|told| (told.at, told.heard));
     let said = report.theirs.map(|theirs| (theirs.at, theirs.heard));
     let newest = [told, said].into_iter().flatten().filter(|(at, _)| after(*at)).max_by_key(|(at, _)| *at);
     let there = newest.map(|(at, heard)| heard.is_some_and(|ago| ago <= FRESH && at - ago > since));
     match (here, there) {
-        // Both directions have worked a moment ago: the next echoes tell.
-        (true, Some(true)) => PlainState::Starting,
-        (true, Some(false) | None) => PlainState::OutLost,
+        // That the peer is heard shows nothing by itself: the break may be over, and the next answer on its way.
+        (true, Some(false) | None) if report.unanswered && lively => PlainState::OutLost,
+        (true, _) => PlainState::Quiet,
         (false, Some(true)) => PlainState::InLost,
         (false, Some(false)) => PlainState::BothLost,
         (false, None) if quiet >= SILENT => PlainState::Silent,
-        (false, None) => PlainState::Starting,
+        (false, None) => PlainState::Quiet,
     }
 }
 
@@ -132,7 +135,12 @@ fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> V
             PlainState::Starting | PlainState::Answers if one.session => Vec::new(),
             PlainState::Answers => vec![Cause::Session],
             PlainState::Starting => Vec::new(),
-            PlainState::BothLost | PlainState::OutLost | PlainState::InLost | PlainState::Silent | PlainState::Legs => {
+            PlainState::BothLost
+            | PlainState::OutLost
+            | PlainState::InLost
+            | PlainState::Silent
+            | PlainState::Quiet
+            | PlainState::Legs => {
                 vec![Cause::State(*state)]
             }
         };
@@ -210,6 +218,13 @@ impl Cause {
                 "M0665",
                 format!("of the plain frames between {own} and {names} ({ends}) some flows are lost and others arrive"),
                 "one of several ways between the two is dead: look at bonds (cat /proc/net/bonding/*) and at equal-cost routes of switches",
+            ),
+            Self::State(PlainState::Quiet) => Finding::new(
+                "M0666",
+                format!(
+                    "{names} does not answer over the plain path ({ends}): nobody knows yet what fails; guests' frames may pass all the same"
+                ),
+                format!("wait some seconds: meshctl status; on {peer}: systemctl status meshd"),
             ),
             Self::State(_) => Finding::new(
                 "M0666",

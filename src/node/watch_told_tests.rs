@@ -17,6 +17,7 @@ fn good() -> Report {
     Report {
         peer: PeerSlot(1),
         quiet: None,
+        unanswered: false,
         answered: Some(ago(3)),
         heard: Some(ago(3)),
         rtt: Some(Duration::from_micros(300)),
@@ -42,6 +43,11 @@ fn quiet(seconds: u64, heard: u64, told: Option<Option<Duration>>, theirs: Optio
         theirs: theirs.map(said),
         ..good()
     }
+}
+
+/// The same where it was asked again after it was heard, in vain.
+fn lost(report: Report) -> Report {
+    Report { unanswered: true, ..report }
 }
 
 /// The same where nothing has come or been said for so long: what a peer says right before it dies.
@@ -93,19 +99,20 @@ fn what_arrives_and_what_the_peer_says_name_the_direction() {
     let cases = [
         ("fine", good(), PlainState::Answers),
         ("some lost echoes", quiet(5, 5, None, None), PlainState::Answers),
-        ("ours do not arrive, it says", quiet(9, 1, Some(None), None), PlainState::OutLost),
-        ("ours arrived long ago, it says", quiet(40, 1, Some(secs(40)), None), PlainState::OutLost),
-        ("ours do not arrive, it says over the path", quiet(9, 1, None, Some(None)), PlainState::OutLost),
-        ("theirs arrive, and nobody says more", quiet(9, 1, None, None), PlainState::OutLost),
+        ("ours do not arrive, it says", lost(quiet(9, 1, Some(None), None)), PlainState::OutLost),
+        ("ours arrived long ago, it says", lost(quiet(40, 1, Some(secs(40)), None)), PlainState::OutLost),
+        ("ours do not arrive, it says over the path", lost(quiet(9, 1, None, Some(None))), PlainState::OutLost),
+        ("theirs arrive, and nobody says more", lost(quiet(9, 1, None, None)), PlainState::OutLost),
+        ("theirs arrive, and it was not asked since", quiet(40, 1, Some(None), None), PlainState::Quiet),
         ("ours arrive, theirs do not", quiet(30, 30, Some(secs(1)), None), PlainState::InLost),
         ("neither arrives", quiet(30, 30, Some(secs(29)), None), PlainState::BothLost),
-        ("a daemon that has died", dead(9, 10, 1), PlainState::Starting),
-        ("one that had heard nothing for a while", dead(12, 13, 6), PlainState::Starting),
+        ("a daemon that has died", dead(9, 10, 1), PlainState::Quiet),
+        ("one that had heard nothing for a while", dead(12, 13, 6), PlainState::Quiet),
         ("one that is dead for longer", dead(17, 18, 1), PlainState::Silent),
         ("one that died after its path", dead(30, 16, 14), PlainState::Silent),
-        ("nothing is known yet", quiet(12, 30, None, None), PlainState::Starting),
+        ("nothing is known yet", quiet(12, 30, None, None), PlainState::Quiet),
         ("nothing is known", quiet(17, 30, None, None), PlainState::Silent),
-        ("both have arrived just now", quiet(9, 1, Some(secs(1)), None), PlainState::Starting),
+        ("both have arrived just now", quiet(9, 1, Some(secs(1)), None), PlainState::Quiet),
         ("too small", Report { size: 1400, ..good() }, PlainState::Small),
         ("smaller, and more than guests need", Report { size: 1430, ..good() }, PlainState::Answers),
         ("too small, not yet exact", Report { size: 1300, exact: false, ..good() }, PlainState::Answers),
@@ -146,7 +153,7 @@ fn what_is_said_names_the_pair_and_the_direction() {
     let says = |report: Report| told(&mesh.seen(&report), &[]).remove(0);
     for (report, code, words) in [
         (
-            quiet(9, 1, Some(None), None),
+            lost(quiet(9, 1, Some(None), None)),
             "M0663",
             "plain frames from a-1 to a-2 do not arrive there (10.1.0.1 - 10.1.0.2, UDP port 4789)",
         ),
@@ -159,6 +166,7 @@ fn what_is_said_names_the_pair_and_the_direction() {
             "from a-2 to a-1 with packets of more than 1300 bytes are lost",
         ),
         (Report { legs: vec![49_161], ..good() }, "M0665", "between a-1 and a-2"),
+        (quiet(12, 30, None, None), "M0666", "a-2 does not answer over the plain path"),
         (quiet(17, 30, None, None), "M0666", "nothing is heard of a-2, neither over the plain path nor by the session"),
     ] {
         let (of, what) = says(report);
@@ -173,7 +181,7 @@ fn what_is_said_names_the_pair_and_the_direction() {
 fn one_cause_is_one_finding_however_many_peers_it_meets() {
     let mesh = Mesh::new(40);
     for (report, words) in [
-        (quiet(9, 1, Some(None), None), "to a-10, a-11, a-12 and 37 more do not arrive"),
+        (lost(quiet(9, 1, Some(None), None)), "to a-10, a-11, a-12 and 37 more do not arrive"),
         (quiet(17, 30, None, None), "nothing arrives by eth0 from any of 40 peers"),
     ] {
         let found = told(&mesh.seen(&report), &[]);

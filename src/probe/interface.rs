@@ -43,6 +43,8 @@ pub struct Status {
     pub largest: u16,
     /// Since when nothing is answered: when the first of these probes left.
     pub silent: Option<Mono>,
+    /// Probes were lost that left after something of the peer had arrived again: it is what is sent from here that does not arrive.
+    pub one_way: bool,
     /// Anything was ever answered. A foreign peer may never answer, and carry all the same.
     pub answers: bool,
 }

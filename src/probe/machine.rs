@@ -27,6 +27,12 @@ const PACE: Duration = Duration::from_millis(5);
 const DOUBT_LOSSES: usize = 12;
 /// After how many of those comes one of the base size, which shows that the path itself works.
 const DOUBT_STRIDE: usize = 3;
+/// What was under way when the first lost probe left may still arrive.
+const LATE: Duration = Duration::from_secs(1);
+/// How soon a path that answers nothing is tried again where something of the peer arrives.
+const RECALL: Duration = Duration::from_secs(3);
+/// Who was not heard for so long and is heard again begins anew: the break may be another one.
+const GONE: Duration = Duration::from_secs(27);
 /// Someone who is called so late had been asleep: what has not come by then tells nothing.
 const OVERSLEPT: Duration = Duration::from_secs(2);
 /// Never.
@@ -59,6 +65,9 @@ pub(super) struct PathMtu {
     silent: u8,
     /// When the first probe left that nothing has been answered since.
     quiet: Option<Mono>,
+    /// Since that: when the peer was heard first and last, and that probes were lost which left after the first.
+    back: Option<(Mono, Mono)>,
+    one_way: bool,
     /// Spreads the idle probes of many paths.
     salt: u8,
 }
@@ -129,6 +138,8 @@ impl PathMtu {
             active: false,
             silent: 0,
             quiet: None,
+            back: None,
+            one_way: false,
             salt: 0,
         }
     }
@@ -151,7 +162,7 @@ impl PathMtu {
     /// There is a session: the size is confirmed before anything else.
     pub(super) fn up(&mut self, now: Mono) {
         self.silent = 0;
-        self.quiet = None;
+        self.answers();
         self.raise_at = now;
         self.confirm(now);
     }
@@ -209,7 +220,7 @@ impl PathMtu {
         self.rtt.sample(now.since(flight.sent));
         self.heard = true;
         self.silent = 0;
-        self.quiet = None;
+        self.answers();
         self.burst.alive |= flight.sent >= self.burst.started;
         let (proves, grows) = (flight.size >= self.size, flight.size > self.size);
         if proves {
@@ -250,6 +261,31 @@ impl PathMtu {
                 at <= sent || *size < flight.size
             });
         }
+    }
+
+    /// True where nothing is answered.
+    pub(super) const fn is_silent(&self) -> bool {
+        matches!(self.stage, Stage::Silent { .. })
+    }
+
+    /// The peer was heard last at `at`. Where nothing is answered, that may be the end of the break, so it is asked soon; and what is lost from
+    /// now on shows which direction fails.
+    pub(super) fn peer_heard(&mut self, at: Mono, now: Mono) {
+        let (Some(quiet), Stage::Silent { until }) = (self.quiet, &mut self.stage) else { return };
+        if at <= quiet + LATE || self.back.is_some_and(|(_, last)| at <= last) {
+            return;
+        }
+        match &mut self.back {
+            Some((_, last)) if at.since(*last) < GONE => *last = at,
+            Some(_) | None => (self.back, self.one_way) = (Some((at, at)), false),
+        }
+        if let Some(until) = until {
+            *until = (*until).min((self.burst.started + RECALL).max(now));
+        }
+    }
+
+    fn answers(&mut self) {
+        (self.quiet, self.back, self.one_way) = (None, None, false);
     }
 
     /// When [`Self::handle_timeout`] has something to do; [`NEVER`] if nothing.
@@ -305,7 +341,16 @@ impl PathMtu {
             }
         };
         let silent = self.quiet.filter(|_| phase == Phase::Error);
-        Status { size: self.size, phase, since: self.since, largest: self.largest, silent, answers: self.heard }
+        let one_way = silent.is_some() && self.one_way;
+        Status {
+            size: self.size,
+            phase,
+            since: self.since,
+            largest: self.largest,
+            silent,
+            one_way,
+            answers: self.heard,
+        }
     }
 
     /// The size that was settled before the present one, once after each change.
@@ -447,6 +492,7 @@ impl PathMtu {
         let quick = self.silent < QUICK_RETRIES || self.active && self.heard;
         self.silent = self.silent.saturating_add(1);
         self.quiet.get_or_insert(self.asked);
+        self.one_way |= self.back.is_some_and(|(first, _)| self.burst.started > first);
         self.stage = Stage::Silent { until: Some(now + if quick { RETRY } else { self.idle() }) };
     }
 

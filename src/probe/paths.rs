@@ -20,6 +20,8 @@ pub struct Paths {
     /// By slot.
     paths: Vec<Option<Entry>>,
     due: BTreeSet<(Mono, PeerSlot)>,
+    /// Those that answer nothing.
+    silent: BTreeSet<PeerSlot>,
     probes: VecDeque<Probe>,
     changes: VecDeque<Change>,
 }
@@ -43,6 +45,7 @@ impl Paths {
             };
             if let Some(gone) = self.paths[index].take() {
                 self.due.remove(&(gone.due, peer));
+                self.silent.remove(&peer);
             }
         }
         for config in configs {
@@ -117,6 +120,16 @@ impl Paths {
         self.with(peer, |path| path.answered(token, now)).unwrap_or_default()
     }
 
+    /// Peers whose paths answer nothing.
+    pub fn silent(&self) -> impl Iterator<Item = PeerSlot> {
+        self.silent.iter().copied()
+    }
+
+    /// A peer was heard last at `at`, by whatever it sent.
+    pub fn heard(&mut self, peer: PeerSlot, at: Mono, now: Mono) {
+        self.with(peer, |path| path.peer_heard(at, now));
+    }
+
     /// The system has refused to send a probe: it is larger than the interface carries.
     pub fn refused(&mut self, probe: &Probe, now: Mono) {
         self.with(probe.peer, |path| path.refused(probe.token, now));
@@ -178,6 +191,11 @@ impl Paths {
                 self.due.insert((due, peer));
             }
             entry.due = due;
+        }
+        if entry.machine.is_silent() {
+            self.silent.insert(peer);
+        } else {
+            self.silent.remove(&peer);
         }
         if size != entry.size || settled.is_some() {
             entry.size = size;

@@ -1,6 +1,7 @@
 //! The paths of a lane: drives their probes over the lane's own socket, and tells the data plane and the owner what comes of it.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use super::LaneEvent;
 use crate::clock;
@@ -11,6 +12,9 @@ use crate::probe::{self, PathConfig, Probe, Status};
 use crate::tunnel::{Event, Seal, Tunnels};
 use crate::types::{Mono, PeerSlot};
 
+/// How often it is looked whether anything comes from peers that answer nothing.
+const LISTEN: Duration = Duration::from_millis(500);
+
 /// What a lane knows of its paths.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
@@ -20,6 +24,8 @@ pub(super) struct Paths {
     /// By slot: how the size of an outer packet becomes that of a payload.
     outer: Vec<Outer>,
     told: VecDeque<LaneEvent>,
+    /// When it is looked next whether silent peers are heard.
+    listen_at: Mono,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -98,9 +104,24 @@ impl Paths {
         known
     }
 
-    /// When [`Self::send`] has something to do.
+    /// When [`Self::send`] or [`Self::listen`] has something to do.
     pub(super) fn poll_timeout(&self) -> Option<Mono> {
-        self.probes.poll_timeout()
+        let listen = self.probes.silent().next().map(|_| self.listen_at);
+        [self.probes.poll_timeout(), listen].into_iter().flatten().min()
+    }
+
+    /// Whoever answers nothing and is heard is asked again soon.
+    pub(super) fn listen(&mut self, tunnels: &Tunnels, now: Mono) {
+        if now < self.listen_at {
+            return;
+        }
+        self.listen_at = now + LISTEN;
+        let silent: Vec<PeerSlot> = self.probes.silent().collect();
+        for peer in silent {
+            if let Some(at) = tunnels.status(peer, now).and_then(|status| status.last_received) {
+                self.probes.heard(peer, at, now);
+            }
+        }
     }
 
     /// Sends the probes that are due, each alone.

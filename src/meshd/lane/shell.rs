@@ -377,6 +377,7 @@ impl Shell {
         }
         if self.paths.poll_timeout().is_some_and(|due| due <= now) {
             let Self { paths, setup, tunnels, socket, pool, .. } = self;
+            paths.listen(tunnels, now);
             let sent = paths.send(&setup.table, tunnels, socket, pool, now);
             self.count(sent);
         }

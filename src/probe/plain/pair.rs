@@ -17,6 +17,8 @@ const QUIET_LATER: Duration = Duration::from_secs(5);
 const LATER: Duration = Duration::from_secs(30);
 /// How often a path that carries less than the interface is tried for one byte more.
 const RAISE: Duration = Duration::from_secs(12);
+/// Who was not heard for so long and is heard again begins anew: the break may be another one.
+const GONE: Duration = Duration::from_secs(15);
 /// Someone who is called so late had been asleep: what has not come by then tells nothing.
 const OVERSLEPT: Duration = Duration::from_secs(2);
 /// A size that every path carries that works at all, in bytes.
@@ -72,6 +74,9 @@ pub struct Report {
     pub peer: PeerSlot,
     /// Since when nothing is answered.
     pub quiet: Option<Mono>,
+    /// Echoes were lost since that left after something of the peer had arrived again: it is what is sent from here that does not arrive, or
+    /// what is answered there.
+    pub unanswered: bool,
     /// When an echo was answered last.
     pub answered: Option<Mono>,
     /// When anything of the peer arrived last.
@@ -146,6 +151,9 @@ pub(super) struct Pair {
     history: (u32, u32),
     dead: [bool; ALL],
     answers: (Mono, u8),
+    /// While nothing is answered: when it was knocked last, and when the peer was heard first.
+    knocked: Option<Mono>,
+    back: Option<Mono>,
     report: Report,
 }
 
@@ -155,6 +163,7 @@ impl Pair {
         let report = Report {
             peer: config.peer,
             quiet: None,
+            unanswered: false,
             answered: None,
             heard: None,
             rtt: None,
@@ -182,6 +191,8 @@ impl Pair {
             history: (0, 0),
             dead: [false; ALL],
             answers: (at, 0),
+            knocked: None,
+            back: None,
             report,
         }
     }
@@ -299,7 +310,7 @@ impl Pair {
             }
             Stage::Quiet => {
                 self.record(true);
-                self.report.quiet = None;
+                self.speaks();
                 self.begin(now);
             }
             Stage::Calm(_) | Stage::Due => {}
@@ -308,8 +319,19 @@ impl Pair {
 
     /// Something of the peer has arrived, with what it says of the way back. True where a question may be answered.
     pub(super) fn hears(&mut self, theirs: Theirs, question: bool) -> bool {
-        self.report.heard = Some(theirs.at);
+        let before = self.report.heard.replace(theirs.at);
         self.report.theirs = Some(theirs);
+        if before.is_none_or(|before| theirs.at.since(before) > GONE) {
+            (self.back, self.report.unanswered) = (None, false);
+        }
+        if let (Stage::Quiet, Some(quiet)) = (&self.stage, self.report.quiet)
+            && theirs.at > quiet + TIMEOUT
+        {
+            self.back.get_or_insert(theirs.at);
+            // The break may be over.
+            let soon = self.knocked.map_or(theirs.at, |knocked| (knocked + TIMEOUT).max(theirs.at));
+            self.at = self.at.min(soon);
+        }
         let (since, count) = self.answers;
         let second = theirs.at.since(since) >= Duration::from_secs(1);
         let count = if second { 0 } else { count };
@@ -329,6 +351,12 @@ impl Pair {
     fn begin(&mut self, now: Mono) {
         self.stage = Stage::Due;
         self.at = now;
+    }
+
+    /// Something is answered.
+    fn speaks(&mut self) {
+        (self.report.quiet, self.report.unanswered) = (None, false);
+        (self.knocked, self.back) = (None, None);
     }
 
     fn record(&mut self, answered: bool) {
@@ -409,7 +437,7 @@ impl Pair {
             self.report.quiet.get_or_insert(self.doubt);
             return self.rest_quiet(now);
         }
-        self.report.quiet = None;
+        self.speaks();
         for (dead, alive) in self.dead.iter_mut().zip(&alive) {
             *dead = !alive;
         }
@@ -477,6 +505,8 @@ impl Pair {
     /// Nothing is answered: a little is asked, so that the end of it is noticed.
     fn knock(&mut self, now: Mono, token: &mut dyn FnMut() -> u64, out: &mut dyn FnMut(Ask)) {
         self.record(false);
+        self.report.unanswered |= self.knocked.zip(self.back).is_some_and(|(knocked, back)| knocked > back);
+        self.knocked = Some(now);
         for _ in 0..2 {
             let flow = self.next_flow();
             self.send(SMALL, flow, now, token(), out);

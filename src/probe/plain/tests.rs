@@ -368,3 +368,76 @@ fn who_asks_without_end_gets_some_answers_a_second() {
     }
     assert_eq!(answers, 240);
 }
+
+/// The direction that status would name, at one end.
+fn named(world: &World, end: usize) -> crate::api::local::PlainState {
+    let (node, interface) = ("b-1".parse().unwrap(), "eth0".parse().unwrap());
+    let address = "10.1.0.2".parse().unwrap();
+    let seen = crate::node::watch_told::Seen {
+        node: &node,
+        udp_port: port(),
+        own: address,
+        address,
+        interface: &interface,
+        session: true,
+        speaks: true,
+        report: Some(world.report(end)),
+    };
+    seen.state(world.now)
+}
+
+#[test]
+fn a_direction_is_named_only_where_it_fails_through_every_break_and_its_end() {
+    use crate::api::local::PlainState as State;
+    let ways = [[false, false], [true, false], [false, true], [true, true]];
+    for (first, second, session) in (0..4).flat_map(|a| (0..4).flat_map(move |b| [(a, b, true), (a, b, false)])) {
+        let mut world = World::new();
+        world.session = session;
+        world.run(20);
+        // When each way was shut last.
+        let mut shut = [Mono::default(); 2];
+        let mut before = [State::Answers; 2];
+        for (shape, seconds) in [(first, 37), (second, 41), (0, 30)] {
+            for (way, is_shut) in world.ways.iter_mut().zip(ways[shape]) {
+                way.shut = is_shut;
+            }
+            for half in 0..seconds * 2 {
+                for _ in 0..100 {
+                    world.step(world.now + Duration::from_millis(5));
+                }
+                for end in 0..2 {
+                    if ways[shape][end] {
+                        shut[end] = world.now;
+                    }
+                }
+                for end in 0..2 {
+                    let state = named(&world, end);
+                    // What was so stays until the next question is answered; nothing new is said that is not so.
+                    let late = if state == before[end] { 12 } else { 1 };
+                    before[end] = state;
+                    let lately = |at: Mono| world.now.since(at) <= Duration::from_secs(late);
+                    let (out, back) = (lately(shut[end]), lately(shut[1 - end]));
+                    let true_ = match state {
+                        State::OutLost => out,
+                        State::InLost => back,
+                        State::BothLost => out || back,
+                        _ => true,
+                    };
+                    let when = format!(
+                        "{first} then {second}, session {session}, {half} half seconds into {shape}, end {end}"
+                    );
+                    assert!(true_, "{when}: {state:?}");
+                    // One break has its name within 30 s, where anything can tell it.
+                    let one = ways[shape][end] != ways[shape][1 - end];
+                    if one && half >= 60 && (session || ways[shape][end]) {
+                        let name = if ways[shape][end] { State::OutLost } else { State::InLost };
+                        assert_eq!(state, name, "{when}");
+                    }
+                    if shape == 0 && half >= 20 {
+                        assert_eq!(state, State::Answers, "{when}");
+                    }
+                }
+            }
+        }
+    }
+}

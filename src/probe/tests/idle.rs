@@ -74,3 +74,39 @@ fn five_hundred_idle_paths_cost_forty_probes_a_second_spread_out() {
     assert!(probes <= 100 * 50, "{probes} probes in 100 seconds");
     assert!(turns <= 100 * 120, "{turns} turns in 100 seconds");
 }
+
+#[test]
+fn a_peer_that_is_heard_shows_a_direction_only_where_it_was_asked_since_in_vain() {
+    for in_use in [false, true] {
+        let mut world = World::new(1500, 1500, 1500);
+        world.in_use = in_use;
+        world.run(secs(40));
+        // Nothing passes either way.
+        world.loss = 1000;
+        world.run(secs(60));
+        assert!(world.status().silent.is_some() && !world.status().one_way);
+        // It is over: the peer is heard, and asked at once.
+        world.loss = 0;
+        let mut back = None;
+        for tick in 0..20 {
+            world.paths.heard(PEER, world.now, world.now);
+            world.run(millis(500));
+            assert!(!world.status().one_way, "the break is over, and not one of what is sent from here");
+            back = back.or(world.status().silent.is_none().then_some(tick));
+        }
+        assert!(back.is_some_and(|ticks| ticks <= 8), "it is asked soon: {back:?}");
+        // Now only what is sent from here is lost.
+        world.loss = 1000;
+        let mut named = None;
+        for tick in 0..80 {
+            world.paths.heard(PEER, world.now, world.now);
+            world.run(millis(500));
+            named = named.or(world.status().one_way.then_some(tick));
+        }
+        assert!(named.is_some_and(|ticks| ticks <= 70), "{named:?}");
+        // And then both again, for long; whoever is heard after that has not been asked since.
+        world.run(secs(60));
+        world.paths.heard(PEER, world.now, world.now);
+        assert!(!world.status().one_way);
+    }
+}
