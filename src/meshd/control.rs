@@ -18,11 +18,12 @@ use tokio::net::UnixListener;
 
 use super::shared::{Shared, Topic};
 use super::{mtu, plain, probing, status};
-use crate::api::local::Explanation;
+use crate::api::local::{Explanation, Finding};
 use crate::api::mtu::Probed;
 use crate::api::problem::{Exit, Problem};
 use crate::clock::mono;
 use crate::linux::file;
+use crate::node::barriers::CROSSING;
 use crate::node::explain::{Far, Here, Target, explain};
 use crate::node::explain_guests::{self, Now};
 use crate::table::Slice;
@@ -176,9 +177,12 @@ async fn get_explain(
     let mut explanation = explain(here, &from, &to).map_err(|error| Refused(error.into()))?;
     let none = Vec::new();
     let of = |topic| view.findings.get(&topic).unwrap_or(&none);
-    let kernel = [of(Topic::Removed).as_slice(), of(Topic::Kernel)].concat();
-    let (conflicts, guests) = (of(Topic::Conflict), of(Topic::Plugs));
-    let now = Now { slice: &slice, presence: &view.presence, kernel: &kernel, conflicts, guests };
+    let crossed = shared.watch.crossing().1;
+    let crossing = of(Topic::Bridges).iter().filter(|finding| finding.code == CROSSING && crossed.stops(to.family()));
+    let crossing: Vec<Finding> = crossing.cloned().collect();
+    let kernel = [of(Topic::Removed).as_slice(), of(Topic::Kernel), &crossing].concat();
+    let (conflicts, guests) = (of(Topic::Conflict), [of(Topic::Plugs).as_slice(), of(Topic::Bridges)].concat());
+    let now = Now { slice: &slice, presence: &view.presence, kernel: &kernel, conflicts, guests: &guests };
     explain_guests::add(&mut explanation, now);
     Ok(Json(explanation))
 }

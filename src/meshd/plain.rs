@@ -122,9 +122,18 @@ pub(super) fn measured(view: &View, known: &Known) -> BTreeMap<NodeId, u16> {
 /// What `explain` is told of the paths as they are now.
 pub(super) fn live(view: &View, known: &Known, stats: &[LaneStats], now: Mono) -> Live {
     let plain = seen(view, known, stats, now).into_iter();
-    let plain = plain.map(|one| ((one.node.clone(), one.udp_port), plain_now(&one, now)));
+    let cut_off = |node: &NodeId| view.slots.peer(node).is_some_and(|slot| known.cut_off.contains(&slot));
+    // The path carries, and nothing comes out of it.
+    let told = |node: &NodeId, path: Now| match path {
+        Now::Fails(text) => Now::Fails(text),
+        Now::Answers(_) | Now::Unknown(_) if cut_off(node) => Now::Fails(format!(
+            "the host of {node} drops frames between guests, says {node} itself; there: meshctl status"
+        )),
+        path => path,
+    };
+    let plain = plain.map(|one| ((one.node.clone(), one.udp_port), told(one.node, plain_now(&one, now))));
     let tunnels = view.paths.values().flatten().filter(|(_, verdict)| verdict.path == Path::Tunnel);
-    let tunnels = tunnels.map(|(node, _)| (node.clone(), tunnel_now(view, node, stats, now)));
+    let tunnels = tunnels.map(|(node, _)| (node.clone(), told(node, tunnel_now(view, node, stats, now))));
     Live { plain: plain.collect(), tunnels: tunnels.collect() }
 }
 

@@ -37,6 +37,8 @@ pub enum Topic {
     Slice,
     /// Interfaces and addresses of this host.
     Underlay,
+    /// What others of this host drop between guests.
+    Bridges,
     /// Plain paths that do not carry.
     Plain,
     /// What the plan cannot do.

@@ -3,18 +3,21 @@
 //! It is held back as a lane is. What a member of the mesh sends to it at most costs it a percent of a core: after 64 frames it pauses
 //! for 10 ms, and the kernel drops what the TAP's queue cannot hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::crossing::Passage;
 use super::lane;
 use super::shared::Shared;
 use crate::clock::{self, mono};
 use crate::forward::Said;
 use crate::linux::poll::Poll;
 use crate::linux::tap::{Offloads, Tap, TapError};
+use crate::node::crossing::Way;
 use crate::node::watch::Echoes;
+use crate::probe::crossing::Crossed;
 use crate::probe::plain::{Out, PairConfig, Report, Watch};
 use crate::types::{IfName, Mono, PeerSlot, UdpPort};
 use crate::wire::oam::{Kind, Oam};
@@ -31,6 +34,10 @@ const PUBLISH: Duration = Duration::from_millis(500);
 const TOGETHER: Duration = Duration::from_millis(50);
 /// How long a TAP that cannot be opened is left alone.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often peers are told that this host drops frames between guests.
+const TELL: Duration = Duration::from_secs(4);
+/// How long that is believed of a peer that says it no more.
+const CUT_OFF: Duration = Duration::from_secs(13);
 /// Room for the largest frame of a plain path.
 const FRAME: usize = 1 << 16;
 
@@ -39,11 +46,13 @@ const FRAME: usize = 1 << 16;
 pub struct Watching {
     letters: Mutex<Letters>,
     known: Mutex<Known>,
+    crossing: Mutex<Crossing>,
 }
 
 #[derive(Default)]
 struct Letters {
     setup: Option<Vec<(Echoes, Vec<PairConfig>)>>,
+    way: Option<Option<Way>>,
     said: Vec<Said>,
     again: Vec<PeerSlot>,
 }
@@ -61,7 +70,12 @@ pub struct Known {
     pub reports: BTreeMap<(UdpPort, PeerSlot), Report>,
     /// TAPs that cannot be used, and why.
     pub closed: BTreeMap<UdpPort, String>,
+    /// Peers whose hosts drop frames between guests, by their own word.
+    pub cut_off: BTreeSet<PeerSlot>,
 }
+
+/// What is known of frames that cross a bridge, and which.
+type Crossing = (Option<Way>, Crossed);
 
 impl Watching {
     fn letters<T>(&self, work: impl FnOnce(&mut Letters) -> T) -> T {
@@ -71,6 +85,16 @@ impl Watching {
     /// Who is watched from now on.
     pub fn set(&self, setup: Vec<(Echoes, Vec<PairConfig>)>) {
         self.letters(|letters| letters.setup = Some(setup));
+    }
+
+    /// Which bridge is crossed from now on.
+    pub fn cross(&self, way: Option<Way>) {
+        self.letters(|letters| letters.way = Some(way));
+    }
+
+    /// What is known of it now.
+    pub fn crossing(&self) -> (Option<Way>, Crossed) {
+        self.crossing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A peer has said something by the session.
@@ -100,7 +124,18 @@ pub fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
             shared.loose(&loose);
         }
         let (now, frame) = (mono(), vec![0; FRAME]);
-        let mut watcher = Watcher { shared, poll, overlays: Vec::new(), retry_at: now, publish_at: now, frame };
+        let (overlays, passage) = (Vec::new(), None);
+        let mut watcher = Watcher {
+            shared,
+            poll,
+            overlays,
+            passage,
+            cut_off: BTreeMap::new(),
+            tell_at: now,
+            retry_at: now,
+            publish_at: now,
+            frame,
+        };
         while watcher.turn() {}
     };
     std::thread::Builder::new().name("plain-watch".into()).spawn(work).map(drop)
@@ -118,6 +153,11 @@ struct Watcher {
     shared: Arc<Shared>,
     poll: Poll,
     overlays: Vec<Overlay>,
+    passage: Option<Passage>,
+    /// When peers last said that their hosts drop frames between guests.
+    cut_off: BTreeMap<PeerSlot, Mono>,
+    /// When peers are told the same of this host.
+    tell_at: Mono,
     retry_at: Mono,
     publish_at: Mono,
     frame: Vec<u8>,
@@ -142,6 +182,10 @@ impl Watcher {
             most = most.max(overlay.read(&self.poll, &mut self.frame, &mut asks));
             overlay.ask(mono(), &mut asks);
         }
+        if let Some(passage) = &mut self.passage {
+            passage.turn(&mut self.frame);
+        }
+        self.tell_cut(now, &mut asks);
         if !asks.is_empty() {
             self.shared.lanes.say(asks);
         }
@@ -155,11 +199,35 @@ impl Watcher {
         true
     }
 
+    /// True where this host drops frames between guests.
+    fn cut(&self) -> bool {
+        self.passage.as_ref().is_some_and(|passage| passage.crossed().stops(None))
+    }
+
+    /// Tells all peers that this host drops frames between guests, for as long as it does. Who is reached by a tunnel asks for nothing here.
+    fn tell_cut(&mut self, now: Mono, asks: &mut Vec<(PeerSlot, Oam)>) {
+        if now < self.tell_at {
+            return;
+        }
+        self.tell_at = now + TELL;
+        self.cut_off.retain(|_, at| now.since(*at) < CUT_OFF);
+        if !self.cut() {
+            return;
+        }
+        let view = self.shared.view();
+        let peers = view.slice.iter().flat_map(|slice| slice.peers.iter()).filter(|(_, peer)| peer.foreign.is_none());
+        let kind = Kind::PlainTell { heard: u16::MAX, cut: true };
+        asks.extend(peers.filter_map(|(node, _)| Some((view.slots.peer(node)?, Oam { kind, token: 0 }))));
+    }
+
     /// Follows a new setup, and answers what peers have asked by their sessions.
     fn read_letters(&mut self, now: Mono) -> Vec<(PeerSlot, Oam)> {
-        let Letters { setup, said, again } = self.shared.watch.letters(std::mem::take);
+        let Letters { setup, way, said, again } = self.shared.watch.letters(std::mem::take);
         if let Some(setup) = setup {
             self.follow(setup, now);
+        }
+        if let Some(way) = way {
+            self.cross(way, now);
         }
         for peer in again {
             self.overlays.iter_mut().for_each(|overlay| overlay.watch.again(peer, now));
@@ -172,10 +240,13 @@ impl Watcher {
         match message.kind {
             Kind::PlainAsk => {
                 let heard = self.overlays.iter().filter_map(|overlay| overlay.watch.heard(peer, now)).min();
-                let kind = Kind::PlainTell { heard: heard.map_or(u16::MAX, tenths) };
+                let kind = Kind::PlainTell { heard: heard.map_or(u16::MAX, tenths), cut: self.cut() };
                 Some((peer, Oam { kind, ..message }))
             }
-            Kind::PlainTell { heard } => {
+            Kind::PlainTell { heard, cut } => {
+                if cut {
+                    self.cut_off.insert(peer, now);
+                }
                 let heard = Some(heard).filter(|heard| *heard != u16::MAX);
                 let heard = heard.map(|tenths| Duration::from_millis(u64::from(tenths) * 100));
                 for overlay in &mut self.overlays {
@@ -203,9 +274,20 @@ impl Watcher {
         }
     }
 
+    fn cross(&mut self, way: Option<Way>, now: Mono) {
+        match (&mut self.passage, way) {
+            (Some(passage), Some(way)) => passage.follow(way),
+            (passage, way) => *passage = way.map(Passage::new),
+        }
+        self.retry_at = now;
+    }
+
     /// Opens every TAP that is not open.
     fn open(&mut self, now: Mono) {
         self.retry_at = now + RETRY;
+        if let Some(passage) = &mut self.passage {
+            passage.try_open(now);
+        }
         for overlay in self.overlays.iter_mut().filter(|overlay| overlay.tap.is_none()) {
             let opened = Tap::attach(&overlay.name, Offloads::None);
             match opened.and_then(|tap| match self.poll.add(tap.as_fd(), 0) {
@@ -219,12 +301,14 @@ impl Watcher {
     }
 
     fn publish(&self) {
-        let mut known = Known::default();
+        let mut known = Known { cut_off: self.cut_off.keys().copied().collect(), ..Known::default() };
         for overlay in &self.overlays {
             let port = overlay.watch.udp_port();
             known.reports.extend(overlay.watch.reports().into_iter().map(|report| ((port, report.peer), report)));
             known.closed.extend(overlay.failed.as_ref().map(|error| (port, error.to_string())));
         }
+        let crossing = self.passage.as_ref().map(|passage| (Some(passage.way().clone()), passage.crossed()));
+        *self.shared.watch.crossing.lock().unwrap_or_else(PoisonError::into_inner) = crossing.unwrap_or_default();
         *self.shared.watch.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
     }
 }

@@ -365,6 +365,10 @@ fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, 
     let there = target.and_then(|(_, row)| Some((row.port.clone()?, told(&row.node))));
     let there = there.as_ref().map(|(port, findings)| (port, findings.as_slice()));
     explain_guests::add_told(&mut explanation, &told(&port.spec.node), there);
+    let far = target.map(|(_, row)| &row.node).filter(|far| **far != port.spec.node);
+    for node in [&port.spec.node].into_iter().chain(far) {
+        explain_guests::add_host(&mut explanation, node, &told(node), to.family());
+    }
     Ok(explanation)
 }
 

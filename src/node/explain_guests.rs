@@ -4,11 +4,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::barriers::{self, AT_PORT, CROSSING};
+use super::names::{self, Device};
 use super::presence::{At, Here, PLACE, Presence};
 use super::wrongs::{SAYS, SENDS};
 use crate::api::local::{Explanation, Finding, Step};
 use crate::table::{RowKey, Slice};
-use crate::types::{PortId, Vlan};
+use crate::types::{NodeId, PortId, Vlan};
 
 /// A guest that was heard so lately sends from its own address.
 const LATELY: Duration = Duration::from_secs(60);
@@ -33,7 +35,6 @@ pub fn add(explanation: &mut Explanation, now: Now<'_>) {
     let mut steps = Vec::new();
     let from = row_of(now.slice, &explanation.from);
     steps.extend(from.and_then(|key| guest(now, key, &format!("port {}", explanation.from))));
-    steps.extend(from.map(|key| kernel(now, key)));
     // The other end, where it is here too.
     let net = from.map(RowKey::net);
     let target = net
@@ -44,6 +45,7 @@ pub fn add(explanation: &mut Explanation, now: Now<'_>) {
         let name = row.port.as_ref().map_or_else(|| format!("guest {}", key.mac), |port| format!("port {port}"));
         guest(now, key, &name)
     });
+    steps.extend(from.map(|key| kernel(now, key, target.is_some())));
     insert(explanation, steps, there);
 }
 
@@ -53,6 +55,15 @@ pub fn add_told(explanation: &mut Explanation, from: &[Finding], to: Option<(&Po
     let first = told(&sender, from);
     let there = to.and_then(|(port, findings)| told(port, findings));
     insert(explanation, first.into_iter().collect(), there);
+}
+
+/// Adds what a node has told of its host, if that drops frames between guests. `ipv6`: what is sent, where that is known.
+pub fn add_host(explanation: &mut Explanation, node: &NodeId, findings: &[Finding], ipv6: Option<bool>) {
+    let finding = findings.iter().find(|finding| finding.code == CROSSING);
+    let Some(finding) = finding.filter(|finding| barriers::is_about(finding, ipv6)) else { return };
+    let text = format!("on {node}: {} {}", finding.code, finding.what);
+    explanation.steps.push(step("devices", false, text));
+    explanation.delivered = false;
 }
 
 /// Behind the step about the port comes what is there now; what is at the other end comes last.
@@ -84,11 +95,19 @@ fn guest(now: Now<'_>, key: &RowKey, name: &str) -> Option<Step> {
     });
     // What it says beside its own is in nobody's way.
     let own = here.heard.is_some_and(|heard| heard <= LATELY);
-    let text = match said {
+    let barred = here.interface.as_ref().and_then(|interface| barred(now, interface.as_str()));
+    let text = match barred.or(said) {
         Some(finding) => format!("{text}; refused: {} {}", finding.code, finding.what),
         None => text,
     };
-    Some(step("guest", passes && (said.is_none() || own), format!("{name}: {text}")))
+    let passes = passes && barred.is_none() && (said.is_none() || own);
+    Some(step("guest", passes, format!("{name}: {text}")))
+}
+
+/// What drops everything at an interface.
+fn barred<'a>(now: Now<'a>, interface: &str) -> Option<&'a Finding> {
+    let about = format!(" {interface} in bridge ");
+    now.guests.iter().find(|finding| finding.code == AT_PORT && finding.what.contains(&about))
 }
 
 fn place(here: &Here) -> (bool, String) {
@@ -113,13 +132,16 @@ fn place(here: &Here) -> (bool, String) {
     }
 }
 
-/// Whether bridge and devices of the network are as planned.
-fn kernel(now: Now<'_>, key: &RowKey) -> Step {
+/// Whether bridge and devices of the network are as planned. What stays on this node passes neither vxlan device nor TAP.
+fn kernel(now: Now<'_>, key: &RowKey, stays: bool) -> Step {
     let net = key.net();
     let name = now.slice.networks.get(&net).map(|network| network.name.to_string()).unwrap_or_default();
     let about = format!("network {net}:");
     let of_net = |finding: &&Finding| finding.what.starts_with(&about);
-    match now.kernel.first().or_else(|| now.conflicts.iter().find(of_net)) {
+    let port = now.slice.networks.get(&net).map(|network| network.udp_port).filter(|_| !stays);
+    let ours = |device| port.and_then(|port| barred(now, names::device(device, net.vni, port).as_str()));
+    let barred = || ours(Device::Vxlan).or_else(|| ours(Device::Tap));
+    match now.kernel.first().or_else(|| now.conflicts.iter().find(of_net)).or_else(barred) {
         Some(finding) => step("devices", false, format!("{} {}", finding.code, finding.what)),
         None => step("devices", true, format!("bridge, devices and filters of {name} are as planned")),
     }

@@ -7,9 +7,12 @@
 //! ```text
 //!  0      1      2      4                       12
 //! +------+------+------+-----------------------+--------
-//! | kind |  0   | size |         token         | filling
+//! | kind | cut  | size |         token         | filling
 //! +------+------+------+-----------------------+--------
 //! ```
+//!
+//! `cut` is 0 but in an answer about the plain path of a node whose own host drops frames between guests, where it is 1: whoever sends there
+//! cannot know it otherwise. Who does not know it passes over it.
 
 use super::{Header, WireError, front, front_mut};
 
@@ -43,6 +46,8 @@ pub enum Kind {
     PlainTell {
         /// Tenths of a second since then; [`u16::MAX`]: not within what this can say, or never.
         heard: u16,
+        /// The host of the sender drops frames between its guests.
+        cut: bool,
     },
 }
 
@@ -51,12 +56,12 @@ impl Header for Oam {
     const LEN: usize = 12;
 
     fn parse(bytes: &[u8]) -> Result<Self, WireError> {
-        let [kind, _, s0, s1, token @ ..] = *front::<12>(Self::NAME, bytes)?;
+        let [kind, cut, s0, s1, token @ ..] = *front::<12>(Self::NAME, bytes)?;
         let kind = match kind {
             REQUEST => Kind::EchoRequest,
             REPLY => Kind::EchoReply { size: u16::from_be_bytes([s0, s1]) },
             PLAIN_ASK => Kind::PlainAsk,
-            PLAIN_TELL => Kind::PlainTell { heard: u16::from_be_bytes([s0, s1]) },
+            PLAIN_TELL => Kind::PlainTell { heard: u16::from_be_bytes([s0, s1]), cut: cut & 1 != 0 },
             _ => return Err(WireError::Field { header: Self::NAME, field: "kind" }),
         };
         Ok(Self { kind, token: u64::from_be_bytes(token) })
@@ -64,13 +69,14 @@ impl Header for Oam {
 
     fn emit(&self, out: &mut [u8]) -> Result<(), WireError> {
         let out = front_mut::<12>(Self::NAME, out)?;
+        let cut = u8::from(matches!(self.kind, Kind::PlainTell { cut: true, .. }));
         let (kind, size) = match self.kind {
             Kind::EchoRequest => (REQUEST, 0),
             Kind::EchoReply { size } => (REPLY, size),
             Kind::PlainAsk => (PLAIN_ASK, 0),
-            Kind::PlainTell { heard } => (PLAIN_TELL, heard),
+            Kind::PlainTell { heard, .. } => (PLAIN_TELL, heard),
         };
-        out[..2].copy_from_slice(&[kind, 0]);
+        out[..2].copy_from_slice(&[kind, cut]);
         out[2..4].copy_from_slice(&size.to_be_bytes());
         out[4..].copy_from_slice(&self.token.to_be_bytes());
         Ok(())

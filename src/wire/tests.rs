@@ -77,7 +77,7 @@ fn oam() -> impl Strategy<Value = Oam> {
         Just(Kind::EchoRequest),
         any::<u16>().prop_map(|size| Kind::EchoReply { size }),
         Just(Kind::PlainAsk),
-        any::<u16>().prop_map(|heard| Kind::PlainTell { heard }),
+        any::<(u16, bool)>().prop_map(|(heard, cut)| Kind::PlainTell { heard, cut }),
     ];
     (kind, any::<u64>()).prop_map(|(kind, token)| Oam { kind, token })
 }
