@@ -26,9 +26,12 @@ pub struct Cut {
     /// What goes between this node and these peers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<NodeId>,
-    /// The paths to these peers that it concerns; none: all.
+    /// The paths that it concerns, to these peers or of these networks; none: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<Path>,
+    /// Only IPv6, or only IPv4 and its questions (ARP); none: whatever is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<bool>,
     /// Guests of this node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guests: Vec<CutGuest>,
@@ -51,6 +54,11 @@ impl Cut {
     /// All that this node's guests send and get.
     pub fn node(surely: bool) -> Self {
         Self { surely, node: true, ..Self::default() }
+    }
+
+    /// What of a network enters or leaves this node by one kind of path.
+    pub fn way(key: &NetKey, path: Path) -> Self {
+        Self { path: Some(path), ..Self::network(key) }
     }
 
     /// A network on this node.

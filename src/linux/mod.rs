@@ -16,6 +16,7 @@ mod fdb;
 pub mod file;
 mod filter;
 mod gso;
+mod hooks;
 pub mod host;
 pub mod inbox;
 pub mod inotify;

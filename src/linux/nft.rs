@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use super::error::KernelError;
+use crate::node::barriers::Table;
 use crate::node::fence::{Refused, Said};
 use crate::node::fence_sizes::LARGE;
 use crate::node::fence_text::{REASONS, TABLE as FENCE, samples};
 use crate::node::guard::TABLE;
+use crate::node::verdicts::{Rule, Rules};
 use crate::types::IfName;
 
 /// Runs a transaction: all of it or nothing. `started` is told the process before it can change anything.
@@ -97,6 +99,19 @@ pub(super) fn shut() -> Result<BTreeSet<IfName>, KernelError> {
     let items = json(&["list", "set", "inet", TABLE, "shut"])?;
     let elements = items.iter().filter_map(|item| item.get("set")?.get("elem")?.as_array()).flatten();
     Ok(elements.filter_map(|name| name.as_str()?.parse().ok()).collect())
+}
+
+/// Rules of a table of others, by chain, without what is in sets: those may be as large as packets make them.
+pub(super) fn rules((family, table): &Table) -> Result<Rules, KernelError> {
+    let mut rules = Rules::new();
+    for item in json(&["-t", "list", "table", family, table])? {
+        let Some(rule) = item.get("rule") else { continue };
+        let (chain, parts) = (rule.get("chain").and_then(|chain| chain.as_str()), rule.get("expr"));
+        let (Some(chain), Some(parts)) = (chain, parts.and_then(|parts| parts.as_array())) else { continue };
+        let handle = rule.get("handle").and_then(serde_json::Value::as_u64).unwrap_or_default();
+        rules.entry(chain.to_owned()).or_default().push(Rule { handle, parts: parts.clone() });
+    }
+    Ok(rules)
 }
 
 /// The items of a listing; none where there is no such thing.

@@ -190,7 +190,7 @@ fn explained(
         live: Some(&live),
     };
     let mut explanation = explain(here, from, to)?;
-    if let Some(way) = Way::of(&explanation, slice, &view.paths) {
+    if let Some(way) = Way::of(&explanation, slice, &view.paths, to.family()) {
         explain_guests::add(&mut explanation, Now { slice, presence: &view.presence, findings }, &way);
     }
     Ok(explanation)

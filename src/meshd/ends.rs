@@ -80,7 +80,7 @@ pub(super) async fn add(shared: &Arc<Shared>, slice: &Slice, explanation: &mut E
 /// Which node is asked what; without a place in the lanes nobody can be asked. A frame that does not get there needs no question.
 fn question(shared: &Shared, slice: &Slice, explanation: &Explanation) -> Option<(NodeId, Option<PeerSlot>, Oam)> {
     let view = shared.view();
-    let way = Way::of(explanation, slice, &view.paths)?;
+    let way = Way::of(explanation, slice, &view.paths, None)?;
     let (key, row) = way.to.filter(|(_, row)| row.node != slice.node && explanation.delivered)?;
     let network = slice.networks.get(&way.net)?;
     let meshd = slice.peers.get(&row.node).is_some_and(|peer| peer.foreign.is_none());

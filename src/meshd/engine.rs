@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use super::barriers::Barriers;
 use super::disk;
 use super::drift::{brief, is_drift};
 use super::events::Tone;
@@ -33,7 +34,7 @@ use crate::node::desired::{Desired, Observed};
 use crate::node::discover::{self, Guest, discover};
 use crate::node::op::Op;
 use crate::node::presence::Presence;
-use crate::node::{paths, plan, reconcile, revoke, watch};
+use crate::node::{crossing, paths, plan, reconcile, revoke, watch};
 use crate::table::{Row, RowKey, Slice};
 use crate::types::{IfName, Mono, Mtu, Prefix};
 
@@ -100,6 +101,7 @@ pub struct Engine<K> {
     paths: Watch,
     dropped: Guests,
     strays: Strays,
+    barriers: Barriers,
     plain: Plain,
     plugs: Memory,
     presence: Arc<Presence>,
@@ -141,6 +143,7 @@ impl<K: Kernel> Engine<K> {
             paths: Watch::default(),
             dropped: Guests::default(),
             strays: Strays::default(),
+            barriers: Barriers::default(),
             plain: Plain::default(),
             plugs,
             presence: Arc::default(),
@@ -235,6 +238,7 @@ impl<K: Kernel> Engine<K> {
             }
         }
         self.strays.look(&mut self.kernel, &self.desired, &self.shared);
+        self.barriers.look(&mut self.kernel, &self.shared);
         self.announce();
         self.shared.events.tend(mono());
     }
@@ -387,6 +391,7 @@ impl<K: Kernel> Engine<K> {
         let paths = Arc::new(paths::decide_all(slice, host.local.own()));
         let mut plan = plan::plan(slice, &paths, &host.local);
         let echoes = watch::add(&mut plan, slice, &paths, &host.local);
+        self.shared.watch.cross(crossing::add(&mut plan, slice, &host.local));
         self.shared.find(Topic::Plan, plan.findings);
         self.differ(paths::disagreements(slice, &paths));
         self.desired = plan.desired;
@@ -534,6 +539,7 @@ impl<K: Kernel> Engine<K> {
     /// kept, so that a guest may be silent for longer than a bridge remembers.
     fn found(&mut self, observed: &Observed) {
         self.dropped.seen(&self.desired, observed);
+        self.barriers.seen(&self.desired, observed);
         {
             let mut view = self.shared.view();
             let sides = [&view.local.admin, &view.local.external].into_iter().flatten();
@@ -558,6 +564,7 @@ impl<K: Kernel> Engine<K> {
         self.removed = true;
         self.shared.lanes.set(|_| Arc::default());
         self.shared.watch.set(Vec::new());
+        self.shared.watch.cross(None);
         self.shared.view().echoes = Arc::default();
         let what = "the management node has removed this node; its tunnels are closed".to_owned();
         self.shared.find(

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::linux::{self, KernelError};
+use crate::node::barriers::{Base, Table};
 use crate::node::desired::Observed;
 use crate::node::fence::{Refused, Said};
 use crate::node::op::Op;
 use crate::node::strays::{Ask, Ways};
+use crate::node::verdicts::Rules;
 
 /// The kernel as two verbs, and the counters of its packet filters.
 pub trait Kernel {
@@ -34,6 +36,32 @@ pub trait Kernel {
     fn ways(&mut self, asks: &[Ask]) -> Result<Ways, KernelError> {
         let _ = asks;
         Ok(Ways::default())
+    }
+    /// A number that is another one after each change of any packet filter.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn filter_generation(&mut self) -> Result<u32, KernelError> {
+        Ok(0)
+    }
+    /// Chains of all packet filters at hooks.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn hooks(&mut self) -> Result<Vec<Base>, KernelError> {
+        Ok(Vec::new())
+    }
+    /// Rules of a table, by chain.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn rules(&mut self, table: &Table) -> Result<Rules, KernelError> {
+        let _ = table;
+        Ok(Rules::new())
+    }
+    /// Tools of the older iptables that have something in the kernel.
+    fn legacy_filters(&mut self) -> Vec<&'static str> {
+        Vec::new()
     }
     /// Frames of guests that were dropped for a reason, by interface.
     ///
@@ -70,6 +98,22 @@ impl Kernel for linux::Kernel {
 
     fn ways(&mut self, asks: &[Ask]) -> Result<Ways, KernelError> {
         Self::ways(self, asks)
+    }
+
+    fn filter_generation(&mut self) -> Result<u32, KernelError> {
+        Self::filter_generation(self)
+    }
+
+    fn hooks(&mut self) -> Result<Vec<Base>, KernelError> {
+        Self::hooks(self)
+    }
+
+    fn rules(&mut self, table: &Table) -> Result<Rules, KernelError> {
+        Self::rules(self, table)
+    }
+
+    fn legacy_filters(&mut self) -> Vec<&'static str> {
+        Self::legacy_filters(self)
     }
 
     fn refused_guests(&mut self, reason: &str) -> Result<Vec<Refused>, KernelError> {

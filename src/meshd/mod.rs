@@ -4,8 +4,10 @@
 //! [`link`] (async, main thread) follows the management node; [`control`] answers on the local socket; [`shared`] is what they
 //! tell each other.
 
+mod barriers;
 pub mod belongings;
 pub mod control;
+mod crossing;
 pub mod disk;
 mod drift;
 mod ends;

@@ -38,6 +38,8 @@ pub enum Topic {
     Slice,
     /// Interfaces and addresses of this host.
     Underlay,
+    /// What others of this host drop between guests.
+    Bridges,
     /// Plain paths that do not carry.
     Plain,
     /// What the plan cannot do.
@@ -83,6 +85,7 @@ impl Topic {
             Self::Lanes
             | Self::Slice
             | Self::Underlay
+            | Self::Bridges
             | Self::Plain
             | Self::Plan
             | Self::Differ

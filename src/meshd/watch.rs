@@ -8,6 +8,7 @@ use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::crossing::Passage;
 use super::ends::{self, Asked};
 use super::lane;
 use super::shared::Shared;
@@ -15,7 +16,9 @@ use crate::clock::{self, mono};
 use crate::forward::Said;
 use crate::linux::poll::Poll;
 use crate::linux::tap::{Offloads, Tap, TapError};
+use crate::node::crossing::Way;
 use crate::node::watch::Echoes;
+use crate::probe::crossing::Crossed;
 use crate::probe::plain::{Out, PairConfig, Report, Watch};
 use crate::types::{IfName, Mono, PeerSlot, UdpPort};
 use crate::wire::oam::{Kind, Oam};
@@ -42,11 +45,13 @@ pub struct Watching {
     /// What peers are asked about their guests, and answer.
     pub(super) ends: Asked,
     known: Mutex<Known>,
+    crossing: Mutex<Crossing>,
 }
 
 #[derive(Default)]
 struct Letters {
     setup: Option<Vec<(Echoes, Vec<PairConfig>)>>,
+    way: Option<Option<Way>>,
     said: Vec<Said>,
     again: Vec<PeerSlot>,
 }
@@ -66,6 +71,9 @@ pub struct Known {
     pub closed: BTreeMap<UdpPort, String>,
 }
 
+/// What is known of frames that cross a bridge, and which.
+type Crossing = (Option<Way>, Crossed);
+
 impl Watching {
     fn letters<T>(&self, work: impl FnOnce(&mut Letters) -> T) -> T {
         work(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner))
@@ -74,6 +82,16 @@ impl Watching {
     /// Who is watched from now on.
     pub fn set(&self, setup: Vec<(Echoes, Vec<PairConfig>)>) {
         self.letters(|letters| letters.setup = Some(setup));
+    }
+
+    /// Which bridge is crossed from now on.
+    pub fn cross(&self, way: Option<Way>) {
+        self.letters(|letters| letters.way = Some(way));
+    }
+
+    /// What is known of it now.
+    pub fn crossing(&self) -> (Option<Way>, Crossed) {
+        self.crossing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A peer has said something by the session.
@@ -103,8 +121,8 @@ pub fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
             shared.loose(&loose);
         }
         let (now, frame) = (mono(), vec![0; FRAME]);
-        let known = ends::Known::default();
-        let mut watcher = Watcher { shared, poll, overlays: Vec::new(), retry_at: now, publish_at: now, frame, known };
+        let (overlays, passage, known) = (Vec::new(), None, ends::Known::default());
+        let mut watcher = Watcher { shared, poll, overlays, passage, retry_at: now, publish_at: now, frame, known };
         while watcher.turn() {}
     };
     std::thread::Builder::new().name("plain-watch".into()).spawn(work).map(drop)
@@ -122,6 +140,7 @@ struct Watcher {
     shared: Arc<Shared>,
     poll: Poll,
     overlays: Vec<Overlay>,
+    passage: Option<Passage>,
     retry_at: Mono,
     publish_at: Mono,
     frame: Vec<u8>,
@@ -147,6 +166,9 @@ impl Watcher {
             most = most.max(overlay.read(&self.poll, &mut self.frame, &mut asks));
             overlay.ask(mono(), &mut asks);
         }
+        if let Some(passage) = &mut self.passage {
+            passage.turn(&mut self.frame);
+        }
         if !asks.is_empty() {
             self.shared.lanes.say(asks);
         }
@@ -162,9 +184,12 @@ impl Watcher {
 
     /// Follows a new setup, and answers what peers have asked by their sessions.
     fn read_letters(&mut self, now: Mono) -> Vec<(PeerSlot, Oam)> {
-        let Letters { setup, said, again } = self.shared.watch.letters(std::mem::take);
+        let Letters { setup, way, said, again } = self.shared.watch.letters(std::mem::take);
         if let Some(setup) = setup {
             self.follow(setup, now);
+        }
+        if let Some(way) = way {
+            self.cross(way, now);
         }
         for peer in again {
             self.overlays.iter_mut().for_each(|overlay| overlay.watch.again(peer, now));
@@ -216,9 +241,20 @@ impl Watcher {
         }
     }
 
+    fn cross(&mut self, way: Option<Way>, now: Mono) {
+        match (&mut self.passage, way) {
+            (Some(passage), Some(way)) => passage.follow(way),
+            (passage, way) => *passage = way.map(Passage::new),
+        }
+        self.retry_at = now;
+    }
+
     /// Opens every TAP that is not open.
     fn open(&mut self, now: Mono) {
         self.retry_at = now + RETRY;
+        if let Some(passage) = &mut self.passage {
+            passage.try_open(now);
+        }
         for overlay in self.overlays.iter_mut().filter(|overlay| overlay.tap.is_none()) {
             let opened = Tap::attach(&overlay.name, Offloads::None);
             match opened.and_then(|tap| match self.poll.add(tap.as_fd(), 0) {
@@ -238,6 +274,8 @@ impl Watcher {
             known.reports.extend(overlay.watch.reports().into_iter().map(|report| ((port, report.peer), report)));
             known.closed.extend(overlay.failed.as_ref().map(|error| (port, error.to_string())));
         }
+        let crossing = self.passage.as_ref().map(|passage| (Some(passage.way().clone()), passage.crossed()));
+        *self.shared.watch.crossing.lock().unwrap_or_else(PoisonError::into_inner) = crossing.unwrap_or_default();
         *self.shared.watch.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
     }
 }

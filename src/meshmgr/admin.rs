@@ -357,7 +357,7 @@ fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, 
     let (far, measured) = (&far, &measured);
     let here = Here { slice: &slice, paths: &paths, own, admin_mtu, external_mtu, far, measured, live: None };
     let mut explanation = explaining::explain(here, &port.metadata.name, &to).map_err(Problem::from)?;
-    if let Some(way) = Way::of(&explanation, &slice, &paths) {
+    if let Some(way) = Way::of(&explanation, &slice, &paths, to.family()) {
         // What both nodes have told, and what is so of them here.
         let told = |node: &NodeId| told_of(app, view, node);
         let there = way.to.map(|(_, row)| told(&row.node)).unwrap_or_default();

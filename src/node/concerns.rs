@@ -20,6 +20,8 @@ pub struct End<'a> {
     pub mac: Option<Mac>,
     /// The node at the other end, and the path to it; none: the same node.
     pub peer: Option<(&'a NodeId, Path)>,
+    /// What is sent is IPv6, or IPv4; none: that is not known.
+    pub ipv6: Option<bool>,
 }
 
 /// Whether a finding of the node at this end is in the way: surely, or maybe.
@@ -27,12 +29,22 @@ pub fn concerns(cut: &Cut, end: End<'_>) -> Option<bool> {
     let path = end.peer.is_some_and(|(_, path)| cut.path.is_none_or(|cut| cut == path));
     let peer = path && end.peer.is_some_and(|(node, _)| cut.peers.contains(node));
     let guest = |guest: &CutGuest| guest.network == *end.net && Some(guest.mac) == end.mac;
-    if cut.node || peer || cut.networks.contains(end.net) || cut.guests.iter().any(guest) {
-        return Some(cut.surely);
+    let network = cut.networks.contains(end.net) && (path || cut.path.is_none());
+    if cut.ipv6.zip(end.ipv6).is_some_and(|(cut, sent)| cut != sent) {
+        return None;
+    }
+    if cut.node || peer || network || cut.guests.iter().any(guest) {
+        // Of a frame that may be of the other family it is not certain.
+        return Some(cut.surely && (cut.ipv6.is_none() || end.ipv6.is_some()));
     }
     // What is not listed may be among the rest, if the rest is of that kind.
     let rest = !cut.guests.is_empty() || !cut.networks.is_empty() || path && !cut.peers.is_empty();
     (cut.others && rest).then_some(false)
+}
+
+/// What a guest speaks, where its addresses are of one family: true for IPv6.
+pub fn family(row: &Row) -> Option<bool> {
+    (row.arp.is_empty() != row.nd.is_empty()).then_some(row.arp.is_empty())
 }
 
 /// The findings that are in the way at one end, the sure ones first.
@@ -81,6 +93,8 @@ pub struct Way<'a> {
     pub to: Option<(&'a RowKey, &'a Row)>,
     /// The path to the receiver's node; none: it is the same.
     pub path: Option<Path>,
+    /// What is sent is IPv6, or IPv4; none: that is not known.
+    pub ipv6: Option<bool>,
 }
 
 impl std::fmt::Debug for Way<'_> {
@@ -90,8 +104,8 @@ impl std::fmt::Debug for Way<'_> {
 }
 
 impl<'a> Way<'a> {
-    /// Finds the rows again that an explanation is about.
-    pub fn of(explanation: &Explanation, slice: &'a Slice, paths: &Paths) -> Option<Self> {
+    /// Finds the rows again that an explanation is about. `ipv6` as far as it was asked for; else it is what the receiver speaks.
+    pub fn of(explanation: &Explanation, slice: &'a Slice, paths: &Paths, ipv6: Option<bool>) -> Option<Self> {
         let from = slice.rows.iter().find(|(_, row)| row.port.as_ref() == Some(&explanation.from));
         let (from, _) = from?;
         let net = from.net();
@@ -101,20 +115,21 @@ impl<'a> Way<'a> {
         });
         let verdict = to.and_then(|(_, row)| paths.get(&net)?.get(&row.node));
         let path = verdict.map(|verdict| verdict.path);
-        Some(Self { from, net, to, path })
+        let ipv6 = ipv6.or_else(|| family(to?.1));
+        Some(Self { from, net, to, path, ipv6 })
     }
 
     /// The sender's end.
     pub fn near(&self) -> End<'_> {
         let peer = self.to.and_then(|(_, row)| Some((&row.node, self.path?)));
-        End { net: &self.net, mac: Some(self.from.mac), peer }
+        End { net: &self.net, mac: Some(self.from.mac), peer, ipv6: self.ipv6 }
     }
 
     /// The receiver's end, on its node; `own` is the sender's node.
     pub fn far<'b>(&'b self, own: &'b NodeId) -> Option<End<'b>> {
         let (key, row) = self.to?;
         let peer = (row.node != *own).then_some((own, self.path?));
-        Some(End { net: &self.net, mac: Some(key.mac), peer })
+        Some(End { net: &self.net, mac: Some(key.mac), peer, ipv6: self.ipv6 })
     }
 }
 

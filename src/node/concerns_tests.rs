@@ -82,7 +82,7 @@ fn said(near: (&Presence, &[Finding]), far: &[Finding], to: u8) -> [bool; 3] {
     let slice = slice();
     let paths = decided(&slice);
     let mut here = arrives(&slice, to);
-    let way = Way::of(&here, &slice, &paths).unwrap();
+    let way = Way::of(&here, &slice, &paths, None).unwrap();
     explain_guests::add(&mut here, Now { slice: &slice, presence: near.0, findings: near.1 }, &way);
     let mut management = arrives(&slice, to);
     explain_guests::add_told(&mut management, &way, near.1, far);
@@ -263,8 +263,8 @@ fn who_is_not_listed_among_many_may_be_one_of_the_rest() {
     assert!(cut.peers.len() == crate::api::cut::LISTED && cut.others);
     let net = "default/10".parse().unwrap();
     let b: NodeId = "b".parse().unwrap();
-    let end = |path| End { net: &net, mac: None, peer: Some((&b, path)) };
+    let end = |path| End { net: &net, mac: None, peer: Some((&b, path)), ipv6: None };
     assert_eq!(concerns(&cut, end(Path::Plain)), Some(false));
     assert_eq!(concerns(&cut, end(Path::Tunnel)), None);
-    assert_eq!(concerns(&cut, End { net: &net, mac: None, peer: None }), None);
+    assert_eq!(concerns(&cut, End { net: &net, mac: None, peer: None, ipv6: None }), None);
 }

@@ -139,9 +139,7 @@ pub fn answer(here: Here<'_>, peer: &NodeId, path: impl Fn(&NetKey) -> Option<Pa
 /// How a guest of this node stands, for frames of a peer.
 pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> Stands {
     let own = |(key, row): (&RowKey, &crate::table::Row)| key.mac == mac && row.node == here.slice.node;
-    if !here.slice.rows_of(net).any(own) {
-        return Stands::Unknown;
-    }
+    let Some((_, row)) = here.slice.rows_of(net).find(|row| own(*row)) else { return Stands::Unknown };
     // Where guests are found, who is not plugged in has not been found.
     let found_here = here.slice.networks.get(net).is_some_and(|network| network.learning == Learning::Local);
     let at = here.presence.of(&(net.clone(), mac)).map(|here| &here.at);
@@ -154,7 +152,7 @@ pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> 
         Some(At::Nowhere) => Stands::Unplugged,
         Some(At::Absent) => Stands::Absent,
     };
-    let end = End { net, mac: Some(mac), peer: Some(peer) };
+    let end = End { net, mac: Some(mac), peer: Some(peer), ipv6: concerns::family(row) };
     let found = concerns::in_the_way(here.findings, end).into_iter().map(|(finding, surely)| match &finding.cut {
         _ if !surely => Stands::Maybe,
         Some(cut) if cut.peers.contains(peer.0) => Stands::Path,

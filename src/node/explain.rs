@@ -110,6 +110,16 @@ impl From<ExplainError> for Problem {
     }
 }
 
+impl Target {
+    /// Its family, where it says one: true for IPv6.
+    pub const fn family(&self) -> Option<bool> {
+        match self {
+            Self::Ip(ip) => Some(ip.is_ipv6()),
+            Self::Port(_) | Self::Mac(_) => None,
+        }
+    }
+}
+
 impl FromStr for Target {
     type Err = String;
 

@@ -62,7 +62,7 @@ fn explanation() -> Explanation {
 
 fn ask(presence: &Presence, slice: &Slice, findings: &[Finding]) -> Explanation {
     let mut explanation = explanation();
-    let way = Way::of(&explanation, slice, &Paths::default()).unwrap();
+    let way = Way::of(&explanation, slice, &Paths::default(), None).unwrap();
     add(&mut explanation, Now { slice, presence, findings }, &way);
     explanation
 }

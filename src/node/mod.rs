@@ -5,9 +5,11 @@
 //! [`spans`] what is known of each path's size. No netlink here: `linux` does what this ring writes down.
 
 pub mod announce;
+pub mod barriers;
 pub mod checksums;
 pub mod clockwatch;
 pub mod concerns;
+pub mod crossing;
 pub mod desired;
 pub mod discover;
 pub mod dropped;
@@ -39,6 +41,7 @@ pub mod skew;
 pub mod spans;
 pub mod strays;
 pub mod sync;
+pub mod verdicts;
 pub mod watch;
 pub mod watch_told;
 pub mod wrongs;

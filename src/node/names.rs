@@ -13,6 +13,10 @@ pub enum Device {
     Vxlan,
     /// `vt...`: the tunnel path.
     Tap,
+    /// Two more TAPs of the bridge of echoes: by this one frames go in that only cross it ([`super::crossing`]).
+    Near,
+    /// By this one they come out.
+    Far,
 }
 
 /// Name of a device of a network. At most 2 + 8 + 1 + 4 = 15 characters. The UDP port stands for the overlay: it is unique, and
@@ -22,6 +26,8 @@ pub fn device(kind: Device, vni: Vni, udp_port: UdpPort) -> IfName {
         Device::Bridge => 'b',
         Device::Vxlan => 'v',
         Device::Tap => 't',
+        Device::Near => 'p',
+        Device::Far => 'q',
     };
     let text = format!("v{letter}{vni}.{:x}", udp_port.get());
     match text.parse() {
@@ -36,6 +42,8 @@ pub fn parse(name: &str) -> Option<(Device, Vni, UdpPort)> {
         "vb" => Device::Bridge,
         "vv" => Device::Vxlan,
         "vt" => Device::Tap,
+        "vp" => Device::Near,
+        "vq" => Device::Far,
         _ => return None,
     };
     let (vni, port) = name.get(2..)?.split_once('.')?;

@@ -82,12 +82,12 @@ pub fn conflicts(desired: &Desired, observed: &Observed) -> Vec<Finding> {
 pub fn is_ours(name: &IfName, link: &Link) -> bool {
     let Some((device, vni, _)) = names::parse(name.as_str()) else { return false };
     let kind = match &link.kind {
-        Kind::Bridge(_) => Some(Device::Bridge),
-        Kind::Vxlan(_) => Some(Device::Vxlan),
-        Kind::Tap(_) => Some(Device::Tap),
-        Kind::Other(_) => None,
+        Kind::Bridge(_) => device == Device::Bridge,
+        Kind::Vxlan(_) => device == Device::Vxlan,
+        Kind::Tap(_) => matches!(device, Device::Tap | Device::Near | Device::Far),
+        Kind::Other(_) => false,
     };
-    kind == Some(device) && link.network().is_some_and(|net| net.vni == vni)
+    kind && link.network().is_some_and(|net| net.vni == vni)
 }
 
 /// Networks that cannot be built, by bridge, and why.
@@ -131,7 +131,7 @@ fn stale<'a>(wanted: &BTreeMap<&IfName, &Net>, observed: &'a Observed) -> Vec<&'
     let mut gone: Vec<&IfName> = ours.filter(|(name, link)| !stays(name, link)).map(|(name, _)| name).collect();
     let rank = |name: &IfName| match names::parse(name.as_str()).map(|(device, _, _)| device) {
         Some(Device::Vxlan) => 0,
-        Some(Device::Tap) => 1,
+        Some(Device::Tap | Device::Near | Device::Far) => 1,
         Some(Device::Bridge) | None => 2,
     };
     gone.sort_by_key(|name| rank(name));

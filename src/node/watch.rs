@@ -30,8 +30,11 @@ use crate::types::{IfName, Mac, NodeId, OverlayId, PeerSlot, UdpPort, Vni};
 /// The VNI that is kept for it in every overlay: the last.
 pub const ECHO_VNI: u32 = 0x00ff_ffff;
 
+/// MTU of a bridge of echoes that nobody is behind: what IPv6 needs.
+const ALONE_MTU: u16 = crate::policy::mtu::IPV6_LEAST;
+
 /// How the ports of its bridges pass frames: to pinned addresses, from pinned addresses, and to each other.
-const FLAGS: PortFlags = PortFlags {
+pub(super) const FLAGS: PortFlags = PortFlags {
     isolated: false,
     learning: false,
     locked: true,
@@ -134,12 +137,19 @@ fn wanted(plan: &Plan, slice: &Slice, paths: &Paths, local: &Local) -> Wanted {
     wanted
 }
 
-fn net(bridge: &IfName, key: NetKey, udp_port: UdpPort, peers: &BTreeMap<NodeId, Echoed>, local: &Local) -> Net {
+/// The network of the echoes of an overlay; of one without peers, its bridge and its TAP.
+pub(super) fn net(
+    bridge: &IfName,
+    key: NetKey,
+    udp_port: UdpPort,
+    peers: &BTreeMap<NodeId, Echoed>,
+    local: &Local,
+) -> Net {
     let (tap, vxlan) = (names::device(Device::Tap, key.vni, udp_port), names::device(Device::Vxlan, key.vni, udp_port));
-    let largest = peers.values().map(|peer| peer.largest).min().unwrap_or_default();
+    let largest = peers.values().map(|peer| peer.largest).min().unwrap_or(ALONE_MTU);
     let link =
         |kind, mtu: u32, port| Link { kind, alias: Some(names::alias(&key)), mtu, up: true, no_addresses: true, port };
-    let port = || Some(Port { bridge: bridge.clone(), flags: FLAGS });
+    let port = |isolated| Some(Port { bridge: bridge.clone(), flags: PortFlags { isolated, ..FLAGS } });
     let via = |peer: &Echoed| local.side(peer.outer).map(|side| side.interface.clone());
     let vtep = |peer: &Echoed| Vtep { address: peer.address, via: via(peer) };
     let first = peers.values().next();
@@ -150,9 +160,11 @@ fn net(bridge: &IfName, key: NetKey, udp_port: UdpPort, peers: &BTreeMap<NodeId,
     let pinned = |port: &IfName| BridgeEntry { port: port.clone(), hold: Hold::Pinned };
     let links = [
         (bridge.clone(), link(Kind::Bridge(Bridge::OURS), largest.into(), None)),
-        (tap.clone(), link(Kind::Tap(Tap::OURS), TAP_MTU, port())),
-        (vxlan.clone(), link(Kind::Vxlan(kind), largest.into(), port())),
+        (tap.clone(), link(Kind::Tap(Tap::OURS), TAP_MTU, port(false))),
+        // What comes from members goes to that TAP, and to no port of `crossing`.
+        (vxlan.clone(), link(Kind::Vxlan(kind), largest.into(), port(true))),
     ];
+    let links = links.into_iter().filter(|(name, _)| *name != vxlan || !peers.is_empty());
     let far = peers.values().map(|peer| (mac(peer.address), pinned(&vxlan)));
     let own = peers.values().map(|peer| (mac(peer.own), pinned(&tap)));
     Net {
@@ -160,12 +172,12 @@ fn net(bridge: &IfName, key: NetKey, udp_port: UdpPort, peers: &BTreeMap<NodeId,
         guests: BTreeMap::new(),
         loose: [].into(),
         floods_unknown: false,
-        links: links.into(),
+        links: links.collect(),
         bridge_fdb: far.chain(own).collect(),
         vxlan_fdb: peers.values().map(|peer| (mac(peer.address), vtep(peer))).collect(),
         flood: [].into(),
         neighbours: BTreeMap::new(),
-        vxlan: Some(vxlan),
+        vxlan: Some(vxlan).filter(|_| !peers.is_empty()),
         tap,
         key,
     }

@@ -21,7 +21,9 @@
 //! | which sizes are tried next | `sizes` |
 //! | probes under way, and how long to wait for one | `flights`, `rtt` |
 //! | the same question for the plain path, which no tunnel carries | [`plain`] |
+//! | what crosses a bridge of this host, and what is dropped there | [`crossing`] |
 
+pub mod crossing;
 mod flights;
 mod interface;
 mod machine;

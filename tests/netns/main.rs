@@ -18,6 +18,7 @@ mod says;
 
 mod absent;
 mod addresses;
+mod barred;
 mod chaos;
 mod checksums;
 mod clamp;

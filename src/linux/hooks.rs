@@ -1,0 +1,195 @@
+//! Chains of all packet filters at the hooks of the kernel, whoever has made them, asked of the kernel itself: a host may have thousands of
+//! chains, and `nft` of Debian 12 does not say at which interfaces those of family `netdev` are.
+
+use std::io;
+
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NlasIterator};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+
+use super::error::KernelError;
+use super::kernel::Kernel;
+use super::netlink::{Messages, half, word};
+use super::nft;
+use crate::node::barriers::{Base, Table};
+use crate::node::verdicts::Rules;
+
+/// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_*` (linux/netfilter/nf_tables.h).
+const GET_CHAIN: u16 = 10 << 8 | 4;
+const NEW_GENERATION: u16 = 10 << 8 | 15;
+const GET_GENERATION: u16 = 10 << 8 | 16;
+/// `NFTA_GEN_ID`.
+const GENERATION: u16 = 1;
+/// `NFTA_CHAIN_*`.
+const TABLE: u16 = 1;
+const NAME: u16 = 3;
+const HOOK: u16 = 4;
+const POLICY: u16 = 5;
+/// `NFTA_HOOK_*`.
+const NUMBER: u16 = 1;
+const DEVICE: u16 = 3;
+const DEVICES: u16 = 4;
+/// `struct nlmsghdr`, and `struct nfgenmsg` behind it.
+const HEADER: usize = 16;
+const HEADERS: usize = HEADER + 4;
+/// More than a datagram of a dump.
+const BUFFER: usize = 64 * 1024;
+/// Chains at hooks that are kept, at most.
+const MOST: usize = 1024;
+
+/// Tables of the older iptables that are in the kernel are listed there, and the tool that shows them (net/netfilter/x_tables.c).
+const LEGACY: [(&str, &str); 3] = [
+    ("/proc/net/ip_tables_names", "iptables-legacy"),
+    ("/proc/net/ip6_tables_names", "ip6tables-legacy"),
+    ("/proc/net/arp_tables_names", "arptables-legacy"),
+];
+
+impl Kernel {
+    /// A number that is another one after each change of any packet filter. What packets do to sets does not count.
+    ///
+    /// # Errors
+    /// The kernel has no nf_tables, or does not let us.
+    pub fn filter_generation(&self) -> Result<u32, KernelError> {
+        generation().map_err(KernelError::socket("reading the packet filters' generation"))
+    }
+
+    /// Chains of all packet filters at hooks.
+    ///
+    /// # Errors
+    /// As [`Self::filter_generation`].
+    pub fn hooks(&self) -> Result<Vec<Base>, KernelError> {
+        read().map_err(KernelError::socket("reading chains of packet filters"))
+    }
+
+    /// Rules of a table, by chain. None where there is no such table any more.
+    ///
+    /// # Errors
+    /// [`KernelError::NoNft`].
+    pub fn rules(&self, table: &Table) -> Result<Rules, KernelError> {
+        nft::rules(table)
+    }
+
+    /// Tools of the older iptables that have something in this kernel.
+    pub fn legacy_filters(&self) -> Vec<&'static str> {
+        let some = |path: &str| std::fs::read_to_string(path).is_ok_and(|names| !names.trim().is_empty());
+        LEGACY.into_iter().filter(|(path, _)| some(path)).map(|(_, tool)| tool).collect()
+    }
+}
+
+fn generation() -> io::Result<u32> {
+    let mut generation = None;
+    ask(GET_GENERATION, 0, |message| {
+        if half(message, 4) == Some(NEW_GENERATION) {
+            generation = attribute(message.get(HEADERS..)?, GENERATION).and_then(number);
+        }
+        generation.map(|_| true)
+    })?;
+    generation.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// All chains at hooks of the calling thread's namespace.
+fn read() -> io::Result<Vec<Base>> {
+    let mut bases = Vec::new();
+    ask(GET_CHAIN, NLM_F_DUMP, |message| {
+        bases.extend(base(message).filter(|_| bases.len() < MOST));
+        Some(false)
+    })?;
+    Ok(bases)
+}
+
+/// Asks, and hands each message of the answer on, until one says that it was enough or the last has come.
+fn ask(kind: u16, flags: u16, mut each: impl FnMut(&[u8]) -> Option<bool>) -> io::Result<()> {
+    let mut socket = Socket::new(NETLINK_NETFILTER)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    let mut request = [0_u8; HEADERS];
+    request[..4].copy_from_slice(&u32::try_from(HEADERS).unwrap_or_default().to_ne_bytes());
+    request[4..6].copy_from_slice(&kind.to_ne_bytes());
+    request[6..8].copy_from_slice(&(NLM_F_REQUEST | flags).to_ne_bytes());
+    socket.send(&request, 0)?;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let length = socket.recv(&mut &mut buffer[..], 0)?;
+        let answer = buffer.get(..length).ok_or(io::ErrorKind::InvalidData)?;
+        for message in Messages(answer) {
+            let message = message?;
+            match half(message, 4).map(i32::from) {
+                Some(libc::NLMSG_DONE) => return Ok(()),
+                Some(libc::NLMSG_ERROR) => {
+                    let code = word(message, HEADER).map(u32::cast_signed);
+                    return Err(io::Error::from_raw_os_error(code.map_or(libc::EPROTO, i32::saturating_abs)));
+                }
+                _ => {
+                    if each(message) == Some(true) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A chain, if it is at a hook that frames come by.
+fn base(message: &[u8]) -> Option<Base> {
+    let attributes = message.get(HEADERS..)?;
+    let hook = attribute(attributes, HOOK)?;
+    let number_of_hook = attribute(hook, NUMBER).and_then(number)?;
+    let (family, hook_name) = names(*message.get(HEADER)?, number_of_hook)?;
+    let one = attribute(hook, DEVICE).into_iter();
+    let many = attribute(hook, DEVICES).into_iter().flat_map(|devices| each(devices).map(|(_, name)| name));
+    Some(Base {
+        family,
+        table: text(attribute(attributes, TABLE)?),
+        name: text(attribute(attributes, NAME)?),
+        hook: hook_name,
+        // `NF_DROP` is 0.
+        drops: attribute(attributes, POLICY).and_then(number) == Some(0),
+        devices: one.chain(many).map(text).collect(),
+    })
+}
+
+/// `NFPROTO_*` and `NF_*_*` hooks (linux/netfilter.h, linux/netfilter_bridge.h) as `nft` writes them.
+fn names(family: u8, hook: u32) -> Option<(&'static str, &'static str)> {
+    let family = match family {
+        1 => "inet",
+        2 => "ip",
+        3 => "arp",
+        5 => "netdev",
+        7 => "bridge",
+        10 => "ip6",
+        _ => return None,
+    };
+    let hook = match (family, hook) {
+        ("netdev", 0) => "ingress",
+        ("netdev", 1) => "egress",
+        ("arp", 0) => "input",
+        ("arp", 1) => "output",
+        ("arp", 2) => "forward",
+        ("netdev" | "arp", _) => return None,
+        (_, 0) => "prerouting",
+        (_, 1) => "input",
+        (_, 2) => "forward",
+        (_, 3) => "output",
+        (_, 4) => "postrouting",
+        _ => return None,
+    };
+    Some((family, hook))
+}
+
+fn attribute(attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    each(attributes).find(|(of, _)| *of == kind).map(|(_, value)| value)
+}
+
+fn each(attributes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    NlasIterator::new(attributes).flatten().map(|attribute| {
+        let (kind, length) = (attribute.kind(), usize::from(attribute.length()));
+        (kind, attribute.into_inner().get(4..length).unwrap_or_default())
+    })
+}
+
+fn number(bytes: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.try_into().ok()?))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
+}

@@ -1,0 +1,113 @@
+//! What others of this host do to frames between guests: told where frames that cross a bridge do not come out, or where a packet filter at
+//! an interface of a guest drops everything. Rules are read only then, and chains only where some packet filter has changed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::kernel::Kernel;
+use super::shared::{Shared, Topic};
+use crate::api::cut::Cut;
+use crate::clock::mono;
+use crate::linux::KernelError;
+use crate::node::barriers::{self, Ends, Filters, Place, Ports};
+use crate::node::desired::{Desired, Link, Observed};
+use crate::node::reconcile::is_ours;
+use crate::policy::path::Path;
+use crate::probe::crossing::Flow;
+use crate::types::{IfName, Mac, Mono};
+
+/// How often it is seen whether something has changed.
+const EVERY: Duration = Duration::from_secs(1);
+/// Reading packet filters may take a twentieth of a core.
+const SHARE: u32 = 20;
+/// However long it takes.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// What was looked at last, and what to look at.
+#[derive(Debug, Default)]
+pub(super) struct Barriers {
+    at: Mono,
+    ports: Ports,
+    seen: Option<Seen>,
+}
+
+/// Where an interface stands that is a guest's or ours, and what is cut off where nothing passes there.
+fn place(desired: &Desired, name: &IfName, link: &Link) -> Option<Place> {
+    let bridge = link.port.as_ref()?.bridge.clone();
+    let net = desired.networks.get(&bridge)?;
+    let guests = |macs: &BTreeSet<Mac>| {
+        let guests: Vec<_> = macs.iter().map(|mac| (net.key.clone(), *mac)).collect();
+        Cut::guests(true, &guests)
+    };
+    let cut = if net.tap == *name {
+        Cut::way(&net.key, Path::Tunnel)
+    } else if net.vxlan.as_ref() == Some(name) {
+        Cut::way(&net.key, Path::Plain)
+    } else if is_ours(name, link) {
+        return None;
+    } else if let Some(macs) = net.guests.get(name) {
+        guests(macs)
+    } else if net.loose.is_empty() {
+        return None;
+    } else {
+        // Whose it is among these is not known.
+        Cut { surely: false, ..guests(&net.loose) }
+    };
+    Some(Place { bridge, cut })
+}
+
+/// All that findings depend on.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    lost: BTreeSet<Flow>,
+    ports: Ports,
+    generation: u32,
+}
+
+impl Barriers {
+    /// Remembers which interfaces stand in bridges of guests: guests' own, and ours.
+    pub(super) fn seen(&mut self, desired: &Desired, observed: &Observed) {
+        self.ports = observed
+            .links
+            .iter()
+            .filter_map(|(name, link)| Some((name.clone(), place(desired, name, link)?)))
+            .collect();
+    }
+
+    /// Looks where it is due, and tells what is wrong.
+    pub(super) fn look<K: Kernel>(&mut self, kernel: &mut K, shared: &Shared) {
+        let start = mono();
+        if start < self.at {
+            return;
+        }
+        match self.told(kernel, shared) {
+            Ok(()) => {}
+            // The next comparison of kernel and plan says what is wrong with it.
+            Err(error) => tracing::debug!("packet filters of others: {error}"),
+        }
+        let now = mono();
+        self.at = now + EVERY.max(now.since(start).saturating_mul(SHARE)).min(LONGEST);
+    }
+
+    fn told<K: Kernel>(&mut self, kernel: &mut K, shared: &Shared) -> Result<(), KernelError> {
+        let (way, crossed) = shared.watch.crossing();
+        let generation = kernel.filter_generation().unwrap_or_default();
+        let seen = Seen { lost: crossed.lost, ports: self.ports.clone(), generation };
+        if self.seen.as_ref() == Some(&seen) {
+            return Ok(());
+        }
+        let mut filters = Filters { bases: kernel.hooks().unwrap_or_default(), ..Filters::default() };
+        for table in barriers::wanted(&filters.bases, !seen.lost.is_empty(), &seen.ports) {
+            let rules = kernel.rules(&table)?;
+            filters.rules.insert(table, rules);
+        }
+        if !seen.lost.is_empty() {
+            filters.legacy = kernel.legacy_filters();
+        }
+        let ends = way.as_ref().map(|way| Ends { bridge: &way.bridge, near: &way.near, far: &way.far });
+        let flows = way.as_ref().map(|way| way.flows.as_slice()).unwrap_or_default();
+        shared.find(Topic::Bridges, barriers::findings(ends, &seen.lost, flows, &seen.ports, &filters));
+        self.seen = Some(seen);
+        Ok(())
+    }
+}

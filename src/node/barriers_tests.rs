@@ -1,0 +1,144 @@
+use serde_json::json;
+
+use super::*;
+use crate::node::verdicts::Rule;
+
+fn name(text: &str) -> IfName {
+    text.parse().unwrap()
+}
+
+fn flow(protocol: Protocol, third: u8) -> Flow {
+    match protocol {
+        Protocol::Ipv6 => Flow { protocol, from: "fd00::1".parse().unwrap(), to: "fd00::2".parse().unwrap() },
+        Protocol::Arp | Protocol::Ipv4 => {
+            let at = |last: u8| std::net::Ipv4Addr::new(192, 168, third, last).into();
+            Flow { protocol, from: at(1), to: at(2) }
+        }
+    }
+}
+
+fn base(family: &'static str, hook: &'static str, drops: bool) -> Base {
+    Base { family, table: "fw".into(), name: "c".into(), hook, drops, devices: vec!["tap1".into()] }
+}
+
+fn filters(bases: &[Base], parts: serde_json::Value) -> Filters {
+    let rules = Rules::from([("c".to_owned(), vec![Rule { handle: 7, parts: parts.as_array().unwrap().clone() }])]);
+    let rules = bases.iter().map(|base| ((base.family, base.table.clone()), rules.clone())).collect();
+    Filters { bases: bases.to_vec(), rules, legacy: Vec::new() }
+}
+
+fn place() -> Place {
+    Place { bridge: name("vb10.12b5"), cut: Cut::node(true) }
+}
+
+fn told(lost: &[Flow], filters: &Filters) -> Vec<Finding> {
+    let (bridge, near, far) = (name("vb16777215.12b5"), name("vp16777215.12b5"), name("vq16777215.12b5"));
+    let ends = Ends { bridge: &bridge, near: &near, far: &far };
+    let ports = [(name("tap1"), place())].into();
+    findings(
+        Some(ends),
+        &lost.iter().copied().collect(),
+        &[lost, &[flow(Protocol::Ipv4, 99)]].concat(),
+        &ports,
+        filters,
+    )
+}
+
+#[test]
+fn what_drops_is_named_with_a_way_out_for_each_family_and_hook() {
+    let (four, six, arp) = (flow(Protocol::Ipv4, 10), flow(Protocol::Ipv6, 10), flow(Protocol::Arp, 10));
+    let table = [
+        (
+            "ip",
+            "forward",
+            four,
+            "nft insert rule ip fw c iifname \"vb*\" oifname \"vb*\" accept; or keep bridged frames out of it: sysctl -w net.bridge.bridge-nf-call-iptables=0",
+        ),
+        (
+            "ip6",
+            "prerouting",
+            six,
+            "nft insert rule ip6 fw c iifname \"vb*\" accept; or keep bridged frames out of it: sysctl -w net.bridge.bridge-nf-call-ip6tables=0",
+        ),
+        (
+            "inet",
+            "postrouting",
+            six,
+            "nft insert rule inet fw c oifname \"vb*\" accept; or keep bridged frames out of it: sysctl -w net.bridge.bridge-nf-call-ip6tables=0",
+        ),
+        ("bridge", "forward", arp, "nft add chain bridge fw c '{ policy accept; }'"),
+    ];
+    for (family, hook, lost, help) in table {
+        let one = told(&[lost], &filters(&[base(family, hook, true)], json!([])));
+        assert_eq!(one.len(), 1, "{family}");
+        let want = format!("by chain c of table {family} fw (hook {hook}, policy drop)");
+        assert!(one[0].code == CROSSING && one[0].what.contains(&want), "{}", one[0].what);
+        assert_eq!(one[0].help, help);
+        let rule = told(&[lost], &filters(&[base(family, hook, false)], json!([{"drop": null}])));
+        assert!(rule[0].what.contains(&format!("a rule in chain c of table {family} fw")), "{}", rule[0].what);
+        assert!(family != "bridge" || rule[0].help == "nft delete rule bridge fw c handle 7");
+    }
+}
+
+#[test]
+fn what_does_not_see_the_frame_is_not_blamed_and_then_it_is_said_where_else_to_look() {
+    let innocent = [base("ip6", "forward", true), base("ip", "input", true), base("netdev", "egress", false)];
+    let mut filters = filters(&innocent, json!([]));
+    filters.legacy = vec!["iptables-legacy"];
+    let one = told(&[flow(Protocol::Ipv4, 10)], &filters);
+    assert_eq!(one.len(), 1);
+    assert!(one[0].what.contains("by nothing that nft shows"), "{}", one[0].what);
+    assert!(one[0].help.starts_with("sysctl -w net.bridge.bridge-nf-call-iptables=0; else"), "{}", one[0].help);
+    assert!(one[0].help.contains("iptables-legacy -S"), "{}", one[0].help);
+    // Our own drop what they have to.
+    let ours = Base { table: "vxmesh_guests".into(), ..base("bridge", "forward", true) };
+    assert_eq!(wanted(&[ours], true, &[].into()), [].into());
+}
+
+#[test]
+fn nothing_is_read_and_nothing_said_where_frames_pass() {
+    let bases = [base("ip", "forward", true), base("bridge", "forward", true)];
+    assert_eq!(wanted(&bases, false, &[(name("tap1"), place())].into()), [].into());
+    assert_eq!(told(&[], &filters(&bases, json!([]))), []);
+}
+
+#[test]
+fn at_an_interface_of_a_guest_only_what_drops_everything_is_a_fault() {
+    for (hook, way) in [("ingress", "comes from"), ("egress", "goes to")] {
+        let one = told(&[], &filters(&[base("netdev", hook, true)], json!([])));
+        let want = format!("what {way} tap1 in bridge vb10.12b5 is dropped by chain c of table netdev fw");
+        assert!(one.len() == 1 && one[0].code == AT_PORT && one[0].what.starts_with(&want), "{one:?}");
+        let some = json!([{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 25}}, {"drop": null}]);
+        assert_eq!(told(&[], &filters(&[base("netdev", hook, false)], some)), []);
+        let elsewhere = Base { devices: vec!["eth0".into()], ..base("netdev", hook, true) };
+        assert_eq!(told(&[], &filters(&[elsewhere], json!([]))), []);
+    }
+}
+
+#[test]
+fn protocols_are_named_and_where_some_addresses_pass_which_do_not() {
+    let what = |lost: &[Flow]| told(lost, &filters(&[base("bridge", "forward", true)], json!([])))[0].what.clone();
+    let all = [flow(Protocol::Ipv4, 10), flow(Protocol::Ipv6, 10), flow(Protocol::Arp, 10)];
+    assert!(
+        what(&all).contains("IPv4 as from 192.168.10.1 to 192.168.10.2, IPv6 and ARP are dropped"),
+        "{}",
+        what(&all)
+    );
+    assert!(what(&all[1..2]).contains("of this host: IPv6 is dropped"));
+}
+
+#[test]
+fn what_is_cut_off_is_of_the_families_that_are_dropped_and_certain_where_no_address_passes() {
+    let dropped = filters(&[base("bridge", "forward", true)], json!([]));
+    let (four, six, arp) = (flow(Protocol::Ipv4, 10), flow(Protocol::Ipv6, 10), flow(Protocol::Arp, 10));
+    for (lost, surely, ipv6) in [
+        (vec![six], true, Some(true)),
+        (vec![arp], true, Some(false)),
+        // IPv4 between other addresses passes.
+        (vec![four], false, Some(false)),
+        (vec![arp, six], true, None),
+    ] {
+        let cut = told(&lost, &dropped)[0].cut.clone().unwrap();
+        assert_eq!((cut.node, cut.surely, cut.ipv6), (true, surely, ipv6), "{lost:?}");
+    }
+}

@@ -1,0 +1,203 @@
+//! Packet filters of a host that drop frames between guests: told by name on a node with plain peers and on one that has tunnels alone, within
+//! 30 s, with a command that lets them through; ended as soon; and where `explain` says anything, it never says that a frame arrives.
+
+use std::time::Duration;
+
+use vxmesh::api::local::Finding;
+use vxmesh::clock;
+use vxmesh::lab::{daemons, shell};
+
+use crate::harness::{can_run, wait_until};
+use crate::labs::Lab;
+
+/// How soon a fault is told, and its end: on nodes and at management.
+const BAR: Duration = Duration::from_secs(30);
+/// A node with a plain peer, and one whose only peers are across.
+const NODES: [&str; 2] = ["a-1", "b-1"];
+
+fn on(lab: &Lab, node: &str, lines: &str) -> String {
+    let mut command = shell::command(Some(&lab.layout().node(node).unwrap().namespace), "sh");
+    command.args(["-ec", lines]);
+    shell::run(command).unwrap()
+}
+
+fn problems(lab: &Lab, node: &str) -> Vec<Finding> {
+    daemons::status(&lab.home, lab.layout().node(node).unwrap()).unwrap().problems
+}
+
+fn found(lab: &Lab, node: &str, code: &str) -> Option<Finding> {
+    problems(lab, node).into_iter().find(|finding| finding.code == code)
+}
+
+fn ask(lab: &Lab, node: &str, words: &str) -> String {
+    let mut command = std::process::Command::new(crate::mesh::MESHCTL);
+    command.arg("--socket").arg(lab.home.socket(node)).args(words.split_whitespace());
+    String::from_utf8(command.output().unwrap().stdout).unwrap()
+}
+
+fn at_management(lab: &Lab, words: &[&str]) -> String {
+    String::from_utf8(lab.asked(words).stdout).unwrap()
+}
+
+fn well() -> Lab {
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
+    // Another test may have set what a new namespace begins with.
+    for node in ["a-1", "a-2", "b-1", "b-2"] {
+        on(&lab, node, "for it in iptables ip6tables arptables; do sysctl -qw net.bridge.bridge-nf-call-$it=0; done");
+    }
+    lab.admin(&["pdc", "set", "b", "--intra", "encrypted"]);
+    lab.settled();
+    for node in NODES {
+        wait_until("all is well", BAR, || problems(&lab, node).is_empty());
+    }
+    lab
+}
+
+/// The same fault on both nodes: what makes it, what is said of it.
+struct Bar {
+    make: String,
+    code: &'static str,
+    words: Vec<String>,
+}
+
+/// {`ip`, `ip6`, `inet`, `bridge`} x {policy, rule} at their hooks.
+fn table() -> Vec<Bar> {
+    let mut bars = Vec::new();
+    for (family, hook, protocols) in [
+        ("ip", "forward", "IPv4 is dropped"),
+        ("ip6", "prerouting", "IPv6 is dropped"),
+        ("inet", "postrouting", "IPv4 and IPv6 are dropped"),
+        ("bridge", "forward", "IPv4, IPv6 and ARP are dropped"),
+    ] {
+        let chain = |policy: &str| {
+            format!(
+                "nft add table {family} fw; nft 'add chain {family} fw c {{ type filter hook {hook} priority 0; policy {policy}; }}'"
+            )
+        };
+        let by = |what: &str| format!("by {what} c of table {family} fw (hook {hook}");
+        let words = |what: &str| vec![protocols.to_owned(), by(what)];
+        let rule = format!(
+            "{}; nft add rule {family} fw c tcp dport 1 accept; nft add rule {family} fw c drop",
+            chain("accept")
+        );
+        bars.push(Bar { make: chain("drop"), code: "M0685", words: words("chain") });
+        bars.push(Bar { make: rule, code: "M0685", words: words("a rule in chain") });
+    }
+    bars
+}
+
+/// Makes a fault on both nodes, sees who says what, follows the advice that is given, and sees it end.
+fn barred(lab: &Lab, bar: &Bar) {
+    let start = clock::mono();
+    NODES.iter().for_each(|node| drop(on(lab, node, &bar.make)));
+    for node in NODES {
+        let says = || {
+            let finding = found(lab, node, bar.code);
+            finding.is_some_and(|finding| bar.words.iter().all(|words| finding.what.contains(words.as_str())))
+        };
+        wait_until(&format!("{}: {node} says {:?}", bar.make, bar.words), BAR, says);
+        wait_until("management says so", BAR, || at_management(lab, &["status", "--all"]).contains(bar.code));
+    }
+    eprintln!("{}: told after {:?}", bar.make, clock::mono().since(start));
+    let dead = |text: String| text.lines().next().is_some_and(|line| line.ends_with("does not arrive"));
+    // These guests have IPv4 addresses: what drops IPv6 alone is in no such frame's way.
+    let dead = |text: String| bar.words[0].starts_with("IPv6 ") || dead(text);
+    let target = |node: &str| lab.guest(node).1.to_string();
+    for (asks, from, to) in [("a-1", "a-1", "a-2"), ("b-1", "b-1", "a-2"), ("a-2", "a-2", "a-1"), ("a-2", "a-2", "b-1")]
+    {
+        let words = format!("explain {from}-g1 {}", target(to));
+        wait_until(&format!("{}: {asks} says of {from} to {to}", bar.make), BAR, || dead(ask(lab, asks, &words)));
+        wait_until("management says so", BAR, || {
+            dead(at_management(lab, &["explain", &format!("{from}-g1"), &target(to)]))
+        });
+    }
+    for node in NODES {
+        let help = found(lab, node, bar.code).unwrap().help;
+        on(lab, node, help.split("; or keep").next().unwrap());
+    }
+    for node in NODES {
+        wait_until(&format!("{}: {node} says no more", bar.make), BAR, || found(lab, node, bar.code).is_none());
+        wait_until("all is well", BAR, || problems(lab, node).is_empty());
+    }
+    let over = || !at_management(lab, &["status", "--all"]).contains(bar.code);
+    wait_until("management says no more", BAR, over);
+    wait_until("explain says that it arrives", BAR, || ask(lab, "a-2", "explain a-2-g1 b-1-g1").contains(": arrives"));
+    for node in NODES {
+        on(
+            lab,
+            node,
+            "nft list tables | grep ' fw$' | while read _ family table; do nft delete table $family $table; done",
+        );
+    }
+}
+
+#[test]
+fn whatever_drops_bridged_frames_is_named_where_it_is_and_its_advice_lets_them_through() {
+    if !can_run() {
+        return;
+    }
+    let lab = well();
+    for node in NODES {
+        on(&lab, node, "sysctl -qw net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1");
+    }
+    table().iter().for_each(|bar| barred(&lab, bar));
+    // The other advice.
+    let node = "b-1";
+    on(&lab, node, &table()[0].make);
+    wait_until("it is told", BAR, || found(&lab, node, "M0685").is_some());
+    let help = found(&lab, node, "M0685").unwrap().help;
+    on(&lab, node, help.split("out of it: ").nth(1).unwrap());
+    wait_until("it has ended", BAR, || found(&lab, node, "M0685").is_none());
+    // What keeps guests apart where no bridged frame comes by is no fault.
+    on(&lab, node, "nft add table inet other; nft 'add chain inet other c { type filter hook forward priority 0; policy drop; }'
+        nft add table bridge other; nft 'add chain bridge other c { type filter hook output priority 0; policy drop; }'
+        nft 'add chain bridge other d { type filter hook forward priority 0; }'; nft add rule bridge other d ether type arp arp operation 99 drop
+        sysctl -qw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0 net.bridge.bridge-nf-call-arptables=0");
+    let end = clock::mono() + Duration::from_secs(12);
+    while clock::mono() < end {
+        assert_eq!(problems(&lab, node), []);
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+#[test]
+fn what_drops_everything_at_a_port_is_named_with_its_port() {
+    if !can_run() {
+        return;
+    }
+    let lab = well();
+    let chain = |hook: &str, device: &str, policy: &str| {
+        format!(
+            "nft add table netdev fw; nft 'add chain netdev fw c {{ type filter hook {hook} device {device} priority 0; policy {policy}; }}'"
+        )
+    };
+    let dropped = |hook, device| format!("{}; nft add rule netdev fw c drop", chain(hook, device, "accept"));
+    for (make, words) in [
+        (
+            chain("ingress", "g1", "drop"),
+            "what comes from g1 in bridge vb10.12b5 is dropped by chain c of table netdev fw",
+        ),
+        (
+            dropped("egress", "g1"),
+            "what goes to g1 in bridge vb10.12b5 is dropped by a rule in chain c of table netdev fw",
+        ),
+        // The interface of what comes by tunnels.
+        (dropped("ingress", "vt10.12b5"), "what comes from vt10.12b5 in bridge"),
+    ] {
+        NODES.iter().for_each(|node| drop(on(&lab, node, &make)));
+        for node in NODES {
+            let says = || found(&lab, node, "M0686").is_some_and(|finding| finding.what.starts_with(words));
+            wait_until(&format!("{node} says {words}"), BAR, says);
+            let across = if node == "a-1" { "b-1" } else { "a-2" };
+            let explained = ask(&lab, node, &format!("explain {node}-g1 {across}-g1"));
+            assert!(explained.lines().next().unwrap().ends_with("does not arrive"), "{explained}");
+            on(&lab, node, &found(&lab, node, "M0686").unwrap().help);
+            wait_until("it has ended", BAR, || found(&lab, node, "M0686").is_none());
+            on(&lab, node, "nft delete table netdev fw");
+        }
+    }
+    // Some of what comes by may be dropped: whoever wrote that knows why.
+    on(&lab, "a-1", &format!("{}; nft add rule netdev fw c tcp dport 25 drop", chain("ingress", "g1", "accept")));
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(problems(&lab, "a-1"), []);
+}
