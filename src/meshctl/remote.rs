@@ -96,6 +96,7 @@ impl Server {
             out::talk(&format!("{method} {path}"));
         }
         let answer = timeout(self.limit, self.client.call(method, path, body)).await.map_err(|_| self.late())?;
+        let answer = answer.map_err(|problem| self.meant(problem));
         for name in self.client.unknown() {
             out::talk(&format!("note: the server says what this meshctl does not know: {name}"));
         }
@@ -108,7 +109,8 @@ impl Server {
     /// As [`Server::get`]; M0103: the answer has what this version does not know.
     pub(super) async fn get_whole<R: DeserializeOwned>(&self, path: &str) -> Result<R, Problem> {
         let asked = self.client.ask::<(), R>(Method::GET, path, None);
-        let Heard { said, unknown } = timeout(self.limit, asked).await.map_err(|_| self.late())??;
+        let Heard { said, unknown } =
+            timeout(self.limit, asked).await.map_err(|_| self.late())?.map_err(|problem| self.meant(problem))?;
         if unknown.is_empty() {
             return Ok(said);
         }
@@ -119,17 +121,24 @@ impl Server {
 
     fn late(&self) -> Problem {
         let limit = Period(self.limit);
-        if !self.local {
-            let what = format!("the management server does not answer within {limit}");
-            return Problem::new("M0102", Exit::Timeout, what)
-                .note("nodes and their guests go on without it")
-                .help("--timeout 2m waits longer; on its machine: systemctl status meshmgr");
+        let who = if self.local { "meshd of this machine" } else { "the management server" };
+        self.meant(Problem::new("M0102", Exit::Timeout, format!("{who} does not answer within {limit}")))
+    }
+
+    /// What it means that nobody answers, what goes on all the same, and the next command.
+    fn meant(&self, problem: Problem) -> Problem {
+        if problem.code != "M0102" {
+            return problem;
         }
-        let what = format!("meshd does not answer within {limit}: it is stopped, or stands still");
-        Problem::new("M0102", Exit::Timeout, what)
-            .note("guests still reach each other on this node, and inside their PDC by plain paths; tunnels carry nothing, and nothing new is followed")
+        if !self.local {
+            return problem
+                .note("nodes and their guests go on without it")
+                .help("on its machine: systemctl status meshmgr; journalctl -u meshmgr; --timeout 2m waits longer");
+        }
+        problem
+            .note("meshd is there and stands still: stopped, hung, or held up by this machine")
+            .note("guests of this node still reach each other, and those of other nodes inside their PDC; tunnels and whatever is new wait for meshd")
             .help("systemctl status meshd; journalctl -u meshd; if it does not go on by itself: systemctl restart meshd")
-            .help("--timeout 2m waits longer")
     }
 }
 

@@ -373,7 +373,8 @@ fn told_of(app: &App, view: &View, node: &NodeId) -> Vec<Finding> {
     let stands = nodes::stands(&line, app.started.1);
     // What a node said before it went away is not what is so now.
     let told = if line.connected { app.hub.with(&line.node, |seat| seat.told.findings()) } else { Vec::new() };
-    stands.into_iter().chain(told).collect()
+    let says = |finding: Finding| Finding { what: format!("{} says: {}", line.node, finding.what), ..finding };
+    stands.into_iter().chain(told.into_iter().map(says)).collect()
 }
 
 /// `GET /v1/status`

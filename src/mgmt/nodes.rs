@@ -40,8 +40,7 @@ fn away(node: &NodeLine, started: Wall) -> Finding {
         None => format!("it has not been heard since the management server started at {started}"),
     };
     let what = format!(
-        "node {name} is away: {since}. Its machine, its meshd or its way to this server; while only that way is cut, all goes on there with the \
-         table of then"
+        "node {name} is away: {since}. Its machine, its meshd or its way to this server is down; if it is that way alone, its guests go on as before"
     );
     let help = "on that node: meshctl status; systemctl status meshd (without meshd guests there reach those of their own PDC only)";
     // Its guests may go on as before, and nobody here can know.

@@ -56,16 +56,15 @@ pub fn in_the_way<'a>(findings: &'a [Finding], end: End<'_>) -> Vec<(&'a Finding
 }
 
 /// Adds what the findings of a node say of its end. What a step says already is not said again.
-pub fn add(explanation: &mut Explanation, whose: Option<&NodeId>, findings: &[Finding], end: End<'_>) {
+pub fn add(explanation: &mut Explanation, findings: &[Finding], end: End<'_>) {
     let said = |finding: &Finding| {
         explanation.steps.iter().any(|step| {
             !step.passes && step.what == "guest" && guests_only(finding) || step.text.contains(&finding.what)
         })
     };
     let all: Vec<_> = in_the_way(findings, end).into_iter().filter(|(finding, _)| !said(finding)).collect();
-    let of = whose.map_or_else(String::new, |node| format!("{node} says: "));
     let step = |(finding, surely): (&Finding, bool)| {
-        let text = format!("{of}{} {}", finding.code, finding.what);
+        let text = format!("{} {}", finding.code, finding.what);
         if surely { Step::new("status", false, text) } else { Step::open("status", text) }
     };
     explanation.steps.extend(all.into_iter().take(NAMED).map(step));

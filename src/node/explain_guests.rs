@@ -39,9 +39,9 @@ pub fn add(explanation: &mut Explanation, now: Now<'_>, way: &Way<'_>) {
         first.push(Step::new("devices", true, format!("bridge, devices and filters of {name} are as planned")));
     }
     insert(explanation, first, there);
-    concerns::add(explanation, None, now.findings, way.near());
+    concerns::add(explanation, now.findings, way.near());
     if let Some(far) = way.far(own).filter(|far| far.peer.is_none()) {
-        concerns::add(explanation, None, now.findings, far);
+        concerns::add(explanation, now.findings, far);
     }
 }
 
@@ -49,10 +49,10 @@ pub fn add(explanation: &mut Explanation, now: Now<'_>, way: &Way<'_>) {
 pub fn add_told(explanation: &mut Explanation, way: &Way<'_>, from: &[Finding], to: &[Finding]) {
     let own = explanation.from_node.clone();
     let before = explanation.steps.len();
-    concerns::add(explanation, Some(&own), from, way.near());
+    concerns::add(explanation, from, way.near());
     let mut asked = own.to_string();
     if let Some((far, (_, row))) = way.far(&own).zip(way.to) {
-        concerns::add(explanation, Some(&row.node), to, far);
+        concerns::add(explanation, to, far);
         if row.node != own {
             asked = format!("{own} and {}", row.node);
         }

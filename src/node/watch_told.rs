@@ -224,7 +224,7 @@ impl Cause {
                 format!(
                     "{names} does not answer over the plain path ({ends}): nobody knows yet what fails; guests' frames may pass all the same"
                 ),
-                format!("wait some seconds: meshctl status; on {peer}: systemctl status meshd"),
+                format!("meshctl status again in some seconds; on {peer}: systemctl status meshd"),
             ),
             Self::State(_) => Finding::new(
                 "M0666",

@@ -51,14 +51,17 @@ fn what_a_node_finds_wrong_is_in_the_status_of_the_mesh_for_as_long_as_it_is_so(
     lab.start("a-1");
     wait_until("the tunnel is told", BAR, || says(&lab, "M0410", &["a-1", "b-1"]));
     println!("told after {:?}", clock::mono().since(start));
+    let events = || lab.admin(&["events"]);
+    let noted = |what: &str| events().lines().any(|line| line.contains(what) && line.contains("[M0410]"));
+    wait_until("that it began is an event", BAR, || noted("problem"));
     on(&lab, "b-1", "nft delete table inet fw");
     wait_until("it ends with the fault", BAR, || !says(&lab, "M0410", &[]));
+    wait_until("that it ended is an event", BAR, || noted("solved"));
     // What a node said before it went away is not what is so now.
     assert!(says(&lab, "M0615", &[]));
     lab.kill("a-1");
     let killed = clock::mono();
     wait_until("it is away", BAR, || !says(&lab, "M0615", &[]));
-    let events = || lab.admin(&["events"]);
     wait_until("that it went is noted", BAR, || events().contains("node a-1 is away: it was heard last at"));
     assert!(clock::mono().since(killed) > Duration::from_secs(10), "a connection that is made anew is no news");
     lab.start("a-1");
