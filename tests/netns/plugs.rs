@@ -30,7 +30,7 @@ fn back(lab: &Lab, what: &str) {
 /// Waits until node `a-2` has found something out, and so has decided what to do.
 fn told(lab: &Lab, code: &str, word: &str) {
     let layout = lab.layout();
-    wait_until(&format!("{code} names {word}"), SOON, || {
+    wait_until(&format!("{code} names {word}"), 3 * SOON, || {
         let status = daemons::status(&lab.home, layout.node("a-2").unwrap());
         status.is_ok_and(|status| status.problems.iter().any(|found| found.code == code && found.what.contains(word)))
     });
@@ -79,8 +79,11 @@ fn whatever_takes_a_bridge_away_its_guests_are_plugged_in_again() {
     back(&lab, "its bridge was deleted while no daemon ran");
     // On purpose is on purpose.
     on(&lab, "a-2", "ip link add virbr0 type bridge; ip link set virbr0 up; ip link set g1 master virbr0");
-    // Once it was seen there, and told, what is done about it was done.
-    told(&lab, "M0670", "virbr0");
+    // Once it was seen there, what is done about it was done.
+    wait_until("it is seen", 3 * SOON, || {
+        let status = daemons::status(&lab.home, lab.layout().node("a-2").unwrap());
+        status.is_ok_and(|status| status.networks.iter().all(|network| network.plugged == 0))
+    });
     assert_eq!(bridge(&lab, "a-2"), "virbr0", "it is not fought over");
 }
 

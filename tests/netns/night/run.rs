@@ -47,6 +47,8 @@ struct Run<'a> {
     /// When it was said first, and how long daemons had no CPU until then.
     heard: BTreeMap<usize, (Duration, Duration)>,
     strays: BTreeSet<(At, String, String)>,
+    /// All that was said, for whoever has to find out why something else was not.
+    all: BTreeSet<(At, String)>,
 }
 
 /// Runs one row on a lab that others have used before. `all`: also what is not said today is waited for.
@@ -56,7 +58,16 @@ pub fn run(ground: &Ground, row: &Row, all: bool) -> Outcome {
     let mut outcome = Outcome::default();
     row.make.iter().for_each(|act| ground.act(act));
     let (start, waits) = (clock::mono(), Waits::read(&ground.lab));
-    let mut run = Run { ground, row, before, start, waits, heard: BTreeMap::new(), strays: BTreeSet::new() };
+    let mut run = Run {
+        ground,
+        row,
+        before,
+        start,
+        waits,
+        heard: BTreeMap::new(),
+        strays: BTreeSet::new(),
+        all: BTreeSet::new(),
+    };
     run.listen(all);
     run.real(&mut outcome);
     run.judge(all, &mut outcome);
@@ -132,6 +143,7 @@ impl Run<'_> {
             }
         }
         for (at, findings) in &found {
+            self.all.extend(findings.iter().map(|one| (*at, format!("{} {}", one.code, one.what))));
             let strays = findings.iter().filter(|finding| !self.allowed(*at, &finding.code));
             let strays: Vec<_> = strays.map(|one| (*at, one.code.clone(), one.what.clone())).collect();
             self.strays.extend(strays);
@@ -167,7 +179,11 @@ impl Run<'_> {
                 (Some((after, starved)), None) => {
                     outcome.faults.push(format!("too late, {after:.1?}, of these {starved:.1?} without a CPU: {what}"));
                 }
-                (None, None) => outcome.faults.push(format!("not said: {what}")),
+                (None, None) => {
+                    let instead = self.all.iter().filter(|(at, _)| *at == says.at).map(|(_, said)| said);
+                    let instead: Vec<&String> = instead.collect();
+                    outcome.faults.push(format!("not said: {what}, but: {instead:?}"));
+                }
                 (None, Some(why)) if all => outcome.lines.push(format!("NOT HELD {what}: {why}")),
                 (None, Some(_)) => {}
                 (Some((after, _)), Some(_)) => {
