@@ -481,6 +481,9 @@ impl<K: Kernel> Engine<K> {
         let outcome = self.rounds(quiet);
         self.checked = mono();
         self.check_at = self.checked + if outcome.is_ok() { self.check_after() } else { RETRY };
+        if let Some(again) = self.presence.again() {
+            self.check_at = self.check_at.min(again.max(self.checked + self.calm()));
+        }
         let settled = outcome.is_ok();
         self.strays.soon();
         self.shared.find(Topic::Kernel, outcome.err().into_iter().collect());

@@ -118,6 +118,8 @@ pub struct Presence {
     kept: BTreeMap<Guest, Kept>,
     /// Bridges that only plugs are left of, with the first interface and how many there are.
     parked: BTreeMap<IfName, (IfName, usize)>,
+    /// When the last look was.
+    looked: Option<Mono>,
 }
 
 /// One guest that is not where it belongs.
@@ -159,6 +161,16 @@ impl Presence {
         };
         self.parked = parked.into_iter().filter_map(first).collect();
         self.here = here;
+        self.looked = Some(now);
+    }
+
+    /// When to look again at what did not stand wrong for long enough to be told: what is known of it is of the last look, and whoever
+    /// plugs in a guest may have been done a moment later.
+    pub fn again(&self) -> Option<Mono> {
+        let wrong =
+            self.here.iter().filter(|(_, here)| !matches!(here.at, At::Plugged | At::Silent | At::Hosts | At::Absent));
+        let since = wrong.filter_map(|(guest, _)| Some(self.kept.get(guest)?.stands.as_ref()?.1));
+        since.map(|since| since + SETTLES).filter(|at| self.looked.is_some_and(|looked| looked < *at)).min()
     }
 
     /// Where a guest is.
@@ -191,6 +203,10 @@ impl Presence {
         for (guest, here) in &self.here {
             let Some(interface) = &here.interface else { continue };
             let kept = self.kept.get(guest);
+            let seen = kept.and_then(|kept| Some(self.looked?.since(kept.stands.as_ref()?.1)));
+            if here.at != At::Absent && seen.is_none_or(|seen| seen < SETTLES) {
+                continue;
+            }
             if let Some((code, what, help)) = wrong(slice, guest, here, interface, kept, now) {
                 let wrong = Wrong { what, help, guests: Vec::new(), surely: true };
                 told.entry((&here.bridge, interface)).or_insert((code, wrong)).1.guests.push(guest.clone());
@@ -264,10 +280,6 @@ fn wrong(
     kept: Option<&Kept>,
     now: Mono,
 ) -> Option<(&'static str, String, String)> {
-    let stands = kept?.stands.as_ref().map(|(_, since)| now.since(*since))?;
-    if here.at != At::Absent && stands < SETTLES {
-        return None;
-    }
     let (port, network, bridge) = (port_of(slice, net, *mac), name_of(slice, net), &here.bridge);
     let plug = format!("ip link set dev {interface} master {bridge}");
     match &here.at {

@@ -68,7 +68,13 @@ fn each_place_where_a_guest_does_not_belong_has_a_finding_and_the_right_one_has_
     ] {
         let mut presence = Presence::default();
         presence.learn(&desired, &host(&[place]), &plugs, at(0));
+        presence.learn(&desired, &host(&[place]), &plugs, at(2));
         assert_eq!(codes(&presence, &slice, 2), [""; 0], "who plugs in a guest does it in several steps");
+        // A look that comes late has nothing to say of the time since the one before.
+        assert_eq!(codes(&presence, &slice, 9), [""; 0], "{place:?}");
+        assert_eq!(presence.again(), code.map(|_| at(3).0), "{place:?}");
+        presence.learn(&desired, &host(&[place]), &plugs, at(3));
+        assert_eq!(presence.again(), None, "it has stood long enough");
         assert_eq!(codes(&presence, &slice, 3), code.into_iter().collect::<Vec<_>>(), "{place:?}");
         for finding in presence.findings(&slice, at(3).0) {
             assert!(finding.what.contains("port vm-0") && finding.what.contains("tap0"), "{finding:?}");
@@ -136,6 +142,7 @@ fn many_guests_in_the_wrong_place_are_few_findings() {
     let stand: Vec<_> = names.iter().map(|name| (name.as_str(), Some("virbr0"), true)).collect();
     let mut presence = Presence::default();
     presence.learn(&desired, &host(&stand), &Plugs::default(), at(0));
+    presence.learn(&desired, &host(&stand), &Plugs::default(), at(9));
     let findings = presence.findings(&slice, at(9).0);
     assert_eq!(findings.len(), NAMED + 1);
     assert!(findings[NAMED].what.contains("192 more"), "{:?}", findings[NAMED]);

@@ -239,7 +239,8 @@ impl Tunnels {
                 return Ok((suite, responder));
             }
         }
-        Err(DropReason::HandshakeForged)
+        // Whoever it is: a node that has just started has no peers yet, and theirs may be faster. That is no forgery.
+        Err(if self.suites.is_empty() { DropReason::UnknownPeer } else { DropReason::HandshakeForged })
     }
 
     /// A response must name an initiation of ours that still waits. Its 32-bit index is a nonce that only the way to the peer has

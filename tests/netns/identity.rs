@@ -144,6 +144,12 @@ fn told(lab: &Lab) -> String {
     String::from_utf8(output.unwrap().stdout).unwrap()
 }
 
+/// How much a node's tunnels have refused.
+fn refused(lab: &Lab, name: &str) -> u64 {
+    let status = daemons::status(&lab.home, lab.layout().node(name).unwrap()).unwrap();
+    status.drops.iter().filter(|(name, _)| name.starts_with("tunnel-")).map(|(_, count)| count).sum()
+}
+
 fn has_problem(lab: &Lab, name: &str, code: &str) -> bool {
     let layout = lab.layout();
     let said = daemons::status(&lab.home, layout.node(name).unwrap());
@@ -201,8 +207,9 @@ fn a_node_whose_key_is_another_says_so_and_one_whose_keys_are_all_stolen_is_take
 
     // The old keys stay worth nothing, also beside the new ones.
     lab.kill("b-1");
+    let before = refused(&lab, "a-1");
     let _again = thief();
-    thread::sleep(Duration::from_secs(3));
+    wait_until("the thief has called and was refused", PATIENCE, || refused(&lab, "a-1") > before);
     assert!(!lab.answers("a-1", "b-1"), "the thief has no way back");
 }
 
@@ -240,10 +247,11 @@ fn a_machine_installed_anew_takes_its_old_place_by_one_token_and_the_old_one_is_
 
     // The machine of before is nobody, wherever it comes back.
     lab.kill("b-2");
+    let before = refused(&lab, "a-1");
     let mut command = Command::new("ip");
     command.args(["netns", "exec", &namespace, env!("CARGO_BIN_EXE_meshd"), "run", "--config"]);
     let _old = Background::spawn(command.arg(old.join("meshd.toml")).stderr(Stdio::null()));
-    thread::sleep(Duration::from_secs(3));
+    wait_until("it has called and was refused", PATIENCE, || refused(&lab, "a-1") > before);
     assert!(!lab.answers("a-1", "b-2"), "its keys are worth nothing");
 }
 

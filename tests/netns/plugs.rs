@@ -4,6 +4,8 @@
 use std::process::Command;
 use std::time::Duration;
 
+use vxmesh::lab::daemons;
+
 use crate::harness::{can_run, succeed, wait_until};
 use crate::labs::Lab;
 
@@ -23,6 +25,15 @@ fn bridge(lab: &Lab, node: &str) -> String {
 
 fn back(lab: &Lab, what: &str) {
     wait_until(what, SOON, || lab.answers("a-1", "a-2"));
+}
+
+/// Waits until node `a-2` has found something out, and so has decided what to do.
+fn told(lab: &Lab, code: &str, word: &str) {
+    let layout = lab.layout();
+    wait_until(&format!("{code} names {word}"), 3 * SOON, || {
+        let status = daemons::status(&lab.home, layout.node("a-2").unwrap());
+        status.is_ok_and(|status| status.problems.iter().any(|found| found.code == code && found.what.contains(word)))
+    });
 }
 
 /// The port of node `a-2`, without an interface.
@@ -68,7 +79,11 @@ fn whatever_takes_a_bridge_away_its_guests_are_plugged_in_again() {
     back(&lab, "its bridge was deleted while no daemon ran");
     // On purpose is on purpose.
     on(&lab, "a-2", "ip link add virbr0 type bridge; ip link set virbr0 up; ip link set g1 master virbr0");
-    std::thread::sleep(Duration::from_secs(2));
+    // Once it was seen there, what is done about it was done.
+    wait_until("it is seen", 3 * SOON, || {
+        let status = daemons::status(&lab.home, lab.layout().node("a-2").unwrap());
+        status.is_ok_and(|status| status.networks.iter().all(|network| network.plugged == 0))
+    });
     assert_eq!(bridge(&lab, "a-2"), "virbr0", "it is not fought over");
 }
 
@@ -102,10 +117,10 @@ fn an_interface_that_a_port_names_is_plugged_in_when_it_appears_and_where_it_is_
         "ip link add spare type veth peer name other; ip link set spare up; ip address add 192.0.2.1/32 dev spare",
     );
     lab.admin(&["port", "set", "a-2-g1", "--interface", "spare"]);
-    std::thread::sleep(Duration::from_secs(2));
+    told(&lab, "M0617", "spare");
     assert_eq!(on(&lab, "a-2", "readlink /sys/class/net/spare/master || echo none").trim(), "none");
     lab.admin(&["port", "set", "a-2-g1", "--interface", "admin0"]);
-    std::thread::sleep(Duration::from_secs(2));
+    told(&lab, "M0617", "admin0");
     assert_eq!(on(&lab, "a-2", "readlink /sys/class/net/admin0/master || echo none").trim(), "none");
     on(&lab, "a-2", "ip address flush dev spare");
     lab.admin(&["port", "set", "a-2-g1", "--interface", "spare"]);

@@ -250,7 +250,11 @@ fn nobody_who_is_put_into_the_bridge_of_the_echoes_says_or_hears_anything_there(
             "ip link add x0 type veth peer name x1; sysctl -qw net.ipv6.conf.x0.disable_ipv6=1; ip link set x0 master {ECHO_BRIDGE} up; ip link set x1 address {own} up"
         ),
     );
-    std::thread::sleep(Duration::from_secs(2));
+    wait_until("it stands in the bridge", BAR, || {
+        on(&lab, "a-1", &format!("bridge link show dev x0 | grep -c 'master {ECHO_BRIDGE} state forwarding' || true"))
+            .trim()
+            == "1"
+    });
     let before = sent();
     on(
         &lab,
