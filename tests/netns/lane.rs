@@ -72,6 +72,7 @@ pub(crate) fn slice(end: usize, flood: Flood) -> Slice {
         gateway: Vec::new(),
         mtu: None,
         guest_mtu: Mtu::try_from(1400).unwrap(),
+        group_rate: None,
         flood,
         learning: Learning::Declared,
         members: BTreeMap::from([(node(other), Path::Tunnel)]),
