@@ -18,6 +18,8 @@ mod says;
 
 mod absent;
 mod addresses;
+#[expect(unreachable_pub, reason = "a toolbox of this test program")]
+mod behaviours;
 mod chaos;
 mod checksums;
 mod clear;
