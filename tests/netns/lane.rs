@@ -153,6 +153,11 @@ impl Mesh {
         wait_until("the guests ping each other", PATIENCE, || self.guests[0].holds("ping -c1 -W1 192.168.10.12 >&2"));
     }
 
+    /// One end forwards by this slice from now on.
+    pub(crate) fn set(&self, end: usize, slice: &Slice) {
+        self.lanes[end].set(setup(slice, end));
+    }
+
     /// Both ends use this suite from now on.
     pub(crate) fn set_suite(&self, suite: Suite) {
         for end in [0, 1] {

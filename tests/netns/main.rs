@@ -74,6 +74,7 @@ mod router;
 mod rows;
 mod said;
 mod scale;
+mod sentences;
 mod sizes;
 mod spaces;
 mod start;

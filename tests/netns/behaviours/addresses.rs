@@ -9,7 +9,7 @@ use crate::harness::wait_until;
 const FREE: Seat = Seat { node: "a-1", spec: "" };
 const DECLARED: Seat = Seat { node: "a-1", spec: "ips: [192.168.NN.10, 'fd00:NN::10']" };
 
-pub const TABLE: [Behaviour; 7] = [
+pub const TABLE: [Behaviour; 8] = [
     Behaviour {
         name: "a stable-privacy link-local address that its port does not have",
         network: "",
@@ -55,6 +55,13 @@ pub const TABLE: [Behaviour; 7] = [
         ],
         ends: End::Works,
         run: duplicate,
+    },
+    Behaviour {
+        name: "a duplicate of an address that a port of another has, by a port without addresses",
+        network: "",
+        seats: &[FREE, OWN1, OWN2],
+        ends: End::Works,
+        run: duplicate_of_another,
     },
     Behaviour {
         name: "jumbo frames of a guest in a network of 1500 bytes and less",
@@ -181,6 +188,27 @@ fn duplicate(stage: &Stage<'_>) {
     }
     let kept = holder.space.sh("ip -6 -o address show dev eth0");
     assert!(kept.contains(&six) && !kept.contains("dadfailed"), "the holder keeps it: {kept}");
+}
+
+fn duplicate_of_another(stage: &Stage<'_>) {
+    let (guest, others) = stage.guests.split_first().unwrap();
+    others.iter().for_each(Guest::address);
+    guest.address();
+    guest.space.sh("sysctl -q -w net.ipv6.conf.eth0.dad_transmits=1");
+    for other in others {
+        guest.meets(other);
+        let (four, six) = (other.four.to_string(), other.six.to_string());
+        let taken = format!("arping -q -D -c 3 -w 3 -I eth0 {four}");
+        wait_until(&format!("{four} on {} is taken", other.node), LIMIT, || !guest.space.holds(&taken));
+        guest.space.sh(&format!("ip address add {six}/64 dev eth0"));
+        wait_until(&format!("{six} on {} is a duplicate", other.node), LIMIT, || {
+            guest.space.sh("ip -6 -o address show dev eth0 dadfailed").contains(&six)
+        });
+        guest.space.sh(&format!("ip address delete {six}/64 dev eth0"));
+        let kept = other.space.sh("ip -6 -o address show dev eth0");
+        assert!(kept.contains(&six) && !kept.contains("dadfailed"), "{} keeps it: {kept}", other.port);
+        guest.meets(other);
+    }
 }
 
 fn jumbo(stage: &Stage<'_>) {

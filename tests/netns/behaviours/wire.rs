@@ -1,6 +1,7 @@
 //! What guests say to all, and protocols that are not TCP or UDP: each is heard by the others, or dropped for the reason that is named.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use vxmesh::types::Mac;
@@ -8,10 +9,10 @@ use vxmesh::types::Mac;
 use super::ground::{Guest, LIMIT, Stage, THREE};
 use super::{Behaviour, End};
 use crate::frames::{self, Plug, ethernet, holds, ip, udp};
-use crate::harness::wait_until;
+use crate::harness::{succeed, wait_until};
 use crate::pretend::{eth, tag};
 
-pub const TABLE: [Behaviour; 4] = [
+pub const TABLE: [Behaviour; 6] = [
     Behaviour {
         name: "broadcasts and groups of IP: Windows names, games, wake-on-LAN, NTP, SSDP, LLMNR, OSPF, VRRP, queries of groups",
         network: "",
@@ -25,6 +26,20 @@ pub const TABLE: [Behaviour; 4] = [
         seats: THREE,
         ends: End::Works,
         run: protocols,
+    },
+    Behaviour {
+        name: "guests of a network with flood: off find each other, and what is for all is for nobody",
+        network: "flood: off",
+        seats: THREE,
+        ends: End::Works,
+        run: quiet,
+    },
+    Behaviour {
+        name: "datagrams that a guest leaves to its kernel to cut (UDP_SEGMENT, as QUIC does)",
+        network: "",
+        seats: THREE,
+        ends: End::Works,
+        run: segmented,
     },
     Behaviour {
         name: "LLDP, STP, LACP, EAPOL, pause frames",
@@ -110,6 +125,70 @@ fn groups(stage: &Stage<'_>) {
 fn ethernet_of(to: Ipv4Addr) -> Mac {
     let [_, b, c, d] = to.octets();
     if to.is_multicast() { Mac([1, 0, 0x5e, b & 0x7f, c, d]) } else { Mac::BROADCAST }
+}
+
+fn quiet(stage: &Stage<'_>) {
+    let guests = stage.addressed();
+    let (mouth, ears): (Plug, Vec<Plug>) = (guests[0].ear(), guests[1..].iter().map(Guest::ear).collect());
+    for (from, to) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+        guests[from].meets(&guests[to]);
+    }
+    let own = IpAddr::V4(guests[0].four);
+    for _ in 0..5 {
+        for to in [Ipv4Addr::BROADCAST, Ipv4Addr::new(224, 0, 0, 251)] {
+            let datagram = udp(own, to.into(), 5353, &mark(0));
+            let packet = ip(own, to.into(), 4, frames::UDP, &datagram);
+            mouth.send(&ethernet(guests[0].mac, ethernet_of(to), &packet));
+        }
+    }
+    // What is sent to one behind it arrives.
+    for (ear, guest) in ears.iter().zip(&guests[1..]) {
+        let datagram = udp(own, guest.four.into(), 9, b"that was all");
+        let last = ethernet(guests[0].mac, guest.mac, &ip(own, guest.four.into(), 4, frames::UDP, &datagram));
+        let mut heard = Vec::new();
+        wait_until(&format!("{} hears what is its own", guest.port), LIMIT, || {
+            mouth.send(&last);
+            std::thread::sleep(Duration::from_millis(5));
+            heard.extend(ear.take());
+            heard.iter().any(|frame| holds(frame, b"that was all"))
+        });
+        assert!(!heard.iter().any(|frame| holds(frame, &mark(0))), "{} hears what was for all", guest.port);
+    }
+    // One that is switched off is not answered for, wherever it was.
+    for gone in &guests[1..] {
+        gone.space.sh("ip link set dev eth0 down");
+        guests[0].space.sh(&format!("ip neigh flush to {}", gone.four));
+        assert!(!guests[0].reaches(&gone.four.to_string()) && guests[0].knows(&gone.four.to_string()).is_none());
+    }
+}
+
+const SEGMENTED: &str = "
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_UDP, 103, 1000)
+s.sendto(b''.join(bytes([n]) * 1000 for n in range(40)) + b'end', (sys.argv[1], 5000))
+";
+
+fn segmented(stage: &Stage<'_>) {
+    let guests = stage.addressed();
+    for (from, to) in [(0, 1), (0, 2), (2, 0)] {
+        let (from, to) = (&guests[from], &guests[to]);
+        from.meets(to);
+        let socket = to.space.enter(|| UdpSocket::bind((to.four, 5000)).unwrap());
+        socket.set_nonblocking(true).unwrap();
+        let mut sizes = BTreeMap::new();
+        wait_until(&format!("each datagram of {} comes by itself", from.port), LIMIT, || {
+            let mut command = from.space.command("python3");
+            succeed(command.args(["-c", SEGMENTED, &to.four.to_string()]));
+            let mut bytes = [0; 65_536];
+            while let Ok(length) = socket.recv(&mut bytes) {
+                assert!(bytes[..length].iter().all(|byte| *byte == bytes[0]) || length == 3, "datagrams are mixed");
+                sizes.insert((bytes[0], length), ());
+            }
+            sizes.len() == 41
+        });
+        assert!(sizes.keys().all(|(_, length)| matches!(length, 1000 | 3)), "{sizes:?}");
+    }
 }
 
 fn protocols(stage: &Stage<'_>) {
