@@ -166,7 +166,7 @@ fn migrated(stage: &Stage<'_>) {
     let since = clock::mono();
     // Its memory comes with it: addresses as they were, and what its kernel or hypervisor says.
     moves.address();
-    moves.space.sh(&format!("arping -q -c 3 -U -I eth0 {} || true", moves.four));
+    moves.space.sh(&format!("arping -q -c 1 -w 1 -U -I eth0 {} || true", moves.four));
     others.iter().for_each(|guest| guest.meets(moves));
     eprintln!("       a VM in the other PDC after {:?}", clock::mono().since(since));
 }
