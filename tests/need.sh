@@ -1,11 +1,11 @@
 # Sourced by tests/run.sh, examples/demo.sh and .ci/run.
 
-# need PROGRAM:PACKAGE ... : installs the Debian packages of programs that are missing.
+# need PROGRAM:PACKAGE ... : installs the Debian packages of programs (or of files, by their whole path) that are missing.
 need() {
   local pair program missing=""
   for pair in "$@"; do
     program=${pair%%:*}
-    command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] || missing="$missing ${pair#*:}"
+    command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] || [ "${program#/}" != "$program" -a -e "$program" ] || missing="$missing ${pair#*:}"
   done
   PATH=$PATH:/usr/sbin:/sbin
   [ -n "$missing" ] || return 0

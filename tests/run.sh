@@ -9,7 +9,8 @@ cd "$(dirname "$0")/.."
 
 need ip:iproute2 bridge:iproute2 nft:nftables ping:iputils-ping wg:wireguard-tools wireguard-go:wireguard-go \
   ethtool:ethtool tcpdump:tcpdump cc:gcc busybox:busybox dhclient:isc-dhcp-client dhcpcd:dhcpcd-base \
-  systemd-analyze:systemd
+  systemd-analyze:systemd keepalived:keepalived dnsmasq:dnsmasq-base iptables:iptables arping:iputils-arping python3:python3 \
+  /usr/lib/python3/dist-packages/zeroconf:python3-zeroconf
 need_cargo
 if [ "$(id -u)" != 0 ]; then
   echo "tests/run.sh: not root: every test that needs the real kernel will be SKIPPED" >&2

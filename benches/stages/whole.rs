@@ -61,6 +61,7 @@ fn slice(me: &str, own: &str, other: &str, far: &str) -> Slice {
         gateway: Vec::new(),
         mtu: None,
         guest_mtu: number(1400),
+        group_rate: None,
         flood: Flood::Suppress,
         learning: Learning::Declared,
         members: [(text::<NodeId>(other), Path::Tunnel)].into(),

@@ -16,8 +16,8 @@ use crate::policy::path::{PathRule, PdcFacts};
 use crate::table::{Flood, Learning};
 pub use crate::table::{PortRole, Roles};
 use crate::types::{
-    IfName, Mac, Mtu, NamePattern, NetworkId, NodeId, OverlayId, PdcId, PolicyId, PortId, Prefix, PublicKey, UdpPort,
-    Version, Vlan, Vni, Wall,
+    GroupRate, IfName, Mac, Mtu, NamePattern, NetworkId, NodeId, OverlayId, PdcId, PolicyId, PortId, Prefix, PublicKey,
+    UdpPort, Version, Vlan, Vni, Wall,
 };
 
 /// What every object has besides its spec.
@@ -266,6 +266,10 @@ pub struct NetworkSpec {
     /// Overrides the overlay's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flood: Option<Flood>,
+    /// Broadcast and multicast frames a second: of each of its ports that says nothing else, and over tunnels of all together, which is never
+    /// less than what one port may. None: [`GroupRate::USUAL`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_rate: Option<GroupRate>,
 }
 
 /// What is wanted of a port.
@@ -294,6 +298,9 @@ pub struct PortSpec {
     /// it is there; else the first interface on the network's bridge that does is held to it from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<IfName>,
+    /// Broadcast and multicast frames a second that its guest may send; none: as its network says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_rate: Option<GroupRate>,
     /// Set by a node that found it (`learning: local`); such a port goes when the node no longer reports it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reported: bool,

@@ -16,7 +16,7 @@ use crate::api::problem::{Exit, Problem};
 use crate::policy::mtu::{self, Carrier, Family, MtuError, MtuPolicy, Oversize};
 use crate::policy::offload::Switches;
 use crate::table::{Flood, NetKey};
-use crate::types::{Mtu, NetworkId, NodeId, OverlayId, PdcId, Prefix, PublicKey, UdpPort, Vni};
+use crate::types::{GroupRate, Mtu, NetworkId, NodeId, OverlayId, PdcId, Prefix, PublicKey, UdpPort, Vni};
 
 /// UDP port of lane 0 where nothing is said.
 pub const LISTEN: u16 = 51820;
@@ -153,6 +153,8 @@ pub struct TableNetwork {
     pub mtu: Option<Mtu>,
     /// `flood`; default `"suppress"`.
     pub flood: Flood,
+    /// `group_rate`: broadcast and multicast frames a second; default 1000.
+    pub group_rate: Option<GroupRate>,
 }
 
 impl Config {
@@ -300,6 +302,7 @@ struct WrittenNetwork {
     mtu: Option<Mtu>,
     #[serde(default)]
     flood: Flood,
+    group_rate: Option<GroupRate>,
 }
 
 impl Written {
@@ -486,6 +489,7 @@ fn check_network(source: Source<'_>, written: Spanned<WrittenNetwork>) -> Result
         gateway: written.gateway.into_iter().map(Spanned::into_inner).collect(),
         mtu: written.mtu,
         flood: written.flood,
+        group_rate: written.group_rate,
     })
 }
 

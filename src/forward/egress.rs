@@ -327,7 +327,8 @@ impl Egress {
         if net.members.is_empty() {
             return Err(DropReason::FloodNobody);
         }
-        allow(&mut self.floods, net, frame.net, now)?;
+        let limited = |_: &DropReason| self.sizes.net(frame.net).flood_limited += 1;
+        allow(&mut self.floods, net, frame.net, now).inspect_err(limited)?;
         Ok(Decision::Flood)
     }
 

@@ -272,7 +272,8 @@ impl Ingress {
             return if net.flood == Flood::Off {
                 Err(DropReason::FloodOff)
             } else {
-                allow(&mut self.floods, net, slot, now)
+                let limited = |_: &DropReason| self.sizes.net(slot).flood_limited += 1;
+                allow(&mut self.floods, net, slot, now).inspect_err(limited)
             };
         }
         match net.station(view.vlan, view.destination).map(|station| station.place) {

@@ -14,9 +14,6 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Flooded frames of one network in one direction, counted before they are copied to the members. Enough for the ARP,
-    /// discovery and routing chatter of hundreds of guests; a broadcast storm costs at most this.
-    pub const FLOOD: Self = Self { per_second: 1000, burst: 500 };
     /// Echo requests of one peer, and its answers: a search for the size of a path sends some twenty at once, and up to a hundred
     /// in two seconds.
     pub const CONTROL: Self = Self { per_second: 100, burst: 100 };
@@ -26,6 +23,13 @@ impl Rate {
     pub const EVENT: Self = Self { per_second: 1, burst: 10 };
     /// The same of all sources.
     pub const EVENTS: Self = Self { per_second: 8, burst: 40 };
+}
+
+impl Rate {
+    /// Flooded frames of one network in one direction, counted before they are copied to the members: a broadcast storm costs at most this.
+    pub const fn flood(per_second: u32) -> Self {
+        Self { per_second, burst: per_second / 2 }
+    }
 }
 
 /// The state of one rate. Full at first.

@@ -14,7 +14,7 @@ use crate::node::plan::Local;
 use crate::policy::mtu::{MtuPolicy, Oversize};
 use crate::policy::path::Path;
 use crate::table::{Flood, Learning, NetKey, Network, Peer, PortRole, Row, RowKey, Slice};
-use crate::types::{Mac, NetSlot, PeerSlot, Prefix, UdpPort, Vlan, Vni};
+use crate::types::{GroupRate, Mac, NetSlot, PeerSlot, Prefix, UdpPort, Vlan, Vni};
 
 /// The snapshot.
 #[derive(Debug, Clone, Default)]
@@ -218,7 +218,7 @@ impl Net {
             vni: key.vni,
             udp_port: network.udp_port,
             flood: network.flood,
-            flood_rate: (network.flood != Flood::Replicate).then_some(Rate::FLOOD),
+            flood_rate: (network.flood != Flood::Replicate).then(|| flood_rate(slice, key, network)),
             guest_mtu: policy.fixed.unwrap_or(network.guest_mtu).get(),
             oversize: policy.oversize,
             clamp_mss: sizing.clamp_mss,
@@ -283,6 +283,12 @@ impl Net {
     pub fn nd(&self, vlan: Option<Vlan>, ip: Ipv6Addr) -> Option<Neighbour> {
         self.nd.get(&nd_key(vlan, ip)).copied()
     }
+}
+
+/// What a network may send to many over tunnels: never less than what one of its ports may.
+fn flood_rate(slice: &Slice, key: &NetKey, network: &Network) -> Rate {
+    let ports = slice.rows_of(key).filter_map(|(_, row)| row.group_rate);
+    Rate::flood(ports.map(GroupRate::get).fold(network.group_rate(), u32::max))
 }
 
 impl Rights {

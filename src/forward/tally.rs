@@ -17,6 +17,8 @@ pub struct Tally {
     pub fragments_refused: u64,
     /// Guests that were told by ICMP that a packet was too big. By network only.
     pub too_big: u64,
+    /// Broadcast and multicast frames beyond what the network may send, in either direction. By network only.
+    pub flood_limited: u64,
     /// SYNs whose MSS was lowered, in either direction.
     pub mss_clamped: u64,
 }
@@ -30,6 +32,7 @@ impl Tally {
         self.reassembled += other.reassembled;
         self.fragments_refused += other.fragments_refused;
         self.too_big += other.too_big;
+        self.flood_limited += other.flood_limited;
         self.mss_clamped += other.mss_clamped;
     }
 }

@@ -9,7 +9,7 @@ use super::{missing, word};
 use crate::api::objects::{Any, Kind, Meta, NetworkSpec, Object};
 use crate::api::problem::Problem;
 use crate::table::{Flood, Learning};
-use crate::types::{NamePattern, OverlayId, Prefix, Vni};
+use crate::types::{GroupRate, NamePattern, OverlayId, Prefix, Vni};
 
 /// Flags of a network.
 #[derive(Debug, clap::Args)]
@@ -40,6 +40,10 @@ pub(super) struct Fields {
     /// What happens to frames without one known destination: off, suppress or replicate [default: the overlay's]
     #[arg(long, value_parser = word::<Flood>)]
     flood: Option<Flood>,
+    /// Broadcast and multicast frames a second, 10 to 100000: of each port that says nothing else, and over tunnels of all together
+    /// [default: 1000]
+    #[arg(long, value_name = "N")]
+    group_rate: Option<GroupRate>,
 }
 
 impl Noun for Fields {
@@ -57,6 +61,7 @@ impl Noun for Fields {
             learning: Learning::default(),
             nodes: None,
             flood: None,
+            group_rate: None,
         };
         let metadata = Meta { name: name(Kind::Network, text)?, labels: Default::default(), revision: None };
         let mut object = Any::Network(Object { metadata, spec, status: () });
@@ -71,6 +76,7 @@ impl Noun for Fields {
         spec.vni = self.vni.unwrap_or(spec.vni);
         spec.learning = self.learning.unwrap_or(spec.learning);
         spec.flood = self.flood.or(spec.flood);
+        spec.group_rate = self.group_rate.or(spec.group_rate);
         spec.owner = self.owner.or_else(|| spec.owner.take());
         if let Some(nodes) = self.nodes {
             spec.nodes = Some(nodes.into_iter().collect());

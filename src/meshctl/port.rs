@@ -7,7 +7,7 @@ use super::objects::{Noun, joined, name, or_none, other_kind};
 use super::{missing, word};
 use crate::api::objects::{Allowed, Any, Kind, Meta, Object, PortRole, PortSpec, Roles};
 use crate::api::problem::Problem;
-use crate::types::{IfName, Mac, NetworkId, NodeId, Vlan};
+use crate::types::{GroupRate, IfName, Mac, NetworkId, NodeId, Vlan};
 
 /// Flags of a port.
 #[derive(Debug, clap::Args)]
@@ -37,6 +37,9 @@ pub(super) struct Fields {
     /// The interface of the node that its guest is behind: nobody else may send from its address
     #[arg(long)]
     interface: Option<IfName>,
+    /// Broadcast and multicast frames a second that its guest may send, 10 to 100000 [default: the network's]
+    #[arg(long, value_name = "N")]
+    group_rate: Option<GroupRate>,
 }
 
 /// One of `--allowed`; none: nothing stands there.
@@ -65,6 +68,7 @@ impl Noun for Fields {
             allowed: BTreeSet::new(),
             role: Roles::default(),
             interface: None,
+            group_rate: None,
             reported: false,
         };
         let metadata = Meta { name: name(Kind::Port, text)?, labels: Default::default(), revision: None };
@@ -81,6 +85,7 @@ impl Noun for Fields {
         spec.mac = self.mac.unwrap_or(spec.mac);
         spec.vlan = self.vlan.or(spec.vlan);
         spec.role = self.role.map_or(spec.role, |roles| roles.into_iter().collect());
+        spec.group_rate = self.group_rate.or(spec.group_rate);
         spec.interface = self.interface.or_else(|| spec.interface.take());
         if let Some(ips) = self.ip {
             spec.ips = ips.into_iter().collect();

@@ -209,6 +209,7 @@ async fn import(access: &Access, file: &File, network: &NetworkId, dry_run: bool
             allowed: Default::default(),
             role: Roles::default(),
             interface: None,
+            group_rate: None,
             reported: false,
         };
         let metadata = Meta { name: objects::name(Kind::Port, &name)?, labels: Default::default(), revision: None };

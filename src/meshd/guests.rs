@@ -10,6 +10,7 @@ use super::kernel::Kernel;
 use crate::api::local::Finding;
 use crate::clock::mono;
 use crate::linux::KernelError;
+use crate::node::barred::Barred;
 use crate::node::desired::{Desired, Observed};
 use crate::node::dropped::Dropped;
 use crate::node::fence::Refused;
@@ -22,8 +23,10 @@ use crate::types::{IfName, Mono};
 
 /// How often the counters are read.
 const EVERY: Duration = Duration::from_millis(1500);
-/// Reading them may take a twentieth of a core.
+/// Reading them may take a twentieth of a core,
 const COST_SHARE: u32 = 20;
+/// but a guest that says what it may not is told of in time, also on a machine that is busy with other things.
+const LATEST: Duration = Duration::from_secs(10);
 /// The same reason for the same interface is told once in this time.
 const QUIET: Duration = Duration::from_secs(60);
 /// Most that is told at once: what is above is told with the next look, if it goes on.
@@ -39,6 +42,7 @@ pub(super) struct Guests {
     wrongs: Wrongs,
     large: Dropped,
     mtus: BTreeMap<IfName, u32>,
+    barred: Barred,
 }
 
 impl Guests {
@@ -84,7 +88,9 @@ impl Guests {
             if SAMPLED.contains(reason) {
                 self.wrongs.learn(reason, &kernel.said(reason)?, now);
             }
-            for refused in kernel.refused_guests(reason)? {
+            let refused = kernel.refused_guests(reason)?;
+            self.barred.learn(&refused, now);
+            for refused in refused {
                 if left > 0 && self.tell(&refused, meaning, slice, events, now) {
                     left -= 1;
                 }
@@ -92,15 +98,17 @@ impl Guests {
         }
         self.counters = counters;
         // Sets are as long as guests make them.
-        self.next = Some(now + EVERY.max(mono().since(start) * COST_SHARE));
+        self.next = Some(now + (mono().since(start) * COST_SHARE).clamp(EVERY, LATEST));
         Ok(())
     }
 
     /// What guests say and may not, and go on saying.
     pub(super) fn wrongs(&mut self, slice: &Slice, desired: &Desired, now: Mono) -> Vec<Finding> {
         self.wrongs.end(&self.places, now);
+        self.barred.end(&self.places, now);
         let large = self.large.findings(desired, &self.places, &self.mtus, now);
-        [self.wrongs.findings(slice, desired, &self.places), large].concat()
+        let barred = self.barred.findings(slice, desired, &self.places);
+        [self.wrongs.findings(slice, desired, &self.places), barred, large].concat()
     }
 
     /// What the packet filters have dropped, by counter; only those above zero.

@@ -12,6 +12,7 @@ use crate::api::mtu::{LaneMtu, NodeMtu, SizeCounts};
 use crate::api::stream::MeasuredPath;
 use crate::clock::mono;
 use crate::forward::{Tallies, Tally};
+use crate::node::flooded::{Flooded, Limited};
 use crate::node::larger::{Larger, Sent};
 use crate::node::spans::{self, AllMeasured, Measured};
 use crate::policy::path::Path;
@@ -28,6 +29,7 @@ pub(super) struct Watch {
     due: Mono,
     steady: BTreeMap<NodeId, Steady>,
     larger: Larger,
+    flooded: Flooded,
     /// What counts of what was measured, where it is less than the interface says.
     counted: BTreeMap<NodeId, u16>,
 }
@@ -66,7 +68,7 @@ impl Watch {
         self.count(shared, &measured, now)
     }
 
-    /// Guests that send more than their networks have.
+    /// Guests that send larger packets, or more to many, than their networks have.
     fn larger(&mut self, view: &View, stats: &[LaneStats], now: Mono) -> Vec<Finding> {
         let Some(slice) = &view.slice else { return Vec::new() };
         let counted: BTreeMap<NetSlot, Tally> = counted(stats).nets().collect();
@@ -75,7 +77,12 @@ impl Watch {
             let (mtu, oversize) = (view.local.guest_mtu(network), view.local.policy(network).oversize);
             Some(Sent { key, name: &network.name, mtu, oversize, frames })
         });
-        self.larger.look(sent, now)
+        let limited = slice.networks.iter().filter_map(|(key, network)| {
+            let frames = counted.get(&view.slots.net(key)?).map_or(0, |tally| tally.flood_limited);
+            Some(Limited { key, name: &network.name, frames })
+        });
+        let flooded = self.flooded.look(limited, now);
+        self.larger.look(sent, now).into_iter().chain(flooded).collect()
     }
 
     /// Lets sizes count that have stood for long enough.

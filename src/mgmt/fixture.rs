@@ -70,6 +70,7 @@ pub(crate) fn network(name: &str, overlay: &str, vni: u64, cidr: &str) -> Networ
         learning: Default::default(),
         nodes: None,
         flood: None,
+        group_rate: None,
     };
     Object { metadata: meta(name), spec, status: () }
 }
@@ -85,6 +86,7 @@ pub(crate) fn port(name: &str, network: &str, node: &str, mac: u32, ip: &str) ->
         allowed: BTreeSet::new(),
         role: Default::default(),
         interface: None,
+        group_rate: None,
         reported: false,
     };
     Object { metadata: meta(name), spec, status: () }

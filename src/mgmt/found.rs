@@ -268,6 +268,7 @@ fn port_of(name: PortId, network: &Network, node: &NodeId, mac: Mac, ips: BTreeS
             allowed: BTreeSet::new(),
             role: Roles::default(),
             interface: None,
+            group_rate: None,
             reported: true,
         },
         status: (),

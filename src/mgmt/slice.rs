@@ -67,6 +67,7 @@ fn as_seen(index: &Index, me: &Node, network: &objects::Network) -> Option<Netwo
         mtu: index.mtu_policy(network),
         guest_mtu: index.mtus.get(id)?.mtu,
         flood: network.spec.flood.unwrap_or(overlay.spec.flood),
+        group_rate: network.spec.group_rate,
         learning: network.spec.learning,
         members: others.filter_map(member).collect(),
     })
@@ -84,10 +85,11 @@ fn add_row(index: &Index, slice: &mut Slice, net: &NetKey, port: &Port) {
         role: spec.role,
         interface: spec.interface.clone().filter(|_| spec.node == slice.node),
         floating: spec.floating().collect(),
+        group_rate: spec.group_rate,
         ..Row::of(spec.node.clone())
     };
     for (mac, ip) in spec.nested() {
-        let guest = Row { interface: row.interface.clone(), ..Row::of(spec.node.clone()) };
+        let guest = Row { interface: row.interface.clone(), group_rate: spec.group_rate, ..Row::of(spec.node.clone()) };
         let nested = slice.rows.entry(RowKey { mac, ..key.clone() }).or_insert(guest);
         own(nested, ip);
     }

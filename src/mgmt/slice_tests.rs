@@ -6,7 +6,7 @@ use crate::mgmt::fixture;
 use crate::mgmt::state::State;
 use crate::policy::path::Path;
 use crate::table::Learning;
-use crate::types::{Mtu, PublicKey};
+use crate::types::{GroupRate, Mtu, PublicKey};
 
 const SECRET: [u8; 32] = [7; 32];
 
@@ -22,6 +22,25 @@ fn the_slice_of_a_node_of_two_by_two() {
     let printed = serde_json::to_string_pretty(&slice).unwrap();
     let golden = include_str!("slice_golden.json");
     assert_eq!(printed.trim(), golden.trim());
+}
+
+#[test]
+fn what_a_port_may_send_to_all_is_told_to_every_member_of_its_network() {
+    let rate = |number: u64| GroupRate::try_from(number).ok();
+    let mut state = fixture::mesh();
+    let mut network = (*state.networks[&"blue".parse().unwrap()]).clone();
+    network.spec.group_rate = rate(300);
+    state.networks.insert(network.metadata.name.clone(), Arc::new(network));
+    let (id, mut port) = state.ports.iter().next().map(|(id, port)| (id.clone(), (**port).clone())).unwrap();
+    port.spec.group_rate = rate(5000);
+    state.ports.insert(id.clone(), Arc::new(port));
+    for node in ["a-1", "a-2", "b-1"] {
+        let slice = slice_of(state.clone(), node);
+        assert!(slice.networks.values().all(|network| network.group_rate() == 300), "{node}");
+        for row in slice.rows.values() {
+            assert_eq!(row.group_rate, rate(5000).filter(|_| row.port.as_ref() == Some(&id)), "{node}: {:?}", row.port);
+        }
+    }
 }
 
 #[test]

@@ -43,6 +43,7 @@ fn slice() -> Slice {
             gateway: vec!["192.168.10.12".parse().unwrap()],
             mtu: None,
             guest_mtu: Mtu::try_from(1418).unwrap(),
+            group_rate: None,
             flood: Flood::Suppress,
             learning: crate::table::Learning::Declared,
             members: members.into(),

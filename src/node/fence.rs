@@ -20,7 +20,7 @@ use super::{names, outside};
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
 use crate::table::{Flood, Learning, NetKey, Network, Roles, Slice};
-use crate::types::{IfName, Mac, Vlan};
+use crate::types::{GroupRate, IfName, Mac, Vlan};
 
 /// What passes from guests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,6 +46,8 @@ pub struct Fence {
     pub outside: BTreeSet<IfName>,
     /// Which devices bound the size of what passes.
     pub sizes: Sizes,
+    /// Broadcast and multicast frames a second of interfaces on a bridge whose ports say nothing else, where that is not the usual.
+    pub rates: BTreeMap<IfName, u32>,
     /// [`Observed::rules_before_devices`]: what is routed is held on the bridges themselves.
     pub by_device: bool,
 }
@@ -70,6 +72,8 @@ pub struct Guest {
     pub addresses: BTreeSet<IpAddr>,
     /// What it may do besides.
     pub role: Roles,
+    /// Broadcast and multicast frames a second that it may send.
+    pub group_rate: u32,
 }
 
 /// Frames from one interface that were dropped for one reason.
@@ -117,6 +121,10 @@ impl Fence {
             let owners = Owners::of(slice, key, |mac| net.bridge_fdb.contains_key(&mac));
             self.owners.insert(bridge.clone(), Arc::new(owners));
         }
+        let usual = slice.networks.get(key).map_or(GroupRate::USUAL, Network::group_rate);
+        if usual != GroupRate::USUAL {
+            self.rates.insert(bridge.clone(), usual);
+        }
         self.ours.extend(net.links.keys().filter(|name| *name != bridge).cloned());
         if net.learning == Learning::Local {
             return;
@@ -124,7 +132,8 @@ impl Fence {
         let known = interfaces(slice, key);
         for (row_key, row) in slice.rows_of(key).filter(|(k, row)| row.node == slice.node && k.mac.is_unicast()) {
             let addresses = row.addresses().collect();
-            let guest = Guest { mac: row_key.mac, vlan: row_key.vlan, addresses, role: row.role };
+            let group_rate = row.group_rate.map_or(usual, GroupRate::get);
+            let guest = Guest { mac: row_key.mac, vlan: row_key.vlan, addresses, role: row.role, group_rate };
             match row.interface.as_ref().or_else(|| known.get(&row_key.mac).copied()) {
                 None => drop(self.loose.entry(bridge.clone()).or_default().insert(guest)),
                 Some(name) if may_be_guests(name) => {
@@ -201,6 +210,8 @@ impl Fence {
                 || self.open.contains_key(name)
         };
         fence.bridges.extend(old.bridges.iter().cloned());
+        let rates = old.rates.iter().filter(|(bridge, _)| leaves(bridge));
+        fence.rates.extend(rates.map(|(bridge, rate)| (bridge.clone(), *rate)));
         fence.ours.extend(old.ours.iter().cloned());
         fence.outside.extend(old.outside.iter().cloned());
         let open = old.open.iter().filter(|(name, _)| !known(name));

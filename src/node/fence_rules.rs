@@ -8,12 +8,12 @@
 
 use std::fmt::Write as _;
 
-use super::fence_sizes;
-use super::fence_text::{FLOOD_BURST, FLOOD_RATE, REASONS};
-use crate::types::IfName;
+use super::fence_text::REASONS;
+use super::{fence_rates, fence_sizes};
+use crate::types::{GroupRate, IfName};
 
 /// A set that the kernel fills and empties itself, of bounded size.
-const FORGETFUL: &str = "size 4096; flags dynamic,timeout; timeout 1m;";
+pub(super) const FORGETFUL: &str = "size 4096; flags dynamic,timeout; timeout 1m;";
 /// New Ethernet addresses a second, and at once, that an interface may bring where no port is declared.
 const SOURCE_RATE: u32 = 10;
 const SOURCE_BURST: u32 = 64;
@@ -186,7 +186,7 @@ pub(super) fn write_common(out: &mut String) {
         let sample = if sampled { sample } else { String::new() };
         let _ = writeln!(out, "    chain drop_{reason} {{\n        {count}{sample}\n        drop\n    }}");
     }
-    let flood = format!("update @rate {{ iifname limit rate over {FLOOD_RATE}/second burst {FLOOD_BURST} packets }}");
+    let flood = fence_rates::over("rate", GroupRate::USUAL);
     let fresh =
         format!("update @fresh {{ iifname limit rate over {SOURCE_RATE}/second burst {SOURCE_BURST} packets }}");
     let text = COMMON.replace("FLOOD", &flood).replace("FRESH", &fresh);
@@ -204,6 +204,7 @@ pub(super) fn write_hooks(out: &mut String) {
 /// may ask them, with the interfaces that are in networks with owners ([`super::owners`]); no other frame does, because one more chain at
 /// the hook would cost them all.
 const COMMON: &str = "    map asks { type ifname : verdict; }
+    map limits { type ifname : verdict; }
     chain told {
         @ll,0,8 & 1 == 0 accept
         iifname vmap @asks
@@ -211,6 +212,7 @@ const COMMON: &str = "    map asks { type ifname : verdict; }
     }
     chain group {
         RESERVED goto drop_group
+        iifname vmap @limits
         FLOOD goto drop_flood
     }
     chain peers {

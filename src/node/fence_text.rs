@@ -7,20 +7,16 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::fence::{Fence, Guest};
-use super::fence_host as host;
 use super::fence_rules::{self as rules, Kind};
 use super::fence_sizes::Sizes;
 use super::owners::{self, Owners};
+use super::{fence_host as host, fence_rates as rates};
 use crate::types::{IfName, Mac};
 use crate::wire::nd::link_local;
 
 /// Name of the tables: that of family `bridge` sees what enters our bridges, those of families `inet` and `netdev` what leaves them by way
 /// of this host's own IP.
 pub const TABLE: &str = "vxmesh_guests";
-/// Broadcast and multicast frames a second that an interface may send.
-pub const FLOOD_RATE: u32 = 1000;
-/// Broadcast and multicast frames that it may send at once.
-pub const FLOOD_BURST: u32 = 2000;
 
 /// Why frames of guests are dropped, and what each means. A counter `guest_<name>` counts them all, a set `by_<name>` by interface.
 pub const REASONS: [(&str, &str); 14] = [
@@ -37,7 +33,7 @@ pub const REASONS: [(&str, &str); 14] = [
     ("dhcp", "what a DHCP client or relay would take for an answer, of a port without the role 'dhcp'"),
     ("hidden", "no upper-layer header where it has to be: lengths that do not fit, or a first fragment without it"),
     ("group", "to a group address that a bridge keeps for itself (01:80:c2:00:00:00 to 0f)"),
-    ("flood", "broadcast and multicast beyond 1000 a second"),
+    ("flood", "broadcast and multicast beyond what its port may send a second"),
     ("source", "from new Ethernet addresses, beyond 64 at once and 10 a second"),
     ("host", "to this host itself, which nothing from a network may reach"),
     ("unknown", "from an interface that has not been seen yet, or whose name no packet filter can hold"),
@@ -75,6 +71,7 @@ impl Fence {
         let _ = writeln!(out, "table {BRIDGE} {{");
         rules::write_common(&mut out);
         self.sizes.write_new(&mut out, &Sizes::default());
+        rates::write(&mut out, &self.rates_used());
         self.kinds().iter().for_each(|kind| kind.write(&mut out));
         rules::write_hooks(&mut out);
         self.owners.keys().for_each(|bridge| Owners::write(&mut out, bridge));
@@ -112,6 +109,8 @@ impl Fence {
             kind.write_removal(&mut out, BRIDGE);
         }
         self.sizes.write_removal(&mut out, BRIDGE, &old.sizes);
+        let (had_rates, has_rates) = (old.rates_used(), self.rates_used());
+        rates::write_removal(&mut out, BRIDGE, &(&had_rates - &has_rates));
         for bridge in old.owners.keys().filter(|bridge| !self.owners.contains_key(*bridge)) {
             Owners::write_removal(&mut out, BRIDGE, bridge);
         }
@@ -123,8 +122,10 @@ impl Fence {
         host::write(&mut out, &(&has_devices - &had_devices));
         let new: Vec<&Kind> = has.difference(&had).collect();
         let asked: Vec<&IfName> = self.owners.keys().filter(|bridge| !old.owners.contains_key(*bridge)).collect();
-        if !new.is_empty() || !asked.is_empty() || self.sizes.has_new(&old.sizes) {
+        let limits = &has_rates - &had_rates;
+        if !new.is_empty() || !asked.is_empty() || !limits.is_empty() || self.sizes.has_new(&old.sizes) {
             let _ = writeln!(out, "table {BRIDGE} {{");
+            rates::write(&mut out, &limits);
             self.sizes.write_new(&mut out, &old.sizes);
             new.iter().for_each(|kind| kind.write(&mut out));
             asked.iter().for_each(|bridge| Owners::write(&mut out, bridge));
@@ -152,6 +153,9 @@ impl Fence {
         for (name, verdict) in self.verdicts() {
             all.insert((BRIDGE, "who".to_owned(), format!("\"{name}\" : {verdict}")));
             all.insert((BRIDGE, "known".to_owned(), format!("\"{name}\"")));
+        }
+        for (name, rate) in self.group_rates() {
+            all.insert((BRIDGE, rates::MAP.to_owned(), format!("\"{name}\" : goto {}", rates::chain(rate))));
         }
         for (name, bridge) in self.askers() {
             all.insert((BRIDGE, "asks".to_owned(), format!("\"{name}\" : goto {}", owners::name(bridge))));

@@ -5,6 +5,7 @@
 //! [`spans`] what is known of each path's size. No netlink here: `linux` does what this ring writes down.
 
 pub mod announce;
+pub mod barred;
 pub mod barriers;
 pub mod checksums;
 pub mod clockwatch;
@@ -19,9 +20,11 @@ pub mod explain;
 pub mod explain_guests;
 pub mod fence;
 pub mod fence_host;
+mod fence_rates;
 mod fence_rules;
 pub mod fence_sizes;
 pub mod fence_text;
+pub mod flooded;
 pub mod guard;
 mod guard_host;
 pub mod larger;

@@ -87,7 +87,7 @@ impl Wrongs {
 }
 
 /// The port that names an interface.
-fn ports(slice: &Slice, desired: &Desired, net: &NetKey, interface: &IfName) -> Option<(String, Mac)> {
+pub(super) fn ports(slice: &Slice, desired: &Desired, net: &NetKey, interface: &IfName) -> Option<(String, Mac)> {
     let of = desired.networks.values().find(|of| of.key == *net)?;
     let mac = *of.guests.get(interface)?.first()?;
     Some((port_of(slice, net, mac), mac))

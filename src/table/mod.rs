@@ -22,7 +22,7 @@ pub use self::roles::{PortRole, Roles};
 pub use self::told::Told;
 use crate::policy::mtu::MtuPolicy;
 use crate::policy::path::{Path, PathRule, PdcFacts};
-use crate::types::{IfName, Mac, Mtu, NetworkId, NodeId, PdcId, PolicyId, PortId, Prefix, UdpPort, Version};
+use crate::types::{GroupRate, IfName, Mac, Mtu, NetworkId, NodeId, PdcId, PolicyId, PortId, Prefix, UdpPort, Version};
 
 /// Everything that one node needs: the networks that it hosts, their rows, and the peers that host them too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,9 @@ pub struct Network {
     pub guest_mtu: Mtu,
     /// What happens to broadcast, unknown unicast and multicast.
     pub flood: Flood,
+    /// Broadcast and multicast frames a second, where its ports say nothing else; none: [`GroupRate::USUAL`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_rate: Option<GroupRate>,
     /// Where its ports come from.
     pub learning: Learning,
     /// The other nodes that host it, with the path that the management node decided. The node decides again with
@@ -78,6 +81,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// Broadcast and multicast frames a second of a port that says nothing else.
+    pub fn group_rate(&self) -> u32 {
+        self.group_rate.map_or(GroupRate::USUAL, GroupRate::get)
+    }
+
     /// True where the guest that has the address routes: it is a gateway of the network, or its port has the role. Hosts give up a default
     /// route by a neighbour that says it is no router (RFC 4861 section 7.2.5).
     pub fn is_router(&self, row: &Row, address: IpAddr) -> bool {
@@ -137,13 +145,17 @@ pub struct Row {
     /// The interface of its node that its guest is behind; none where the port names none, and in the slices of other nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<IfName>,
+    /// Broadcast and multicast frames a second that it may send; none: as its network says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_rate: Option<GroupRate>,
 }
 
 impl Row {
     /// A guest of `node` of which nothing more is known.
     pub fn of(node: NodeId) -> Self {
         let (arp, nd, floating) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { node, arp, nd, floating, port: None, dhcp_proxy: None, role: Roles::default(), interface: None }
+        let (port, dhcp_proxy, interface, group_rate) = (None, None, None, None);
+        Self { node, arp, nd, floating, port, dhcp_proxy, role: Roles::default(), interface, group_rate }
     }
 
     /// What it may speak for; none at all: its port does not say, and any may be.

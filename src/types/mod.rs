@@ -18,7 +18,7 @@ pub use self::ifname::{IfName, IfNameError};
 pub use self::keys::{KeyError, Psk, PublicKey, SecretKey};
 pub use self::label::{Label, LabelError, NetworkId, NodeId, OverlayId, PdcId, PolicyId, PortId};
 pub use self::mac::{Mac, MacError};
-pub use self::number::{Mtu, NumberError, UdpPort, Vlan, Vni};
+pub use self::number::{GroupRate, Mtu, NumberError, UdpPort, Vlan, Vni};
 pub use self::pattern::{NamePattern, NamePatternError, name_fits};
 pub use self::prefix::{Prefix, PrefixError};
 pub use self::slot::{NetSlot, PeerSlot};

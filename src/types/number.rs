@@ -108,3 +108,12 @@ number_type!(
     /// MTU in bytes of the IP packet, 576 (RFC 791) to 65535.
     Mtu, NonZeroU16, u16, "an MTU", 576, 65_535
 );
+number_type!(
+    /// Broadcast and multicast frames a second, 10 to 100000.
+    GroupRate, NonZeroU32, u32, "a rate of broadcast and multicast frames a second", 10, 100_000
+);
+
+impl GroupRate {
+    /// Where neither port nor network says one: enough for the ARP, discovery and routing chatter of hundreds of guests.
+    pub const USUAL: u32 = 1000;
+}

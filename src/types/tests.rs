@@ -85,3 +85,24 @@ fn keys_are_44_characters_of_base64() {
 fn wall_time_prints_rfc_3339() {
     assert_eq!(Wall::from_secs(1_795_000_000).to_string(), "2026-11-18T11:06:40Z");
 }
+
+#[test]
+fn a_rate_of_frames_to_all_has_bounds_and_says_them() {
+    for (text, good) in [
+        ("10", true),
+        ("100000", true),
+        ("9", false),
+        ("0", false),
+        ("100001", false),
+        ("-1", false),
+        ("1k", false),
+        ("", false),
+    ] {
+        let read = text.parse::<GroupRate>();
+        assert_eq!(read.is_ok(), good, "{text}");
+        if let Err(error) = read {
+            let said = error.to_string();
+            assert!(said.contains("10") && said.contains("100000") && said.contains("second"), "{text}: {said}");
+        }
+    }
+}

@@ -72,6 +72,7 @@ pub(crate) fn slice(end: usize, flood: Flood) -> Slice {
         gateway: Vec::new(),
         mtu: None,
         guest_mtu: Mtu::try_from(1400).unwrap(),
+        group_rate: None,
         flood,
         learning: Learning::Declared,
         members: BTreeMap::from([(node(other), Path::Tunnel)]),
@@ -150,6 +151,11 @@ impl Mesh {
 
     pub(crate) fn wait_for_ping(&self) {
         wait_until("the guests ping each other", PATIENCE, || self.guests[0].holds("ping -c1 -W1 192.168.10.12 >&2"));
+    }
+
+    /// One end forwards by this slice from now on.
+    pub(crate) fn set(&self, end: usize, slice: &Slice) {
+        self.lanes[end].set(setup(slice, end));
     }
 
     /// Both ends use this suite from now on.

@@ -75,6 +75,7 @@ fn slice(end: usize, lanes: &[u8]) -> Slice {
         gateway: Vec::new(),
         mtu: None,
         guest_mtu: Mtu::try_from(1400).unwrap(),
+        group_rate: None,
         flood: Flood::Replicate,
         learning: Learning::Declared,
         members: slice.peers.keys().map(|node| (node.clone(), Path::Tunnel)).collect(),

@@ -19,6 +19,8 @@ mod says;
 mod absent;
 mod addresses;
 mod barred;
+#[expect(unreachable_pub, reason = "a toolbox of this test program")]
+mod behaviours;
 mod chaos;
 mod checksums;
 mod clamp;
@@ -74,6 +76,7 @@ mod router;
 mod rows;
 mod said;
 mod scale;
+mod sentences;
 mod sizes;
 mod spaces;
 mod start;

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::types::GroupRate;
 
 const BLUE: &str = "default/10";
 
@@ -100,6 +101,24 @@ fn suppress_limits_a_storm_and_replicate_does_not() {
         let through = (0..2000).filter(|_| !world.reached(BLUE, &frame).is_empty()).count();
         assert_eq!(through, passes, "{flood:?}");
         assert_eq!(world.reached("other/10", &frame).len(), 3, "another network has its own allowance");
+    }
+}
+
+#[test]
+fn the_tunnels_of_a_network_carry_what_its_rate_says_and_never_less_than_one_of_its_ports() {
+    let rate = |number: u64| (number > 0).then(|| GroupRate::try_from(number).unwrap());
+    let frame = plain(Mac::BROADCAST, HERE);
+    for (network, port, passes) in
+        [(0, 0, 500), (4000, 0, 2000), (100, 0, 50), (0, 6000, 3000), (100, 40, 50), (0, 40, 500)]
+    {
+        let mut slice = slice(Flood::Suppress);
+        slice.networks.get_mut(&key(BLUE)).unwrap().group_rate = rate(network);
+        slice.rows.get_mut(&row_key("default/10/-", FAR)).unwrap().group_rate = rate(port);
+        let mut world = World::of(&slice);
+        let through = (0..4000).filter(|_| !world.reached(BLUE, &frame).is_empty()).count();
+        assert_eq!(through, passes, "network {network}, port {port}");
+        let limited: u64 = world.egress.sizes.nets().map(|(_, tally)| tally.flood_limited).sum();
+        assert_eq!(limited, 4000 - u64::try_from(passes).unwrap(), "and the rest is counted for its network");
     }
 }
 

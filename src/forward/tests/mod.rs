@@ -91,6 +91,7 @@ fn network(name: &str, udp_port: u64, flood: Flood) -> Network {
         gateway: vec![ip(254).into(), ip6(254).into()],
         mtu: None,
         guest_mtu: Mtu::try_from(1400).unwrap(),
+        group_rate: None,
         flood,
         learning: Learning::Declared,
         members: members.into_iter().collect(),

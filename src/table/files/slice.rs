@@ -90,6 +90,7 @@ fn network(setting: Setting<'_>, key: &NetKey, file: &File, slice: &mut Slice) -
         mtu: policy,
         guest_mtu,
         flood: told.map_or_else(Flood::default, |told| told.flood),
+        group_rate: told.and_then(|told| told.group_rate),
         // The files name the guests of other nodes only; this node's own are what its bridge has.
         learning: Learning::Local,
         members,
@@ -143,6 +144,7 @@ fn row(node: NodeId, entry: &Entry) -> Row {
         floating: BTreeSet::new(),
         role: Roles::default(),
         interface: None,
+        group_rate: None,
     }
 }
 

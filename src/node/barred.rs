@@ -1,0 +1,145 @@
+//! What guests go on sending and their port does not let through, by kind: tags, protocols, a router's or DHCP server's word, link protocols, more
+//! broadcast and multicast than they may. It is told while it goes on; values are told elsewhere ([`super::wrongs`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::desired::Desired;
+use super::fence::Refused;
+use super::presence::{Wrong, bounded, name_of};
+use super::wrongs::ports;
+use crate::api::local::Finding;
+use crate::table::{NetKey, Row, Slice};
+use crate::types::{GroupRate, IfName, Mono};
+
+/// Frames that make it more than a slip.
+const REPEATED: u64 = 2;
+/// Interfaces and reasons that are remembered at most.
+const MOST: usize = 256;
+/// How long it is told after the last frame; LLDP comes every 30 s (IEEE 802.1AB-2016 section 9.2.5.7).
+const QUIET: Duration = Duration::from_secs(60);
+/// The same where it comes by the thousand.
+const QUIET_FLOOD: Duration = Duration::from_secs(15);
+const FLOOD: &str = "flood";
+
+/// Reason; what the guest sends; what to do. `PORT` is its port, `IF` its interface.
+const KINDS: [(&str, &str, &str); 6] = [
+    (
+        "vlan",
+        "frames with a tag that no port of it has",
+        "declare the tag: meshctl port create NAME --vlan N ..., or take it away in the guest",
+    ),
+    (
+        "type",
+        "frames that are neither IPv4, IPv6 nor ARP",
+        "nothing else is carried; what it is: nft list set bridge vxmesh_guests by_type; tcpdump -eni IF",
+    ),
+    (
+        "router",
+        "router advertisements, redirects or errors about packets of others",
+        "if it is a router: meshctl port set PORT --role router",
+    ),
+    ("dhcp", "answers of a DHCP server", "if it is a DHCP server: meshctl port set PORT --role dhcp"),
+    (
+        "group",
+        "frames of link protocols (01:80:c2:00:00:00 to 0f: LLDP, STP, LACP, 802.1X)",
+        "they end at the guest's interface; switch them off in the guest",
+    ),
+    (
+        FLOOD,
+        "more broadcast and multicast frames than",
+        "let it: meshctl port set PORT --group-rate N; or find out what it is: tcpdump -eni IF",
+    ),
+];
+
+/// What one interface sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sends {
+    frames: u64,
+    last: Mono,
+    /// The network that it was in when it was first seen in one.
+    place: Option<NetKey>,
+}
+
+/// All of them, by interface and reason.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Barred(BTreeMap<(IfName, &'static str), Sends>);
+
+impl Barred {
+    /// Takes what was counted for a reason.
+    pub fn learn(&mut self, refused: &[Refused], now: Mono) {
+        for Refused { interface, reason, frames, .. } in refused {
+            if !KINDS.iter().any(|(of, ..)| of == reason) {
+                continue;
+            }
+            let key = (interface.clone(), *reason);
+            if let Some(sends) = self.0.get_mut(&key) {
+                // A counter that begins anew has been moved as well.
+                if sends.frames != *frames {
+                    sends.last = now;
+                }
+                sends.frames = *frames;
+            } else if self.0.len() < MOST {
+                self.0.insert(key, Sends { frames: *frames, last: now, place: None });
+            }
+        }
+    }
+
+    /// Forgets what has ended, and interfaces that stand elsewhere now. What an interface has sent that nobody had seen yet is not forgotten:
+    /// it may have said all when it was plugged in.
+    pub fn end(&mut self, places: &BTreeMap<IfName, NetKey>, now: Mono) {
+        let quiet = |reason: &str| if reason == FLOOD { QUIET_FLOOD } else { QUIET };
+        self.0.retain(|(name, reason), sends| {
+            let (place, before) = (places.get(name), sends.place.clone());
+            sends.place = before.clone().or_else(|| place.cloned());
+            now.since(sends.last) < quiet(reason) && (before.is_none() || before.as_ref() == place)
+        });
+    }
+
+    /// What is refused.
+    pub fn findings(&self, slice: &Slice, desired: &Desired, places: &BTreeMap<IfName, NetKey>) -> Vec<Finding> {
+        let mut all: BTreeMap<(&'static str, &'static str), BTreeSet<(String, String)>> = BTreeMap::new();
+        for ((interface, reason), _) in self.0.iter().filter(|(_, sends)| sends.frames >= REPEATED) {
+            let (Some(net), Some(kind)) = (places.get(interface), KINDS.iter().find(|(of, ..)| of == reason)) else {
+                continue;
+            };
+            let code = if *reason == FLOOD { "M0687" } else { "M0684" };
+            all.entry((code, *reason)).or_default().insert(told(slice, desired, net, interface, *kind));
+        }
+        all.into_iter().flat_map(|((code, _), told)| bounded(code, told.into_iter().map(wrong).collect())).collect()
+    }
+}
+
+/// The rest of what the guest says passes.
+fn wrong((what, help): (String, String)) -> Wrong {
+    Wrong { what, help, guests: Vec::new(), surely: false }
+}
+
+fn told(
+    slice: &Slice,
+    desired: &Desired,
+    net: &NetKey,
+    interface: &IfName,
+    (reason, sends, help): (&str, &str, &str),
+) -> (String, String) {
+    let own = ports(slice, desired, net, interface);
+    let who = own.as_ref().map_or_else(|| interface.to_string(), |(port, _)| format!("{port} ({interface})"));
+    let rate = || format!(" the {} a second that it may", group_rate(slice, net, interface));
+    let sends = if reason == FLOOD { sends.to_owned() + &rate() } else { sends.to_owned() };
+    let fate = if reason == FLOOD { "the rest is dropped" } else { "they are dropped" };
+    let what = format!("{who} in network {} sends {sends}; {fate}", name_of(slice, net));
+    let port = own.as_ref().and_then(|(port, _)| port.strip_prefix("port ")).unwrap_or("PORT");
+    (what, help.replace("PORT", port).replace("IF", interface.as_str()))
+}
+
+/// What ports behind an interface may send.
+fn group_rate(slice: &Slice, net: &NetKey, interface: &IfName) -> u32 {
+    let usual = slice.networks.get(net).map_or(GroupRate::USUAL, |network| network.group_rate());
+    let of = |row: &Row| row.group_rate.map_or(usual, GroupRate::get);
+    let rows = slice.rows_of(net).filter(|(_, row)| row.interface.as_ref() == Some(interface));
+    rows.map(|(_, row)| of(row)).max().unwrap_or(usual)
+}
+
+#[cfg(test)]
+#[path = "barred_tests.rs"]
+mod tests;
