@@ -191,6 +191,17 @@ fn too_many(stage: &Stage<'_>) {
         wait_until("M0686 names the network", NODE, || {
             told(Some(from.node), "M0686", &name) || told(Some("b-1"), "M0686", &name)
         });
+        // The number changes under way: the port's own, another, the network's again. Nothing is left of those before.
+        for (words, rate) in
+            [(["--group-rate", "20000"], 20000), (["--group-rate", "10"], 10), (["--unset", "group-rate"], 200)]
+        {
+            stage.ground.lab.admin(&[&["port", "set", &from.port][..], &words].concat());
+            let leads = format!("\"{}\" : goto group_{rate}", from.interface);
+            let table = || stage.ground.host(from.node, "nft list table bridge vxmesh_guests | grep 'group_[0-9]'");
+            wait_until(&format!("it may send {rate} a second"), LIMIT, || table().contains(&leads));
+            let old = [20000, 10].into_iter().filter(|old| *old != rate).map(|old| format!("group_{old} "));
+            assert!(old.into_iter().all(|old| !table().contains(&old)), "{}", table());
+        }
         wait_until("M0685 again", NODE, || told(Some(from.node), "M0685", &from.interface));
         drop(until);
     });
