@@ -103,7 +103,7 @@ impl Barred {
             let (Some(net), Some(kind)) = (places.get(interface), KINDS.iter().find(|(of, ..)| of == reason)) else {
                 continue;
             };
-            let code = if *reason == FLOOD { "M0687" } else { "M0684" };
+            let code = if *reason == FLOOD { "M0682" } else { "M0684" };
             all.entry((code, *reason)).or_default().insert(told(slice, desired, net, interface, *kind));
         }
         all.into_iter().flat_map(|((code, _), told)| bounded(code, told.into_iter().map(wrong).collect())).collect()

@@ -40,7 +40,7 @@ fn every_kind_is_told_by_name_and_one_frame_is_a_slip() {
         assert_eq!(codes(&mut barred, at(1)), [], "{reason}: once");
         barred.learn(&[refused(reason, 2)], at(2));
         let told = codes(&mut barred, at(2));
-        let code = if reason == "flood" { "M0687" } else { "M0684" };
+        let code = if reason == "flood" { "M0682" } else { "M0684" };
         assert!(told.len() == 1 && told[0].0 == code && told[0].1.contains("g1"), "{reason}: {told:?}");
         assert!(told[0].1.contains("network blue") && !told[0].2.contains("IF"), "{reason}: {told:?}");
     }

@@ -45,7 +45,7 @@ fn finding(name: &NetworkId) -> Finding {
         "network {name}: its guests together send more broadcast and multicast frames a second than it may over tunnels; the rest is dropped (flood-limited)"
     );
     Finding::new(
-        "M0688",
+        "M0683",
         what,
         format!(
             "let it: meshctl network set {name} --group-rate N; who sends them: nft list counters table bridge vxmesh_guests"

@@ -34,7 +34,7 @@ pub const TABLE: [Behaviour; 3] = [
         name: "more broadcast than a port may send, and no more after",
         network: "groupRate: 200",
         seats: THREE,
-        ends: End::Refused(&["flood"], "M0687"),
+        ends: End::Refused(&["flood"], "M0682"),
         run: too_many,
     },
 ];
@@ -173,25 +173,36 @@ fn too_many(stage: &Stage<'_>) {
         let until = Until(&ends);
         scope.spawn(|| flood(from, &ends));
         for who in [&from.port, &format!("({})", from.interface), &"the 200 a second".to_owned()] {
-            wait_until(&format!("its node says M0687 with {who}"), NODE, || told(Some(from.node), "M0687", who));
+            wait_until(&format!("its node says M0682 with {who}"), NODE, || told(Some(from.node), "M0682", who));
         }
-        wait_until("management says it", MANAGEMENT, || told(None, "M0687", &from.interface));
+        wait_until("management says it", MANAGEMENT, || told(None, "M0682", &from.interface));
         others
             .iter()
             .for_each(|other| assert!(other.reaches(&from.four.to_string()), "the rest of its frames goes on"));
         drop(until);
     });
-    wait_until("it ends", NODE, || !told(Some(from.node), "M0687", &from.interface));
-    wait_until("it ends at management", MANAGEMENT, || !told(None, "M0687", &from.interface));
+    wait_until("it ends", NODE, || !told(Some(from.node), "M0682", &from.interface));
+    wait_until("it ends at management", MANAGEMENT, || !told(None, "M0682", &from.interface));
     // What its port lets through at once is more than the tunnels of its network do.
     let ends = AtomicBool::new(false);
     thread::scope(|scope| {
         let until = Until(&ends);
         scope.spawn(|| flood(from, &ends));
-        wait_until("M0688 names the network", NODE, || {
-            told(Some(from.node), "M0688", &name) || told(Some("b-1"), "M0688", &name)
+        wait_until("M0683 names the network", NODE, || {
+            told(Some(from.node), "M0683", &name) || told(Some("b-1"), "M0683", &name)
         });
-        wait_until("M0687 again", NODE, || told(Some(from.node), "M0687", &from.interface));
+        // The number changes under way: the port's own, another, the network's again. Nothing is left of those before.
+        for (words, rate) in
+            [(["--group-rate", "20000"], 20000), (["--group-rate", "10"], 10), (["--unset", "group-rate"], 200)]
+        {
+            stage.ground.lab.admin(&[&["port", "set", &from.port][..], &words].concat());
+            let leads = format!("\"{}\" : goto group_{rate}", from.interface);
+            let table = || stage.ground.host(from.node, "nft list table bridge vxmesh_guests | grep 'group_[0-9]'");
+            wait_until(&format!("it may send {rate} a second"), LIMIT, || table().contains(&leads));
+            let old = [20000, 10].into_iter().filter(|old| *old != rate).map(|old| format!("group_{old} "));
+            assert!(old.into_iter().all(|old| !table().contains(&old)), "{}", table());
+        }
+        wait_until("M0682 again", NODE, || told(Some(from.node), "M0682", &from.interface));
         drop(until);
     });
 }
