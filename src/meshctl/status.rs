@@ -225,7 +225,7 @@ impl Screen {
                 state(node).to_owned(),
                 node.seen.map_or_else(String::new, |seen| format!("{} ago", lapse(seen, now))),
                 node.acknowledged.map_or_else(String::new, |version| version.to_string()),
-                if node.joined.is_none() {
+                if node.joined.is_none() || node.expected {
                     ""
                 } else if node.in_sync {
                     "yes"

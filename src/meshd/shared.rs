@@ -249,3 +249,25 @@ impl Shared {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_that_does_not_say_what_it_cuts_off_may_cut_off_anything_where_frames_are_concerned() {
+        let finding = || Finding::new("M9999", "a new one".to_owned(), "");
+        for topic in [Topic::Removed, Topic::Quarantined, Topic::Kernel] {
+            assert_eq!(topic.of(finding()).cut, Some(Cut::node(true)), "{topic:?}");
+        }
+        for topic in
+            [Topic::Plain, Topic::Plan, Topic::Plugs, Topic::Conflict, Topic::Routes, Topic::Lanes, Topic::Slice]
+        {
+            assert_eq!(topic.of(finding()).cut, Some(Cut::node(false)), "{topic:?}");
+            assert_eq!(topic.of(finding().harmless()).cut, Some(Cut::default()), "{topic:?}: it says so itself");
+        }
+        for topic in [Topic::Disk, Topic::Time, Topic::Certificate, Topic::Confined, Topic::Mtu] {
+            assert_eq!(topic.of(finding()).cut, None, "{topic:?}");
+        }
+    }
+}

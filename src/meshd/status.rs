@@ -196,9 +196,9 @@ fn peers(slice: &Slice, view: &View, tunnels: &BTreeMap<NodeId, TunnelStatus>) -
 /// Findings, worst first, with those that only time brings. What is wrong with plain paths is `plain`, as of now: a state and what is said of it are
 /// of one moment.
 fn found(view: &View, peers: &[PeerStatus], plain: &[Finding]) -> Vec<Finding> {
-    let of = |(topic, findings): (&Topic, &Vec<Finding>)| match topic {
-        Topic::Plain => plain.iter().cloned().map(|finding| topic.of(finding)).collect(),
-        _ => findings.clone(),
+    let now = || plain.iter().cloned().map(|finding| Topic::Plain.of(finding)).collect();
+    let of = |(topic, findings): (&Topic, &Vec<Finding>)| -> Vec<Finding> {
+        if *topic == Topic::Plain { now() } else { findings.clone() }
     };
     let first = std::iter::once((Topic::Plain, Vec::new()));
     let all: BTreeMap<Topic, Vec<Finding>> = first.chain(view.findings.clone()).collect();

@@ -59,10 +59,13 @@ fn kind_of(word: &str) -> Result<Kind, Problem> {
 fn shown(app: &App, mut object: Any) -> Any {
     if let Any::Node(node) = &mut object {
         let joined = node.status.joined.is_some();
+        let early = clock::mono().since(app.started.0) < nodes::COMES_BACK;
         let status = &mut node.status;
         app.hub.with(&node.metadata.name, |seat| {
             status.acknowledged = seat.acknowledged;
-            status.connected = joined.then_some(seat.streams > 0);
+            // Of one that had no time yet to come back nobody knows.
+            let known = seat.streams > 0 || seat.seen.is_some() || seat.left || !early;
+            status.connected = (joined && known).then_some(seat.streams > 0);
             status.seen = seat.seen;
         });
     }

@@ -37,17 +37,30 @@ pub struct Item {
     pub text: String,
 }
 
-/// Code and sentence.
+/// Code, and what it is about: the same in other words is no other problem.
 type Key = (String, String);
+
+fn key(finding: &Finding) -> Key {
+    let about = match &finding.cut {
+        Some(cut) if !(cut.networks.is_empty() && cut.peers.is_empty() && cut.guests.is_empty()) => {
+            format!("{:?} {:?} {:?} {:?}", cut.path, cut.networks, cut.peers, cut.guests)
+        }
+        Some(_) | None => finding.what.clone(),
+    };
+    (finding.code.clone(), about)
+}
 
 #[derive(Debug, Default)]
 struct Entry {
+    what: String,
     help: String,
+    /// The words in which it was told.
+    said: String,
     nodes: BTreeSet<NodeId>,
     /// Who has said it when it was told last.
     named: BTreeSet<NodeId>,
-    /// It has stood at the look before.
-    stood: bool,
+    /// The words at the look before; none: it was not there.
+    stood: Option<String>,
     /// It was told and is not over.
     told: bool,
     /// How often it has begun.
@@ -70,11 +83,12 @@ impl News {
         }
         for Says { node, findings, .. } in says.iter().filter(|says| says.here) {
             for finding in findings {
-                let key = (finding.code.clone(), finding.what.clone());
+                let key = key(finding);
                 if self.0.contains_key(&key) || self.0.len() < MOST {
                     let entry = self.0.entry(key).or_default();
                     entry.nodes.insert(node.clone());
                     entry.help.clone_from(&finding.help);
+                    entry.what.clone_from(&finding.what);
                 }
             }
         }
@@ -85,12 +99,15 @@ impl News {
 }
 
 impl Entry {
-    fn step(&mut self, (code, what): &Key, now: Mono) -> Option<Item> {
+    fn step(&mut self, (code, _): &Key, now: Mono) -> Option<Item> {
+        let what = &self.what;
         if let Some(node) = self.nodes.first() {
             self.over = None;
-            if !std::mem::replace(&mut self.stood, true) || self.told {
+            let stood = self.stood.replace(what.clone());
+            if stood.as_ref() != Some(what) || self.told && self.said == *what {
                 return None;
             }
+            self.said.clone_from(what);
             (self.told, self.times) = (true, self.times.saturating_add(1));
             self.named = self.nodes.clone();
             if self.times > TOLD {
@@ -101,13 +118,13 @@ impl Entry {
             let text = format!("[{code}] {who}: {what}; on the node itself: {help}{last}");
             return Some(Item { node: node.clone(), what: "problem", text });
         }
-        self.stood = false;
+        self.stood = None;
         let over = *self.over.get_or_insert(now);
         let who = names(&self.named.iter().collect::<Vec<_>>());
         let node = self.named.first().cloned()?;
         let item = |text: String| Some(Item { node, what: "solved", text });
         if std::mem::replace(&mut self.told, false) && self.times <= TOLD {
-            return item(format!("[{code}] {who}: {what}"));
+            return item(format!("[{code}] {who}: {}", self.said));
         }
         if self.times > TOLD && now.since(over) >= CALM {
             return item(format!("[{code}] {who}: {what}; it came {} times", self.times));
@@ -153,6 +170,26 @@ mod tests {
         assert!(told(&mut news, &other, 40).is_empty());
         assert_eq!(told(&mut news, &other, 45).len(), 1);
         assert_eq!(told(&mut news, &[], 50).len(), 1, "a node that was removed says nothing any more");
+    }
+
+    #[test]
+    fn the_same_in_other_words_is_told_and_is_not_over_in_between() {
+        use crate::api::cut::Cut;
+        use crate::policy::path::Path;
+        let mut news = News::default();
+        let peer = "b-1".parse().unwrap();
+        let says = |what: &str| {
+            let finding = Finding::new("M0410", what.to_owned(), "").cuts(Cut::peers(true, Path::Tunnel, [&peer]));
+            [Says { node: "a-1".parse().unwrap(), here: true, findings: vec![finding] }]
+        };
+        let mut all = Vec::new();
+        for (second, what) in [(0, "silent"), (5, "silent"), (10, "nothing arrives"), (15, "nothing arrives")] {
+            all.extend(told(&mut news, &says(what), second));
+        }
+        all.extend(told(&mut news, &[Says { findings: Vec::new(), ..says("")[0].clone() }], 20));
+        let kinds: Vec<&str> = all.iter().map(|text| text.split(' ').next().unwrap()).collect();
+        assert_eq!(kinds, ["problem", "problem", "solved"], "{all:?}");
+        assert!(all[2].ends_with("nothing arrives"), "{all:?}");
     }
 
     #[test]

@@ -67,6 +67,12 @@ fn ask(slice: &Slice, to: &str) -> (bool, String) {
 }
 
 fn ask_with(slice: &Slice, to: &str, far: &Far, sizes: &[(&str, u16)]) -> (bool, String) {
+    let answer = answer(slice, to, far, sizes);
+    let line = |step: &Step| format!("{}{}: {}\n", if step.passes { "" } else { "! " }, step.what, step.text);
+    (answer.delivered, answer.steps.iter().map(line).collect())
+}
+
+fn answer(slice: &Slice, to: &str, far: &Far, sizes: &[(&str, u16)]) -> Explanation {
     let size = |(node, bytes): &(&str, u16)| {
         (node.parse().unwrap(), spans::Measured { bytes: *bytes, since: crate::types::Wall::from_secs(7) })
     };
@@ -75,9 +81,7 @@ fn ask_with(slice: &Slice, to: &str, far: &Far, sizes: &[(&str, u16)]) -> (bool,
     let paths = decide_all(slice, own);
     let mtu = Some(Mtu::try_from(1500).unwrap());
     let here = Here { slice, paths: &paths, own, admin_mtu: mtu, external_mtu: mtu, far, measured, live: None };
-    let answer = explain(here, &"p11".parse().unwrap(), &to.parse().unwrap()).unwrap();
-    let line = |step: &Step| format!("{}{}: {}\n", if step.passes { "" } else { "! " }, step.what, step.text);
-    (answer.delivered, answer.steps.iter().map(line).collect())
+    explain(here, &"p11".parse().unwrap(), &to.parse().unwrap()).unwrap()
 }
 
 #[test]
@@ -247,7 +251,10 @@ fn an_address_that_guests_may_hold_is_followed_to_one_that_is_reached_and_who_ho
         let of = |row: &Row| nodes.contains(&row.node.as_str());
         slice.rows.values_mut().filter(|row| of(row)).for_each(|row| row.floating.extend([ip]));
         slice.networks.values_mut().for_each(|network| network.flood = flood);
-        ask(&slice, "192.168.10.100")
+        let (delivered, text) = ask(&slice, "192.168.10.100");
+        let open = answer(&slice, "192.168.10.100", &Far::new(), &[]).steps.iter().any(|step| step.open);
+        assert_eq!(delivered, open, "it is reached, and not for certain: {text}");
+        (delivered, text)
     };
     for nodes in [&["a-2", "b-1"][..], &["b-1"], &["a-2"], &["a-1", "b-1"]] {
         for flood in [Flood::Suppress, Flood::Replicate] {

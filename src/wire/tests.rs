@@ -78,6 +78,8 @@ fn oam() -> impl Strategy<Value = Oam> {
         any::<u16>().prop_map(|size| Kind::EchoReply { size }),
         Just(Kind::PlainAsk),
         any::<u16>().prop_map(|heard| Kind::PlainTell { heard }),
+        any::<(u8, u16)>().prop_map(|(vni, udp_port)| Kind::GuestAsk { vni, udp_port }),
+        any::<(u8, u16)>().prop_map(|(stands, udp_port)| Kind::GuestTell { stands, udp_port }),
     ];
     (kind, any::<u64>()).prop_map(|(kind, token)| Oam { kind, token })
 }

@@ -421,7 +421,12 @@ fn a_direction_is_named_only_where_it_fails_through_every_break_and_its_end() {
                         State::OutLost => out,
                         State::InLost => back,
                         State::BothLost => out || back,
-                        _ => true,
+                        State::Silent
+                        | State::Quiet
+                        | State::Legs
+                        | State::Small
+                        | State::Starting
+                        | State::Answers => true,
                     };
                     let when = format!(
                         "{first} then {second}, session {session}, {half} half seconds into {shape}, end {end}"
