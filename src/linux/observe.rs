@@ -112,13 +112,16 @@ fn links(netlink: &mut Netlink) -> io::Result<(Observed, Names)> {
         let ours = link.name.as_ref().is_some_and(|name| names::parse(name.as_str()).is_some());
         let held = bridges.contains_key(&link.index) || link.master.is_some_and(|master| bridges.contains_key(&master));
         let message = if ours || link.vxlan || held { netlink::decode(raw)? } else { None };
-        Ok(link.name.map(|name| (link.index, (name, (link.up, link.card), link.master, message))))
+        Ok(link.name.map(|name| (link.index, (name, (link.up, link.carrier, link.card), link.master, message))))
     })?;
     let mut names = Names::new();
-    let (mut messages, mut others, mut stand) = (Vec::new(), BTreeSet::new(), Vec::new());
-    for (index, (name, (up, card), master, message)) in all {
+    let (mut messages, mut others, mut dark, mut stand) = (Vec::new(), BTreeSet::new(), BTreeSet::new(), Vec::new());
+    for (index, (name, (up, carrier, card), master, message)) in all {
         if up && message.is_none() {
             others.insert(name.clone());
+        }
+        if up && !carrier {
+            dark.insert(name.clone());
         }
         stand.push((name.clone(), index, master, (up, card)));
         names.insert(index, name);
@@ -129,7 +132,7 @@ fn links(netlink: &mut Netlink) -> io::Result<(Observed, Names)> {
         (name, Place { index, master: master.map(named), up, card })
     };
     let places = stand.into_iter().map(place).collect();
-    Ok((Observed { up: others, places, ..read_links(&messages, &names) }, names))
+    Ok((Observed { up: others, dark, places, ..read_links(&messages, &names) }, names))
 }
 
 /// What tells whether a link matters.
@@ -139,6 +142,8 @@ pub(super) struct Light {
     pub(super) name: Option<IfName>,
     pub(super) mtu: u32,
     up: bool,
+    /// There is somebody at the other end of its cable.
+    carrier: bool,
     master: Option<u32>,
     vxlan: bool,
     alias_is_ours: bool,
@@ -147,12 +152,13 @@ pub(super) struct Light {
 
 /// Reads no more of a link than that.
 pub(super) fn light(raw: &[u8]) -> Option<Light> {
-    let up = word(raw, HEADER + 8)? & libc::IFF_UP.cast_unsigned() != 0;
+    let flags = word(raw, HEADER + 8)?;
     let mut link = Light {
         index: word(raw, HEADER + 4)?,
         name: None,
         mtu: 0,
-        up,
+        up: flags & libc::IFF_UP.cast_unsigned() != 0,
+        carrier: flags & libc::IFF_LOWER_UP.cast_unsigned() != 0,
         master: None,
         vxlan: false,
         alias_is_ours: false,

@@ -538,7 +538,8 @@ impl<K: Kernel> Engine<K> {
         {
             let mut view = self.shared.view();
             let sides = [&view.local.admin, &view.local.external].into_iter().flatten();
-            let down = sides.map(|side| side.interface.clone()).filter(|name| !observed.is_up(name)).collect();
+            let shut = |name: &IfName| !observed.is_up(name) || observed.dark.contains(name);
+            let down = sides.map(|side| side.interface.clone()).filter(shut).collect();
             view.down = down;
         }
         let mut presence = Presence::clone(&self.presence);

@@ -121,7 +121,7 @@ impl Cause {
 fn cut_off(peers: &[&PeerStatus], line: &Line) -> Finding {
     let interface = line.interface.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
     let why = if line.down {
-        format!("interface {interface} is down")
+        format!("interface {interface} is down or has no carrier")
     } else {
         format!("no peer is heard by {interface}: it is this node's own line or packet filter")
     };

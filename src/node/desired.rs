@@ -75,6 +75,8 @@ pub struct Observed {
     pub links: BTreeMap<IfName, Link>,
     /// Names of all other links that are up.
     pub up: BTreeSet<IfName>,
+    /// Links that are up and have no carrier.
+    pub dark: BTreeSet<IfName>,
     /// Where each link stands, whoever made it.
     pub places: BTreeMap<IfName, Place>,
     /// When each guest last sent something, where the bridge knows; of the entries in `bridge_fdb` behind guests' ports.

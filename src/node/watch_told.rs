@@ -101,7 +101,7 @@ fn small(report: &Report, now: Mono) -> (Option<u16>, Option<u16>) {
     (out, theirs.and_then(|theirs| less(theirs.passes)))
 }
 
-/// What is wrong, worst first. `down` are interfaces of this host that are down.
+/// What is wrong, worst first. `down` are interfaces of this host that are down or have no carrier.
 pub fn findings(own: &NodeId, seen: &[Seen<'_>], down: &BTreeSet<IfName>, now: Mono) -> Vec<Finding> {
     let mut by_interface: BTreeMap<&IfName, Vec<(&Seen<'_>, PlainState)>> = BTreeMap::new();
     for one in seen {
@@ -227,8 +227,12 @@ impl Cause {
 }
 
 fn shut(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
-    let what = format!("interface {interface} is down: nothing reaches {} by the plain path", some(peers));
-    Finding::new("M0667", what, format!("ip link set dev {interface} up; ip address show dev {interface}"))
+    let what =
+        format!("interface {interface} is down or has no carrier: nothing reaches {} by the plain path", some(peers));
+    let help = format!(
+        "ip link show dev {interface}: NO-CARRIER is its cable or the switch; else ip link set dev {interface} up"
+    );
+    Finding::new("M0667", what, help)
 }
 
 fn alone(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
