@@ -75,6 +75,7 @@ pub fn conflicts(desired: &Desired, observed: &Observed) -> Vec<Finding> {
     findings.extend(onlink::unsupported(desired, observed));
     findings.extend(checksums::open(observed));
     findings.extend(outside::mistaken(desired, observed));
+    findings.extend(latecomers(observed));
     findings
 }
 
@@ -112,6 +113,27 @@ fn taken_ports(observed: &Observed) -> BTreeMap<u16, &IfName> {
     let foreign = observed.links.iter().filter(|(name, link)| !is_ours(name, link));
     let port = |(name, link): (_, &Link)| Some((link.vxlan()?.udp_port, name));
     foreign.filter_map(port).filter(|(port, _)| !ours.iter().any(|p| p.get() == *port)).collect()
+}
+
+/// vxlan devices of others on a UDP port that ours had before: the kernel lets them share it, our filter does not.
+fn latecomers(observed: &Observed) -> Option<Finding> {
+    let ours = our_ports(observed);
+    let port =
+        |link: &Link| UdpPort::try_from(u64::from(link.vxlan()?.udp_port)).ok().filter(|port| ours.contains(port));
+    let foreign = observed.links.iter().filter(|(name, link)| !is_ours(name, link));
+    let late: Vec<_> = foreign.filter_map(|(name, link)| Some((name, port(link)?))).collect();
+    let (name, port) = late.first()?;
+    let more = if late.len() > 1 { format!(" and {} more", late.len() - 1) } else { String::new() };
+    Some(Finding::new(
+        "M0612",
+        format!(
+            "the vxlan device {name}{more}, which is not ours, has come to UDP port {port} of our networks: our packet filter drops \
+             what anybody but our peers sends there, and ours goes on"
+        ),
+        format!(
+            "ip -d link show {name}; give it another UDP port, or its overlay: meshctl overlay set NAME --udp-port PORT"
+        ),
+    ))
 }
 
 fn our_ports(observed: &Observed) -> BTreeSet<UdpPort> {

@@ -107,6 +107,9 @@ fn a_foreign_vxlan_device_on_our_udp_port_blocks_the_network_and_keeps_its_traff
     settle(&mut kernel, &desired);
     kernel.state.links.insert(name("flannel.1"), other(Kind::Vxlan(flannel), None));
     assert!(diff(&desired, &kernel.state).is_empty());
+    let told = conflicts(&desired, &kernel.state);
+    assert!(told.len() == 1 && told[0].code == "M0612", "{told:?}");
+    assert!(told[0].what.contains("flannel.1") && told[0].what.contains("4789"), "{told:?}");
 }
 
 #[test]
