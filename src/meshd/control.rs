@@ -23,7 +23,7 @@ use crate::api::mtu::Probed;
 use crate::api::problem::{Exit, Problem};
 use crate::clock::mono;
 use crate::linux::file;
-use crate::node::barriers::CROSSING;
+use crate::node::barriers::DROPS_FRAMES;
 use crate::node::explain::{Far, Here, Target, explain};
 use crate::node::explain_guests::{self, Now};
 use crate::table::Slice;
@@ -178,7 +178,8 @@ async fn get_explain(
     let none = Vec::new();
     let of = |topic| view.findings.get(&topic).unwrap_or(&none);
     let crossed = shared.watch.crossing().1;
-    let crossing = of(Topic::Bridges).iter().filter(|finding| finding.code == CROSSING && crossed.stops(to.family()));
+    let crossing =
+        of(Topic::Bridges).iter().filter(|finding| finding.code == DROPS_FRAMES && crossed.stops(to.family()));
     let crossing: Vec<Finding> = crossing.cloned().collect();
     let kernel = [of(Topic::Removed).as_slice(), of(Topic::Kernel), &crossing].concat();
     let (conflicts, guests) = (of(Topic::Conflict), [of(Topic::Plugs).as_slice(), of(Topic::Bridges)].concat());

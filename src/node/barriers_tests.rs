@@ -68,7 +68,7 @@ fn what_drops_is_named_with_a_way_out_for_each_family_and_hook() {
         let one = told(&[lost], &filters(&[base(family, hook, true)], json!([])));
         assert_eq!(one.len(), 1, "{family}");
         let want = format!("by chain c of table {family} fw (hook {hook}, policy drop)");
-        assert!(one[0].code == CROSSING && one[0].what.contains(&want), "{}", one[0].what);
+        assert!(one[0].code == DROPS_FRAMES && one[0].what.contains(&want), "{}", one[0].what);
         assert_eq!(one[0].help, help);
         let rule = told(&[lost], &filters(&[base(family, hook, false)], json!([{"drop": null}])));
         assert!(rule[0].what.contains(&format!("a rule in chain c of table {family} fw")), "{}", rule[0].what);
@@ -121,7 +121,7 @@ fn protocols_are_named_and_where_some_addresses_pass_which_do_not() {
         what(&all)
     );
     assert!(what(&all[1..2]).contains("of this host: IPv6 is dropped"));
-    let finding = |lost: &[Flow]| Finding::new(CROSSING, what(lost), String::new());
+    let finding = |lost: &[Flow]| Finding::new(DROPS_FRAMES, what(lost), String::new());
     assert!(is_about(&finding(&all[1..2]), Some(true)) && !is_about(&finding(&all[1..2]), Some(false)));
     assert!(is_about(&finding(&all[2..]), Some(false)) && is_about(&finding(&all[2..]), None));
 }

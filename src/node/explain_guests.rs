@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::barriers::{self, AT_PORT, CROSSING};
+use super::barriers::{self, AT_PORT, DROPS_FRAMES};
 use super::names::{self, Device};
 use super::presence::{At, Here, PLACE, Presence};
 use super::wrongs::{SAYS, SENDS};
@@ -59,7 +59,7 @@ pub fn add_told(explanation: &mut Explanation, from: &[Finding], to: Option<(&Po
 
 /// Adds what a node has told of its host, if that drops frames between guests. `ipv6`: what is sent, where that is known.
 pub fn add_host(explanation: &mut Explanation, node: &NodeId, findings: &[Finding], ipv6: Option<bool>) {
-    let finding = findings.iter().find(|finding| finding.code == CROSSING);
+    let finding = findings.iter().find(|finding| finding.code == DROPS_FRAMES);
     let Some(finding) = finding.filter(|finding| barriers::is_about(finding, ipv6)) else { return };
     let text = format!("on {node}: {} {}", finding.code, finding.what);
     explanation.steps.push(step("devices", false, text));
@@ -121,6 +121,10 @@ fn place(here: &Here) -> (bool, String) {
         At::Plugged => (true, format!("{interface} stands in {bridge} and is up; {heard}")),
         At::Silent => (true, format!("{interface} has not spoken in {bridge} yet")),
         At::Down => (false, format!("{interface} stands in {bridge} and is down")),
+        At::Blocked => (false, format!("{interface} stands in {bridge} and does not forward")),
+        At::Isolated => {
+            (false, format!("{interface} stands in {bridge} and is isolated from what leads to other nodes"))
+        }
         At::Elsewhere(master) => (false, format!("{interface} stands in {master}, which is not ours, not in {bridge}")),
         At::OtherNetwork(other) => {
             (false, format!("{interface} stands in {other} of another network, not in {bridge}"))
@@ -141,7 +145,7 @@ fn kernel(now: Now<'_>, key: &RowKey, stays: bool) -> Step {
     let port = now.slice.networks.get(&net).map(|network| network.udp_port).filter(|_| !stays);
     let ours = |device| port.and_then(|port| barred(now, names::device(device, net.vni, port).as_str()));
     let barred = || ours(Device::Vxlan).or_else(|| ours(Device::Tap));
-    match now.kernel.first().or_else(|| now.conflicts.iter().find(of_net)).or_else(barred) {
+    match now.kernel.first().or_else(|| now.conflicts.iter().chain(now.guests).find(of_net)).or_else(barred) {
         Some(finding) => step("devices", false, format!("{} {}", finding.code, finding.what)),
         None => step("devices", true, format!("bridge, devices and filters of {name} are as planned")),
     }

@@ -5,13 +5,13 @@
 //! round, an interface that a port names is not taken from the host that uses it: one with an address, one that stands in something of the
 //! host's own, a network card or whatever else no guest is behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::Observed;
 use super::fence::Fence;
 use super::names;
 use crate::api::local::Finding;
-use crate::types::IfName;
+use crate::types::{IfName, PortId};
 
 /// Those of a filter that knows what stands where now.
 pub(super) fn of(fence: &Fence, observed: &Observed) -> BTreeSet<IfName> {
@@ -49,13 +49,19 @@ pub(super) fn is_mistaken(name: &IfName, observed: &Observed) -> bool {
 }
 
 /// Interfaces that ports name, and that are this host's own.
-pub(super) fn mistaken<'a>(fence: &'a Fence, observed: &'a Observed) -> impl Iterator<Item = Finding> + 'a {
+pub(super) fn mistaken<'a>(
+    fence: &'a Fence,
+    by: &'a BTreeMap<IfName, PortId>,
+    observed: &'a Observed,
+) -> impl Iterator<Item = Finding> + 'a {
     fence.named.keys().filter_map(|name| {
         let why = why_hosts(name, observed)?;
+        let port = by.get(name).map_or_else(|| "a port".to_owned(), |port| format!("port {port}"));
+        let set = by.get(name).map_or("PORT", PortId::as_str);
         let what = format!(
-            "a port names the interface {name}, which {why}: it is left as it is, no guest is taken to be behind it"
+            "{port} names the interface {name}, which {why}: it is left as it is, no guest is taken to be behind it"
         );
-        let help = "ip -d address show; then name the guest's own interface: meshctl port set PORT --interface IF";
+        let help = format!("name the guest's own interface: meshctl port set {set} --interface IF; ip -br link show says which there are");
         Some(Finding::new("M0617", what, help))
     })
 }
@@ -107,8 +113,14 @@ mod tests {
         let held = |observed: &Observed| of(&fence, observed).iter().map(ToString::to_string).collect::<Vec<_>>();
         let all = ["absent", "found", "left", "loose", "tap"];
         assert_eq!(held(&observed), all);
-        let told: Vec<_> = mistaken(&fence, &observed).map(|finding| finding.what).collect();
-        assert!(told.len() == 2 && told[0].contains("addressed") && told[1].contains("card"), "{told:?}");
+        let by = [(name("card"), "p9".parse().unwrap())].into();
+        let told: Vec<_> = mistaken(&fence, &by, &observed).map(|finding| finding.what).collect();
+        assert!(
+            told.len() == 2
+                && told[0].contains("a port names the interface addressed")
+                && told[1].contains("port p9 names the interface card"),
+            "{told:?}"
+        );
         // What an earlier daemon has left in the kernel counts as well.
         let anew = Observed {
             fence: ObservedFence::Unknown,

@@ -21,7 +21,7 @@ const SETTLES: Duration = Duration::from_secs(3);
 const NAMED: usize = 8;
 
 /// Codes of what is said here; nothing of such a guest passes.
-pub(super) const PLACE: [&str; 6] = ["M0670", "M0671", "M0672", "M0673", "M0674", "M0679"];
+pub(super) const PLACE: [&str; 7] = ["M0670", "M0671", "M0672", "M0673", "M0674", "M0679", "M0687"];
 
 /// One Ethernet address of a network, behind this node's ports.
 pub type Guest = (NetKey, Mac);
@@ -46,6 +46,10 @@ pub enum At {
     Plugged,
     /// In its bridge, down.
     Down,
+    /// In its bridge, up, and set not to forward.
+    Blocked,
+    /// In its bridge, up, and kept apart from all that lead elsewhere, which are isolated as well.
+    Isolated,
     /// In something of others.
     Elsewhere(String),
     /// In another bridge of ours.
@@ -85,10 +89,13 @@ fn at(name: &IfName, bridge: &IfName, observed: &Observed, plugs: &Plugs) -> At 
     let Some(place) = observed.places.get(name) else { return At::Absent };
     match &place.master {
         Some(master) if master == bridge.as_str() => {
-            if place.up {
-                At::Plugged
-            } else {
-                At::Down
+            let isolated =
+                observed.links.get(name).and_then(|link| link.port.as_ref()).is_some_and(|port| port.flags.isolated);
+            match (place.up, observed.blocked.contains(name)) {
+                (false, _) => At::Down,
+                (true, true) => At::Blocked,
+                (true, false) if isolated => At::Isolated,
+                (true, false) => At::Plugged,
             }
         }
         Some(master) => match master.parse() {
@@ -118,6 +125,8 @@ struct Kept {
 pub struct Presence {
     here: BTreeMap<Guest, Here>,
     kept: BTreeMap<Guest, Kept>,
+    /// Ports of ours that do not forward, with their network, and since when.
+    stuck: BTreeMap<IfName, (NetKey, Mono)>,
     /// Bridges that only plugs are left of, with the first interface and how many there are.
     parked: BTreeMap<IfName, (IfName, usize)>,
 }
@@ -155,6 +164,12 @@ impl Presence {
                 kept.absent = Some((wall, now));
             }
         }
+        let ours = desired.networks.values().flat_map(|net| net.links.keys().map(move |name| (name, &net.key)));
+        let stuck = ours.filter(|(name, _)| observed.blocked.contains(*name)).map(|(name, key)| {
+            let since = self.stuck.get(name).map_or(now, |(_, since)| *since);
+            (name.clone(), (key.clone(), since))
+        });
+        self.stuck = stuck.collect();
         let parked = plugs::parked(observed, |bridge| desired.networks.contains_key(bridge));
         let first = |(bridge, guests): (&IfName, BTreeSet<&IfName>)| {
             Some((bridge.clone(), ((*guests.first()?).clone(), guests.len())))
@@ -203,6 +218,8 @@ impl Presence {
         }
         let parked = self.parked.iter().map(|(bridge, (first, count))| idle(bridge, first, *count));
         by_code.insert("M0679", parked.collect());
+        let stuck = self.stuck.iter().filter(|(_, (_, since))| now.since(*since) >= SETTLES);
+        by_code.entry("M0687").or_default().extend(stuck.map(|(name, (key, _))| closed(name, key)));
         by_code.into_iter().flat_map(|(code, all)| bounded(code, all)).collect()
     }
 }
@@ -256,6 +273,21 @@ fn wrong(
             format!("{port}: its interface {interface} in network {network} is down"),
             format!("ip link set dev {interface} up"),
         )),
+        At::Blocked => Some((
+            "M0687",
+            format!(
+                "{port}: its interface {interface} in {bridge} of network {network} does not forward: its guest is cut off"
+            ),
+            format!("bridge link set dev {interface} state 3"),
+        )),
+        At::Isolated => Some((
+            "M0687",
+            format!(
+                "{port}: its interface {interface} in {bridge} of network {network} is isolated, as what leads to other nodes is: \
+                 its guest is cut off from them"
+            ),
+            format!("bridge link set dev {interface} isolated off"),
+        )),
         At::Elsewhere(master) => {
             let what = format!(
                 "{port}: its interface {interface} stands in {master}, which is not ours, and not in {bridge} of network {network}: \
@@ -291,6 +323,14 @@ fn wrong(
             })
         }
     }
+}
+
+/// A port of ours that somebody has set not to forward.
+fn closed(name: &IfName, key: &NetKey) -> (String, String) {
+    let what = format!(
+        "network {key}: port {name} of its bridge does not forward: what leads by it to other nodes is cut off"
+    );
+    (what, format!("bridge link set dev {name} state 3"))
 }
 
 /// A bridge that only plugs are left of.

@@ -73,7 +73,7 @@ pub fn conflicts(desired: &Desired, observed: &Observed) -> Vec<Finding> {
     findings.extend(ours.filter_map(|(name, addresses)| Some(addressed(name, addresses.first()?, addresses.len()))));
     findings.extend(onlink::unsupported(desired, observed));
     findings.extend(checksums::open(observed));
-    findings.extend(outside::mistaken(&desired.fence, observed));
+    findings.extend(outside::mistaken(&desired.fence, &desired.named_by, observed));
     findings
 }
 

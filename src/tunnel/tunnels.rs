@@ -232,6 +232,10 @@ impl Tunnels {
 
     /// The wire does not say the suite, so each that some peer has is tried: one more X25519 for the second.
     fn read_initiation(&mut self, of: usize, datagram: &[u8]) -> Result<(Suite, Responder), DropReason> {
+        // Nobody is known yet, so it was not tried: the caller may be a peer of the table that is on its way.
+        if self.suites.is_empty() {
+            return Err(DropReason::UnknownPeer);
+        }
         let message = super::message::field(datagram, initiation::NOISE);
         for &suite in &self.suites {
             let ephemeral = self.common.ephemeral();

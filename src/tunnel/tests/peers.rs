@@ -19,7 +19,7 @@ fn a_removed_peer_is_refused_at_once_in_both_directions() {
     let _ = world.a.seal(b"x", world.now);
     world.settle();
     assert_eq!(world.b.tunnels.status(PEER, world.now), None);
-    assert!(world.b.drops(DropReason::UnknownIndex) + world.b.drops(DropReason::HandshakeForged) >= 2);
+    assert!(world.b.drops(DropReason::UnknownIndex) + world.b.drops(DropReason::UnknownPeer) >= 2);
     assert_eq!(world.b.tunnels.poll_timeout(), None);
 }
 
