@@ -9,8 +9,9 @@ use std::ops::ControlFlow;
 
 use netlink_packet_core::{NetlinkPayload, NlasIterator};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, BridgeBooleanOptionFlags, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData,
-    InfoKind, InfoPortData, InfoTun, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, BridgeBooleanOptionFlags, BridgePortState, In6AddrGenMode, InfoBridge, InfoBridgePort,
+    InfoData, InfoKind, InfoPortData, InfoTun, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
+    LinkMessage,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -34,6 +35,8 @@ const TUN_MULTI_QUEUE: u16 = 7;
 /// `IFF_TAP` (linux/if_tun.h).
 const TYPE_TAP: u8 = 2;
 
+/// `IFF_LOWER_UP` (linux/if.h).
+const LOWER_UP: u32 = 1 << 16;
 /// `IFLA_*` (linux/if_link.h), which tell a link that matters from one that does not.
 const NAME: u16 = 3;
 const MTU: u16 = 4;
@@ -112,11 +115,14 @@ fn links(netlink: &mut Netlink) -> io::Result<(Observed, Names)> {
         let ours = link.name.as_ref().is_some_and(|name| names::parse(name.as_str()).is_some());
         let held = bridges.contains_key(&link.index) || link.master.is_some_and(|master| bridges.contains_key(&master));
         let message = if ours || link.vxlan || held { netlink::decode(raw)? } else { None };
-        Ok(link.name.map(|name| (link.index, (name, (link.up, link.card), link.master, message))))
+        Ok(link.name.map(|name| (link.index, (name, (link.up, link.card, link.dark), link.master, message))))
     })?;
     let mut names = Names::new();
-    let (mut messages, mut others, mut stand) = (Vec::new(), BTreeSet::new(), Vec::new());
-    for (index, (name, (up, card), master, message)) in all {
+    let (mut messages, mut others, mut dark, mut stand) = (Vec::new(), BTreeSet::new(), BTreeSet::new(), Vec::new());
+    for (index, (name, (up, card, is_dark), master, message)) in all {
+        if is_dark {
+            dark.insert(name.clone());
+        }
         if up && message.is_none() {
             others.insert(name.clone());
         }
@@ -129,7 +135,9 @@ fn links(netlink: &mut Netlink) -> io::Result<(Observed, Names)> {
         (name, Place { index, master: master.map(named), up, card })
     };
     let places = stand.into_iter().map(place).collect();
-    Ok((Observed { up: others, places, ..read_links(&messages, &names) }, names))
+    let mut observed = read_links(&messages, &names);
+    observed.blocked.retain(|name| !dark.contains(name));
+    Ok((Observed { up: others, dark, places, ..observed }, names))
 }
 
 /// What tells whether a link matters.
@@ -139,6 +147,8 @@ pub(super) struct Light {
     pub(super) name: Option<IfName>,
     pub(super) mtu: u32,
     up: bool,
+    /// It is up, and has no carrier.
+    dark: bool,
     master: Option<u32>,
     vxlan: bool,
     alias_is_ours: bool,
@@ -147,12 +157,15 @@ pub(super) struct Light {
 
 /// Reads no more of a link than that.
 pub(super) fn light(raw: &[u8]) -> Option<Light> {
-    let up = word(raw, HEADER + 8)? & libc::IFF_UP.cast_unsigned() != 0;
+    let flags = word(raw, HEADER + 8)?;
+    let up = flags & libc::IFF_UP.cast_unsigned() != 0;
+    let dark = up && flags & LOWER_UP == 0;
     let mut link = Light {
         index: word(raw, HEADER + 4)?,
         name: None,
         mtu: 0,
         up,
+        dark,
         master: None,
         vxlan: false,
         alias_is_ours: false,
@@ -275,6 +288,9 @@ fn read_links(links: &[LinkMessage], names: &Names) -> Observed {
     for message in links {
         if let Some(name) = names.get(&message.header.index) {
             observed.links.insert(name.clone(), read_link(name, message, names));
+            if message.header.flags.contains(LinkFlags::Up) && blocks(message) {
+                observed.blocked.insert(name.clone());
+            }
         }
     }
     observed
@@ -319,6 +335,19 @@ fn read_link(name: &IfName, message: &LinkMessage, names: &Names) -> Link {
     }
     link.port = bridge.zip(flags).map(|(bridge, flags)| Port { bridge, flags });
     link
+}
+
+/// True for a port of a bridge that does not forward. Without STP that is one which somebody has disabled, or whose bridge has not heard of its carrier yet.
+fn blocks(message: &LinkMessage) -> bool {
+    let infos = message
+        .attributes
+        .iter()
+        .filter_map(|one| if let LinkAttribute::LinkInfo(all) = one { Some(all) } else { None });
+    let ports = infos.flatten().filter_map(|info| match info {
+        LinkInfo::PortData(InfoPortData::BridgePort(data)) => Some(data),
+        _ => None,
+    });
+    ports.flatten().any(|one| matches!(one, InfoBridgePort::State(state) if *state != BridgePortState::Forwarding))
 }
 
 /// True where IPv6 gives the device no address of its own: it is told not to, or there is no IPv6.

@@ -220,7 +220,10 @@ impl From<&UnderlayError> for Problem {
         let problem = |code, help| Self::new(code, Exit::Invalid, error.to_string()).help(help);
         match error {
             UnderlayError::NoInterface { .. } => problem("M0630", "name one of them in [underlay] of meshd.toml"),
-            UnderlayError::NoAddress { .. } => problem("M0631", "wait for the network, or write an address instead"),
+            UnderlayError::NoAddress { .. } => problem(
+                "M0631",
+                "ip address show; give the interface its address again (ip address add ADDRESS/LENGTH dev IF), or name another in [underlay] of meshd.toml",
+            ),
             UnderlayError::NotLocal { .. } => problem("M0632", "write one of them in [underlay] of meshd.toml"),
             UnderlayError::Kernel(kernel) => kernel.into(),
         }

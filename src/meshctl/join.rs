@@ -200,7 +200,9 @@ fn setup(args: &JoinArgs, token: Option<&Token>) -> Result<Setup, Problem> {
                 format!("{file} exists, so --admin, --external and --listen do not count"),
             )
             .note("nothing was changed")
-            .help(format!("edit [underlay] in {file}, or remove the file")));
+            .help(format!(
+                "write them into [underlay] of {file} (admin, external, listen) and leave the flags out; or remove {file}, and the flags count"
+            )));
         }
         let config = Config::parse(&file, &text)?;
         return Ok(Setup { text, config, exists: true });

@@ -546,8 +546,8 @@ impl<K: Kernel> Engine<K> {
         {
             let mut view = self.shared.view();
             let sides = [&view.local.admin, &view.local.external].into_iter().flatten();
-            let down = sides.map(|side| side.interface.clone()).filter(|name| !observed.is_up(name)).collect();
-            view.down = down;
+            let down = sides.filter_map(|side| Some((side.interface.clone(), observed.down(&side.interface)?)));
+            view.down = down.collect();
         }
         let mut presence = Presence::clone(&self.presence);
         presence.learn(&self.desired, observed, self.plugs.plugs(), (mono(), wall()));

@@ -1,6 +1,6 @@
 //! What the parts of the daemon tell each other: the engine and the management link write it, the control socket reads it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -19,6 +19,7 @@ use crate::node::plan::Local;
 use crate::node::presence::Presence;
 use crate::node::spans::AllMeasured;
 use crate::node::watch::Echoes;
+use crate::node::watch_told::Down;
 use crate::policy::offload::Feature;
 use crate::table::{NetKey, Slice};
 use crate::types::{IfName, Mono, Mtu, NodeId, PdcId, PublicKey, Version, Wall};
@@ -145,8 +146,8 @@ pub struct View {
     pub measured: AllMeasured,
     /// Whose plain paths are watched.
     pub echoes: Arc<Vec<Echoes>>,
-    /// Interfaces that carry, and are down.
-    pub down: BTreeSet<IfName>,
+    /// Interfaces that should carry, and do not.
+    pub down: BTreeMap<IfName, Down>,
     /// Version that kernel and lanes follow.
     pub applied: Version,
     /// The connection to a management node.
@@ -194,7 +195,7 @@ impl Shared {
             mtus: BTreeMap::new(),
             measured: AllMeasured::new(),
             echoes: Arc::default(),
-            down: BTreeSet::new(),
+            down: BTreeMap::new(),
             applied: Version::default(),
             management,
             certificate_ends: None,

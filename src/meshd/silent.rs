@@ -7,6 +7,7 @@ use super::lane::LaneStats;
 use super::shared::View;
 use crate::api::cut::Cut;
 use crate::api::local::{Finding, PeerStatus, Silence};
+use crate::node::watch_told::Down;
 use crate::policy::path::Path;
 use crate::probe;
 use crate::table::Slice;
@@ -43,13 +44,13 @@ pub(super) fn silence(peer: Option<PeerSlot>, foreign: bool, stats: &[LaneStats]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
     interface: Option<IfName>,
-    down: bool,
+    down: Option<Down>,
 }
 
 impl Line {
     pub(super) fn of(view: &View) -> Self {
         let interface = view.local.external.as_ref().map(|side| side.interface.clone());
-        Self { down: interface.as_ref().is_some_and(|name| view.down.contains(name)), interface }
+        Self { down: interface.as_ref().and_then(|name| view.down.get(name).copied()), interface }
     }
 }
 
@@ -87,7 +88,7 @@ pub(super) fn findings(peers: &[PeerStatus], slice: Option<&Slice>, line: &Line)
     let alone: Vec<&PeerStatus> =
         by_cause.iter().filter(|(cause, _)| unheard(cause)).flat_map(|(_, peers)| peers.clone()).collect();
     let heard = carries > 0 || by_cause.contains_key(&Cause::Silent(Silence::Out));
-    let own = !heard && (alone.len() > 1 || line.down && !alone.is_empty());
+    let own = !heard && (alone.len() > 1 || line.down.is_some() && !alone.is_empty());
     if own {
         by_cause.retain(|cause, _| !unheard(cause));
     }
@@ -99,7 +100,9 @@ impl Cause {
     fn finding(self, peers: &[&PeerStatus]) -> Finding {
         let names = some(peers);
         let (the, is, it) = if peers.len() > 1 { ("the tunnels", "are", "them") } else { ("the tunnel", "is", "it") };
-        let check = "check that UDP passes both ways: meshctl tunnel list";
+        let check = "look for what drops UDP, here and there: meshctl tunnel list names the ports; nft list tables | grep -v vxmesh";
+        let out = "look for what drops UDP from here, there first: nft list tables | grep -v vxmesh; then here: meshctl tunnel list";
+        let back = "look for what drops UDP from there, here first: nft list tables | grep -v vxmesh; then there: meshctl tunnel list";
         let (why, help) = match self {
             Self::NotJoined if peers.len() > 1 => ("they have not joined yet".to_owned(), "run meshctl join there"),
             Self::NotJoined => ("it has not joined yet".to_owned(), "run meshctl join there"),
@@ -108,11 +111,10 @@ impl Cause {
             Self::Silent(Silence::Unknown) => {
                 (format!("the session stands, and {} answers nothing any more", somewhere(peers)), check)
             }
-            Self::Silent(Silence::Out) => (
-                format!("what is sent from here does not arrive at {}; from there it arrives", somewhere(peers)),
-                check,
-            ),
-            Self::Silent(Silence::In) => (format!("nothing of {} arrives here any more", somewhere(peers)), check),
+            Self::Silent(Silence::Out) => {
+                (format!("what is sent from here does not arrive at {}; from there it arrives", somewhere(peers)), out)
+            }
+            Self::Silent(Silence::In) => (format!("nothing of {} arrives here any more", somewhere(peers)), back),
         };
         let what = format!("{the} to {names} {is} down: {why}; frames to {it} are dropped, never sent in clear");
         Finding::new("M0410", what, help).cuts(cut(peers))
@@ -127,10 +129,9 @@ fn cut(peers: &[&PeerStatus]) -> Cut {
 /// None of several peers is heard: the fault is here.
 fn cut_off(peers: &[&PeerStatus], line: &Line) -> Finding {
     let interface = line.interface.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
-    let why = if line.down {
-        format!("interface {interface} is down")
-    } else {
-        format!("no peer is heard by {interface}: it is this node's own line or packet filter")
+    let why = match line.down {
+        Some(how) => format!("interface {interface} {how}"),
+        None => format!("no peer is heard by {interface}: it is this node's own line or packet filter"),
     };
     let what = format!(
         "all {} tunnels ({}) are down: {why}; frames to them are dropped, never sent in clear",

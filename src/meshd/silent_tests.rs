@@ -125,7 +125,7 @@ fn slice(joined: &[PeerStatus]) -> Slice {
 }
 
 fn said(peers: &[PeerStatus], down: bool) -> Vec<String> {
-    let line = Line { interface: "eth0".parse().ok(), down };
+    let line = Line { interface: "eth0".parse().ok(), down: down.then_some(Down::Off) };
     findings(peers, Some(&slice(peers)), &line).into_iter().map(|finding| finding.what).collect()
 }
 

@@ -13,7 +13,7 @@ use crate::probe::crossing::{Flow, Protocol};
 use crate::types::IfName;
 
 /// Code of what is dropped between the ports of a bridge.
-pub const CROSSING: &str = "M0685";
+pub const DROPS_FRAMES: &str = "M0685";
 /// Code of what is dropped at an interface of a guest, or at a port of ours.
 pub const AT_PORT: &str = "M0686";
 /// Tables that are read in one look, at most.
@@ -130,7 +130,7 @@ fn dropped(ends: Ends<'_>, lost: &BTreeSet<Flow>, all: &[Flow], filters: &Filter
     if culprits.is_empty() {
         help.push(format!("else {}", where_else(filters)));
     }
-    Finding::new(CROSSING, what, help.join("; ")).cuts(cut(lost, all))
+    Finding::new(DROPS_FRAMES, what, help.join("; ")).cuts(cut(lost, all))
 }
 
 /// What that cuts off. Where some addresses pass, it is not certain for others.

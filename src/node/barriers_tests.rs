@@ -72,7 +72,7 @@ fn what_drops_is_named_with_a_way_out_for_each_family_and_hook() {
         let one = told(&[lost], &filters(&[base(family, hook, true)], json!([])));
         assert_eq!(one.len(), 1, "{family}");
         let want = format!("by chain c of table {family} fw (hook {hook}, policy drop)");
-        assert!(one[0].code == CROSSING && one[0].what.contains(&want), "{}", one[0].what);
+        assert!(one[0].code == DROPS_FRAMES && one[0].what.contains(&want), "{}", one[0].what);
         assert_eq!(one[0].help, help);
         let rule = told(&[lost], &filters(&[base(family, hook, false)], json!([{"drop": null}])));
         assert!(rule[0].what.contains(&format!("a rule in chain c of table {family} fw")), "{}", rule[0].what);

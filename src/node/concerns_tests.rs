@@ -1,7 +1,7 @@
 //! For each thing that can be wrong, at each of the places where somebody explains a frame: "arrives" is not said where it is in the way, and is
 //! said where it is in somebody else's.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
@@ -137,7 +137,7 @@ fn plain(peer: &str, change: impl Fn(&mut Report), down: bool) -> Vec<Finding> {
         speaks: true,
         report: Some(report),
     };
-    let down: BTreeSet<IfName> = if down { [interface.clone()].into() } else { BTreeSet::new() };
+    let down: BTreeMap<_, _> = down.then(|| (interface.clone(), watch_told::Down::Off)).into_iter().collect();
     watch_told::findings(&"a".parse().unwrap(), &[one], &down, NOW)
 }
 

@@ -9,8 +9,9 @@ use super::checksums::Checks;
 use super::fence::Fence;
 use super::guard::Guard;
 use super::onlink::{HeldOnLink, OnLink};
+use super::watch_told::Down;
 use crate::table::{Learning, NetKey};
-use crate::types::{IfName, Mac, Vni};
+use crate::types::{IfName, Mac, PortId, Vni};
 
 /// Everything of ours that the kernel should hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,6 +22,8 @@ pub struct Desired {
     pub fence: Fence,
     /// The routing table of the plain path.
     pub onlink: OnLink,
+    /// The first port of this node that names an interface.
+    pub named_by: BTreeMap<IfName, PortId>,
     /// Hosted networks by bridge.
     pub networks: BTreeMap<IfName, Net>,
     /// A bridge that is no longer wanted stays for as long as guests are plugged into it, cut off from everything.
@@ -75,6 +78,10 @@ pub struct Observed {
     pub links: BTreeMap<IfName, Link>,
     /// Names of all other links that are up.
     pub up: BTreeSet<IfName>,
+    /// Those of all links that are up and have no carrier.
+    pub dark: BTreeSet<IfName>,
+    /// Ports of bridges of ours that have a carrier and do not forward (`IFLA_BRPORT_STATE`).
+    pub blocked: BTreeSet<IfName>,
     /// Where each link stands, whoever made it.
     pub places: BTreeMap<IfName, Place>,
     /// When each guest last sent something, where the bridge knows; of the entries in `bridge_fdb` behind guests' ports.
@@ -315,6 +322,14 @@ impl Kind {
 }
 
 impl Observed {
+    /// How an interface does not carry, if so.
+    pub fn down(&self, name: &IfName) -> Option<Down> {
+        if !self.is_up(name) {
+            return Some(Down::Off);
+        }
+        self.dark.contains(name).then_some(Down::NoCarrier)
+    }
+
     /// True where there is such a link and it is up.
     pub fn is_up(&self, name: &IfName) -> bool {
         self.up.contains(name) || self.links.get(name).is_some_and(|link| link.up)

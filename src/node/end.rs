@@ -29,6 +29,8 @@ pub enum Stands {
     Unplugged,
     /// There is no such interface.
     Absent,
+    /// Its port of the bridge does not forward to here.
+    Shut,
     /// It speaks as somebody else, and that is dropped there.
     Refused,
     /// The network is not built there, or nothing of the node passes.
@@ -38,7 +40,7 @@ pub enum Stands {
 }
 
 /// All of them, by number.
-const ALL: [Stands; 11] = [
+const ALL: [Stands; 12] = [
     Stands::Unknown,
     Stands::Well,
     Stands::Silent,
@@ -47,6 +49,7 @@ const ALL: [Stands; 11] = [
     Stands::Elsewhere,
     Stands::Unplugged,
     Stands::Absent,
+    Stands::Shut,
     Stands::Refused,
     Stands::Cut,
     Stands::Path,
@@ -80,6 +83,7 @@ impl Stands {
             Self::Elsewhere => cut("the guest's interface stands in another bridge (M0670, M0671)"),
             Self::Unplugged => cut("the guest's interface stands in no bridge (M0672)"),
             Self::Absent => cut("the guest's interface is not there: most often the guest does not run (M0673)"),
+            Self::Shut => cut("the guest's port is isolated in its bridge, or does not forward (M0687)"),
             Self::Refused => cut("the guest speaks as somebody else, and that is dropped (M0675 to M0678)"),
             Self::Cut => cut("its networks carry nothing"),
             Self::Path => cut("nothing passes between it and here"),
@@ -151,6 +155,7 @@ pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> 
         Some(At::Elsewhere(_) | At::OtherNetwork(_) | At::Refused(_) | At::Hosts) => Stands::Elsewhere,
         Some(At::Nowhere) => Stands::Unplugged,
         Some(At::Absent) => Stands::Absent,
+        Some(At::Blocked | At::Isolated) => Stands::Shut,
     };
     let end = End { net, mac: Some(mac), peer: Some(peer), ipv6: concerns::family(row) };
     let found = concerns::in_the_way(here.findings, end).into_iter().map(|(finding, surely)| match &finding.cut {

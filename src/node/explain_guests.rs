@@ -113,6 +113,10 @@ fn place(here: &Here) -> (bool, String) {
         At::Plugged => (true, format!("{interface} stands in {bridge} and is up; {heard}")),
         At::Silent => (true, format!("{interface} has not spoken in {bridge} yet")),
         At::Down => (false, format!("{interface} stands in {bridge} and is down")),
+        At::Blocked => (false, format!("{interface} stands in {bridge} and does not forward")),
+        At::Isolated => {
+            (false, format!("{interface} stands in {bridge} and is isolated from what leads to other nodes"))
+        }
         At::Elsewhere(master) => (false, format!("{interface} stands in {master}, which is not ours, not in {bridge}")),
         At::OtherNetwork(other) => {
             (false, format!("{interface} stands in {other} of another network, not in {bridge}"))

@@ -12,7 +12,7 @@ use super::fence::Fence;
 use super::names;
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
-use crate::types::IfName;
+use crate::types::{IfName, PortId};
 
 /// Those of a filter that knows what stands where now.
 pub(super) fn of(fence: &Fence, observed: &Observed) -> BTreeSet<IfName> {
@@ -53,10 +53,13 @@ pub(super) fn is_mistaken(name: &IfName, observed: &Observed) -> bool {
 pub(super) fn mistaken<'a>(desired: &'a Desired, observed: &'a Observed) -> impl Iterator<Item = Finding> + 'a {
     desired.fence.named.iter().filter_map(|(name, bridges)| {
         let why = why_hosts(name, observed)?;
+        let by = &desired.named_by;
+        let port = by.get(name).map_or_else(|| "a port".to_owned(), |port| format!("port {port}"));
+        let set = by.get(name).map_or("PORT", PortId::as_str);
         let what = format!(
-            "a port names the interface {name}, which {why}: it is left as it is, no guest is taken to be behind it"
+            "{port} names the interface {name}, which {why}: it is left as it is, no guest is taken to be behind it"
         );
-        let help = "ip -d address show; then name the guest's own interface: meshctl port set PORT --interface IF";
+        let help = format!("name the guest's own interface: meshctl port set {set} --interface IF; ip -br link show says which there are");
         let guests = bridges.iter().filter_map(|(bridge, guests)| Some((desired.networks.get(bridge)?, guests)));
         let guests: Vec<_> =
             guests.flat_map(|(net, guests)| guests.iter().map(|guest| (net.key.clone(), guest.mac))).collect();
@@ -108,13 +111,19 @@ mod tests {
             .into(),
             ..Observed::default()
         };
-        let desired = Desired { fence, ..Desired::default() };
+        let named_by = [(name("card"), "p9".parse().unwrap())].into();
+        let desired = Desired { fence, named_by, ..Desired::default() };
         let held =
             |observed: &Observed| of(&desired.fence, observed).iter().map(ToString::to_string).collect::<Vec<_>>();
         let all = ["absent", "found", "left", "loose", "tap"];
         assert_eq!(held(&observed), all);
         let told: Vec<_> = mistaken(&desired, &observed).map(|finding| finding.what).collect();
-        assert!(told.len() == 2 && told[0].contains("addressed") && told[1].contains("card"), "{told:?}");
+        assert!(
+            told.len() == 2
+                && told[0].contains("a port names the interface addressed")
+                && told[1].contains("port p9 names the interface card"),
+            "{told:?}"
+        );
         // What an earlier daemon has left in the kernel counts as well.
         let anew = Observed {
             fence: ObservedFence::Unknown,

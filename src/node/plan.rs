@@ -120,6 +120,11 @@ pub fn plan(slice: &Slice, paths: &Paths, local: &Local) -> Plan {
         plan.desired.fence.sizes.add(&bridge, &net, local.clamp_mss);
         plan.desired.networks.insert(bridge, net);
     }
+    for row in slice.rows.values().filter(|row| row.node == slice.node) {
+        if let Some((interface, port)) = row.interface.clone().zip(row.port.clone()) {
+            plan.desired.named_by.entry(interface).or_insert(port);
+        }
+    }
     plan.desired.onlink = OnLink::wanted(slice, &plan.desired.guard, &mut plan.findings);
     plan
 }

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::desired::{Desired, Observed, ObservedFence};
+use super::names::{self, Device};
 use super::outside;
 use super::plugs::{self, Plugs};
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
+use crate::policy::path::Path;
 use crate::table::{NetKey, RowKey, Slice};
 use crate::types::{IfName, Mac, Mono, PortId, Wall};
 
@@ -44,6 +46,10 @@ pub enum At {
     Plugged,
     /// In its bridge, down.
     Down,
+    /// In its bridge, up, and set not to forward.
+    Blocked,
+    /// In its bridge, up, and kept apart from all that lead elsewhere, which are isolated as well.
+    Isolated,
     /// In something of others.
     Elsewhere(String),
     /// In another bridge of ours.
@@ -83,10 +89,13 @@ fn at(name: &IfName, bridge: &IfName, observed: &Observed, plugs: &Plugs) -> At 
     let Some(place) = observed.places.get(name) else { return At::Absent };
     match &place.master {
         Some(master) if master == bridge.as_str() => {
-            if place.up {
-                At::Plugged
-            } else {
-                At::Down
+            let isolated =
+                observed.links.get(name).and_then(|link| link.port.as_ref()).is_some_and(|port| port.flags.isolated);
+            match (place.up, observed.blocked.contains(name)) {
+                (false, _) => At::Down,
+                (true, true) => At::Blocked,
+                (true, false) if isolated => At::Isolated,
+                (true, false) => At::Plugged,
             }
         }
         Some(master) => match master.parse() {
@@ -116,6 +125,8 @@ struct Kept {
 pub struct Presence {
     here: BTreeMap<Guest, Here>,
     kept: BTreeMap<Guest, Kept>,
+    /// Ports of ours that do not forward, with their network, and since when.
+    stuck: BTreeMap<IfName, (NetKey, Mono)>,
     /// Bridges that only plugs are left of, with the first interface and how many there are.
     parked: BTreeMap<IfName, (IfName, usize)>,
     /// When the last look was.
@@ -155,6 +166,12 @@ impl Presence {
                 kept.absent = Some((wall, now));
             }
         }
+        let ours = desired.networks.values().flat_map(|net| net.links.keys().map(move |name| (name, &net.key)));
+        let stuck = ours.filter(|(name, _)| observed.blocked.contains(*name)).map(|(name, key)| {
+            let since = self.stuck.get(name).map_or(now, |(_, since)| *since);
+            (name.clone(), (key.clone(), since))
+        });
+        self.stuck = stuck.collect();
         let parked = plugs::parked(observed, |bridge| desired.networks.contains_key(bridge));
         let first = |(bridge, guests): (&IfName, BTreeSet<&IfName>)| {
             Some((bridge.clone(), ((*guests.first()?).clone(), guests.len())))
@@ -218,7 +235,9 @@ impl Presence {
         }
         let parked = self.parked.iter().map(|(bridge, (first, count))| idle(bridge, first, *count));
         by_code.insert("M0679", parked.collect());
-        by_code.into_iter().flat_map(|(code, all)| bounded(code, all)).collect()
+        let stuck = self.stuck.iter().filter(|(_, (_, since))| now.since(*since) >= SETTLES);
+        let stuck: Vec<Finding> = stuck.map(|(name, (key, _))| closed(name, key)).collect();
+        by_code.into_iter().flat_map(|(code, all)| bounded(code, all)).chain(stuck).collect()
     }
 
     /// Of guests that were heard from their own Ethernet addresses of late, frames from other ones are not all that they send.
@@ -289,6 +308,21 @@ fn wrong(
             format!("{port}: its interface {interface} in network {network} is down"),
             format!("ip link set dev {interface} up"),
         )),
+        At::Blocked => Some((
+            "M0687",
+            format!(
+                "{port}: its interface {interface} in {bridge} of network {network} does not forward: its guest is cut off"
+            ),
+            format!("bridge link set dev {interface} state 3"),
+        )),
+        At::Isolated => Some((
+            "M0687",
+            format!(
+                "{port}: its interface {interface} in {bridge} of network {network} is isolated, as what leads to other nodes is: \
+                 its guest is cut off from them"
+            ),
+            format!("bridge link set dev {interface} isolated off"),
+        )),
         At::Elsewhere(master) => {
             let what = format!(
                 "{port}: its interface {interface} stands in {master}, which is not ours, and not in {bridge} of network {network}: \
@@ -324,6 +358,16 @@ fn wrong(
             })
         }
     }
+}
+
+/// A port of ours that somebody has set not to forward.
+fn closed(name: &IfName, key: &NetKey) -> Finding {
+    let what = format!(
+        "network {key}: port {name} of its bridge does not forward: what leads by it to other nodes is cut off"
+    );
+    let tunnel = names::parse(name.as_str()).is_some_and(|(device, ..)| device == Device::Tap);
+    let path = if tunnel { Path::Tunnel } else { Path::Plain };
+    Finding::new("M0687", what, format!("bridge link set dev {name} state 3")).cuts(Cut::way(key, path))
 }
 
 /// A bridge that only plugs are left of.

@@ -2,6 +2,7 @@
 //! and no text holds a number that changes while its cause stands.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -23,6 +24,24 @@ const LIVELY: Duration = Duration::from_secs(11);
 const LATE: Duration = Duration::from_secs(1);
 /// Peers of one finding that are named.
 const NAMED: usize = 3;
+
+/// How an interface that carries does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Down {
+    /// It is switched off.
+    Off,
+    /// It is on, and nothing is at its other end.
+    NoCarrier,
+}
+
+impl fmt::Display for Down {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "is down",
+            Self::NoCarrier => "has no carrier (the cable, or what is at its other end)",
+        })
+    }
+}
 
 /// One pair, as far as this node knows it.
 #[derive(Debug, Clone)]
@@ -107,7 +126,7 @@ fn small(report: &Report, now: Mono) -> (Option<u16>, Option<u16>) {
 }
 
 /// What is wrong, worst first. `down` are interfaces of this host that are down.
-pub fn findings(own: &NodeId, seen: &[Seen<'_>], down: &BTreeSet<IfName>, now: Mono) -> Vec<Finding> {
+pub fn findings(own: &NodeId, seen: &[Seen<'_>], down: &BTreeMap<IfName, Down>, now: Mono) -> Vec<Finding> {
     let mut by_interface: BTreeMap<&IfName, Vec<(&Seen<'_>, PlainState)>> = BTreeMap::new();
     for one in seen {
         by_interface.entry(one.interface).or_default().push((one, one.state(now)));
@@ -115,8 +134,8 @@ pub fn findings(own: &NodeId, seen: &[Seen<'_>], down: &BTreeSet<IfName>, now: M
     let mut findings = Vec::new();
     for (interface, pairs) in by_interface {
         let peers: BTreeSet<&NodeId> = pairs.iter().map(|(one, _)| one.node).collect();
-        if down.contains(interface) {
-            findings.push(shut(interface, &peers));
+        if let Some(how) = down.get(interface) {
+            findings.push(shut(interface, *how, &peers));
         } else if peers.len() > 1 && pairs.iter().all(|(_, state)| *state == PlainState::Silent) {
             findings.push(alone(interface, &peers));
         } else {
@@ -189,8 +208,9 @@ impl Cause {
         let ends = format!("{} - {}, UDP port {port}", first.own, some_addresses(pairs));
         let (own_address, interface) = (first.own, first.interface);
         let peer = first.node;
+        // Tables vxmesh and vxmesh_guests are ours, and drop no echo. Behind a bridge M0685 says what drops.
         let rules = format!(
-            "nft list ruleset | grep -n drop; iptables -S FORWARD; sysctl net.bridge.bridge-nf-call-iptables net.ipv4.conf.{interface}.rp_filter"
+            "nft list tables | grep -v vxmesh, then nft list table FAMILY NAME; iptables-legacy -S; sysctl net.ipv4.conf.{interface}.rp_filter"
         );
         match self {
             Self::State(PlainState::OutLost) => Finding::new(
@@ -258,9 +278,14 @@ impl Cause {
     }
 }
 
-fn shut(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
-    let what = format!("interface {interface} is down: nothing reaches {} by the plain path", some(peers));
-    let help = format!("ip link set dev {interface} up; ip address show dev {interface}");
+fn shut(interface: &IfName, how: Down, peers: &BTreeSet<&NodeId>) -> Finding {
+    let what = format!("interface {interface} {how}: nothing reaches {} by the plain path", some(peers));
+    let help = match how {
+        Down::Off => format!("ip link set dev {interface} up; ip address show dev {interface}"),
+        Down::NoCarrier => {
+            format!("look at the cable and at the switch's port: ip link show dev {interface}; ethtool {interface}")
+        }
+    };
     Finding::new("M0667", what, help).cuts(Cut::peers(true, Path::Plain, peers.iter().copied()))
 }
 
@@ -271,7 +296,7 @@ fn alone(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
         some(peers)
     );
     let help =
-        format!("ip -s link show dev {interface}; ip address show dev {interface}; nft list ruleset | grep -n drop");
+        format!("ip -s link show dev {interface}; ip address show dev {interface}; nft list tables | grep -v vxmesh");
     // All the others may be dead at once, too.
     Finding::new("M0667", what, help).cuts(Cut::peers(false, Path::Plain, peers.iter().copied()))
 }

@@ -89,7 +89,7 @@ impl Mesh {
 }
 
 fn told(seen: &[Seen<'_>], down: &[&IfName]) -> Vec<(String, String)> {
-    let down = down.iter().map(|name| (*name).clone()).collect();
+    let down = down.iter().map(|name| ((*name).clone(), Down::Off)).collect();
     let found = findings(&"a-1".parse().unwrap(), seen, &down, NOW);
     found.into_iter().map(|finding| (finding.code, finding.what)).collect()
 }

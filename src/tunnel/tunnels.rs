@@ -232,6 +232,10 @@ impl Tunnels {
 
     /// The wire does not say the suite, so each that some peer has is tried: one more X25519 for the second.
     fn read_initiation(&mut self, of: usize, datagram: &[u8]) -> Result<(Suite, Responder), DropReason> {
+        // Nobody is known yet, so it was not tried: the caller may be a peer of the table that is on its way.
+        if self.suites.is_empty() {
+            return Err(DropReason::UnknownPeer);
+        }
         let message = super::message::field(datagram, initiation::NOISE);
         for &suite in &self.suites {
             let ephemeral = self.common.ephemeral();
@@ -239,8 +243,7 @@ impl Tunnels {
                 return Ok((suite, responder));
             }
         }
-        // Whoever it is: a node that has just started has no peers yet, and theirs may be faster. That is no forgery.
-        Err(if self.suites.is_empty() { DropReason::UnknownPeer } else { DropReason::HandshakeForged })
+        Err(DropReason::HandshakeForged)
     }
 
     /// A response must name an initiation of ours that still waits. Its 32-bit index is a nonce that only the way to the peer has

@@ -82,9 +82,13 @@ fn clock() -> Result<(), Problem> {
 
 fn free(port: u16) -> Result<(), Problem> {
     LaneSocket::bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).map(drop).map_err(|error| {
-        let problem = missing("M0636", error.to_string(), "stop the other program, or choose another with --listen");
+        let problem = missing(
+            "M0636",
+            error.to_string(),
+            "stop that program, or take another UDP port: meshctl join --listen PORT",
+        );
         match error {
-            UdpError::Taken(_) => problem.help(format!("ss -lunp sport = :{port} names the other program")),
+            UdpError::Taken(_) => problem.help(format!("which program it is: ss -lunp sport = :{port}")),
             UdpError::NoAddress(_) | UdpError::System { .. } => problem,
         }
     })

@@ -85,11 +85,11 @@ fn plain() -> Vec<Row> {
                 nft add table ip fw; nft 'add chain ip fw f { type filter hook forward priority 0; policy drop; }'")])
             .undo([On("a-1", "nft delete table ip fw; sysctl -qw net.bridge.bridge-nf-call-iptables=0")])
             .cut(&[("a-1", "a-2")])
-            .says(Node("a-1"), "M0663", &["a-1", "a-2"])
+            .says(Node("a-1"), "M0685", &["chain f of table ip fw", "policy drop"])
             .says(Node("a-2"), "M0663", &["a-1", "a-2"])
-            .says(Management, "M0663", &["a-1", "a-2"])
-            .says(Explain("a-1", "a-2"), "now", &["a-2"])
-            .may(&[(Node("a-1"), "M0410"), (Node("b-1"), "M0410"), (Node("b-2"), "M0410")]),
+            .says(Management, "M0685", &["node a-1", "chain f of table ip fw"])
+            .says(Explain("a-1", "a-2"), "devices", &["M0685"])
+            .may(&[(Node("a-1"), "M0663"), (Node("a-1"), "M0410"), (Node("b-1"), "M0410"), (Node("b-2"), "M0410")]),
         Row::new("one of several ways between two nodes is dead")
             .make([On("a-2", input!("udp dport 4789 udp sport & 1 == 1"))])
             .undo([On("a-2", OFF)])

@@ -44,6 +44,8 @@ impl Shell {
                     self.payloads.push(Payload { peer, start, len: payload.len() });
                 }
                 Open::Nothing => {}
+                // Who calls before the table names him is no attack; the tunnels count it.
+                Open::Dropped(tunnel::DropReason::UnknownPeer) => {}
                 Open::Dropped(_) => self.drops.count(DropReason::DatagramRefused),
             }
         }
