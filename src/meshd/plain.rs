@@ -129,7 +129,7 @@ pub(super) fn live(view: &View, known: &Known, stats: &[LaneStats], now: Mono) -
         Now::Answers(_) | Now::Unknown(_) if cut_off(node) => Now::Fails(format!(
             "the host of {node} drops frames between guests, says {node} itself; there: meshctl status"
         )),
-        path => path,
+        Now::Answers(_) | Now::Unknown(_) => path,
     };
     let plain = plain.map(|one| ((one.node.clone(), one.udp_port), told(one.node, plain_now(&one, now))));
     let tunnels = view.paths.values().flatten().filter(|(_, verdict)| verdict.path == Path::Tunnel);
