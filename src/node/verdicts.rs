@@ -184,7 +184,7 @@ impl Walk<'_> {
                 let end = if depth == 0 { End::Through } else { self.chain(target, depth - 1) };
                 match end {
                     End::Through if word == "jump" => return None,
-                    end => end,
+                    End::Accepted | End::Dropped(_) | End::Through => end,
                 }
             }
             _ => return None,
@@ -206,7 +206,7 @@ impl Walk<'_> {
         let equal = match fact {
             Fact::Absent => return Match::No,
             Fact::Unknown => return Match::Maybe,
-            fact => is(&fact, right),
+            Fact::Text(_) | Fact::Number(_) | Fact::Address(_) => is(&fact, right),
         };
         match (op, equal) {
             ("==" | "in", equal) => equal,

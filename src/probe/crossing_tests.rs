@@ -17,10 +17,10 @@ fn at(seconds: f64) -> Mono {
 }
 
 /// A bridge that lets pass what `passes` says, driven every quarter of a second. Returns what is known at each second.
-fn driven(until: f64, passes: impl Fn(f64, Protocol) -> bool) -> Vec<Crossed> {
+fn driven(until: u32, passes: impl Fn(f64, Protocol) -> bool) -> Vec<Crossed> {
     let mut crossing = Crossing::new((NEAR, FAR), &flows(), at(0.0));
     let (mut known, mut token) = (Vec::new(), 0);
-    for quarter in 0..(until * 4.0) as u32 {
+    for quarter in 0..until * 4 {
         let now = f64::from(quarter) / 4.0;
         let mut frames = Vec::new();
         let mut next = || {
@@ -42,7 +42,7 @@ fn driven(until: f64, passes: impl Fn(f64, Protocol) -> bool) -> Vec<Crossed> {
 
 #[test]
 fn what_comes_out_is_said_to_pass_and_a_frame_or_two_may_be_lost() {
-    let known = driven(60.0, |now, _| !(20.0..21.0).contains(&now));
+    let known = driven(60, |now, _| !(20.0..21.0).contains(&now));
     assert!(known.iter().all(|crossed| crossed.lost.is_empty()));
     assert!(known[3].asked && !known[0].asked);
 }
@@ -50,7 +50,7 @@ fn what_comes_out_is_said_to_pass_and_a_frame_or_two_may_be_lost() {
 #[test]
 fn each_protocol_is_lost_for_itself_within_ten_seconds_and_back_within_three() {
     for wanted in [Protocol::Arp, Protocol::Ipv4, Protocol::Ipv6] {
-        let known = driven(60.0, |now, protocol| protocol != wanted || !(20.0..40.0).contains(&now));
+        let known = driven(60, |now, protocol| protocol != wanted || !(20.0..40.0).contains(&now));
         let lost = |second: usize| known[second].lost.iter().map(|flow| flow.protocol).collect::<Vec<_>>();
         assert_eq!((lost(19), lost(29), lost(42)), (vec![], vec![wanted], vec![]));
         assert!(known[30].stops(None) && known[30].stops(Some(wanted == Protocol::Ipv6)));
@@ -60,7 +60,7 @@ fn each_protocol_is_lost_for_itself_within_ten_seconds_and_back_within_three() {
 
 #[test]
 fn a_port_that_the_kernel_has_not_opened_yet_is_no_fault() {
-    let known = driven(20.0, |now, _| now > 8.0);
+    let known = driven(20, |now, _| now > 8.0);
     assert!(known.iter().all(|crossed| crossed.lost.is_empty()));
     assert!(!known[5].asked, "nor is it known to pass");
 }
