@@ -216,7 +216,7 @@ fn a_daemon_that_is_dead_is_no_dead_path() {
     assert!(!says(&lab, "a-1", ("M0663", "")), "{:?}", problems(&lab, "a-1"));
     assert!(lab.answers("a-1", "a-2"), "the kernel carries");
     let line = explained(&lab, "a-1", "a-2");
-    assert!(line.contains("would arrive; whether the path carries now is not known here"), "{line}");
+    assert!(line.contains("would arrive; not certain"), "{line}");
     lab.start("a-2");
     wait_until("it is said no more", BAR, || problems(&lab, "a-1").is_empty() && answers(&lab, "a-1"));
     // A daemon that is started anew is no news at all.
