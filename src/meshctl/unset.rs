@@ -35,7 +35,10 @@ fn take(object: &Any, field: &str) -> Result<Any, Problem> {
 }
 
 /// Fields that objects may be without, as manifests call them.
-const MAY_BE_EMPTY: [&str; 18] = [
+const MAY_BE_EMPTY: [&str; 21] = [
+    "between",
+    "network",
+    "iKnowThisIsClear",
     "admin",
     "external",
     "foreign",
@@ -77,7 +80,7 @@ fn none(object: &Any, field: &str) -> Problem {
     let problem = Problem::new("M0133", Exit::Usage, what).note("nothing was changed");
     match nearest(field, MAY_BE_EMPTY) {
         Some(near) => problem.help(format!("did you mean '{near}'?")),
-        None => problem.help(format!("meshctl {} show {}", object.kind(), object.name())),
+        None => problem.help(format!("what it has: meshctl {} show {}", object.kind(), object.name())),
     }
 }
 

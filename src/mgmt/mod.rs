@@ -24,6 +24,7 @@ pub mod mtu_map;
 pub mod mtus;
 pub mod possession;
 pub mod psk;
+pub mod rename;
 pub mod renames;
 pub mod roles;
 pub mod rotation;
