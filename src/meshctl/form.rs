@@ -46,13 +46,12 @@ pub(super) fn of_keys(problem: Problem) -> Problem {
         if text.contains("meshctl ") {
             return text.to_owned();
         }
-        let line = WORDS.iter().fold(text.to_owned(), |text, (key, flag)| {
+        WORDS.iter().fold(text.to_owned(), |text, (key, flag)| {
             text.split(' ')
                 .map(|word| if word == *flag { format!("'{key}'") } else { word.to_owned() })
                 .collect::<Vec<_>>()
                 .join(" ")
-        });
-        line
+        })
     })
 }
 

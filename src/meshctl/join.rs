@@ -124,7 +124,7 @@ pub(super) async fn join(access: &Access, args: JoinArgs) -> Done {
     say(&format!("joined as {} in PDC {}. Next: meshctl status", member.name, member.pdc));
     match access.output {
         Format::Table => Ok(()),
-        format => {
+        format @ (Format::Json | Format::Yaml) => {
             out::value(format, &serde_json::json!({ "node": member.name, "pdc": member.pdc, "table": slice.version }))
         }
     }

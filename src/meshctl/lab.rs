@@ -258,7 +258,7 @@ fn take_down(name: &str, format: Format) -> Done {
     progress.say(format!("lab '{name}': {} daemons and {} namespaces removed", removed.processes, removed.namespaces));
     match format {
         Format::Table => Ok(()),
-        format => {
+        format @ (Format::Json | Format::Yaml) => {
             out::value(format, &serde_json::json!({ "daemons": removed.processes, "namespaces": removed.namespaces }))
         }
     }

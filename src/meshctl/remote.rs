@@ -316,13 +316,11 @@ fn ended(certificate: &str) -> bool {
 
 /// A file of the credential that this user cannot read.
 fn shut(path: &Path, error: &std::io::Error) -> Problem {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => unusable(path, "there is no such file"),
-        _ => {
-            let text = error.to_string();
-            unusable(path, text.split_once(": ").map_or(text.as_str(), |(_, why)| why))
-        }
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return unusable(path, "there is no such file");
     }
+    let text = error.to_string();
+    unusable(path, text.split_once(": ").map_or(text.as_str(), |(_, why)| why))
 }
 
 fn unusable(path: &Path, why: &str) -> Problem {

@@ -432,6 +432,7 @@ const PORT: &str = "7443";
 
 fn no_daemon(address: &str, error: &io::Error) -> Problem {
     let problem = |what: String| Problem::new("M0101", Exit::Unreachable, what);
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum that grows")]
     match error.kind() {
         io::ErrorKind::PermissionDenied => problem(format!("this user may not speak with meshd on {address}"))
             .help("run it as root or as a member of the socket's group"),

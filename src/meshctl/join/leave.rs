@@ -94,7 +94,9 @@ pub(in crate::meshctl) async fn leave(access: &Access, args: &LeaveArgs) -> Done
     say(&format!("For good, on the management side: meshctl node delete {name}, unless it is deleted already"));
     match access.output {
         Format::Table => Ok(()),
-        format => out::value(format, &serde_json::json!({ "left": true, "files": left.removed, "told": heard })),
+        format @ (Format::Json | Format::Yaml) => {
+            out::value(format, &serde_json::json!({ "left": true, "files": left.removed, "told": heard }))
+        }
     }
 }
 

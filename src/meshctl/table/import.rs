@@ -33,7 +33,7 @@ pub(super) async fn ports(
     };
     let udp_port = match objects::get(server, Kind::Overlay, net.spec.overlay.as_str()).await? {
         Any::Overlay(overlay) => overlay.spec.udp_port,
-        _ => None,
+        Any::Pdc(_) | Any::Node(_) | Any::Network(_) | Any::Port(_) | Any::PathPolicy(_) | Any::Token(_) => None,
     };
     refuse_homeless(file, &homes)?;
     let (mut ports, mut lost) = (Vec::new(), Vec::new());
