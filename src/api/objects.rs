@@ -431,10 +431,18 @@ impl Kind {
             Self::Token => "token",
         }
     }
+
+    /// As people call it, and the command line: the noun whose verbs are about it.
+    pub const fn called(self) -> &'static str {
+        match self {
+            Self::PathPolicy => "policy",
+            Self::Pdc | Self::Node | Self::Overlay | Self::Network | Self::Port | Self::Token => self.word(),
+        }
+    }
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
+        f.pad(self.called())
     }
 }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use vxmesh::api::problem::{Exit, Problem};
+use vxmesh::meshctl::slips;
 use vxmesh::meshd::run;
 
 /// Joins this machine's guests into the networks of the mesh.
@@ -26,7 +27,11 @@ enum Command {
     /// Validates a configuration and exits.
     CheckConfig {
         /// The file.
+        #[arg(value_name = "FILE", default_value = "/etc/vxmesh/meshd.toml", conflicts_with = "config")]
         file: PathBuf,
+        /// The same, as the other verbs have it.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
     /// Removes every device and packet filter of ours, and nothing else.
     Cleanup {
@@ -37,10 +42,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match act(Arguments::parse().command) {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return slips::tell_plainly(&error, &Arguments::command()),
+    };
+    match act(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            say(&mut std::io::stderr(), &problem.to_string());
+            slips::refuse(&problem);
             ExitCode::from(problem.exit.code())
         }
     }
@@ -50,7 +59,8 @@ fn act(command: Command) -> Result<(), Problem> {
     let mut out = std::io::stdout();
     match command {
         Command::Run { config } => run::run(&config),
-        Command::CheckConfig { file } => {
+        Command::CheckConfig { file, config } => {
+            let file = config.unwrap_or(file);
             run::check_config(&file)?;
             say(&mut out, &format!("{}: valid", file.display()));
             Ok(())

@@ -2,9 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
+use vxmesh::meshctl::slips;
 use vxmesh::meshmgr::{Arguments, main as meshmgr};
 
 fn main() -> ExitCode {
-    meshmgr(Arguments::parse())
+    match Arguments::try_parse() {
+        Ok(arguments) => meshmgr(arguments),
+        Err(error) => slips::tell_plainly(&error, &Arguments::command()),
+    }
 }

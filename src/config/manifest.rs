@@ -37,7 +37,9 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Any>, Problem> {
         document.read(Source::new(file, text), &mut objects)?;
     }
     if objects.is_empty() {
-        return Err(Problem::new("M0341", Exit::Invalid, format!("{file} holds no object")));
+        return Err(Problem::new("M0341", Exit::Invalid, format!("{file} holds no object")).help(
+            "a manifest is YAML or JSON, and begins with apiVersion: vxmesh/v1; there are some in examples/manifests",
+        ));
     }
     Ok(objects)
 }
@@ -163,12 +165,17 @@ fn worded(error: &YamlError) -> Problem {
             say::problem(&format!("duplicate key `{}`", key.as_deref().unwrap_or_default()))
         }
         YamlError::Message { msg, .. } => say::problem(msg),
-        YamlError::Unexpected { expected: "mapping start", .. } => say::value("a table of keys is needed here"),
+        YamlError::Unexpected { expected: "mapping start", .. } => say::value("a table of keys is needed here").help(
+            "a manifest is YAML or JSON, and begins with apiVersion: vxmesh/v1; there are some in examples/manifests",
+        ),
         YamlError::Unexpected { expected: "sequence start", .. } => say::value("a list is needed here"),
         other => {
             let text = other.to_string();
             if text.contains("budget") && ["Anchor", "Alias", "Merge"].iter().any(|word| text.contains(word)) {
                 return say::value("anchors, aliases and merge keys are not taken").help("write the value out");
+            }
+            if text.contains("tabs disallowed") {
+                return say::syntax("a tab stands where YAML takes spaces only").help("indent by two spaces");
             }
             say::problem(text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what))
         }

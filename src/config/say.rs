@@ -47,6 +47,11 @@ pub(super) fn value(what: impl Into<String>) -> Problem {
     Problem::new(VALUE, Exit::Invalid, what)
 }
 
+/// A text that is none of its form.
+pub(super) fn syntax(what: impl Into<String>) -> Problem {
+    Problem::new(SYNTAX, Exit::Invalid, what)
+}
+
 /// A key that is needed.
 pub(super) fn missing_key(key: &str, place: &str) -> Problem {
     Problem::new(MISSING, Exit::Invalid, format!("the key '{key}' is needed in {place}"))

@@ -51,6 +51,14 @@ impl Home {
         Self { name: name.to_owned(), folder: Path::new(ROOT).join(name) }
     }
 
+    /// Every lab that has a folder, in the order of names.
+    pub fn all() -> Vec<Self> {
+        let entries = fs::read_dir(ROOT).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names.iter().map(|name| Self::of(name)).collect()
+    }
+
     /// The lab's name.
     pub fn name(&self) -> &str {
         &self.name

@@ -72,7 +72,7 @@ impl Watch {
         let trouble = || LabError::io(format!("cannot listen on {}", wire.device));
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &wire.namespace]).arg(shell::program("meshctl")?);
-        command.args(["lab", "watch", "--device", &wire.device]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["lab", "listen", "--device", &wire.device]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(trouble())?;
         let mut stdin = child.stdin.take();
         let mut line = serde_json::to_vec(&Expect::of(layout, wire)).map_err(|e| trouble()(e.into()))?;
@@ -103,7 +103,7 @@ impl Watch {
     }
 }
 
-/// `meshctl lab watch`: the process of a [`Watch`].
+/// `meshctl lab listen`: the process of a [`Watch`].
 ///
 /// # Errors
 /// No such interface, or no right to listen.

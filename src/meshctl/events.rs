@@ -11,7 +11,7 @@ use crate::api::local::Event;
 use crate::api::problem::{Exit, Problem};
 use crate::clock;
 use crate::config::dates;
-use crate::types::Wall;
+use crate::types::{NodeId, Wall};
 
 /// How often it is looked for new ones.
 const LOOK: Duration = Duration::from_secs(1);
@@ -28,6 +28,9 @@ pub(super) struct Args {
     /// Only those of the last while: 90s, 10m, 2h, 1d
     #[arg(long, value_parser = humantime::parse_duration)]
     since: Option<Duration>,
+    /// Only those of the mesh that name this node
+    #[arg(long)]
+    node: Option<NodeId>,
     /// Go on with what happens from now on, until it is interrupted
     #[arg(short, long)]
     follow: bool,
@@ -48,6 +51,14 @@ struct Shown {
     value: Value,
 }
 
+impl Shown {
+    /// Is it about this node, or by it?
+    fn names(&self, node: &NodeId) -> bool {
+        let word = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
+        self.cells.iter().any(|cell| cell.split(word).any(|word| word == node.as_str()))
+    }
+}
+
 /// Whose events.
 enum Source {
     Node(Server),
@@ -59,7 +70,8 @@ enum Source {
 /// # Errors
 /// Nobody answers.
 pub(super) async fn run(access: &Access, args: Args) -> Done {
-    let source = match access.either()? {
+    let whom = if args.node.is_some() { Either::Management(access.management()?) } else { access.either()? };
+    let source = match whom {
         Either::Node(server) => Source::Node(server),
         Either::Management(server) => Source::Mesh(server),
     };
@@ -67,7 +79,10 @@ pub(super) async fn run(access: &Access, args: Args) -> Done {
     let since = args
         .since
         .map_or_else(Wall::default, |ago| Wall::from_secs(clock::wall().as_secs().saturating_sub(ago.as_secs())));
-    let wanted = |event: &&Shown| args.kind.as_ref().is_none_or(|kind| event.kind == *kind) && event.at >= since;
+    let wanted = |event: &&Shown| {
+        let kind = args.kind.as_ref().is_none_or(|kind| event.kind == *kind);
+        kind && event.at >= since && args.node.as_ref().is_none_or(|node| event.names(node))
+    };
     let chosen: Vec<&Shown> = seen.iter().filter(wanted).collect();
     let first = chosen.len().saturating_sub(args.last);
     source.show(access.output, chosen.get(first..).unwrap_or_default())?;

@@ -1,5 +1,6 @@
 //! `meshctl get KIND [NAME]`: objects as a table, or as the manifests that `apply` takes back.
 
+use super::labels::{self, Label};
 use super::objects;
 use super::out::{self, Done, Format};
 use super::remote::Access;
@@ -17,6 +18,9 @@ pub(super) struct Args {
     kind: Kinds,
     /// Only this one
     name: Option<String>,
+    /// Only those with this label; may be given several times
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    label: Vec<Label>,
 }
 
 /// One kind or several.
@@ -38,7 +42,7 @@ fn kinds(text: &str) -> Result<Kinds, String> {
         spellings(*kind).iter().any(|known| !known.is_empty() && (*known == word || *known == plural))
     };
     Kind::ALL.into_iter().find(fits).map(|kind| Kinds(vec![kind])).ok_or_else(|| {
-        let known = Kind::ALL.map(Kind::word);
+        let known = Kind::ALL.map(Kind::called);
         let near = nearest(&word, known).map_or_else(String::new, |near| format!("did you mean '{near}'? "));
         format!("{near}known: {}, all", known.join(", "))
     })
@@ -53,10 +57,11 @@ pub(super) async fn run(access: &Access, args: Args) -> Done {
     let Kinds(kinds) = args.kind;
     let mut all = Vec::new();
     for (n, kind) in kinds.iter().enumerate() {
-        let items = match &args.name {
+        let mut items = match &args.name {
             Some(name) => vec![objects::get(&server, *kind, name).await?],
             None => objects::list(&server, *kind).await?,
         };
+        items.retain(|object| labels::fit(object, &args.label));
         if access.output == Format::Table {
             if kinds.len() > 1 && !items.is_empty() {
                 out::text(&format!("{}{kind}:\n", if n == 0 { "" } else { "\n" }))?;

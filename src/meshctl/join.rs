@@ -12,8 +12,10 @@ use clap::Args;
 use hyper::Method;
 use zeroize::Zeroizing;
 
-pub use self::leave::{LeaveArgs, leave};
-use super::remote::with_port;
+pub use self::leave::LeaveArgs;
+pub(super) use self::leave::leave;
+use super::out::{self, Done, Format};
+use super::remote::{Access, with_port};
 use crate::api::enroll::EnrollAnswer;
 use crate::api::problem::{Exit, Problem, printable};
 use crate::api::proof::Challenge;
@@ -86,8 +88,9 @@ struct Setup {
 ///
 /// # Errors
 /// A [`Problem`] that says which step failed and what was left behind.
-pub async fn join(args: JoinArgs) -> Result<(), Problem> {
-    let token = if args.phase.is_none() { Some(read_token(&args)?) } else { None };
+pub(super) async fn join(access: &Access, args: JoinArgs) -> Done {
+    alone(&args)?;
+    let token = if args.phase.is_none() { Some(read_token(access, &args)?) } else { None };
     let setup = setup(&args, token.as_ref())?;
     not_joined(&setup.config)?;
     beside::refuse(&setup.config.paths.keys)?;
@@ -96,16 +99,15 @@ pub async fn join(args: JoinArgs) -> Result<(), Problem> {
     let Some(token) = token else { return Ok(()) };
     let client =
         Client::https(token.addresses().to_vec(), tls::pinned_client_config(token.pin()).map_err(|e| library(&e))?);
-    let address = client.probe().await?;
+    let address = soon(access, client.probe()).await?;
     step(2, "pin", &format!("{address}, CA pin matches the token"));
     let name = name(&args, &setup.config)?;
     let (keys, old) = keys(&setup.config.paths.keys, &name)?;
     step(3, "keys", if old { "those of an earlier attempt, never sent" } else { "made on this host, never sent" });
     let wish = Wish { name, pdc: setup.config.node.pdc.clone(), facts };
-    let challenge: Challenge = client.call::<(), _>(Method::GET, "/v1/challenge", None).await?;
+    let challenge: Challenge = soon(access, client.call::<(), _>(Method::GET, "/v1/challenge", None)).await?;
     let (request, waiting) = token.request(wish, keys, &challenge).map_err(|e| refused(&e))?;
-    let answer: EnrollAnswer = client
-        .call(Method::POST, "/v1/enroll", Some(&request))
+    let answer: EnrollAnswer = soon(access, client.call(Method::POST, "/v1/enroll", Some(&request)))
         .await
         .map_err(|problem| with_place(kept(problem, &setup.config.paths.keys), &args.config, &setup))?;
     for name in client.unknown() {
@@ -120,7 +122,38 @@ pub async fn join(args: JoinArgs) -> Result<(), Problem> {
     step(6, "table", &format!("revision {}, {} networks, {rows} rows", slice.version, slice.networks.len()));
     step(7, "service", &service(&args)?);
     say(&format!("joined as {} in PDC {}. Next: meshctl status", member.name, member.pdc));
-    Ok(())
+    match access.output {
+        Format::Table => Ok(()),
+        format @ (Format::Json | Format::Yaml) => {
+            out::value(format, &serde_json::json!({ "node": member.name, "pdc": member.pdc, "table": slice.version }))
+        }
+    }
+}
+
+/// Waits as long as was said.
+async fn soon<T>(access: &Access, asked: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    let limit = access.timeout;
+    tokio::time::timeout(limit.0, asked).await.unwrap_or_else(|_| {
+        let what = format!("no answer of the management node within {limit}");
+        Err(Problem::new("M0102", Exit::Timeout, what)
+            .note("joining again goes on from here, with the same token")
+            .help("the same with --timeout 2m waits longer; without --timeout it is 30s"))
+    })
+}
+
+/// Refuses what a look at the machine has no use for.
+fn alone(args: &JoinArgs) -> Result<(), Problem> {
+    let given = [
+        (!args.words.is_empty(), "a management node or token"),
+        (args.token_file.is_some(), "--token-file"),
+        (args.name.is_some(), "--name"),
+        (args.no_start, "--no-start"),
+    ];
+    let useless = given.iter().find(|(given, _)| *given && args.phase.is_some());
+    useless.map_or(Ok(()), |(_, what)| {
+        let what = format!("--phase preflight looks at this machine alone, and has no use for {what}");
+        Err(Problem::new("M0136", Exit::Usage, what).note("nothing was changed").help("meshctl join --phase preflight"))
+    })
 }
 
 /// One line on standard error.
@@ -138,8 +171,10 @@ fn library(error: &tls::TlsError) -> Problem {
 }
 
 /// The token: from a file, the environment, an argument, or a person.
-fn read_token(args: &JoinArgs) -> Result<Token, Problem> {
-    one_token(args)?;
+fn read_token(access: &Access, args: &JoinArgs) -> Result<Token, Problem> {
+    let env = std::env::var("VXMESH_TOKEN").ok();
+    one_token(args, env.as_deref())?;
+    one_address(args)?;
     let given = args.words.iter().find(|word| is_token(word));
     let address = args.words.iter().find(|word| !is_token(word));
     let text = if let Some(path) = &args.token_file {
@@ -150,12 +185,15 @@ fn read_token(args: &JoinArgs) -> Result<Token, Problem> {
             "warning: other users see a token given as an argument in the process list; better: --token-file, or let it be asked for",
         );
         Zeroizing::new(token.clone())
-    } else if let Ok(token) = std::env::var("VXMESH_TOKEN") {
+    } else if let Some(token) = env {
         Zeroizing::new(token)
     } else {
         terminal::read_hidden("Token (hidden): ").map_err(|e| unreadable(&e))?
     };
-    let mut token = Token::parse(&text).map_err(crate::mgmt::token::TokenTextError::problem)?;
+    let mut token = Token::parse(&text).map_err(|error| in_pieces(&text, error.problem()))?;
+    for address in access.management.iter().rev() {
+        token.prefer(with_port(address));
+    }
     if let Some(address) = address {
         token.prefer(with_port(address));
     }
@@ -163,14 +201,52 @@ fn read_token(args: &JoinArgs) -> Result<Token, Problem> {
 }
 
 /// Refuses two tokens: which of them is meant cannot be known, and one would be spent.
-fn one_token(args: &JoinArgs) -> Result<(), Problem> {
-    let words = args.words.iter().filter(|word| is_token(word)).count();
-    if words + usize::from(args.token_file.is_some()) < 2 {
+fn one_token(args: &JoinArgs, env: Option<&str>) -> Result<(), Problem> {
+    let words = args.words.iter().filter(|word| is_token(word));
+    // The same one twice is one.
+    let other = |text: &&str| !args.words.iter().any(|word| word.trim() == text.trim());
+    let given = words.count() + usize::from(args.token_file.is_some());
+    if given + usize::from(given > 0 && env.as_ref().is_some_and(other)) < 2 {
         return Ok(());
     }
     Err(Problem::new("M0135", Exit::Usage, "two tokens are given, and one is used")
         .note("nothing was changed")
         .help("give one: at the prompt, with --token-file FILE, or in VXMESH_TOKEN"))
+}
+
+/// Refuses a second word that is no token: it is a piece of one, or a second management node.
+fn one_address(args: &JoinArgs) -> Result<(), Problem> {
+    let others: Vec<&String> = args.words.iter().filter(|word| !is_token(word)).collect();
+    let piece = others.iter().any(|word| word.len() > 63 && !word.contains(['.', ':']));
+    if piece {
+        return Err(Problem::new(
+            "M0243",
+            Exit::Invalid,
+            "the join token is in pieces: it was cut by a space or a line break",
+        )
+        .note("nothing was sent and nothing was changed")
+        .help("paste it as one line, at the prompt that asks for it"));
+    }
+    match others.as_slice() {
+        [_, second, ..] => {
+            let what = format!("'{}' is neither a token nor another management node to ask", printable(second));
+            Err(Problem::new("M0242", Exit::Invalid, what)
+                .note("a token starts with 'vxm1.'; nothing was changed")
+                .help("several management nodes: --management HOST,HOST"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is wrong with a text that is no token, where its spaces tell that.
+fn in_pieces(text: &str, problem: Problem) -> Problem {
+    if text.trim().is_empty() {
+        return Problem { what: "the token is empty".to_owned(), ..problem };
+    }
+    if text.trim().contains(char::is_whitespace) {
+        return problem.note("there are spaces or line breaks in it: it was copied in pieces");
+    }
+    problem
 }
 
 fn is_token(word: &str) -> bool {
@@ -276,7 +352,7 @@ fn name(args: &JoinArgs, config: &Config) -> Result<NodeId, Problem> {
 }
 
 /// A host's name that nobody gave it.
-fn is_nobodys(name: &str) -> bool {
+pub(super) fn is_nobodys(name: &str) -> bool {
     name == "localhost" || (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()))
 }
 

@@ -1,13 +1,14 @@
 //! `meshctl lab`: a whole mesh on this machine.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use super::out::Format;
+use super::out::{self, Done, Format, Lines, Stop};
+use super::status::{AGAIN, CLEAR};
 use crate::api::problem::{Exit, Problem};
 use crate::lab::layout::Shape;
 use crate::lab::progress::Progress;
@@ -26,6 +27,14 @@ pub struct Args {
 enum Verb {
     /// Make a lab and leave it running.
     Up(UpArgs),
+    /// Every lab that is up on this machine.
+    #[command(visible_alias = "ls")]
+    List,
+    /// Show what a lab consists of, again every two seconds, until it is interrupted.
+    Watch {
+        #[command(flatten)]
+        lab: NameArgs,
+    },
     /// Show what a lab consists of.
     Status {
         #[command(flatten)]
@@ -64,7 +73,7 @@ enum Verb {
     },
     /// Listen on a wire.
     #[command(hide = true)]
-    Watch {
+    Listen {
         #[arg(long)]
         device: String,
     },
@@ -154,62 +163,105 @@ impl ShapeArgs {
 ///
 /// # Errors
 /// What went wrong, complete.
-pub(super) fn run(args: Args, format: Format) -> Result<(), Problem> {
+pub(super) fn run(args: Args, format: Format) -> Done {
     match args.verb {
-        Verb::Up(args) => bring_up(&args),
+        Verb::Up(args) => bring_up(&args, format),
+        Verb::List => list(format),
+        Verb::Watch { lab } => again(&lab.name, format),
         Verb::Status { lab } => show(&lab.name, format),
-        Verb::Exec { lab, namespace, command } => Err(exec(&lab.name, &namespace, &command)),
-        Verb::Down { lab } => take_down(&lab.name),
-        Verb::Demo { shape, keep } => demonstrate(&shape, keep),
-        Verb::Launch { record, words } => Ok(process::launch(&record, &words)?),
-        Verb::Watch { device } => Ok(watch::watch(&device)?),
-        Verb::Ping(plan) => print_json(&ping::ping(&plan)?),
-        Verb::Receive { listen } => print_json(&transfer::receive(listen, &mut io::stdout())?),
+        Verb::Exec { lab, namespace, command } => Err(exec(&lab.name, &namespace, &command).into()),
+        Verb::Down { lab } => take_down(&lab.name, format),
+        Verb::Demo { shape, keep } => demonstrate(&shape, keep, format),
+        Verb::Launch { record, words } => Ok(process::launch(&record, &words).map_err(Problem::from)?),
+        Verb::Listen { device } => Ok(watch::watch(&device).map_err(Problem::from)?),
+        Verb::Ping(plan) => raw(&ping::ping(&plan).map_err(Problem::from)?),
+        Verb::Receive { listen } => raw(&transfer::receive(listen, &mut io::stdout()).map_err(Problem::from)?),
         Verb::Send { to, seed, bytes, millis } => {
             let amount = match (bytes, millis) {
                 (Some(bytes), _) => Amount::Bytes(bytes),
                 (None, millis) => Amount::Time(Duration::from_millis(millis.unwrap_or(0))),
             };
-            print_json(&transfer::send(to, seed, amount)?)
+            raw(&transfer::send(to, seed, amount).map_err(Problem::from)?)
         }
     }
 }
 
-fn bring_up(args: &UpArgs) -> Result<(), Problem> {
+fn bring_up(args: &UpArgs, format: Format) -> Done {
+    if args.wires_only && args.shape.lanes.is_some() {
+        return Err(ignored("--lanes", "--wires-only runs no daemons").into());
+    }
     let shape = args.shape.shape()?;
     let progress = Progress::new(false);
     let home = Home::of(&shape.name);
     interruptible(&progress, || up::up(&shape, args.wires_only, &progress))?;
     progress.say(format!("lab '{}' is up", shape.name));
     progress.say(format!("look at it: {}    take it down: {}", home.hint("status"), home.hint("down")));
-    Ok(())
+    if format == Format::Table { Ok(()) } else { show(&shape.name, format) }
 }
 
-fn demonstrate(shape: &ShapeArgs, keep: bool) -> Result<(), Problem> {
+fn ignored(flag: &str, why: &str) -> Problem {
+    let what = format!("{flag} would be ignored: {why}");
+    Problem::new("M0655", Exit::Usage, what).note("nothing was changed").help("leave one of the two out")
+}
+
+fn demonstrate(shape: &ShapeArgs, keep: bool, format: Format) -> Done {
     let shape = shape.shape()?;
     let progress = Progress::new(false);
     let outcome = interruptible(&progress, || demo::demo(&shape, keep, &progress))?;
-    print(&outcome.text)?;
+    if format == Format::Table {
+        out::text(&outcome.text)?;
+    } else {
+        out::value(format, &serde_json::json!({ "report": outcome.text, "failures": outcome.failures }))?;
+    }
     if outcome.failures.is_empty() {
-        return print("\neverything holds\n");
+        return if format == Format::Table { out::text("\neverything holds\n") } else { Ok(()) };
+    }
+    if format != Format::Table {
+        return Err(Stop::Differs);
     }
     let what = format!("the demo does not hold in {} points", outcome.failures.len());
-    Err(outcome.failures.into_iter().fold(Problem::new("M0661", Exit::Failed, what), Problem::note))
+    Err(outcome.failures.into_iter().fold(Problem::new("M0661", Exit::Failed, what), Problem::note).into())
 }
 
-fn show(name: &str, format: Format) -> Result<(), Problem> {
-    let status = status::status(&Home::of(name))?;
+fn list(format: Format) -> Done {
+    let labs: Vec<_> = Home::all().into_iter().filter_map(|home| status::status(&home).ok()).collect();
+    let mut lines = Lines::new(&["NAME", "STATE", "NODES", "WIRES"]);
+    for lab in &labs {
+        let state = if lab.ready { "up" } else { "not whole" };
+        lines.add([lab.name.clone(), state.to_owned(), lab.nodes.len().to_string(), lab.wires.len().to_string()]);
+    }
+    out::list(format, "lab", &labs, &lines)
+}
+
+fn show(name: &str, format: Format) -> Done {
+    let status = status::status(&Home::of(name)).map_err(Problem::from)?;
     match format {
-        Format::Json | Format::Yaml => print_json(&status),
-        Format::Table => print(&status.table()),
+        Format::Json | Format::Yaml => out::value(format, &status),
+        Format::Table => out::text(&status.table()),
     }
 }
 
-fn take_down(name: &str) -> Result<(), Problem> {
+/// As `meshctl status --watch` does.
+fn again(name: &str, format: Format) -> Done {
+    loop {
+        if io::stdout().is_terminal() {
+            out::text(CLEAR)?;
+        }
+        show(name, format)?;
+        std::thread::sleep(AGAIN);
+    }
+}
+
+fn take_down(name: &str, format: Format) -> Done {
     let progress = Progress::new(false);
-    let removed = down::down(&Home::of(name), &progress)?;
+    let removed = down::down(&Home::of(name), &progress).map_err(Problem::from)?;
     progress.say(format!("lab '{name}': {} daemons and {} namespaces removed", removed.processes, removed.namespaces));
-    Ok(())
+    match format {
+        Format::Table => Ok(()),
+        format @ (Format::Json | Format::Yaml) => {
+            out::value(format, &serde_json::json!({ "daemons": removed.processes, "namespaces": removed.namespaces }))
+        }
+    }
 }
 
 /// Becomes the command; comes back only if it cannot.
@@ -267,15 +319,9 @@ fn interruptible<T>(progress: &Progress, work: impl FnOnce() -> Result<T, LabErr
     Ok(work()?)
 }
 
-fn print_json<T: serde::Serialize>(value: &T) -> Result<(), Problem> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| LabError::io("cannot print")(e.into()))?;
-    print(&format!("{text}\n"))
-}
-
-/// A reader that has gone away is no error.
-fn print(text: &str) -> Result<(), Problem> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(LabError::io("cannot print")(error).into()),
-        _ => Ok(()),
-    }
+/// One line of JSON or more for the lab's own processes.
+fn raw<T: serde::Serialize>(value: &T) -> Done {
+    let text =
+        serde_json::to_string_pretty(value).map_err(|e| Problem::from(LabError::io("cannot print")(e.into())))?;
+    out::text(&format!("{text}\n"))
 }

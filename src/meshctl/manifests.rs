@@ -5,6 +5,7 @@ use std::io::Read as _;
 use hyper::Method;
 use serde_json::Value;
 
+use super::form;
 use super::out::{self, Done, Format, Stop};
 use super::remote::Access;
 use crate::api::admin::{Applied, Apply, ObjectChange, Verb};
@@ -40,7 +41,7 @@ pub(super) struct ApplyArgs {
 /// The file is invalid, or the management node refuses; either way nothing was changed.
 pub(super) async fn apply(access: &Access, args: ApplyArgs) -> Done {
     let asked = Apply { items: wanted(&args.args)?, dry_run: false, yes: args.yes };
-    let applied = access.management()?.call(Method::POST, "/v1/apply", Some(&asked)).await?;
+    let applied = access.management()?.call(Method::POST, "/v1/apply", Some(&asked)).await.map_err(form::of_keys)?;
     print_applied(access.output, &applied)
 }
 
@@ -63,7 +64,8 @@ pub(super) async fn diff(access: &Access, args: Args) -> Done {
 /// # Errors
 /// What the management node refuses; nothing was changed then.
 pub(super) async fn ask(access: &Access, items: Vec<Any>, dry_run: bool) -> Result<Applied, Problem> {
-    access.management()?.call(Method::POST, "/v1/apply", Some(&Apply { items, dry_run, yes: false })).await
+    let asked = Apply { items, dry_run, yes: false };
+    access.management()?.call(Method::POST, "/v1/apply", Some(&asked)).await.map_err(form::of_keys)
 }
 
 /// Prints what was changed.
@@ -111,7 +113,9 @@ fn read(file: &str) -> Result<Vec<Any>, Problem> {
 /// A file that cannot be read.
 pub(super) fn unreadable(file: &str, error: &std::io::Error) -> Problem {
     let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Invalid };
-    Problem::new("M0308", exit, format!("{file} cannot be read: {error}")).note("nothing was changed")
+    Problem::new("M0308", exit, format!("{file} cannot be read: {error}"))
+        .note("nothing was changed")
+        .help("name a file that this user may read; - reads what comes in by a pipe")
 }
 
 const fn done(verb: Verb) -> &'static str {

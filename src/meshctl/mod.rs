@@ -5,9 +5,12 @@
 
 mod events;
 mod explain;
+mod form;
 mod get;
+mod globals;
 pub mod join;
 pub mod lab;
+mod labels;
 mod manifests;
 mod mtu;
 mod mtu_flags;
@@ -20,7 +23,7 @@ mod pdc;
 mod policy;
 mod port;
 mod remote;
-mod slips;
+pub mod slips;
 mod status;
 mod table;
 mod token;
@@ -29,7 +32,7 @@ mod unset;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
 use self::objects::Verbs;
 use self::out::{Done, Format, Stop};
@@ -38,7 +41,7 @@ use crate::api::problem::{Exit, Problem};
 
 /// Layer-2 networks across datacenters: plain VXLAN inside one, WireGuard between them
 #[derive(Debug, Parser)]
-#[command(name = "meshctl", version, propagate_version = true, subcommand_required = true)]
+#[command(name = "meshctl", version, subcommand_required = true)]
 struct Cli {
     #[command(flatten)]
     access: Access,
@@ -107,13 +110,14 @@ enum Asks {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let parsed = Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
-        Ok(cli) => cli,
+    let parsed = globals::tree().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (mut cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return slips::tell(error, std::env::args().collect()),
     };
     let format = cli.access.output;
-    match run(cli) {
+    globals::settle(&mut cli.access, &matches);
+    match globals::refuse_unused(&matches).map_err(Stop::from).and_then(|()| run(cli)) {
         Ok(()) | Err(Stop::PipeClosed) => ExitCode::SUCCESS,
         Err(Stop::Degraded) => ExitCode::from(Exit::Degraded.code()),
         Err(Stop::Differs) => ExitCode::from(Exit::Failed.code()),
@@ -134,14 +138,14 @@ fn run(Cli { access, command }: Cli) -> Done {
             runtime.map_err(refuse)?.block_on(ask(&access, question))
         }
         // A lab makes runtimes of its own, and becomes other programs.
-        Command::Lab(args) => Ok(lab::run(args, access.output)?),
+        Command::Lab(args) => lab::run(args, access.output),
     }
 }
 
 async fn ask(access: &Access, question: Asks) -> Done {
     match question {
-        Asks::Join(args) => Ok(join::join(args).await?),
-        Asks::Leave(args) => Ok(join::leave(&args).await?),
+        Asks::Join(args) => join::join(access, args).await,
+        Asks::Leave(args) => join::leave(access, &args).await,
         Asks::Status(args) => status::run(access, args).await,
         Asks::Explain(args) => explain::run(access, args).await,
         Asks::Events(args) => events::run(access, args).await,

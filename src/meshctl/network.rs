@@ -28,7 +28,7 @@ pub(super) struct Fields {
     gateway: Option<Vec<IpAddr>>,
     #[command(flatten)]
     mtu: MtuFlags,
-    /// Whose it is
+    /// Whose it is, as `network list` shows it
     #[arg(long)]
     owner: Option<String>,
     /// Where its ports come from: declared or local (found on bridges, reported) [default: declared]
@@ -48,7 +48,8 @@ pub(super) struct Fields {
 
 impl Noun for Fields {
     const KIND: Kind = Kind::Network;
-    const COLUMNS: &'static [&'static str] = &["NAME", "OVERLAY", "VNI", "CIDR", "GATEWAY", "MTU", "LEARNING", "FLOOD"];
+    const COLUMNS: &'static [&'static str] =
+        &["NAME", "OVERLAY", "VNI", "CIDR", "GATEWAY", "MTU", "LEARNING", "FLOOD", "OWNER"];
 
     fn create(self, text: &str) -> Result<Any, Problem> {
         let spec = NetworkSpec {
@@ -107,6 +108,7 @@ impl Noun for Fields {
             mtu_cell(spec.mtu, "overlay"),
             learning.to_owned(),
             or_none(spec.flood.map(flood_cell)),
+            or_none(spec.owner.as_ref()),
         ]
     }
 }

@@ -20,6 +20,13 @@ use crate::types::{NodeId, PdcId, PublicKey};
 pub(super) enum Command {
     #[command(flatten)]
     Verbs(Verbs<Fields>),
+    /// Give a node that no machine has joined as another name; ports, policies, overlays, networks and tokens follow
+    Rename {
+        /// Its name
+        name: NodeId,
+        /// Its new name
+        to: NodeId,
+    },
     /// Have a node make a new WireGuard key; tunnels go on meanwhile
     RotateKey {
         /// Its name
@@ -73,6 +80,14 @@ pub(super) struct Fields {
 pub(super) async fn run(access: &Access, command: Command) -> Done {
     let name = match command {
         Command::Verbs(verb) => return objects::run(access, verb).await,
+        Command::Rename { name, to } => {
+            let path = format!("/v1/nodes/{name}/rename?to={to}");
+            let node: Node = access.management()?.call(Method::POST, &path, None::<&()>).await?;
+            return match access.output {
+                Format::Table => out::line(&format!("node/{name} is called {to} now")),
+                Format::Json | Format::Yaml => out::value(access.output, &Any::Node(node)),
+            };
+        }
         Command::RotateKey { name } => return told(access, &name, "rotate-key").await,
         Command::Release { name } => return told(access, &name, "release").await,
         Command::Reset { name } => return reset(access, &name).await,
@@ -153,6 +168,11 @@ impl Noun for Fields {
 
     fn create(self, text: &str) -> Result<Any, Problem> {
         let pdc = self.pdc.clone().ok_or_else(|| missing("pdc", "fra"))?;
+        if super::join::is_nobodys(text) {
+            out::talk(&format!(
+                "note: a node called '{text}' is easily taken for another; for another name: meshctl node rename {text} NAME"
+            ));
+        }
         let metadata = Meta { name: name(Kind::Node, text)?, labels: Default::default(), revision: None };
         let spec = NodeSpec { pdc, admin: None, external: None, foreign: None };
         let mut object = Any::Node(Object { metadata, spec, status: NodeStatus::default() });

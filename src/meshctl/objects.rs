@@ -4,10 +4,11 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use hyper::Method;
 
-use super::mtu;
+use super::labels::{self, Label};
 use super::out::{self, Done, Format, Lines};
 use super::remote::{Access, Server};
 use super::unset;
+use super::{form, mtu};
 use crate::api::admin::Objects;
 use crate::api::objects::{Any, Kind};
 use crate::api::problem::{Exit, Problem};
@@ -46,10 +47,17 @@ pub(super) enum Verbs<F: clap::Args> {
         name: String,
         #[command(flatten)]
         fields: F,
+        /// Write KEY=VALUE on it, to find it by; may be given several times
+        #[arg(long, value_name = "KEY=VALUE")]
+        label: Vec<Label>,
     },
     /// All of them, one a line
     #[command(visible_alias = "ls")]
-    List,
+    List {
+        /// Only those with this label; may be given several times
+        #[arg(long, value_name = "KEY=VALUE")]
+        label: Vec<Label>,
+    },
     /// One of them, all of it
     #[command(visible_aliases = ["get", "describe"])]
     Show {
@@ -62,6 +70,9 @@ pub(super) enum Verbs<F: clap::Args> {
         name: String,
         #[command(flatten)]
         fields: F,
+        /// Write KEY=VALUE on it; KEY= takes it off
+        #[arg(long, value_name = "KEY=VALUE")]
+        label: Vec<Label>,
         /// Do it even where it takes the ground from under running guests for a moment
         #[arg(long)]
         yes: bool,
@@ -90,32 +101,35 @@ pub(super) async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
     // What is wrong with the flags is said before anybody is asked.
     let server = || access.management();
     match verb {
-        Verbs::Create { name, fields } => {
-            let object = fields.create(&name)?;
+        Verbs::Create { name, fields, label } => {
+            let mut object = fields.create(&name)?;
+            labels::write(&mut object, &label);
             let path = format!("{}?create=true", path(F::KIND, &name)?);
             let server = server()?;
-            let made = server.call(Method::PUT, &path, Some(&object)).await?;
+            let made = server.call(Method::PUT, &path, Some(&object)).await.map_err(form::of_flags)?;
             mtu::warn(&server, &made).await;
             changed(access, "created", &made)
         }
-        Verbs::List => {
-            let items = list(&server()?, F::KIND).await?;
+        Verbs::List { label } => {
+            let mut items = list(&server()?, F::KIND).await?;
+            items.retain(|object| labels::fit(object, &label));
             print_list::<F>(access.output, &items)
         }
         Verbs::Show { name } => print_one(access.output, &get(&server()?, F::KIND, &name).await?),
-        Verbs::Set { name, fields, unset, yes } => {
+        Verbs::Set { name, fields, label, unset, yes } => {
             let server = server()?;
             let mut object: Any = server.get_whole(&path(F::KIND, &name)?).await?;
             let before = object.clone();
             // What is emptied and given in one line has what is given.
             object = unset::without(&object, &unset)?;
             fields.set(&mut object)?;
+            labels::write(&mut object, &label);
             if object == before {
                 return changed(access, "unchanged", &object);
             }
             // The revision that was read goes back, so a change in between is a conflict and not lost.
             let path = format!("{}{}", path(F::KIND, &name)?, if yes { "?yes=true" } else { "" });
-            let made = server.call(Method::PUT, &path, Some(&object)).await?;
+            let made = server.call(Method::PUT, &path, Some(&object)).await.map_err(form::of_flags)?;
             mtu::warn(&server, &made).await;
             changed(access, "changed", &made)
         }
@@ -153,7 +167,9 @@ fn agree(kind: Kind, name: &str, ports: &[String]) -> Result<(), Problem> {
         return Ok(());
     }
     let problem = Problem::new("M0134", Exit::Usage, format!("deleting {kind} '{name}' with its ports needs a yes"));
-    Err(problem.note("nothing was changed").help("--cascade --yes"))
+    Err(problem
+        .note("nothing was changed")
+        .help(format!("without the question: meshctl {kind} delete {name} --cascade --yes")))
 }
 
 /// Deletes an object; `cascade`: with so many ports.
@@ -179,7 +195,7 @@ pub(super) async fn delete(access: &Access, server: &Server, kind: Kind, name: &
 /// # Errors
 /// What the management node refuses.
 pub(super) async fn list(server: &Server, kind: Kind) -> Result<Vec<Any>, Problem> {
-    server.get::<Objects>(&format!("/v1/objects/{kind}")).await.map(|objects| objects.items)
+    server.get::<Objects>(&format!("/v1/objects/{}", kind.word())).await.map(|objects| objects.items)
 }
 
 /// One object.
@@ -199,7 +215,8 @@ pub(super) fn print_list<F: Noun>(format: Format, items: &[Any]) -> Done {
     items.iter().for_each(|object| lines.add(F::cells(object)));
     let values: Result<Vec<_>, _> = items.iter().map(manifest::to_value).collect();
     let values = values.map_err(|e| Problem::new("M0110", Exit::Failed, e.to_string()))?;
-    out::list(format, F::KIND.word(), &values, &lines)
+    let kind = if format == Format::Table { F::KIND.called() } else { F::KIND.word() };
+    out::list(format, kind, &values, &lines)
 }
 
 /// Prints one object, for people as the manifest that it is.
@@ -221,12 +238,12 @@ fn changed(access: &Access, how: &str, object: &Any) -> Done {
 /// Path of an object. Only what may be a name goes into a path.
 fn path(kind: Kind, name: &str) -> Result<String, Problem> {
     let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    if plain { Ok(format!("/v1/objects/{kind}/{name}")) } else { Err(no_name(kind, name)) }
+    if plain { Ok(format!("/v1/objects/{}/{name}", kind.word())) } else { Err(no_name(kind, name)) }
 }
 
 fn no_name(kind: Kind, name: &str) -> Problem {
     let problem = Problem::new("M0302", Exit::Invalid, format!("'{name}' is not the name of a {kind}"));
-    problem.note("a name holds only a-z, 0-9 and '-'")
+    problem.note("a name holds only a-z, 0-9 and '-'").help(format!("see what there is: meshctl {kind} list"))
 }
 
 /// A name as the type that the kind wants.
@@ -235,7 +252,9 @@ fn no_name(kind: Kind, name: &str) -> Problem {
 /// It is none.
 pub(super) fn name<N: std::str::FromStr<Err: std::fmt::Display>>(kind: Kind, text: &str) -> Result<N, Problem> {
     text.parse().map_err(|e: N::Err| {
-        Problem::new("M0302", Exit::Invalid, format!("'{text}' is not the name of a {kind}")).note(e.to_string())
+        Problem::new("M0302", Exit::Invalid, format!("'{text}' is not the name of a {kind}"))
+            .note(e.to_string())
+            .help("take a name like fra-1")
     })
 }
 

@@ -153,19 +153,40 @@ pub(super) fn list(format: Format, kind: &str, items: &impl Serialize, lines: &L
 pub(super) fn problem(format: Format, problem: &Problem) {
     match format {
         Format::Json | Format::Yaml => drop(value(format, &serde_json::json!({ "error": problem }))),
-        Format::Table => talk(&problem.to_string()),
+        Format::Table => talk(&marked(&problem.to_string(), coloured(io::stderr().is_terminal()))),
     }
+}
+
+/// Red, and as before (ECMA-48, SGR).
+pub(super) const RED: [&str; 2] = ["\u{1b}[31m", "\u{1b}[0m"];
+
+/// A refusal whose first line, what is wrong, is red where that may be.
+fn marked(text: &str, red: bool) -> String {
+    let [begin, end] = if red { RED } else { [""; 2] };
+    let (what, rest) = text.find('\n').map_or((text, ""), |at| text.split_at(at));
+    format!("{begin}{what}{end}{rest}")
 }
 
 /// May what is wrong be shown in colour? On a terminal that has some, and where nobody says no (no-color.org).
 pub(super) fn colours() -> bool {
+    coloured(io::stdout().is_terminal())
+}
+
+fn coloured(terminal: bool) -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    io::stdout().is_terminal() && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    terminal && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_is_red_and_nothing_else_is() {
+        assert_eq!(marked("error[M0101]: no\n  help: x", true), "\u{1b}[31merror[M0101]: no\u{1b}[0m\n  help: x");
+        assert_eq!(marked("error[M0101]: no\n  help: x", false), "error[M0101]: no\n  help: x");
+        assert!(!coloured(false), "never without a terminal");
+    }
 
     #[test]
     fn a_table_is_plain_text_without_a_frame() {

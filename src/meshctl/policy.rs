@@ -38,8 +38,8 @@ pub(super) struct Fields {
     #[arg(long, value_parser = word::<Action>)]
     action: Option<Action>,
     /// Needed for plain across PDCs: frames go over foreign wires in clear
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    i_know_this_is_clear: Option<bool>,
+    #[arg(long)]
+    i_know_this_is_clear: bool,
 }
 
 /// `pdc:NAME` or `node:NAME`.
@@ -110,7 +110,7 @@ impl Noun for Fields {
         let spec = &mut policy.spec;
         spec.action = self.action.unwrap_or(spec.action);
         spec.network = self.network.or_else(|| spec.network.take());
-        spec.i_know_this_is_clear = self.i_know_this_is_clear.unwrap_or(spec.i_know_this_is_clear);
+        spec.i_know_this_is_clear |= self.i_know_this_is_clear;
         if let Some(between) = self.between {
             spec.between = between.into_iter().map(|EndFlag(end)| end).collect();
         }

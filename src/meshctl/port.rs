@@ -18,8 +18,8 @@ pub(super) struct Fields {
     /// The node that its guest runs on
     #[arg(long)]
     node: Option<NodeId>,
-    /// Its Ethernet address
-    #[arg(long)]
+    /// Its Ethernet address, six bytes of two hexadecimal digits, like 52:54:00:00:00:0b
+    #[arg(long, value_parser = guests)]
     mac: Option<Mac>,
     /// The guest's own 802.1Q tag, 1 to 4094
     #[arg(long)]
@@ -49,8 +49,25 @@ fn allowed(text: &str) -> Result<Option<Allowed>, String> {
     }
     let (ip, mac) = text.split_once('=').map_or((text, None), |(ip, mac)| (ip, Some(mac)));
     let ip = ip.parse().map_err(|_| format!("'{ip}' is no IP address"))?;
-    let mac = mac.map(|mac| mac.parse::<Mac>().map_err(|e| e.to_string())).transpose()?;
+    let mac = mac.map(guests).transpose()?;
     Ok(Some(Allowed { ip, mac }))
+}
+
+/// An Ethernet address as it is written in full: a digit that is missing is a digit that was forgotten.
+fn guests(text: &str) -> Result<Mac, String> {
+    let digits: String = text.chars().filter(|c| !matches!(c, ':' | '-' | '.')).collect();
+    let pairs = || (0..6).filter_map(|n| digits.get(2 * n..2 * n + 2)).collect::<Vec<_>>().join(":");
+    let meant = text.parse::<Mac>().ok().or_else(|| (digits.len() == 12).then(|| pairs().parse().ok()).flatten());
+    let Some(mac) = meant else { return text.parse::<Mac>().map_err(|e| e.to_string()) };
+    if !mac.to_string().eq_ignore_ascii_case(text) {
+        return Err(format!(
+            "write all six bytes with two digits and ':' between them; if that is what you mean: {mac}"
+        ));
+    }
+    if mac.is_group() {
+        return Err(format!("{mac} is an address of a group, which no guest has: the first byte is odd"));
+    }
+    mac.unicast().map_err(|_| "all zeros are no guest's Ethernet address".to_owned())
 }
 
 impl Noun for Fields {
@@ -110,5 +127,38 @@ impl Noun for Fields {
             spec.role.to_string(),
             if spec.reported { "node" } else { "declared" }.to_owned(),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ethernet_address_is_written_in_full_and_is_one_that_a_guest_can_have() {
+        for text in ["52:54:00:00:00:0b", "02:08:20:0A:00:07", "00:00:5e:00:01:33"] {
+            assert_eq!(guests(text).map(|mac| mac.to_string()), Ok(text.to_ascii_lowercase()));
+        }
+        for (text, says) in [
+            ("2:8:20:a:0:7", "02:08:20:0a:00:07"),
+            ("52:54:0:00:00:0b", "52:54:00:00:00:0b"),
+            ("52-54-00-00-00-0b", "52:54:00:00:00:0b"),
+            ("5254.0000.000b", "52:54:00:00:00:0b"),
+            ("52540000000b", "52:54:00:00:00:0b"),
+            ("01:00:5e:00:00:01", "group"),
+            ("ff:ff:ff:ff:ff:ff", "group"),
+            ("33:33:00:00:00:01", "group"),
+            ("00:00:00:00:00:00", "all zeros"),
+            ("52:54:00:00:00", "is not an Ethernet address"),
+            ("52:54:00:00:00:0b:0c", "is not an Ethernet address"),
+            (" 52:54:00:00:00:0b", "is not an Ethernet address"),
+            ("0x2:54:00:00:00:0b", "is not an Ethernet address"),
+            ("52:54:00:00:00:é", "is not an Ethernet address"),
+            ("", "is not an Ethernet address"),
+        ] {
+            let refused = guests(text).unwrap_err();
+            assert!(refused.contains(says), "{text}: {refused}");
+            assert!(allowed(&format!("10.0.0.1={text}")).is_err(), "{text}");
+        }
     }
 }

@@ -23,8 +23,14 @@ pub(super) const SOCKET: &str = "/run/vxmesh/meshd.sock";
 
 /// Where a node has its configuration.
 const NODE: &str = "/etc/vxmesh/meshd.toml";
+/// Where a management node has its own.
+const SERVER: &str = "/etc/vxmesh/meshmgr.toml";
 /// The file that tells a credential.
 const CERTIFICATE: &str = "admin.crt";
+/// The key of it.
+const KEY: &str = "admin.key";
+/// Who the management node has to be.
+const AUTHORITY: &str = "ca.crt";
 /// TCP port of management nodes that nobody has set otherwise.
 const PORT: u16 = crate::config::meshmgr::PORT;
 
@@ -40,6 +46,9 @@ pub(super) struct Access {
     /// Management nodes, HOST or HOST:PORT [default: as in the credential folder, meshd.toml or meshmgr.toml]
     #[arg(long, global = true, value_delimiter = ',', env = "VXMESH_MANAGEMENT", help_heading = "Global options")]
     pub(super) management: Vec<String>,
+    /// Ask the management node, also where a meshd runs on this machine
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(super) mesh: bool,
     /// Folder with admin.crt, admin.key and ca.crt [default: ~/.config/vxmesh, then /etc/vxmesh/admin]
     #[arg(long, global = true, env = "VXMESH_CREDENTIAL", help_heading = "Global options")]
     pub(super) credential: Option<PathBuf>,
@@ -52,6 +61,20 @@ pub(super) struct Access {
     /// Say whom is asked what, on stderr
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub(super) verbose: bool,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            output: out::Format::Table,
+            management: Vec::new(),
+            mesh: false,
+            credential: None,
+            socket: None,
+            timeout: Period(Duration::from_secs(30)),
+            verbose: false,
+        }
+    }
 }
 
 /// One of the two servers.
@@ -132,8 +155,8 @@ impl Server {
         }
         if !self.local {
             return problem
-                .note("nodes and their guests go on without it")
-                .help("on its machine: systemctl status meshmgr; journalctl -u meshmgr; --timeout 2m waits longer");
+                .note("it may have been done all the same; nodes and their guests go on without it")
+                .help("look: meshctl status; on its machine: systemctl status meshmgr; journalctl -u meshmgr; --timeout 2m waits longer");
         }
         problem
             .note("meshd is there and stands still: stopped, hung, or held up by this machine")
@@ -149,10 +172,11 @@ impl Access {
     /// As [`Access::management`].
     pub(super) fn either(&self) -> Result<Either, Problem> {
         let local = self.socket.is_some() || (self.management.is_empty() && Path::new(SOCKET).exists());
-        if local {
+        if local && !self.mesh {
             return Ok(Either::Node(self.node()));
         }
-        if self.management.is_empty() && self.credential.is_none() && Path::new(NODE).exists() && places().is_empty() {
+        let unsaid = self.management.is_empty() && self.credential.is_none() && !self.mesh;
+        if unsaid && Path::new(NODE).exists() && places().is_empty() {
             // A node whose daemon does not run; nobody meant a management node.
             return Err(Problem::new(
                 "M0811",
@@ -176,23 +200,35 @@ impl Access {
     /// No address is known, or the credential is missing or unusable.
     pub(super) fn management(&self) -> Result<Server, Problem> {
         let folder = self.folder()?;
-        let read = |name: &str| {
-            let path = folder.join(name);
-            file::read(&path).map_err(|error| unusable(&path, &error.to_string()))
-        };
+        if let Some(path) = self.credential.as_ref().filter(|path| !path.is_dir()) {
+            let why = if path.exists() { "it is no folder" } else { "there is no such folder" };
+            return Err(unusable(path, why));
+        }
         let text = |name: &str| {
-            read(name)
-                .and_then(|bytes| String::from_utf8(bytes).map_err(|_| unusable(&folder.join(name), "it is no text")))
+            let path = folder.join(name);
+            let bytes = file::read(&path).map_err(|error| shut(&path, &error))?;
+            String::from_utf8(bytes).map_err(|_| unusable(&path, "it is no text"))
         };
-        let key_path = folder.join("admin.key");
-        let key = file::read_secret(&key_path).map_err(|error| unusable(&key_path, &error.to_string()))?;
-        let certificate = text(CERTIFICATE)?;
+        let (ca, certificate) = (text(AUTHORITY)?, text(CERTIFICATE)?);
+        let key_path = folder.join(KEY);
+        let key = file::read_secret(&key_path).map_err(|error| shut(&key_path, &error))?;
+        // Which of the files is not whole is known here, and not to the library.
+        let whole = |name: &str, read: Result<(), tls::TlsError>| {
+            read.map_err(|_| unusable(&folder.join(name), "it is cut, empty, or no PEM file"))
+        };
+        whole(AUTHORITY, tls::certificates(&ca).map(drop))?;
+        whole(CERTIFICATE, tls::certificates(&certificate).map(drop))?;
+        whole(KEY, tls::private_key(&key).map(drop))?;
         if let Some(warning) = ends(&certificate, crate::clock::wall()) {
             out::talk(&warning);
         }
-        let tls = tls::client_config(&text("ca.crt")?, Some((&certificate, &key)))
-            .map_err(|error| unusable(&folder, &error.to_string()))?;
-        Ok(self.server(Client::https(self.addresses(&folder)?, tls), false))
+        let tls = tls::client_config(&ca, Some((&certificate, &key)))
+            .map_err(|error| unusable(&folder, &format!("admin.crt and admin.key do not fit each other: {error}")))?;
+        let addresses = self.addresses(&folder)?;
+        if tls::vouches(&ca, &certificate).is_err() && !ended(&certificate) {
+            return Err(unusable(&folder, "admin.crt is not of the installation that ca.crt is of"));
+        }
+        Ok(self.server(Client::https(addresses, tls), false))
     }
 
     fn server(&self, client: Client, local: bool) -> Server {
@@ -213,11 +249,15 @@ impl Access {
             error.is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
         });
         Err(match shut {
-            Some(shut) => Problem::new("M0810", Exit::Denied, format!("{} may not be read by this user", shut.display()))
-                .help("run as root or as the owner of that folder, or --credential DIR with a copy of it"),
+            Some(shut) => {
+                Problem::new("M0810", Exit::Denied, format!("{} may not be read by this user", shut.display())).help(
+                    "run as root or as the owner of that folder; with a copy of it: meshctl --credential DIR status",
+                )
+            }
             None => Problem::new("M0810", Exit::Denied, "no credential for the management node")
                 .note(format!("looked into {}", shown.join(" and ")))
-                .help("--credential DIR, the folder that `meshmgr init` made; on a machine that is to be a node: meshctl join"),
+                .help("with the folder that `meshmgr init` made: meshctl --credential DIR status")
+                .help("on a machine that is to be a node: meshctl join"),
         })
     }
 
@@ -227,20 +267,28 @@ impl Access {
             return Ok(self.management.iter().map(|address| with_port(address)).collect());
         }
         let read = |path: &Path| std::fs::read_to_string(path).ok();
-        if let Some(text) = read(&folder.join("management")) {
-            return Ok(text.split_whitespace().map(with_port).collect());
+        let told = folder.join("management");
+        if let Some(text) = read(&told) {
+            let addresses: Vec<String> = text.split_whitespace().map(with_port).collect();
+            if addresses.is_empty() {
+                let what = format!("{} is empty: no management node is known", told.display());
+                return Err(Problem::new("M0109", Exit::Usage, what)
+                    .help(format!("write HOST:PORT into {}, or: meshctl --management HOST status", told.display())));
+            }
+            return Ok(addresses);
         }
         let node = read(Path::new(NODE));
         let node = node.and_then(|text| crate::config::meshd::Config::parse("meshd.toml", &text).ok());
         if let Some(config) = node.filter(|config| !config.management.is_empty()) {
             return Ok(config.management);
         }
-        let server = read(Path::new("/etc/vxmesh/meshmgr.toml"));
-        let server = server.and_then(|text| crate::config::meshmgr::Config::parse("meshmgr.toml", &text).ok());
-        server.map(|config| config.addresses).ok_or_else(|| {
-            Problem::new("M0109", Exit::Usage, "no management node is known")
-                .help("--management HOST:PORT, or VXMESH_MANAGEMENT, or a file `management` in the credential folder")
-        })
+        match read(Path::new(SERVER)) {
+            // What is wrong with it is the answer to why nobody is known.
+            Some(text) => Ok(crate::config::meshmgr::Config::parse(SERVER, &text)?.addresses),
+            None => Err(Problem::new("M0109", Exit::Usage, "no management node is known")
+                .note(format!("there is neither {}, nor {NODE}, nor {SERVER}", told.display()))
+                .help("say where it is: meshctl --management HOST status; or VXMESH_MANAGEMENT=HOST")),
+        }
     }
 }
 
@@ -277,9 +325,28 @@ fn ends(certificate: &str, now: Wall) -> Option<String> {
     })
 }
 
+/// Is the time of the certificate over? Then it is the server that says so, with its own clock.
+fn ended(certificate: &str) -> bool {
+    certs::validity_of_pem(certificate).is_ok_and(|(begins, ends)| {
+        let now = crate::clock::wall();
+        now < begins || ends <= now
+    })
+}
+
+/// A file of the credential that this user cannot read.
+fn shut(path: &Path, error: &std::io::Error) -> Problem {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return unusable(path, "there is no such file");
+    }
+    let text = error.to_string();
+    unusable(path, text.split_once(": ").map_or(text.as_str(), |(_, why)| why))
+}
+
 fn unusable(path: &Path, why: &str) -> Problem {
-    Problem::new("M0810", Exit::Denied, format!("the credential {} is unusable: {why}", path.display()))
-        .help("--credential DIR, a folder with admin.crt, admin.key and ca.crt")
+    Problem::new("M0810", Exit::Denied, format!("the credential {} cannot be used: {why}", path.display()))
+        .note("nothing was sent")
+        .help("copy the whole folder again, admin.crt, admin.key, ca.crt and management, from where `meshmgr init` made it")
+        .help("if it is elsewhere: meshctl --credential DIR status")
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
-//! What was typed and is no command: said in the way that was asked for, and never with a word nearby that would do harm.
+//! What was typed and is no command: said as every refusal is, in the way that was asked for, and never with a word nearby that would do
+//! harm. The other two programs say it the same way.
 
 use std::process::ExitCode;
 
+use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::globals;
 use super::out::{self, Format};
 use crate::api::problem::{Exit, Problem};
 
@@ -17,11 +20,28 @@ pub(super) fn tell(error: clap::Error, words: Vec<String>) -> ExitCode {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    match format(&words) {
-        Format::Table => drop(error.print()),
-        format @ (Format::Json | Format::Yaml) => out::problem(format, &problem(&error)),
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        drop(error.print());
+    } else {
+        out::problem(format(&words), &problem(&error, &globals::tree(), &words));
     }
     ExitCode::from(Exit::Usage.code())
+}
+
+/// Tells it for a program that prints nothing in other ways.
+pub fn tell_plainly(error: &clap::Error, program: &Command) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { 0 });
+    }
+    let words: Vec<String> = std::env::args().collect();
+    out::problem(Format::Table, &problem(error, program, &words));
+    ExitCode::from(Exit::Usage.code())
+}
+
+/// Tells a refusal of such a program.
+pub fn refuse(problem: &Problem) {
+    out::problem(Format::Table, problem);
 }
 
 /// The same without suggestions that would do harm.
@@ -55,24 +75,35 @@ fn format(words: &[String]) -> Format {
     }
 }
 
-/// The same for programs.
-fn problem(error: &clap::Error) -> Problem {
+/// The same as a refusal: what is wrong, what is near, how it is used, and where all of it is told.
+fn problem(error: &clap::Error, program: &Command, words: &[String]) -> Problem {
     let text = error.render().to_string();
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let what = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let mut parts = text.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    let what = parts.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
     let problem = Problem::new("M0132", Exit::Usage, what).note("nothing was changed");
-    lines.filter(|line| !line.starts_with("For more")).fold(problem, |problem, line| problem.help(line))
+    let parts = parts.filter(|part| !part.is_empty() && !part.starts_with("For more"));
+    let problem = parts.fold(problem, |problem, part| problem.help(part.trim_start_matches("tip: ")));
+    problem.help(format!("{} --help", meant(program, words)))
+}
+
+/// The command that was meant, as far as it was typed right.
+fn meant(program: &Command, words: &[String]) -> String {
+    let (mut line, mut at) = (program.get_name().to_owned(), program);
+    for word in words.iter().skip(1) {
+        if let Some(next) = at.find_subcommand(word).filter(|next| next.get_name() != "help") {
+            line = format!("{line} {}", next.get_name());
+            at = next;
+        }
+    }
+    line
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
-    use crate::meshctl::Cli;
 
     fn slip(words: &str) -> clap::Error {
-        Cli::command().try_get_matches_from(words.split_whitespace()).unwrap_err()
+        globals::tree().try_get_matches_from(words.split_whitespace()).unwrap_err()
     }
 
     #[test]
@@ -94,9 +125,12 @@ mod tests {
         assert!(text.contains("'list'"), "a harmless one is named: {text}");
     }
 
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
     #[test]
     fn a_slip_is_told_as_results_were_to_be_printed() {
-        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         for (typed, expected) in [
             ("meshctl nework list -o json", Format::Json),
             ("meshctl -ojson nework", Format::Json),
@@ -107,10 +141,22 @@ mod tests {
         ] {
             assert_eq!(format(&words(typed)), expected, "{typed}");
         }
-        let problem = problem(&slip("meshctl network list --colour"));
-        assert!(
-            problem.code == "M0132" && problem.what.contains("--colour") && !problem.what.starts_with("error"),
-            "{problem}"
-        );
+    }
+
+    #[test]
+    fn a_slip_is_told_like_every_refusal_and_names_the_help_of_what_was_meant() {
+        for (typed, says, help) in [
+            ("meshctl network list --colour", "--colour", "meshctl network list --help"),
+            ("meshctl network lits", "'lits'", "meshctl network --help"),
+            ("meshctl nework list", "'nework'", "meshctl --help"),
+            ("meshctl -o json apply", "--file <FILE>", "meshctl apply --help"),
+            ("meshctl network create blue --vni 0", "not 0", "meshctl network create --help"),
+        ] {
+            let problem = problem(&slip(typed), &globals::tree(), &words(typed));
+            let text = problem.to_string();
+            assert!(problem.code == "M0132" && problem.what.contains(says), "{typed}: {text}");
+            assert!(!problem.what.starts_with("error") && !problem.what.contains('\n'), "{typed}: {text}");
+            assert_eq!(problem.help.last().map(String::as_str), Some(help), "{typed}: {text}");
+        }
     }
 }

@@ -9,10 +9,10 @@ use super::remote::{Access, Either};
 use super::tunnel;
 use crate::api::admin::{MeshStatus, NodeLine};
 use crate::api::local::{AbsentPort, Management, NetworkStatus, Offload, PeerStatus, PlainState, Status};
-use crate::api::problem::Exit;
+use crate::api::problem::{Exit, Problem};
 use crate::clock;
 use crate::policy::offload::State;
-use crate::types::Wall;
+use crate::types::{NodeId, Wall};
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +36,11 @@ const WHOLE: Screen =
     Screen { width: usize::MAX, list: usize::MAX, nodes: usize::MAX, problems: usize::MAX, colours: false };
 
 /// Options of `status`.
-#[derive(Debug, Clone, Copy, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct StatusArgs {
+    /// What the management node knows of this node
+    #[arg(long)]
+    node: Option<NodeId>,
     /// Show every line, uncut, also on a terminal
     #[arg(long)]
     all: bool,
@@ -47,11 +50,9 @@ pub(super) struct StatusArgs {
 }
 
 /// How often it is shown again.
-const AGAIN: Duration = Duration::from_secs(2);
+pub(super) const AGAIN: Duration = Duration::from_secs(2);
 /// Clears the screen and begins at its top (ECMA-48).
-const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
-/// Red, and as before (ECMA-48, SGR).
-const RED: [&str; 2] = ["\u{1b}[31m", "\u{1b}[0m"];
+pub(super) const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Runs it. Ends as degraded where something is wrong.
 ///
@@ -59,13 +60,13 @@ const RED: [&str; 2] = ["\u{1b}[31m", "\u{1b}[0m"];
 /// Nobody answers.
 pub(super) async fn run(access: &Access, args: StatusArgs) -> Done {
     if !args.watch {
-        return once(access, args).await;
+        return once(access, &args).await;
     }
     loop {
         if io::stdout().is_terminal() {
             out::text(CLEAR)?;
         }
-        match once(access, args).await {
+        match once(access, &args).await {
             Ok(()) | Err(Stop::Degraded) => {}
             // Who is away for a moment comes back.
             Err(Stop::Refused(problem)) if problem.exit == Exit::Unreachable => out::talk(&problem.to_string()),
@@ -75,17 +76,18 @@ pub(super) async fn run(access: &Access, args: StatusArgs) -> Done {
     }
 }
 
-async fn once(access: &Access, args: StatusArgs) -> Done {
+async fn once(access: &Access, args: &StatusArgs) -> Done {
     let format = access.output;
     let screen = if args.all || !io::stdout().is_terminal() { WHOLE } else { TERMINAL };
     let screen = Screen { colours: out::colours(), ..screen };
-    let (text, problems, value) = match access.either()? {
+    let whom = if args.node.is_some() { Either::Management(access.management()?) } else { access.either()? };
+    let (text, problems, value) = match whom {
         Either::Node(server) => {
             let status: Status = server.get("/v1/status").await?;
             (screen.node(&status, clock::wall()), status.problems.len(), serde_json::to_value(&status))
         }
         Either::Management(server) => {
-            let status: MeshStatus = server.get("/v1/status").await?;
+            let status = about(server.get("/v1/status").await?, args.node.as_ref())?;
             let (text, problems) = screen.mesh(&status, clock::wall());
             (text, problems, serde_json::to_value(&status))
         }
@@ -95,6 +97,23 @@ async fn once(access: &Access, args: StatusArgs) -> Done {
         Format::Json | Format::Yaml => out::value(format, &value.unwrap_or_default())?,
     }
     if problems == 0 { Ok(()) } else { Err(Stop::Degraded) }
+}
+
+/// What a status says of one node: its line, and the problems that name it.
+fn about(mut status: MeshStatus, node: Option<&NodeId>) -> Result<MeshStatus, Problem> {
+    let Some(node) = node else { return Ok(status) };
+    let known: Vec<String> = status.nodes.iter().map(|line| line.node.to_string()).collect();
+    status.nodes.retain(|line| line.node == *node);
+    let word = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
+    status.problems.retain(|finding| finding.what.split(word).any(|word| word == node.as_str()));
+    if !status.nodes.is_empty() {
+        return Ok(status);
+    }
+    let problem = Problem::new("M0333", Exit::NotFound, format!("node '{node}' does not exist"));
+    Err(match crate::config::nearest(node.as_str(), known.iter().map(String::as_str)) {
+        Some(near) => problem.help(format!("did you mean '{near}'?")),
+        None => problem.help("see what there is: meshctl node list"),
+    })
 }
 
 impl Screen {
@@ -257,7 +276,7 @@ impl Screen {
         if found.is_empty() {
             return "\nall is well\n".to_owned();
         }
-        let [begin, end] = if self.colours { RED } else { [""; 2] };
+        let [begin, end] = if self.colours { out::RED } else { [""; 2] };
         let mut text = format!("\n{begin}problems: {}{end}\n", found.len());
         let more = found.len().saturating_sub(self.problems);
         for (what, help) in found.into_iter().take(self.problems) {

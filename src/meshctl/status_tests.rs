@@ -22,7 +22,7 @@ fn network(n: usize) -> NetworkStatus {
 }
 
 fn peer(n: usize) -> PeerStatus {
-    let node: crate::types::NodeId = format!("node-with-a-long-name-{n}").parse().unwrap();
+    let node: NodeId = format!("node-with-a-long-name-{n}").parse().unwrap();
     let tunnel = (n % 2 == 1).then(|| TunnelStatus {
         node: node.clone(),
         endpoint: "203.0.113.1:51820".parse().ok(),

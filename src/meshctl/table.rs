@@ -1,14 +1,14 @@
 //! `meshctl table`: the ARP and VTEP table of a node, and the illumos `files` form of it.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+mod import;
+
 use std::path::{Path as FilePath, PathBuf};
 
 use super::manifests;
-use super::objects::{self, joined, or_none};
+use super::objects::{joined, or_none};
 use super::out::{self, Done, Format, Lines};
 use super::remote::{Access, Either};
-use crate::api::objects::{Any, Kind, Meta, Object, PortSpec, Roles};
+use crate::api::objects::Any;
 use crate::api::problem::{Exit, Problem};
 use crate::config::Source;
 use crate::linux::file;
@@ -81,7 +81,13 @@ pub(super) async fn run(access: &Access, command: Command) -> Done {
         Command::Export { of, dir } => export(access, &of, dir.as_deref()).await,
         Command::Import { file, network, lenient, dry_run } => {
             let read = read(&file, lenient)?;
-            import(access, &read, &network, dry_run).await
+            let server = access.management()?;
+            let ports = import::ports(&server, &read, &network, (!lenient).then_some(file.as_str())).await?;
+            if dry_run {
+                dry(&ports)
+            } else {
+                manifests::print_applied(access.output, &manifests::ask(access, ports, false).await?)
+            }
         }
         Command::Diff { file, of, lenient } => diff(access, &read(&file, lenient)?, &of).await,
     }
@@ -189,62 +195,11 @@ fn read(path: &str, lenient: bool) -> Result<File, Problem> {
     Ok(reading.file)
 }
 
-async fn import(access: &Access, file: &File, network: &NetworkId, dry_run: bool) -> Done {
-    let server = access.management()?;
-    let homes = homes(&objects::list(&server, Kind::Node).await?);
-    let mut unknown: Vec<String> = Vec::new();
-    let mut ports = Vec::new();
-    for (mac, entry) in &file.entries {
-        let Some(node) = homes.get(&entry.ip) else {
-            unknown.push(entry.ip.to_string());
-            continue;
-        };
-        let name = format!("m-{}", mac.to_string().replace(':', ""));
-        let spec = PortSpec {
-            network: network.clone(),
-            node: node.clone(),
-            mac: *mac,
-            vlan: None,
-            ips: entry.arp.map(IpAddr::V4).into_iter().chain(entry.ndp.map(IpAddr::V6)).collect(),
-            allowed: Default::default(),
-            role: Roles::default(),
-            interface: None,
-            group_rate: None,
-            reported: false,
-        };
-        let metadata = Meta { name: objects::name(Kind::Port, &name)?, labels: Default::default(), revision: None };
-        ports.push(Any::Port(Object { metadata, spec, status: () }));
-    }
-    if !unknown.is_empty() {
-        unknown.sort();
-        unknown.dedup();
-        let what = format!("no node has the address {}", unknown.join(", "));
-        return Err(Problem::new("M0340", Exit::NotFound, what)
-            .note("nothing was imported")
-            .help("meshctl node create NAME --pdc PDC --admin ADDRESS for each of them")
-            .into());
-    }
-    if dry_run {
-        let yaml: Result<Vec<_>, _> = ports.iter().map(crate::config::manifest::to_yaml).collect();
-        let yaml = yaml.map_err(|e| Problem::new("M0110", Exit::Failed, e))?;
-        return out::text(&yaml.iter().map(|yaml| format!("---\n{yaml}")).collect::<String>());
-    }
-    manifests::print_applied(access.output, &manifests::ask(access, ports, false).await?)
-}
-
-/// Which node has which outer address.
-fn homes(nodes: &[Any]) -> BTreeMap<IpAddr, NodeId> {
-    let mut homes = BTreeMap::new();
-    for object in nodes {
-        let Any::Node(node) = object else { continue };
-        let facts = node.status.facts.as_ref();
-        let admin = node.spec.admin.or_else(|| facts?.admin);
-        let external = node.spec.external.or_else(|| facts?.external);
-        for address in admin.into_iter().chain(external) {
-            homes.insert(address, node.metadata.name.clone());
-        }
-    }
-    homes
+/// Only shows what would be declared.
+fn dry(ports: &[Any]) -> Done {
+    let yaml: Result<Vec<_>, _> = ports.iter().map(crate::config::manifest::to_yaml).collect();
+    let yaml = yaml.map_err(|e| Problem::new("M0110", Exit::Failed, e))?;
+    out::text(&yaml.iter().map(|yaml| format!("---\n{yaml}")).collect::<String>())
 }
 
 async fn diff(access: &Access, file: &File, of: &Of) -> Done {

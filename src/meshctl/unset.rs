@@ -35,7 +35,10 @@ fn take(object: &Any, field: &str) -> Result<Any, Problem> {
 }
 
 /// Fields that objects may be without, as manifests call them.
-const MAY_BE_EMPTY: [&str; 19] = [
+const MAY_BE_EMPTY: [&str; 22] = [
+    "between",
+    "network",
+    "iKnowThisIsClear",
     "admin",
     "external",
     "foreign",
@@ -78,7 +81,7 @@ fn none(object: &Any, field: &str) -> Problem {
     let problem = Problem::new("M0133", Exit::Usage, what).note("nothing was changed");
     match nearest(field, MAY_BE_EMPTY) {
         Some(near) => problem.help(format!("did you mean '{near}'?")),
-        None => problem.help(format!("meshctl {} show {}", object.kind(), object.name())),
+        None => problem.help(format!("what it has: meshctl {} show {}", object.kind(), object.name())),
     }
 }
 

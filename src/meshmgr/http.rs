@@ -168,6 +168,7 @@ pub(super) fn routes() -> Vec<Route> {
         route!(get, "/v1/nodes/{name}/foreign", ForeignConfig, admin::foreign),
         route!(post, "/v1/nodes/{name}/rotate-key", Write, identity::rotate_key),
         route!(post, "/v1/nodes/{name}/release", Write, identity::release),
+        route!(post, "/v1/nodes/{name}/rename", Write, identity::rename),
         route!(post, "/v1/nodes/{name}/reset", MakeToken, identity::reset),
         route!(get, "/v1/backup", Backup, backup::answer),
     ]

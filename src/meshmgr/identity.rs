@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 
 use super::admin;
 use super::app::{App, Member, blocking, every};
@@ -20,6 +20,7 @@ use crate::mgmt::clones::Voice;
 use crate::mgmt::index::Index;
 use crate::mgmt::keys::{self, KeyError};
 use crate::mgmt::possession::Claim;
+use crate::mgmt::rename as renaming;
 use crate::mgmt::rotation::{self, Outcome, RotationError};
 use crate::mgmt::state::{Edit, State as Mesh};
 use crate::mgmt::validate;
@@ -92,6 +93,45 @@ pub(super) async fn release(
         Ok((Edit::update(Any::Node(node.clone()), Any::Node(released)), format!("node {name} is out of quarantine")))
     })
     .await
+}
+
+/// Query of `POST /v1/nodes/{name}/rename`.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct To {
+    to: NodeId,
+}
+
+/// `POST /v1/nodes/{name}/rename?to=NAME`: another name for a node that nothing has joined as.
+///
+/// # Errors
+/// [`Refused`](super::http::Refused): M0287, M0331, M0333.
+pub(super) async fn rename(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Query(To { to }): Query<To>,
+) -> Answer<Node> {
+    let origin = app.origin(&caller);
+    let renamed = blocking(&app, move |app| {
+        let new = to.clone();
+        app.core.change(move |view| {
+            let state = &view.index.state;
+            let old = find(&view.index, &name)?.metadata.name.clone();
+            let edits = renaming::rename(state, &old, &to)?;
+            validate::check(state, &edits)?;
+            let along: Vec<String> = edits
+                .iter()
+                .filter(|edit| edit.before.is_some() && edit.after.is_some())
+                .filter_map(Edit::object)
+                .map(|object| format!("{} {}", object.kind(), object.name()))
+                .collect();
+            let along = if along.is_empty() { String::new() } else { format!(", and so say {}", along.join(", ")) };
+            let event = origin.event("rename", format!("node {old} is called {to} now{along}"), &edits);
+            Ok(Plan { edits, event: Some(event), answer: () })
+        })?;
+        find(&app.core.view().index, new.as_str()).cloned()
+    });
+    Ok(Json(renamed.await?))
 }
 
 /// `POST /v1/nodes/{name}/reset`: all keys of a node are worth nothing from now on; the answer is the only token that lets a

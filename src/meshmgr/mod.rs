@@ -93,8 +93,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
     match done {
         Ok(code) => code,
         Err(problem) => {
-            // Nobody is left to tell when stderr is closed.
-            let _ = writeln!(std::io::stderr(), "{problem}");
+            crate::meshctl::slips::refuse(&problem);
             ExitCode::from(problem.exit.code())
         }
     }

@@ -27,6 +27,7 @@ pub mod news;
 pub mod nodes;
 pub mod possession;
 pub mod psk;
+pub mod rename;
 pub mod renames;
 pub mod roles;
 pub mod rotation;

@@ -393,7 +393,9 @@ fn wrong_family(key: &NetKey, node: &NodeId, own: IpAddr, theirs: IpAddr) -> Fin
         format!(
             "network {key}: no plain path from {own} to {theirs} of node '{node}'; a network's plain paths share one IP family"
         ),
-        format!("give '{node}' a unicast address of the same family, or a PathPolicy with action encrypt"),
+        format!(
+            "give '{node}' a unicast address of the same family, or: meshctl policy create NAME --between node:{node} --action encrypt"
+        ),
     )
     .cuts(Cut::peers(true, Path::Plain, [node]))
 }

@@ -225,7 +225,7 @@ impl Client {
             Target::Https { addresses, tls, last_good } => {
                 let first = last_good.load(Ordering::Relaxed);
                 let mut problem = Problem::new("M0101", Exit::Unreachable, "no management address is known")
-                    .help("write management = [\"host:port\"] into meshd.toml, or give --management");
+                    .help("write management = [\"host:port\"] into meshd.toml");
                 for index in (0..addresses.len()).map(|n| (first + n) % addresses.len()) {
                     let Some(address) = addresses.get(index) else { continue };
                     match over_tls(address, tls).await {
@@ -411,20 +411,42 @@ fn broken(error: &hyper::Error) -> String {
 }
 
 fn unreachable_at(address: &str, why: &str) -> Problem {
-    Problem::new("M0101", Exit::Unreachable, format!("{address} does not answer: {why}"))
-        .help("check that the address is right, that the server runs there, and that no firewall is in between")
+    if why.contains("UnknownCA") {
+        let what = format!("{address} does not know this credential: it is of another installation");
+        return Problem::new("M0104", Exit::Denied, what)
+            .note("nothing was changed")
+            .help("take the folder of the installation that answers there: meshctl --credential DIR status");
+    }
+    let problem = Problem::new("M0101", Exit::Unreachable, format!("{address} does not answer: {why}"));
+    let port = address.rsplit_once(':').map(|(_, port)| port);
+    let problem = if port.is_some_and(|port| port != PORT) {
+        problem.help(format!("a management node listens on TCP {PORT} where nobody has said otherwise"))
+    } else {
+        problem
+    };
+    problem.help("check that the address is right, that the server runs there (systemctl status meshmgr), and that no firewall is in between")
 }
 
+/// TCP port of a management node that nobody has set otherwise.
+const PORT: &str = "7443";
+
 fn no_daemon(address: &str, error: &io::Error) -> Problem {
-    let problem = Problem::new("M0101", Exit::Unreachable, format!("no meshd answers on {address}: {error}"));
-    if error.kind() == io::ErrorKind::PermissionDenied {
-        return problem.help("run it as root or as a member of the socket's group");
+    let problem = |what: String| Problem::new("M0101", Exit::Unreachable, what);
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum that grows")]
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => problem(format!("this user may not speak with meshd on {address}"))
+            .help("run it as root or as a member of the socket's group"),
+        io::ErrorKind::NotFound => problem(format!("no meshd answers on {address}: there is no such socket"))
+            .help("on a node: systemctl start meshd (without systemd: meshd run)")
+            .help("on a machine that is to be a node: meshctl join; elsewhere a management node can be asked: meshctl --mesh status"),
+        _ => problem(format!("no meshd answers on {address}: {error}"))
+            .help("look why it has ended: journalctl -u meshd; then: systemctl start meshd"),
     }
-    problem.help("run: systemctl start meshd (or meshd run --config /etc/vxmesh/meshd.toml)")
 }
 
 fn too_slow(address: &str, limit: Duration) -> Problem {
     Problem::new("M0102", Exit::Timeout, format!("{address} did not answer within {} s", limit.as_secs()))
+        .help("look whether it is there, and how busy: systemctl status meshmgr on it; a firewall that drops says nothing either")
 }
 
 fn not_understood(address: &str, why: &str) -> Problem {
@@ -450,7 +472,7 @@ fn not_believed(address: &str, error: &io::Error) -> Problem {
         Problem::new("M0104", Exit::Denied, what).note("nothing was sent to it")
     };
     match times(why) {
-        None => problem(why.to_string()).help("check that the address is the one of meshmgr, and that ca.crt is of its installation"),
+        None => problem(why.to_string()).help("check that the address is the one of meshmgr; the folder of that installation: meshctl --credential DIR status"),
         Some(times) => problem(format!("{times}; the clock of this machine says {}", crate::clock::wall()))
             .help("set the clock of this machine if it is wrong: timedatectl; else look at that of the server, and restart it"),
     }

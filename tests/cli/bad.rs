@@ -18,8 +18,8 @@ fn what_contradicts_other_objects_is_refused_and_changes_nothing() {
     let mesh = Management::start();
     mesh.good(&format!("apply -f {}", file("examples/manifests/two-pdcs.yaml")));
     mesh.good("network create green --overlay default --vni 11 --cidr 192.168.11.0/24 --gateway 192.168.11.1");
-    mesh.good("port create g1 --network green --node fra-2 --mac 2:0:0:0:0:21 --ip 192.168.11.11");
-    mesh.good("port create b9 --network blue --node fra-1 --mac 2:0:0:0:0:29 --interface tap-blue");
+    mesh.good("port create g1 --network green --node fra-2 --mac 02:00:00:00:00:21 --ip 192.168.11.11");
+    mesh.good("port create b9 --network blue --node fra-1 --mac 02:00:00:00:00:29 --interface tap-blue");
     let before = objects(&mesh);
     let cases: &[Case<'_>] = &[
         (
@@ -29,28 +29,28 @@ fn what_contradicts_other_objects_is_refused_and_changes_nothing() {
             "'g1' and 'g2'",
         ),
         (
-            "port create g2 --network green --node fra-1 --mac 2:0:0:0:0:22 --ip 192.168.11.11",
+            "port create g2 --network green --node fra-1 --mac 02:00:00:00:00:22 --ip 192.168.11.11",
             5,
             "M0315",
             "192.168.11.11",
         ),
         (
-            "port create g2 --network green --node fra-1 --mac 2:0:0:0:0:22 --ip 192.168.12.1",
+            "port create g2 --network green --node fra-1 --mac 02:00:00:00:00:22 --ip 192.168.12.1",
             3,
             "M0321",
             "192.168.11.0/24",
         ),
         (
-            "port create g2 --network green --node fra-1 --mac 2:0:0:0:0:22 --interface tap-blue",
+            "port create g2 --network green --node fra-1 --mac 02:00:00:00:00:22 --interface tap-blue",
             5,
             "M0349",
             "of network 'blue' and 'g2' of network 'green' name the same interface 'tap-blue' of node 'fra-1'",
         ),
-        ("port create g2 --network gren --node fra-1 --mac 2:0:0:0:0:22", 3, "M0330", "did you mean 'green'?"),
+        ("port create g2 --network gren --node fra-1 --mac 02:00:00:00:00:22", 3, "M0330", "did you mean 'green'?"),
         ("network create red --overlay default --vni 11", 5, "M0316", "another VNI"),
         ("network set green --gateway 192.168.12.1", 3, "M0319", "prefixes: 192.168.11.0/24"),
         ("network set green --cidr 192.168.99.0/24 --gateway 192.168.99.1", 3, "M0321", "192.168.11.11"),
-        ("overlay create second --udp-port 4789", 5, "M0317", "leave 'udpPort' out"),
+        ("overlay create second --udp-port 4789", 5, "M0317", "leave --udp-port out"),
         ("overlay create second --udp-port 51820", 3, "M0318", "tunnels listen on it"),
         ("overlay create second --udp-port 53", 3, "M0318", "DNS"),
         ("pdc delete fra", 5, "M0313", "by node fra-1"),

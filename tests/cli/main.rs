@@ -13,3 +13,4 @@ mod online;
 mod owner;
 mod program;
 mod secrets;
+mod slips;

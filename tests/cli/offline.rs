@@ -94,10 +94,10 @@ fn a_server_that_is_away_ends_with_7_and_is_named() {
     let ended = run(MESHCTL, &["--socket", socket.to_str().unwrap(), "status"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(7), ""));
     assert!(ended.stderr.contains(&format!("no meshd answers on {}", socket.display())), "{}", ended.stderr);
-    assert!(ended.stderr.contains("help: run: systemctl start meshd"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("systemctl start meshd"), "{}", ended.stderr);
     let missing = run(MESHCTL, &["--credential", folder.path().to_str().unwrap(), "network", "list"]);
     assert_eq!(missing.code, Some(6));
-    assert!(missing.stderr.contains("admin.key is unusable"), "{}", missing.stderr);
+    assert!(missing.stderr.contains("ca.crt cannot be used: there is no such file"), "{}", missing.stderr);
 }
 
 #[test]

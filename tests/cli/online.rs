@@ -105,6 +105,11 @@ impl Management {
         self.folder.path().join("meshmgr.toml").display().to_string()
     }
 
+    /// Its keys.
+    pub(crate) fn keys(&self) -> std::path::PathBuf {
+        self.folder.path().join("keys")
+    }
+
     fn credential(&self) -> String {
         self.folder.path().join("keys/admin").display().to_string()
     }
@@ -149,7 +154,7 @@ fn objects_are_made_shown_changed_and_deleted() {
     assert_eq!(mesh.good("network set green --owner shop"), "network/green unchanged\n");
     let shown = mesh.good("network show green");
     assert!(shown.contains("vni: 11") && shown.contains("owner: shop") && shown.contains("192.168.11.1"), "{shown}");
-    mesh.good("port create p1 --network green --node fra-2 --mac 2:0:0:0:0:21 --ip 192.168.11.11");
+    mesh.good("port create p1 --network green --node fra-2 --mac 02:00:00:00:00:21 --ip 192.168.11.11");
     mesh.bad("network delete green", 5, "--cascade");
     assert_eq!(mesh.good("network set green --unset owner,gateway"), "network/green changed\n");
     let emptied = mesh.good("network describe green");
@@ -292,7 +297,9 @@ fn two_boxes(mesh: &Management) {
     let applied = mesh.feed("apply -f -", &boxes);
     assert_eq!(applied.code, Some(0), "{}", applied.stderr);
     for n in 1..=2 {
-        mesh.good(&format!("port create p{n} --network blue --node box-{n} --mac 2:0:0:0:0:{n} --ip 192.168.10.1{n}"));
+        mesh.good(&format!(
+            "port create p{n} --network blue --node box-{n} --mac 02:00:00:00:00:0{n} --ip 192.168.10.1{n}"
+        ));
     }
 }
 
@@ -309,7 +316,9 @@ fn the_map_of_mtus_says_what_a_network_gets_and_who_limits_it() {
     assert_eq!(json["networks"][0]["sum"], sum);
     assert_eq!(json["pairs"][0]["ends"], serde_json::json!(["box-2", "box-1"]));
     mesh.bad("mtu map --network bleu", 4, "did you mean 'blue'?");
-    mesh.bad("mtu probe box/1", 3, "is the name of neither a node nor a port");
+    let probe = run(MESHCTL, &["mtu", "probe", "box/1"]);
+    assert_eq!(probe.code, Some(3), "{}", probe.stderr);
+    assert!(probe.stderr.contains("is the name of neither a node nor a port"), "{}", probe.stderr);
 }
 
 #[test]

@@ -13,6 +13,8 @@ use crate::api::stream::Report;
 use crate::config::Source;
 use crate::config::meshd::{Config, Paths};
 use crate::linux::file;
+use crate::meshctl::out::{self, Done, Format};
+use crate::meshctl::remote::Access;
 use crate::meshd::{belongings, control, disk};
 use crate::transport::client::Client;
 use crate::transport::tls;
@@ -38,7 +40,7 @@ const NAMED: usize = 20;
 ///
 /// # Errors
 /// A [`Problem`]; what was removed before it is gone, and leaving again goes on from there.
-pub async fn leave(args: &LeaveArgs) -> Result<(), Problem> {
+pub(in crate::meshctl) async fn leave(access: &Access, args: &LeaveArgs) -> Done {
     let config = config(&args.config)?;
     let Paths { keys, state, run, .. } = &config.paths;
     if ![&args.config, keys, state, run].iter().any(|path| path.exists()) {
@@ -47,7 +49,8 @@ pub async fn leave(args: &LeaveArgs) -> Result<(), Problem> {
             format!("this machine has not joined: there is neither {} nor {}", args.config.display(), state.display());
         return Err(Problem::new("M0223", Exit::Failed, what)
             .note("nothing was changed")
-            .help("if its configuration is elsewhere: meshctl leave --config FILE"));
+            .help("if its configuration is elsewhere: meshctl leave --config FILE")
+            .into());
     }
     if !args.yes {
         ask(&config.paths)?;
@@ -58,6 +61,7 @@ pub async fn leave(args: &LeaveArgs) -> Result<(), Problem> {
             systemctl(&["daemon-reload"])?;
         }
     }
+    running(&config).await?;
     // While there still is a key to say it with.
     let errand = Errand::of(&config, &args.config);
     let steps = crate::meshd::run::cleanup(Some(&args.config))?;
@@ -79,6 +83,7 @@ pub async fn leave(args: &LeaveArgs) -> Result<(), Problem> {
         None => Err("it has no certificate to say it with".to_owned()),
         Some(errand) => errand.run().await,
     };
+    let heard = told.is_ok();
     say(&match told {
         Ok(()) => " management: told".to_owned(),
         Err(why) => format!(" management: not told ({})", printable(&why)),
@@ -87,7 +92,26 @@ pub async fn leave(args: &LeaveArgs) -> Result<(), Problem> {
         "left. To come back: meshctl join with a token for this name ('meshctl token create --replace {name}' on the management side prints one; ports stay)."
     ));
     say(&format!("For good, on the management side: meshctl node delete {name}, unless it is deleted already"));
-    Ok(())
+    match access.output {
+        Format::Table => Ok(()),
+        format @ (Format::Json | Format::Yaml) => {
+            out::value(format, &serde_json::json!({ "left": true, "files": left.removed, "told": heard }))
+        }
+    }
+}
+
+/// Refuses while a `meshd` runs that no unit of the system has stopped.
+async fn running(config: &Config) -> Result<(), Problem> {
+    let Err(problem) = control::claim(&config.paths.run) else { return Ok(()) };
+    if problem.exit != Exit::Conflict {
+        return Err(problem);
+    }
+    let socket = tokio::net::UnixStream::connect(config.socket()).await.ok();
+    let process = socket.and_then(|socket| socket.peer_cred().ok()?.pid());
+    let stop = process.map_or_else(|| "stop that meshd".to_owned(), |process| format!("stop it: kill {process}"));
+    let what = format!("{}, and systemd has not started it", problem.what);
+    let (notes, help) = (vec!["nothing was removed".to_owned()], vec![format!("{stop}; then leave again")]);
+    Err(Problem { what, notes, help, ..problem })
 }
 
 /// Tells the management node that this machine has left.

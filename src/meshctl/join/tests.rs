@@ -90,7 +90,7 @@ fn a_refusal_for_the_pdc_points_at_the_line() {
 #[test]
 fn a_token_among_the_words_is_told_from_an_address() {
     assert!(is_token("vxm1.abc") && !is_token("mgmt.example.net"));
-    let problem = read_token(&args(&["mgmt", "vxm1.damaged"])).err().unwrap();
+    let problem = read_token(&Access::default(), &args(&["mgmt", "vxm1.damaged"])).err().unwrap();
     assert_eq!(problem.code, "M0243");
 }
 
@@ -105,7 +105,7 @@ fn two_tokens_are_not_silently_one() {
         (vec![token, token], false),
         (vec![token, "--token-file", "f"], false),
     ] {
-        let judged = one_token(&args(&words));
+        let judged = one_token(&args(&words), None);
         assert_eq!(judged.is_ok(), right, "{words:?}");
         assert!(judged.err().is_none_or(|problem| problem.code == "M0135"), "{words:?}");
     }

@@ -23,21 +23,26 @@ pub(super) fn check(after: &State, object: &Any) -> Result<(), Problem> {
     if let Some(more) = references.len().checked_sub(NAMED).filter(|more| *more > 0) {
         problem = problem.note(format!("and by {more} more"));
     }
+    let first = references.first().and_then(|reference| reference.split_once(' '));
+    let problem = match first {
+        Some((other, name)) => {
+            problem.help(format!("delete or change those first, as in: meshctl {other} delete {name}"))
+        }
+        None => problem,
+    };
     Err(match kind {
         Kind::Node | Kind::Network => {
-            problem.help("delete or change those first, or delete its ports together with it: --cascade")
+            problem.help(format!("or its ports together with it: meshctl {kind} delete {name} --cascade"))
         }
-        Kind::Pdc | Kind::Overlay | Kind::Port | Kind::PathPolicy | Kind::Token => {
-            problem.help("delete or change those first")
-        }
+        Kind::Pdc | Kind::Overlay | Kind::Port | Kind::PathPolicy | Kind::Token => problem,
     })
 }
 
-/// What refers to an object: `port web-1`, `pathpolicy secret`.
+/// What refers to an object: `port web-1`, `policy secret`.
 fn references(state: &State, kind: Kind, name: &str) -> Vec<String> {
     let policies = |hit: &dyn Fn(&crate::policy::path::PathRule) -> bool| -> Vec<String> {
         let hits = state.policies.values().filter(|policy| hit(&policy.spec));
-        hits.map(|policy| format!("pathpolicy {}", policy.metadata.name)).collect()
+        hits.map(|policy| format!("policy {}", policy.metadata.name)).collect()
     };
     let ports = |hit: &dyn Fn(&crate::api::objects::PortSpec) -> bool| -> Vec<String> {
         let hits = state.ports.values().filter(|port| hit(&port.spec));

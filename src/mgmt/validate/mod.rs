@@ -119,10 +119,10 @@ fn touched(state: &State, object: &Any, out: &mut BTreeSet<NetworkId>) {
 
 fn check_policy(state: &State, policy: &PathPolicy) -> Result<(), Problem> {
     let name = &policy.metadata.name;
-    let whose = format!("pathpolicy {name}");
+    let whose = format!("policy {name}");
     let spec = &policy.spec;
     if spec.between.len() > 2 {
-        let what = format!("path policy '{name}' names {} ends; a path has two", spec.between.len());
+        let what = format!("policy '{name}' names {} ends; a path has two", spec.between.len());
         return Err(refuse("M0402", what));
     }
     for selector in &spec.between {
@@ -130,7 +130,7 @@ fn check_policy(state: &State, policy: &PathPolicy) -> Result<(), Problem> {
             Selector::Pdc(pdc) => exists(state, Kind::Pdc, pdc.as_str(), &whose)?,
             Selector::Node(node) => exists(state, Kind::Node, node.as_str(), &whose)?,
             Selector::Unknown => {
-                return Err(refuse("M0302", format!("path policy '{name}' names an end of no known kind")));
+                return Err(refuse("M0302", format!("policy '{name}' names an end of no known kind")));
             }
         }
     }
@@ -147,7 +147,7 @@ fn check_policy(state: &State, policy: &PathPolicy) -> Result<(), Problem> {
     let [a, b] = [0, 1].map(|n| spec.between.get(n).and_then(pdc_of));
     let across = a.is_some() && b.is_some() && a != b;
     if spec.action == Action::Plain && across && !spec.i_know_this_is_clear {
-        let what = format!("path policy '{name}' sends frames between two PDCs in clear");
+        let what = format!("policy '{name}' sends frames between two PDCs in clear");
         return Err(refuse("M0401", what).help("if that is what you want, set iKnowThisIsClear: true"));
     }
     Ok(())
@@ -201,7 +201,7 @@ const fn title(kind: Kind) -> &'static str {
         Kind::Overlay => "overlay",
         Kind::Network => "network",
         Kind::Port => "port",
-        Kind::PathPolicy => "path policy",
+        Kind::PathPolicy => "policy",
         Kind::Token => "token",
     }
 }

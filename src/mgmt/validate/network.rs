@@ -77,8 +77,13 @@ pub(super) fn check_network(state: &State, network: &Network) -> Result<(), Prob
     let fits = |gateway: &IpAddr| is_link_local(*gateway) || spec.cidr.iter().any(|prefix| is_host(prefix, *gateway));
     match spec.gateway.iter().find(|gateway| !fits(gateway)) {
         Some(gateway) => {
-            let what = format!("gateway {gateway} of network '{name}' is outside of its prefixes");
-            Err(refuse("M0319", what).note(format!("prefixes: {}", list(&spec.cidr))))
+            let what = match edge(&spec.cidr, *gateway) {
+                Some(what) => format!("gateway {gateway} of network '{name}' is {what}, and no host's"),
+                None => format!("gateway {gateway} of network '{name}' is outside of its prefixes"),
+            };
+            Err(refuse("M0319", what)
+                .note(format!("prefixes: {}", list(&spec.cidr)))
+                .help("give it an address of a host inside one of the prefixes, or the network a prefix for it"))
         }
         None => Ok(()),
     }
@@ -98,15 +103,21 @@ fn check_hosts(network: &Network) -> Result<(), Problem> {
     Err(refuse("M0348", what).help("leave 'nodes' out, or set learning: local"))
 }
 
+/// What an address of a guest looks like.
+const GUESTS_MAC: &str = "take the one of the guest's interface: in it, ip link show; the second digit of its first byte is 0, 2, 4, 6, 8, a, c or e";
+
 /// Rules about one port alone; [`check_all`] compares it with others.
 pub(super) fn check_port(state: &State, port: &Port) -> Result<(), Problem> {
     let (name, spec) = (&port.metadata.name, &port.spec);
     let whose = format!("port {name}");
     exists(state, Kind::Network, spec.network.as_str(), &whose)?;
     exists(state, Kind::Node, spec.node.as_str(), &whose)?;
-    spec.mac.unicast().map_err(|e| refuse("M0320", format!("port '{name}': {e}")))?;
+    let own = |mac: crate::types::Mac| {
+        mac.unicast().map_err(|e| refuse("M0320", format!("port '{name}': {e}")).help(GUESTS_MAC))
+    };
+    own(spec.mac)?;
     for allowed in spec.allowed.iter().filter_map(|allowed| allowed.mac) {
-        allowed.unicast().map_err(|e| refuse("M0320", format!("port '{name}': {e}")))?;
+        own(allowed)?;
     }
     if spec.ips.len() > IPS_MAX || spec.allowed.len() > IPS_MAX {
         return Err(refuse("M0327", format!("port '{name}' has more than {IPS_MAX} addresses")));
@@ -175,20 +186,27 @@ fn check_ports(index: &Index, network: &Network, ports: &[Arc<Port>]) -> Result<
     });
     if let Some(((vlan, mac), a, b)) = twice(macs) {
         let what = format!("ports '{a}' and '{b}' of network '{name}'{} have the same address {mac}", tag(vlan));
-        return Err(taken("M0314", what));
+        return Err(taken("M0314", what)
+            .help("give one of them the Ethernet address that its guest has; who has which: meshctl port list"));
     }
     let ips = ports.iter().flat_map(|p| owned(p).map(move |ip| ((p.spec.vlan, ip), &p.metadata.name)));
     if let Some(((vlan, ip), a, b)) = twice(ips) {
         let what = format!("ports '{a}' and '{b}' of network '{name}'{} have the same address {ip}", tag(vlan));
-        return Err(taken("M0315", what));
+        return Err(taken("M0315", what).help("give one of them another; who has which: meshctl port list"));
     }
     let flood = network.spec.flood.or_else(|| Some(index.overlay(network)?.spec.flood)).unwrap_or_default();
     floating::check(network, flood, ports)?;
     for port in ports {
         let all = port.spec.ips.iter().copied().chain(port.spec.allowed.iter().map(|allowed| allowed.ip));
         if let Some(ip) = all.into_iter().find(|ip| !belongs(network, *ip)) {
-            let what = format!("address {ip} of port '{}' is outside of network '{name}'", port.metadata.name);
-            return Err(refuse("M0321", what).note(format!("prefixes: {}", list(&network.spec.cidr))));
+            let port = &port.metadata.name;
+            let what = match edge(&network.spec.cidr, ip) {
+                Some(what) => format!("address {ip} of port '{port}' is {what} of network '{name}', and no guest's"),
+                None => format!("address {ip} of port '{port}' is outside of network '{name}'"),
+            };
+            return Err(refuse("M0321", what)
+                .note(format!("prefixes: {}", list(&network.spec.cidr)))
+                .help(format!("give it an address of a host inside one of them; what is taken: meshctl port list, meshctl network show {name}")));
         }
     }
     Ok(())
@@ -221,6 +239,17 @@ fn is_host(prefix: &Prefix, ip: IpAddr) -> bool {
         IpAddr::V4(_) | IpAddr::V6(_) => false,
     };
     prefix.contains(ip) && !edge
+}
+
+/// What an address is that is inside of a prefix and no host's.
+fn edge(cidr: &[Prefix], ip: IpAddr) -> Option<String> {
+    let prefix = cidr.iter().find(|prefix| prefix.contains(ip) && !is_host(prefix, ip))?;
+    let own = prefix.network() == ip;
+    Some(if own {
+        format!("the own address of the prefix {prefix}")
+    } else {
+        format!("the broadcast address of {prefix}")
+    })
 }
 
 /// True for a network whose MTU is a fixed number.
