@@ -140,16 +140,35 @@ fn barred(lab: &Lab, bar: &Bar) {
     }
 }
 
+/// A lab whose nodes show their bridged frames to packet filters, and the faults of the table that are taken.
+fn barred_by(taken: impl Fn(usize) -> bool) -> Lab {
+    let lab = well();
+    for node in NODES {
+        on(&lab, node, "sysctl -qw net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1");
+    }
+    table().iter().enumerate().filter(|(at, _)| taken(*at)).for_each(|(_, bar)| barred(&lab, bar));
+    lab
+}
+
+#[test]
+#[ignore = "the other half of the table: two minutes"]
+fn whatever_else_drops_bridged_frames_is_named_where_it_is_and_its_advice_lets_them_through() {
+    if can_run() {
+        drop(barred_by(|at| !in_ci(at)));
+    }
+}
+
+/// A policy and a rule in turn: each family has one of both.
+fn in_ci(at: usize) -> bool {
+    at.is_multiple_of(4) || at % 4 == 3
+}
+
 #[test]
 fn whatever_drops_bridged_frames_is_named_where_it_is_and_its_advice_lets_them_through() {
     if !can_run() {
         return;
     }
-    let lab = well();
-    for node in NODES {
-        on(&lab, node, "sysctl -qw net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1");
-    }
-    table().iter().for_each(|bar| barred(&lab, bar));
+    let lab = barred_by(in_ci);
     // The other advice.
     let node = "b-1";
     on(&lab, node, &table()[0].make);
