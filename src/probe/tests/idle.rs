@@ -112,7 +112,10 @@ fn a_peer_that_is_heard_shows_a_direction_only_where_it_was_asked_since_in_vain(
         let asked = world.probes.len();
         assert!(world.run_until(secs(60), |world| world.probes.len() > asked));
         world.paths.heard(PEER, world.now, world.now);
-        world.run(secs(2));
+        let asked = world.probes.len();
+        // Until the next question has been lost as well.
+        let next = |world: &World| world.probes.len() > asked || world.status().one_way;
+        assert!(world.run_until(secs(60), next));
         assert!(world.status().silent.is_some() && !world.status().one_way);
         // And then both again, for long; whoever is heard after that has not been asked since.
         world.run(secs(60));
