@@ -4,10 +4,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use hyper::Method;
 
-use super::mtu;
 use super::out::{self, Done, Format, Lines};
 use super::remote::{Access, Server};
 use super::unset;
+use super::{mtu, network};
 use crate::api::admin::Objects;
 use crate::api::objects::{Any, Kind};
 use crate::api::problem::{Exit, Problem};
@@ -99,7 +99,11 @@ pub(super) async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
             changed(access, "created", &made)
         }
         Verbs::List => {
-            let items = list(&server()?, F::KIND).await?;
+            let server = server()?;
+            let items = list(&server, F::KIND).await?;
+            if F::KIND == Kind::Network && access.output == Format::Table {
+                return network::print_numbers(&server, &items).await;
+            }
             print_list::<F>(access.output, &items)
         }
         Verbs::Show { name } => print_one(access.output, &get(&server()?, F::KIND, &name).await?),

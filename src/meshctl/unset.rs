@@ -35,7 +35,7 @@ fn take(object: &Any, field: &str) -> Result<Any, Problem> {
 }
 
 /// Fields that objects may be without, as manifests call them.
-const MAY_BE_EMPTY: [&str; 18] = [
+const MAY_BE_EMPTY: [&str; 19] = [
     "admin",
     "external",
     "foreign",
@@ -53,6 +53,7 @@ const MAY_BE_EMPTY: [&str; 18] = [
     "role",
     "interface",
     "routers",
+    "tunnelWhenDead",
     "underlay",
 ];
 

@@ -33,7 +33,7 @@ use crate::node::desired::{Desired, Observed};
 use crate::node::discover::{self, Guest, discover};
 use crate::node::op::Op;
 use crate::node::presence::Presence;
-use crate::node::{paths, plan, reconcile, revoke, watch};
+use crate::node::{paths, reconcile, revoke, watch};
 use crate::table::{Row, RowKey, Slice};
 use crate::types::{IfName, Mono, Mtu, Prefix};
 
@@ -224,7 +224,9 @@ impl<K: Kernel> Engine<K> {
             self.read_tables();
         }
         self.count_drops();
-        self.plain.look(&self.shared, mono());
+        if self.plain.look(&self.shared, mono()) {
+            self.change_paths();
+        }
         self.tell_differing(mono());
         self.tell();
         if mono() >= self.check_at {
@@ -371,7 +373,7 @@ impl<K: Kernel> Engine<K> {
             (view.slice.clone(), view.local.clone())
         };
         let Some(left) = old.and_then(|old| revoke::remaining(&old, &local.resolved(slice))) else { return };
-        let paths = paths::decide_all(&left, local.own());
+        let paths = self.plain.apply(&left, paths::decide_all(&left, local.own()));
         let table = Arc::new(Table::build(&left, &paths, &self.slots, (&local).into()));
         self.shared
             .lanes
@@ -382,11 +384,11 @@ impl<K: Kernel> Engine<K> {
     fn settle(&mut self, slice: &Arc<Slice>, tables: bool) -> std::io::Result<()> {
         let host = self.host(inside(Some(slice)));
         let slice = &host.local.resolved(slice);
-        let paths = Arc::new(paths::decide_all(slice, host.local.own()));
-        let mut plan = plan::plan(slice, &paths, &host.local);
-        let echoes = watch::add(&mut plan, slice, &paths, &host.local);
+        let declared = paths::decide_all(slice, host.local.own());
+        let paths = Arc::new(self.plain.apply(slice, declared.clone()));
+        let (plan, echoes) = watch::planned(slice, &paths, &declared, &host.local);
         self.shared.find(Topic::Plan, plan.findings);
-        self.differ(paths::disagreements(slice, &paths));
+        self.differ(paths::disagreements(slice, &declared));
         self.desired = plan.desired;
         let settled = self.reconcile(false);
         if let Some(keys) = &mut self.keys {
@@ -424,11 +426,21 @@ impl<K: Kernel> Engine<K> {
         self.paths.look_again();
         self.shared.say(|outgoing| {
             outgoing.facts = Some(facts);
+            outgoing.own_mtu = Some(host.local.mtu);
             if settled {
                 outgoing.applied = Some(slice.version);
             }
         });
         if tables { disk::save_tables(&self.config.paths.state, slice, &paths).map(drop) } else { Ok(()) }
+    }
+
+    /// Plain paths have died, or answer again.
+    fn change_paths(&mut self) {
+        if let Some(slice) = self.slice.clone().filter(|_| !self.removed) {
+            if let Err(error) = self.settle(&slice, false) {
+                tracing::warn!(%error, "after a change of paths");
+            }
+        }
     }
 
     /// Right after a change one of the two knows of it first. What lasts is told.

@@ -18,6 +18,7 @@ use crate::node::plan::Local;
 use crate::node::presence::Presence;
 use crate::node::spans::AllMeasured;
 use crate::node::watch::Echoes;
+use crate::policy::mtu::MtuPolicy;
 use crate::policy::offload::Feature;
 use crate::table::{NetKey, Slice};
 use crate::types::{IfName, Mono, Mtu, NodeId, PdcId, PublicKey, Version, Wall};
@@ -86,6 +87,8 @@ pub struct Outgoing {
     pub paths: Vec<MeasuredPath>,
     /// What is wrong.
     pub findings: Vec<Finding>,
+    /// This node's own `[mtu]`.
+    pub own_mtu: Option<MtuPolicy>,
 }
 
 /// What is true now.

@@ -23,6 +23,7 @@ pub mod measured;
 pub mod mtu_map;
 pub mod mtu_now;
 pub mod mtus;
+pub mod own_mtu;
 pub mod possession;
 pub mod psk;
 pub mod renames;

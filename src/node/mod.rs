@@ -8,6 +8,7 @@ pub mod announce;
 pub mod checksums;
 pub mod clockwatch;
 pub mod desired;
+pub mod detour;
 pub mod discover;
 pub mod dropped;
 pub mod enroll;

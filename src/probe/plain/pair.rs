@@ -143,6 +143,8 @@ pub(super) struct Pair {
     /// When the oldest echo was sent that raised the doubt.
     doubt: Mono,
     session: Option<u64>,
+    /// When a path that answers nothing was asked last.
+    knocked: Mono,
     history: (u32, u32),
     dead: [bool; ALL],
     answers: (Mono, u8),
@@ -179,6 +181,7 @@ impl Pair {
             raise_at: at,
             doubt: at,
             session: None,
+            knocked: at,
             history: (0, 0),
             dead: [false; ALL],
             answers: (at, 0),
@@ -315,6 +318,10 @@ impl Pair {
         let count = if second { 0 } else { count };
         let may = question && count < ANSWERS;
         self.answers = (if second { theirs.at } else { since }, count.saturating_add(u8::from(may)));
+        // Where it is heard that the peer asks, this end asks too, so that both see the end of a fault in the same moment.
+        if question && matches!(self.stage, Stage::Quiet) {
+            self.at = self.at.min(theirs.at.max(self.knocked + TIMEOUT));
+        }
         may
     }
 
@@ -477,6 +484,7 @@ impl Pair {
     /// Nothing is answered: a little is asked, so that the end of it is noticed.
     fn knock(&mut self, now: Mono, token: &mut dyn FnMut() -> u64, out: &mut dyn FnMut(Ask)) {
         self.record(false);
+        self.knocked = now;
         for _ in 0..2 {
             let flow = self.next_flow();
             self.send(SMALL, flow, now, token(), out);
