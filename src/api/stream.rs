@@ -15,6 +15,7 @@ use super::local::Finding;
 use super::objects::NodeFacts;
 use super::problem::{clip, printable};
 use super::proof::Proof;
+use crate::policy::mtu::MtuPolicy;
 use crate::table::{Delta, NetKey, Slice};
 use crate::types::{Mac, NodeId, PublicKey, Version, Wall};
 
@@ -149,6 +150,9 @@ pub struct Report {
     /// What it finds wrong, worst first; none: no change since the last report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings: Option<Vec<Finding>>,
+    /// Its own `[mtu]`, which counts where neither network nor overlay says anything; none: no change since the last report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_mtu: Option<MtuPolicy>,
     /// True: this machine has left, and nobody runs as this node from now on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaving: bool,

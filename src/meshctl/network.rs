@@ -4,8 +4,11 @@ use std::net::IpAddr;
 
 use super::mtu_flags::{MtuFlags, mtu_cell};
 use super::objects::{Noun, joined, name, or_none, other_kind};
+use super::out::{self, Done, Format, Lines};
 use super::overlay::flood_cell;
+use super::remote::Server;
 use super::{missing, word};
+use crate::api::mtu::MeshMtu;
 use crate::api::objects::{Any, Kind, Meta, NetworkSpec, Object};
 use crate::api::problem::Problem;
 use crate::table::{Flood, Learning};
@@ -111,4 +114,24 @@ impl Noun for Fields {
             or_none(spec.owner.as_ref()),
         ]
     }
+}
+
+/// Prints networks with the MTU that each has now, and whose policy that is. Where nobody says how many that is they are listed all the same.
+///
+/// # Errors
+/// The pipe is closed.
+pub(super) async fn print_numbers(server: &Server, items: &[Any]) -> Done {
+    let map = server.get::<MeshMtu>("/v1/mtu").await.ok();
+    let number = |object: &Any| {
+        let line = map.as_ref()?.networks.iter().find(|line| line.network.as_str() == object.name())?;
+        Some(line.mtu.to_string())
+    };
+    let mut lines =
+        Lines::new(&["NAME", "OVERLAY", "VNI", "CIDR", "GATEWAY", "MTU", "POLICY", "LEARNING", "FLOOD", "OWNER"]);
+    for object in items {
+        let mut cells = Fields::cells(object);
+        cells.insert(5, or_none(number(object)));
+        lines.add(cells);
+    }
+    out::list(Format::Table, Kind::Network.word(), &(), &lines)
 }

@@ -8,7 +8,7 @@ use super::labels::{self, Label};
 use super::out::{self, Done, Format, Lines};
 use super::remote::{Access, Server};
 use super::unset;
-use super::{form, mtu};
+use super::{form, mtu, network};
 use crate::api::admin::Objects;
 use crate::api::objects::{Any, Kind};
 use crate::api::problem::{Exit, Problem};
@@ -111,8 +111,12 @@ pub(super) async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
             changed(access, "created", &made)
         }
         Verbs::List { label } => {
-            let mut items = list(&server()?, F::KIND).await?;
+            let server = server()?;
+            let mut items = list(&server, F::KIND).await?;
             items.retain(|object| labels::fit(object, &label));
+            if F::KIND == Kind::Network && access.output == Format::Table {
+                return network::print_numbers(&server, &items).await;
+            }
             print_list::<F>(access.output, &items)
         }
         Verbs::Show { name } => print_one(access.output, &get(&server()?, F::KIND, &name).await?),

@@ -24,6 +24,9 @@ pub(super) struct Fields {
     /// Those routers, separated by commas: plain frames leave by no other [default: by any, where --max-hops is above 0]
     #[arg(long, value_delimiter = ',', value_name = "IP")]
     router: Option<Vec<IpAddr>>,
+    /// Whether frames between two of its nodes take the tunnel while the plain path between them is dead [default: false]
+    #[arg(long, value_name = "true|false")]
+    tunnel_when_dead: Option<bool>,
 }
 
 impl Noun for Fields {
@@ -42,6 +45,7 @@ impl Noun for Fields {
         let spec = &mut pdc.spec;
         spec.intra = self.intra.unwrap_or(spec.intra);
         spec.max_hops = self.max_hops.unwrap_or(spec.max_hops);
+        spec.tunnel_when_dead = self.tunnel_when_dead.unwrap_or(spec.tunnel_when_dead);
         if let Some(underlay) = self.underlay {
             spec.underlay = underlay;
         }
@@ -57,6 +61,7 @@ impl Noun for Fields {
     fn cells(object: &Any) -> Vec<String> {
         let Any::Pdc(pdc) = object else { return Vec::new() };
         let intra = match pdc.spec.intra {
+            Intra::Plain if pdc.spec.tunnel_when_dead => "plain, tunnel when dead",
             Intra::Plain => "plain",
             Intra::Encrypted => "encrypted",
         };

@@ -35,7 +35,7 @@ fn take(object: &Any, field: &str) -> Result<Any, Problem> {
 }
 
 /// Fields that objects may be without, as manifests call them.
-const MAY_BE_EMPTY: [&str; 22] = [
+const MAY_BE_EMPTY: [&str; 23] = [
     "between",
     "network",
     "iKnowThisIsClear",
@@ -57,6 +57,7 @@ const MAY_BE_EMPTY: [&str; 22] = [
     "role",
     "interface",
     "routers",
+    "tunnelWhenDead",
     "underlay",
 ];
 

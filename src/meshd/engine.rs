@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::barriers::Barriers;
+use super::differing::Differing;
 use super::disk;
 use super::drift::{brief, is_drift};
 use super::events::Tone;
@@ -34,7 +35,7 @@ use crate::node::desired::{Desired, Observed};
 use crate::node::discover::{self, Guest, discover};
 use crate::node::op::Op;
 use crate::node::presence::Presence;
-use crate::node::{crossing, paths, plan, reconcile, revoke, watch};
+use crate::node::{crossing, paths, reconcile, revoke, watch};
 use crate::table::{Row, RowKey, Slice};
 use crate::types::{IfName, Mono, Mtu, Prefix};
 
@@ -54,8 +55,6 @@ const CHECK_SHARE: u32 = 400;
 const LOOK_SHARE: u32 = 20;
 /// How often lanes are looked after.
 const TICK: Duration = Duration::from_millis(500);
-/// How long node and management may decide differently before it is told.
-const DIFFERS: Duration = Duration::from_secs(5);
 /// Least time between two looks at the kernel that the kernel itself asked for.
 const CALM: Duration = Duration::from_millis(500);
 /// Rounds of observe and apply in which the kernel must reach the plan.
@@ -106,7 +105,7 @@ pub struct Engine<K> {
     plugs: Memory,
     presence: Arc<Presence>,
     /// Where this node and management decide differently, and since when.
-    differing: (Vec<Finding>, Mono),
+    differing: Differing,
     announcer: Announcer,
     removed: bool,
     /// When the slice in force is written to disk again, which failed.
@@ -147,7 +146,7 @@ impl<K: Kernel> Engine<K> {
             plain: Plain::default(),
             plugs,
             presence: Arc::default(),
-            differing: (Vec::new(), now),
+            differing: Differing::default(),
             announcer: Announcer::default(),
             removed: false,
             save_at: None,
@@ -227,8 +226,10 @@ impl<K: Kernel> Engine<K> {
             self.read_tables();
         }
         self.count_drops();
-        self.plain.look(&self.shared, mono());
-        self.tell_differing(mono());
+        if self.plain.look(&self.shared, mono()) {
+            self.change_paths();
+        }
+        self.differing.tell(&self.shared, mono());
         self.tell();
         if mono() >= self.check_at {
             let known: Vec<FoundPort> = self.guests.keys().cloned().collect();
@@ -377,7 +378,7 @@ impl<K: Kernel> Engine<K> {
             (view.slice.clone(), view.local.clone())
         };
         let Some(left) = old.and_then(|old| revoke::remaining(&old, &local.resolved(slice))) else { return };
-        let paths = paths::decide_all(&left, local.own());
+        let paths = self.plain.apply(&left, paths::decide_all(&left, local.own()));
         let table = Arc::new(Table::build(&left, &paths, &self.slots, (&local).into()));
         self.shared
             .lanes
@@ -388,12 +389,12 @@ impl<K: Kernel> Engine<K> {
     fn settle(&mut self, slice: &Arc<Slice>, tables: bool) -> std::io::Result<()> {
         let host = self.host(inside(Some(slice)));
         let slice = &host.local.resolved(slice);
-        let paths = Arc::new(paths::decide_all(slice, host.local.own()));
-        let mut plan = plan::plan(slice, &paths, &host.local);
-        let echoes = watch::add(&mut plan, slice, &paths, &host.local);
+        let declared = paths::decide_all(slice, host.local.own());
+        let paths = Arc::new(self.plain.apply(slice, declared.clone()));
+        let (mut plan, echoes) = watch::planned(slice, &paths, &declared, &host.local);
         self.shared.watch.cross(crossing::add(&mut plan, slice, &host.local));
         self.shared.find(Topic::Plan, plan.findings);
-        self.differ(paths::disagreements(slice, &paths));
+        self.differing.set(paths::disagreements(slice, &declared), &self.shared, mono());
         self.desired = plan.desired;
         let settled = self.reconcile(false);
         if let Some(keys) = &mut self.keys {
@@ -431,6 +432,7 @@ impl<K: Kernel> Engine<K> {
         self.paths.look_again();
         self.shared.say(|outgoing| {
             outgoing.facts = Some(facts);
+            outgoing.own_mtu = Some(host.local.mtu);
             if settled {
                 outgoing.applied = Some(slice.version);
             }
@@ -438,19 +440,13 @@ impl<K: Kernel> Engine<K> {
         if tables { disk::save_tables(&self.config.paths.state, slice, &paths).map(drop) } else { Ok(()) }
     }
 
-    /// Right after a change one of the two knows of it first. What lasts is told.
-    fn differ(&mut self, differing: Vec<Finding>) {
-        if self.differing.0.is_empty() || differing.is_empty() {
-            self.differing.1 = mono();
+    /// Plain paths have died, or answer again.
+    fn change_paths(&mut self) {
+        if let Some(slice) = self.slice.clone().filter(|_| !self.removed) {
+            if let Err(error) = self.settle(&slice, false) {
+                tracing::warn!(%error, "after a change of paths");
+            }
         }
-        self.differing.0 = differing;
-        self.tell_differing(mono());
-    }
-
-    fn tell_differing(&self, now: Mono) {
-        let (differing, since) = &self.differing;
-        let lasts = now.since(*since) >= DIFFERS;
-        self.shared.find(Topic::Differ, if lasts { differing.clone() } else { Vec::new() });
     }
 
     /// The host as it is now, at the addresses that it had where they are still there.

@@ -351,6 +351,7 @@ fn difference(sent: Option<&Outgoing>, wanted: &Outgoing) -> Report {
         key_in_use: wanted.key_in_use.filter(|_| changed(sent.is_some_and(|s| s.key_in_use == wanted.key_in_use))),
         paths: changed(sent.is_some_and(|s| s.paths == wanted.paths)).then(|| wanted.paths.clone()),
         findings: changed(sent.is_some_and(|s| s.findings == wanted.findings)).then(|| wanted.findings.clone()),
+        own_mtu: wanted.own_mtu.filter(|_| changed(sent.is_some_and(|s| s.own_mtu == wanted.own_mtu))),
         leaving: false,
         proofs: Vec::new(),
     }

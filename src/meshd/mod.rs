@@ -8,6 +8,7 @@ mod barriers;
 pub mod belongings;
 pub mod control;
 mod crossing;
+mod differing;
 pub mod disk;
 mod drift;
 mod ends;

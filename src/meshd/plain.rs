@@ -9,13 +9,16 @@ use super::lane::LaneStats;
 use super::shared::{Shared, Topic, View};
 use super::watch::Known;
 use crate::api::local::{Finding, PlainPeer, PlainState, PlainStatus};
-use crate::clock::mono;
+use crate::clock::{mono, wall};
+use crate::node::detour::Detours;
 use crate::node::explain::{Live, Now};
+use crate::node::paths::Paths;
 use crate::node::watch_told::{self, Seen};
 use crate::policy::path::Path;
 use crate::probe::Phase;
+use crate::table::Slice;
 use crate::tunnel;
-use crate::types::{Mono, NodeId, UdpPort};
+use crate::types::{Mono, NodeId, PeerSlot, UdpPort};
 
 /// How often the findings are made anew.
 const LOOK: Duration = Duration::from_secs(1);
@@ -28,20 +31,32 @@ const SESSION: Duration = Duration::from_secs(25);
 #[derive(Debug, Default)]
 pub(super) struct Plain {
     due: Mono,
+    detours: Detours,
 }
 
 impl Plain {
-    /// Tells what is wrong, if it is time.
-    pub(super) fn look(&mut self, shared: &Shared, now: Mono) {
+    /// The paths as they are while some plain ones are dead.
+    pub(super) fn apply(&self, slice: &Slice, paths: Paths) -> Paths {
+        self.detours.apply(slice, paths)
+    }
+
+    /// Tells what is wrong, if it is time. True: paths are others from now on.
+    pub(super) fn look(&mut self, shared: &Shared, now: Mono) -> bool {
         if now < self.due {
-            return;
+            return false;
         }
         self.due = now + LOOK;
         let known = shared.watch.known();
         // Before the view is held: a lane may take its time.
         let stats = if known.reports.is_empty() { Vec::new() } else { shared.lanes.stats() };
-        let findings = findings(&shared.view(), &known, &stats, now);
+        let (changed, findings) = {
+            let view = shared.view();
+            let changed = self.detours.look(view.slice.as_deref(), &seen(&view, &known, &stats, now), now, wall());
+            (changed, findings(&view, &known, &stats, now))
+        };
+        shared.find(Topic::Detours, self.detours.findings());
         shared.find(Topic::Plain, findings);
+        changed
     }
 }
 
@@ -55,6 +70,9 @@ pub(super) fn findings(view: &View, known: &Known, stats: &[LaneStats], now: Mon
 /// All pairs, as far as they are known.
 pub(super) fn seen<'a>(view: &'a View, known: &Known, stats: &[LaneStats], now: Mono) -> Vec<Seen<'a>> {
     let mut all = Vec::new();
+    // Hundreds of peers are looked up each second.
+    let lane = stats.iter().find(|lane| lane.lane == 0);
+    let lane = lane.map(|lane| lane.peers.iter().map(|(peer, status)| (*peer, status)).collect());
     for echoes in view.echoes.iter() {
         for (node, echoed) in &echoes.peers {
             let (Some(side), Some(slot)) = (view.local.side(echoed.outer), view.slots.peer(node)) else { continue };
@@ -63,8 +81,9 @@ pub(super) fn seen<'a>(view: &'a View, known: &Known, stats: &[LaneStats], now: 
                 udp_port: echoes.udp_port,
                 own: echoed.own,
                 address: echoed.address,
+                outer: echoed.outer,
                 interface: &side.interface,
-                session: session(view, node, stats, now),
+                session: session(view, node, lane.as_ref(), now),
                 speaks: view.slice.as_ref().is_some_and(|slice| slice.version.incarnation != 0),
                 report: known.reports.get(&(echoes.udp_port, slot)).cloned(),
             });
@@ -73,18 +92,20 @@ pub(super) fn seen<'a>(view: &'a View, known: &Known, stats: &[LaneStats], now: 
     all
 }
 
+/// The sessions of the first lane.
+type Sessions<'a> = BTreeMap<PeerSlot, &'a tunnel::PeerStatus>;
+
 /// True where the session with a peer stands, where none is wanted, and while it is too early to say.
-fn session(view: &View, node: &NodeId, stats: &[LaneStats], now: Mono) -> bool {
+fn session(view: &View, node: &NodeId, lane: Option<&Sessions<'_>>, now: Mono) -> bool {
     if now.since(view.started) < GRACE {
         return true;
     }
     let wanted =
         view.slice.as_ref().and_then(|slice| slice.peers.get(node)).is_some_and(|peer| peer.public_key.is_some());
-    let first = stats.iter().find(|lane| lane.lane == 0);
-    let Some((lane, slot)) = first.filter(|_| wanted).zip(view.slots.peer(node)) else { return true };
+    let Some((lane, slot)) = lane.filter(|_| wanted).zip(view.slots.peer(node)) else { return true };
     let stands =
         |status: &tunnel::PeerStatus| status.up && status.last_received.is_some_and(|at| now.since(at) < SESSION);
-    lane.peers.iter().find(|(peer, _)| *peer == slot).is_none_or(|(_, status)| stands(status))
+    lane.get(&slot).is_none_or(|status| stands(status))
 }
 
 /// What the plain paths to each peer answer, the worst first.

@@ -20,6 +20,7 @@ use crate::node::presence::Presence;
 use crate::node::spans::AllMeasured;
 use crate::node::watch::Echoes;
 use crate::node::watch_told::Down;
+use crate::policy::mtu::MtuPolicy;
 use crate::policy::offload::Feature;
 use crate::table::{NetKey, Slice};
 use crate::types::{IfName, Mono, Mtu, NodeId, PdcId, PublicKey, Version, Wall};
@@ -43,6 +44,8 @@ pub enum Topic {
     Bridges,
     /// Plain paths that do not carry.
     Plain,
+    /// Plain paths whose frames take the tunnel meanwhile.
+    Detours,
     /// What the plan cannot do.
     Plan,
     /// Paths about which management decides otherwise.
@@ -94,6 +97,7 @@ impl Topic {
             | Self::Routes
             | Self::Plugs => Some(Cut::node(false)),
             Self::Mtu
+            | Self::Detours
             | Self::Guests
             | Self::Disk
             | Self::Keys
@@ -123,6 +127,8 @@ pub struct Outgoing {
     pub paths: Vec<MeasuredPath>,
     /// What is wrong.
     pub findings: Vec<Finding>,
+    /// This node's own `[mtu]`.
+    pub own_mtu: Option<MtuPolicy>,
 }
 
 /// What is true now.

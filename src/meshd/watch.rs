@@ -30,9 +30,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How often it looks for letters although nothing is due.
 const LOOK: Duration = Duration::from_millis(250);
 /// How often it writes down what is known.
-const PUBLISH: Duration = Duration::from_millis(500);
+const PUBLISH: Duration = Duration::from_secs(1);
 /// Pairs that are due so soon after one another are asked together.
-const TOGETHER: Duration = Duration::from_millis(50);
+const TOGETHER: Duration = Duration::from_millis(100);
 /// How long a TAP that cannot be opened is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 /// Room for the largest frame of a plain path.

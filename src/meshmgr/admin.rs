@@ -25,8 +25,8 @@ use crate::api::problem::{Exit, Problem};
 use crate::clock;
 use crate::mgmt::state::{self, Edit};
 use crate::mgmt::{
-    audit, edit, enroll, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, nodes, renames, rotation,
-    slice as slices, token, told, validate,
+    audit, edit, enroll, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, nodes, own_mtu, renames,
+    rotation, slice as slices, token, told, validate,
 };
 use crate::node::concerns::Way;
 use crate::node::explain::{self as explaining, Here, Target};
@@ -399,6 +399,9 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     let daemon = env!("CARGO_PKG_VERSION").to_owned();
     let mut problems: Vec<Finding> = nodes.iter().filter_map(|node| nodes::wrong(node, app.started.1)).collect();
     problems.extend(sizes::with_known(&app, |known| mtu_map::findings(&view.index, known)));
+    let own = nodes.iter().filter(|node| node.connected && !node.quarantined);
+    let own = own.filter_map(|node| Some((node.node.clone(), app.hub.with(&node.node, |seat| seat.own_mtu)?)));
+    problems.extend(own_mtu::findings(&view.index, &own.collect()));
     problems.extend(found::findings(&view.index));
     problems.extend(validate::interface_findings(state));
     problems.extend(identity::findings(state));

@@ -16,6 +16,7 @@ use crate::mgmt::found::Refusal;
 use crate::mgmt::index::Index;
 use crate::mgmt::told::Said;
 use crate::mgmt::{limits, slice};
+use crate::policy::mtu::MtuPolicy;
 use crate::policy::quiet::Hush;
 use crate::policy::sources::Bucket;
 use crate::table::{NetKey, Slice, delta};
@@ -65,6 +66,8 @@ pub(super) struct Seat {
     pub(super) called: Option<(Arc<Made>, Version)>,
     /// The version that it said to have when it last came, if this store has never been there.
     pub(super) ahead: Option<Version>,
+    /// Its own `[mtu]`.
+    pub(super) own_mtu: Option<MtuPolicy>,
     /// What it finds wrong.
     pub(super) told: Said,
     /// Why what it last said of itself is not believed.

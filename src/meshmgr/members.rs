@@ -340,6 +340,9 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
     }
     let believed = said.facts.map_or(Ok(()), |new| take_facts(app, member, &new, &judge, origin));
     let keys = identity::take_keys(app, member, (said.next_key, said.key_in_use), &judge, origin);
+    if let Some(own) = said.own_mtu {
+        app.hub.with(&member.node, |seat| seat.own_mtu = Some(own));
+    }
     if let Some(paths) = said.paths {
         app.measured().report(&app.core.view().index.state, &member.node, &paths, origin.at);
     }

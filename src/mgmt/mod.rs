@@ -25,6 +25,7 @@ pub mod mtu_now;
 pub mod mtus;
 pub mod news;
 pub mod nodes;
+pub mod own_mtu;
 pub mod possession;
 pub mod psk;
 pub mod rename;

@@ -132,6 +132,7 @@ fn plain(peer: &str, change: impl Fn(&mut Report), down: bool) -> Vec<Finding> {
         udp_port: UdpPort::try_from(4789).unwrap(),
         own: "10.9.0.1".parse().unwrap(),
         address: "10.9.0.2".parse().unwrap(),
+        outer: crate::policy::path::Outer::Admin,
         interface: &interface,
         session: true,
         speaks: true,

@@ -12,6 +12,7 @@ pub mod clockwatch;
 pub mod concerns;
 pub mod crossing;
 pub mod desired;
+pub mod detour;
 pub mod discover;
 pub mod dropped;
 pub mod end;

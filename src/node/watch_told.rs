@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::api::cut::Cut;
 use crate::api::local::{Finding, PlainState, PlainStatus};
-use crate::policy::path::Path;
+use crate::policy::path::{Outer, Path};
 use crate::probe::plain::Report;
 use crate::types::{IfName, Mono, NodeId, UdpPort};
 
@@ -54,6 +54,8 @@ pub struct Seen<'a> {
     pub own: IpAddr,
     /// The peer's VTEP.
     pub address: IpAddr,
+    /// Which kind of address that is.
+    pub outer: Outer,
     /// The interface that frames leave by.
     pub interface: &'a IfName,
     /// There is a session with the peer, or none is wanted.

@@ -75,6 +75,7 @@ impl Mesh {
 
     fn seen(&self, report: &Report) -> Vec<Seen<'_>> {
         let one = |(n, node)| Seen {
+            outer: Outer::Admin,
             node,
             udp_port: UdpPort::try_from(4789).unwrap(),
             own: "10.1.0.1".parse().unwrap(),

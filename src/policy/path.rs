@@ -44,6 +44,9 @@ pub struct PdcFacts {
     /// Those routers, as the nodes see them: addresses on their segments. Plain frames leave by no other. None named: by any.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub routers: BTreeSet<IpAddr>,
+    /// Where the plain path between two of its nodes is dead, their frames take the tunnel until it answers again. Never the other way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tunnel_when_dead: bool,
 }
 
 impl PdcFacts {
@@ -159,6 +162,8 @@ pub enum Why {
     PdcUnknown(PdcId),
     /// Same PDC, but this node's admin address is missing or outside the underlay.
     OutsideUnderlay(NodeId),
+    /// Same PDC, whose plain path to the peer is dead, and which wishes the tunnel then.
+    PlainIsDead(PdcId),
     /// Two PDCs.
     DifferentPdcs,
     /// The other end is a foreign peer.
@@ -329,6 +334,9 @@ impl fmt::Display for Why {
             Self::SamePdcEncrypted(pdc) => write!(f, "same PDC {pdc}, intra: encrypted"),
             Self::PdcUnknown(pdc) => write!(f, "nothing is known of PDC {pdc}, so it is not trusted"),
             Self::OutsideUnderlay(node) => write!(f, "the admin address of {node} is not inside its PDC's underlay"),
+            Self::PlainIsDead(pdc) => {
+                write!(f, "same PDC {pdc}, whose plain path there is dead; it wishes the tunnel then")
+            }
             Self::DifferentPdcs => f.write_str("different PDCs"),
             Self::Foreign(node) => write!(f, "{node} is a foreign peer"),
             Self::Policy(id) => write!(f, "path policy {id}"),

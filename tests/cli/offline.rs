@@ -55,7 +55,7 @@ fn a_wrong_manifest_is_shown_with_a_caret_before_anybody_is_asked() {
     assert_eq!(
         ended.stderr,
         "error[M0301]: the key 'vnii' is not known\n --> <stdin>:6:3\n  |\n6 |   vnii: 10\n  |   ^^^^\n  \
-         help: did you mean 'vni'?\n  help: known here: overlay, vni, cidr, gateway, mtu, owner, learning, nodes, flood\n"
+         help: did you mean 'vni'?\n  help: known here: overlay, vni, cidr, gateway, mtu, owner, learning, nodes, flood, groupRate\n"
     );
     let json = feed(MESHCTL, &["apply", "-f", "-", "-o", "json"], text);
     let said: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();

@@ -26,6 +26,7 @@ mod checksums;
 mod clamp;
 mod clear;
 mod confined;
+mod detour;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod dhcp;
 mod disk;

@@ -378,6 +378,7 @@ fn named(world: &World, end: usize) -> crate::api::local::PlainState {
         udp_port: port(),
         own: address,
         address,
+        outer: crate::policy::path::Outer::Admin,
         interface: &interface,
         session: true,
         speaks: true,
