@@ -224,8 +224,10 @@ impl<K: Kernel> Engine<K> {
             self.read_tables();
         }
         self.count_drops();
-        if self.plain.look(&self.shared, mono()) {
-            self.change_paths();
+        let (died, slice) = (self.plain.look(&self.shared, mono()), self.slice.clone());
+        if let Some(slice) = slice.filter(|_| died && !self.removed) {
+            // Paths that have died or answer again; no file changes with them.
+            drop(self.settle(&slice, false));
         }
         self.tell_differing(mono());
         self.tell();
@@ -432,15 +434,6 @@ impl<K: Kernel> Engine<K> {
             }
         });
         if tables { disk::save_tables(&self.config.paths.state, slice, &paths).map(drop) } else { Ok(()) }
-    }
-
-    /// Plain paths have died, or answer again.
-    fn change_paths(&mut self) {
-        if let Some(slice) = self.slice.clone().filter(|_| !self.removed) {
-            if let Err(error) = self.settle(&slice, false) {
-                tracing::warn!(%error, "after a change of paths");
-            }
-        }
     }
 
     /// Right after a change one of the two knows of it first. What lasts is told.

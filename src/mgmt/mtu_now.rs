@@ -57,8 +57,9 @@ impl Known<'_> {
     pub fn span(&self, pair: &Pair<'_>) -> Span {
         let underlay = self.says(pair.a, pair.outer).min(self.says(pair.b, pair.outer));
         let measured = self.paths(pair).into_iter().flatten();
-        let measured =
-            measured.filter_map(|bound| bound.now.or(Some(bound.counted).filter(|_| bound.is_stored(pair)))).min();
+        let measured = measured
+            .filter_map(|bound| bound.now.or_else(|| Some(bound.counted).filter(|_| bound.is_stored(pair))))
+            .min();
         Span { carrier: pair.span.carrier, underlay, measured }
     }
 
