@@ -226,8 +226,10 @@ impl<K: Kernel> Engine<K> {
             self.read_tables();
         }
         self.count_drops();
-        if self.plain.look(&self.shared, mono()) {
-            self.change_paths();
+        let (died, slice) = (self.plain.look(&self.shared, mono()), self.slice.clone());
+        if let Some(slice) = slice.filter(|_| died && !self.removed) {
+            // Paths that have died or answer again; no file changes with them.
+            drop(self.settle(&slice, false));
         }
         self.differing.tell(&self.shared, mono());
         self.tell();
@@ -438,15 +440,6 @@ impl<K: Kernel> Engine<K> {
             }
         });
         if tables { disk::save_tables(&self.config.paths.state, slice, &paths).map(drop) } else { Ok(()) }
-    }
-
-    /// Plain paths have died, or answer again.
-    fn change_paths(&mut self) {
-        if let Some(slice) = self.slice.clone().filter(|_| !self.removed) {
-            if let Err(error) = self.settle(&slice, false) {
-                tracing::warn!(%error, "after a change of paths");
-            }
-        }
     }
 
     /// The host as it is now, at the addresses that it had where they are still there.

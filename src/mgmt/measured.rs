@@ -91,7 +91,7 @@ impl Measured {
                 let Some(counted) = node.status.paths.get(to).copied() else { continue };
                 let Some(next) = heard.steady.grown(counted, now) else { continue };
                 // Both ends say it: one sentence, and the later time.
-                match grown.iter_mut().find(|one: &&mut Grown| (&one.to, &one.from) == (from, to)) {
+                match grown.iter_mut().find(|Grown { from: a, to: b, .. }| b == from && a == to) {
                     Some(Grown { next: said, .. }) => said.at = said.at.max(next.at),
                     None => grown.push(Grown { from: from.clone(), to: to.clone(), counted, next }),
                 }
