@@ -56,6 +56,7 @@ mod loops;
 mod members;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod mesh;
+mod moves;
 mod mtu;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod night;

@@ -229,3 +229,55 @@ fn a_small_interface_of_one_node_costs_its_own_pairs_and_is_named() {
         "node b-1 says that its external interface carries 576 bytes, 1500 before; guest MTU of blue: 1418 -> 1280";
     assert!(events.contains(entry), "{events}");
 }
+
+/// The other PDC is behind a line that carries less and less; inside a PDC nothing of 1450 bytes is lost, and bulk comes whole.
+#[test]
+fn a_line_between_pdcs_that_shrinks_takes_nothing_from_guests_inside_one() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
+    lab.settled();
+    let layout = lab.layout();
+    for node in ["a-1", "a-2"] {
+        let node = layout.node(node).unwrap();
+        for (namespace, device) in
+            [(&node.namespace, node.guests[0].device.as_str()), (&node.guests[0].namespace, "eth0")]
+        {
+            let done =
+                Command::new("ip").args(["-n", namespace, "link", "set", device, "mtu", "1450"]).output().unwrap();
+            assert!(done.status.success(), "{}", said(&done));
+        }
+    }
+    let (from, (to_namespace, to)) = (lab.guest("a-1").0, lab.guest("a-2"));
+    wait_until("all tunnels are measured", Duration::from_secs(20), || map(&lab).0["measured"] == 1500);
+    let inside = std::thread::spawn({
+        let from = from.clone();
+        move || traffic::ping(&from, to, 4500, 10, 1450 - 28).unwrap()
+    });
+    // Tunnels alone: the admin wires of a PDC cross the same namespace.
+    let rules = format!(
+        "add table bridge narrow; add chain bridge narrow f {{ type filter hook forward priority 0; }}; add rule bridge narrow f \
+         udp dport 51820-51827 ip length > {NARROW} ip length <= 1500 drop"
+    );
+    nft(&lab, &rules);
+    let number = || map(&lab).1["mtu"].as_u64().unwrap();
+    wait_until("the network's number follows", Duration::from_secs(60), || number() == 1318);
+    for node in ["a-1", "a-2"] {
+        wait_until("the bridge has it", Duration::from_secs(10), || bridge_mtu(&lab, node) == 1318);
+    }
+    let bulk =
+        traffic::transfer_to(&from, &to_namespace, to, vxmesh::lab::transfer::Amount::Bytes(30_000_000)).unwrap();
+    assert!(bulk.intact(), "bulk inside the PDC");
+    let inside = inside.join().unwrap();
+    assert_eq!(inside.received, inside.sent, "whole packets of 1450 bytes inside the PDC");
+    widen(&lab);
+    // What was is told as what was.
+    let limit = || map(&lab).0["limit"].as_str().unwrap().to_owned();
+    wait_until("the map says until when", Duration::from_secs(60), || limit().contains(" until "));
+    assert!(limit().contains("bytes count if that stays") && number() == 1318, "{}", limit());
+    wait_until("it is an event", Duration::from_secs(30), || {
+        lab.admin(&["events", "-n", "20"]).contains("1500 bytes again")
+    });
+    assert!(lab.admin(&["network", "list"]).contains("1318"));
+}

@@ -1,0 +1,103 @@
+//! `learning: local`: a guest that moves, with the real programs. What holds is that it is reached again where it is, once its old interface
+//! has gone or it speaks behind another one of the same node; what is measured is how soon.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vxmesh::clock;
+use vxmesh::lab::{shell, traffic};
+
+use crate::harness::{Space, can_run, wait_until};
+use crate::labs::Lab;
+
+/// The promise is three seconds; a machine that is busy with other tests is not held to it.
+const BAR: Duration = Duration::from_secs(20);
+const BRIDGE: &str = "vb20.12b5";
+const MOVER: &str = "52:54:00:00:20:01";
+
+fn on(lab: &Lab, node: &str, lines: &str) {
+    let mut command = shell::command(Some(&lab.layout().node(node).unwrap().namespace), "sh");
+    command.args(["-ec", lines]);
+    shell::run(command).unwrap();
+}
+
+/// A guest behind a new interface of a node, which speaks as soon as it is there.
+fn plug(lab: &Lab, node: &str, name: &str, mac: &str, ip: &str) -> Space {
+    let guest = Space::new(name);
+    on(
+        lab,
+        node,
+        &format!(
+            "ip link add {name} mtu 1400 type veth peer name eth0 address {mac} mtu 1400 netns {}; ip link set {name} master {BRIDGE} up",
+            guest.name()
+        ),
+    );
+    guest.sh(&format!("ip address add {ip}/24 dev eth0; ip link set eth0 up"));
+    guest
+}
+
+/// How soon the guest that stays gets an answer from the address, while the one that has moved speaks.
+fn reached(from: &Space, mover: &Space, what: &str) -> Duration {
+    let begin = clock::mono();
+    let to: IpAddr = "192.168.30.1".parse().unwrap();
+    wait_until(what, BAR, || {
+        // It says where it is, as a guest does that was moved.
+        drop(mover.try_sh("ping -n -q -c 1 -W 1 192.168.30.2"));
+        traffic::ping(from.name(), to, 1, 10, 56).unwrap().received == 1
+    });
+    clock::mono().since(begin)
+}
+
+#[test]
+fn a_guest_of_a_learning_network_is_reached_where_it_has_moved() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
+    lab.settled();
+    lab.admin(&[
+        "network",
+        "create",
+        "loc",
+        "--overlay",
+        "default",
+        "--vni",
+        "20",
+        "--cidr",
+        "192.168.30.0/24",
+        "--learning",
+        "local",
+        "--nodes",
+        "*",
+    ]);
+    for node in ["a-1", "a-2", "b-1"] {
+        wait_until("there is a bridge", BAR, || {
+            let namespace = lab.layout().node(node).unwrap().namespace.clone();
+            shell::run({
+                let mut command = shell::command(Some(&namespace), "ip");
+                command.args(["link", "show", "dev", BRIDGE]);
+                command
+            })
+            .is_ok()
+        });
+    }
+    let stays = plug(&lab, "a-2", "x2", "52:54:00:00:20:02", "192.168.30.2");
+    let mut mover = plug(&lab, "b-1", "m0", MOVER, "192.168.30.1");
+    println!("{:8} {:?}", "first", reached(&stays, &mover, "the guest is found"));
+    for (n, node, how) in [
+        (1, "a-1", "from another PDC"),
+        (2, "a-2", "inside the PDC"),
+        (3, "a-2", "inside the node"),
+        (4, "b-1", "to another PDC"),
+    ] {
+        // Its old interface goes with it.
+        drop(mover);
+        mover = plug(&lab, node, &format!("m{n}"), MOVER, "192.168.30.1");
+        println!("{how:20} {:?}", reached(&stays, &mover, how));
+    }
+    // The old interface stays, and another guest of the same node has the address now.
+    let old = mover;
+    old.sh("ip address flush dev eth0; ip link set eth0 address 52:54:00:00:20:99");
+    let mover = plug(&lab, "b-1", "m5", MOVER, "192.168.30.1");
+    println!("{:20} {:?}", "old interface stays", reached(&stays, &mover, "behind another interface"));
+}
