@@ -68,6 +68,8 @@ fn ours(observed: &Observed) -> Observed {
     ours.addressed.clear();
     ours.places.clear();
     ours.heard.clear();
+    // Nobody attaches to the TAPs.
+    ours.dark.clear();
     // What the bridge hears of itself is not part of any plan.
     for table in ours.neighbours.values_mut() {
         table.retain(|_, neighbour| neighbour.permanent);

@@ -149,5 +149,5 @@ fn whom_meshctl_cannot_ask_it_says_and_what_to_do() {
     std::fs::write(admin.join("admin.crt"), "").unwrap();
     std::fs::set_permissions(&admin, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     says(65_534, &["M0810", "may not be read by this user", "run as root"]);
-    says(0, &["M0810", "unusable", "admin.key"]);
+    says(0, &["M0810", "/etc/vxmesh/admin/ca.crt cannot be used", "there is no such file", "copy the whole folder"]);
 }

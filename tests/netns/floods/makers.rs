@@ -107,7 +107,7 @@ pub fn prepare(flood: Flood, layout: &Layout, entries: u32) {
         Flood::Table => {
             let port = sh(
                 &host.namespace,
-                "bridge -o link show | grep -o '^[0-9]*: [^:@]*' | cut -d' ' -f2 | grep -v '^v[vt][0-9]' | tail -1",
+                "bridge -o link show | grep -o '^[0-9]*: [^:@]*' | cut -d' ' -f2 | grep -v '^v[vtpq][0-9]' | tail -1",
             );
             let mut random = Random(7);
             let mac = |random: &mut Random| {

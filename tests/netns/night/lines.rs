@@ -88,7 +88,7 @@ fn plain() -> Vec<Row> {
             .says(Node("a-1"), "M0685", &["chain f of table ip fw", "policy drop"])
             .says(Node("a-2"), "M0663", &["a-1", "a-2"])
             .says(Management, "M0685", &["node a-1", "chain f of table ip fw"])
-            .says(Explain("a-1", "a-2"), "devices", &["M0685"])
+            .says(Explain("a-1", "a-2"), "status", &["M0685"])
             .may(&[(Node("a-1"), "M0663"), (Node("a-1"), "M0410"), (Node("b-1"), "M0410"), (Node("b-2"), "M0410")]),
         Row::new("one of several ways between two nodes is dead")
             .make([On("a-2", input!("udp dport 4789 udp sport & 1 == 1"))])

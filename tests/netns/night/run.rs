@@ -154,7 +154,9 @@ impl Run<'_> {
     fn allowed(&self, at: At, code: &str) -> bool {
         let said = self.row.says.iter().map(|says| (says.at, says.code)).chain(self.row.may.iter().copied());
         let counts = |of: At| of == at || (at == At::Management && matches!(of, At::Node(_)));
-        said.into_iter().any(|(of, codes)| !codes.is_empty() && known(codes, code) && counts(of))
+        // Before it is known which direction of a plain path fails, and when one begins to answer again, it is said just so.
+        let first = |codes: &str| code == "M0666" && ["M0663", "M0667"].iter().any(|later| known(codes, later));
+        said.into_iter().any(|(of, codes)| !codes.is_empty() && (known(codes, code) || first(codes)) && counts(of))
     }
 
     /// Guests feel what is said.
