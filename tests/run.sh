@@ -16,4 +16,6 @@ if [ "$(id -u)" != 0 ]; then
   echo "tests/run.sh: not root: every test that needs the real kernel will be SKIPPED" >&2
 fi
 cargo build --bins
+# Tests on the real kernel wait most of the time: for what a daemon or a guest does next.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(nproc) * 2))}"
 exec cargo test --no-fail-fast "$@"
