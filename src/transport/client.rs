@@ -29,6 +29,8 @@ use crate::api::problem::{Exit, Problem};
 
 /// Longest wait for a TCP connection and its TLS handshake, per address.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long a connection that is being closed may take to say why.
+const DIED: Duration = Duration::from_millis(250);
 /// Longest wait for the head of an answer.
 const HEAD: Duration = Duration::from_secs(30);
 /// Longest wait for the next piece of a body that is not a stream.
@@ -63,11 +65,21 @@ struct Connection {
 }
 
 #[derive(Debug)]
-struct Driver(tokio::task::JoinHandle<()>);
+struct Driver(tokio::task::JoinHandle<Option<hyper::Error>>);
 
 impl Drop for Driver {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+impl Connection {
+    /// Why a request failed. Where the connection ended before it could be sent, what that died of says more: a server that does not accept a
+    /// certificate says so when the handshake is over for this end (RFC 8446 section 4.4.2.4).
+    async fn failed(mut self, error: &hyper::Error) -> Problem {
+        let died = if error.is_canceled() { timeout(DIED, &mut self.driver.0).await.ok() } else { None };
+        let died = died.and_then(Result::ok).flatten();
+        unreachable_at(&self.address, &broken(died.as_ref().unwrap_or(error)))
     }
 }
 
@@ -208,11 +220,11 @@ impl Client {
             request = request.header(TRANSFER_ENCODING, "chunked");
         }
         let request = request.body(sent).map_err(|e| not_understood("this program", &e.to_string()))?;
-        let response = timeout(HEAD, connection.sender.send_request(request))
-            .await
-            .map_err(|_| too_slow(&connection.address, HEAD))?
-            .map_err(|e| unreachable_at(&connection.address, &broken(&e)))?;
-        Ok((response, connection))
+        let answer = timeout(HEAD, connection.sender.send_request(request)).await;
+        match answer.map_err(|_| too_slow(&connection.address, HEAD))? {
+            Ok(response) => Ok((response, connection)),
+            Err(error) => Err(connection.failed(&error).await),
+        }
     }
 
     async fn connect(&self) -> Result<Connection, Problem> {
@@ -264,7 +276,7 @@ async fn http(stream: impl Wire + 'static, address: String) -> Result<Connection
         http1::handshake(TokioIo::new(stream)).await.map_err(|e| unreachable_at(&address, &broken(&e)))?;
     let driver = Driver(tokio::spawn(async move {
         // What goes wrong here also fails the request or the body, where it is told.
-        let _ = connection.await;
+        connection.await.err()
     }));
     Ok(Connection { sender, address, driver })
 }
@@ -399,15 +411,17 @@ fn refusal(bytes: &[u8], status: hyper::StatusCode, address: &str) -> Problem {
 /// hyper's errors hide their cause; the cause is what helps. A server that dies does not say goodbye in TLS, and the library's
 /// words for that are about something else.
 fn broken(error: &hyper::Error) -> String {
-    let source = std::error::Error::source(error);
-    let io = source.and_then(|source| source.downcast_ref::<io::Error>());
+    // A request that is cut off with its connection hides it twice.
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let last = causes.last();
+    let io = last.and_then(|cause| cause.downcast_ref::<io::Error>());
     if io.is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof) {
         return "it closed the connection".to_owned();
     }
     if let Some(why) = io.and_then(by_its_clock) {
         return why;
     }
-    source.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+    last.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 fn unreachable_at(address: &str, why: &str) -> Problem {
