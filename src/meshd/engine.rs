@@ -35,7 +35,8 @@ use crate::node::desired::{Desired, Observed};
 use crate::node::discover::{self, Guest, discover};
 use crate::node::op::Op;
 use crate::node::presence::Presence;
-use crate::node::{crossing, paths, reconcile, revoke, watch};
+use crate::node::whole::{self, Whole};
+use crate::node::{paths, reconcile, revoke, watch};
 use crate::table::{Row, RowKey, Slice};
 use crate::types::{IfName, Mono, Mtu, Prefix};
 
@@ -393,8 +394,8 @@ impl<K: Kernel> Engine<K> {
         let slice = &host.local.resolved(slice);
         let declared = paths::decide_all(slice, host.local.own());
         let paths = Arc::new(self.plain.apply(slice, declared.clone()));
-        let (mut plan, echoes) = watch::planned(slice, &paths, &declared, &host.local);
-        self.shared.watch.cross(crossing::add(&mut plan, slice, &host.local));
+        let Whole { plan, echoes, way } = whole::planned(slice, &paths, &declared, &host.local);
+        self.shared.watch.cross(way);
         self.shared.find(Topic::Plan, plan.findings);
         self.differing.set(paths::disagreements(slice, &declared), &self.shared, mono());
         self.desired = plan.desired;

@@ -48,6 +48,7 @@ pub mod sync;
 pub mod verdicts;
 pub mod watch;
 pub mod watch_told;
+pub mod whole;
 pub mod wrongs;
 
 #[cfg(test)]

@@ -16,10 +16,9 @@ use blake2::Blake2s256;
 use blake2::digest::{Digest as _, Update as _};
 
 use super::desired::{Bridge, BridgeEntry, Hold, Kind, Link, Net, Port, PortFlags, Tap, Vtep, Vxlan};
-use super::guard::Side;
 use super::names::{self, Device};
 use super::paths::{self, Paths};
-use super::plan::{self, Local, Plan, TAP_MTU};
+use super::plan::{Local, Plan, TAP_MTU};
 use super::watch_told::unwatched;
 use crate::api::local::Finding;
 use crate::policy::mtu::{Carrier, Family};
@@ -86,37 +85,6 @@ type Wanted = BTreeMap<UdpPort, (OverlayId, BTreeMap<NodeId, Echoed>)>;
 pub fn mac(vtep: IpAddr) -> Mac {
     let hash = Blake2s256::new().chain(b"vxmesh plain echo address v1").chain(vtep.to_string().as_bytes()).finalize();
     Mac([0x02, hash[0], hash[1], hash[2], hash[3], hash[4]])
-}
-
-/// The plan for a slice with the networks of the echoes in it. Those go by the paths as they are declared: a plain path that is dead is
-/// watched while its frames take another.
-pub fn planned(slice: &Slice, paths: &Paths, declared: &Paths, local: &Local) -> (Plan, Vec<Echoes>) {
-    let mut plan = plan::plan(slice, paths, local);
-    if paths == declared {
-        let echoes = add(&mut plan, slice, declared, local);
-        return (plan, echoes);
-    }
-    let mut whole = plan::plan(slice, declared, local);
-    let echoes = add(&mut whole, slice, declared, local);
-    let (desired, all) = (&mut plan.desired, whole.desired);
-    let sides = [(&mut desired.guard.admin, all.guard.admin), (&mut desired.guard.external, all.guard.external)];
-    for (side, all) in sides {
-        let Some(all) = all else { continue };
-        // Of members that are reached by another way only the echoes pass.
-        let echo = |(_, _, vni): &&(UdpPort, IpAddr, Vni)| vni.get() == ECHO_VNI;
-        let members: Vec<_> = all.members.iter().filter(echo).copied().collect();
-        side.get_or_insert_with(|| Side { members: [].into(), ..all }).members.extend(members);
-    }
-    desired.guard.ports.extend(all.guard.ports);
-    desired.onlink = all.onlink;
-    for echoes in &echoes {
-        if let Some((bridge, net)) = all.networks.iter().find(|(_, net)| net.tap == echoes.tap) {
-            desired.fence.bridges.insert(bridge.clone());
-            desired.fence.ours.extend(net.links.keys().filter(|name| *name != bridge).cloned());
-            desired.networks.insert(bridge.clone(), net.clone());
-        }
-    }
-    (plan, echoes)
 }
 
 /// Adds the networks of the echoes to a plan. What the plan leaves out of the plain path is not watched.

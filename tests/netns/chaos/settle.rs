@@ -13,7 +13,7 @@ use vxmesh::linux::Kernel;
 use vxmesh::meshd::disk;
 use vxmesh::meshd::held::Held;
 use vxmesh::meshd::look::{Before, look};
-use vxmesh::node::{paths, plan, reconcile, watch};
+use vxmesh::node::{paths, reconcile, whole};
 
 use super::attack::inside;
 use super::plan::NODES;
@@ -105,8 +105,7 @@ impl World {
             }
             let slice = host.local.resolved(&std::sync::Arc::new(slice));
             let verdicts = paths::decide_all(&slice, host.local.own());
-            let mut plan = plan::plan(&slice, &verdicts, &host.local);
-            watch::add(&mut plan, &slice, &verdicts, &host.local);
+            let plan = whole::planned(&slice, &verdicts, &verdicts, &host.local).plan;
             let observed = Kernel::new().and_then(|mut kernel| kernel.observe()).map_err(|e| e.to_string())?;
             let ops = reconcile::diff(&plan.desired, &observed);
             let text = ops.iter().map(ToString::to_string);
