@@ -20,14 +20,15 @@ use super::lane::LaneStats;
 use super::shared::Shared;
 use super::watch::Known;
 use super::{ends, mtu, plain, probing, status};
-use crate::api::local::{Explanation, Finding};
+use crate::api::local::{Explanation, Finding, Step};
 use crate::api::mtu::Probed;
 use crate::api::problem::{Exit, Problem};
 use crate::clock::mono;
 use crate::linux::file;
-use crate::node::concerns::Way;
+use crate::node::concerns::{self, Way};
 use crate::node::explain::{Far, Here, Target, explain};
 use crate::node::explain_guests::{self, Now};
+use crate::probe::crossing::Crossed;
 use crate::table::Slice;
 use crate::types::{Mtu, PortId};
 
@@ -192,6 +193,12 @@ fn explained(
     let mut explanation = explain(here, from, to)?;
     if let Some(way) = Way::of(&explanation, slice, &view.paths, to.family()) {
         explain_guests::add(&mut explanation, Now { slice, presence: &view.presence, findings }, &way);
+        // A daemon that has just begun, or whose frames cannot cross, knows nothing of it.
+        if let (Some(_), Crossed { asked: false, .. }) = shared.watch.crossing() {
+            let text = "whether this host lets frames between guests pass its bridges is not known yet";
+            explanation.steps.push(Step::open("devices", text));
+            concerns::settle(&mut explanation);
+        }
     }
     Ok(explanation)
 }

@@ -93,13 +93,6 @@ pub struct Crossing {
     opened: Mono,
 }
 
-impl Crossed {
-    /// True where something of a frame is dropped: of IPv6, of IPv4 with its questions, or of whatever it may be.
-    pub fn stops(&self, ipv6: Option<bool>) -> bool {
-        self.lost.iter().any(|flow| ipv6.is_none_or(|ipv6| ipv6 == (flow.protocol == Protocol::Ipv6)))
-    }
-}
-
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
