@@ -2,7 +2,7 @@
 //! [`crate::forward`]), and what is larger than the device that it is for is counted: a bridge drops that without a word and without a
 //! counter of its own (`br_dev_queue_push_xmit`, net/bridge/br_forward.c), and a vxlan device too (`skb_tunnel_check_pmtu`, net/ipv4/ip_tunnel_core.c).
 //!
-//! A frame that is no SYN pays for one comparison, one that is small for a second; no hook has a chain more for it.
+//! A frame that is no SYN pays for one comparison, small IPv4 for a second; no hook has a chain more for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,6 +19,10 @@ const TCP: u16 = 20;
 /// The MSS is the first option, where all hosts put it (RFC 9293 section 3.1). The kernel puts the checksum right only where the value stands at an
 /// even place (`nft_exthdr_tcp_set_eval`, net/netfilter/nft_exthdr.c), so a SYN that has it elsewhere stays as it is.
 const FIRST: &str = "@th,160,16 0x0204";
+/// Version and high byte of the total length, of what is no IPv4 packet below 1024 bytes. The kernel asks one masked word of a header without a call
+/// (`nft_payload_fast_eval`, net/netfilter/nf_tables_core.c), the length of a frame with three: 3 % of small frames.
+/// A packet that says less than it is long is dropped all the same, and not counted.
+const LONG: &str = "@nh,0,32 & 0xf000fc00 != 0x40000000";
 /// What a bridge lets pass beyond an MTU, for a tag that is in the frame (`is_skb_forwardable`, net/core/dev.c).
 const TAG: u32 = 4;
 
@@ -125,6 +129,9 @@ pub(super) fn write_common(out: &mut String, forgetful: &str) {
     }}
     chain sized {{
         oifname vmap @fits
+    }}
+    chain long {{
+        meta length > {IPV6_LEAST} meta l4proto != tcp jump sized
     }}"
     );
 }
@@ -133,6 +140,6 @@ pub(super) fn write_common(out: &mut String, forgetful: &str) {
 pub(super) fn rules() -> String {
     format!(
         "@th,104,8 & 0x06 == 0x02 meta l4proto tcp jump syn
-        meta length > {IPV6_LEAST} meta l4proto != tcp jump sized"
+        {LONG} jump long"
     )
 }
