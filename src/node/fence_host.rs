@@ -23,11 +23,13 @@ table DEVICE {
 }
 ";
 
-/// The chains of a bridge. A host reports groups of its own before it has an address (RFC 3590), which is no news.
+/// The chains of a bridge. What a guest says to all before `meshd` has seen its interface comes in here, and is no news, as with one that is
+/// known: nothing of it is routed. A host reports groups of its own before it has an address (RFC 3590), which is no news.
 const OF_DEVICE: &str = "table INET {
     chain in_NAME {
         type filter hook ingress device \"NAME\" priority -300; policy accept;
         iifname @opened accept
+        @ll,0,8 & 1 == 1 drop
         counter name ROUTED drop
     }
 }

@@ -226,7 +226,7 @@ impl Guard {
 
     /// The same for what goes.
     fn outward(&self) -> [Vec<String>; 2] {
-        let (mut refused, mut leaving) = (Vec::new(), vec![guard_host::LEAVING.to_owned()]);
+        let (mut refused, mut leaving) = (Vec::new(), guard_host::LEAVING.map(str::to_owned).to_vec());
         for (name, side) in self.sides() {
             let ip = side.family().0;
             let out = format!("oifname \"{}\"", side.interface);
