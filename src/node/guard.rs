@@ -9,7 +9,7 @@ use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use super::fence_text::ROUTED;
-use super::guard_host;
+use super::{guard_host, guard_path};
 use crate::types::{IfName, UdpPort, Vni};
 
 /// Name of the table, family `inet`.
@@ -49,13 +49,18 @@ pub struct Side {
 }
 
 /// Counters of the table and what each means.
-pub const COUNTERS: [(&str, &str); 8] = [
+pub const COUNTERS: [(&str, &str); 10] = [
     ("in_accepted", "VXLAN from a known VTEP, of a network that it shares with this node"),
     ("in_address", "the same, but for another address of this host than the one that peers know"),
     ("in_ttl", "the same, but it passed more routers than its PDC has"),
     (
         "in_unknown",
         "VXLAN from a stranger, through the wrong interface, or of a network that its sender is no member of",
+    ),
+    (guard_path::PIECES, "VXLAN in fragments, which no VTEP makes"),
+    (
+        guard_path::SMALLER_PATH,
+        "ICMP errors by which the path to a plain peer would become smaller; its size is declared, and measured by echoes",
     ),
     ("out_accepted", "VXLAN to a known VTEP, of a network that it shares with this node"),
     (
@@ -158,7 +163,8 @@ impl Guard {
         let pairs =
             self.sides().flat_map(|(name, side)| side.pairs().map(move |element| (leaving_set(name, side), element)));
         let host = guard_host::elements(&self.shut, self.through.as_ref());
-        ports.chain(quoted).chain(members).chain(pairs).chain(host).collect()
+        let towards = guard_path::elements(self.admin.as_ref());
+        ports.chain(quoted).chain(members).chain(pairs).chain(host).chain(towards).collect()
     }
 
     fn write_sets(&self, out: &mut String) {
@@ -170,7 +176,7 @@ impl Guard {
             line(out, 1, format_args!("set {name} {{ {kind};{elements} }}"));
         };
         set("ports", "type inet_service");
-        for (quoted, place) in QUOTED {
+        for (quoted, place) in QUOTED.into_iter().chain(guard_path::TOWARDS) {
             set(quoted, &format!("typeof {place}"));
         }
         guard_host::SETS.iter().for_each(|(name, kind)| set(name, kind));
@@ -190,6 +196,9 @@ impl Guard {
         let mut chains = self.untracked();
         let [refused_in, arriving] = self.inward();
         let [refused_out, leaving] = self.outward();
+        let clear = self.external.as_ref().map(|side| side.from("external"));
+        let pieces = guard_path::pieces(&self.to_ports(), clear);
+        chains.push(Chain { name: "pieces", at: Some(("prerouting", guard_path::FIRST)), rules: pieces });
         chains.push(Chain { name: "refused_in", at: None, rules: refused_in });
         chains.push(Chain { name: "refused_out", at: None, rules: refused_out });
         // What is right comes first: one look at its set and it is through. Only what is refused walks on, to be counted by reason.
@@ -221,6 +230,7 @@ impl Guard {
         refused.push("counter name in_unknown drop".to_owned());
         arriving.push(format!("{} goto refused_in", self.to_ports()));
         arriving.extend(guard_host::ARRIVING.map(str::to_owned));
+        arriving.extend(guard_path::errors());
         [refused, arriving]
     }
 

@@ -28,6 +28,7 @@ pub mod fence_text;
 pub mod flooded;
 pub mod guard;
 mod guard_host;
+mod guard_path;
 pub mod larger;
 pub mod names;
 pub mod onlink;

@@ -128,6 +128,19 @@ pub fn fragment(from: IpAddr, to: IpAddr, ttl: u8, protocol: u8, payload: &[u8],
     [header, payload.to_vec()].concat()
 }
 
+/// An ICMP error that says to the sender of a packet that its path carries `mtu` bytes only, of the family of `from`.
+pub fn smaller(from: IpAddr, to: IpAddr, quoted: &[u8], mtu: u16) -> Vec<u8> {
+    let [high, low] = mtu.to_be_bytes();
+    let (kind, code, protocol) = if from.is_ipv4() { (3, 4, 1) } else { (2, 0, 58) };
+    let mut error = [&[kind, code, 0, 0, 0, 0, high, low][..], quoted].concat();
+    let length = u32::try_from(error.len()).unwrap().to_be_bytes();
+    let pseudo = [octets(from), octets(to), length.to_vec(), vec![0, 0, 0, protocol]].concat();
+    let pseudo = if from.is_ipv4() { Vec::new() } else { pseudo };
+    let sum = checksum(&[pseudo, error.clone()].concat()).to_be_bytes();
+    error[2..4].copy_from_slice(&sum);
+    ip(from, to, 64, protocol, &error)
+}
+
 /// Ethernet around an IP packet.
 pub fn ethernet(from: Mac, to: Mac, packet: &[u8]) -> Vec<u8> {
     let kind: [u8; 2] = if packet[0] >> 4 == 4 { [0x08, 0] } else { [0x86, 0xdd] };

@@ -107,6 +107,8 @@ struct Attack {
     to: IpAddr,
     ttl: u8,
     wire: usize,
+    /// The wire of its first packet, where that is another one.
+    begins: Option<usize>,
     port: u16,
     flags: u8,
     vni: u32,
@@ -123,7 +125,19 @@ impl Attack {
     fn right(target: &Target) -> Self {
         let (from, to) = (target.address(2), target.address(1));
         let (source, there) = (mac(THEIRS), mac(OURS));
-        Self { from, to, ttl: 255, wire: 0, port: 4789, flags: 8, vni: 10, source, target: there, wrap: None }
+        Self {
+            from,
+            to,
+            ttl: 255,
+            wire: 0,
+            begins: None,
+            port: 4789,
+            flags: 8,
+            vni: 10,
+            source,
+            target: there,
+            wrap: None,
+        }
     }
 
     fn frames(&self, target: &Target, marker: &[u8]) -> Vec<Vec<u8>> {
@@ -138,7 +152,12 @@ impl Attack {
         } else {
             target.macs[self.wire]
         };
-        packets.iter().map(|packet| ethernet(mac("02:00:00:00:99:99"), there, packet)).collect()
+        let there = |number| match self.begins.filter(|_| number == 0) {
+            Some(wire) => target.macs[wire],
+            None => there,
+        };
+        let from = mac("02:00:00:00:99:99");
+        packets.iter().enumerate().map(|(number, packet)| ethernet(from, there(number), packet)).collect()
     }
 
     /// Sends copies of it; returns how many frames of it the guest got, and how the counters rose without the `fence`, a right
@@ -147,8 +166,9 @@ impl Attack {
         let before = target.counters();
         let (own, fence) = (marker(number), marker(number + 1_000_000));
         for _ in 0..COPIES {
-            for frame in self.frames(target, &own) {
-                target.wires[self.wire].send(&frame);
+            for (number, frame) in self.frames(target, &own).iter().enumerate() {
+                let begins = self.begins.filter(|_| number == 0);
+                target.wires[begins.unwrap_or(self.wire)].send(frame);
             }
         }
         let rise = |name: &str| target.counters()[name] - before[name];
@@ -264,6 +284,18 @@ const ROWS: &[Row] = &[
         },
         None,
     ),
+    (
+        "an error of a stranger, by which the path to a member would carry 1300 bytes",
+        |t, a| {
+            (a.from, a.wire) = (t.address(66), 1);
+            a.wrap = Some(|a, d| {
+                // What it quotes went to the member: the last byte of its address is 2.
+                let member = if a.from.is_ipv4() { "10.9.0.2" } else { "fd00::2" }.parse().unwrap();
+                vec![frames::smaller(a.from, a.to, &ip(a.to, member, 255, UDP, d), 1300)]
+            });
+        },
+        Some("in_smaller"),
+    ),
     ("a member with the address of a guest here", |_, a| a.source = mac(OURS), None),
     ("a member with an address that nobody has", |_, a| a.source = mac("02:00:00:00:00:77"), None),
     ("a member with the address of a guest in another PDC", |_, a| a.source = mac("02:00:00:00:00:04"), None),
@@ -290,7 +322,28 @@ const FOUR: &[Row] = &[
                 vec![piece(&d[..48], 0, true), piece(&d[48..], 48, false)]
             });
         },
-        Some("in_unknown"),
+        Some("in_pieces"),
+    ),
+    (
+        "a member, in two fragments",
+        |_, a| {
+            a.wrap = Some(|a, d| {
+                let piece = |bytes, at, more| fragment(a.from, a.to, 255, UDP, bytes, at, more);
+                vec![piece(&d[..48], 0, true), piece(&d[48..], 48, false)]
+            });
+        },
+        Some("in_pieces"),
+    ),
+    (
+        "a member, in two fragments, the first by another interface",
+        |_, a| {
+            a.begins = Some(1);
+            a.wrap = Some(|a, d| {
+                let piece = |bytes, at, more| fragment(a.from, a.to, 255, UDP, bytes, at, more);
+                vec![piece(&d[..48], 0, true), piece(&d[48..], 48, false)]
+            });
+        },
+        Some("in_pieces"),
     ),
     (
         "a fragment that hides the VNI from the guard",
@@ -301,7 +354,7 @@ const FOUR: &[Row] = &[
                 vec![piece(&d[..8], 0, true), piece(&d[8..], 8, false)]
             });
         },
-        Some("in_unknown"),
+        Some("in_pieces"),
     ),
 ];
 
@@ -322,7 +375,21 @@ const SIX: &[Row] = &[
             a.from = t.address(66);
             a.wrap = Some(|a, d| vec![ip(a.from, a.to, 255, 44, &[&[UDP, 0, 0, 0, 0, 0, 0, 7][..], d].concat())]);
         },
-        Some("in_unknown"),
+        Some("in_pieces"),
+    ),
+    (
+        "a member, in two fragments, the first by another interface",
+        |_, a| {
+            a.begins = Some(1);
+            a.wrap = Some(|a, d| {
+                let piece = |bytes: &[u8], place: [u8; 2]| {
+                    let header = [UDP, 0, place[0], place[1], 0, 0, 0, 9];
+                    ip(a.from, a.to, 255, 44, &[&header[..], bytes].concat())
+                };
+                vec![piece(&d[..48], [0, 1]), piece(&d[48..], [0, 48])]
+            });
+        },
+        Some("in_pieces"),
     ),
 ];
 
@@ -346,6 +413,8 @@ fn attack(six: bool) {
     }
     assert!(wrong.is_empty(), "IPv6: {six}\n{}", wrong.join("\n"));
     assert_eq!(tables(), before, "no frame of the attacks has moved an entry");
+    let path = target.host.sh(&format!("ip route get {}", target.address(2)));
+    assert!(!path.contains("mtu"), "no error has made a path smaller: {path}");
     let (delivered, risen) = right.run(&target, 999, Some("in_accepted"));
     assert_eq!((delivered, risen), (COPIES, BTreeMap::new()), "a right frame still passes");
     // What the kernel cannot tell apart, and docs/threat-model.md says so: members of one network and PDC trust each other.

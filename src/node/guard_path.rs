@@ -1,0 +1,59 @@
+//! What of the plain path is judged packet by packet, in the guard's table: fragments, before anybody puts them together, and ICMP errors
+//! about the size of a path.
+//!
+//! A packet that is put together of fragments from two interfaces is one of the last of them (`ip_frag_reasm`, net/ipv4/ip_fragment.c),
+//! with the header of the first. So a stranger could begin a packet by one interface that a member's own fragment ends by another. VTEPs
+//! make no fragments, and may discard them (RFC 7348 section 4.3).
+
+use std::net::IpAddr;
+
+use super::guard::Side;
+
+/// Before connection tracking puts fragments together, which is at -400 (`enum nf_ip_hook_priorities`, linux/netfilter_ipv4.h).
+pub(super) const FIRST: i32 = -450;
+/// Counts first fragments of VXLAN.
+pub(super) const PIECES: &str = "in_pieces";
+/// Counts errors that would make a path smaller.
+pub(super) const SMALLER_PATH: &str = "in_smaller";
+/// More fragments, or a later one. The kernel compares one masked word without a call; of IPv6 it is the protocol and never 0.
+const WHOLE: &str = "@nh,48,16 & 0x3fff == 0 accept";
+
+/// Sets of plain peers' addresses where ICMP and ICMPv6 errors quote them, and the place: bits from the start of the ICMP header, behind its 8 bytes
+/// and what precedes the destination in the IP header (RFC 792, RFC 4443).
+pub(super) const TOWARDS: [(&str, &str); 2] = [("towards", "@th,192,32"), ("towards6", "@th,256,128")];
+/// What changes the size of a path that the host believes in, and where the protocol of the quoted packet stands. TCP is left to the kernel, which
+/// believes nothing that does not quote a sequence number in flight (RFC 5927 section 4.1).
+const SMALLER: [(&str, &str); 2] = [
+    ("icmp type destination-unreachable icmp code frag-needed", "@th,136,8 != 6"),
+    ("icmpv6 type packet-too-big", "@th,112,8 != 6"),
+];
+
+/// Rules for fragments. `ports` matches what is for a port of ours. Where a policy lets frames cross in clear, routers of others are on the way: of
+/// members by that interface fragments are taken. Whatever this host forwards is not ours to judge.
+pub(super) fn pieces(ports: &str, external: Option<String>) -> Vec<String> {
+    let mut rules = vec![WHOLE.to_owned()];
+    rules.extend(external.map(|from| format!("{from} accept")));
+    for fragment in ["ip frag-off & 0x3fff != 0", "exthdr frag exists"] {
+        rules.push(format!("{fragment} {ports} fib daddr type local counter name {PIECES} drop"));
+    }
+    rules
+}
+
+/// Rules for errors that would make the path to a plain peer smaller. Anybody can send one, to any address of this host; the size of the path
+/// is what the PDC declares, and the echoes measure it.
+pub(super) fn errors() -> impl Iterator<Item = String> {
+    SMALLER.iter().zip(TOWARDS).map(|((error, other), (set, place))| {
+        format!("{error} {place} @{set} {other} counter name {SMALLER_PATH} drop")
+    })
+}
+
+/// Elements of [`TOWARDS`]: peers by the admin interface.
+pub(super) fn elements(admin: Option<&Side>) -> impl Iterator<Item = (String, String)> + '_ {
+    admin.into_iter().flat_map(|side| side.members.iter()).map(|(_, address, _)| {
+        let [(set, _), (set6, _)] = TOWARDS;
+        match address {
+            IpAddr::V4(address) => (set.to_owned(), format!("{:#x}", address.to_bits())),
+            IpAddr::V6(address) => (set6.to_owned(), format!("{:#x}", address.to_bits())),
+        }
+    })
+}
