@@ -26,6 +26,7 @@ pub mod log;
 pub mod look;
 mod mtu;
 pub mod offload;
+mod outways;
 mod plain;
 mod plugs;
 mod probing;

@@ -14,6 +14,7 @@ use crate::api::local::{Finding, Management};
 use crate::api::objects::NodeFacts;
 use crate::api::stream::{FoundPort, MeasuredPath};
 use crate::forward::Slots;
+use crate::node::outways::OutWays;
 use crate::node::paths::Paths;
 use crate::node::plan::Local;
 use crate::node::presence::Presence;
@@ -154,6 +155,8 @@ pub struct View {
     pub echoes: Arc<Vec<Echoes>>,
     /// Interfaces that should carry, and do not.
     pub down: BTreeMap<IfName, Down>,
+    /// By which way packets leave for the other ends of tunnels.
+    pub outways: Arc<OutWays>,
     /// Version that kernel and lanes follow.
     pub applied: Version,
     /// The connection to a management node.
@@ -202,6 +205,7 @@ impl Shared {
             measured: AllMeasured::new(),
             echoes: Arc::default(),
             down: BTreeMap::new(),
+            outways: Arc::default(),
             applied: Version::default(),
             management,
             certificate_ends: None,
