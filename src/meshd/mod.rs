@@ -15,6 +15,7 @@ mod ends;
 pub mod engine;
 pub mod events;
 pub mod files;
+mod gone;
 mod guests;
 pub mod held;
 pub mod kernel;

@@ -71,6 +71,8 @@ pub enum Topic {
     Time,
     /// The certificate ends soon.
     Certificate,
+    /// Files of this node that have gone from disk.
+    Gone,
     /// `meshd.toml` as it is now cannot be used.
     Config,
     /// Parts of the daemon that run less confined than they should.
@@ -105,6 +107,7 @@ impl Topic {
             | Self::Clock
             | Self::Time
             | Self::Certificate
+            | Self::Gone
             | Self::Config
             | Self::Confined => None,
         }

@@ -45,10 +45,10 @@ fn a_route_that_leads_a_tunnel_astray_is_named() {
     let arrives = || explain(&lab, "a-1", "b-1-g1").lines().next().is_some_and(|line| line.ends_with(": arrives"));
     wait_until("it arrives", BAR, arrives);
     assert!(!explain(&lab, "a-1", "b-1-g1").contains("heard 0 s ago, "), "what is heard is the other direction");
-    let tunnels = lab.ctl("exec", &["a-1", "--", env!("CARGO_BIN_EXE_meshctl"), "tunnel", "list", "-o", "json"]);
-    let tunnels: Value = serde_json::from_slice(&tunnels.stdout).unwrap();
-    let endpoint = tunnels[0]["endpoint"].as_str().unwrap();
-    let to = endpoint.rsplit_once(':').unwrap().0.to_owned();
+    let status = lab.ctl("exec", &["a-1", "--", env!("CARGO_BIN_EXE_meshctl"), "status", "-o", "json"]);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    let endpoint = status["peers"].as_array().unwrap().iter().find_map(|peer| peer["tunnel"]["endpoint"].as_str());
+    let to = endpoint.unwrap().rsplit_once(':').unwrap().0.to_owned();
     within(
         &lab,
         "a-1",
@@ -105,4 +105,27 @@ fn a_misspelt_interface_is_told_as_that_and_no_longer_than_it_stands() {
     });
     let _ = speaks.kill();
     let _ = speaks.wait();
+}
+
+#[test]
+fn files_that_go_from_disk_under_a_daemon_are_told_at_management_and_a_gone_socket_is_no_daemon_that_does_not_run() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "1", "--nodes", "2"]);
+    lab.settled();
+    let (keys, socket) = (lab.home.machine("a-1").join("keys"), lab.home.socket("a-1"));
+    let (key, away) = (keys.join("tls.key"), keys.join("away"));
+    std::fs::rename(&key, &away).unwrap();
+    std::fs::remove_file(&socket).unwrap();
+    let mesh = || String::from_utf8_lossy(&lab.asked(&["status"]).stdout).into_owned();
+    wait_until("management is told", Duration::from_secs(75), || {
+        let text = mesh();
+        ["M0693", "M0694", "tls.key", "meshd.sock"].iter().all(|word| text.contains(word))
+    });
+    let output = lab.ctl("exec", &["a-1", "--", env!("CARGO_BIN_EXE_meshctl"), "status"]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("M0101") && text.contains("still runs"), "{text}");
+    std::fs::rename(&away, &key).unwrap();
+    wait_until("the key is back", Duration::from_secs(75), || !mesh().contains("M0693") && mesh().contains("M0694"));
 }
