@@ -23,6 +23,7 @@ use crate::api::local::{Explanation, Finding};
 use crate::api::objects::{Any, Kind, Meta, Node, Object, TokenSpec, TokenStatus};
 use crate::api::problem::{Exit, Problem};
 use crate::clock;
+use crate::config::Period;
 use crate::mgmt::state::{self, Edit, State as Stored};
 use crate::mgmt::{
     audit, edit, enroll, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, nodes, own_mtu, renames,
@@ -286,7 +287,7 @@ fn check_token(asked: &NewToken) -> Result<(), Problem> {
     } else if asked.replace && asked.uses != 1 {
         "one machine takes the place of a node: such a token has one use".to_owned()
     } else if !(1..=TOKEN_LIFE_MAX).contains(&asked.ttl_seconds) {
-        format!("a token lives 1 second to 30 days, not {} seconds", asked.ttl_seconds)
+        format!("a token lives 1 second to 30 days, not {}", Period(Duration::from_secs(asked.ttl_seconds)))
     } else {
         return Ok(());
     };
