@@ -13,20 +13,16 @@ const FLAGS: [(&str, &str, &str); 2] =
 
 /// What helps with a slip.
 pub(super) fn all(error: &clap::Error, program: &Command, words: &[String]) -> Vec<String> {
-    let word = |kind| match error.get(kind) {
-        Some(ContextValue::String(word)) => Some(word.as_str()),
-        _ => None,
+    let word = |kind| {
+        let Some(ContextValue::String(word)) = error.get(kind) else { return None };
+        Some(word.as_str())
     };
-    match error.kind() {
-        ErrorKind::InvalidSubcommand => {
-            word(ContextKind::InvalidSubcommand).and_then(|typed| verb(typed, program, words)).into_iter().collect()
-        }
-        ErrorKind::UnknownArgument => {
-            let Some(typed) = word(ContextKind::InvalidArg) else { return Vec::new() };
-            flag(typed, words).or_else(|| negative(typed, words)).into_iter().collect()
-        }
-        _ => Vec::new(),
-    }
+    let typed = |of: ErrorKind, kind| word(kind).filter(|_| error.kind() == of);
+    let slip = typed(ErrorKind::InvalidSubcommand, ContextKind::InvalidSubcommand);
+    let unknown = typed(ErrorKind::UnknownArgument, ContextKind::InvalidArg);
+    let verb = slip.and_then(|typed| verb(typed, program, words));
+    let flag = unknown.and_then(|typed| flag(typed, words).or_else(|| negative(typed, words)));
+    verb.into_iter().chain(flag).collect()
 }
 
 /// The verb that is meant by a word of other tools, where the command has it.

@@ -108,7 +108,8 @@ fn same(one: Option<&Way>, other: Option<&Way>) -> bool {
 fn by(way: &Way) -> String {
     let hop = |hop: &super::strays::Hop| {
         let dev = hop.dev.as_ref().map_or_else(|| "by an unknown interface".to_owned(), |dev| format!("by {dev}"));
-        hop.gateway.map_or(dev.clone(), |router| format!("{dev} via {router}"))
+        let router = hop.gateway.map_or_else(String::new, |router| format!(" via {router}"));
+        format!("{dev}{router}")
     };
     way.hops.iter().map(hop).collect::<Vec<_>>().join(" and ")
 }
