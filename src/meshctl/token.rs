@@ -105,8 +105,8 @@ async fn taken(server: &Server, asked: &NewToken) -> Option<String> {
 
 fn has_joined(name: &NodeId) -> String {
     format!(
-        "note: node {name} has joined already: with this token only the machine that has its keys may do so again, every other one is refused \
-         (M0253)\n  help: for a machine that takes its place: meshctl token create --replace {name}"
+        "note: node {name} has joined already: with this token only the machine that has its keys may do so again, every other one is refused\n  \
+         help: for a machine that takes its place: meshctl token create --replace {name}"
     )
 }
 
@@ -156,4 +156,15 @@ pub(super) fn print(format: Format, items: &[Any], now: Wall) -> Done {
     let values: Result<Vec<_>, _> = items.iter().map(manifest::to_value).collect();
     let values = values.map_err(|e| Problem::new("M0110", Exit::Failed, e.to_string()))?;
     out::list(format, "token", &values, &lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_for_a_node_that_has_joined_leads_to_the_one_that_replaces_it() {
+        let text = has_joined(&"b-2".parse().unwrap());
+        assert!(text.contains("has joined already") && text.ends_with("meshctl token create --replace b-2"), "{text}");
+    }
 }
