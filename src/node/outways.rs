@@ -11,8 +11,6 @@ use crate::types::{IfName, Mono, NodeId, Wall};
 
 /// Other ends that are remembered, at most; as many as nodes a mesh may have.
 pub const MOST: usize = 4096;
-/// Words of what is told about tunnels that carry nothing.
-const DOWN: &str = "M0410";
 
 /// The other end of a tunnel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +78,7 @@ impl OutWays {
 
     /// Adds to what is said of tunnels that carry nothing by which way packets leave: of the one peer, or of the first whose way is amiss.
     pub fn explain(&self, findings: &mut [Finding], ends: &BTreeMap<NodeId, End>) {
-        for finding in findings.iter_mut().filter(|finding| finding.code == DOWN) {
+        for finding in findings.iter_mut() {
             let peers = finding.cut.as_ref().map(|cut| cut.peers.as_slice()).unwrap_or_default();
             let amiss = |end: &&End| self.astray(end) || self.changed(end.to).is_some();
             let all: Vec<&End> = peers.iter().filter_map(|peer| ends.get(peer)).collect();

@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::harness::{can_run, succeed, wait_until};
 use crate::labs::Lab;
 
-const BAR: Duration = Duration::from_secs(45);
+/// Long, because how often a daemon asks for routes depends on how busy the machine is.
+const BAR: Duration = Duration::from_secs(120);
 
 fn within(lab: &Lab, node: &str, lines: &str) {
     let space = lab.layout().node(node).unwrap().namespace.clone();
@@ -44,7 +45,9 @@ fn a_route_that_leads_a_tunnel_astray_is_named() {
     lab.settled();
     let arrives = || explain(&lab, "a-1", "b-1-g1").lines().next().is_some_and(|line| line.ends_with(": arrives"));
     wait_until("it arrives", BAR, arrives);
-    assert!(!explain(&lab, "a-1", "b-1-g1").contains("heard 0 s ago, "), "what is heard is the other direction");
+    let text = explain(&lab, "a-1", "b-1-g1");
+    let tunnel = text.lines().find(|line| line.contains("the tunnel to b-1 is up")).unwrap();
+    assert!(tunnel.contains("answered") && !tunnel.contains("heard"), "what is heard is the other direction: {text}");
     let status = lab.ctl("exec", &["a-1", "--", env!("CARGO_BIN_EXE_meshctl"), "status", "-o", "json"]);
     let status: Value = serde_json::from_slice(&status.stdout).unwrap();
     let endpoint = status["peers"].as_array().unwrap().iter().find_map(|peer| peer["tunnel"]["endpoint"].as_str());
@@ -63,7 +66,7 @@ fn a_route_that_leads_a_tunnel_astray_is_named() {
         text.contains("leave by vpn0 via 172.30.0.1") && text.contains(&get)
     });
     wait_until("M0410 names the route", BAR, || {
-        says(&lab, "a-1", &["M0410", "leave by vpn0 via 172.30.0.1", "as they should, since 20", " before", &get])
+        says(&lab, "a-1", &["M0410", "leave by vpn0 via 172.30.0.1", "as they should", &get])
     });
     within(&lab, "a-1", "ip link delete vpn0");
     wait_until("it arrives again", BAR, arrives);
