@@ -2,6 +2,7 @@
 //! namespace that the thread is in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
 
 use netlink_packet_route::RouteNetlinkMessage;
@@ -22,7 +23,7 @@ use crate::node::fence_text::{CHECKSUM, ROUTED};
 use crate::node::guard::TABLE;
 use crate::node::onlink::Step;
 use crate::node::op::Op;
-use crate::node::strays::{Ask, Ways};
+use crate::node::strays::{Ask, Way, Ways};
 use crate::node::{fence_host, fence_text};
 use crate::types::{IfName, Mac};
 
@@ -193,6 +194,14 @@ impl Kernel {
         let Some(first) = asks.first() else { return Ok(Ways::default()) };
         let Some((index, _)) = self.find(first.interface.as_str())? else { return Ok(Ways::default()) };
         self.routes.ways(asks, index).map_err(KernelError::socket("asking for routes"))
+    }
+
+    /// By which way UDP leaves for each of these addresses, from no address in particular; none: by no way.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn out_ways(&mut self, ends: &[SocketAddr]) -> Result<Vec<(IpAddr, Option<Way>)>, KernelError> {
+        self.routes.out_ways(ends).map_err(KernelError::socket("asking for routes"))
     }
 
     /// Something that says when the kernel's tables or the packet filter change.

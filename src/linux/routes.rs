@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Nla as _};
 use netlink_packet_route::route::{
@@ -162,6 +162,37 @@ impl Routes {
         let answers = answers.collect();
         let earlier = earlier.into_iter().map(|rule| Earlier { preference: preference(rule), table: table_of(rule) });
         Ok(Ways { answers, earlier: earlier.collect() })
+    }
+}
+
+impl Routes {
+    /// By which way UDP leaves for addresses, from no address in particular, as the sockets of tunnels send; none: by no way.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub(super) fn out_ways(&mut self, ends: &[SocketAddr]) -> io::Result<Vec<(IpAddr, Option<Way>)>> {
+        let question = |end: &SocketAddr| {
+            let mut message = RouteMessage::default();
+            let (family, bits) = if end.is_ipv4() { (AddressFamily::Inet, 32) } else { (AddressFamily::Inet6, 128) };
+            message.header.address_family = family;
+            message.header.destination_prefix_length = bits;
+            // The route itself, with all its next hops: which of them one flow gets is chance.
+            message.header.flags =
+                RouteFlags::FibMatch | if end.is_ipv4() { RouteFlags::LookupTable } else { RouteFlags::empty() };
+            message.attributes = vec![
+                RouteAttribute::Destination(end.ip().into()),
+                RouteAttribute::IpProto(u8::from(IpProtocol::Udp)),
+                RouteAttribute::Dport(end.port()),
+            ];
+            RouteNetlinkMessage::GetRoute(message)
+        };
+        let answers = self.netlink.ask(&ends.iter().map(question).collect::<Vec<_>>())?;
+        let mut names = BTreeMap::new();
+        let mut way = |answer: Option<RouteNetlinkMessage>| match answer? {
+            RouteNetlinkMessage::NewRoute(route) => read_way(&route, &mut names),
+            _ => None,
+        };
+        Ok(ends.iter().map(SocketAddr::ip).zip(answers.into_iter().map(&mut way)).collect())
     }
 }
 

@@ -1,5 +1,6 @@
 //! `meshctl events`: what happened on this node, or who changed what in the mesh.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,7 +11,7 @@ use crate::api::admin::{AuditChange, AuditEvent, Events, Verb};
 use crate::api::local::Event;
 use crate::api::problem::{Exit, Problem};
 use crate::clock;
-use crate::config::dates;
+use crate::config::{Period, dates, nearest};
 use crate::types::{NodeId, Wall};
 
 /// How often it is looked for new ones.
@@ -26,7 +27,7 @@ pub(super) struct Args {
     #[arg(long)]
     kind: Option<String>,
     /// Only those of the last while: 90s, 10m, 2h, 1d
-    #[arg(long, value_parser = humantime::parse_duration)]
+    #[arg(long, value_parser = ago)]
     since: Option<Duration>,
     /// Only those of the mesh that name this node
     #[arg(long)]
@@ -65,6 +66,13 @@ enum Source {
     Mesh(Server),
 }
 
+/// How long ago; a point in time is none.
+fn ago(text: &str) -> Result<Duration, String> {
+    let shown: String = text.chars().take(40).collect();
+    let not = || format!("'{shown}' is not a length of time before now (like 90s, 10m, 2h, 1d)");
+    text.parse::<Period>().map(|period| period.0).map_err(|why| if why.contains("unit") { why } else { not() })
+}
+
 /// Runs it: the events of this node, or with --management the audit log.
 ///
 /// # Errors
@@ -85,6 +93,9 @@ pub(super) async fn run(access: &Access, args: Args) -> Done {
     };
     let chosen: Vec<&Shown> = seen.iter().filter(wanted).collect();
     let first = chosen.len().saturating_sub(args.last);
+    if let Some(kind) = args.kind.as_ref().filter(|kind| seen.iter().all(|event| event.kind != **kind)) {
+        out::talk(&unknown(kind, seen.iter().map(|event| event.kind.as_str())));
+    }
     source.show(access.output, chosen.get(first..).unwrap_or_default())?;
     if !args.follow {
         return Ok(());
@@ -97,6 +108,15 @@ pub(super) async fn run(access: &Access, args: Args) -> Done {
         }
         seen = now;
     }
+}
+
+/// Of a kind of which nothing is there: those of which something is.
+fn unknown<'a>(kind: &str, seen: impl Iterator<Item = &'a str> + Clone) -> String {
+    let kinds: BTreeSet<&str> = seen.clone().collect();
+    let near =
+        nearest(kind, kinds.iter().copied()).map_or_else(String::new, |near| format!(", did you mean '{near}'?"));
+    let kinds = kinds.into_iter().collect::<Vec<_>>().join(", ");
+    format!("note: nothing of kind '{kind}' has happened{near}; of these kinds something has: {kinds}")
 }
 
 /// Those that came behind the last of before. Where that one is gone, more have come than are kept: all are new.
@@ -207,6 +227,21 @@ mod tests {
             value: Value::from(text.to_string()),
         };
         texts.chars().map(shown).collect()
+    }
+
+    #[test]
+    fn a_kind_of_which_nothing_is_there_names_those_of_which_something_is() {
+        let text = unknown("problm", ["problem", "solved", "problem"].into_iter());
+        assert!(text.contains("did you mean 'problem'?") && text.ends_with(": problem, solved"), "{text}");
+    }
+
+    #[test]
+    fn a_point_in_time_is_no_length_of_time_and_that_is_said() {
+        assert_eq!(ago("2h"), Ok(Duration::from_secs(7200)));
+        for wrong in ["yesterday", "2026-01-01", "noon", "1 fortnight"] {
+            assert!(ago(wrong).unwrap_err().contains("like 90s, 10m, 2h, 1d"), "{wrong}");
+        }
+        assert!(ago("90").unwrap_err().contains("unit"));
     }
 
     #[test]

@@ -17,10 +17,10 @@ pub(super) struct Args {
     #[arg(value_name = "TO")]
     target: Option<Target>,
     /// Sending port, by name
-    #[arg(long, required_unless_present = "sender", conflicts_with = "sender")]
+    #[arg(long, conflicts_with = "sender")]
     from: Option<PortId>,
     /// What it sends to, by name
-    #[arg(long, required_unless_present = "target", conflicts_with = "target")]
+    #[arg(long, conflicts_with = "target")]
     to: Option<Target>,
 }
 

@@ -23,6 +23,7 @@ mod pdc;
 mod policy;
 mod port;
 mod remote;
+mod slip_helps;
 pub mod slips;
 mod status;
 mod table;

@@ -8,6 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::globals;
 use super::out::{self, Format};
+use super::slip_helps;
 use crate::api::problem::{Exit, Problem};
 
 /// Verbs that a slip must not lead to.
@@ -83,6 +84,7 @@ fn problem(error: &clap::Error, program: &Command, words: &[String]) -> Problem 
     let problem = Problem::new("M0132", Exit::Usage, what).note("nothing was changed");
     let parts = parts.filter(|part| !part.is_empty() && !part.starts_with("For more"));
     let problem = parts.fold(problem, |problem, part| problem.help(part.trim_start_matches("tip: ")));
+    let problem = slip_helps::all(error, program, words).into_iter().fold(problem, Problem::help);
     problem.help(format!("{} --help", meant(program, words)))
 }
 

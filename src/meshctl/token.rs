@@ -64,9 +64,11 @@ pub(super) async fn run(access: &Access, command: Command) -> Done {
     match command {
         Command::Create(wish) => {
             let body = wanted(&server, wish).await?;
+            let taken = taken(&server, &body).await;
             let made: MadeToken = server.call(Method::POST, "/v1/tokens", Some(&body)).await?;
             match access.output {
                 Format::Table => {
+                    taken.iter().for_each(|line| out::talk(line));
                     out::talk(&told(&body, &made));
                     out::line(&made.token)
                 }
@@ -91,6 +93,21 @@ async fn wanted(server: &Server, wish: Create) -> Result<NewToken, Problem> {
     };
     let pdc = wish.pdc.unwrap_or(node.spec.pdc);
     Ok(NewToken { pdc, name_pattern: name.to_string(), uses: 1, ttl_seconds, replace: true })
+}
+
+/// Says so where the token is for one node that has a machine already: another one will be refused.
+async fn taken(server: &Server, asked: &NewToken) -> Option<String> {
+    let name = asked.name_pattern.parse::<NodeId>().ok().filter(|_| !asked.replace)?;
+    // One that does not exist is what a token is made for.
+    let Any::Node(node) = objects::get(server, Kind::Node, name.as_str()).await.ok()? else { return None };
+    node.status.public_key.is_some().then(|| has_joined(&name))
+}
+
+fn has_joined(name: &NodeId) -> String {
+    format!(
+        "note: node {name} has joined already: with this token only the machine that has its keys may do so again, every other one is refused\n  \
+         help: for a machine that takes its place: meshctl token create --replace {name}"
+    )
 }
 
 /// What to do with the token, for people: a line that can be pasted where the machine is. The token itself is not in it, or it would be seen
@@ -139,4 +156,15 @@ pub(super) fn print(format: Format, items: &[Any], now: Wall) -> Done {
     let values: Result<Vec<_>, _> = items.iter().map(manifest::to_value).collect();
     let values = values.map_err(|e| Problem::new("M0110", Exit::Failed, e.to_string()))?;
     out::list(format, "token", &values, &lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_for_a_node_that_has_joined_leads_to_the_one_that_replaces_it() {
+        let text = has_joined(&"b-2".parse().unwrap());
+        assert!(text.contains("has joined already") && text.ends_with("meshctl token create --replace b-2"), "{text}");
+    }
 }

@@ -282,7 +282,7 @@ impl<K: Kernel> Engine<K> {
         self.shared.view().filtered = filtered;
         let wrong = self.slice.as_ref().filter(|_| !self.removed).map(|slice| {
             let now = mono();
-            let mut says = self.dropped.wrongs(slice, &self.desired, now);
+            let mut says = self.dropped.wrongs(slice, &self.desired, &self.presence, now);
             self.presence.doubt(&mut says);
             [self.presence.findings(slice, now), says].concat()
         });

@@ -17,6 +17,7 @@ use crate::node::fence::Refused;
 use crate::node::fence_sizes::LARGE;
 use crate::node::fence_text::{CHECKSUM, QUIET as NO_NEWS, REASONS};
 use crate::node::guard;
+use crate::node::presence::Presence;
 use crate::node::wrongs::{SAMPLED, Wrongs};
 use crate::table::{NetKey, RowKey, Slice};
 use crate::types::{IfName, Mono};
@@ -103,12 +104,13 @@ impl Guests {
     }
 
     /// What guests say and may not, and go on saying.
-    pub(super) fn wrongs(&mut self, slice: &Slice, desired: &Desired, now: Mono) -> Vec<Finding> {
+    pub(super) fn wrongs(&mut self, slice: &Slice, desired: &Desired, presence: &Presence, now: Mono) -> Vec<Finding> {
         self.wrongs.end(&self.places, now);
+        self.wrongs.settle(slice, presence, &self.places, now);
         self.barred.end(&self.places, now);
         let large = self.large.findings(desired, &self.places, &self.mtus, now);
         let barred = self.barred.findings(slice, desired, &self.places);
-        [self.wrongs.findings(slice, desired, &self.places), barred, large].concat()
+        [self.wrongs.findings(slice, desired, presence, &self.places), barred, large].concat()
     }
 
     /// What the packet filters have dropped, by counter; only those above zero.

@@ -1,13 +1,14 @@
 //! What the engine asks of a kernel. Its tests have kernels of their own that fail when they are told to.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::linux::{self, KernelError};
 use crate::node::barriers::{Base, Table};
 use crate::node::desired::Observed;
 use crate::node::fence::{Refused, Said};
 use crate::node::op::Op;
-use crate::node::strays::{Ask, Ways};
+use crate::node::strays::{Ask, Way, Ways};
 use crate::node::verdicts::Rules;
 
 /// The kernel as two verbs, and the counters of its packet filters.
@@ -71,6 +72,14 @@ pub trait Kernel {
         let _ = reason;
         Ok(Vec::new())
     }
+    /// By which way UDP leaves for each of these addresses, from no address in particular; none: by no way.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    fn out_ways(&mut self, ends: &[SocketAddr]) -> Result<Vec<(IpAddr, Option<Way>)>, KernelError> {
+        let _ = ends;
+        Ok(Vec::new())
+    }
     /// Samples of what guests say and may not, for a reason.
     ///
     /// # Errors
@@ -98,6 +107,10 @@ impl Kernel for linux::Kernel {
 
     fn ways(&mut self, asks: &[Ask]) -> Result<Ways, KernelError> {
         Self::ways(self, asks)
+    }
+
+    fn out_ways(&mut self, ends: &[SocketAddr]) -> Result<Vec<(IpAddr, Option<Way>)>, KernelError> {
+        Self::out_ways(self, ends)
     }
 
     fn filter_generation(&mut self) -> Result<u32, KernelError> {

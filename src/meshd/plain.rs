@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::lane::LaneStats;
+use super::outways::{self, Route};
 use super::shared::{Shared, Topic, View};
 use super::watch::Known;
 use crate::api::local::{Finding, PlainPeer, PlainState, PlainStatus};
@@ -15,7 +16,7 @@ use crate::node::explain::{Live, Now};
 use crate::node::paths::Paths;
 use crate::node::watch_told::{self, Seen};
 use crate::policy::path::Path;
-use crate::probe::Phase;
+use crate::probe::{self, Phase};
 use crate::table::Slice;
 use crate::tunnel;
 use crate::types::{Mono, NodeId, PeerSlot, UdpPort};
@@ -187,12 +188,9 @@ fn tunnel_now(view: &View, node: &NodeId, stats: &[LaneStats], now: Mono) -> Now
     };
     let lanes: Vec<&tunnel::PeerStatus> =
         stats.iter().flat_map(|lane| &lane.peers).filter(|(peer, _)| *peer == slot).map(|(_, status)| status).collect();
-    let phases: Vec<Phase> = stats
-        .iter()
-        .flat_map(|lane| &lane.paths)
-        .filter(|(peer, _)| *peer == slot)
-        .map(|(_, path)| path.phase)
-        .collect();
+    let of = |(peer, path): &'_ (PeerSlot, probe::Status)| (*peer == slot).then_some(*path);
+    let paths: Vec<probe::Status> = stats.iter().flat_map(|lane| &lane.paths).filter_map(of).collect();
+    let phases: Vec<Phase> = paths.iter().map(|path| path.phase).collect();
     if lanes.iter().all(|lane| !lane.up) {
         return Now::Fails(format!("the tunnel to {node} is down: meshctl tunnel list"));
     }
@@ -202,9 +200,9 @@ fn tunnel_now(view: &View, node: &NodeId, stats: &[LaneStats], now: Mono) -> Now
     if phases.iter().all(|phase| *phase == Phase::Base) {
         return Now::Unknown(format!("the tunnel to {node} is up, and not probed yet"));
     }
-    let heard = lanes.iter().filter_map(|lane| lane.last_received).max();
-    let heard = heard.map_or_else(String::new, |at| format!(", heard {} s ago", now.since(at).as_secs()));
-    Now::Answers(format!("the tunnel to {node} is up and its probes are answered{heard}"))
+    // What is heard of it comes by the other direction, and shows nothing of this one.
+    let to = lanes.iter().find_map(|lane| lane.endpoint);
+    outways::answered(node, &paths, &Route::of(view, node, to), now)
 }
 
 fn closed(port: UdpPort, why: &str) -> Finding {

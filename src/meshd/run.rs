@@ -13,6 +13,7 @@ use super::disk::{self, Identity};
 use super::engine::{Command, Engine};
 use super::events::Tone;
 use super::files::{self, Tables};
+use super::gone;
 use super::keys::Keyring;
 use super::lanes::Lanes;
 use super::link::Link;
@@ -232,6 +233,7 @@ async fn start(ready: Ready, log: Log, begun: Result<(), String>) -> Result<(), 
         }
         None => None,
     };
+    tokio::spawn(gone::watch(Arc::clone(&shared), config.paths.clone()));
     tokio::spawn(control::serve(listener, Arc::clone(&shared)));
     tokio::spawn(ready_when(stands));
     let reload = Reload { loaded, shared: &shared, engine: &engine, link: link.as_deref(), log };

@@ -14,6 +14,7 @@ use crate::api::local::{Finding, Management};
 use crate::api::objects::NodeFacts;
 use crate::api::stream::{FoundPort, MeasuredPath};
 use crate::forward::Slots;
+use crate::node::outways::OutWays;
 use crate::node::paths::Paths;
 use crate::node::plan::Local;
 use crate::node::presence::Presence;
@@ -70,6 +71,8 @@ pub enum Topic {
     Time,
     /// The certificate ends soon.
     Certificate,
+    /// Files of this node that have gone from disk.
+    Gone,
     /// `meshd.toml` as it is now cannot be used.
     Config,
     /// Parts of the daemon that run less confined than they should.
@@ -104,6 +107,7 @@ impl Topic {
             | Self::Clock
             | Self::Time
             | Self::Certificate
+            | Self::Gone
             | Self::Config
             | Self::Confined => None,
         }
@@ -154,6 +158,8 @@ pub struct View {
     pub echoes: Arc<Vec<Echoes>>,
     /// Interfaces that should carry, and do not.
     pub down: BTreeMap<IfName, Down>,
+    /// By which way packets leave for the other ends of tunnels.
+    pub outways: Arc<OutWays>,
     /// Version that kernel and lanes follow.
     pub applied: Version,
     /// The connection to a management node.
@@ -202,6 +208,7 @@ impl Shared {
             measured: AllMeasured::new(),
             echoes: Arc::default(),
             down: BTreeMap::new(),
+            outways: Arc::default(),
             applied: Version::default(),
             management,
             certificate_ends: None,

@@ -34,6 +34,8 @@ fn lane(number: u8, up: bool, heard: u64, silent: Option<u64>) -> LaneStats {
         largest: 1500,
         silent: silent.map(at),
         one_way: false,
+        answered: at(0),
+        doubted: false,
         answers: true,
     };
     LaneStats { lane: number, peers: vec![(PEER, status)], paths: vec![(PEER, path)], ..LaneStats::default() }

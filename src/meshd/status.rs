@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::lane::LaneStats;
 use super::shared::{Shared, Topic, View};
-use super::{mtu, plain, silent};
+use super::{mtu, outways, plain, silent};
 use crate::api::local::{
     AbsentPort, Finding, LaneTunnel, Management, NetworkStatus, Offload, PeerStatus, Status, TunnelStatus,
 };
@@ -204,7 +204,9 @@ fn found(view: &View, peers: &[PeerStatus], plain: &[Finding]) -> Vec<Finding> {
     let all: BTreeMap<Topic, Vec<Finding>> = first.chain(view.findings.clone()).collect();
     let mut found: Vec<Finding> = all.iter().flat_map(of).collect();
     if mono().since(view.started) > GRACE {
-        found.extend(silent::findings(peers, view.slice.as_deref(), &silent::Line::of(view)));
+        let mut silent = silent::findings(peers, view.slice.as_deref(), &silent::Line::of(view));
+        outways::explain(view, &mut silent, peers);
+        found.extend(silent);
         found.extend(peers.iter().filter_map(lame));
     }
     found

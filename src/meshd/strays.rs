@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::kernel::Kernel;
+use super::outways::Asker;
 use super::shared::{Shared, Topic};
 use crate::clock::mono;
 use crate::node::desired::Desired;
@@ -26,6 +27,8 @@ pub(super) struct Strays {
     at: Option<Mono>,
     /// The earliest time for asking again, whatever happens.
     soonest: Option<Mono>,
+    /// The ways to other ends of tunnels.
+    outways: Asker,
 }
 
 impl Strays {
@@ -36,6 +39,7 @@ impl Strays {
 
     /// Asks where it is due, and tells what is wrong.
     pub(super) fn look<K: Kernel>(&mut self, kernel: &mut K, desired: &Desired, shared: &Shared) {
+        self.outways.look(kernel, shared);
         let start = mono();
         if self.at.is_some_and(|at| start < at) {
             return;

@@ -23,7 +23,8 @@ use crate::api::local::{Explanation, Finding};
 use crate::api::objects::{Any, Kind, Meta, Node, Object, TokenSpec, TokenStatus};
 use crate::api::problem::{Exit, Problem};
 use crate::clock;
-use crate::mgmt::state::{self, Edit};
+use crate::config::Period;
+use crate::mgmt::state::{self, Edit, State as Stored};
 use crate::mgmt::{
     audit, edit, enroll, foreign as foreign_peers, found, index, matrix as matrices, mtu_map, nodes, own_mtu, renames,
     rotation, slice as slices, token, told, validate,
@@ -286,7 +287,7 @@ fn check_token(asked: &NewToken) -> Result<(), Problem> {
     } else if asked.replace && asked.uses != 1 {
         "one machine takes the place of a node: such a token has one use".to_owned()
     } else if !(1..=TOKEN_LIFE_MAX).contains(&asked.ttl_seconds) {
-        format!("a token lives 1 second to 30 days, not {} seconds", asked.ttl_seconds)
+        format!("a token lives 1 second to 30 days, not {}", Period(Duration::from_secs(asked.ttl_seconds)))
     } else {
         return Ok(());
     };
@@ -359,6 +360,7 @@ fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, 
     let (far, measured) = sizes::known(app, view, &node, &slice);
     let (far, measured) = (&far, &measured);
     let here = Here { slice: &slice, paths: &paths, own, admin_mtu, external_mtu, far, measured, live: None };
+    known(state, &slice, &to)?;
     let mut explanation = explaining::explain(here, &port.metadata.name, &to).map_err(Problem::from)?;
     if let Some(way) = Way::of(&explanation, &slice, &paths, to.family()) {
         // What both nodes have told, and what is so of them here.
@@ -367,6 +369,16 @@ fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, 
         explain_guests::add_told(&mut explanation, &way, &told(&port.spec.node), &there);
     }
     Ok(explanation)
+}
+
+/// A port that is asked for exists, declared or found by its node.
+fn known(state: &Stored, slice: &Slice, to: &Target) -> Result<(), Problem> {
+    let Target::Port(port) = to else { return Ok(()) };
+    let found = || slice.rows.values().any(|row| row.port.as_ref() == Some(port));
+    if state.ports.contains_key(port) || found() {
+        return Ok(());
+    }
+    Err(validate::missing(state, "M0333", Kind::Port, port.as_str()))
 }
 
 /// What is known to be wrong with a node: what it has told, and how it stands here.

@@ -15,7 +15,7 @@ use crate::api::problem::{Exit, Problem};
 use crate::policy::mtu::{Carrier, Family, Span};
 use crate::policy::path::{Outer, Path, Verdict};
 use crate::table::{Flood, NetKey, Network, Peer, Row, RowKey, Slice};
-use crate::types::{Mac, Mtu, NodeId, PortId, UdpPort};
+use crate::types::{IfName, Mac, Mtu, NodeId, PortId, UdpPort};
 
 /// What a node knows when it explains.
 #[derive(Debug, Clone, Copy)]
@@ -221,7 +221,17 @@ impl<'a> Chain<'a> {
         }
         let (key, row) = self.row(network, to)?;
         self.mac = Some(key.mac);
+        if key == self.key {
+            return self
+                .end("path", format!("{from} itself: a bridge sends no frame back to the port that it came from"));
+        }
         if row.node == slice.node {
+            if let Some(interface) = row.interface.as_ref().filter(|name| self.interface() == Some(*name)) {
+                let text =
+                    "a bridge sends no frame back; whether what is behind it switches the frame is not known here";
+                self.open("path", format!("local: both are behind {interface}: {text}"));
+                return Some(());
+            }
             let bridge = names::device(Device::Bridge, self.net.vni, network.udp_port);
             self.pass("path", format!("local: both are on {}, bridge {bridge} switches the frame", slice.node));
             self.pass("mtu", format!("guests of {name} have an MTU of {}", network.guest_mtu));
@@ -229,6 +239,11 @@ impl<'a> Chain<'a> {
             return Some(());
         }
         self.across(network, row)
+    }
+
+    /// The interface that the sender is behind, where its port names one.
+    fn interface(&self) -> Option<&'a IfName> {
+        self.here.slice.rows.get(self.key)?.interface.as_ref()
     }
 
     /// Which row is meant, and who answers for it.
@@ -251,7 +266,7 @@ impl<'a> Chain<'a> {
             Target::Port(port) => {
                 let wanted = |row: &Row| row.port.as_ref() == Some(port);
                 let Some((key, row)) = self.here.slice.rows.iter().find(|(_, row)| wanted(row)) else {
-                    return self.end("row", format!("no row of {port} reached {}", self.here.slice.node));
+                    return self.end("row", nobody(self.here.slice, port));
                 };
                 if key.is_in(self.net) && key.vlan != self.key.vlan {
                     return self.apart(port, key);
@@ -261,7 +276,10 @@ impl<'a> Chain<'a> {
                         format!("{port} is in {}, the sender in {}: two networks are apart", key.net(), self.net);
                     return self.end("row", text);
                 }
-                self.pass("row", format!("{port} is {} on {}{}", key.mac, row.node, addresses(row)));
+                self.pass(
+                    "row",
+                    format!("{port} is {} on {}{}", key.mac, row.node, addresses(self.here.slice, network, row)),
+                );
                 Some((key, row))
             }
         }
@@ -296,7 +314,11 @@ impl<'a> Chain<'a> {
             }
             return self.held(network, protocol, ip);
         };
-        self.pass("row", format!("{ip} is {} on {}; {protocol} is answered from the table", key.mac, row.node));
+        let asks = asks(slice, network, row);
+        self.pass(
+            "row",
+            format!("{ip} is {} on {}; {protocol} questions for it {asks}, and it answers", key.mac, row.node),
+        );
         Some((key, row))
     }
 
@@ -315,11 +337,13 @@ impl<'a> Chain<'a> {
         }
         self.pass("row", format!("{held}: its questions go to all, who holds it answers"));
         let here = self.here;
+        let own = self.key;
+        let other = |(key, _): &&(&'a RowKey, &'a Row)| *key != own;
         let reached = |(_, row): &&(&'a RowKey, &'a Row)| {
             let mut trial = Chain { here, key: self.key, net: self.net, steps: Vec::new(), mac: None, probed: false };
             row.node == here.slice.node || trial.across(network, row).is_some()
         };
-        let (key, row) = *may.iter().find(reached).unwrap_or(first);
+        let (key, row) = *may.iter().filter(other).find(reached).or_else(|| may.iter().find(other)).unwrap_or(first);
         let text = format!("who holds {ip} now is not known here; if it is {} on {}:", key.mac, row.node);
         self.open("row", text);
         Some((key, row))
@@ -502,10 +526,27 @@ fn for_all(network: &Network, to: &Target) -> Option<String> {
 }
 
 /// Who answers for a row, in words.
-fn addresses(row: &Row) -> String {
+fn addresses(slice: &Slice, network: &Network, row: &Row) -> String {
     let arp = row.arp.iter().map(ToString::to_string);
     let all: Vec<String> = arp.chain(row.nd.iter().map(ToString::to_string)).collect();
-    if all.is_empty() { String::new() } else { format!("; {} answered from the table", all.join(", ")) }
+    let asks = asks(slice, network, row);
+    if all.is_empty() { String::new() } else { format!("; questions for {} {asks}, and it answers", all.join(", ")) }
+}
+
+/// Whom a question for an address of a row reaches (docs/datapath.md, "Who is asked").
+fn asks(slice: &Slice, network: &Network, row: &Row) -> &'static str {
+    if network.flood == Flood::Replicate || row.node == slice.node { "go to all" } else { "go to it alone" }
+}
+
+/// Nobody here has that port; what is most like it.
+fn nobody(slice: &Slice, port: &PortId) -> String {
+    let known = slice.rows.values().filter_map(|row| row.port.as_ref());
+    let near = crate::config::nearest(port.as_str(), known.map(PortId::as_str));
+    let near = near.map_or_else(String::new, |near| format!("did you mean '{near}'? "));
+    format!(
+        "no row of {port} reached {}, which knows the ports of its own networks; {near}all: meshctl port list",
+        slice.node
+    )
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ fn a_pair_inside_is_decided_by_its_pdc() {
     assert_eq!(
         text,
         "port: p11 is 02:00:00:00:00:0b in blue (default/10) on a-1\n\
-         row: 192.168.10.12 is 02:00:00:00:00:0c on a-2; ARP is answered from the table\n\
+         row: 192.168.10.12 is 02:00:00:00:00:0c on a-2; ARP questions for it go to it alone, and it answers\n\
          policy: plain: same PDC a, intra: plain, both VTEPs inside its underlay\n\
          path: plain VXLAN by the kernel, device vv10.12b5, VNI 10\n\
          outer: 10.1.0.1 -> 10.1.0.2, UDP port 4789 (admin)\n\
@@ -267,4 +267,41 @@ fn an_address_that_guests_may_hold_is_followed_to_one_that_is_reached_and_who_ho
     assert!(!delivered && text.contains("held by one of"), "{text}");
     let (delivered, text) = floats(&[], Flood::Suppress);
     assert!(!delivered && text.contains("no row answers ARP"), "{text}");
+}
+
+#[test]
+fn a_port_that_is_not_known_leads_to_the_one_that_was_meant() {
+    let (delivered, text) = ask(&slice(), "p1-3");
+    assert!(!delivered && text.contains("did you mean 'p13'?") && text.contains("meshctl port list"), "{text}");
+    let (delivered, text) = ask(&slice(), "something-else");
+    assert!(!delivered && !text.contains("did you mean") && text.contains("meshctl port list"), "{text}");
+}
+
+#[test]
+fn a_bridge_sends_nothing_back_to_where_it_came_from() {
+    let (delivered, text) = ask(&slice(), "p11");
+    assert!(!delivered && text.contains("itself"), "{text}");
+    let mut slice = slice();
+    let (mut key, mut row) =
+        slice.rows.iter().find(|(_, row)| row.node == slice.node).map(|(k, r)| (k.clone(), r.clone())).unwrap();
+    let interface = |row: &mut Row, name: &str| row.interface = Some(name.parse().unwrap());
+    interface(&mut row, "tap1");
+    slice.rows.insert(key.clone(), row.clone());
+    (key.mac, row.port) = ("02:00:00:00:00:77".parse().unwrap(), Some("beside".parse().unwrap()));
+    slice.rows.insert(key.clone(), row.clone());
+    let beside = answer(&slice, "beside", &Far::new(), &[]);
+    assert!(beside.steps.iter().any(|step| step.open && step.text.contains("both are behind tap1")), "{beside:?}");
+    interface(&mut row, "tap2");
+    slice.rows.insert(key, row);
+    let (delivered, text) = ask(&slice, "beside");
+    assert!(delivered && text.contains("switches the frame"), "{text}");
+}
+
+#[test]
+fn who_is_asked_for_an_address_is_said_as_it_is() {
+    let mut slice = slice();
+    assert!(ask(&slice, "p13").1.contains("go to it alone, and it answers"));
+    slice.networks.values_mut().for_each(|network| network.flood = Flood::Replicate);
+    let (_, text) = ask(&slice, "192.168.10.12");
+    assert!(text.contains("go to all, and it answers") && !text.contains("from the table"), "{text}");
 }

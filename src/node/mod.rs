@@ -34,6 +34,7 @@ pub mod names;
 pub mod onlink;
 pub mod op;
 pub mod outside;
+pub mod outways;
 pub mod owners;
 pub mod paths;
 pub mod plan;

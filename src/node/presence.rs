@@ -110,6 +110,8 @@ fn at(name: &IfName, bridge: &IfName, observed: &Observed, plugs: &Plugs) -> At 
 /// What is remembered of one guest between looks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Kept {
+    /// The interface that all of it is of: of another one that its port names now nothing is known yet.
+    interface: Option<IfName>,
     /// When it was last heard.
     seen: Option<Mono>,
     /// Since when its interface is not there.
@@ -153,6 +155,9 @@ impl Presence {
         self.kept.retain(|guest, _| here.contains_key(guest));
         for (guest, of) in &here {
             let kept = self.kept.entry(guest.clone()).or_default();
+            if kept.interface != of.interface {
+                *kept = Kept { interface: of.interface.clone(), ..Kept::default() };
+            }
             if let Some(heard) = of.heard {
                 kept.seen = kept.seen.max(Some(now - heard));
             }

@@ -157,3 +157,20 @@ fn a_guest_that_no_interface_is_known_of_is_no_finding() {
     assert_eq!(codes(&presence, &slice, 0), [""; 0]);
     assert_eq!(presence.missing(&"default/10".parse().unwrap())[0].at, At::Silent);
 }
+
+#[test]
+fn an_interface_that_a_port_names_by_mistake_has_not_gone_while_its_guest_was_at_work() {
+    let (before, mut after) = (slice(1), slice(1));
+    after.rows.values_mut().for_each(|row| row.interface = Some(name("nosuch2")));
+    let mut host = host(&[("tap0", Some(BLUE), true)]);
+    host.heard.entry(name("tap0")).or_default().insert("02:00:00:00:00:00".parse().unwrap(), Duration::ZERO);
+    let mut presence = Presence::default();
+    presence.learn(&desired(&before), &host, &Plugs::default(), at(1000));
+    for seconds in [1001, 1010, 1100] {
+        presence.learn(&desired(&after), &host, &Plugs::default(), at(seconds));
+        assert_eq!(codes(&presence, &after, seconds), [""; 0], "it was never there");
+    }
+    assert_eq!(presence.missing(&"default/10".parse().unwrap())[0].at, At::Absent);
+    presence.learn(&desired(&before), &host, &Plugs::default(), at(1200));
+    assert_eq!(presence.plugged(&"default/10".parse().unwrap()), 1);
+}

@@ -9,19 +9,21 @@ use std::time::Duration;
 use super::desired::Desired;
 use super::fence::Said;
 use super::presence::Wrong as Told;
-use super::presence::{Guest, bounded, name_of, port_of};
+use super::presence::{At, Guest, Presence, bounded, name_of, port_of};
 use crate::api::local::Finding;
 use crate::table::{NetKey, Row, RowKey, Slice};
-use crate::types::{IfName, Mac, Mono};
+use crate::types::{IfName, Mac, Mono, Vlan};
 
 /// Reasons whose frames are sampled.
 pub const SAMPLED: [&str; 4] = ["mac", "ip", "arp", "nd"];
 /// Codes of what is said here.
-pub(super) const SAYS: [&str; 4] = ["M0675", "M0676", "M0677", "M0678"];
+pub(super) const SAYS: [&str; 5] = ["M0675", "M0676", "M0677", "M0678", "M0692"];
 /// How long it is told after the last sample; they are taken every ten seconds.
 const QUIET: Duration = Duration::from_secs(60);
 /// Samples that make it more than a slip: a frame of before, of a guest that has just been changed.
 const REPEATED: u64 = 2;
+/// How long samples of what is right by now are passed over: the kernel forgets them after a minute, and they are read within ten seconds.
+const STALE: Duration = Duration::from_secs(75);
 /// Interfaces that are told of at most.
 const MOST: usize = 256;
 
@@ -33,44 +35,83 @@ struct Wrong {
     /// Of all that it says.
     samples: u64,
     last: Mono,
+    /// What it says was its right already when it was told first.
+    right: Option<bool>,
 }
+
+/// What was said: by which interface, for which reason it was refused, from which address, for which.
+type Saying = (IfName, &'static str, Mac, Option<IpAddr>);
 
 /// All of them, by interface and reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Wrongs(BTreeMap<(IfName, &'static str), Wrong>);
+pub struct Wrongs {
+    all: BTreeMap<(IfName, &'static str), Wrong>,
+    /// What has become right since it was said, and until when samples of it are of before.
+    stale: BTreeMap<Saying, Mono>,
+}
 
 impl Wrongs {
     /// Takes the samples of one reason.
     pub fn learn(&mut self, reason: &'static str, said: &[Said], now: Mono) {
         let mut seen: BTreeMap<&IfName, Vec<&Said>> = BTreeMap::new();
-        for one in said {
+        let stale = |one: &&Said| self.stale.contains_key(&(one.interface.clone(), reason, one.mac, one.value));
+        for one in said.iter().filter(|one| !stale(one)) {
             seen.entry(&one.interface).or_default().push(one);
         }
         for (interface, all) in seen {
             let (key, samples) = ((interface.clone(), reason), all.iter().map(|one| one.samples).sum());
-            if let Some(wrong) = self.0.get_mut(&key) {
+            if let Some(wrong) = self.all.get_mut(&key) {
                 // Which value it is stays; old samples end without anything being said.
                 if samples > wrong.samples {
                     wrong.last = now;
                 }
                 wrong.samples = samples;
-            } else if let Some(first) = all.first().filter(|_| samples >= REPEATED && self.0.len() < MOST) {
-                self.0.insert(key, Wrong { mac: first.mac, value: first.value, samples, last: now });
+            } else if let Some(first) = all.first().filter(|_| samples >= REPEATED && self.all.len() < MOST) {
+                self.all.insert(key, Wrong { mac: first.mac, value: first.value, samples, last: now, right: None });
             }
         }
     }
 
     /// Forgets what has ended, and what interfaces said that stand in no bridge of ours now.
     pub fn end(&mut self, places: &BTreeMap<IfName, NetKey>, now: Mono) {
-        self.0.retain(|(name, _), wrong| places.contains_key(name) && now.since(wrong.last) < QUIET);
+        self.all.retain(|(name, _), wrong| places.contains_key(name) && now.since(wrong.last) < QUIET);
+    }
+
+    /// Forgets what has become right: a port was changed, and what its guest said before is no longer wrong.
+    pub fn settle(&mut self, slice: &Slice, presence: &Presence, places: &BTreeMap<IfName, NetKey>, now: Mono) {
+        self.stale.retain(|_, until| now < *until);
+        let stale = &mut self.stale;
+        self.all.retain(|(interface, reason), wrong| {
+            let Some(net) = places.get(interface) else { return true };
+            let right = is_right(slice, presence, (net, interface), wrong.mac, wrong.value);
+            let was = *wrong.right.get_or_insert(right);
+            // Of its own address a guest may speak as no host does; that was wrong from the first.
+            let mended = right && (!was || matches!(*reason, "mac" | "ip"));
+            if mended {
+                stale.insert((interface.clone(), reason, wrong.mac, wrong.value), now + STALE);
+            }
+            !mended
+        });
     }
 
     /// What is wrong.
-    pub fn findings(&self, slice: &Slice, desired: &Desired, places: &BTreeMap<IfName, NetKey>) -> Vec<Finding> {
+    pub fn findings(
+        &self,
+        slice: &Slice,
+        desired: &Desired,
+        presence: &Presence,
+        places: &BTreeMap<IfName, NetKey>,
+    ) -> Vec<Finding> {
         let mut by_code: BTreeMap<&'static str, BTreeSet<Told>> = BTreeMap::new();
-        for ((interface, _), wrong) in &self.0 {
+        for ((interface, _), wrong) in &self.all {
             let Some(net) = places.get(interface) else { continue };
             let own = ports(slice, desired, net, interface);
+            let misnamed = wrong.value.is_none().then(|| misnamed(slice, presence, net, interface, &own, wrong.mac));
+            if let Some((what, help)) = misnamed.flatten() {
+                let guests = vec![(net.clone(), wrong.mac)];
+                by_code.entry("M0692").or_default().insert(Told { what, help, guests, surely: true });
+                continue;
+            }
             let (code, what, help) = match wrong.value {
                 None => about_mac(slice, net, interface, &own, wrong.mac),
                 Some(value) => about_ip(slice, net, interface, wrong.mac, value),
@@ -84,6 +125,54 @@ impl Wrongs {
         }
         by_code.into_iter().flat_map(|(code, all)| bounded(code, all.into_iter().collect())).collect()
     }
+}
+
+/// True where a guest may say by now what was refused: from its Ethernet address behind its own interface, and from addresses of its port.
+fn is_right(
+    slice: &Slice,
+    presence: &Presence,
+    (net, interface): (&NetKey, &IfName),
+    mac: Mac,
+    value: Option<IpAddr>,
+) -> bool {
+    let mut own = slice.rows_of(net).filter(|(key, row)| key.mac == mac && row.node == slice.node);
+    let Some(value) = value else {
+        let here = presence.of(&(net.clone(), mac)).and_then(|here| here.interface.as_ref());
+        return here == Some(interface) && own.any(|(key, _)| key.vlan.is_none());
+    };
+    own.any(|(_, row)| has(row, value))
+}
+
+/// True for an address that a guest may speak for.
+fn has(row: &Row, value: IpAddr) -> bool {
+    let mut all = row.addresses().peekable();
+    all.peek().is_none() || all.any(|address| address == value)
+}
+
+/// A guest whose port names another interface than the one it is behind, which is not in its bridge: nobody has taken its address, the name is
+/// wrong. Where the interface that it is heard behind is another port's, that one may take what is not its own.
+fn misnamed(
+    slice: &Slice,
+    presence: &Presence,
+    net: &NetKey,
+    interface: &IfName,
+    own: &Option<(String, Mac)>,
+    mac: Mac,
+) -> Option<(String, String)> {
+    let here = presence.of(&(net.clone(), mac)).filter(|_| own.is_none())?;
+    let named = here.interface.as_ref().filter(|named| *named != interface)?;
+    let how = match &here.at {
+        At::Absent => "is not there".to_owned(),
+        At::Hosts => "is this host's own".to_owned(),
+        At::Nowhere | At::Refused(_) | At::Elsewhere(_) | At::OtherNetwork(_) => format!("is not in {}", here.bridge),
+        At::Plugged | At::Down | At::Blocked | At::Isolated | At::Silent => return None,
+    };
+    let (port, network) = (port_of(slice, net, mac), name_of(slice, net));
+    let what = format!(
+        "{port} in network {network} names {named}, which {how}; its address {mac} is heard behind {interface}, which no port names:          it is dropped"
+    );
+    let name = port.strip_prefix("port ").unwrap_or("PORT");
+    Some((what, format!("if its guest is behind {interface}: meshctl port set {name} --interface {interface}")))
 }
 
 /// The port that names an interface.
@@ -110,6 +199,16 @@ fn about_mac(
     let network = name_of(slice, net);
     let who = own.as_ref().map_or_else(|| interface.to_string(), |(port, _)| format!("{port} ({interface})"));
     let find = |key: &RowKey| key.mac == mac;
+    if let Some((tag, other)) = tagged(slice, net, own, mac) {
+        let what = format!(
+            "{who} in network {network} sends from {mac} without a tag, and {other} is in VLAN {tag}; it is dropped"
+        );
+        return (
+            "M0675",
+            what,
+            format!("let the guest tag its frames with VLAN {tag}, or take the VLAN from the port"),
+        );
+    }
     if let Some((_, row)) = slice.rows_of(net).find(|(key, _)| find(key)) {
         let what = format!(
             "{who} in network {network} sends from {mac}, the Ethernet address of {} on {}: that is taken twice, or two networks are joined; \
@@ -149,6 +248,15 @@ fn about_mac(
     }
 }
 
+/// The VLAN of a guest's own port, where it has no row without one.
+fn tagged(slice: &Slice, net: &NetKey, own: &Option<(String, Mac)>, mac: Mac) -> Option<(Vlan, String)> {
+    let (port, _) = own.as_ref()?;
+    let own = || slice.rows_of(net).filter(|(key, row)| key.mac == mac && row.node == slice.node);
+    let other = port_of(slice, net, mac);
+    let tag = own().find_map(|(key, _)| key.vlan).filter(|_| other == *port)?;
+    own().all(|(key, _)| key.vlan.is_some()).then_some((tag, other))
+}
+
 fn about_ip(
     slice: &Slice,
     net: &NetKey,
@@ -157,19 +265,26 @@ fn about_ip(
     value: IpAddr,
 ) -> (&'static str, String, String) {
     let who = format!("{} ({interface}) in network {}", port_of(slice, net, mac), name_of(slice, net));
-    let has = |row: &Row| match value {
+    let owns = |row: &Row| match value {
         IpAddr::V4(value) => row.arp.contains(&value),
         IpAddr::V6(value) => row.nd.contains(&value),
     };
-    let holders: Vec<_> = slice.rows_of(net).filter(|(_, row)| has(row)).collect();
-    if holders.iter().any(|(key, _)| key.mac == mac) {
+    let own = |key: &RowKey, row: &Row| key.mac == mac && row.addresses().any(|address| address == value);
+    let holders: Vec<_> = slice.rows_of(net).filter(|(_, row)| owns(row)).collect();
+    if slice.rows_of(net).any(|(key, row)| own(key, row)) {
         let what = format!("{who} speaks for its own address {value} in a way that no host does; it is dropped");
         return ("M0676", what, format!("nft list counters table bridge vxmesh_guests; tcpdump -eni {interface}"));
     }
     if let Some((key, row)) = holders.first() {
         let owner = port_of(slice, net, key.mac);
         let what = format!("{who} uses the address {value} of {owner} on {}; it is dropped", row.node);
-        return ("M0677", what, "give one of the two another address".to_owned());
+        let (one, two) =
+            (who.split_whitespace().nth(1).unwrap_or("PORT"), owner.strip_prefix("port ").unwrap_or("PORT"));
+        let help = format!(
+            "give one of the two another address; one that moves between both, as VRRP's, is neither's own: take {value} out of the ips of \
+             {two}, then meshctl port set {one} --allowed {value}, and {two} the same"
+        );
+        return ("M0677", what, help);
     }
     let port = who.split_whitespace().nth(1).unwrap_or("PORT");
     let what = format!("{who} uses the address {value}, which the port does not have; it is dropped");
@@ -177,7 +292,8 @@ fn about_ip(
         "M0676",
         what,
         format!(
-            "give the guest an address of its port, or {value} to the port as well: meshctl port set {port} --ip ..."
+            "give the guest an address of its port, or {value} to the port as well: meshctl port set {port} --ip ...; if other ports hold it \
+             too (VRRP), each of them: --allowed {value}"
         ),
     )
 }

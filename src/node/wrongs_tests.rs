@@ -1,7 +1,10 @@
 use serde_json::json;
 
 use super::*;
+use crate::node::desired::{Observed, Place};
 use crate::node::plan::tests as plans;
+use crate::node::plugs::Plugs;
+use crate::types::Wall;
 
 fn said(interface: &str, mac: &str, value: Option<&str>, samples: u64) -> Said {
     Said {
@@ -47,9 +50,28 @@ fn at(seconds: u64) -> Mono {
 }
 
 fn told(wrongs: &Wrongs) -> Vec<(String, String)> {
-    let slice = slice();
-    let desired = plans::planned(&slice, &plans::local()).desired;
-    wrongs.findings(&slice, &desired, &places()).into_iter().map(|finding| (finding.code, finding.what)).collect()
+    told_of(wrongs, &slice(), &["tap1", "tap2"])
+}
+
+/// The same with those interfaces in the bridge.
+fn told_of(wrongs: &Wrongs, slice: &Slice, plugged: &[&str]) -> Vec<(String, String)> {
+    let desired = plans::planned(slice, &plans::local()).desired;
+    let findings = wrongs.findings(slice, &desired, &presence(slice, plugged), &places());
+    findings.into_iter().map(|finding| (finding.code, format!("{}; {}", finding.what, finding.help))).collect()
+}
+
+/// Where the guests are, with those interfaces in the bridge.
+fn presence(slice: &Slice, plugged: &[&str]) -> Presence {
+    let desired = plans::planned(slice, &plans::local()).desired;
+    let mut observed = Observed::default();
+    let bridge = desired.networks.keys().next().unwrap().to_string();
+    for (index, name) in (10..).zip(plugged) {
+        let place = Place { index, master: Some(bridge.clone()), up: true, card: false };
+        observed.places.insert(name.parse().unwrap(), place);
+    }
+    let mut presence = Presence::default();
+    presence.learn(&desired, &observed, &Plugs::default(), (at(0), Wall::from_secs(1_800_000_000)));
+    presence
 }
 
 #[test]
@@ -128,12 +150,114 @@ fn a_guest_that_invents_values_is_one_finding_that_does_not_change() {
     let mut many = Wrongs::default();
     let all: Vec<Said> = (0..10_000).map(|n| said(&format!("t{n}"), "02:00:00:00:00:99", None, 5)).collect();
     many.learn("mac", &all, at(0));
-    assert!(many.0.len() <= MOST);
+    assert!(many.all.len() <= MOST);
     let all: Vec<Finding> = {
         let slice = slice();
         let desired = plans::planned(&slice, &plans::local()).desired;
         let places = (0..10_000).map(|n| (format!("t{n}").parse().unwrap(), "default/10".parse().unwrap())).collect();
-        many.findings(&slice, &desired, &places)
+        many.findings(&slice, &desired, &presence(&slice, &[]), &places)
     };
     assert!(all.len() <= 9, "{}", all.len());
+}
+
+const ONE: &str = "default/10/-/02:00:00:00:00:01";
+
+/// The slice of [`slice`] with another row of port one.
+fn changed(change: impl FnOnce(&mut Row)) -> Slice {
+    let mut slice = slice();
+    change(slice.rows.get_mut(&ONE.parse().unwrap()).unwrap());
+    slice
+}
+
+#[test]
+fn a_port_that_names_an_interface_which_is_not_its_guests_is_told_as_that_and_not_as_an_address_taken_twice() {
+    let own = "02:00:00:00:00:01";
+    let nosuch = changed(|row| row.interface = Some("nosuch2".parse().unwrap()));
+    let mut behind = Wrongs::default();
+    behind.learn("mac", &[said("x9", own, None, 3)], at(0));
+    let told = told_of(&behind, &nosuch, &["tap2", "x9"]);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].0, "M0692");
+    for words in
+        ["port one", "names nosuch2, which is not there", "heard behind x9", "meshctl port set one --interface x9"]
+    {
+        assert!(told[0].1.contains(words), "{words}: {told:?}");
+    }
+    assert!(!told[0].1.contains("twice"), "{told:?}");
+    // Where it is there, somebody else speaks from its address; so does who has a port of his own, wherever the owner is.
+    assert_eq!(told_of(&behind, &slice(), &["tap1", "x9"])[0].0, "M0677");
+    let mut thief = Wrongs::default();
+    thief.learn("mac", &[said("tap2", own, None, 3)], at(0));
+    assert_eq!(told_of(&thief, &nosuch, &["tap2"])[0].0, "M0677");
+}
+
+#[test]
+fn what_has_become_right_is_told_no_longer_although_the_kernel_still_has_samples_of_it() {
+    let own = "02:00:00:00:00:01";
+    let address = |text: &str| -> IpAddr { text.parse().unwrap() };
+    let wrong_name = changed(|row| row.interface = Some("nosuch2".parse().unwrap()));
+    let right_name = changed(|row| row.interface = Some("x9".parse().unwrap()));
+    let floats = changed(|row| assert!(row.floating.insert(address("192.168.10.100"))));
+    let owns = changed(|row| assert!(row.arp.insert("192.168.10.100".parse().unwrap())));
+    let any = changed(|row| (row.arp.clear(), row.nd.clear(), row.floating.clear()).0);
+    for (reason, sample, before, after) in [
+        ("mac", said("x9", own, None, 3), &wrong_name, &right_name),
+        ("ip", said("tap1", own, Some("192.168.10.100"), 3), &slice(), &floats),
+        ("arp", said("tap1", own, Some("192.168.10.100"), 3), &slice(), &floats),
+        ("ip", said("tap1", own, Some("192.168.10.100"), 3), &slice(), &owns),
+        ("arp", said("tap1", own, Some("192.168.10.100"), 3), &slice(), &owns),
+        ("arp", said("tap1", own, Some("192.168.10.100"), 3), &slice(), &any),
+    ] {
+        let plugged = ["tap1", "tap2", "x9"];
+        let mut wrongs = Wrongs::default();
+        wrongs.learn(reason, std::slice::from_ref(&sample), at(0));
+        wrongs.settle(before, &presence(before, &plugged), &places(), at(1));
+        assert_eq!(told_of(&wrongs, before, &plugged).len(), 1, "{sample:?}");
+        wrongs.settle(after, &presence(after, &plugged), &places(), at(2));
+        wrongs.learn(reason, &[Said { samples: 5, ..sample.clone() }], at(12));
+        wrongs.settle(after, &presence(after, &plugged), &places(), at(12));
+        assert_eq!(told_of(&wrongs, after, &plugged), [], "{reason} {sample:?}");
+        // Another value is told at once, and the same again when it is wrong again.
+        let other = Said { mac: "02:00:00:00:00:99".parse().unwrap(), ..sample.clone() };
+        wrongs.learn(reason, std::slice::from_ref(&other), at(13));
+        wrongs.settle(after, &presence(after, &plugged), &places(), at(13));
+        assert_eq!(told_of(&wrongs, after, &plugged).len(), 1, "{other:?}");
+        wrongs.end(&places(), at(80));
+        wrongs.settle(before, &presence(before, &plugged), &places(), at(80));
+        wrongs.learn(reason, std::slice::from_ref(&sample), at(81));
+        assert_eq!(told_of(&wrongs, before, &plugged).len(), 1, "again {sample:?}");
+    }
+}
+
+#[test]
+fn a_guest_that_speaks_for_its_own_address_as_no_host_does_is_told_for_as_long_as_it_does() {
+    let mut wrongs = Wrongs::default();
+    wrongs.learn("arp", &[said("tap1", "02:00:00:00:00:01", Some("192.168.10.1"), 3)], at(0));
+    wrongs.settle(&slice(), &presence(&slice(), &["tap1"]), &places(), at(1));
+    wrongs.settle(&slice(), &presence(&slice(), &["tap1"]), &places(), at(2));
+    assert_eq!(told(&wrongs).len(), 1);
+}
+
+#[test]
+fn an_address_that_two_ports_want_is_told_with_the_way_that_works() {
+    let own = "02:00:00:00:00:01";
+    for value in ["192.168.10.99", "192.168.10.2"] {
+        let mut wrongs = Wrongs::default();
+        wrongs.learn("arp", &[said("tap1", own, Some(value), 3)], at(0));
+        let told = told(&wrongs);
+        assert!(told[0].1.contains(&format!("--allowed {value}")), "{told:?}");
+    }
+}
+
+#[test]
+fn a_guest_of_a_vlan_that_forgets_the_tag_has_not_taken_its_own_address() {
+    let mut slice = slice();
+    let row = slice.rows.remove(&ONE.parse().unwrap()).unwrap();
+    slice.rows.insert("default/10/5/02:00:00:00:00:01".parse().unwrap(), row);
+    let mut wrongs = Wrongs::default();
+    wrongs.learn("mac", &[said("tap1", "02:00:00:00:00:01", None, 3)], at(0));
+    wrongs.settle(&slice, &presence(&slice, &["tap1", "tap2"]), &places(), at(1));
+    let told = told_of(&wrongs, &slice, &["tap1", "tap2"]);
+    assert_eq!(told[0].0, "M0675", "{told:?}");
+    assert!(told[0].1.contains("without a tag") && told[0].1.contains("VLAN 5"), "{told:?}");
 }

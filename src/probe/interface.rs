@@ -45,6 +45,10 @@ pub struct Status {
     pub silent: Option<Mono>,
     /// Probes were lost that left after something of the peer had arrived again: it is what is sent from here that does not arrive.
     pub one_way: bool,
+    /// When the newest probe left that was answered; before the first answer, when the session began.
+    pub answered: Mono,
+    /// A probe was lost, and is sent again.
+    pub doubted: bool,
     /// Anything was ever answered. A foreign peer may never answer, and carry all the same.
     pub answers: bool,
 }

@@ -349,6 +349,8 @@ impl PathMtu {
             largest: self.largest,
             silent,
             one_way,
+            answered: self.confirmed,
+            doubted: matches!(self.stage, Stage::Doubt),
             answers: self.heard,
         }
     }

@@ -450,12 +450,27 @@ fn no_daemon(address: &str, error: &io::Error) -> Problem {
     match error.kind() {
         io::ErrorKind::PermissionDenied => problem(format!("this user may not speak with meshd on {address}"))
             .help("run it as root or as a member of the socket's group"),
+        io::ErrorKind::NotFound if still_listens(address) => problem(format!(
+            "no meshd answers on {address}: the socket has gone from disk, and the meshd that made it still runs"
+        ))
+        .help("if its keys are there (ls /etc/vxmesh/keys): systemctl restart meshd; if not, it is what still has them: put them back first"),
         io::ErrorKind::NotFound => problem(format!("no meshd answers on {address}: there is no such socket"))
             .help("on a node: systemctl start meshd (without systemd: meshd run)")
             .help("on a machine that is to be a node: meshctl join; elsewhere a management node can be asked: meshctl --mesh status"),
         _ => problem(format!("no meshd answers on {address}: {error}"))
             .help("look why it has ended: journalctl -u meshd; then: systemctl start meshd"),
     }
+}
+
+/// True where a process listens on a socket of that name, whose file is gone: the kernel remembers the name (`/proc/net/unix`).
+fn still_listens(address: &str) -> bool {
+    std::fs::read_to_string("/proc/net/unix").is_ok_and(|all| all.lines().any(|line| is_of(line, address)))
+}
+
+/// True for a line of `/proc/net/unix` that is of a listening socket (`__SO_ACCEPTCON` in its flags, the fourth word) with that name.
+fn is_of(line: &str, address: &str) -> bool {
+    let flags = line.split_whitespace().nth(3).and_then(|word| u32::from_str_radix(word, 16).ok());
+    flags.is_some_and(|flags| flags & (1 << 16) != 0) && line.split_whitespace().nth(7) == Some(address)
 }
 
 fn too_slow(address: &str, limit: Duration) -> Problem {

@@ -133,3 +133,19 @@ async fn a_certificate_that_a_clock_makes_wrong_names_the_clock_of_this_machine(
         assert!(problem.what.contains(says) && problem.what.contains(&clock), "{problem}");
     }
 }
+
+#[test]
+fn a_socket_whose_file_has_gone_is_not_taken_for_a_daemon_that_does_not_run() {
+    let listens = "ffff8d41: 00000002 00000000 00010000 0001 01 12345 /run/vxmesh/meshd.sock";
+    assert!(is_of(listens, "/run/vxmesh/meshd.sock") && !is_of(listens, "/run/vxmesh/other.sock"));
+    let ended = "ffff8d41: 00000003 00000000 00000000 0001 03 12345 /run/vxmesh/meshd.sock";
+    assert!(!is_of(ended, "/run/vxmesh/meshd.sock"), "a connection of before listens no more");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("meshd.sock");
+    let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let told = || no_daemon(&path.display().to_string(), &io::Error::from(io::ErrorKind::NotFound)).to_string();
+    assert!(told().contains("still runs") && told().contains("restart"), "{}", told());
+    drop(socket);
+    assert!(told().contains("systemctl start meshd"), "{}", told());
+}

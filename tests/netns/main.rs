@@ -90,4 +90,5 @@ mod tracked;
 mod tunnel;
 mod units;
 mod watched;
+mod ways;
 mod wrongs;

@@ -12,7 +12,7 @@ use crate::mgmt::state::State;
 use crate::mgmt::{edit, limits, mtu_map, mtus};
 use crate::node::fence::may_be_guests;
 use crate::node::watch::ECHO_VNI;
-use crate::policy::mtu;
+use crate::policy::mtu::{self, MtuError};
 use crate::table::Learning;
 use crate::types::{NetworkId, Prefix};
 
@@ -168,11 +168,17 @@ fn check_mtu(before: &State, after: &Index, network: &Network) -> Result<(), Pro
     let what = format!("network '{name}' cannot have this MTU: {error}");
     let pairs = mtus::pairs(after, name);
     let vlan = after.mtu_policy(network).unwrap_or_default().vlan;
-    let tightest = pairs.iter().filter(|pair| !pair.is_narrow(vlan)).min_by_key(|pair| pair.span.sum(vlan).guest());
-    let limit = tightest.map_or_else(|| "its prefixes".to_owned(), mtu_map::limit);
+    // Who limits it is who the sum in the refusal is of.
+    let limit = match &error {
+        MtuError::TooSmall { .. } => Some("its prefixes".to_owned()),
+        MtuError::TooLarge { sum, .. } | MtuError::NothingFits { sum, .. } => {
+            pairs.iter().find(|pair| pair.span.sum(vlan) == *sum).map(mtu_map::limit)
+        }
+    };
+    let limit = limit.unwrap_or_else(|| "what one IP packet holds".to_owned());
     Err(refuse("M0501", what)
         .note(format!("limited by: {limit}"))
-        .help("take a smaller 'fixed', or leave 'mtu' out to have it computed")
+        .help("take another number, or have it computed: --mtu auto (in a manifest: no 'fixed')")
         .help("what each pair of PDCs carries: meshctl mtu map"))
 }
 
@@ -192,7 +198,12 @@ fn check_ports(index: &Index, network: &Network, ports: &[Arc<Port>]) -> Result<
     let ips = ports.iter().flat_map(|p| owned(p).map(move |ip| ((p.spec.vlan, ip), &p.metadata.name)));
     if let Some(((vlan, ip), a, b)) = twice(ips) {
         let what = format!("ports '{a}' and '{b}' of network '{name}'{} have the same address {ip}", tag(vlan));
-        return Err(taken("M0315", what).help("give one of them another; who has which: meshctl port list"));
+        return Err(taken("M0315", what)
+            .help("give one of them another; who has which: meshctl port list")
+            .help(format!(
+                "one that moves between both, as VRRP's, is neither's own: leave it out of the ips of both, and for each of the two: \
+                 meshctl port set PORT --allowed {ip}"
+            )));
     }
     let flood = network.spec.flood.or_else(|| Some(index.overlay(network)?.spec.flood)).unwrap_or_default();
     floating::check(network, flood, ports)?;

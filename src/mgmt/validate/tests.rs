@@ -237,6 +237,32 @@ fn an_impossible_fixed_mtu_is_refused_with_the_missing_bytes() {
     apply(vec![fixed(1450, Oversize::Fragment)]).unwrap();
 }
 
+/// Plain pairs and tunnels have limits of their own: who limits is who the sum is of, and what is advised changes something.
+#[test]
+fn a_refused_mtu_names_the_interface_that_its_sum_is_of() {
+    let state = fixture::mesh();
+    let mut named = Vec::new();
+    for oversize in [Oversize::Fragment, Oversize::TooBig, Oversize::Drop] {
+        let mut net = fixture::network("blue", "default", 10, "192.168.10.0/24");
+        net.spec.mtu = Some(MtuPolicy { fixed: Mtu::try_from(1460).ok(), vlan: false, oversize });
+        let problem = check(&state, &edit::apply(&state, vec![Any::Network(net)]).unwrap()).unwrap_err();
+        let (plain, text) = (problem.what.contains("= 1450"), problem.to_string());
+        assert!(text.contains(if plain { "admin interface" } else { "external interface" }), "{oversize:?}: {text}");
+        assert!(text.contains("--mtu auto"), "{text}");
+        named.push(plain);
+    }
+    assert_eq!(named, [true, false, false], "only what may go in fragments is bounded by the plain path alone");
+}
+
+#[test]
+fn an_address_that_two_ports_want_leads_to_the_way_that_works() {
+    let state = fixture::mesh();
+    let port = fixture::port("vip", "blue", "a-1", 77, "192.168.10.11");
+    let problem = check(&state, &edit::apply(&state, vec![Any::Port(port)]).unwrap()).unwrap_err();
+    assert_eq!(problem.code, "M0315");
+    assert!(problem.to_string().contains("--allowed 192.168.10.11"), "{problem}");
+}
+
 #[test]
 fn ipv6_needs_1280() {
     let mut net = fixture::network("six", "default", 11, "fd00::/64");

@@ -1,0 +1,109 @@
+//! Asks the kernel by which way packets leave for the other ends of tunnels.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::kernel::Kernel;
+use super::shared::{Shared, View};
+use super::status;
+use crate::api::local::{Finding, PeerStatus};
+use crate::clock::{mono, wall};
+use crate::node::explain::Now;
+use crate::node::outways::{End, MOST};
+use crate::policy::path::Path;
+use crate::probe;
+use crate::types::{Mono, NodeId};
+
+/// How often; a dead tunnel is told after a dozen seconds.
+const EVERY: Duration = Duration::from_secs(5);
+/// Part of the time that asking may take: half a percent of a core.
+const SHARE: u32 = 200;
+/// However long it takes.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// When it is due again.
+#[derive(Debug, Default)]
+pub(super) struct Asker {
+    at: Option<Mono>,
+}
+
+impl Asker {
+    /// Asks where it is due.
+    pub(super) fn look<K: Kernel>(&mut self, kernel: &mut K, shared: &Shared) {
+        let start = mono();
+        if self.at.is_some_and(|at| start < at) {
+            return;
+        }
+        let mut ends: Vec<SocketAddr> = status::tunnels(shared).iter().filter_map(|one| one.endpoint).collect();
+        ends.sort_unstable();
+        ends.dedup_by_key(|end| end.ip());
+        ends.truncate(MOST);
+        match kernel.out_ways(&ends) {
+            Ok(answers) => {
+                let mut ways = shared.view().outways.as_ref().clone();
+                ways.learn(answers, mono(), wall());
+                shared.view().outways = Arc::new(ways);
+            }
+            Err(error) => tracing::debug!("routes to tunnels: {error}"),
+        }
+        let took = mono().since(start);
+        self.at = Some(mono() + EVERY.max(took.saturating_mul(SHARE)).min(LONGEST));
+    }
+}
+
+/// Adds to what is said of dead tunnels by which way their packets leave.
+pub(super) fn explain(view: &View, findings: &mut [Finding], peers: &[PeerStatus]) {
+    let end = |peer: &PeerStatus| {
+        let to = peer.tunnel.as_ref()?.endpoint?;
+        Some((peer.node.clone(), end_of(view, &peer.node, to)))
+    };
+    view.outways.explain(findings, &peers.iter().filter_map(end).collect());
+}
+
+/// The other end of the tunnel to a node.
+pub(super) fn end_of(view: &View, node: &NodeId, to: SocketAddr) -> End {
+    let tunnel = view.paths.values().filter_map(|of| of.get(node)).find(|verdict| verdict.path == Path::Tunnel);
+    let by = tunnel.and_then(|verdict| Some(view.local.side(verdict.outer)?.interface.clone()));
+    End { to: to.ip(), by }
+}
+
+/// The way that packets to a peer take.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Route {
+    says: String,
+    astray: bool,
+    changed: Option<Mono>,
+    to: Option<IpAddr>,
+}
+
+impl Route {
+    /// As of the last look.
+    pub(super) fn of(view: &View, node: &NodeId, to: Option<SocketAddr>) -> Self {
+        let Some(end) = to.map(|to| end_of(view, node, to)) else { return Self::default() };
+        let ways = &view.outways;
+        let (says, astray) = (ways.says(&end).unwrap_or_default(), ways.astray(&end));
+        Self { says, astray, changed: ways.changed(end.to), to: Some(end.to) }
+    }
+}
+
+/// Of a tunnel whose probes are answered: what that shows now of the direction from here.
+pub(super) fn answered(node: &NodeId, paths: &[probe::Status], way: &Route, now: Mono) -> Now {
+    let last = paths.iter().map(|path| path.answered).max().unwrap_or(now);
+    let ago = now.since(last).as_secs();
+    let get = way.to.map_or_else(String::new, |to| format!("; ip route get {to}"));
+    if way.changed.is_some_and(|at| at > last) {
+        return Now::Unknown(format!("{}; no probe to {node} has been answered since{get}", way.says));
+    }
+    if !paths.is_empty() && paths.iter().all(|path| path.doubted) {
+        return Now::Unknown(format!(
+            "the tunnel to {node} is up; its last answered probe left {ago} s ago, one after it was lost and is sent again{get}"
+        ));
+    }
+    let astray = if way.astray { format!("; {}{get}", way.says) } else { String::new() };
+    Now::Answers(format!("the tunnel to {node} is up; its last answered probe left {ago} s ago{astray}"))
+}
+
+#[cfg(test)]
+#[path = "outways_tests.rs"]
+mod tests;

@@ -1,0 +1,117 @@
+//! By which interface and router the kernel sends to the other ends of tunnels, and what it was before. A route that somebody has added leads
+//! a tunnel astray while its peer is still heard: what does not arrive there says so only after a while, and not why.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use super::strays::Way;
+use crate::api::local::Finding;
+use crate::types::{IfName, Mono, NodeId, Wall};
+
+/// Other ends that are remembered, at most; as many as nodes a mesh may have.
+pub const MOST: usize = 4096;
+
+/// The other end of a tunnel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Its address.
+    pub to: IpAddr,
+    /// The interface of this node that packets should leave by, where it is known.
+    pub by: Option<IfName>,
+}
+
+/// The way to one address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    /// None: the kernel has no way.
+    way: Option<Way>,
+    /// The way before, and since when it is another.
+    before: Option<(Option<Way>, Mono, Wall)>,
+}
+
+/// The ways to all other ends.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OutWays(BTreeMap<IpAddr, Known>);
+
+impl OutWays {
+    /// Takes what the kernel answers. What is not asked for any more is forgotten.
+    pub fn learn(&mut self, answers: Vec<(IpAddr, Option<Way>)>, now: Mono, wall: Wall) {
+        let mut old = std::mem::take(&mut self.0);
+        for (to, way) in answers.into_iter().take(MOST) {
+            let known = match old.remove(&to) {
+                Some(known) if same(known.way.as_ref(), way.as_ref()) => Known { way, ..known },
+                Some(known) => Known { way, before: Some((known.way, now, wall)) },
+                None => Known { way, before: None },
+            };
+            self.0.insert(to, known);
+        }
+    }
+
+    /// By which way packets leave for a peer; where that is not the interface that should be, or another way than before, it says so.
+    pub fn says(&self, end: &End) -> Option<String> {
+        let to = end.to;
+        let known = self.0.get(&to)?;
+        let mut text = match &known.way {
+            Some(way) => format!("packets to {to} leave {}", by(way)),
+            None => format!("the kernel has no way to {to}"),
+        };
+        if let Some(by) = end.by.as_ref().filter(|by| known.strays(by)) {
+            let _ = write!(text, ", not by {by} as they should");
+        }
+        if let Some((before, _, since)) = &known.before {
+            let before = before.as_ref().map_or_else(|| "by no way".to_owned(), by);
+            let _ = write!(text, ", since {since}, {before} before");
+        }
+        Some(text)
+    }
+
+    /// Since when packets to an address take another way than before, as far as that has been seen.
+    pub fn changed(&self, to: IpAddr) -> Option<Mono> {
+        self.0.get(&to)?.before.as_ref().map(|(_, at, _)| *at)
+    }
+
+    /// True where packets to a peer leave by another interface than they should.
+    pub fn astray(&self, end: &End) -> bool {
+        self.0.get(&end.to).is_some_and(|known| end.by.as_ref().is_some_and(|by| known.strays(by)))
+    }
+
+    /// Adds to what is said of tunnels that carry nothing by which way packets leave: of the one peer, or of the first whose way is amiss.
+    pub fn explain(&self, findings: &mut [Finding], ends: &BTreeMap<NodeId, End>) {
+        for finding in findings.iter_mut() {
+            let peers = finding.cut.as_ref().map(|cut| cut.peers.as_slice()).unwrap_or_default();
+            let amiss = |end: &&End| self.astray(end) || self.changed(end.to).is_some();
+            let all: Vec<&End> = peers.iter().filter_map(|peer| ends.get(peer)).collect();
+            let end = all.iter().copied().find(amiss).or_else(|| all.first().copied().filter(|_| all.len() == 1));
+            let Some((to, says)) = end.and_then(|end| Some((end.to, self.says(end)?))) else { continue };
+            let _ = write!(finding.what, "; {says}");
+            finding.help = format!("ip route get {to}; {}", finding.help);
+        }
+    }
+}
+
+impl Known {
+    fn strays(&self, by: &IfName) -> bool {
+        let Some(way) = &self.way else { return false };
+        way.hops.iter().any(|hop| hop.dev.as_ref().is_some_and(|dev| dev != by))
+    }
+}
+
+/// The same next hops: by which of several equal routes is nothing that matters.
+fn same(one: Option<&Way>, other: Option<&Way>) -> bool {
+    one.map(|way| &way.hops) == other.map(|way| &way.hops)
+}
+
+/// Interface and router of a way.
+fn by(way: &Way) -> String {
+    let hop = |hop: &super::strays::Hop| {
+        let dev = hop.dev.as_ref().map_or_else(|| "by an unknown interface".to_owned(), |dev| format!("by {dev}"));
+        let router = hop.gateway.map_or_else(String::new, |router| format!(" via {router}"));
+        format!("{dev}{router}")
+    };
+    way.hops.iter().map(hop).collect::<Vec<_>>().join(" and ")
+}
+
+#[cfg(test)]
+#[path = "outways_tests.rs"]
+mod tests;

@@ -1,0 +1,99 @@
+use super::*;
+use crate::api::cut::Cut;
+use crate::node::strays::Hop;
+use crate::policy::path::Path;
+
+const PEER: &str = "198.18.2.1";
+
+fn to() -> IpAddr {
+    PEER.parse().unwrap()
+}
+
+fn way(dev: &str, router: &str) -> Option<Way> {
+    let hop = Hop { dev: Some(dev.parse().unwrap()), gateway: Some(router.parse().unwrap()), wraps: false };
+    Some(Way { to: "0.0.0.0/0".parse().unwrap(), table: 254, hops: vec![hop] })
+}
+
+fn at(seconds: u64) -> (Mono, Wall) {
+    (Mono::from_nanos(seconds * 1_000_000_000), Wall::from_secs(1_800_000_000 + seconds))
+}
+
+/// The kernel's answers, each a second after the one before.
+fn learnt(answers: &[Option<Way>]) -> OutWays {
+    let mut ways = OutWays::default();
+    for (seconds, answer) in (1..).zip(answers) {
+        let (now, wall) = at(seconds);
+        ways.learn(vec![(to(), answer.clone())], now, wall);
+    }
+    ways
+}
+
+fn end(to: &str) -> End {
+    End { to: to.parse().unwrap(), by: Some("eth1".parse().unwrap()) }
+}
+
+#[test]
+fn a_way_says_interface_and_router_and_what_it_was_before() {
+    let (right, vpn, other) = (way("eth1", "10.0.0.1"), way("vpn0", "172.30.0.1"), way("eth1", "10.0.0.9"));
+    let since = at(2).1;
+    for (answers, says, astray, changed) in [
+        (vec![right.clone()], format!("packets to {PEER} leave by eth1 via 10.0.0.1"), false, false),
+        (vec![right.clone(), right.clone()], format!("packets to {PEER} leave by eth1 via 10.0.0.1"), false, false),
+        (
+            vec![right.clone(), vpn.clone()],
+            format!(
+                "packets to {PEER} leave by vpn0 via 172.30.0.1, not by eth1 as they should, since {since}, by eth1 via \
+                 10.0.0.1 before"
+            ),
+            true,
+            true,
+        ),
+        (
+            vec![vpn.clone()],
+            format!("packets to {PEER} leave by vpn0 via 172.30.0.1, not by eth1 as they should"),
+            true,
+            false,
+        ),
+        (
+            vec![right.clone(), other, way("eth1", "10.0.0.9")],
+            format!("packets to {PEER} leave by eth1 via 10.0.0.9, since {since}, by eth1 via 10.0.0.1 before"),
+            false,
+            true,
+        ),
+        (
+            vec![right, None],
+            format!("the kernel has no way to {PEER}, since {since}, by eth1 via 10.0.0.1 before"),
+            false,
+            true,
+        ),
+    ] {
+        let ways = learnt(&answers);
+        assert_eq!(ways.says(&end(PEER)), Some(says), "{answers:?}");
+        assert_eq!((ways.astray(&end(PEER)), ways.changed(to()).is_some()), (astray, changed), "{answers:?}");
+    }
+    assert_eq!(OutWays::default().says(&end(PEER)), None, "of what was not asked nothing is said");
+}
+
+#[test]
+fn a_dead_tunnel_is_told_with_the_way_that_its_packets_take() {
+    let nodes: Vec<NodeId> = ["b-1", "b-2"].map(|name| name.parse().unwrap()).into();
+    let ends = [(nodes[0].clone(), end(PEER)), (nodes[1].clone(), end("198.18.2.2"))].into();
+    let down = |peers: &[NodeId]| {
+        vec![Finding::new("M0410", "down".into(), "look").cuts(Cut::peers(true, Path::Tunnel, peers))]
+    };
+    let told = |ways: &OutWays, peers: &[NodeId]| {
+        let mut findings = down(peers);
+        ways.explain(&mut findings, &ends);
+        (findings[0].what.clone(), findings[0].help.clone())
+    };
+    let vpn = learnt(&[way("eth1", "10.0.0.1"), way("vpn0", "172.30.0.1")]);
+    for peers in [&nodes[..1], &nodes[..]] {
+        let (what, help) = told(&vpn, peers);
+        assert!(what.contains("leave by vpn0 via 172.30.0.1, not by eth1"), "{what}");
+        assert!(help.starts_with("ip route get 198.18.2.1; "), "{help}");
+    }
+    let (what, help) = told(&learnt(&[way("eth1", "10.0.0.1")]), &nodes[..1]);
+    assert!(what.ends_with("; packets to 198.18.2.1 leave by eth1 via 10.0.0.1") && help.contains("ip route get"));
+    assert_eq!(told(&learnt(&[way("eth1", "10.0.0.1")]), &nodes), ("down".to_owned(), "look".to_owned()));
+    assert_eq!(told(&vpn, &nodes[1..]), ("down".to_owned(), "look".to_owned()), "of that one nothing is known");
+}

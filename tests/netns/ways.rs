@@ -1,0 +1,134 @@
+//! A tunnel that a route of the host's own leads astray is told with that route, and `explain` takes nothing that is heard of the peer for a
+//! proof that the peer hears; a port that names the wrong interface is told as that. With daemons, on the real kernel.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{can_run, succeed, wait_until};
+use crate::labs::Lab;
+
+/// Long, because how often a daemon asks for routes depends on how busy the machine is.
+const BAR: Duration = Duration::from_secs(120);
+
+fn within(lab: &Lab, node: &str, lines: &str) {
+    let space = lab.layout().node(node).unwrap().namespace.clone();
+    succeed(Command::new("ip").args(["netns", "exec", &space, "sh", "-ec", lines]));
+}
+
+/// What a node says is wrong: code, what, help.
+fn problems(lab: &Lab, node: &str) -> Vec<String> {
+    let output = lab.ctl("exec", &[node, "--", env!("CARGO_BIN_EXE_meshctl"), "status", "-o", "json"]);
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let word = |problem: &Value, key: &str| problem[key].as_str().unwrap().to_owned();
+    let problems = status["problems"].as_array().unwrap().iter();
+    problems.map(|one| format!("{} {}; {}", word(one, "code"), word(one, "what"), word(one, "help"))).collect()
+}
+
+fn says(lab: &Lab, node: &str, words: &[&str]) -> bool {
+    problems(lab, node).iter().any(|line| words.iter().all(|word| line.contains(word)))
+}
+
+fn explain(lab: &Lab, node: &str, to: &str) -> String {
+    let from = format!("{node}-g1");
+    let output = lab.ctl("exec", &[node, "--", env!("CARGO_BIN_EXE_meshctl"), "explain", &from, to]);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_route_that_leads_a_tunnel_astray_is_named() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "1"]);
+    lab.settled();
+    let arrives = || explain(&lab, "a-1", "b-1-g1").lines().next().is_some_and(|line| line.ends_with(": arrives"));
+    wait_until("it arrives", BAR, arrives);
+    let text = explain(&lab, "a-1", "b-1-g1");
+    let tunnel = text.lines().find(|line| line.contains("the tunnel to b-1 is up")).unwrap();
+    assert!(tunnel.contains("answered") && !tunnel.contains("heard"), "what is heard is the other direction: {text}");
+    let status = lab.ctl("exec", &["a-1", "--", env!("CARGO_BIN_EXE_meshctl"), "status", "-o", "json"]);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    let endpoint = status["peers"].as_array().unwrap().iter().find_map(|peer| peer["tunnel"]["endpoint"].as_str());
+    let to = endpoint.unwrap().rsplit_once(':').unwrap().0.to_owned();
+    within(
+        &lab,
+        "a-1",
+        &format!(
+            "ip link add vpn0 type veth peer name vpn1; ip address add 172.30.0.2/24 dev vpn0; ip link set vpn0 up; ip link set vpn1 up; \
+             ip route add {to}/32 via 172.30.0.1 dev vpn0"
+        ),
+    );
+    let get = format!("ip route get {to}");
+    wait_until("explain names the route before the tunnel is called dead, or with it", BAR, || {
+        let text = explain(&lab, "a-1", "b-1-g1");
+        text.contains("leave by vpn0 via 172.30.0.1") && text.contains(&get)
+    });
+    wait_until("M0410 names the route", BAR, || {
+        says(&lab, "a-1", &["M0410", "leave by vpn0 via 172.30.0.1", "as they should", &get])
+    });
+    within(&lab, "a-1", "ip link delete vpn0");
+    wait_until("it arrives again", BAR, arrives);
+}
+
+#[test]
+fn a_misspelt_interface_is_told_as_that_and_no_longer_than_it_stands() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "1"]);
+    lab.settled();
+    let (space, _) = lab.guest("a-1");
+    let (_, far) = lab.guest("b-1");
+    let ping = format!("ping -i 0.3 -c 200 -W 1 -q {far} >/dev/null 2>&1 || true");
+    let mut speaks = Command::new("ip").args(["netns", "exec", &space, "sh", "-c", &ping]).spawn().unwrap();
+    lab.admin(&["port", "set", "a-1-g1", "--interface", "nosuch2"]);
+    let words = [
+        "M0692",
+        "port a-1-g1",
+        "names nosuch2, which is not there",
+        "behind g1",
+        "meshctl port set a-1-g1 --interface g1",
+    ];
+    let seen = std::cell::RefCell::new(Vec::new());
+    wait_until("it is told as that", BAR, || {
+        seen.borrow_mut().extend(problems(&lab, "a-1"));
+        says(&lab, "a-1", &words)
+    });
+    let is_false = |line: &String| line.starts_with("M0673") || line.starts_with("M0677");
+    assert!(!seen.borrow().iter().any(is_false), "{:?}", seen.borrow());
+    let text = explain(&lab, "a-1", "b-1-g1");
+    assert!(text.lines().next().unwrap().ends_with(": does not arrive") && text.contains("nosuch2"), "{text}");
+    lab.admin(&["port", "set", "a-1-g1", "--interface", "g1"]);
+    wait_until("it is well at once, while the guest speaks on", Duration::from_secs(20), || {
+        let now = problems(&lab, "a-1");
+        assert!(!now.iter().any(is_false), "{now:?}");
+        now.is_empty() && explain(&lab, "a-1", "b-1-g1").lines().next().unwrap().ends_with(": arrives")
+    });
+    let _ = speaks.kill();
+    let _ = speaks.wait();
+}
+
+#[test]
+fn files_that_go_from_disk_under_a_daemon_are_told_at_management_and_a_gone_socket_is_no_daemon_that_does_not_run() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "1", "--nodes", "2"]);
+    lab.settled();
+    let (keys, socket) = (lab.home.machine("a-1").join("keys"), lab.home.socket("a-1"));
+    let (key, away) = (keys.join("tls.key"), keys.join("away"));
+    std::fs::rename(&key, &away).unwrap();
+    std::fs::remove_file(&socket).unwrap();
+    let mesh = || String::from_utf8_lossy(&lab.asked(&["status"]).stdout).into_owned();
+    wait_until("management is told", Duration::from_secs(75), || {
+        let text = mesh();
+        ["M0693", "M0694", "tls.key", "meshd.sock"].iter().all(|word| text.contains(word))
+    });
+    let output = lab.ctl("exec", &["a-1", "--", env!("CARGO_BIN_EXE_meshctl"), "status"]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("M0101") && text.contains("still runs"), "{text}");
+    std::fs::rename(&away, &key).unwrap();
+    wait_until("the key is back", Duration::from_secs(75), || !mesh().contains("M0693") && mesh().contains("M0694"));
+}
