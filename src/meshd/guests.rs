@@ -91,6 +91,7 @@ impl Guests {
             }
             let refused = kernel.refused_guests(reason)?;
             self.barred.learn(&refused, now);
+            self.wrongs.taken(slice, &self.places, &refused);
             for refused in refused {
                 if left > 0 && self.tell(&refused, meaning, slice, events, now) {
                     left -= 1;

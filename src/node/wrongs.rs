@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::desired::Desired;
-use super::fence::Said;
+use super::fence::{Refused, Said};
 use super::presence::Wrong as Told;
 use super::presence::{At, Guest, Presence, bounded, name_of, port_of};
 use crate::api::local::Finding;
@@ -68,6 +68,19 @@ impl Wrongs {
                 wrong.samples = samples;
             } else if let Some(first) = all.first().filter(|_| samples >= REPEATED && self.all.len() < MOST) {
                 self.all.insert(key, Wrong { mac: first.mac, value: first.value, samples, last: now, right: None });
+            }
+        }
+    }
+
+    /// Takes whose Ethernet addresses were refused. Samples are few, and who sends from many invented ones hides by them that one is taken from
+    /// another guest: that one is told, whatever was sampled first.
+    pub fn taken(&mut self, slice: &Slice, places: &BTreeMap<IfName, NetKey>, refused: &[Refused]) {
+        let declared = |net: &NetKey, mac| slice.rows_of(net).any(|(key, _)| key.mac == mac);
+        for one in refused.iter().filter(|one| one.frames >= REPEATED) {
+            let (Some(mac), Some(net)) = (one.mac, places.get(&one.interface)) else { continue };
+            let Some(wrong) = self.all.get_mut(&(one.interface.clone(), "mac")) else { continue };
+            if declared(net, mac) && !declared(net, wrong.mac) {
+                (wrong.mac, wrong.right) = (mac, None);
             }
         }
     }

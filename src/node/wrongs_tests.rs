@@ -163,6 +163,29 @@ fn a_guest_that_invents_values_is_one_finding_that_does_not_change() {
 const ONE: &str = "default/10/-/02:00:00:00:00:01";
 
 /// The slice of [`slice`] with another row of port one.
+#[test]
+fn who_invents_addresses_does_not_hide_by_them_that_it_takes_one() {
+    let refused = |mac: &str, frames| Refused {
+        interface: "tap1".parse().unwrap(),
+        mac: mac.parse().ok(),
+        reason: "mac",
+        frames,
+    };
+    for (stolen, frames, code) in
+        [("02:00:00:00:00:03", 2, "M0677"), ("02:00:00:00:00:03", 1, "M0675"), ("02:77:00:00:00:02", 90, "M0675")]
+    {
+        let mut wrongs = Wrongs::default();
+        wrongs.learn("mac", &[said("tap1", "02:77:00:00:00:01", None, 9)], at(0));
+        wrongs.taken(&slice(), &places(), &[refused("02:77:00:00:00:01", 900), refused(stolen, frames)]);
+        let says = told(&wrongs);
+        assert_eq!(says.iter().map(|(code, _)| code.as_str()).collect::<Vec<_>>(), [code], "{says:?}");
+        assert_eq!(says[0].1.contains(stolen), code == "M0677", "{says:?}");
+        // What it invents next does not hide it again.
+        wrongs.taken(&slice(), &places(), &[refused("02:77:00:00:00:09", 900)]);
+        assert_eq!(told(&wrongs), says);
+    }
+}
+
 fn changed(change: impl FnOnce(&mut Row)) -> Slice {
     let mut slice = slice();
     change(slice.rows.get_mut(&ONE.parse().unwrap()).unwrap());
