@@ -36,6 +36,7 @@ pub mod shared;
 mod silent;
 pub mod status;
 mod strays;
+mod unknown;
 pub mod watch;
 
 use crate::api::objects::NodeFacts;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::lane::LaneStats;
 use super::shared::{Shared, Topic, View};
-use super::{mtu, plain, silent};
+use super::{mtu, plain, silent, unknown};
 use crate::api::local::{
     AbsentPort, Finding, LaneTunnel, Management, NetworkStatus, Offload, PeerStatus, Status, TunnelStatus,
 };
@@ -28,6 +28,7 @@ const ABSENT: usize = 64;
 pub fn status(shared: &Shared) -> Status {
     // Before the view is held: a lane may take its time.
     let stats = shared.lanes.stats();
+    let crossing = shared.watch.crossing();
     let view = shared.view();
     let slice = view.slice.clone();
     let now = mono();
@@ -39,6 +40,8 @@ pub fn status(shared: &Shared) -> Status {
     for peer in &mut peers {
         peer.plain = watched.remove(&peer.node).unwrap_or_default();
     }
+    let (way, crossed) = &crossing;
+    let unknown = unknown::unknown(unknown::Known::of(&view, (way.as_ref(), crossed)), &peers);
     Status {
         node: view.node.clone(),
         pdc: view.pdc.clone(),
@@ -48,6 +51,7 @@ pub fn status(shared: &Shared) -> Status {
         certificate_ends: view.certificate_ends,
         networks: slice.as_deref().map(|slice| networks(slice, &view)).unwrap_or_default(),
         problems: problems(&view, &peers, &carried),
+        unknown,
         peers,
         drops: drops(&stats, &view),
         sizes: mtu::all_counts(&stats),

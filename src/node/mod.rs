@@ -45,6 +45,7 @@ pub mod skew;
 pub mod spans;
 pub mod strays;
 pub mod sync;
+pub mod unwatched;
 pub mod verdicts;
 pub mod watch;
 pub mod watch_told;
