@@ -12,6 +12,7 @@ use crate::api::local::{
 };
 use crate::clock::{mono, wall};
 use crate::mgmt::told::bounded;
+use crate::node::causes;
 use crate::node::names::{self, Device};
 use crate::node::paths;
 use crate::node::presence::At;
@@ -211,7 +212,7 @@ fn found(view: &View, peers: &[PeerStatus], plain: &[Finding]) -> Vec<Finding> {
         found.extend(silent::findings(peers, view.slice.as_deref(), &silent::Line::of(view)));
         found.extend(peers.iter().filter_map(lame));
     }
-    found
+    causes::once(found)
 }
 
 /// The same with what is between this node and management.

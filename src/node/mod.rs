@@ -7,6 +7,7 @@
 pub mod announce;
 pub mod barred;
 pub mod barriers;
+pub mod causes;
 pub mod checksums;
 pub mod clockwatch;
 pub mod concerns;
