@@ -34,8 +34,11 @@ pub struct Status {
     pub networks: Vec<NetworkStatus>,
     /// Peers, grouped by nobody: one line each.
     pub peers: Vec<PeerStatus>,
-    /// What is wrong, worst first. Empty: all is well.
+    /// What is wrong, worst first. Empty, and nothing unknown: all is well.
     pub problems: Vec<Finding>,
+    /// What nobody has looked at yet, or knows the cause of: neither wrong nor well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
     /// Dropped frames and packets by reason, only those above zero. Names with an underscore are the counters of the same name
     /// in nftables' `inet vxmesh` and `bridge vxmesh_guests`, some seconds old at most.
     pub drops: BTreeMap<String, u64>,

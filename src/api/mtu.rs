@@ -45,6 +45,9 @@ pub struct PdcPairMtu {
     pub sum: String,
     /// Who limits it.
     pub limit: String,
+    /// Pairs of nodes whose frames take the tunnel now: their plain path is dead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detours: Vec<[NodeId; 2]>,
 }
 
 /// What was done about sizes, counted since the lanes started.

@@ -22,6 +22,7 @@ fn network(missing: u16) -> NetworkMtu {
 #[test]
 fn the_map_of_the_mesh_is_a_matrix_of_pdcs_and_a_list_of_networks() {
     let pair = PdcPairMtu {
+        detours: Vec::new(),
         a: "a".parse().unwrap(),
         b: "b".parse().unwrap(),
         path: Path::Tunnel,

@@ -136,7 +136,7 @@ impl Screen {
         text.push_str(&self.offload(&status.offload, status.problems.is_empty()));
         let found =
             status.problems.iter().map(|finding| (format!("{} {}", finding.code, finding.what), finding.help.clone()));
-        text.push_str(&self.problems(found.collect()));
+        text.push_str(&self.problems(found.collect(), &status.unknown));
         text
     }
 
@@ -266,13 +266,17 @@ impl Screen {
         text.push_str(&expected.iter().map(|line| self.fit(line)).collect::<String>());
         text.push_str(&match (expected, count) {
             (Some(_), 0) => "\nnothing is known to be wrong so far\n".to_owned(),
-            (Some(_) | None, _) => self.problems(found),
+            (Some(_) | None, _) => self.problems(found, &[]),
         });
         (text, count)
     }
 
     /// What is wrong, worst first, with what to do; or that nothing is.
-    fn problems(self, found: Vec<(String, String)>) -> String {
+    fn problems(self, found: Vec<(String, String)>, unknown: &[String]) -> String {
+        if found.is_empty() && !unknown.is_empty() {
+            let open: String = unknown.iter().map(|open| self.wrap(&format!("not known yet: {open}"))).collect();
+            return format!("\nnothing is known to be wrong so far\n{open}");
+        }
         if found.is_empty() {
             return "\nall is well\n".to_owned();
         }

@@ -55,6 +55,7 @@ fn status(count: usize, wrong: usize) -> Status {
         )
     };
     Status {
+        unknown: Vec::new(),
         node: "a-1".parse().unwrap(),
         pdc: "a".parse().unwrap(),
         daemon: "0.1.0".to_owned(),
@@ -202,4 +203,17 @@ fn a_long_reason_is_wrapped_on_a_screen_and_never_cut() {
     assert!(text.lines().filter(|line| line.contains("word")).all(|line| line.chars().count() <= 80), "{text}");
     let words: Vec<&str> = text.split_ascii_whitespace().filter(|word| word.starts_with("word")).collect();
     assert_eq!(words.len(), 60);
+}
+
+#[test]
+fn what_nobody_has_looked_at_yet_is_not_called_well_and_alarms_nobody() {
+    let text = |unknown: &[&str], wrong| {
+        let unknown = unknown.iter().map(|open| (*open).to_owned()).collect();
+        TERMINAL.node(&Status { unknown, ..status(2, wrong) }, Wall::default())
+    };
+    let open = text(&["whether this host lets frames pass"], 0);
+    assert!(!open.contains("all is well") && !open.contains("problems:"), "{open}");
+    assert!(open.contains("not known yet: whether this host lets frames pass"), "{open}");
+    assert!(text(&[], 0).contains("all is well"));
+    assert!(text(&["whether"], 1).contains("problems: 1"));
 }

@@ -12,6 +12,7 @@ use crate::linux::KernelError;
 use crate::node::barriers::{self, Ends, Filters, Place, Ports};
 use crate::node::desired::{Desired, Link, Observed};
 use crate::node::reconcile::is_ours;
+use crate::node::unwatched::Eye;
 use crate::policy::path::Path;
 use crate::probe::crossing::Flow;
 use crate::types::{IfName, Mac, Mono};
@@ -80,26 +81,35 @@ impl Barriers {
         if start < self.at {
             return;
         }
-        match self.told(kernel, shared) {
-            Ok(()) => {}
-            // The next comparison of kernel and plan says what is wrong with it.
-            Err(error) => tracing::debug!("packet filters of others: {error}"),
-        }
+        let outcome = self.told(kernel, shared);
+        shared.looked(Eye::Filters, outcome);
         let now = mono();
         self.at = now + EVERY.max(now.since(start).saturating_mul(SHARE)).min(LONGEST);
     }
 
-    fn told<K: Kernel>(&mut self, kernel: &mut K, shared: &Shared) -> Result<(), KernelError> {
+    /// True: it was read. What cannot be read names nothing, and what is lost is told all the same.
+    fn told<K: Kernel>(&mut self, kernel: &mut K, shared: &Shared) -> Result<bool, KernelError> {
         let (way, crossed) = shared.watch.crossing();
-        let generation = kernel.filter_generation().unwrap_or_default();
-        let seen = Seen { lost: crossed.lost, ports: self.ports.clone(), generation };
-        if self.seen.as_ref() == Some(&seen) {
-            return Ok(());
+        let generation = kernel.filter_generation();
+        let seen = Seen {
+            lost: crossed.lost,
+            ports: self.ports.clone(),
+            generation: generation.as_ref().copied().unwrap_or_default(),
+        };
+        if generation.is_ok() && self.seen.as_ref() == Some(&seen) {
+            return Ok(true);
         }
-        let mut filters = Filters { bases: kernel.hooks().unwrap_or_default(), ..Filters::default() };
+        let mut failed = generation.err();
+        let mut filters = Filters::default();
+        match kernel.hooks() {
+            Ok(bases) => filters.bases = bases,
+            Err(error) => failed = Some(error),
+        }
         for table in barriers::wanted(&filters.bases, !seen.lost.is_empty(), &seen.ports) {
-            let rules = kernel.rules(&table)?;
-            filters.rules.insert(table, rules);
+            match kernel.rules(&table) {
+                Ok(rules) => drop(filters.rules.insert(table, rules)),
+                Err(error) => failed = Some(error),
+            }
         }
         if !seen.lost.is_empty() {
             filters.legacy = kernel.legacy_filters();
@@ -107,7 +117,12 @@ impl Barriers {
         let ends = way.as_ref().map(|way| Ends { bridge: &way.bridge, near: &way.near, far: &way.far });
         let flows = way.as_ref().map(|way| way.flows.as_slice()).unwrap_or_default();
         shared.find(Topic::Bridges, barriers::findings(ends, &seen.lost, flows, &seen.ports, &filters));
-        self.seen = Some(seen);
-        Ok(())
+        match failed {
+            Some(error) => Err(error),
+            None => {
+                self.seen = Some(seen);
+                Ok(true)
+            }
+        }
     }
 }

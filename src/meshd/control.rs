@@ -28,6 +28,7 @@ use crate::linux::file;
 use crate::node::concerns::{self, Way};
 use crate::node::explain::{Far, Here, Target, explain};
 use crate::node::explain_guests::{self, Now};
+use crate::node::unwatched::UNWATCHED;
 use crate::probe::crossing::Crossed;
 use crate::table::Slice;
 use crate::types::{Mtu, PortId};
@@ -194,7 +195,10 @@ fn explained(
     if let Some(way) = Way::of(&explanation, slice, &view.paths, to.family()) {
         explain_guests::add(&mut explanation, Now { slice, presence: &view.presence, findings }, &way);
         // A daemon that has just begun, or whose frames cannot cross, knows nothing of it.
-        if let (Some(_), Crossed { asked: false, .. }) = shared.watch.crossing() {
+        let told = explanation.steps.iter().any(|step| step.open && step.text.contains(UNWATCHED));
+        if let (Some(_), Crossed { asked: false, .. }) = shared.watch.crossing()
+            && !told
+        {
             let text = "whether this host lets frames between guests pass its bridges is not known yet";
             explanation.steps.push(Step::open("devices", text));
             concerns::settle(&mut explanation);

@@ -14,6 +14,8 @@ const BATCH: usize = 64;
 pub(super) struct Passage {
     way: Way,
     open: Option<Open>,
+    /// Why nothing can be sent; kept until something was.
+    failed: Option<String>,
 }
 
 #[derive(Debug)]
@@ -26,7 +28,7 @@ struct Open {
 impl Passage {
     /// A way that is not open yet.
     pub(super) fn new(way: Way) -> Self {
-        Self { way, open: None }
+        Self { way, open: None, failed: None }
     }
 
     /// Another way, or the same one with other flows.
@@ -50,9 +52,19 @@ impl Passage {
         if self.open.is_some() {
             return;
         }
-        let attach = |name| Tap::attach(name, Offloads::None).ok();
-        let ends = attach(&self.way.near).zip(attach(&self.way.far));
-        self.open = ends.map(|(near, far)| Open { near, far, crossing: Crossing::new(macs(), &self.way.flows, now) });
+        let attach = |name| Tap::attach(name, Offloads::None);
+        match attach(&self.way.near).and_then(|near| Ok((near, attach(&self.way.far)?))) {
+            Ok((near, far)) => {
+                let crossing = Crossing::new(macs(), &self.way.flows, now);
+                self.open = Some(Open { near, far, crossing });
+            }
+            Err(error) => self.failed = Some(error.to_string()),
+        }
+    }
+
+    /// Why nothing can be sent or taken, if so.
+    pub(super) fn failed(&self) -> Option<&str> {
+        self.failed.as_deref()
     }
 
     /// Takes what has come out, and sends what is due.
@@ -62,19 +74,29 @@ impl Passage {
             match far.read(frame) {
                 Ok(Some((len, _))) => crossing.received(frame.get(..len).unwrap_or_default()),
                 Ok(None) => break,
-                Err(_) => {
+                Err(error) => {
                     // Its device is gone; it is tried again.
+                    self.failed = Some(format!("{}: {error}", self.way.far));
                     self.open = None;
                     return;
                 }
             }
         }
-        let mut gone = false;
+        let (mut sent, mut refused) = (false, None);
         crossing.handle_timeout(mono(), &mut || u64::from_ne_bytes(clock::random()), &mut |frame| {
-            gone |= near.write(frame).is_err_and(|error| error.raw_os_error() == Some(libc::EBADFD));
+            match near.write(frame) {
+                Ok(_) => sent = true,
+                // A queue that is full loses a frame, as any does.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)) => {}
+                Err(error) => refused = Some(error),
+            }
         });
-        if gone {
+        if let Some(error) = refused {
+            // What was not sent was not dropped on its way: nothing is known.
+            self.failed = Some(format!("{}: {error}", self.way.near));
             self.open = None;
+        } else if sent {
+            self.failed = None;
         }
     }
 

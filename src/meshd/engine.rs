@@ -35,6 +35,7 @@ use crate::node::desired::{Desired, Observed};
 use crate::node::discover::{self, Guest, discover};
 use crate::node::op::Op;
 use crate::node::presence::Presence;
+use crate::node::unwatched::Eye;
 use crate::node::whole::{self, Whole};
 use crate::node::{paths, reconcile, revoke, watch};
 use crate::table::{Row, RowKey, Slice};
@@ -243,6 +244,7 @@ impl<K: Kernel> Engine<K> {
         }
         self.strays.look(&mut self.kernel, &self.desired, &self.shared);
         self.barriers.look(&mut self.kernel, &self.shared);
+        self.shared.tell_unwatched();
         self.announce();
         self.shared.events.tend(mono());
     }
@@ -273,8 +275,7 @@ impl<K: Kernel> Engine<K> {
         let filtered = match self.slice.as_ref().filter(|_| !self.desired.fence.is_empty()) {
             Some(slice) => {
                 let told = self.dropped.look(&mut self.kernel, slice, &self.shared.events, mono());
-                // The next comparison of kernel and plan says what is wrong with `nft`.
-                told.unwrap_or_else(|error| tracing::debug!("counters of the packet filters: {error}"));
+                self.shared.looked(Eye::Counters, told);
                 self.dropped.counts()
             }
             None => BTreeMap::new(),
@@ -395,7 +396,7 @@ impl<K: Kernel> Engine<K> {
         let declared = paths::decide_all(slice, host.local.own());
         let paths = Arc::new(self.plain.apply(slice, declared.clone()));
         let Whole { plan, echoes, way } = whole::planned(slice, &paths, &declared, &host.local);
-        self.shared.watch.cross(way);
+        self.shared.cross(way, !plan.desired.networks.is_empty());
         self.shared.find(Topic::Plan, plan.findings);
         self.differing.set(paths::disagreements(slice, &declared), &self.shared, mono());
         self.desired = plan.desired;

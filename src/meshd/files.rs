@@ -16,6 +16,7 @@ use crate::config::meshd::{Config, Table, TableFiles};
 use crate::linux::confine::Duty;
 use crate::linux::{file, inotify::Inotify};
 use crate::node::plan::{Local, Underlay};
+use crate::node::unwatched::Eye;
 use crate::table::files::{self, Mode, Setting};
 use crate::table::{NetKey, Slice};
 use crate::types::{NodeId, Psk};
@@ -101,6 +102,7 @@ pub fn watch(dir: &Path, engine: Sender<Command>, shared: &Arc<Shared>) -> io::R
     let watch = Inotify::new()?;
     let (dir, shared) = (dir.to_owned(), Arc::clone(shared));
     std::thread::Builder::new().name("table-files".into()).spawn(move || {
+        let eye = shared.watcher(Eye::Files);
         super::run::hold(Duty::Front, &shared);
         loop {
             // Watching a folder again changes nothing; a new one is watched from here on.
@@ -108,8 +110,11 @@ pub fn watch(dir: &Path, engine: Sender<Command>, shared: &Arc<Shared>) -> io::R
             for folder in folders(&dir).unwrap_or_default() {
                 let _ = watch.add(&folder);
             }
-            if engine.send(Command::Files).is_err() || watch.wait().is_err() {
+            if engine.send(Command::Files).is_err() {
                 return;
+            }
+            if let Err(error) = watch.wait() {
+                return eye.ends(&error);
             }
         }
     })?;

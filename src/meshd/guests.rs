@@ -57,7 +57,7 @@ impl Guests {
         self.places = observed.links.iter().filter_map(place).collect();
     }
 
-    /// Reads the counters if it is time, and tells what is new.
+    /// Reads the counters if it is time, and tells what is new. True: it was.
     ///
     /// # Errors
     /// `nft` does not answer.
@@ -67,9 +67,9 @@ impl Guests {
         slice: &Slice,
         events: &Events,
         now: Mono,
-    ) -> Result<(), KernelError> {
+    ) -> Result<bool, KernelError> {
         if self.next.is_some_and(|next| now < next) {
-            return Ok(());
+            return Ok(false);
         }
         self.next = Some(now + EVERY);
         let start = mono();
@@ -101,7 +101,7 @@ impl Guests {
         self.counters = counters;
         // Sets are as long as guests make them.
         self.next = Some(now + (mono().since(start) * COST_SHARE).clamp(EVERY, LATEST));
-        Ok(())
+        Ok(true)
     }
 
     /// What guests say and may not, and go on saying.

@@ -38,6 +38,7 @@ pub mod shared;
 mod silent;
 pub mod status;
 mod strays;
+mod unknown;
 pub mod watch;
 
 use crate::api::objects::NodeFacts;

@@ -31,6 +31,7 @@ use crate::linux::{self, Watch, caps, file};
 use crate::node::enroll::{SLICE, WIREGUARD_KEY};
 use crate::node::reconcile;
 use crate::node::sync::Sync;
+use crate::node::unwatched::Eye;
 use crate::table::Slice;
 use crate::tunnel;
 use crate::types::{NodeId, PdcId, SecretKey};
@@ -217,7 +218,7 @@ async fn start(ready: Ready, log: Log, begun: Result<(), String>) -> Result<(), 
     let slice = if identity.is_some() { boot_slice(config, &name, &pdc, &shared) } else { None };
 
     let (engine, commands) = mpsc::channel();
-    let (thread, stands) =
+    let (thread, stands, ended) =
         start_engine(&shared, config, slice.clone(), (name.clone(), keys, checks), (engine.clone(), commands))?;
     // The engine starts `nft`. What is left here, and the threads that it will start, start nothing.
     hold(Duty::Front, &shared);
@@ -226,9 +227,9 @@ async fn start(ready: Ready, log: Log, begun: Result<(), String>) -> Result<(), 
             let (addresses, keys) = (config.management.clone(), config.paths.keys.clone());
             let link = Link::new(Arc::clone(&shared), engine.clone(), identity, addresses, keys)?;
             let sync = Sync::new(name, config.node.pdc.clone(), slice, mono());
-            tokio::spawn(Arc::clone(&link).follow(sync));
-            tokio::spawn(Arc::clone(&link).report());
-            tokio::spawn(Arc::clone(&link).renew());
+            watched(&shared, Eye::Stream, Arc::clone(&link).follow(sync));
+            watched(&shared, Eye::Reports, Arc::clone(&link).report());
+            watched(&shared, Eye::Renewal, Arc::clone(&link).renew());
             Some(link)
         }
         None => None,
@@ -237,7 +238,7 @@ async fn start(ready: Ready, log: Log, begun: Result<(), String>) -> Result<(), 
     tokio::spawn(control::serve(listener, Arc::clone(&shared)));
     tokio::spawn(ready_when(stands));
     let reload = Reload { loaded, shared: &shared, engine: &engine, link: link.as_deref(), log };
-    let stopped = until_told(reload).await;
+    let stopped = until_told(reload, ended).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // An engine that is gone has stopped already.
     let _ = engine.send(Command::Stop);
@@ -247,6 +248,15 @@ async fn start(ready: Ready, log: Log, begun: Result<(), String>) -> Result<(), 
     tracing::info!("stopped; the plain path and the packet filter stay in the kernel");
     drop(claim);
     stopped
+}
+
+/// Starts a task that ends with the daemon; that it has ended before is told.
+fn watched(shared: &Arc<Shared>, eye: Eye, task: impl Future<Output = ()> + Send + 'static) {
+    let watcher = shared.watcher(eye);
+    tokio::spawn(async move {
+        task.await;
+        drop(watcher);
+    });
 }
 
 /// Tells systemd that what is ordered after this daemon may start: bridges, devices and packet filters of the plan on disk stand, or
@@ -289,8 +299,8 @@ fn boot_slice(config: &Config, name: &NodeId, pdc: &PdcId, shared: &Shared) -> O
 
 type Channel = (Sender<Command>, mpsc::Receiver<Command>);
 
-/// A thread that works, and word that what it found on disk stands.
-type Started = (std::thread::JoinHandle<()>, oneshot::Receiver<()>);
+/// A thread that works, word that what it found on disk stands, and word that it has ended.
+type Started = (std::thread::JoinHandle<()>, oneshot::Receiver<()>, oneshot::Receiver<()>);
 
 /// Starts the engine and what wakes it.
 fn start_engine(
@@ -313,14 +323,22 @@ fn start_engine(
     };
     // Without its thread the plain path is not watched, and carries all the same.
     if let Err(error) = super::watch::start(shared) {
-        tracing::warn!("the plain path is not watched: {error}");
+        shared.eyes().ended(Eye::Plain, error.to_string(), mono());
     }
     let mut engine = Engine::new(kernel, Arc::clone(shared), config.clone(), tables).with_keys(keys);
     let events = Arc::clone(shared);
-    let look = move || watch_kernel(watch, &events, &sender);
+    let look = move || {
+        let eye = events.watcher(Eye::Kernel);
+        if let Err(error) = watch_kernel(watch, &events, &sender) {
+            eye.ends(&error);
+        }
+    };
     std::thread::Builder::new().name("kernel-watch".into()).spawn(look).map_err(failed)?;
     let (stand, stands) = oneshot::channel();
+    let (alive, ended) = oneshot::channel();
     let work = move || {
+        // Dropped with the engine, however it ends.
+        let _alive: oneshot::Sender<()> = alive;
         match slice {
             Some(slice) => engine.boot(slice),
             None => engine.read_tables(),
@@ -330,12 +348,12 @@ fn start_engine(
         engine.run(&commands);
     };
     let thread = std::thread::Builder::new().name("engine".into()).spawn(work).map_err(failed)?;
-    Ok((thread, stands))
+    Ok((thread, stands, ended))
 }
 
 /// Tells the engine to look when the kernel says that something changed, and brings back the packet filters by itself: what the
 /// engine does next may take seconds, and without them the plain path would hear strangers, and guests would be anybody.
-fn watch_kernel(mut watch: Watch, shared: &Shared, engine: &Sender<Command>) {
+fn watch_kernel(mut watch: Watch, shared: &Shared, engine: &Sender<Command>) -> std::io::Result<()> {
     let mut tracked = false;
     loop {
         let waited = watch.wait(WATCH);
@@ -344,13 +362,13 @@ fn watch_kernel(mut watch: Watch, shared: &Shared, engine: &Sender<Command>) {
         let begins = tracks && !tracked;
         tracked = tracks;
         if begins && engine.send(Command::Look).is_err() {
-            return;
+            return Ok(());
         }
         let heard = match waited {
             Ok(true) => mono(),
             Ok(false) => continue,
             // The engine looks by itself every half minute.
-            Err(error) => return tracing::warn!("watching the kernel: {error}"),
+            Err(error) => return Err(error),
         };
         let kept = watch.keep();
         if let Ok(true) = kept {
@@ -360,7 +378,7 @@ fn watch_kernel(mut watch: Watch, shared: &Shared, engine: &Sender<Command>) {
             shared.events.by_others(Tone::Wrong, "drift", "filter", text);
         }
         if engine.send(Command::Look).is_err() {
-            return;
+            return Ok(());
         }
         match kept {
             Ok(false) => {}
@@ -380,7 +398,7 @@ struct Reload<'a> {
     log: Log,
 }
 
-async fn until_told(mut reload: Reload<'_>) -> Result<(), Problem> {
+async fn until_told(mut reload: Reload<'_>, mut ended: oneshot::Receiver<()>) -> Result<(), Problem> {
     let failed = |e: std::io::Error| Problem::new("M0113", Exit::Failed, format!("signals: {e}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -390,6 +408,8 @@ async fn until_told(mut reload: Reload<'_>) -> Result<(), Problem> {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => reload.again(),
+            // Without its engine a daemon would say for ever what was true before.
+            _ = &mut ended => return Ok(()),
         }
     }
 }

@@ -13,13 +13,17 @@ use crate::api::cut::Cut;
 use crate::api::local::{Finding, Management};
 use crate::api::objects::NodeFacts;
 use crate::api::stream::{FoundPort, MeasuredPath};
+use crate::clock::mono;
 use crate::forward::Slots;
+use crate::linux::KernelError;
+use crate::node::crossing::Way;
 use crate::node::outways::OutWays;
 use crate::node::paths::Paths;
 use crate::node::plan::Local;
 use crate::node::presence::Presence;
 use crate::node::spans::AllMeasured;
-use crate::node::watch::Echoes;
+use crate::node::unwatched::{Eye, Eyes};
+use crate::node::watch::{ECHO_VNI, Echoes};
 use crate::node::watch_told::Down;
 use crate::policy::mtu::MtuPolicy;
 use crate::policy::offload::Feature;
@@ -41,6 +45,8 @@ pub enum Topic {
     Slice,
     /// Interfaces and addresses of this host.
     Underlay,
+    /// Watches that do not run, so that nothing is found by them.
+    Unwatched,
     /// What others of this host drop between guests.
     Bridges,
     /// Plain paths that do not carry.
@@ -92,6 +98,7 @@ impl Topic {
             Self::Lanes
             | Self::Slice
             | Self::Underlay
+            | Self::Unwatched
             | Self::Bridges
             | Self::Plain
             | Self::Plan
@@ -192,6 +199,7 @@ pub struct Shared {
     /// What the reporter sends.
     pub outgoing: watch::Sender<Outgoing>,
     view: Mutex<View>,
+    eyes: Mutex<Eyes>,
 }
 
 impl Shared {
@@ -216,16 +224,70 @@ impl Shared {
             filtered: BTreeMap::new(),
             presence: Arc::default(),
             offload: Vec::new(),
-            started: crate::clock::mono(),
+            started: mono(),
         };
         let (outgoing, _) = watch::channel(Outgoing::default());
         let (events, provers, watching) = (Events::default(), Provers::default(), Watching::default());
-        Arc::new(Self { events, lanes, watch: watching, provers, outgoing, view: Mutex::new(view) })
+        Arc::new(Self {
+            events,
+            lanes,
+            watch: watching,
+            provers,
+            outgoing,
+            view: Mutex::new(view),
+            eyes: Mutex::default(),
+        })
     }
 
     /// What is true now. Held for a moment only, never across I/O.
     pub fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which watches see.
+    pub(super) fn eyes(&self) -> MutexGuard<'_, Eyes> {
+        self.eyes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells when the calling thread or task ends, by itself or by a panic, that this watch is over.
+    pub(super) fn watcher(self: &Arc<Self>, eye: Eye) -> Watcher {
+        Watcher { shared: Arc::clone(self), eye, why: "it has ended".to_owned() }
+    }
+
+    /// One has looked, or failed to; false: it was not its time.
+    pub(super) fn looked(&self, eye: Eye, outcome: Result<bool, KernelError>) {
+        match outcome {
+            Ok(true) => self.eyes().works(eye),
+            Ok(false) => {}
+            Err(error) => self.eyes().fails(eye, error.to_string(), mono()),
+        }
+    }
+
+    /// Which bridge is crossed from now on. A node that has networks has none where no number is left for it.
+    pub(super) fn cross(&self, way: Option<Way>, networks: bool) {
+        if way.is_none() {
+            let why = format!("networks of guests have VNI {ECHO_VNI} in every overlay");
+            let mut eyes = self.eyes();
+            if networks { eyes.fails(Eye::Bridges, why, mono()) } else { eyes.works(Eye::Bridges) }
+        }
+        self.watch.cross(way);
+    }
+
+    /// Tells which watches do not run.
+    pub(super) fn tell_unwatched(&self) {
+        let now = mono();
+        let still = self.watch.is_old(now);
+        {
+            let mut eyes = self.eyes();
+            if still {
+                eyes.fails(Eye::Plain, "its thread stands still".to_owned(), now)
+            } else {
+                eyes.works(Eye::Plain)
+            }
+        }
+        let refuses = self.view().findings.get(&Topic::Kernel).is_some_and(|findings| !findings.is_empty());
+        let findings = self.eyes().findings(now, refuses);
+        self.find(Topic::Unwatched, findings);
     }
 
     /// Replaces what is wrong in one respect; what is new there is also an event.
@@ -261,6 +323,28 @@ impl Shared {
             change(outgoing);
             *outgoing != before
         });
+    }
+}
+
+/// What runs one watch holds it for as long as it runs.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    shared: Arc<Shared>,
+    eye: Eye,
+    why: String,
+}
+
+impl Watcher {
+    /// Why it ends, which is now.
+    pub(super) fn ends(mut self, why: &dyn std::fmt::Display) {
+        self.why = why.to_string();
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let why = std::mem::take(&mut self.why);
+        self.shared.eyes().ended(self.eye, why, mono());
     }
 }
 

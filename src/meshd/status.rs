@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::lane::LaneStats;
 use super::shared::{Shared, Topic, View};
-use super::{mtu, outways, plain, silent};
+use super::{mtu, outways, plain, silent, unknown};
 use crate::api::local::{
     AbsentPort, Finding, LaneTunnel, Management, NetworkStatus, Offload, PeerStatus, Status, TunnelStatus,
 };
 use crate::clock::{mono, wall};
 use crate::mgmt::told::bounded;
+use crate::node::causes;
 use crate::node::names::{self, Device};
 use crate::node::paths;
 use crate::node::presence::At;
@@ -28,6 +29,7 @@ const ABSENT: usize = 64;
 pub fn status(shared: &Shared) -> Status {
     // Before the view is held: a lane may take its time.
     let stats = shared.lanes.stats();
+    let crossing = shared.watch.crossing();
     let view = shared.view();
     let slice = view.slice.clone();
     let now = mono();
@@ -39,6 +41,8 @@ pub fn status(shared: &Shared) -> Status {
     for peer in &mut peers {
         peer.plain = watched.remove(&peer.node).unwrap_or_default();
     }
+    let (way, crossed) = &crossing;
+    let unknown = unknown::unknown(unknown::Known::of(&view, (way.as_ref(), crossed)), &peers);
     Status {
         node: view.node.clone(),
         pdc: view.pdc.clone(),
@@ -48,6 +52,7 @@ pub fn status(shared: &Shared) -> Status {
         certificate_ends: view.certificate_ends,
         networks: slice.as_deref().map(|slice| networks(slice, &view)).unwrap_or_default(),
         problems: problems(&view, &peers, &carried),
+        unknown,
         peers,
         drops: drops(&stats, &view),
         sizes: mtu::all_counts(&stats),
@@ -209,7 +214,7 @@ fn found(view: &View, peers: &[PeerStatus], plain: &[Finding]) -> Vec<Finding> {
         found.extend(silent);
         found.extend(peers.iter().filter_map(lame));
     }
-    found
+    causes::once(found)
 }
 
 /// The same with what is between this node and management.

@@ -9,6 +9,7 @@ use super::shared::{Shared, Topic};
 use crate::clock::mono;
 use crate::node::desired::Desired;
 use crate::node::strays::{asks, findings};
+use crate::node::unwatched::Eye;
 use crate::types::Mono;
 
 /// How often; less often where asking takes long.
@@ -47,9 +48,9 @@ impl Strays {
         let (asks, pdc) = (asks(desired), shared.view().pdc.clone());
         let found = match kernel.ways(&asks) {
             Ok(ways) => findings(&pdc, desired, &ways),
-            // The next comparison of kernel and plan says what is wrong with it.
-            Err(error) => return tracing::debug!("routes: {error}"),
+            Err(error) => return shared.looked(Eye::Routes, Err(error)),
         };
+        shared.looked(Eye::Routes, Ok(true));
         shared.find(Topic::Routes, found);
         let now = mono();
         let took = now.since(start);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::crossing::Passage;
@@ -17,6 +17,7 @@ use crate::forward::Said;
 use crate::linux::poll::Poll;
 use crate::linux::tap::{Offloads, Tap, TapError};
 use crate::node::crossing::Way;
+use crate::node::unwatched::Eye;
 use crate::node::watch::Echoes;
 use crate::probe::crossing::Crossed;
 use crate::probe::plain::{Out, PairConfig, Report, Watch};
@@ -31,6 +32,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 const LOOK: Duration = Duration::from_millis(250);
 /// How often it writes down what is known.
 const PUBLISH: Duration = Duration::from_secs(1);
+/// How old may be what is written down: longer than a machine that is busy takes between two turns.
+const OLD: Duration = Duration::from_secs(15);
 /// Pairs that are due so soon after one another are asked together.
 const TOGETHER: Duration = Duration::from_millis(100);
 /// How long a TAP that cannot be opened is left alone.
@@ -46,6 +49,8 @@ pub struct Watching {
     pub(super) ends: Asked,
     known: Mutex<Known>,
     crossing: Mutex<Crossing>,
+    /// When that was written down last.
+    beat: Mutex<Option<Mono>>,
 }
 
 #[derive(Default)]
@@ -89,9 +94,19 @@ impl Watching {
         self.letters(|letters| letters.way = Some(way));
     }
 
-    /// What is known of it now.
+    /// What is known of it now. What is old is not.
     pub fn crossing(&self) -> (Option<Way>, Crossed) {
-        self.crossing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let (way, crossed) = self.crossing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (way, if self.is_old(mono()) { Crossed::default() } else { crossed })
+    }
+
+    fn beat(&self) -> MutexGuard<'_, Option<Mono>> {
+        self.beat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True where the thread has not written down anything for long: it is dead, or stands still.
+    pub(super) fn is_old(&self, now: Mono) -> bool {
+        self.beat().is_some_and(|at| now.since(at) > OLD)
     }
 
     /// A peer has said something by the session.
@@ -106,6 +121,9 @@ impl Watching {
 
     /// What is known now.
     pub fn known(&self) -> Known {
+        if self.is_old(mono()) {
+            return Known::default();
+        }
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -117,13 +135,19 @@ impl Watching {
 pub fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
     let (poll, shared) = (Poll::new()?, Arc::clone(shared));
     let work = move || {
+        let eye = shared.watcher(Eye::Plain);
         for loose in lane::hold_back() {
             shared.loose(&loose);
         }
         let (now, frame) = (mono(), vec![0; FRAME]);
         let (overlays, passage, known) = (Vec::new(), None, ends::Known::default());
         let mut watcher = Watcher { shared, poll, overlays, passage, retry_at: now, publish_at: now, frame, known };
-        while watcher.turn() {}
+        let error = loop {
+            if let Err(error) = watcher.turn() {
+                break error;
+            }
+        };
+        eye.ends(&error);
     };
     std::thread::Builder::new().name("plain-watch".into()).spawn(work).map(drop)
 }
@@ -148,14 +172,15 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// One wait and everything that it found. False: nothing can be waited for any more.
-    fn turn(&mut self) -> bool {
+    /// One wait and everything that it found.
+    ///
+    /// # Errors
+    /// Nothing can be waited for any more.
+    fn turn(&mut self) -> std::io::Result<()> {
         let now = mono();
         let due = self.overlays.iter().filter_map(|overlay| overlay.watch.poll_timeout()).min();
         let wait = due.map_or(LOOK, |due| due.since(now).max(TOGETHER).min(LOOK));
-        if self.poll.wait(Some(wait)).is_err() {
-            return false;
-        }
+        self.poll.wait(Some(wait))?;
         let now = mono();
         let mut asks = self.read_letters(now);
         if now >= self.retry_at {
@@ -179,7 +204,7 @@ impl Watcher {
         if most >= BATCH {
             std::thread::sleep(PAUSE);
         }
-        true
+        Ok(())
     }
 
     /// Follows a new setup, and answers what peers have asked by their sessions.
@@ -274,6 +299,14 @@ impl Watcher {
             known.reports.extend(overlay.watch.reports().into_iter().map(|report| ((port, report.peer), report)));
             known.closed.extend(overlay.failed.as_ref().map(|error| (port, error.to_string())));
         }
+        if let Some(passage) = &self.passage {
+            let mut eyes = self.shared.eyes();
+            match passage.failed() {
+                Some(why) => eyes.fails(Eye::Bridges, why.to_owned(), mono()),
+                None => eyes.works(Eye::Bridges),
+            }
+        }
+        *self.shared.watch.beat() = Some(mono());
         let crossing = self.passage.as_ref().map(|passage| (Some(passage.way().clone()), passage.crossed()));
         *self.shared.watch.crossing.lock().unwrap_or_else(PoisonError::into_inner) = crossing.unwrap_or_default();
         *self.shared.watch.known.lock().unwrap_or_else(PoisonError::into_inner) = known;

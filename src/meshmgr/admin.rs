@@ -30,6 +30,7 @@ use crate::mgmt::{
     rotation, slice as slices, token, told, validate,
 };
 use crate::node::concerns::Way;
+use crate::node::detour;
 use crate::node::explain::{self as explaining, Here, Target};
 use crate::node::explain_guests;
 use crate::node::paths::{self, Own};
@@ -356,7 +357,11 @@ fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, 
     let own = Own { admin: end.admin, external: end.external };
     let facts = node.status.facts.as_ref();
     let [admin_mtu, external_mtu]: [Option<Mtu>; 2] = [facts.map(|f| f.admin_mtu), facts.map(|f| f.external_mtu)];
-    let paths = paths::decide_all(&slice, own);
+    let mut paths = paths::decide_all(&slice, own);
+    let says = told_of(app, view, &port.spec.node);
+    if sizes::wishes(view, &node) {
+        detour::take(&slice, &mut paths, &detour::told(&says));
+    }
     let (far, measured) = sizes::known(app, view, &node, &slice);
     let (far, measured) = (&far, &measured);
     let here = Here { slice: &slice, paths: &paths, own, admin_mtu, external_mtu, far, measured, live: None };
@@ -366,7 +371,7 @@ fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, 
         // What both nodes have told, and what is so of them here.
         let told = |node: &NodeId| told_of(app, view, node);
         let there = way.to.map(|(_, row)| told(&row.node)).unwrap_or_default();
-        explain_guests::add_told(&mut explanation, &way, &told(&port.spec.node), &there);
+        explain_guests::add_told(&mut explanation, &way, &says, &there);
     }
     Ok(explanation)
 }

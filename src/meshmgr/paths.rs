@@ -16,11 +16,12 @@ use crate::mgmt::audit::Origin;
 use crate::mgmt::index::Index;
 use crate::mgmt::mtu_now::{self, Known};
 use crate::mgmt::{interfaces, measured, mtu_map, mtus, validate};
+use crate::node::detour;
 use crate::node::explain::Far;
 use crate::node::spans::{AllMeasured, Measured};
 use crate::policy::path::Outer;
 use crate::table::Slice;
-use crate::types::{Mono, NetworkId, Wall};
+use crate::types::{Mono, NetworkId, NodeId, Wall};
 
 /// How often paths are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -108,15 +109,35 @@ pub(super) struct Whose {
 /// [`Refused`](super::http::Refused)
 pub(super) async fn mtu(State(app): State<Arc<App>>, Query(whose): Query<Whose>) -> Answer<MeshMtu> {
     let map = blocking(&app, move |app| {
-        let index = app.core.view().index;
+        let view = app.core.view();
+        let (index, detours) = (&view.index, detours(app, &view));
         let found = |name: &String| {
             let id = name.parse::<NetworkId>().ok().filter(|id| index.state.networks.contains_key(id));
             id.ok_or_else(|| validate::missing(&index.state, "M0333", Kind::Network, name))
         };
         let only = whose.network.as_ref().map(found).transpose()?;
-        Ok(with_known(app, |known| mtu_map::map(&index, known, only.as_ref())))
+        Ok(with_known(app, |known| mtu_map::map(index, known, &detours, only.as_ref())))
     });
     Ok(Json(map.await?))
+}
+
+/// Whether dead plain paths of a node's PDC take the tunnel.
+pub(super) fn wishes(view: &View, node: &Node) -> bool {
+    view.index.state.pdcs.get(&node.spec.pdc).is_some_and(|pdc| pdc.spec.tunnel_when_dead)
+}
+
+/// Pairs of nodes inside a PDC whose frames take the tunnel now, as either end says, in the order of their names.
+fn detours(app: &App, view: &View) -> mtu_map::Detours {
+    let nodes = &view.index.state.nodes;
+    let mut all = mtu_map::Detours::new();
+    for (name, node) in nodes.iter().filter(|(_, node)| wishes(view, node)) {
+        let says = app.hub.with(name, |seat| if seat.streams > 0 { seat.told.findings() } else { Vec::new() });
+        let inside = |peer: &NodeId| nodes.get(peer).is_some_and(|peer| peer.spec.pdc == node.spec.pdc);
+        for peer in detour::told(&says).into_iter().filter(inside) {
+            all.insert(if *name <= peer { [name.clone(), peer] } else { [peer, name.clone()] });
+        }
+    }
+    all
 }
 
 /// What is known of the ways from a node: the MTUs at the other ends, and what was measured.

@@ -1,6 +1,6 @@
 //! The map of MTUs: what each pair of PDCs carries, what each network makes of it, and who limits it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::index::Index;
 use super::measured::Measured;
@@ -13,11 +13,17 @@ use crate::policy::mtu::{Carrier, Guest, IPV6_LEAST, MtuPolicy, Span, Sum};
 use crate::policy::path::{Outer, Path};
 use crate::types::{Mtu, NetworkId, NodeId, PdcId, Wall};
 
+/// Pairs of nodes whose frames take the tunnel because their plain path is dead, each in the order of names.
+pub type Detours = BTreeSet<[NodeId; 2]>;
+
+/// Pairs of a line that are named.
+const NAMED: usize = 3;
+
 /// One cell of the matrix: two PDCs in the order of their names.
 type Cell = (PdcId, PdcId, Path);
 
 /// The map; with `only`, of one network.
-pub fn map(index: &Index, known: &Known<'_>, only: Option<&NetworkId>) -> MeshMtu {
+pub fn map(index: &Index, known: &Known<'_>, detours: &Detours, only: Option<&NetworkId>) -> MeshMtu {
     let networks =
         || index.state.networks.values().filter(|network| only.is_none_or(|id| *id == network.metadata.name));
     let mut tightest: BTreeMap<Cell, Pair<'_>> = BTreeMap::new();
@@ -31,10 +37,26 @@ pub fn map(index: &Index, known: &Known<'_>, only: Option<&NetworkId>) -> MeshMt
         }
     }
     let newest = newest(index, known.measured, only);
+    let pair = |(cell, pair)| detoured(line(index, known, cell, &pair, &newest), index, detours);
     MeshMtu {
-        pairs: tightest.into_iter().map(|(cell, pair)| line(index, known, cell, &pair, &newest)).collect(),
+        pairs: tightest.into_iter().map(pair).collect(),
         networks: networks().filter_map(|network| network_line(index, known, network)).collect(),
     }
+}
+
+/// The same with the pairs that take the tunnel meanwhile: what this says of the plain path is about the others.
+fn detoured(line: PdcPairMtu, index: &Index, detours: &Detours) -> PdcPairMtu {
+    let pdc = |node: &NodeId| index.state.nodes.get(node).map(|node| &node.spec.pdc);
+    let inside = |pair: &&[NodeId; 2]| line.a == line.b && pair.iter().all(|node| pdc(node) == Some(&line.a));
+    let pairs: Vec<_> = detours.iter().filter(|_| line.path == Path::Plain).filter(inside).cloned().collect();
+    if pairs.is_empty() {
+        return line;
+    }
+    let more = pairs.len().saturating_sub(NAMED);
+    let names: Vec<_> = pairs.iter().take(NAMED).map(|[a, b]| format!("{a} - {b}")).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let limit = format!("{}; by the tunnel now, their plain path is dead: {}{more}", line.limit, names.join(", "));
+    PdcPairMtu { limit, detours: pairs, ..line }
 }
 
 /// What is wrong now: networks whose MTU the tightest path does not carry whole, and pairs of nodes that carry less than any network
@@ -142,6 +164,7 @@ fn line(
         counts: pair.span.size(),
         guest: sum.guest(),
         sum: sum.to_string(),
+        detours: Vec::new(),
         limit: limit_now(falls.as_ref().unwrap_or(pair), known),
         a,
         b,

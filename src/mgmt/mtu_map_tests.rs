@@ -17,7 +17,7 @@ fn of(state: &State, sizes: &[(&str, &str, u16)]) -> MeshMtu {
     }
     let (interfaces, mono, wall) = (Interfaces::default(), Mono::default(), Wall::from_secs(1000));
     let known = Known { measured: &measured, interfaces: &interfaces, mono, wall };
-    map(&Index::new(Arc::new(state.clone())), &known, None)
+    map(&Index::new(Arc::new(state.clone())), &known, &Detours::new(), None)
 }
 
 fn pair<'a>(map: &'a MeshMtu, a: &str, b: &str) -> &'a PdcPairMtu {
@@ -75,4 +75,26 @@ fn a_fixed_network_that_falls_short_is_found() {
         found[0].what
     );
     assert!(found[0].help.ends_with("meshctl network set blue --mtu 1418"), "{}", found[0].help);
+}
+
+#[test]
+fn pairs_whose_frames_take_the_tunnel_stand_with_their_plain_path_and_others_do_not() {
+    let mut state = fixture::mesh();
+    for (name, number) in [("a-2", 2), ("a-3", 3)] {
+        let [admin, external] = ["10.0.0", "198.51.0"].map(|net| format!("{net}.{number}"));
+        state.put(Any::Node(fixture::joined(name, "a", &admin, &external, number)));
+    }
+    let index = Index::new(Arc::new(state));
+    let (measured, interfaces) = (Measured::default(), Interfaces::default());
+    let known =
+        Known { measured: &measured, interfaces: &interfaces, mono: Mono::default(), wall: Wall::from_secs(1000) };
+    let two = |a: &str, b: &str| [a.parse().unwrap(), b.parse().unwrap()];
+    let detours = [two("a-1", "a-2"), two("a-1", "b-1"), two("a-1", "nobody")].into();
+    let map = map(&index, &known, &detours, None);
+    let inside = pair(&map, "a", "a");
+    assert_eq!(inside.detours, [two("a-1", "a-2")]);
+    assert!(inside.limit.ends_with("by the tunnel now, their plain path is dead: a-1 - a-2"), "{}", inside.limit);
+    for (a, b) in [("a", "b"), ("b", "b")] {
+        assert!(pair(&map, a, b).detours.is_empty(), "{a} {b}");
+    }
 }

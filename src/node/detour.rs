@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use super::paths::Paths;
 use super::watch_told::Seen;
+use crate::api::cut::Cut;
 use crate::api::local::{Finding, PlainState};
 use crate::policy::path::{Outer, Path, Why};
 use crate::table::Slice;
 use crate::types::{Mono, NodeId, Wall};
 
+/// Code of a pair whose frames take the tunnel.
+pub const DETOUR: &str = "M0414";
 /// How long a path must be called dead before its frames go by another: a daemon that starts anew is not.
 pub const DEAD: Duration = Duration::from_secs(4);
 /// How long it must have answered before they come back.
@@ -56,12 +59,7 @@ impl Detours {
     #[must_use]
     pub fn apply(&self, slice: &Slice, mut paths: Paths) -> Paths {
         let taken = self.taken();
-        let inside = |node: &NodeId| taken.contains(node) && slice.peers.get(node).is_some_and(|p| p.pdc == slice.pdc);
-        for (_, verdict) in paths.values_mut().flatten().filter(|(node, _)| inside(node)) {
-            if verdict.path == Path::Plain && verdict.outer == Outer::Admin {
-                (verdict.path, verdict.why) = (Path::Tunnel, Why::PlainIsDead(slice.pdc.clone()));
-            }
-        }
+        take(slice, &mut paths, &taken);
         paths
     }
 
@@ -70,7 +68,7 @@ impl Detours {
         let taken = self.0.iter().filter_map(|(node, pair)| Some((node, pair.taken?)));
         let finding = |(node, since): (&NodeId, Wall)| {
             Finding::new(
-                "M0414",
+                DETOUR,
                 format!(
                     "the plain path to {node} is dead; since {since} its frames take the tunnel, as its PDC wishes, and the plain path again when \
                      it has answered for {} s",
@@ -78,6 +76,7 @@ impl Detours {
                 ),
                 format!("repair the plain path: meshctl status, meshctl tunnel list | grep {node}"),
             )
+            .cuts(Cut::peers(false, Path::Plain, [node]))
         };
         taken.map(finding).collect()
     }
@@ -85,6 +84,22 @@ impl Detours {
     fn taken(&self) -> BTreeSet<NodeId> {
         self.0.iter().filter(|(_, pair)| pair.taken.is_some()).map(|(node, _)| node.clone()).collect()
     }
+}
+
+/// Sends frames to these peers by the tunnel, where they would be plain inside the PDC.
+pub fn take(slice: &Slice, paths: &mut Paths, taken: &BTreeSet<NodeId>) {
+    let inside = |node: &NodeId| taken.contains(node) && slice.peers.get(node).is_some_and(|p| p.pdc == slice.pdc);
+    for (_, verdict) in paths.values_mut().flatten().filter(|(node, _)| inside(node)) {
+        if verdict.path == Path::Plain && verdict.outer == Outer::Admin {
+            (verdict.path, verdict.why) = (Path::Tunnel, Why::PlainIsDead(slice.pdc.clone()));
+        }
+    }
+}
+
+/// The peers that a node says it reaches so.
+pub fn told(findings: &[Finding]) -> BTreeSet<NodeId> {
+    let cuts = findings.iter().filter(|finding| finding.code == DETOUR).filter_map(|finding| finding.cut.as_ref());
+    cuts.flat_map(|cut| cut.peers.iter().cloned()).collect()
 }
 
 impl Pair {

@@ -107,6 +107,10 @@ fn a_detour_makes_nothing_plain_and_touches_no_other_path() {
         let taken = Pair { taken: Some(Wall::from_secs(1)), ..Pair::default() };
         let detours = Detours(slice.peers.keys().map(|node| (node.clone(), taken)).collect());
         let paths = detours.apply(&slice, base.clone());
+        // Whoever is told of them decides the same.
+        let mut elsewhere = base.clone();
+        take(&slice, &mut elsewhere, &told(&detours.findings()));
+        assert_eq!(elsewhere, paths);
         for (key, verdicts) in &base {
             for (node, before) in verdicts {
                 let after = &paths[key][node];

@@ -7,6 +7,7 @@
 pub mod announce;
 pub mod barred;
 pub mod barriers;
+pub mod causes;
 pub mod checksums;
 pub mod clockwatch;
 pub mod concerns;
@@ -47,6 +48,7 @@ pub mod skew;
 pub mod spans;
 pub mod strays;
 pub mod sync;
+pub mod unwatched;
 pub mod verdicts;
 pub mod watch;
 pub mod watch_told;

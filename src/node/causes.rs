@@ -1,0 +1,96 @@
+//! One cause is told once: what follows from another finding of the same node is left off, because who reads both looks for two faults. What it
+//! cuts off is not lost: the cause cuts it off too, or takes it over.
+
+use crate::api::cut::Cut;
+use crate::api::local::Finding;
+
+/// What a finding of the first kind explains of the second.
+struct Rule {
+    causes: &'static [&'static str],
+    symptoms: &'static [&'static str],
+    holds: fn(&Finding, &Finding) -> bool,
+}
+
+/// What says that something does not pass between this node and peers.
+const PEERS: &[&str] = &["M0410", "M0412", "M0663", "M0664", "M0665", "M0666", "M0669"];
+
+const RULES: &[Rule] = &[
+    // No member speaks with a node in quarantine, or that was removed.
+    Rule { causes: &["M0220", "M0264", "M0286"], symptoms: PEERS, holds: |cause, _| whole(cause) },
+    // Echoes of the plain path are bridged IPv4, as guests' frames are.
+    Rule { causes: &["M0685"], symptoms: &["M0663", "M0664", "M0665", "M0666"], holds: |cause, _| stops_echoes(cause) },
+    // One interface for plain paths and tunnels.
+    Rule { causes: &["M0667"], symptoms: &["M0410"], holds: same_line },
+    // Without the interface nothing that goes by it answers.
+    Rule { causes: &["M0667"], symptoms: &["M0663", "M0664", "M0665", "M0666", "M0669"], holds: of_its_peers },
+    // What cannot be made cannot be opened.
+    Rule {
+        causes: &["M0621", "M0622", "M0623", "M0624", "M0626", "M0627"],
+        symptoms: &["M0668"],
+        holds: |cause, _| whole(cause),
+    },
+];
+
+fn whole(cause: &Finding) -> bool {
+    cause.cut.as_ref().is_some_and(|cut| cut.node && cut.surely)
+}
+
+fn stops_echoes(cause: &Finding) -> bool {
+    whole(cause) && cause.cut.as_ref().is_some_and(|cut| cut.ipv6 != Some(true))
+}
+
+/// The interface that a finding about this node's own line names.
+fn line(finding: &Finding) -> Option<&str> {
+    let after = |words: &str| finding.what.split_once(words).map(|(_, rest)| rest);
+    let rest =
+        after("interface ").or_else(|| after("nothing arrives by ")).or_else(|| after("no peer is heard by "))?;
+    rest.split([' ', ':']).next()
+}
+
+fn same_line(cause: &Finding, symptom: &Finding) -> bool {
+    symptom.what.starts_with("all ") && line(cause).is_some() && line(cause) == line(symptom)
+}
+
+fn of_its_peers(cause: &Finding, symptom: &Finding) -> bool {
+    let Some((cause, symptom)) = cause.cut.as_ref().zip(symptom.cut.as_ref()) else { return false };
+    !symptom.peers.is_empty() && symptom.peers.iter().all(|peer| cause.peers.contains(peer))
+}
+
+/// Findings of one node without those that follow from others of them, in the same order.
+pub fn once(findings: Vec<Finding>) -> Vec<Finding> {
+    let cause = |symptom: &Finding| {
+        findings.iter().position(|cause| {
+            let is = |rule: &&Rule| {
+                rule.causes.contains(&cause.code.as_str()) && rule.symptoms.contains(&symptom.code.as_str())
+            };
+            RULES.iter().filter(is).any(|rule| (rule.holds)(cause, symptom))
+        })
+    };
+    let causes: Vec<Option<usize>> = findings.iter().map(cause).collect();
+    let mut told = findings.clone();
+    for (symptom, cause) in findings.iter().zip(&causes) {
+        let Some(cut) = cause.and_then(|at| told.get_mut(at)).and_then(|cause| cause.cut.as_mut()) else { continue };
+        if let Some(more) = &symptom.cut {
+            take_over(cut, more);
+        }
+    }
+    told.into_iter().zip(causes).filter_map(|(finding, cause)| cause.is_none().then_some(finding)).collect()
+}
+
+/// What a symptom cuts off besides. A finding about the whole node cuts off everything.
+fn take_over(cut: &mut Cut, more: &Cut) {
+    if cut.node {
+        return;
+    }
+    if cut.path != more.path {
+        cut.path = None;
+    }
+    let new: Vec<_> = more.peers.iter().filter(|peer| !cut.peers.contains(peer)).cloned().collect();
+    cut.peers.extend(new);
+    cut.others |= more.others;
+    *cut = std::mem::take(cut).bounded();
+}
+
+#[cfg(test)]
+#[path = "causes_tests.rs"]
+mod tests;

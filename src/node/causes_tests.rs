@@ -1,0 +1,79 @@
+use super::*;
+use crate::policy::path::Path;
+use crate::types::NodeId;
+
+fn peers(names: &[&str]) -> Vec<NodeId> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+fn finding(code: &str, what: &str, cut: Cut) -> Finding {
+    Finding::new(code, what.to_owned(), "help").cuts(cut)
+}
+
+fn codes(findings: Vec<Finding>) -> Vec<String> {
+    once(findings).into_iter().map(|finding| finding.code).collect()
+}
+
+#[test]
+fn what_follows_from_another_finding_is_left_off_and_what_does_not_stays() {
+    let plain = |names| Cut::peers(true, Path::Plain, &peers(names));
+    let tunnel = |names| Cut::peers(true, Path::Tunnel, &peers(names));
+    let lost = || finding("M0663", "plain frames", plain(&["b"]));
+    let family = |ipv6| Cut { ipv6, ..Cut::node(true) };
+    let down = || finding("M0667", "interface eth0 is down: nothing reaches b", plain(&["b"]));
+    let all = |name: &str| {
+        finding(
+            "M0410",
+            &format!("all 2 tunnels (c, d) are down: interface {name} is down; frames"),
+            tunnel(&["c", "d"]),
+        )
+    };
+    for (why, told, left) in [
+        ("a filter that drops bridged frames", vec![finding("M0685", "", family(None)), lost()], vec!["M0685"]),
+        ("one that drops IPv4", vec![finding("M0685", "", family(Some(false))), lost()], vec!["M0685"]),
+        (
+            "one that drops IPv6 is in no echo's way",
+            vec![finding("M0685", "", family(Some(true))), lost()],
+            vec!["M0685", "M0663"],
+        ),
+        ("one that drops some", vec![finding("M0685", "", Cut::node(false)), lost()], vec!["M0685", "M0663"]),
+        ("the same in any order", vec![lost(), finding("M0685", "", family(None))], vec!["M0685"]),
+        ("a chain at one guest", vec![finding("M0686", "", Cut::default()), lost()], vec!["M0686", "M0663"]),
+        ("one interface for all", vec![down(), all("eth0")], vec!["M0667"]),
+        ("two interfaces", vec![down(), all("eth1")], vec!["M0667", "M0410"]),
+        ("a name that begins the same", vec![down(), all("eth01")], vec!["M0667", "M0410"]),
+        (
+            "a peer of the line",
+            vec![down(), finding("M0666", "", Cut::peers(false, Path::Plain, &peers(&["b"])))],
+            vec!["M0667"],
+        ),
+        ("a peer of another", vec![down(), finding("M0663", "", plain(&["c"]))], vec!["M0667", "M0663"]),
+        ("quarantine", vec![finding("M0264", "", Cut::node(true)), all("eth0"), lost()], vec!["M0264"]),
+        (
+            "a kernel that refuses",
+            vec![finding("M0624", "", Cut::node(true)), finding("M0668", "", Cut::default())],
+            vec!["M0624"],
+        ),
+        (
+            "nothing in common",
+            vec![lost(), finding("M0410", "the tunnel to c", tunnel(&["c"]))],
+            vec!["M0663", "M0410"],
+        ),
+    ] {
+        assert_eq!(codes(told), left, "{why}");
+    }
+}
+
+#[test]
+fn what_was_cut_off_by_what_is_left_off_is_cut_off_by_its_cause() {
+    let down =
+        finding("M0667", "nothing arrives by eth0 from any of 1 peers", Cut::peers(false, Path::Plain, &peers(&["b"])));
+    let all = finding(
+        "M0410",
+        "all 1 tunnels (c) are down: no peer is heard by eth0: x",
+        Cut::peers(true, Path::Tunnel, &peers(&["c"])),
+    );
+    let told = once(vec![down, all]);
+    let cut = told[0].cut.as_ref().unwrap();
+    assert!(told.len() == 1 && cut.peers == peers(&["b", "c"]) && cut.path.is_none(), "{told:?}");
+}
