@@ -3,7 +3,9 @@
 # namespace does not have is stood in for: `systemctl` starts what the unit says with the unit's capabilities, `virsh` makes a guest
 # of a veth. Everything is in one process namespace, so nothing is left behind, however this ends.
 #
-# usage: tests/readme.sh [FOLDER]     the folder with meshd, meshmgr and meshctl; default: that of the debug build
+# usage: tests/readme.sh [--slips] [FOLDER]
+#   --slips   types mistakes between the blocks too, and what root may do after the `chown` (tests/readme-slips.sh)
+#   FOLDER    with meshd, meshmgr and meshctl; default: that of the debug build
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/need.sh
@@ -12,9 +14,11 @@ if [ "$(id -u)" != 0 ]; then
   exit 0
 fi
 if [ -z "${VXMESH_README:-}" ]; then
-  need ip:iproute2 nft:nftables ping:iputils-ping useradd:passwd setpriv:util-linux nsenter:util-linux
+  need ip:iproute2 nft:nftables ping:iputils-ping useradd:passwd setpriv:util-linux nsenter:util-linux cc:gcc
   VXMESH_README=1 exec unshare --net --mount --pid --fork --kill-child --mount-proc "$0" "$@"
 fi
+slips=""
+[ "${1:-}" != --slips ] || { slips=yes; shift; }
 bin=$(realpath "${1:-${CARGO_TARGET_DIR:-target}/debug}")
 repo=$PWD
 
@@ -99,7 +103,12 @@ machine mgmt 192.0.2.1 192.0.2.254
 machine fra-1 198.51.100.1 198.51.100.254
 machine muc-1 203.0.113.1 203.0.113.254
 
+# What is typed beside the README, by how many of its blocks have been typed.
+after() { :; }
+[ -z "$slips" ] || . tests/readme-slips.sh
+
 blocks=0
+after 0
 while IFS= read -r line; do
   line=${line#   }
   case $line in
@@ -111,6 +120,7 @@ while IFS= read -r line; do
         on "$where" "$block" </run/token | tee /run/said
         { grep '^vxm1' /run/said || true; } >>/run/tokens
         blocks=$((blocks + 1))
+        after "$blocks"
       fi
       where="" ;;
     *) block+=$line$'\n' ;;

@@ -106,7 +106,7 @@ fn objects() -> Vec<Value> {
             json!({"network": "green", "node": "a-1", "mac": "02:00:00:00:00:01", "vlan": 5,
             "ips": ["192.0.2.5"], "role": ["router", "dhcp"], "interface": "tap0", "reported": true}),
         ),
-        object("PathPolicy", "p", slice["policies"]["p"].clone()),
+        object("Policy", "p", slice["policies"]["p"].clone()),
         token,
     ]
 }

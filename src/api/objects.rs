@@ -82,6 +82,7 @@ pub enum Any {
     /// [`Port`]
     Port(Port),
     /// [`PathPolicy`]
+    #[serde(rename = "Policy")]
     PathPolicy(PathPolicy),
     /// [`Token`]
     Token(Token),
@@ -101,7 +102,8 @@ pub enum Kind {
     Network,
     /// [`Port`]
     Port,
-    /// [`PathPolicy`]
+    /// [`PathPolicy`]; once called `pathpolicy`.
+    #[serde(rename = "policy", alias = "pathpolicy")]
     PathPolicy,
     /// [`Token`]
     Token,
@@ -419,7 +421,7 @@ impl Kind {
     pub const ALL: [Self; 7] =
         [Self::Pdc, Self::Node, Self::Overlay, Self::Network, Self::Port, Self::PathPolicy, Self::Token];
 
-    /// The word in commands, paths and messages.
+    /// The word in the keys of the store and the paths of the API, which stay as they were first.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Pdc => "pdc",
@@ -432,7 +434,7 @@ impl Kind {
         }
     }
 
-    /// As people call it, and the command line: the noun whose verbs are about it.
+    /// As people call it, the command line, and what is printed: the noun whose verbs are about it.
     pub const fn called(self) -> &'static str {
         match self {
             Self::PathPolicy => "policy",

@@ -20,7 +20,9 @@ use crate::api::problem::{Exit, Problem};
 pub const MOST: usize = 16 << 20;
 
 /// Words after `kind:`, in the order of [`Kind::ALL`].
-const KINDS: [&str; 7] = ["Pdc", "Node", "Overlay", "Network", "Port", "PathPolicy", "Token"];
+const KINDS: [&str; 7] = ["Pdc", "Node", "Overlay", "Network", "Port", "Policy", "Token"];
+/// What policies were called first.
+const POLICY: &str = "PathPolicy";
 
 /// Reads every object of a file, in the order in which they stand there.
 ///
@@ -121,7 +123,10 @@ impl Document<'_> {
     fn kind(&self, source: Source<'_>, head: &Head, needs_version: bool) -> Result<Kind, Problem> {
         let Some(kind) = &head.kind else { return Err(self.missing(source, head, "kind")) };
         self.version(source, head, needs_version)?;
-        let known = KINDS.iter().zip(Kind::ALL).find(|(word, _)| **word == kind.value);
+        let known = KINDS
+            .iter()
+            .zip(Kind::ALL)
+            .find(|(word, known)| **word == kind.value || (*known == Kind::PathPolicy && kind.value == POLICY));
         known
             .map(|(_, kind)| kind)
             .ok_or_else(|| say::unknown_word("the kind", &kind.value, &KINDS).at(self.place(source, kind.referenced)))

@@ -15,7 +15,7 @@ fn an_unknown_kind_key_or_word_shows_the_nearest_known_one() {
     assert_eq!(
         said.to_string(),
         "error[M0301]: the kind 'Netwrok' is not known\n --> f.yaml:2:7\n  |\n2 | kind: Netwrok\n  |       ^^^^^^^\n  \
-         help: did you mean 'Network'?\n  help: known here: Pdc, Node, Overlay, Network, Port, PathPolicy, Token"
+         help: did you mean 'Network'?\n  help: known here: Pdc, Node, Overlay, Network, Port, Policy, Token"
     );
     refuses(&format!("{HEAD}spec: {{overlay: default, vnii: 10}}\n"), "4:26", "did you mean 'vni'?");
     refuses(&format!("{HEAD}sepc: {{overlay: default}}\n"), "4:1", "did you mean 'spec'?");
@@ -24,6 +24,18 @@ fn an_unknown_kind_key_or_word_shows_the_nearest_known_one() {
         "4:42",
         "did you mean 'suppress'?",
     );
+}
+
+#[test]
+fn a_policy_is_read_by_both_of_its_names_and_written_by_one() {
+    let text =
+        |kind: &str| format!("apiVersion: vxmesh/v1\nkind: {kind}\nmetadata: {{name: p}}\nspec: {{action: encrypt}}\n");
+    let (old, new) = (parse("f.yaml", &text("PathPolicy")).unwrap(), parse("f.yaml", &text("Policy")).unwrap());
+    assert_eq!(old, new);
+    assert_eq!(to_value(&old[0]).unwrap()["kind"], "Policy");
+    let counted: std::collections::BTreeMap<Kind, usize> = serde_json::from_str(r#"{"pathpolicy": 1}"#).unwrap();
+    assert_eq!(serde_json::to_string(&counted).unwrap(), r#"{"policy":1}"#);
+    refuses(&text("Polcy"), "2:7", "did you mean 'Policy'?");
 }
 
 #[test]

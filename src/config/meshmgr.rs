@@ -108,6 +108,8 @@ const SHORTEST: Duration = Duration::from_secs(600);
 /// Shortest life of a WireGuard key.
 const KEY_SHORTEST: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
+/// Life of the administrator's credential where nobody says otherwise.
+pub const ADMIN: Duration = Duration::from_secs(365 * 86_400);
 
 impl Config {
     /// Reads `meshmgr.toml`. `file` is its name for errors.

@@ -100,10 +100,11 @@ pub enum Reach<'a> {
     Folders(&'a [&'a Path]),
 }
 
-/// Gives up all other files (Landlock, Linux 5.13). Descriptors that are open stay open. False: this kernel cannot.
+/// Gives up all other files (Landlock, Linux 5.13), and looks whether that is so. Descriptors that are open stay open. False: this
+/// kernel cannot.
 ///
 /// # Errors
-/// A path does not exist, or the kernel refused.
+/// A path does not exist, the kernel refused, or it took the rules and does not keep to them.
 pub fn reach(reach: Reach<'_>) -> io::Result<bool> {
     let Some(version) = sys::landlock_version()? else { return Ok(false) };
     let handled = right::FIRST | if version >= 2 { right::MOVE } else { 0 } | if version >= 3 { right::CUT } else { 0 };
@@ -126,7 +127,19 @@ pub fn reach(reach: Reach<'_>) -> io::Result<bool> {
     }
     sys::no_new_privileges()?;
     sys::landlock_restrict(ruleset.as_fd())?;
-    Ok(true)
+    shut(Path::new("/")).map(|()| true)
+}
+
+/// Believed is only what was tried: this folder is named by no rule, and may not be listed any more.
+fn shut(outside: &Path) -> io::Result<()> {
+    match File::open(outside) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => {
+            let why = format!("Landlock took its rules, and {} can be read all the same", outside.display());
+            Err(io::Error::other(why))
+        }
+    }
 }
 
 /// A descriptor that only says where a path leads.

@@ -1,6 +1,7 @@
 //! Ring 3: the kernel as two verbs, observe and apply. Holds no policy. `sys` is the only `unsafe`.
 
 mod addresses;
+pub mod again;
 mod asm;
 mod btf;
 mod calls;

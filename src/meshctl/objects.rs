@@ -8,7 +8,7 @@ use super::labels::{self, Label};
 use super::out::{self, Done, Format, Lines};
 use super::remote::{Access, Server};
 use super::unset;
-use super::{form, mtu, network};
+use super::{form, mtu, network, port};
 use crate::api::admin::Objects;
 use crate::api::objects::{Any, Kind};
 use crate::api::problem::{Exit, Problem};
@@ -108,7 +108,9 @@ pub(super) async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
             let server = server()?;
             let made = server.call(Method::PUT, &path, Some(&object)).await.map_err(form::of_flags)?;
             mtu::warn(&server, &made).await;
-            changed(access, "created", &made)
+            changed(access, "created", &made)?;
+            port::look(&made);
+            Ok(())
         }
         Verbs::List { label } => {
             let server = server()?;
@@ -219,8 +221,7 @@ pub(super) fn print_list<F: Noun>(format: Format, items: &[Any]) -> Done {
     items.iter().for_each(|object| lines.add(F::cells(object)));
     let values: Result<Vec<_>, _> = items.iter().map(manifest::to_value).collect();
     let values = values.map_err(|e| Problem::new("M0110", Exit::Failed, e.to_string()))?;
-    let kind = if format == Format::Table { F::KIND.called() } else { F::KIND.word() };
-    out::list(format, kind, &values, &lines)
+    out::list(format, F::KIND.called(), &values, &lines)
 }
 
 /// Prints one object, for people as the manifest that it is.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::objects::{Noun, joined, name, or_none, other_kind};
+use super::out::talk;
 use super::{missing, word};
 use crate::api::objects::{Allowed, Any, Kind, Meta, Object, PortRole, PortSpec, Roles};
 use crate::api::problem::Problem;
@@ -127,6 +128,18 @@ impl Noun for Fields {
             spec.role.to_string(),
             if spec.reported { "node" } else { "declared" }.to_owned(),
         ]
+    }
+}
+
+/// Says where to look whether the interface of a new port is a guest's: only its node knows, and tells management within seconds.
+pub(super) fn look(object: &Any) {
+    let Any::Port(port) = object else { return };
+    let (node, name) = (&port.spec.node, &port.metadata.name);
+    if let Some(interface) = &port.spec.interface {
+        talk(&format!(
+            "next: meshctl status --node {node}, which says so where {interface} is the host's own: with addresses, the default route, or in another's bridge; \
+             then: meshctl port set {name} --interface IF"
+        ));
     }
 }
 

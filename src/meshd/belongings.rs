@@ -14,7 +14,7 @@ use super::keys::{CLOCK, NEXT_KEY};
 use super::plugs::PLUGS;
 use crate::config::meshd::{Config, Paths, SOCKET, Table};
 use crate::linux::checksums::NUMBERS;
-use crate::linux::file;
+use crate::linux::{again, file};
 use crate::node::enroll::{CA, CERTIFICATE, Folder, SLICE, TLS_KEY, WIREGUARD_KEY};
 
 /// File of the CA's key, of a management node.
@@ -34,6 +34,7 @@ pub const FILES: &[(Folder, &str)] = &[
     (Folder::State, UNDERLAY),
     (Folder::Run, NUMBERS),
     (Folder::Run, PLUGS),
+    (Folder::Run, again::MARK),
     (Folder::Run, SOCKET),
     // What keeps a second meshd away goes last.
     (Folder::Run, LOCK),

@@ -25,6 +25,7 @@ use crate::api::problem::{Exit, Problem};
 use crate::clock::{mono, random, wall};
 use crate::config::Source;
 use crate::config::meshd::{Config, Table};
+use crate::linux::again::Start;
 use crate::linux::checksums::{self, Checks, Program};
 use crate::linux::confine::{self, Duty};
 use crate::linux::{self, Watch, caps, file};
@@ -90,8 +91,17 @@ pub fn cleanup(path: Option<&Path>) -> Result<Vec<String>, Problem> {
 /// # Errors
 /// A [`Problem`] where the daemon cannot start; nothing was changed then.
 pub fn run(path: &Path) -> Result<(), Problem> {
+    let start = Start::begin();
     let loaded = load(path)?;
     let log = log::start(loaded.config.log);
+    let outcome = serve(loaded, log);
+    if outcome.is_ok() {
+        start.ended_well();
+    }
+    outcome
+}
+
+fn serve(loaded: Loaded, log: Log) -> Result<(), Problem> {
     // Before the rights for it are gone: what guests send is checked by a program in the kernel.
     let program = Program::load();
     // A kernel that cannot hold us back costs a line of defence, not a frame.

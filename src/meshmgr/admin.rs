@@ -421,6 +421,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     problems.extend(own_mtu::findings(&view.index, &own.collect()));
     problems.extend(found::findings(&view.index));
     problems.extend(validate::interface_findings(state));
+    problems.extend(app.loose.findings());
     problems.extend(identity::findings(state));
     problems.extend(app.key_age.iter().flat_map(|age| rotation::stuck(&view.index, *age, clock::wall())));
     problems.extend(app.hub.ahead().into_iter().map(|(node, theirs)| set_back(&node, theirs, view.version)));

@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::core::{Core, Plan};
 use super::hub::Hub;
+use super::loose::Loose;
 use super::stream;
 use crate::api::admin::AuditEvent;
 use crate::api::heard::Names;
@@ -59,6 +60,8 @@ pub(super) struct App {
     logged: Mutex<Quiet>,
     /// What nodes said and this version does not know.
     pub(super) names: Mutex<Names>,
+    /// Where the server could not hold itself back.
+    pub(super) loose: Loose,
 }
 
 impl std::fmt::Debug for App {
@@ -102,6 +105,7 @@ impl App {
             noted: Mutex::new(Quiet::new(limits::NOTED, crate::clock::mono())),
             logged: Mutex::new(Quiet::new(limits::LOGGED, crate::clock::mono())),
             names: Mutex::default(),
+            loose: Loose::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::types::{Psk, SecretKey, Wall};
 
 /// Files of the keys folder.
 const CA_KEY: &str = "ca.key";
-const CA_CERTIFICATE: &str = "ca.crt";
+pub(super) const CA_CERTIFICATE: &str = "ca.crt";
 const SERVER_KEY: &str = "server.key";
 const SERVER_CERTIFICATE: &str = "server.crt";
 const PSK_SECRET: &str = "psk.key";

@@ -10,6 +10,7 @@ mod http;
 mod hub;
 mod identity;
 mod keys;
+mod loose;
 mod members;
 mod news;
 mod owner;
@@ -24,8 +25,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::loose::Loose;
 use crate::api::problem::{Exit, Problem};
 use crate::config::meshmgr::Config;
+use crate::linux::again::Start;
 use crate::linux::confine::{self, Reach};
 use crate::linux::file;
 use crate::linux::journal::Journal;
@@ -100,8 +103,11 @@ pub fn main(arguments: Arguments) -> ExitCode {
 }
 
 fn check(path: &Path) -> Result<ExitCode, Problem> {
-    read(path)?;
+    let config = read(path)?;
     say(&format!("{}: valid\n", path.display()))?;
+    if let Some(note) = of_init(&config) {
+        say(&format!("note: {note}\n"))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -165,33 +171,52 @@ fn init(path: &Path) -> Result<(), Problem> {
 }
 
 fn run(path: &Path) -> Result<(), Problem> {
+    let start = Start::begin();
     let config = read(path)?;
     if let Some(owner) = owner::other(&config.paths.keys) {
         return Err(owner.serve(path));
     }
     log(&config);
-    hold_back(&config);
+    if let Some(note) = of_init(&config) {
+        tracing::info!("{note}");
+    }
+    let loose = hold_back(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Problem::new("M0113", Exit::Failed, format!("cannot start: {e}")))?;
-    runtime.block_on(serve::run(config))
+    let outcome = runtime.block_on(serve::run(config, loose));
+    if outcome.is_ok() {
+        start.ended_well();
+    }
+    outcome
+}
+
+/// What the configuration says and only `init` hears: where it has been, nothing follows from that any more.
+fn of_init(config: &Config) -> Option<String> {
+    let usual = config.certificates.admin == crate::config::meshmgr::ADMIN;
+    (!usual && config.paths.keys.join(keys::CA_CERTIFICATE).exists()).then(|| {
+        "[certificates] admin counted when 'meshmgr init' made the administrator's credential; it changes none that is there"
+            .to_owned()
+    })
 }
 
 /// Gives up what the server does not need: core dumps, calls that nobody needs, and all files but its own. A kernel that cannot
-/// hold it back costs a line of defence, no more.
-fn hold_back(config: &Config) {
+/// hold it back costs a line of defence, no more; what is left open is returned.
+fn hold_back(config: &Config) -> Loose {
+    let loose = Loose::default();
     if let Err(error) = confine::begin() {
-        tracing::warn!("this process is not confined: {error}");
+        loose.say(format!("memory may be dumped, rights may be gained: {error}"));
     }
     let folders: [&Path; 2] = [&config.paths.keys, &config.paths.state];
     // One that is missing is told, or made, right after this.
     if !folders.iter().all(|folder| folder.is_dir()) {
-        return;
+        return loose;
     }
     match confine::reach(Reach::Folders(&folders)) {
         Ok(true) => {}
         Ok(false) => tracing::info!("this kernel has no Landlock: the server may open all files of its user"),
-        Err(error) => tracing::warn!("the server may open all files of its user: {error}"),
+        Err(error) => loose.say(format!("it may open all files of its user: {error}")),
     }
+    loose
 }
 
 fn log(config: &Config) {

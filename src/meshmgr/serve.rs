@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::app::{self, App};
 use super::core::{self, Core};
 use super::keys::{self, Keys, ServerKey};
+use super::loose::Loose;
 use super::{http, identity, news, paths, presence};
 use crate::api::problem::{Exit, Problem};
 use crate::config::meshmgr::Config;
@@ -72,7 +73,7 @@ pub(super) fn begin(store: &dyn Store, folder: &Path) -> Result<(), Problem> {
 ///
 /// # Errors
 /// A [`Problem`]: keys, store or socket.
-pub(super) async fn run(config: Config) -> Result<(), Problem> {
+pub(super) async fn run(config: Config, loose: Loose) -> Result<(), Problem> {
     let keys = Keys::load(&config.paths.keys, lives(&config))?;
     let state = config.paths.state.clone();
     let store = tokio::task::spawn_blocking(move || open_store(&state)).await;
@@ -89,6 +90,7 @@ pub(super) async fn run(config: Config) -> Result<(), Problem> {
     let mut app =
         App::new(core, keys.authority, keys.psk, config.addresses.clone(), config.tunnel_prefix, stopping.clone());
     app.key_age = Some(config.rotation.wireguard);
+    app.loose = loose;
     let app = Arc::new(app);
     let router = http::router(&app);
     let started = format!("meshmgr {} serves version {version}", env!("CARGO_PKG_VERSION"));
@@ -102,12 +104,12 @@ pub(super) async fn run(config: Config) -> Result<(), Problem> {
     tokio::spawn(app::tell(Arc::clone(&app)));
     tokio::spawn(presence::run(Arc::clone(&app)));
     tokio::spawn(news::run(Arc::clone(&app)));
-    tokio::spawn(identity::run(app, config.rotation.wireguard));
+    tokio::spawn(identity::run(Arc::clone(&app), config.rotation.wireguard));
     tracing::info!(listen = %config.listen, %version, certificate_ends = %server_key.ends, "serving");
     ready();
     // From here on there is nothing to open but its own files, nothing to connect to and nothing to start.
     if let Err(error) = confine::seal_all(Duty::Manager) {
-        tracing::warn!("the server is not confined: {error}");
+        app.loose.say(format!("it may make any system call: {error}"));
     }
     let serving = tokio::spawn(server::serve(listener, tls, Limits::default(), router, stopping));
     wait_for_signal().await?;

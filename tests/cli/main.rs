@@ -14,3 +14,4 @@ mod owner;
 mod program;
 mod secrets;
 mod slips;
+mod words;

@@ -20,6 +20,8 @@ enum Tag {
     Overlay,
     Network,
     Port,
+    // Both words are read: manifests and stores have the first one, too.
+    #[serde(rename = "Policy", alias = "PathPolicy")]
     PathPolicy,
     Token,
 }

@@ -75,7 +75,7 @@ fn clock() -> Result<(), Problem> {
     }
     Err(missing(
         "M0629",
-        format!("the clock says {now}, so no certificate would be valid"),
+        format!("the clock of this machine says {now}, so no certificate would be valid"),
         "set it: timedatectl set-ntp true",
     ))
 }

@@ -239,17 +239,16 @@ fn is_link_local(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
-/// Inside, and in IPv4 neither the network's nor the broadcast address.
+/// Inside, and neither the prefix's own address (RFC 4291 section 2.6.1: all its routers' in IPv6) nor the broadcast address of IPv4.
 fn is_host(prefix: &Prefix, ip: IpAddr) -> bool {
-    let edge = match ip {
-        IpAddr::V4(v4) if prefix.len() < 31 => {
-            let host = u32::MAX.checked_shr(u32::from(prefix.len())).unwrap_or(0);
-            let bits = u32::from(v4) & host;
-            bits == 0 || bits == host
-        }
-        IpAddr::V4(_) | IpAddr::V6(_) => false,
-    };
-    prefix.contains(ip) && !edge
+    let bits = if ip.is_ipv4() { 32 } else { 128 };
+    // RFC 3021, RFC 6164: of two addresses both are hosts'.
+    if bits - prefix.len().min(bits) < 2 {
+        return prefix.contains(ip);
+    }
+    let host = u32::MAX.checked_shr(u32::from(prefix.len())).unwrap_or(0);
+    let is_last = matches!(ip, IpAddr::V4(ip) if u32::from(ip) & host == host);
+    prefix.contains(ip) && prefix.network() != ip && !is_last
 }
 
 /// What an address is that is inside of a prefix and no host's.

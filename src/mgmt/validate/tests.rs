@@ -135,6 +135,36 @@ fn addresses_that_no_guest_can_have_are_refused() {
 }
 
 #[test]
+fn the_own_address_of_a_prefix_is_no_guests_in_either_family_and_a_pair_of_two_has_no_edge() {
+    for (cidr, ip, edge) in [
+        ("2001:db8::/64", "2001:db8::", Some("own address of the prefix 2001:db8::/64")),
+        ("2001:db8::/126", "2001:db8::", Some("own address of the prefix")),
+        ("2001:db8::/64", "2001:db8::1", None),
+        ("2001:db8::/64", "2001:db8::ffff:ffff:ffff:ffff", None),
+        ("2001:db8::/127", "2001:db8::", None),
+        ("2001:db8::/127", "2001:db8::1", None),
+        ("2001:db8::5/128", "2001:db8::5", None),
+        ("192.0.2.0/24", "192.0.2.0", Some("own address of the prefix")),
+        ("192.0.2.0/24", "192.0.2.255", Some("broadcast address")),
+        ("192.0.2.0/24", "192.0.2.128", None),
+        ("192.0.2.0/31", "192.0.2.0", None),
+        ("192.0.2.0/31", "192.0.2.1", None),
+        ("192.0.2.7/32", "192.0.2.7", None),
+    ] {
+        let mut network = fixture::mesh().networks.values().next().unwrap().as_ref().clone();
+        network.spec.cidr = vec![cidr.parse().unwrap()];
+        network.spec.gateway = Vec::new();
+        assert_eq!(belongs(&network, ip.parse().unwrap()), edge.is_none(), "{ip} in {cidr}");
+        let mut gateway = network.clone();
+        gateway.spec.gateway = vec![ip.parse().unwrap()];
+        let refusal = apply(vec![Any::Network(gateway)]).err();
+        let about = refusal.as_ref().filter(|problem| problem.code == "M0319").map(|problem| problem.to_string());
+        assert_eq!(about.is_some(), edge.is_some(), "{ip} in {cidr}: {refusal:?}");
+        assert!(edge.is_none_or(|words| about.unwrap().contains(words)), "{ip} in {cidr}: {refusal:?}");
+    }
+}
+
+#[test]
 fn a_missing_reference_comes_with_the_name_that_was_probably_meant() {
     let missing = refused(vec![Any::Port(fixture::port("web", "bleu", "a-1", 50, "192.168.10.50"))]);
     assert_eq!(missing.what, "network 'bleu' does not exist");
