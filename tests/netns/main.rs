@@ -89,6 +89,7 @@ mod told;
 mod tracked;
 mod tunnel;
 mod units;
+mod unwatched;
 mod watched;
 mod ways;
 mod wrongs;
