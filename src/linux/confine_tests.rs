@@ -188,3 +188,9 @@ fn what_begins_confined_has_no_dumps_and_gains_no_rights() {
     });
     looked.join().unwrap();
 }
+
+#[test]
+fn rules_that_do_not_hold_are_told_from_those_that_do() {
+    let error = shut(Path::new("/")).unwrap_err();
+    assert!(error.to_string().contains("can be read all the same"), "nothing holds this test back: {error}");
+}
