@@ -39,7 +39,7 @@ const DECIDED: &[(Says, &[&str])] = &[
         &[
             "M0120", "M0129", "M0213", "M0265", "M0281", "M0349", "M0351", "M0372", "M0412", "M0502", "M0510", "M0512",
             "M0514", "M0614", "M0615", "M0616", "M0639", "M0645", "M0646", "M0647", "M0649", "M0650", "M0668", "M0669",
-            "M0679", "M0682", "M0683", "M0684", "M0690", "M0691", "M0710", "M0711", "M0712",
+            "M0679", "M0682", "M0683", "M0684", "M0689", "M0690", "M0691", "M0693", "M0694", "M0699", "M0710", "M0711", "M0712",
         ],
     ),
     (
@@ -55,7 +55,7 @@ const DECIDED: &[(Says, &[&str])] = &[
     (Says::Network(true), &["M0603", "M0611", "M0612"]),
     (
         Says::Guest(true),
-        &["M0613", "M0617", "M0670", "M0671", "M0672", "M0673", "M0674", "M0675", "M0677", "M0678", "M0686", "M0687"],
+        &["M0613", "M0617", "M0670", "M0671", "M0672", "M0673", "M0674", "M0675", "M0677", "M0678", "M0686", "M0687", "M0692"],
     ),
     (Says::Guest(false), &["M0676"]),
 ];
@@ -221,7 +221,7 @@ fn made() -> Vec<Finding> {
         says.learn("arp", &[sample("02:00:00:00:00:01", Some("192.168.10.77"))], now);
     }
     let desired = plans::planned(&slice, &plans::local()).desired;
-    let places: std::collections::BTreeMap<_, _> = [("tap1".parse().unwrap(), blue())].into();
+    let places: BTreeMap<_, _> = [("tap1".parse().unwrap(), blue())].into();
     all.extend(says.findings(&slice, &desired, &Presence::default(), &places));
     let mut eyes = unwatched::Eyes::default();
     eyes.ended(unwatched::Eye::Bridges, "gone".to_owned(), NOW);
