@@ -16,6 +16,7 @@ mod news;
 mod owner;
 mod paths;
 mod presence;
+mod room;
 mod serve;
 mod stream;
 
