@@ -16,6 +16,7 @@ use crate::node::paths::Paths;
 use crate::node::watch_told::{self, Seen};
 use crate::policy::path::Path;
 use crate::probe::Phase;
+use crate::probe::plain::Report;
 use crate::table::Slice;
 use crate::tunnel;
 use crate::types::{Mono, NodeId, PeerSlot, UdpPort};
@@ -26,6 +27,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(30);
 /// How long a session may bring nothing; it is asked every 12 s, and a call that is not answered is made again after 5 s.
 const SESSION: Duration = Duration::from_secs(25);
+/// What was under way when the first question left that was not answered may still arrive: each of two daemons looks twice a second.
+const LATE: Duration = Duration::from_secs(2);
 
 /// Makes findings of it.
 #[derive(Debug, Default)]
@@ -76,6 +79,7 @@ pub(super) fn seen<'a>(view: &'a View, known: &Known, stats: &[LaneStats], now: 
     for echoes in view.echoes.iter() {
         for (node, echoed) in &echoes.peers {
             let (Some(side), Some(slot)) = (view.local.side(echoed.outer), view.slots.peer(node)) else { continue };
+            let report = known.reports.get(&(echoes.udp_port, slot)).cloned();
             all.push(Seen {
                 node,
                 udp_port: echoes.udp_port,
@@ -84,8 +88,9 @@ pub(super) fn seen<'a>(view: &'a View, known: &Known, stats: &[LaneStats], now: 
                 outer: echoed.outer,
                 interface: &side.interface,
                 session: session(view, node, lane.as_ref(), now),
+                unheard: unheard(lane.as_ref(), slot, report.as_ref()),
                 speaks: view.slice.as_ref().is_some_and(|slice| slice.version.incarnation != 0),
-                report: known.reports.get(&(echoes.udp_port, slot)).cloned(),
+                report,
             });
         }
     }
@@ -106,6 +111,13 @@ fn session(view: &View, node: &NodeId, lane: Option<&Sessions<'_>>, now: Mono) -
     let stands =
         |status: &tunnel::PeerStatus| status.up && status.last_received.is_some_and(|at| now.since(at) < SESSION);
     lane.get(&slot).is_none_or(|status| stands(status))
+}
+
+/// True where a peer has been heard by its session since it began to leave questions by it without an answer: they do not arrive there.
+fn unheard(lane: Option<&Sessions<'_>>, slot: PeerSlot, report: Option<&Report>) -> bool {
+    let heard =
+        lane.and_then(|lane| lane.get(&slot)).filter(|status| status.up).and_then(|status| status.last_received);
+    heard.zip(report.and_then(|report| report.mute)).is_some_and(|(heard, first)| heard > first + LATE)
 }
 
 /// What the plain paths to each peer answer, the worst first.

@@ -15,6 +15,8 @@ use crate::types::{IfName, Mono, PeerSlot};
 
 /// A peer that hears nothing asks, and one that has nothing to say keeps alive: after so long without a word nothing arrives from it.
 const QUIET: Duration = Duration::from_secs(27);
+/// Who has slept has heard nothing for long: what is asked first must have had time to be answered.
+const SURE: Duration = Duration::from_secs(3);
 /// Peers of one finding that are named.
 const NAMED: usize = 3;
 
@@ -31,10 +33,11 @@ pub(super) fn silence(peer: Option<PeerSlot>, foreign: bool, stats: &[LaneStats]
     let lanes: Vec<_> = stats.iter().filter_map(of).collect();
     let since = lanes.iter().map(|(silent, ..)| *silent).collect::<Option<Vec<Mono>>>()?.into_iter().min()?;
     let heard = lanes.iter().filter_map(|(_, heard, _)| *heard).max();
-    let unheard = now.since(heard.map_or(since, |heard| heard.max(since)));
+    // A peer that does hear speaks as often before the first lost probe as after it.
+    let unheard = now.since(heard.unwrap_or(since)) > QUIET && now.since(since) >= SURE;
     // That the peer is heard shows nothing by itself: the break may be over, and the next answer on its way.
     Some(match lanes.iter().any(|(.., one_way)| *one_way) {
-        _ if unheard > QUIET => Silence::In,
+        _ if unheard => Silence::In,
         true => Silence::Out,
         false => Silence::Unknown,
     })

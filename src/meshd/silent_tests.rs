@@ -45,7 +45,7 @@ fn the_direction_is_what_was_heard_since_the_first_lost_probe() {
         lane.paths[0].1.one_way = true;
         lane
     };
-    let cases: [(&str, Vec<LaneStats>, Option<Silence>); 11] = [
+    let cases: [(&str, Vec<LaneStats>, Option<Silence>); 14] = [
         ("it answers", vec![lane(0, true, 99, None)], None),
         ("too early", vec![lane(0, true, 90, Some(95))], Some(Silence::Unknown)),
         ("what was under way", vec![lane(0, true, 95, Some(95))], Some(Silence::Unknown)),
@@ -58,6 +58,9 @@ fn the_direction_is_what_was_heard_since_the_first_lost_probe() {
         ),
         ("and not heard any more", vec![lost(lane(0, true, 68, Some(60)))], Some(Silence::In)),
         ("not heard for long", vec![lane(0, true, 60, Some(65))], Some(Silence::In)),
+        ("not heard since before it was asked", vec![lane(0, true, 72, Some(96))], Some(Silence::In)),
+        ("asleep until just now", vec![lane(0, true, 10, Some(98))], Some(Silence::Unknown)),
+        ("heard not that long ago", vec![lane(0, true, 74, Some(90))], Some(Silence::Unknown)),
         ("one lane of two answers", vec![lane(0, true, 60, Some(65)), lane(1, true, 99, None)], None),
         (
             "one lane of two has a session",

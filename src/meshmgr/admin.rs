@@ -398,6 +398,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     let findings: Vec<_> = here.map(|node| (&node.node, told(node))).collect();
     let daemon = env!("CARGO_PKG_VERSION").to_owned();
     let mut problems: Vec<Finding> = nodes.iter().filter_map(|node| nodes::wrong(node, app.started.1)).collect();
+    problems.extend(blocking(&app, |app| Ok(app.room.as_ref().and_then(|room| room.finding(clock::mono())))).await?);
     problems.extend(sizes::with_known(&app, |known| mtu_map::findings(&view.index, known)));
     let own = nodes.iter().filter(|node| node.connected && !node.quarantined);
     let own = own.filter_map(|node| Some((node.node.clone(), app.hub.with(&node.node, |seat| seat.own_mtu)?)));

@@ -47,6 +47,8 @@ pub(super) struct App {
     pub(super) tunnel_prefix: Prefix,
     /// How old a WireGuard key gets; none: nobody asks for new ones.
     pub(super) key_age: Option<Duration>,
+    /// Whether the disk of the store can be written; none: nobody looks.
+    pub(super) room: Option<super::room::Room>,
     /// Since when the server runs.
     pub(super) started: (Mono, Wall),
     /// True: the server stops.
@@ -96,6 +98,7 @@ impl App {
             addresses,
             tunnel_prefix,
             key_age: None,
+            room: None,
             started: (crate::clock::mono(), crate::clock::wall()),
             stop,
             enrolling: Semaphore::new(ENROLLING),

@@ -15,6 +15,7 @@ mod news;
 mod owner;
 mod paths;
 mod presence;
+mod room;
 mod serve;
 mod stream;
 

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::app::{self, App};
 use super::core::{self, Core};
 use super::keys::{self, Keys, ServerKey};
+use super::room::Room;
 use super::{http, identity, news, paths, presence};
 use crate::api::problem::{Exit, Problem};
 use crate::config::meshmgr::Config;
@@ -89,6 +90,7 @@ pub(super) async fn run(config: Config) -> Result<(), Problem> {
     let mut app =
         App::new(core, keys.authority, keys.psk, config.addresses.clone(), config.tunnel_prefix, stopping.clone());
     app.key_age = Some(config.rotation.wireguard);
+    app.room = Some(Room::new(config.paths.state.clone()));
     let app = Arc::new(app);
     let router = http::router(&app);
     let started = format!("meshmgr {} serves version {version}", env!("CARGO_PKG_VERSION"));

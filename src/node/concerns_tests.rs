@@ -122,6 +122,7 @@ fn plain(peer: &str, change: impl Fn(&mut Report), down: bool) -> Vec<Finding> {
         largest: 1450,
         needed: 1418,
         legs: Vec::new(),
+        mute: None,
         told: None,
         theirs: Some(Theirs { heard: Some(Duration::from_secs(1)), passes: 1450, at: ago(1) }),
     };
@@ -135,6 +136,7 @@ fn plain(peer: &str, change: impl Fn(&mut Report), down: bool) -> Vec<Finding> {
         outer: crate::policy::path::Outer::Admin,
         interface: &interface,
         session: true,
+        unheard: false,
         speaks: true,
         report: Some(report),
     };

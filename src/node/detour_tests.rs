@@ -43,6 +43,7 @@ fn report(looks: Looks, since: u64, now: u64) -> Report {
         largest: 1450,
         needed: 1450,
         legs: Vec::new(),
+        mute: None,
         told: (looks == Looks::Dead).then_some(told),
         theirs: None,
         unanswered: looks != Looks::Answers,
@@ -65,6 +66,7 @@ fn run(slice: &Slice, session: bool, phases: &[(Looks, u64)]) -> Vec<(u64, bool)
                 outer: Outer::Admin,
                 interface: &interface,
                 session,
+                unheard: false,
                 speaks: true,
                 report: Some(report(*looks, since, second)),
             };

@@ -60,6 +60,8 @@ pub struct Seen<'a> {
     pub interface: &'a IfName,
     /// There is a session with the peer, or none is wanted.
     pub session: bool,
+    /// Of the session only one direction is left: the peer is heard by it, and does not answer what it is asked.
+    pub unheard: bool,
     /// The peer is known to run `meshd`: management says so. In table files it may be any box that speaks VXLAN.
     pub speaks: bool,
     /// What the echoes say; none: nothing yet.
@@ -153,9 +155,9 @@ fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> V
     for (one, state) in pairs {
         let causes = match state {
             PlainState::Small => sizes(one, now),
-            PlainState::Starting | PlainState::Answers if one.session => Vec::new(),
-            PlainState::Answers => vec![Cause::Session],
-            PlainState::Starting => Vec::new(),
+            PlainState::Answers if !one.session => vec![Cause::Session],
+            PlainState::Answers if one.unheard => vec![Cause::Unheard],
+            PlainState::Starting | PlainState::Answers => Vec::new(),
             PlainState::BothLost
             | PlainState::OutLost
             | PlainState::InLost
@@ -189,6 +191,7 @@ enum Cause {
     State(PlainState),
     Small { passes: u16, needed: u16, out: bool },
     Session,
+    Unheard,
 }
 
 impl Cause {
@@ -200,7 +203,7 @@ impl Cause {
                 Cut::peers(true, Path::Plain, peers)
             }
             Self::State(_) | Self::Small { .. } => Cut::peers(false, Path::Plain, peers),
-            Self::Session => Cut::default(),
+            Self::Session | Self::Unheard => Cut::default(),
         }
     }
 
@@ -268,6 +271,18 @@ impl Cause {
                     ),
                 )
             }
+            Self::Unheard => Finding::new(
+                "M0669",
+                format!(
+                    "of the session with {names} only what comes from there arrives ({own_address} - {}): what is sent from here is lost; \
+                     guests' frames take the plain path, which answers",
+                    some_addresses(pairs)
+                ),
+                format!(
+                    "here: ip route get {}; on {peer}, let the UDP port of the tunnels (`listen` in meshd.toml) pass: nft list tables | grep -v vxmesh",
+                    first.address
+                ),
+            ),
             Self::Session => Finding::new(
                 "M0669",
                 format!(

@@ -27,6 +27,7 @@ fn good() -> Report {
         largest: 1450,
         needed: 1418,
         legs: Vec::new(),
+        mute: None,
         told: None,
         theirs: Some(Theirs { heard: secs(1), passes: 1450, at: ago(3) }),
     }
@@ -82,6 +83,7 @@ impl Mesh {
             address: IpAddr::from([10, 1, 0, 2 + u8::try_from(n).unwrap()]),
             interface: &self.interface,
             session: true,
+            unheard: false,
             speaks: true,
             report: Some(report.clone()),
         };
@@ -176,6 +178,20 @@ fn what_is_said_names_the_pair_and_the_direction() {
     let mut seen = mesh.seen(&good());
     seen[0].session = false;
     assert_eq!(told(&seen, &[])[0].0, "M0669");
+    for (session, unheard, words) in [
+        (true, false, None),
+        (true, true, Some("only what comes from there arrives")),
+        (false, true, Some("the session with a-2 is down")),
+        (false, false, Some("the session with a-2 is down")),
+    ] {
+        (seen[0].session, seen[0].unheard) = (session, unheard);
+        let found = told(&seen, &[]);
+        assert_eq!(found.first().map(|(code, _)| code.as_str()), words.map(|_| "M0669"));
+        assert!(words.is_none_or(|words| found[0].1.contains(words)), "{found:?}");
+    }
+    // Of a path that fails itself, that is said.
+    seen[0].report = Some(quiet(17, 30, None, None));
+    assert_eq!(told(&seen, &[])[0].0, "M0666");
 }
 
 #[test]

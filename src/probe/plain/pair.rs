@@ -25,6 +25,10 @@ const OVERSLEPT: Duration = Duration::from_secs(2);
 const SMALL: u16 = 128;
 /// Answers a second to one peer: a search asks for a good thirty at once.
 const ANSWERS: u8 = 80;
+/// How long the answer to a question by the session may take: both daemons look twice a second.
+const ANSWERED: Duration = Duration::from_secs(4);
+/// Questions by the session that must be lost one after the other before that tells anything.
+const MUTE: u8 = 2;
 /// Echoes that losses are counted over.
 const HISTORY: u32 = 32;
 const ALL: usize = FLOWS as usize;
@@ -95,6 +99,8 @@ pub struct Report {
     pub needed: u16,
     /// Source UDP ports of flows that are lost while others arrive.
     pub legs: Vec<u16>,
+    /// When the first of several questions by the session left that were not answered, one after the other.
+    pub mute: Option<Mono>,
     /// What the peer told by the session.
     pub told: Option<Told>,
     /// What the peer says over the path.
@@ -147,7 +153,10 @@ pub(super) struct Pair {
     raise_at: Mono,
     /// When the oldest echo was sent that raised the doubt.
     doubt: Mono,
-    session: Option<u64>,
+    /// The question by the session that is under way, and when it left.
+    session: Option<(u64, Mono)>,
+    /// Questions by the session that were not answered: when the first left, and how many.
+    unheard: Option<(Mono, u8)>,
     history: (u32, u32),
     dead: [bool; ALL],
     answers: (Mono, u8),
@@ -173,6 +182,7 @@ impl Pair {
             largest: config.largest,
             needed: config.needed,
             legs: Vec::new(),
+            mute: None,
             told: None,
             theirs: None,
         };
@@ -188,6 +198,7 @@ impl Pair {
             raise_at: at,
             doubt: at,
             session: None,
+            unheard: None,
             history: (0, 0),
             dead: [false; ALL],
             answers: (at, 0),
@@ -243,6 +254,7 @@ impl Pair {
             largest: self.config.largest,
             needed: self.config.needed,
             legs: legs.collect(),
+            mute: self.unheard.filter(|(_, count)| *count >= MUTE).map(|(first, _)| first),
             ..self.report.clone()
         }
     }
@@ -342,8 +354,9 @@ impl Pair {
 
     /// The peer has told by the session.
     pub(super) fn told(&mut self, token: u64, told: Told) {
-        if self.session == Some(token) {
+        if self.session.is_some_and(|(asked, _)| asked == token) {
             self.report.told = Some(told);
+            (self.session, self.unheard) = (None, None);
         }
     }
 
@@ -387,8 +400,9 @@ impl Pair {
             self.send(self.size + 1, flow, now, token(), out);
         }
         // The session is asked with every other echo: a keepalive of the peer keeps this end's from being sent, so one end may hear none.
-        if flow % 2 == 0 {
-            self.ask_session(token, out);
+        // One that was not answered is repeated with the next.
+        if flow % 2 == 0 || self.session.is_some() {
+            self.ask_session(now, token, out);
         }
         self.stage = Stage::Calm(Some(asked));
         self.at = now + TIMEOUT;
@@ -413,7 +427,7 @@ impl Pair {
             self.send(size, flow, now, token(), out);
         }
         if again {
-            self.ask_session(token, out);
+            self.ask_session(now, token, out);
         }
         self.stage = Stage::Check { again, small, large };
         self.at = now + TIMEOUT;
@@ -511,7 +525,7 @@ impl Pair {
             let flow = self.next_flow();
             self.send(SMALL, flow, now, token(), out);
         }
-        self.ask_session(token, out);
+        self.ask_session(now, token, out);
         self.rest_quiet(now);
     }
 
@@ -521,9 +535,13 @@ impl Pair {
         self.at = now + if long { QUIET_LATER } else { QUIET };
     }
 
-    fn ask_session(&mut self, token: &mut dyn FnMut() -> u64, out: &mut dyn FnMut(Ask)) {
+    fn ask_session(&mut self, now: Mono, token: &mut dyn FnMut() -> u64, out: &mut dyn FnMut(Ask)) {
+        if let Some((_, left)) = self.session.filter(|(_, left)| now.since(*left) >= ANSWERED) {
+            let (first, count) = self.unheard.unwrap_or((left, 0));
+            self.unheard = Some((first, count.saturating_add(1)));
+        }
         let asked = token();
-        self.session = Some(asked);
+        self.session = Some((asked, now));
         out(Ask::Session { token: asked });
     }
 }

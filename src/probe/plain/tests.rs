@@ -189,6 +189,37 @@ fn a_dead_daemon_is_told_from_a_dead_path_by_its_session() {
 }
 
 #[test]
+fn a_session_that_answers_nothing_is_found_soon_and_one_that_answers_late_or_loses_one_answer_is_not() {
+    let mut world = World::new();
+    world.run(60);
+    for loss in [0, 300] {
+        world.ways = [Way { loss, ..GOOD }; 2];
+        for _ in 0..60 {
+            world.run(1);
+            assert_eq!((world.report(0).mute, world.report(1).mute), (None, None), "the session answers");
+        }
+    }
+    world.ways = [GOOD; 2];
+    for seed in 0..20 {
+        world.run(40 + seed % 11);
+        let start = world.now;
+        world.session = false;
+        world.run(9);
+        // It is asked every 10 s: of what follows at most one question is lost by now.
+        assert_eq!((world.report(0).mute, world.report(1).mute), (None, None), "{seed}");
+        world.run(16);
+        for end in 0..2 {
+            let report = world.report(end);
+            assert!(report.mute.is_some_and(|first| first >= start), "{seed}: {:?}", report.mute);
+            assert_eq!(report.quiet, None, "the path answers");
+        }
+        world.session = true;
+        world.run(6);
+        assert_eq!((world.report(0).mute, world.report(1).mute), (None, None), "{seed}: it answers again");
+    }
+}
+
+#[test]
 fn every_size_is_found_to_the_byte_in_the_direction_that_has_it() {
     for most in [200_u16, 1000, 1279, 1280, 1400, 1449] {
         let mut world = World::new();
@@ -381,6 +412,7 @@ fn named(world: &World, end: usize) -> crate::api::local::PlainState {
         outer: crate::policy::path::Outer::Admin,
         interface: &interface,
         session: true,
+        unheard: false,
         speaks: true,
         report: Some(world.report(end)),
     };

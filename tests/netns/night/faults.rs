@@ -1,7 +1,7 @@
 //! Daemons, clocks, disks, clones, and what operators declare.
 
 use super::table::Act::{Admin, Clock, Clone, Inside, Kill, On, Shift, Signal, SmallDisk, Start};
-use super::table::At::{Audit, Events, Management, Node};
+use super::table::At::{Audit, Events, Management, Node, Screen};
 use super::table::Row;
 
 pub(super) fn rows() -> Vec<Row> {
@@ -37,6 +37,24 @@ fn daemons() -> Vec<Row> {
             .says(Node("b-2"), "M0120", &["no management node since"])
             .may(&[(Node("a-2"), "M0120"), (Node("b-1"), "M0120")])
             .ci(),
+        Row::new("management is started anew and nobody is missed")
+            .make([Kill("mgmt"), Start("mgmt")])
+            .undo([On("mgmt", "true")])
+            .whole(&[("a-1", "b-1"), ("a-1", "a-2")])
+            // For the moment that it takes, it is so.
+            .may(&[(Node("a-1"), "M0120"), (Node("a-2"), "M0120"), (Node("b-1"), "M0120"), (Node("b-2"), "M0120")]),
+        Row::new("management is started anew while a node cannot reach it")
+            .make([
+                On("a-1", "nft add table inet fw; nft 'add chain inet fw o { type filter hook output priority -10; }'; nft 'add rule inet fw o tcp dport 7443 drop'"),
+                Kill("mgmt"),
+                Start("mgmt"),
+            ])
+            .undo([On("a-1", "nft delete table inet fw")])
+            .whole(&[("a-1", "b-1"), ("a-1", "a-2")])
+            // Neither away nor well: no M0107 about it may come meanwhile.
+            .says(Screen, "expected", &["a-1"])
+            .says(Node("a-1"), "M0120", &["no management node since"])
+            .may(&[(Node("a-2"), "M0120"), (Node("b-1"), "M0120"), (Node("b-2"), "M0120")]),
         Row::new("management stands still")
             .make([Signal("mgmt", libc::SIGSTOP)])
             .undo([Signal("mgmt", libc::SIGCONT)])
@@ -81,6 +99,20 @@ fn clocks() -> Vec<Row> {
             .undo([Kill("b-2"), Start("b-2")])
             .says(Node("b-2"), "M0690", &["ahead of"])
             .says(Management, "M0690", &["node b-2"])
+            .may(&[(Management, "M0107")]),
+        Row::new("the clock of a node jumps an hour ahead while it runs")
+            .make([Kill("b-1"), Clock("b-1", 0), Shift("b-1", 3600)])
+            .undo([Kill("b-1"), Start("b-1")])
+            .whole(&[("b-1", "b-2"), ("a-1", "b-1")])
+            .says(Node("b-1"), "M0690", &["ahead of"])
+            .says(Management, "M0690", &["node b-1", "ahead of"])
+            .may(&[(Management, "M0107")]),
+        Row::new("the clock of a node jumps an hour back while it runs")
+            .make([Kill("a-2"), Clock("a-2", 0), Shift("a-2", -3600)])
+            .undo([Kill("a-2"), Start("a-2")])
+            .whole(&[("a-1", "a-2"), ("a-2", "b-1")])
+            .says(Node("a-2"), "M0690", &["behind"])
+            .says(Management, "M0690", &["node a-2", "behind"])
             .may(&[(Management, "M0107")]),
         Row::new("the clock of the management node is behind")
             .make([Kill("mgmt"), Clock("mgmt", -90)])
@@ -129,6 +161,18 @@ fn disks() -> Vec<Row> {
             .says(Node("a-2"), "M0710", &["not on disk", "Read-only"])
             .says(Management, "M0710", &["node a-2"])
             .may(&[(Node("a-2"), "M0712")]),
+        Row::new("the disk of the management node is full")
+            .make([
+                Kill("mgmt"),
+                SmallDisk("mgmt"),
+                On("mgmt", "sleep 3"),
+                Inside("mgmt", "dd if=/dev/zero of=$STATE/ballast bs=4k 2>/dev/null || true"),
+            ])
+            // The small disk goes with the daemon that has it.
+            .undo([Kill("mgmt"), Start("mgmt")])
+            .whole(&[("b-1", "b-2"), ("a-1", "b-1")])
+            .says(Management, "M0689", &["store of the management node", "No space left"])
+            .may(&[(Node("a-1"), "M0120"), (Node("a-2"), "M0120"), (Node("b-1"), "M0120"), (Node("b-2"), "M0120")]),
         Row::new("the slice on disk is cut and management is away")
             .make([Kill("mgmt"), Kill("a-2"), On("a-2", "truncate -s 100 $LAB/a-2/state/slice.json"), Start("a-2")])
             .undo([Start("mgmt")])

@@ -20,7 +20,7 @@ use super::table::{Act, At};
 use crate::harness::{Background, succeed, wait_until};
 use crate::labs::Lab;
 
-/// Room on a small disk, KiB.
+/// Room on a small disk beside what is there, KiB.
 const SMALL: u32 = 256;
 
 /// A lab, and what stays of faults until they are undone.
@@ -115,7 +115,7 @@ impl Ground {
         let state = self.lab.home.machine(node).join("state");
         let state = state.display();
         let script = format!(
-            "cp -a {state} {state}.copy; mount -t tmpfs -o size={SMALL}k,mode=700 none {state}
+            "cp -a {state} {state}.copy; mount -t tmpfs -o size=$(( $(du -sk --apparent-size {state} | cut -f1) + {SMALL} ))k,mode=700 none {state}
              cp -a {state}.copy/. {state}/; rm -rf {state}.copy; exec \"$@\""
         );
         self.launch(node, &["sh".into(), "-ec".into(), script, "sh".into()]);
@@ -155,10 +155,14 @@ impl Ground {
         Self::call(self.lab.home.socket(from), &format!("/v1/explain?from={from}-g1&to={to}-g1"))
     }
 
+    /// What `meshctl status` of the mesh shows.
+    pub fn screen(&self) -> String {
+        String::from_utf8(self.lab.asked(&["--timeout", "3s", "status", "--all"]).stdout).unwrap()
+    }
+
     /// What `meshctl status` of the mesh shows as problems: what an operator sees, and the whole of it.
     pub fn mesh(&self) -> Option<Vec<Finding>> {
-        let output = self.lab.asked(&["--timeout", "3s", "status", "--all"]);
-        let text = String::from_utf8(output.stdout).unwrap();
+        let text = self.screen();
         text.starts_with("meshmgr ").then(|| problems(&text))
     }
 

@@ -62,6 +62,24 @@ fn addresses() -> Vec<Row> {
             .says(Management, "M0647", &["node a-1", "10.1.0.2"])
             .may(&[(Node("a-1"), "M0669"), (Node("a-2"), "M0669")])
             .ci(),
+        Row::new("a foreign route swallows the nodes of a PDC")
+            .make([On("b-1", "ip link add vpn9 type veth peer name vpn8; ip link set vpn8 up; ip link set vpn9 up; ip route add 10.2.0.0/25 dev vpn9")])
+            .undo([On("b-1", "ip link delete vpn9")])
+            // The plain path has a route of its own, the session takes that of the host.
+            .whole(&[("b-1", "b-2"), ("a-1", "b-1")])
+            .says(Node("b-1"), "M0669", &["session with b-2", "what is sent from here is lost", "10.2.0.2"])
+            .says(Node("b-2"), "M0669", &["session with b-1"])
+            .says(Management, "M0669", &["node b-1", "session with b-2"]),
+        Row::new("a foreign route swallows the nodes of the other PDC")
+            .make([On("a-2", "ip link add vpn9 type veth peer name vpn8; ip link set vpn8 up; ip link set vpn9 up; ip route add 198.18.2.0/24 dev vpn9")])
+            .undo([On("a-2", "ip link delete vpn9")])
+            .cut(&[("a-2", "b-1"), ("a-2", "b-2")])
+            .whole(&[("a-1", "a-2"), ("a-1", "b-1")])
+            .says(Node("a-2"), "M0410|M0647", &["b-1|198.18.2.1"])
+            .says(Node("b-1"), "M0410", &["a-2"])
+            .says(Management, "M0410", &["a-2"])
+            .says(Explain("a-2", "b-1"), "now", &["tunnel to b-1"])
+            .may(&[(Node("b-2"), "M0410")]),
         Row::new("a host believes that a peer is behind another interface")
             .make([On("a-2", "sysctl -qw net.ipv4.conf.admin0.rp_filter=1; ip route add 10.1.0.1/32 dev ext0")])
             .undo([On("a-2", "ip route del 10.1.0.1/32; sysctl -qw net.ipv4.conf.admin0.rp_filter=0")])
@@ -80,6 +98,16 @@ fn devices() -> Vec<Row> {
             .undo([On("a-1", "true")])
             .whole(&[("a-1", "a-2"), ("a-1", "b-1")])
             .says(Events("a-1"), "drift", &["repaired", "vv10.12b5"]),
+        Row::new("somebody sets a vxlan device down")
+            .make([On("b-1", "ip link set vv10.12b5 down")])
+            .undo([On("b-1", "true")])
+            .whole(&[("b-1", "b-2"), ("a-1", "b-1")])
+            .says(Events("b-1"), "drift", &["repaired", "vv10.12b5"]),
+        Row::new("somebody takes a vxlan device out of its bridge")
+            .make([On("a-2", "ip link set vv10.12b5 nomaster")])
+            .undo([On("a-2", "true")])
+            .whole(&[("a-1", "a-2"), ("a-2", "b-1")])
+            .says(Events("a-2"), "drift", &["repaired", "vv10.12b5"]),
         Row::new("somebody sets a bridge down")
             .make([On("b-1", "ip link set vb10.12b5 down")])
             .undo([On("b-1", "true")])
@@ -98,8 +126,11 @@ fn devices() -> Vec<Row> {
         Row::new("somebody isolates the port of a guest")
             .make([On("a-1", "bridge link set dev g1 isolated on")])
             .undo([On("a-1", "bridge link set dev g1 isolated off")])
-            .says(Node("a-1"), "", &["g1"]).open("nobody looks at the flags of a guest's own port")
-            .says(Management, "", &["a-1", "g1"]).open("nobody looks at the flags of a guest's own port"),
+            .cut(&[("a-1", "a-2"), ("a-1", "b-1")])
+            .says(Node("a-1"), "M0687", &["port a-1-g1", "isolated"])
+            .says(Management, "M0687", &["node a-1", "port a-1-g1", "isolated"])
+            .says(Explain("a-1", "a-2"), "guest", &["g1", "isolated"])
+            .says(Explain("a-2", "a-1"), "far", &["isolated"]),
         Row::new("a vxlan device of others appears on our UDP port")
             .make([On("a-1", "ip link add flannel.1 type vxlan id 1 dstport 4789 local 10.1.0.1 nolearning; ip link set flannel.1 up")])
             .undo([On("a-1", "ip link delete flannel.1")])
@@ -129,7 +160,7 @@ fn guests() -> Vec<Row> {
             .says(Events("a-1"), "guest-refused", &["g1", "02:76:78:99:00:01"])
             .says(Node("a-1"), "M0675", &["g1", "02:76:78:99:00:01"])
             .says(Management, "M0675", &["a-1", "g1", "02:76:78:99:00:01"])
-            .says(Explain("a-1", "a-2"), "port", &["02:76:78:99:00:01"]).open("explain asks no interface of a guest")
+            .says(Explain("a-1", "a-2"), "guest", &["02:76:78:99:00:01"]).open("that the right address was heard in the last minute leaves it open which one it sends")
             .lasts("what a guest said is told of for a minute"),
         Row::new("a guest has another IP address than its port")
             .make([On("b-1-g1", "ip address flush dev eth0; ip address add 192.168.10.77/24 dev eth0; ping -c 40 -i 0.2 192.168.10.14 >/dev/null 2>&1 &")])
@@ -153,7 +184,13 @@ fn guests() -> Vec<Row> {
             .cut(&[("a-1", "a-2"), ("a-2", "b-1")])
             .says(Node("a-2"), "M0670", &["g1", "virbr0"])
             .says(Management, "M0670", &["a-2", "g1", "virbr0"])
-            .says(Explain("a-2", "a-1"), "port", &["virbr0"]).open("explain asks no interface of a guest"),
+            .says(Explain("a-2", "a-1"), "guest", &["virbr0"])
+            .says(Explain("a-1", "a-2"), "far", &["another bridge"]),
+        // It is plugged in again before anybody has to be told.
+        Row::new("somebody pulls a guest out of its bridge")
+            .make([On("b-1", "ip link set g1 nomaster")])
+            .undo([On("b-1", "true")])
+            .whole(&[("b-1", "b-2"), ("b-1", "a-1")]),
         Row::new("a guest's interface is gone")
             .make([On("b-2", "ip link delete g1")])
             .undo([On(
@@ -165,14 +202,16 @@ fn guests() -> Vec<Row> {
             .cut(&[("b-1", "b-2")])
             .says(Node("b-2"), "M0673", &["b-2-g1"])
             .says(Management, "M0673", &["b-2", "b-2-g1"])
-            .says(Explain("b-2", "b-1"), "port", &["b-2-g1|g1"]).open("explain asks no interface of a guest"),
+            .says(Explain("b-2", "b-1"), "guest", &["no interface g1"])
+            .says(Explain("b-1", "b-2"), "far", &["is not there"]),
         Row::new("a guest's interface is down")
             .make([On("a-1", "ip link set g1 down")])
             .undo([On("a-1", "ip link set g1 up")])
             .cut(&[("a-1", "a-2")])
             .says(Node("a-1"), "M0674", &["g1"])
             .says(Management, "M0674", &["a-1", "g1"])
-            .says(Explain("a-1", "a-2"), "port", &["g1"]).open("explain asks no interface of a guest"),
+            .says(Explain("a-1", "a-2"), "guest", &["g1", "is down"])
+            .says(Explain("a-2", "a-1"), "far", &["interface is down"]),
         Row::new("a guest sends more than its network carries")
             .make([
                 On("a-2", "ip link set g1 mtu 1500"),

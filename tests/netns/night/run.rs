@@ -25,7 +25,7 @@ const WELL: Duration = Duration::from_secs(90);
 const fn bar(at: At) -> Duration {
     match at {
         At::Node(_) | At::Explain(..) | At::Events(_) => NODE,
-        At::Management | At::Audit => MANAGEMENT,
+        At::Management | At::Audit | At::Screen => MANAGEMENT,
     }
 }
 
@@ -127,6 +127,10 @@ impl Run<'_> {
                     let steps = answer.steps.iter().filter(|step| !step.passes);
                     !answer.delivered && steps.into_iter().any(|step| step.what == says.code && says.is_in(&step.text))
                 }),
+                At::Screen => {
+                    let text = self.ground.screen();
+                    text.lines().any(|line| line.contains(says.code) && says.is_in(line))
+                }
                 At::Events(_) | At::Audit => {
                     let told = told.get_or_insert_with(|| self.ground.told());
                     let mut lines = told.get(&says.at).into_iter().flatten();
@@ -211,7 +215,7 @@ impl Run<'_> {
             let left = || found.iter().flat_map(|(at, found)| found.iter().map(move |one| (*at, one)));
             let deaf = self.row.says.iter().filter(|says| says.open.is_none()).any(|says| match says.at {
                 At::Explain(from, to) => !self.ground.explain(from, to).is_some_and(|answer| answer.delivered),
-                At::Node(_) | At::Management | At::Events(_) | At::Audit => false,
+                At::Node(_) | At::Management | At::Events(_) | At::Audit | At::Screen => false,
             });
             if left().next().is_none() && !deaf && found.len() == super::NODES.len() + 1 {
                 break after > MANAGEMENT;

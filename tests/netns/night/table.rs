@@ -13,6 +13,8 @@ pub enum At {
     Events(&'static str),
     /// `meshctl events` at management, since the fault.
     Audit,
+    /// A line of `meshctl status` at management that has the word and all others.
+    Screen,
 }
 
 /// What must be said.
