@@ -279,7 +279,8 @@ impl Cause {
                     some_addresses(pairs)
                 ),
                 format!(
-                    "let the UDP port of the tunnels (`listen` in meshd.toml) pass on {peer}: nft list tables | grep -v vxmesh"
+                    "here: ip route get {}; on {peer}, let the UDP port of the tunnels (`listen` in meshd.toml) pass: nft list tables | grep -v vxmesh",
+                    first.address
                 ),
             ),
             Self::Session => Finding::new(
