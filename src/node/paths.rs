@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::api::cut::Cut;
 use crate::api::local::Finding;
 use crate::policy::path::{self, End, Outer, Path, Verdict, Why};
 use crate::table::{NetKey, Peer, Slice};
@@ -78,6 +79,7 @@ fn differ(node: &NodeId, key: &NetKey, verdict: &Verdict, theirs: Path, count: u
         ),
         "right after a change it goes by itself; if it stays, compare `meshctl policy matrix` with `meshctl status`",
     )
+    .cuts(Cut { peers: vec![node.clone()], ..Cut::default() })
 }
 
 /// A slice out of table files has no certified PDC and no management node to disagree with: names what really decided.

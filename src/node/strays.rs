@@ -9,7 +9,9 @@ use std::net::IpAddr;
 use super::desired::Desired;
 use super::guard::Side;
 use super::onlink::{PREFERENCE, TABLE};
+use crate::api::cut::Cut;
 use crate::api::local::Finding;
+use crate::policy::path::Path;
 use crate::types::{IfName, PdcId, Prefix, UdpPort};
 
 /// VTEPs and UDP ports that the kernel is asked for at a time, at most.
@@ -153,7 +155,8 @@ fn does(desired: &Desired, way: (&Way, &Hop, u32), vteps: &BTreeSet<IpAddr>, ear
         None if desired.onlink.is_empty() => format!("{family} route show {} table {}", way.to, table(way.table)),
         None => format!("{family} rule show; the rule with pref {PREFERENCE} should lead to table {TABLE}"),
     };
-    Finding::new("M0648", what, help)
+    let networks = desired.networks.values().map(|net| net.key.clone()).collect();
+    Finding::new("M0648", what, help).cuts(Cut { path: Some(Path::Plain), networks, ..Cut::default() }.bounded())
 }
 
 /// The host has a route by a router, and only what is ours keeps plain frames from it. Where it does not, their echoes tell.
