@@ -100,12 +100,13 @@ fn dead() -> Vec<Fault> {
         ("M0663", "plain frames from a-2 to a-1 do not arrive here"),
         ("M0663", "plain frames from a-2 to a-1 do not arrive there"),
     ];
-    let neither = [("M0663", "arrive in neither direction"); 2];
+    // The host's own finding is the cause of what its peer sees.
+    let dropping = [("M0685", "FORWARD"), ("M0663", "arrive in neither direction")];
     let silent = ("M0666", "nothing is heard of a-2");
     vec![
         fault("what comes in is dropped", "a-2", filter("input", "udp dport 4789"), NO_TABLE, to_two),
         fault("what goes out is dropped", "a-2", filter("output", "udp dport 4789"), NO_TABLE, to_one),
-        fault("FORWARD drops what bridges show it", "a-1", FORWARD.to_owned(), NO_FORWARD, neither),
+        fault("FORWARD drops what bridges show it", "a-1", FORWARD.to_owned(), NO_FORWARD, dropping),
         fault("rp_filter", "a-2", RP.to_owned(), NO_RP, [to_two[0], ("M0666", "nothing is heard of a-1")]),
         fault(
             "the link is down",
