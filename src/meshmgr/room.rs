@@ -14,7 +14,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// The file that is written, and removed.
 const FILE: &str = ".room";
 /// Bytes that a change takes at least: some pages of the store.
-const BYTES: [u8; 32_768] = [0; 32_768];
+static BYTES: [u8; 32_768] = [0; 32_768];
 
 /// The folder of the store.
 #[derive(Debug)]
