@@ -63,6 +63,12 @@ fn guests_of_a_dead_plain_path_are_carried_by_the_tunnel_and_by_the_plain_path_a
         wait_until("both say so", BAR, || told(&lab, node, "M0414") && told(&lab, node, "M0663"));
     }
     wait_until("management says so", BAR, || String::from_utf8_lossy(&lab.asked(&["status"]).stdout).contains("M0414"));
+    // What management explains and maps goes the same way.
+    wait_until("management explains so", BAR, || {
+        let text = String::from_utf8_lossy(&lab.asked(&["explain", "a-1-g1", "a-2-g1"]).stdout).into_owned();
+        text.contains("tunnel") && text.lines().next().is_some_and(|line| !line.ends_with("does not arrive"))
+    });
+    assert!(lab.admin(&["mtu", "map"]).contains("by the tunnel now, their plain path is dead: a-1 - a-2"));
     assert!(lab.admin(&["pdc", "list"]).contains("plain, tunnel when dead"));
     let before = in_clear(&lab);
     assert_eq!(arrive(&lab), 10);

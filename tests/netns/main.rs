@@ -89,5 +89,6 @@ mod told;
 mod tracked;
 mod tunnel;
 mod units;
+mod unwatched;
 mod watched;
 mod wrongs;

@@ -1,0 +1,79 @@
+//! A watch that does not run is no proof that all is well: it is told where it cannot look, and ends when it looks again; and what a daemon that
+//! has just begun has not looked at yet is never called well.
+
+use std::time::Duration;
+
+use vxmesh::api::local::Status;
+use vxmesh::clock;
+use vxmesh::lab::{daemons, shell};
+
+use crate::harness::{can_run, wait_until};
+use crate::labs::Lab;
+
+/// How soon a fault is told, and its end.
+const BAR: Duration = Duration::from_secs(30);
+const NODE: &str = "a-1";
+
+fn on(lab: &Lab, lines: &str) {
+    let mut command = shell::command(Some(&lab.layout().node(NODE).unwrap().namespace), "sh");
+    command.args(["-ec", lines]);
+    shell::run(command).unwrap();
+}
+
+fn status(lab: &Lab) -> Status {
+    daemons::status(&lab.home, lab.layout().node(NODE).unwrap()).unwrap()
+}
+
+fn says(lab: &Lab, code: &str, words: &str) -> bool {
+    status(lab).problems.iter().any(|finding| finding.code == code && finding.what.contains(words))
+}
+
+fn is_well(lab: &Lab) -> bool {
+    let status = status(lab);
+    status.problems.is_empty() && status.unknown.is_empty()
+}
+
+#[test]
+fn frames_that_cannot_be_sent_across_a_bridge_are_told_and_a_start_is_not_called_well_before_it_is() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--nodes", "2", "--pdcs", "1"]);
+    lab.settled();
+    on(&lab, "for it in iptables ip6tables arptables; do sysctl -qw net.bridge.bridge-nf-call-$it=0; done");
+    wait_until("all is well", BAR, || is_well(&lab));
+    // Either end, in the hands of another: it is ours no more, or is gone while something else has its name.
+    for end in ["vp16777215.12b5", "vq16777215.12b5"] {
+        // The daemon makes it again as soon as it hears of it: who is first has the name.
+        let take = format!("ip link del {end}; ip link add {end} type veth peer name others");
+        on(&lab, &format!("for n in $(seq 200); do if {take}; then exit 0; fi; done 2>/dev/null; exit 1"));
+        // Without one end the daemon takes the other away, too: either may be named.
+        let told = || says(&lab, "M0688", "no frames can be sent across a bridge of this host");
+        wait_until(&format!("{end} is told"), BAR, told);
+        let explained = lab.asked(&["explain", "a-1-g1", "a-2-g1"]);
+        let text = String::from_utf8(explained.stdout).unwrap();
+        assert!(!text.lines().next().unwrap().ends_with(" arrives"), "{text}");
+        on(&lab, &format!("ip link del {end}"));
+        wait_until(&format!("{end} has ended"), BAR, || is_well(&lab));
+    }
+    // What drops is there before the daemon is: until it is told nobody says that all is well.
+    on(
+        &lab,
+        "nft add table bridge fw; nft 'add chain bridge fw c { type filter hook forward priority 0; policy drop; }'",
+    );
+    wait_until("it is told", BAR, || says(&lab, "M0685", "fw"));
+    lab.kill(NODE);
+    lab.start(NODE);
+    let end = clock::mono() + BAR;
+    loop {
+        assert!(clock::mono() < end, "not told");
+        std::thread::sleep(Duration::from_millis(200));
+        // Until it listens it says nothing.
+        let Ok(status) = daemons::status(&lab.home, lab.layout().node(NODE).unwrap()) else { continue };
+        if status.problems.iter().any(|finding| finding.code == "M0685") {
+            break;
+        }
+        let open = !status.problems.is_empty() || !status.unknown.is_empty();
+        assert!(open, "called well before it was looked at");
+    }
+}
