@@ -215,7 +215,9 @@ const SHARED_CODES: &[&str] = &[
 /// Codes in production code, comments left out, and the files that name them.
 fn codes() -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (file, _, text) in src().into_iter().filter(|(_, test, _)| !test) {
+    // What follows from what names codes of others, and raises none.
+    let raises = |file: &String| file != "node/causes.rs";
+    for (file, _, text) in src().into_iter().filter(|(file, test, _)| !test && raises(file)) {
         for (_, line) in code(&text) {
             for word in line.split(|c: char| !c.is_ascii_alphanumeric()) {
                 let number = word.strip_prefix('M').filter(|digits| digits.len() == 4);

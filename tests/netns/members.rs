@@ -249,6 +249,13 @@ fn duel() -> Duel {
     lane.set(setup(&roles(), 0));
     let node = (vxmesh::tunnel::public_key(&secret(0)), "10.0.0.1:51820".parse().unwrap());
     let liar = Liar::call(&hosts[1], secret(1), psk(), node);
+    // On a busy machine the lane may not carry yet when the call has been answered.
+    let Party { mac, v4, .. } = speaker(Role::Guest);
+    let first = ipv4(Mac::BROADCAST, mac, v4, Some((4999, 4999)));
+    wait_until("the lane carries", Duration::from_secs(20), || {
+        liar.say(10, &first);
+        guest.heard_within(&first, Duration::from_millis(200)).is_some()
+    });
     Duel { lane, guest, liar, _hosts: hosts }
 }
 
