@@ -26,9 +26,19 @@ impl Known {
         let told = |topic| view.findings.get(&topic).is_some_and(|findings| !findings.is_empty());
         Self {
             table: view.slice.is_some() || told(Topic::Removed) || told(Topic::Slice),
-            bridges: way.is_none() || crossed.asked || told(Topic::Unwatched),
+            bridges: told(Topic::Unwatched)
+                || match way {
+                    // Until the first plan is made, and the thread that crosses has it, there is none.
+                    None => view.slice.as_ref().is_some_and(|slice| slice.networks.is_empty()),
+                    Some(_) => seen(crossed, told(Topic::Bridges)),
+                },
         }
     }
+}
+
+/// True where it was judged whether frames cross, and what does not is told: who looks for its cause takes some seconds.
+fn seen(crossed: &Crossed, told: bool) -> bool {
+    crossed.asked && (crossed.lost.is_empty() || told)
 }
 
 /// Each in half a sentence that follows "not known yet: ".
@@ -61,6 +71,7 @@ mod tests {
     use super::*;
     use crate::api::local::PlainStatus;
     use crate::policy::path::Path;
+    use crate::probe::crossing::{Flow, Protocol};
     use crate::types::UdpPort;
 
     fn peer(node: String, state: PlainState) -> PeerStatus {
@@ -81,6 +92,15 @@ mod tests {
             tunnel: None,
             plain: vec![plain],
         }
+    }
+
+    #[test]
+    fn frames_that_are_lost_are_not_called_looked_at_before_it_is_told() {
+        let ip = std::net::IpAddr::from([192, 0, 2, 1]);
+        let flow = Flow { protocol: Protocol::Ipv4, from: ip, to: ip };
+        let lost = Crossed { asked: true, lost: [flow].into(), ..Crossed::default() };
+        assert!(!seen(&Crossed::default(), false) && !seen(&lost, false));
+        assert!(seen(&lost, true) && seen(&Crossed { asked: true, ..Crossed::default() }, false));
     }
 
     #[test]

@@ -15,7 +15,8 @@ pub(super) const FIRST: i32 = -450;
 pub(super) const PIECES: &str = "in_pieces";
 /// Counts errors that would make a path smaller.
 pub(super) const SMALLER_PATH: &str = "in_smaller";
-/// More fragments, or a later one. The kernel compares one masked word without a call; of IPv6 it is the protocol and never 0.
+/// More fragments, or a later one. The kernel compares one masked word without a call; of IPv6 it is the protocol and the
+/// hop limit, and 0 only where that is 0, which the chains behind refuse.
 const WHOLE: &str = "@nh,48,16 & 0x3fff == 0 accept";
 
 /// Sets of plain peers' addresses where ICMP and ICMPv6 errors quote them, and the place: bits from the start of the ICMP header, behind its 8 bytes

@@ -182,7 +182,7 @@ fn misnamed(
     };
     let (port, network) = (port_of(slice, net, mac), name_of(slice, net));
     let what = format!(
-        "{port} in network {network} names {named}, which {how}; its address {mac} is heard behind {interface}, which no port names:          it is dropped"
+        "{port} in network {network} names {named}, which {how}; its address {mac} is heard behind {interface}, which no port names: it is dropped"
     );
     let name = port.strip_prefix("port ").unwrap_or("PORT");
     Some((what, format!("if its guest is behind {interface}: meshctl port set {name} --interface {interface}")))
