@@ -1,5 +1,6 @@
 //! Steps towards the plan, as they are told, and which of them mean that somebody else has changed what is ours.
 
+use crate::node::guard::Guard;
 use crate::node::names;
 use crate::node::op::Op;
 
@@ -13,13 +14,35 @@ pub(super) fn brief<'a>(ops: impl ExactSizeIterator<Item = &'a Op>) -> String {
     format!("{}{rest}", shown.join(" | "))
 }
 
-/// False for what follows from a guest that was plugged in or pulled out.
+/// False for what follows from a guest that was plugged in or pulled out, or from an interface of others.
 pub(super) fn is_drift(op: &Op) -> bool {
     if let Op::Pin { port, .. } = op {
         names::parse(port.as_str()).is_some()
     } else if let Op::CheckChecksums { again, .. } = op {
         *again
+    } else if let Op::ChangeGuard { from, to } = op {
+        // An interface of others has come or gone.
+        Guard { doors: None, ..from.clone() } != Guard { doors: None, ..to.clone() }
     } else {
         !matches!(op, Op::ChangeFence { .. } | Op::LeaveChecksums { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_of_others_is_no_drift_and_whatever_else_a_filter_changes_is() {
+        let guard = |doors: &[&str], shut: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+            Guard { doors: Some(names(doors)), shut: names(shut), ..Guard::default() }
+        };
+        let change = |from: &Guard, to: Guard| is_drift(&Op::ChangeGuard { from: from.clone(), to });
+        let before = guard(&["eth1"], &["tap1"]);
+        assert!(!change(&before, guard(&["eth1", "docker0"], &["tap1"])));
+        assert!(!change(&before, Guard { doors: None, ..before.clone() }));
+        assert!(change(&before, guard(&["eth1"], &[])));
+        assert!(change(&before, guard(&["docker0"], &["tap1", "tap2"])));
     }
 }

@@ -30,6 +30,8 @@ pub struct Guard {
     pub through: Option<BTreeSet<IfName>>,
     /// This host tracks connections; ours are left out.
     pub untracked: bool,
+    /// Interfaces at which fragments are judged; none: at the hook that every packet passes ([`guard_path`]).
+    pub doors: Option<BTreeSet<IfName>>,
 }
 
 /// One interface and who may be behind it.
@@ -57,7 +59,10 @@ pub const COUNTERS: [(&str, &str); 10] = [
         "in_unknown",
         "VXLAN from a stranger, through the wrong interface, or of a network that its sender is no member of",
     ),
-    (guard_path::PIECES, "VXLAN in fragments, which no VTEP makes"),
+    (
+        guard_path::PIECES,
+        "VXLAN in fragments, which no VTEP makes, or fragments of a plain peer's datagrams through the wrong interface",
+    ),
     (
         guard_path::SMALLER_PATH,
         "ICMP errors by which the path to a plain peer would become smaller; its size is declared, and measured by echoes",
@@ -124,13 +129,16 @@ impl Guard {
                 let _ = writeln!(out, "{verb} element inet {TABLE} {set} {{ {} }}", elements.join(", "));
             }
         }
-        for (chain, before) in
-            self.chains().iter().zip(old.chains()).filter(|(chain, before)| chain.rules != before.rules)
-        {
-            let name = before.name;
-            let _ = writeln!(out, "flush chain inet {TABLE} {name}");
-            for rule in &chain.rules {
-                let _ = writeln!(out, "add rule inet {TABLE} {name} {rule}");
+        let (chains, before) = (self.chains(), old.chains());
+        // Of one shape, so the only ones that come and go are those at interfaces.
+        for gone in before.iter().filter(|old| !chains.iter().any(|chain| chain.is_at_the_place_of(old))) {
+            let _ = writeln!(out, "flush chain inet {TABLE} {0}\ndelete chain inet {TABLE} {0}", gone.name);
+        }
+        for chain in &chains {
+            match before.iter().find(|old| chain.is_at_the_place_of(old)) {
+                Some(old) if old.rules == chain.rules => {}
+                Some(_) => chain.write_change(&mut out, "flush"),
+                None => chain.write_change(&mut out, "add"),
             }
         }
         out
@@ -196,22 +204,31 @@ impl Guard {
         let mut chains = self.untracked();
         let [refused_in, arriving] = self.inward();
         let [refused_out, leaving] = self.outward();
-        let clear = self.external.as_ref().map(|side| side.from("external"));
-        let pieces = guard_path::pieces(&self.to_ports(), clear);
-        chains.push(Chain { name: "pieces", at: Some(("prerouting", guard_path::FIRST)), rules: pieces });
-        chains.push(Chain { name: "refused_in", at: None, rules: refused_in });
-        chains.push(Chain { name: "refused_out", at: None, rules: refused_out });
+        chains.extend(self.pieces());
+        chains.push(Chain::new("refused_in", None, refused_in));
+        chains.push(Chain::new("refused_out", None, refused_out));
         // What is right comes first: one look at its set and it is through. Only what is refused walks on, to be counted by reason.
         // On the way in what the listener gets counts: for this host, put together, after everybody's NAT. On the way out where a
         // packet goes is settled, and whose it is can still be seen: the kernel lets no NAT in before -199. Forwarded packets pass
         // there too, so a guest routed by this host cannot play VTEP.
-        chains.push(Chain { name: "arriving", at: Some(("input", -310)), rules: arriving });
-        chains.push(Chain { name: "leaving", at: Some(("postrouting", -199)), rules: leaving });
+        chains.push(Chain::new("arriving", Some(("input", -310)), arriving));
+        chains.push(Chain::new("leaving", Some(("postrouting", -199)), leaving));
         if self.through.is_some() {
             let rules = guard_host::THROUGH.map(str::to_owned).into();
-            chains.push(Chain { name: "through_host", at: Some(("forward", RAW)), rules });
+            chains.push(Chain::new("through_host", Some(("forward", RAW)), rules));
         }
         chains
+    }
+
+    /// What judges fragments, at the hook that all pass or at the interfaces by which none should come; where there are none, nothing.
+    fn pieces(&self) -> Option<Chain> {
+        let Some((doors, side)) = self.doors.as_ref().zip(self.admin.as_ref()) else {
+            let clear = self.external.as_ref().map(|side| side.from("external"));
+            let rules = guard_path::pieces(&self.to_ports(), clear);
+            return Some(Chain::new("pieces", Some(("prerouting", guard_path::FIRST)), rules));
+        };
+        let chain = Chain::new("doors", Some(("ingress", guard_path::FIRST)), guard_path::strays(side.own));
+        (!doors.is_empty()).then(|| Chain { devices: doors.iter().cloned().collect(), ..chain })
     }
 
     /// Rules for what comes: what becomes of that which is refused, and what decides.
@@ -286,8 +303,8 @@ impl Guard {
             going.push(format!("oifname \"{interface}\" {ip} saddr {own} udp dport @ports notrack"));
         }
         vec![
-            Chain { name: "untracked_in", at: Some(("prerouting", RAW)), rules: entering },
-            Chain { name: "untracked_out", at: Some(("output", RAW)), rules: going },
+            Chain::new("untracked_in", Some(("prerouting", RAW)), entering),
+            Chain::new("untracked_out", Some(("output", RAW)), going),
         ]
     }
 }
@@ -301,19 +318,46 @@ fn leaving_set(name: &str, side: &Side) -> String {
 struct Chain {
     name: &'static str,
     at: Option<(&'static str, i32)>,
+    /// Where the hook is one of interfaces: which.
+    devices: Vec<IfName>,
     rules: Vec<String>,
 }
 
 impl Chain {
+    const fn new(name: &'static str, at: Option<(&'static str, i32)>, rules: Vec<String>) -> Self {
+        Self { name, at, devices: Vec::new(), rules }
+    }
+
+    fn is_at_the_place_of(&self, other: &Self) -> bool {
+        (self.name, &self.devices) == (other.name, &other.devices)
+    }
+
     fn write(&self, out: &mut String) {
         line(out, 1, format_args!("chain {} {{", self.name));
-        if let Some((hook, priority)) = self.at {
-            line(out, 2, format_args!("type filter hook {hook} priority {priority}; policy accept;"));
+        if let Some(place) = self.place() {
+            line(out, 2, format_args!("{place}"));
         }
         for rule in &self.rules {
             line(out, 2, format_args!("{rule}"));
         }
         line(out, 1, format_args!("}}"));
+    }
+
+    /// The chain anew (`add`), or its rules (`flush`).
+    fn write_change(&self, out: &mut String, verb: &str) {
+        let name = self.name;
+        let place = self.place().filter(|_| verb == "add").map(|place| format!(" {{ {place} }}"));
+        let _ = writeln!(out, "{verb} chain inet {TABLE} {name}{}", place.unwrap_or_default());
+        for rule in &self.rules {
+            let _ = writeln!(out, "add rule inet {TABLE} {name} {rule}");
+        }
+    }
+
+    fn place(&self) -> Option<String> {
+        let (hook, priority) = self.at?;
+        let names: Vec<String> = self.devices.iter().map(|name| format!("\"{name}\"")).collect();
+        let devices = if names.is_empty() { String::new() } else { format!(" devices = {{ {} }}", names.join(", ")) };
+        Some(format!("type filter hook {hook}{devices} priority {priority}; policy accept;"))
     }
 }
 

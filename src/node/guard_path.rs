@@ -4,13 +4,26 @@
 //! A packet that is put together of fragments from two interfaces is one of the last of them (`ip_frag_reasm`, net/ipv4/ip_fragment.c),
 //! with the header of the first. So a stranger could begin a packet by one interface that a member's own fragment ends by another. VTEPs
 //! make no fragments, and may discard them (RFC 7348 section 4.3).
+//!
+//! They can be judged in two places: where every packet comes by, which costs each one of the plain path, and each of guests where bridges
+//! show their frames to packet filters, about 200 ns; or at the interfaces by which nobody of ours sends. What begins and ends by the admin
+//! interface is put together there and then judged as a whole. It is the second where the kernel keeps rules for interfaces that are not
+//! there (Linux 6.16), and no policy lets frames in by another interface.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::guard::Side;
+use super::desired::Observed;
+use super::fence::is_plain;
+use super::guard::{Guard, Side};
+use super::names;
+use crate::types::IfName;
 
 /// Before connection tracking puts fragments together, which is at -400 (`enum nf_ip_hook_priorities`, linux/netfilter_ipv4.h).
 pub(super) const FIRST: i32 = -450;
+/// A chain is at 256 interfaces at most (`NFT_NETDEVICE_MAX`, net/netfilter/nf_tables_api.c).
+const DOORS: usize = 256;
+const LOOPBACK: &str = "lo";
 /// Counts first fragments of VXLAN.
 pub(super) const PIECES: &str = "in_pieces";
 /// Counts errors that would make a path smaller.
@@ -18,6 +31,10 @@ pub(super) const SMALLER_PATH: &str = "in_smaller";
 /// More fragments, or a later one. The kernel compares one masked word without a call; of IPv6 it is the protocol and the
 /// hop limit, and 0 only where that is 0, which the chains behind refuse.
 const WHOLE: &str = "@nh,48,16 & 0x3fff == 0 accept";
+
+/// The name of a header, what of it is a fragment, and where its source stands, in bits.
+const FRAGMENTS: [(&str, &str, &str); 2] =
+    [("ip", "ip frag-off & 0x3fff != 0", "@nh,96,32"), ("ip6", "exthdr frag exists", "@nh,64,128")];
 
 /// Sets of plain peers' addresses where ICMP and ICMPv6 errors quote them, and the place: bits from the start of the ICMP header, behind its 8 bytes
 /// and what precedes the destination in the IP header (RFC 792, RFC 4443).
@@ -29,15 +46,37 @@ const SMALLER: [(&str, &str); 2] = [
     ("icmpv6 type packet-too-big", "@th,112,8 != 6"),
 ];
 
-/// Rules for fragments. `ports` matches what is for a port of ours. Where a policy lets frames cross in clear, routers of others are on the way: of
-/// members by that interface fragments are taken. Whatever this host forwards is not ours to judge.
+/// Interfaces at which fragments are judged, where they can be: those by which IP reaches this host, but for the admin one. What stands in a
+/// bridge or a bond is seen there. From a bridge of ours nothing reaches this host ([`super::fence_host`]).
+pub(super) fn doors(guard: &Guard, observed: &Observed) -> Option<BTreeSet<IfName>> {
+    let admin = guard.admin.as_ref().filter(|_| observed.rules_before_devices && guard.external.is_none())?;
+    let stands_alone = observed.places.iter().filter(|(_, place)| place.master.is_none()).map(|(name, _)| name);
+    let doors: BTreeSet<IfName> = stands_alone
+        .filter(|name| **name != admin.interface && name.as_str() != LOOPBACK && names::parse(name.as_str()).is_none())
+        .cloned()
+        .collect();
+    (doors.len() <= DOORS && doors.iter().all(is_plain)).then_some(doors)
+}
+
+/// Rules for fragments at the hook that all pass. `ports` matches what is for a port of ours. Where a policy lets frames cross in clear, routers of
+/// others are on the way: of members by that interface fragments are taken. Whatever this host forwards is not ours to judge.
 pub(super) fn pieces(ports: &str, external: Option<String>) -> Vec<String> {
     let mut rules = vec![WHOLE.to_owned()];
     rules.extend(external.map(|from| format!("{from} accept")));
-    for fragment in ["ip frag-off & 0x3fff != 0", "exthdr frag exists"] {
+    for fragment in FRAGMENTS.map(|(_, fragment, _)| fragment) {
         rules.push(format!("{fragment} {ports} fib daddr type local counter name {PIECES} drop"));
     }
     rules
+}
+
+/// Rules for fragments at [`doors`]. Of a plain peer's datagram no part comes by there; whose it is, the kernel asks of each fragment
+/// (`struct frag_v4_compare_key`, net/inet_frag.h), and ports stand in the first one only.
+pub(super) fn strays(own: IpAddr) -> Vec<String> {
+    let (ip, fragment, from) = FRAGMENTS[usize::from(own.is_ipv6())];
+    let [(set, _), (set6, _)] = TOWARDS;
+    let set = if own.is_ipv6() { set6 } else { set };
+    let rule = format!("{fragment} meta l4proto udp {ip} daddr {own} {from} @{set} counter name {PIECES} drop");
+    vec![WHOLE.to_owned(), rule]
 }
 
 /// Rules for errors that would make the path to a plain peer smaller. Anybody can send one, to any address of this host; the size of the path

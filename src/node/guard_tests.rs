@@ -1,4 +1,5 @@
 use super::*;
+use crate::node::desired::{Observed, Place};
 
 /// A guard of network 10 with these VTEPs.
 fn guard(vteps: &[&str]) -> Guard {
@@ -17,6 +18,51 @@ fn side(own: &str, vteps: &[&str]) -> Guard {
 fn the_table_reads_like_this() {
     crate::node::golden::check("guard.nft", &guard(&["10.0.0.2"]).text());
     crate::node::golden::check("guard6.nft", &side("fd00::1", &["fd00::2"]).text());
+}
+
+/// A host where these interfaces stand by themselves, besides a guest's in a bridge.
+fn host(alone: &[&str]) -> Observed {
+    let place = |master: Option<&str>| Place { index: 1, master: master.map(str::to_owned), up: true, card: false };
+    let alone = alone.iter().map(|name| (name.parse().unwrap(), place(None)));
+    let places = alone.chain([("tap1".parse().unwrap(), place(Some("vb10.12b5")))]).collect();
+    Observed { places, rules_before_devices: true, ..Observed::default() }
+}
+
+#[test]
+fn fragments_are_judged_where_nobody_of_ours_sends_or_where_all_pass() {
+    let (plain, plain6) = (guard(&["10.0.0.2"]), side("fd00::1", &["fd00::2"]));
+    let at = |names: &[&str]| Guard { doors: guard_path::doors(&plain, &host(names)), ..plain.clone() };
+    let [none, one, two] = [&["eth0", "lo", "vb10.12b5"][..], &["eth0", "eth1"], &["eth0", "eth1", "wg0"]].map(at);
+    crate::node::golden::check("guard-doors.nft", &two.text());
+    crate::node::golden::check("guard6-doors.nft", &Guard { doors: two.doors.clone(), ..plain6 }.text());
+    assert!(!none.text().contains("hook ingress") && !none.text().contains("hook prerouting"), "{}", none.text());
+    crate::node::golden::check(
+        "guard-doors-change.nft",
+        &[
+            two.change_from(&one),
+            none.change_from(&two),
+            one.change_from(&none),
+            one.change_from(&plain),
+            plain.change_from(&one),
+        ]
+        .join("--\n"),
+    );
+    // Where that cannot be, or would not be all: where every packet passes.
+    let clear = Guard { external: plain.admin.clone(), ..plain.clone() };
+    let many: Vec<String> = (0..=256).map(|number| format!("if{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let old = Observed { rules_before_devices: false, ..host(&["eth1"]) };
+    for (guard, observed) in [
+        (&clear, host(&["eth1"])),
+        (&plain, old),
+        (&plain, host(&["eth0", "od\"d"])),
+        (&plain, host(&many)),
+        (&Guard { admin: None, ..plain.clone() }, host(&["eth1"])),
+    ] {
+        assert_eq!(guard_path::doors(guard, &observed), None);
+    }
+    assert!(guard_path::doors(&plain, &host(&many[1..])).is_some());
+    assert!(plain.text().contains("hook prerouting"));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::desired::{
 };
 use super::fence::{self, Fence};
 use super::guard::Guard;
+use super::guard_path;
 use super::names::{self, Device};
 pub use super::op::Op;
 use super::plugs;
@@ -177,7 +178,8 @@ fn guards(kept: Guard, fence: &Fence, observed: &Observed) -> (Option<Op>, Optio
     let through = |fence: &Fence| (!fence.by_device).then(|| fence.bridges.clone());
     let untracked = observed.tracks || loaded.is_some_and(|guard| guard.untracked);
     let shut = |fence: &Fence| if fence.is_empty() { BTreeSet::new() } else { fence.shut().cloned().collect() };
-    let wanted = Guard { shut: shut(fence), through: through(fence), untracked, ..kept };
+    let doors = guard_path::doors(&kept, observed);
+    let wanted = Guard { shut: shut(fence), through: through(fence), untracked, doors, ..kept };
     let mut first = wanted.clone();
     first.ports.extend(our_ports(observed));
     if let Some(old) = observed.fence.loaded() {

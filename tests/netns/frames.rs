@@ -114,6 +114,21 @@ pub fn ip(from: IpAddr, to: IpAddr, ttl: u8, protocol: u8, payload: &[u8]) -> Ve
 
 /// A piece of an IPv4 packet that begins at byte `at`; with `at` 0 and no `more`, the packet itself, of either family.
 pub fn fragment(from: IpAddr, to: IpAddr, ttl: u8, protocol: u8, payload: &[u8], at: u16, more: bool) -> Vec<u8> {
+    fragment_of(0x1234, from, to, ttl, protocol, payload, at, more)
+}
+
+/// The same of a packet with this identification.
+#[expect(clippy::too_many_arguments, reason = "as many as the header has fields")]
+pub fn fragment_of(
+    id: u16,
+    from: IpAddr,
+    to: IpAddr,
+    ttl: u8,
+    protocol: u8,
+    payload: &[u8],
+    at: u16,
+    more: bool,
+) -> Vec<u8> {
     if from.is_ipv6() {
         assert!(at == 0 && !more, "IPv6 has a header of its own for fragments");
         let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
@@ -121,7 +136,7 @@ pub fn fragment(from: IpAddr, to: IpAddr, ttl: u8, protocol: u8, payload: &[u8],
     }
     let length = u16::try_from(20 + payload.len()).unwrap().to_be_bytes();
     let place = ((at / 8) | if more { 0x2000 } else { 0 }).to_be_bytes();
-    let start = [&[0x45, 0][..], &length, &[0x12, 0x34], &place, &[ttl, protocol, 0, 0]].concat();
+    let start = [&[0x45, 0][..], &length, &id.to_be_bytes(), &place, &[ttl, protocol, 0, 0]].concat();
     let mut header = [start, octets(from), octets(to)].concat();
     let sum = checksum(&header).to_be_bytes();
     header[10..12].copy_from_slice(&sum);

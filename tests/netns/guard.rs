@@ -8,10 +8,12 @@ use std::time::Duration;
 use serde_json::json;
 use vxmesh::clock;
 use vxmesh::linux::{Kernel, sys};
+use vxmesh::node::guard::Guard;
+use vxmesh::node::op::Op;
 use vxmesh::table::Slice;
 use vxmesh::types::Mac;
 
-use crate::frames::{self, Plug, UDP, ethernet, fragment, inner, ip, mac_of, marker, udp, vxlan};
+use crate::frames::{self, Plug, UDP, ethernet, inner, ip, mac_of, marker, udp, vxlan};
 use crate::harness::{Space, cable, can_run, guest, wait_until};
 use crate::node::{BRIDGE, TAP, VXLAN, behind, local, planned, row, settle, slice, text};
 
@@ -41,6 +43,8 @@ struct Target {
     macs: [Mac; 2],
     ear: Plug,
     six: bool,
+    slice: Slice,
+    guard: Guard,
 }
 
 /// Rewrites a slice of IPv4 for IPv6.
@@ -81,11 +85,17 @@ impl Target {
         });
         let plan = planned(&slice, &local(if six { "fd00::1" } else { "10.9.0.1" }));
         assert_eq!(plan.findings, []);
-        host.enter(|| assert_eq!(text(&settle(&mut Kernel::new().unwrap(), &plan).1), ""));
+        let guard = host.enter(|| {
+            let (first, second, _) = settle(&mut Kernel::new().unwrap(), &plan);
+            assert_eq!(text(&second), "");
+            let loaded =
+                first.into_iter().find_map(|op| if let Op::LoadGuard(guard) = op { Some(guard) } else { None });
+            loaded.unwrap()
+        });
         let guest = guest(&host, BRIDGE, "g1", OURS, &["192.168.10.11/24"]);
         let (wires, ear) = (["eth0", "eth1"].map(|device| Plug::new(&attacker, device)), Plug::new(&guest, "eth0"));
         let macs = ["eth0", "eth1"].map(|device| mac_of(&host, device));
-        Self { host, attacker, guest, wires, macs, ear, six }
+        Self { host, attacker, guest, wires, macs, ear, six, slice, guard }
     }
 
     fn address(&self, last: u8) -> IpAddr {
@@ -114,6 +124,8 @@ struct Attack {
     vni: u32,
     source: Mac,
     target: Mac,
+    /// What pieces of one packet of it have in common.
+    id: u16,
     /// Makes of the datagram what goes into Ethernet; none: one IP packet.
     wrap: Option<Wrap>,
 }
@@ -136,6 +148,7 @@ impl Attack {
             vni: 10,
             source,
             target: there,
+            id: 0,
             wrap: None,
         }
     }
@@ -313,49 +326,6 @@ const FOUR: &[Row] = &[
     // A martian: IPv4 refuses it before the guard sees it.
     ("from this host's own address", |t, a| a.from = t.address(1), None),
     ("to all of the subnet", |_, a| a.to = "10.9.255.255".parse().unwrap(), Some("in_address")),
-    (
-        "a stranger, in two fragments",
-        |t, a| {
-            a.from = t.address(66);
-            a.wrap = Some(|a, d| {
-                let piece = |bytes, at, more| fragment(a.from, a.to, 255, UDP, bytes, at, more);
-                vec![piece(&d[..48], 0, true), piece(&d[48..], 48, false)]
-            });
-        },
-        Some("in_pieces"),
-    ),
-    (
-        "a member, in two fragments",
-        |_, a| {
-            a.wrap = Some(|a, d| {
-                let piece = |bytes, at, more| fragment(a.from, a.to, 255, UDP, bytes, at, more);
-                vec![piece(&d[..48], 0, true), piece(&d[48..], 48, false)]
-            });
-        },
-        Some("in_pieces"),
-    ),
-    (
-        "a member, in two fragments, the first by another interface",
-        |_, a| {
-            a.begins = Some(1);
-            a.wrap = Some(|a, d| {
-                let piece = |bytes, at, more| fragment(a.from, a.to, 255, UDP, bytes, at, more);
-                vec![piece(&d[..48], 0, true), piece(&d[48..], 48, false)]
-            });
-        },
-        Some("in_pieces"),
-    ),
-    (
-        "a fragment that hides the VNI from the guard",
-        |_, a| {
-            a.vni = 11;
-            a.wrap = Some(|a, d| {
-                let piece = |bytes, at, more| fragment(a.from, a.to, 255, UDP, bytes, at, more);
-                vec![piece(&d[..8], 0, true), piece(&d[8..], 8, false)]
-            });
-        },
-        Some("in_pieces"),
-    ),
 ];
 
 /// See [`FOUR`].
@@ -369,27 +339,63 @@ const SIX: &[Row] = &[
         },
         Some("in_unknown"),
     ),
+];
+
+/// A row of fragments: what, how, and the counters where fragments are judged for all and where they are at interfaces by which none should
+/// come.
+type PieceRow = (&'static str, fn(&Target, &mut Attack), [&'static str; 2]);
+
+/// Cuts the datagram of an attack after this many bytes.
+fn cut(attack: &Attack, datagram: &[u8], after: usize) -> Vec<Vec<u8>> {
+    let Attack { id, from, to, .. } = *attack;
+    let four = |bytes: &[u8], at, more| frames::fragment_of(id, from, to, 255, UDP, bytes, at, more);
+    let six = |bytes: &[u8], at: u16, more: bool| {
+        let place = (at | u16::from(more)).to_be_bytes();
+        let header = [UDP, 0, place[0], place[1], 0, 0, id.to_be_bytes()[0], id.to_be_bytes()[1]];
+        ip(from, to, 255, 44, &[&header[..], bytes].concat())
+    };
+    let (first, rest) = datagram.split_at(after);
+    let at = u16::try_from(after).unwrap();
+    match from {
+        IpAddr::V4(_) => vec![four(first, 0, true), four(rest, at, false)],
+        IpAddr::V6(_) => vec![six(first, 0, true), six(rest, at, false)],
+    }
+}
+
+const HALVES: Wrap = |attack, datagram| cut(attack, datagram, 48);
+/// The UDP header alone in the first.
+const HEADER: Wrap = |attack, datagram| cut(attack, datagram, 8);
+
+/// Fragments, of either family. Those of one interface may be put together: the whole is judged then.
+const PIECES: &[PieceRow] = &[
     (
-        "a stranger, in a fragment that is whole",
-        |t, a| {
-            a.from = t.address(66);
-            a.wrap = Some(|a, d| vec![ip(a.from, a.to, 255, 44, &[&[UDP, 0, 0, 0, 0, 0, 0, 7][..], d].concat())]);
-        },
-        Some("in_pieces"),
+        "a stranger, in two fragments",
+        |t, a| (a.from, a.wrap) = (t.address(66), Some(HALVES)),
+        ["in_pieces", "in_unknown"],
     ),
+    ("a member, in two fragments", |_, a| a.wrap = Some(HALVES), ["in_pieces", "in_accepted"]),
     (
         "a member, in two fragments, the first by another interface",
+        |_, a| (a.begins, a.wrap) = (Some(1), Some(HALVES)),
+        ["in_pieces", "in_pieces"],
+    ),
+    (
+        "a member, in two fragments, the last by another interface",
+        |_, a| (a.wire, a.begins, a.wrap) = (1, Some(0), Some(HALVES)),
+        ["in_pieces", "in_pieces"],
+    ),
+    (
+        "a member, in two fragments, the last by another interface and before the first",
         |_, a| {
             a.begins = Some(1);
-            a.wrap = Some(|a, d| {
-                let piece = |bytes: &[u8], place: [u8; 2]| {
-                    let header = [UDP, 0, place[0], place[1], 0, 0, 0, 9];
-                    ip(a.from, a.to, 255, 44, &[&header[..], bytes].concat())
-                };
-                vec![piece(&d[..48], [0, 1]), piece(&d[48..], [0, 48])]
-            });
+            a.wrap = Some(|a, d| HALVES(a, d).into_iter().rev().collect());
         },
-        Some("in_pieces"),
+        ["in_pieces", "in_pieces"],
+    ),
+    (
+        "a fragment that hides the VNI from the guard",
+        |_, a| (a.vni, a.wrap) = (11, Some(HEADER)),
+        ["in_pieces", "in_unknown"],
     ),
 ];
 
@@ -405,12 +411,9 @@ fn attack(six: bool) {
     for (number, (what, change, counter)) in (1..).zip(ROWS.iter().chain(if six { SIX } else { FOUR })) {
         let mut attack = right.clone();
         change(&target, &mut attack);
-        let (delivered, risen) = attack.run(&target, number, *counter);
-        let expected: BTreeMap<String, u64> = counter.iter().map(|name| (name.to_string(), COPIES)).collect();
-        if delivered != 0 || risen != expected {
-            wrong.push(format!("{what}: {delivered} delivered, counted {risen:?} instead of {expected:?}"));
-        }
+        wrong.extend(differs(what, *counter, attack.run(&target, number, *counter)));
     }
+    wrong.extend(in_pieces(&target, &right));
     assert!(wrong.is_empty(), "IPv6: {six}\n{}", wrong.join("\n"));
     assert_eq!(tables(), before, "no frame of the attacks has moved an entry");
     let path = target.host.sh(&format!("ip route get {}", target.address(2)));
@@ -421,6 +424,39 @@ fn attack(six: bool) {
     let neighbour = Attack { source: mac("02:00:00:00:00:03"), ..right };
     assert_eq!(neighbour.run(&target, 998, Some("in_accepted")).0, COPIES, "c's guest, said by b");
     nothing_is_quoted(&target, six);
+}
+
+/// What was other than it should be: frames that were delivered, and counters beside the right one.
+fn differs(what: &str, counter: Option<&str>, (delivered, risen): (u64, BTreeMap<String, u64>)) -> Option<String> {
+    let passes = counter == Some("in_accepted");
+    let expected: BTreeMap<String, u64> =
+        counter.iter().filter(|_| !passes).map(|name| (name.to_string(), COPIES)).collect();
+    let wanted = if passes { COPIES } else { 0 };
+    (delivered != wanted || risen != expected)
+        .then(|| format!("{what}: {delivered} delivered, counted {risen:?} instead of {counter:?}"))
+}
+
+/// Fragments, where all pass and at the other interfaces. A kernel without rules for interfaces that are not there does the first only.
+fn in_pieces(target: &Target, right: &Attack) -> Vec<String> {
+    let by_doors = target.host.enter(|| Kernel::new().unwrap().observe().unwrap().rules_before_devices);
+    let mut wrong = Vec::new();
+    let mut round = |place: usize| {
+        for (number, (what, change, counters)) in (1_u16..).zip(PIECES) {
+            let number = number + 100 * u16::try_from(place + 1).unwrap();
+            let mut attack = Attack { id: number, ..right.clone() };
+            change(target, &mut attack);
+            let counter = Some(counters[place]);
+            let outcome = attack.run(target, usize::from(number), counter);
+            wrong.extend(differs(&format!("{what} (place {place})"), counter, outcome));
+        }
+    };
+    if by_doors {
+        round(1);
+        let text = Guard { doors: None, ..target.guard.clone() }.text();
+        target.host.sh(&format!("nft -f - <<'EOF'\n{text}EOF\n"));
+    }
+    round(0);
+    wrong
 }
 
 /// Where no device listens (it is being made again, or was deleted), the kernel's port unreachable would take the frame that it is
@@ -481,4 +517,43 @@ fn nothing_leaves_by_the_plain_port_but_to_members_of_the_network() {
         assert_eq!(seen, usize::from(passes), "{what}");
     }
     assert!(target.host.holds(&format!("ip link show dev {TAP}")));
+}
+
+/// An interface that comes is one by which fragments may not come, and whatever comes or goes, counters stay.
+#[test]
+fn fragments_are_judged_at_interfaces_that_come_and_no_longer_where_they_go_and_counters_stay() {
+    if !can_run() {
+        return;
+    }
+    let target = Target::new(false);
+    if !target.host.enter(|| Kernel::new().unwrap().observe().unwrap().rules_before_devices) {
+        println!("SKIPPED: this kernel has no rules for interfaces that are not there (Linux 6.16)");
+        return;
+    }
+    let plan = planned(&target.slice, &local("10.9.0.1"));
+    let devices = || {
+        let listing = target.host.sh("nft list chain inet vxmesh doors 2>&1 || true");
+        let place = listing.split_once("ingress device").and_then(|(_, rest)| rest.split_once("priority"));
+        place.map(|(names, _)| names.trim_start_matches("s =").replace([' ', '"', '{', '}'], "")).unwrap_or_default()
+    };
+    // One that meshd has not loaded is unknown to it, so it is loaded whole first.
+    let mut kernel = target.host.enter(|| Kernel::new().unwrap());
+    let mut settled = || target.host.enter(|| settle(&mut kernel, &plan));
+    assert_eq!(text(&settled().1), "");
+    assert_eq!(devices(), "eth1");
+    let stranger = Attack { from: target.address(66), ..Attack::right(&target) };
+    stranger.run(&target, 1, Some("in_unknown"));
+    let before = target.counters();
+    for (what, now) in [
+        ("ip link add eth7 type veth peer name eth8; ip link add br7 type bridge", "br7,eth1,eth7,eth8"),
+        ("ip link set eth7 master br7; ip link set eth8 master br7", "br7,eth1"),
+        ("ip link delete br7; ip link delete eth7; ip link delete eth1", ""),
+        ("ip link add eth1 type bridge", "eth1"),
+    ] {
+        target.host.sh(what);
+        let (first, second, _) = settled();
+        assert!(matches!(first[..], [Op::ChangeGuard { .. }]), "{what}: {}", text(&first));
+        assert_eq!((text(&second).as_str(), devices().as_str()), ("", now), "{what}");
+        assert_eq!(target.counters(), before, "{what}: counters stay");
+    }
 }
