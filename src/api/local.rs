@@ -111,7 +111,7 @@ pub struct NetworkStatus {
     /// Those of them whose guests are plugged into the bridge.
     #[serde(default)]
     pub plugged: usize,
-    /// Those that name an interface which is not there; some of them, if there are many.
+    /// Those that name an interface which is not there, or has no carrier; some of them, if there are many.
     #[serde(default)]
     pub absent: Vec<AbsentPort>,
     /// Rows of other nodes.
@@ -122,7 +122,7 @@ pub struct NetworkStatus {
     pub problem: Option<String>,
 }
 
-/// A port whose interface is not there.
+/// A port whose interface is not there, or has no carrier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AbsentPort {
@@ -134,6 +134,9 @@ pub struct AbsentPort {
     pub interface: String,
     /// Since when: at the earliest since the daemon runs.
     pub since: Wall,
+    /// It is there and has no carrier.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_carrier: bool,
 }
 
 /// One peer.

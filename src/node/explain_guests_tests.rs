@@ -88,6 +88,29 @@ fn it_arrives_only_where_both_guests_are_in_their_bridge_and_the_bridge_is_as_pl
 }
 
 #[test]
+fn a_bridge_hands_nothing_to_a_guest_without_a_carrier() {
+    let slice = slice();
+    let desired = plans::planned(&slice, &plans::local()).desired;
+    for dark in ["tap1", "tap2"] {
+        let mut observed = Observed::default();
+        for (index, name) in [(1, "tap1"), (2, "tap2")] {
+            let place = Place { index, master: Some(BLUE.to_owned()), up: true, card: false };
+            observed.places.insert(name.parse().unwrap(), place);
+        }
+        observed.dark.insert(dark.parse().unwrap());
+        let mut presence = Presence::default();
+        presence.learn(&desired, &observed, &Plugs::default(), (Mono::default(), Wall::default()));
+        let answer = ask(&presence, &slice, &[]);
+        assert!(!answer.delivered, "{:?}", answer.steps);
+        let ends: Vec<_> = answer.steps.iter().filter(|step| !step.passes).collect();
+        assert!(
+            ends.len() == 1 && ends[0].text.contains(&format!("{dark} stands in {BLUE} and has no carrier")),
+            "{ends:?}"
+        );
+    }
+}
+
+#[test]
 fn what_is_refused_of_a_guest_is_said_and_is_in_the_way_where_it_says_nothing_else() {
     let slice = slice();
     let right = Some((Some(BLUE), true));

@@ -178,7 +178,7 @@ fn misnamed(
         At::Absent => "is not there".to_owned(),
         At::Hosts => "is this host's own".to_owned(),
         At::Nowhere | At::Refused(_) | At::Elsewhere(_) | At::OtherNetwork(_) => format!("is not in {}", here.bridge),
-        At::Plugged | At::Down | At::Blocked | At::Isolated | At::Silent => return None,
+        At::Plugged | At::Down | At::Dark | At::Blocked | At::Isolated | At::Silent => return None,
     };
     let (port, network) = (port_of(slice, net, mac), name_of(slice, net));
     let what = format!(
