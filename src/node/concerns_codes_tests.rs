@@ -165,9 +165,9 @@ fn check(code: &str, says: Says, findings: &[Finding], met: bool) {
     for to in [2, 3, 4] {
         let meets = met && meets(says, to);
         for explanation in explained(findings, to) {
-            assert_eq!(explanation.probed, !meets, "{code} to {to}: {:#?}", explanation.steps);
+            assert_eq!(explanation.arrives(), !meets, "{code} to {to}: {:#?}", explanation.steps);
             let dead = meets && surely(says);
-            assert_eq!(explanation.delivered, !dead, "{code} to {to}: {:#?}", explanation.steps);
+            assert_eq!(explanation.may_arrive(), !dead, "{code} to {to}: {:#?}", explanation.steps);
             let named = explanation.steps.iter().any(|step| step.text.contains(code));
             assert_eq!(named, meets, "{code} to {to}: {:#?}", explanation.steps);
         }

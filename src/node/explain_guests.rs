@@ -57,7 +57,7 @@ pub fn add_told(explanation: &mut Explanation, way: &Way<'_>, from: &[Finding], 
             asked = format!("{own} and {}", row.node);
         }
     }
-    if explanation.delivered && explanation.steps.len() == before {
+    if explanation.may_arrive() && explanation.steps.len() == before {
         let text =
             format!("nothing that is in its way is known here of {asked}; whether the path carries now, {own} knows");
         explanation.steps.push(Step::new("status", true, text));
