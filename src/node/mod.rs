@@ -47,6 +47,7 @@ pub mod rotation;
 pub mod skew;
 pub mod spans;
 pub mod strays;
+mod swapped;
 pub mod sync;
 pub mod unwatched;
 pub mod verdicts;
