@@ -289,7 +289,10 @@ impl Cause {
                     "the session with {names} is down ({own_address} - {}); guests' frames take the plain path, which answers",
                     some_addresses(pairs)
                 ),
-                "let the UDP port of the tunnels (`listen` in meshd.toml) pass between nodes of a PDC: ss -lunp",
+                format!(
+                    "on {peer}: meshctl status, which says so where its WireGuard key is not its own (M0281); then let the UDP port of the tunnels \
+                     (`listen` in meshd.toml) pass between the two: ss -lunp; nft list tables | grep -v vxmesh"
+                ),
             ),
         }
     }
