@@ -95,7 +95,7 @@ fn a_port_that_is_away_says_how_and_since_when() {
         port: "web".parse().ok(),
         mac: "02:00:00:00:00:01".parse().unwrap(),
         interface: "g1".to_owned(),
-        since: crate::types::Wall::from_secs(1_800_000_000),
+        since: Wall::from_secs(1_800_000_000),
         no_carrier,
     };
     let mut status = status(1, 0);

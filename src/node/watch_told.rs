@@ -83,6 +83,15 @@ impl Seen<'_> {
         }
     }
 
+    /// The largest packet of guests that passes in both directions, bytes, where they may send larger ones.
+    pub fn passes(&self, now: Mono) -> Option<u16> {
+        if self.state(now) != PlainState::Small {
+            return None;
+        }
+        let (out, back) = small(self.report.as_ref()?, now);
+        [out, back].into_iter().flatten().min()
+    }
+
     /// For `status` and `tunnel list`.
     pub fn status(&self, now: Mono) -> PlainStatus {
         let report = self.report.as_ref();
@@ -319,6 +328,12 @@ fn alone(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
         format!("ip -s link show dev {interface}; ip address show dev {interface}; nft list tables | grep -v vxmesh");
     // All the others may be dead at once, too.
     Finding::new("M0667", what, help).cuts(Cut::peers(false, Path::Plain, peers.iter().copied()))
+}
+
+/// The peers that a node says it loses large frames to or from, by the plain path.
+pub fn narrow(findings: &[Finding]) -> BTreeSet<NodeId> {
+    let cuts = findings.iter().filter(|finding| finding.code == "M0664").filter_map(|finding| finding.cut.as_ref());
+    cuts.flat_map(|cut| cut.peers.iter().cloned()).collect()
 }
 
 /// Plain paths are not watched, and why.
