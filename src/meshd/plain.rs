@@ -69,6 +69,7 @@ impl Plain {
 pub(super) fn findings(view: &View, known: &Known, stats: &[LaneStats], now: Mono) -> Vec<Finding> {
     let mut findings = watch_told::findings(&view.node, &seen(view, known, stats, now), &view.down, now);
     findings.extend(known.closed.iter().map(|(port, why)| closed(*port, why)));
+    outways::plain(view, &mut findings, now);
     findings
 }
 

@@ -38,6 +38,7 @@ pub mod outside;
 pub mod outways;
 pub mod owners;
 pub mod paths;
+pub mod plainways;
 pub mod plan;
 pub mod plugs;
 pub mod presence;
