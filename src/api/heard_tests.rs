@@ -263,7 +263,7 @@ fn every_answer_of_the_daemon_with_one_field_more_says_the_same() {
     holds::<Status>(&status());
     holds::<Vec<local::Event>>(&json!([{"at": 1_700_000_000_u64, "kind": "k", "text": "t"}]));
     holds::<Explanation>(&json!({"from": "web", "fromNode": "a-1", "to": "t", "steps": [{"what": "port", "text": "t",
-        "passes": true}], "delivered": true, "probed": true, "mac": "02:00:00:00:00:01"}));
+        "passes": true}], "verdict": "arrives", "delivered": true, "probed": true, "mac": "02:00:00:00:00:01"}));
     holds::<NodeMtu>(&json!({"node": "a-1", "peers": [{"node": "b-1", "pdc": "b", "path": "tunnel", "underlay": 1500,
         "measured": 1400, "since": 1_700_000_000_u64, "lanes": [lane()], "counts": sizes(), "guest": 1318,
         "sum": "s", "limit": "l"}], "networks": [network_mtu()]}));

@@ -111,7 +111,7 @@ pub struct NetworkStatus {
     /// Those of them whose guests are plugged into the bridge.
     #[serde(default)]
     pub plugged: usize,
-    /// Those that name an interface which is not there; some of them, if there are many.
+    /// Those that name an interface which is not there, or has no carrier; some of them, if there are many.
     #[serde(default)]
     pub absent: Vec<AbsentPort>,
     /// Rows of other nodes.
@@ -122,7 +122,7 @@ pub struct NetworkStatus {
     pub problem: Option<String>,
 }
 
-/// A port whose interface is not there.
+/// A port whose interface is not there, or has no carrier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AbsentPort {
@@ -134,6 +134,9 @@ pub struct AbsentPort {
     pub interface: String,
     /// Since when: at the earliest since the daemon runs.
     pub since: Wall,
+    /// It is there and has no carrier.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_carrier: bool,
 }
 
 /// One peer.
@@ -332,7 +335,7 @@ pub struct Event {
 
 /// The whole chain for one frame.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(from = "Written", into = "Written")]
 pub struct Explanation {
     /// Sending port.
     pub from: PortId,
@@ -342,13 +345,71 @@ pub struct Explanation {
     pub to: String,
     /// Steps in order: what was looked at and what came out.
     pub steps: Vec<Step>,
-    /// True where nothing that is known keeps the frame from arriving.
-    pub delivered: bool,
-    /// True where the path has answered lately too, and nothing is left open, so that it arrives.
-    #[serde(default)]
-    pub probed: bool,
+    /// What the steps come to.
+    pub verdict: Arrival,
     /// The rows that decided.
     pub mac: Option<Mac>,
+}
+
+/// Whether a frame arrives; the worse one is the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrival {
+    /// Nothing that is known keeps it from arriving, nothing is left open, and the path has answered lately.
+    Arrives,
+    /// Nothing that is known keeps it from arriving, and nobody here can say that it does.
+    NotCertain,
+    /// It ends on its way.
+    DoesNotArrive,
+}
+
+impl Explanation {
+    /// True where the frame surely arrives.
+    pub fn arrives(&self) -> bool {
+        self.verdict == Arrival::Arrives
+    }
+
+    /// True where nothing that is known keeps the frame from arriving.
+    pub fn may_arrive(&self) -> bool {
+        self.verdict < Arrival::DoesNotArrive
+    }
+}
+
+/// An explanation as it is written: yes or no beside the verdict, for who asks no more.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    from: PortId,
+    from_node: NodeId,
+    to: String,
+    steps: Vec<Step>,
+    /// None: of an earlier version, which said `delivered` also where it is not certain.
+    #[serde(default)]
+    verdict: Option<Arrival>,
+    delivered: bool,
+    #[serde(default)]
+    probed: bool,
+    mac: Option<Mac>,
+}
+
+impl From<Written> for Explanation {
+    fn from(written: Written) -> Self {
+        let Written { from, from_node, to, steps, verdict, delivered, probed, mac } = written;
+        let verdict = verdict.unwrap_or(match (delivered, probed) {
+            (true, true) => Arrival::Arrives,
+            (true, false) => Arrival::NotCertain,
+            (false, _) => Arrival::DoesNotArrive,
+        });
+        Self { from, from_node, to, steps, verdict, mac }
+    }
+}
+
+impl From<Explanation> for Written {
+    fn from(explanation: Explanation) -> Self {
+        let arrives = explanation.arrives();
+        let Explanation { from, from_node, to, steps, verdict, mac } = explanation;
+        Self { from, from_node, to, steps, verdict: Some(verdict), delivered: arrives, probed: arrives, mac }
+    }
 }
 
 /// One step of an explanation.

@@ -120,6 +120,9 @@ pub struct NetworkMtu {
     pub whole: u16,
     /// By how many bytes that falls short of `mtu`: such frames travel in fragments.
     pub missing: u16,
+    /// They do not, they are lost: the tightest path is a plain one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
     /// The arithmetic of the tightest path.
     pub sum: String,
     /// Who limits it.

@@ -138,7 +138,8 @@ impl Document<'_> {
             Some(location) => self.place(source, location),
             None => source.line_column(self.line + 1 + usize::from(self.text.starts_with("---\n")), 1),
         };
-        say::missing_key(key, "every object").at(place)
+        let problem = say::missing_key(key, "every object").at(place);
+        if key == "kind" { problem.help(format!("kind: one of {}", KINDS.join(", "))) } else { problem }
     }
 
     fn place(&self, source: Source<'_>, location: Location) -> crate::api::problem::Place {
@@ -179,7 +180,7 @@ fn worded(error: &YamlError) -> Problem {
             if text.contains("budget") && ["Anchor", "Alias", "Merge"].iter().any(|word| text.contains(word)) {
                 return say::value("anchors, aliases and merge keys are not taken").help("write the value out");
             }
-            if text.contains("tabs disallowed") {
+            if text.contains("tabs disallowed") || text.contains("found a tab") {
                 return say::syntax("a tab stands where YAML takes spaces only").help("indent by two spaces");
             }
             say::problem(text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what))

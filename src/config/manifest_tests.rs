@@ -27,6 +27,27 @@ fn an_unknown_kind_key_or_word_shows_the_nearest_known_one() {
 }
 
 #[test]
+fn a_tab_wherever_it_stands_and_a_kind_in_small_letters_have_a_way_out() {
+    let head = "apiVersion: vxmesh/v1\nkind: Network\nmetadata: {name: blue}\nspec:\n";
+    for tab in [
+        "\toverlay: default\n",
+        "  overlay: default\n\tvni: 10\n",
+        "  overlay: default\n \tvni: 10\n",
+        "  overlay: default\n  cidr:\n\t- 10.0.0.0/8\n",
+    ] {
+        let said = parse("f.yaml", &format!("{head}{tab}")).unwrap_err().to_string();
+        assert!(said.contains("a tab stands where YAML takes spaces only"), "{tab:?}: {said}");
+        assert!(said.contains("  help: indent by two spaces"), "{tab:?}: {said}");
+    }
+    for kind in ["network", "NETWORK", "networks"] {
+        let said = parse("f.yaml", &head.replace("Network", kind)).unwrap_err().to_string();
+        assert!(said.contains("  help: did you mean 'Network'?"), "{said}");
+    }
+    let said = parse("f.yaml", &head.replace("kind:", "Kind:")).unwrap_err().to_string();
+    assert!(said.contains("  help: kind: one of Pdc, Node, Overlay, Network"), "{said}");
+}
+
+#[test]
 fn a_policy_is_read_by_both_of_its_names_and_written_by_one() {
     let text =
         |kind: &str| format!("apiVersion: vxmesh/v1\nkind: {kind}\nmetadata: {{name: p}}\nspec: {{action: encrypt}}\n");

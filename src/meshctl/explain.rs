@@ -3,7 +3,7 @@
 use super::missing;
 use super::out::{self, Done, Format, Lines, Stop};
 use super::remote::{Access, Either};
-use crate::api::local::{Explanation, Step};
+use crate::api::local::{Arrival, Explanation, Step};
 use crate::node::explain::Target;
 use crate::types::PortId;
 
@@ -39,7 +39,7 @@ pub(super) async fn run(access: &Access, args: Args) -> Done {
         Format::Table => print(&answer)?,
         Format::Json | Format::Yaml => out::value(access.output, &answer)?,
     }
-    if answer.delivered { Ok(()) } else { Err(Stop::Degraded) }
+    if answer.may_arrive() { Ok(()) } else { Err(Stop::Degraded) }
 }
 
 fn print(answer: &Explanation) -> Done {
@@ -52,11 +52,11 @@ fn print(answer: &Explanation) -> Done {
         };
         lines.add([(number + 1).to_string(), step.what.clone(), text]);
     }
-    let end = match (answer.delivered, answer.probed) {
-        (true, true) => "arrives",
-        (true, false) if answer.steps.iter().any(|step| step.open) => "would arrive; not certain, see below",
-        (true, false) => "would arrive; whether the path carries now is not known here",
-        (false, _) => "does not arrive",
+    let end = match answer.verdict {
+        Arrival::Arrives => "arrives",
+        Arrival::NotCertain if answer.steps.iter().any(|step| step.open) => "would arrive; not certain, see below",
+        Arrival::NotCertain => "would arrive; whether the path carries now is not known here",
+        Arrival::DoesNotArrive => "does not arrive",
     };
     // The header says nothing that the lines do not say themselves.
     let text = lines.text();

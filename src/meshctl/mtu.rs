@@ -131,7 +131,9 @@ fn networks(networks: &[NetworkMtu]) -> String {
             None => "",
         };
         let state = match line.missing {
+            0 if line.lost => "less passes: lost".to_owned(),
             0 => "fits".to_owned(),
+            missing if line.lost => format!("{missing} bytes short: lost"),
             missing => format!("{missing} bytes short: fragments"),
         };
         lines.add([
@@ -170,9 +172,10 @@ pub(super) async fn warn(server: &Server, object: &Any) {
     let Ok(map) = server.get::<MeshMtu>(&path).await else { return };
     for line in map.networks.iter().filter(|line| line.fixed && line.missing > 0) {
         let NetworkMtu { network, mtu, whole, missing, limit, .. } = line;
+        let fate = if line.lost { "are lost there" } else { "travel in fragments" };
         out::talk(&format!(
             "warning: an MTU of {mtu} is {missing} bytes more than every path of network {network} carries whole: such frames \
-             travel in fragments\n  note: {limit}: {}\n  help: {whole} fits: meshctl network set {network} --mtu {whole}",
+             {fate}\n  note: {limit}: {}\n  help: {whole} fits: meshctl network set {network} --mtu {whole}",
             line.sum
         ));
     }

@@ -12,6 +12,7 @@ fn network(missing: u16) -> NetworkMtu {
         said_by: Some(SaidBy::Network),
         whole: 1418 - missing,
         missing,
+        lost: false,
         sum: String::new(),
         limit: "the path a-1 - b-1".to_owned(),
         oversize: Oversize::Fragment,
@@ -44,6 +45,10 @@ fn the_map_of_the_mesh_is_a_matrix_of_pdcs_and_a_list_of_networks() {
          NETWORK  MTU   POLICY           WHOLE  STATE                       LIMITED BY\n\
          blue     1418  fixed (network)  1318   100 bytes short: fragments  the path a-1 - b-1\n"
     );
+    let lost = MeshMtu { pairs: Vec::new(), networks: vec![NetworkMtu { lost: true, ..network(100) }] };
+    assert!(of_mesh(&lost, Wall::from_secs(0)).contains("100 bytes short: lost"));
+    let less = MeshMtu { pairs: Vec::new(), networks: vec![NetworkMtu { lost: true, ..network(0) }] };
+    assert!(of_mesh(&less, Wall::from_secs(0)).contains("  less passes: lost  "));
     let empty = MeshMtu { pairs: Vec::new(), networks: Vec::new() };
     assert_eq!(of_mesh(&empty, Wall::from_secs(0)), "no two nodes share a network yet\n\nno networks\n");
 }

@@ -168,12 +168,13 @@ impl Screen {
         self.short(lines, "networks") + &self.absent(status)
     }
 
-    /// Ports whose interface is not there: most often guests that do not run.
+    /// Ports whose interface is not there, or has no carrier: most often guests that do not run.
     fn absent(self, status: &Status) -> String {
         let all: Vec<_> = status.networks.iter().flat_map(|network| &network.absent).collect();
         let line = |port: &&AbsentPort| {
             let name = port.port.as_ref().map_or_else(|| port.mac.to_string(), ToString::to_string);
-            self.fit(&format!("  port {name}: {} absent since {}", port.interface, port.since))
+            let how = if port.no_carrier { "no carrier" } else { "absent" };
+            self.fit(&format!("  port {name}: {} {how} since {}", port.interface, port.since))
         };
         let shown: String = all.iter().take(self.list).map(line).collect();
         shown + &and_more(all.len().saturating_sub(self.list), "absent ports")

@@ -90,6 +90,25 @@ fn offload(count: usize) -> Offload {
 }
 
 #[test]
+fn a_port_that_is_away_says_how_and_since_when() {
+    let port = |no_carrier| AbsentPort {
+        port: "web".parse().ok(),
+        mac: "02:00:00:00:00:01".parse().unwrap(),
+        interface: "g1".to_owned(),
+        since: Wall::from_secs(1_800_000_000),
+        no_carrier,
+    };
+    let mut status = status(1, 0);
+    for (no_carrier, words) in
+        [(false, "port web: g1 absent since 2027-"), (true, "port web: g1 no carrier since 2027-")]
+    {
+        status.networks[0].absent = vec![port(no_carrier)];
+        let text = WHOLE.networks(&status);
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+#[test]
 fn what_the_kernel_does_in_bulk_is_shown_with_what_came_of_it() {
     let text = WHOLE.node(&status(3, 1), Wall::from_secs(4000));
     let line = "  super-frames: 1234 cut, 5 whole; trains re-sent: 6; frames a TAP write: 4.5\n";

@@ -81,7 +81,7 @@ pub(super) async fn add(shared: &Arc<Shared>, slice: &Slice, explanation: &mut E
 fn question(shared: &Shared, slice: &Slice, explanation: &Explanation) -> Option<(NodeId, Option<PeerSlot>, Oam)> {
     let view = shared.view();
     let way = Way::of(explanation, slice, &view.paths, None)?;
-    let (key, row) = way.to.filter(|(_, row)| row.node != slice.node && explanation.delivered)?;
+    let (key, row) = way.to.filter(|(_, row)| row.node != slice.node && explanation.may_arrive())?;
     let network = slice.networks.get(&way.net)?;
     let meshd = slice.peers.get(&row.node).is_some_and(|peer| peer.foreign.is_none());
     let peer = view.slots.peer(&row.node).filter(|_| meshd);

@@ -79,7 +79,7 @@ impl Guests {
             counters.get(&name).copied().unwrap_or_default() > self.counters.get(&name).copied().unwrap_or_default()
         };
         if more(LARGE.0) || !self.large.has_begun() {
-            self.large.learn(&kernel.refused_guests(LARGE.0)?);
+            self.large.learn(&kernel.refused_guests(LARGE.0)?, &self.mtus);
         }
         let reasons = REASONS.iter().chain([&CHECKSUM]);
         let moved: Vec<_> = reasons.filter(|(reason, _)| more(reason) && !NO_NEWS.contains(reason)).collect();

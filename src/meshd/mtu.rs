@@ -138,14 +138,15 @@ pub(super) fn map(shared: &Shared) -> NodeMtu {
     let Some(slice) = &view.slice else {
         return NodeMtu { node: view.node.clone(), peers: Vec::new(), networks: Vec::new() };
     };
-    let mut map = spans::map(slice, &view.paths, &view.local, &view.measured);
+    let known = shared.watch.known();
+    let mut map = spans::map(slice, &view.paths, &view.local, &view.measured, &plain::narrow(&view, &known));
     let counted = counted(&stats);
     for peer in map.peers.iter_mut().filter(|peer| peer.path == Path::Tunnel) {
         peer.lanes = lanes(&view, &stats, &peer.node, mono());
         let slot = view.slots.peer(&peer.node);
         peer.counts = counts(counted.peers().filter(|(of, _)| Some(*of) == slot).map(|(_, tally)| tally));
     }
-    let plain = plain::measured(&view, &shared.watch.known());
+    let plain = plain::measured(&view, &known);
     for peer in map.peers.iter_mut().filter(|peer| peer.path == Path::Plain) {
         peer.measured = plain.get(&peer.node).copied();
     }

@@ -11,9 +11,11 @@ use crate::api::local::{Finding, PeerStatus};
 use crate::clock::{mono, wall};
 use crate::node::explain::Now;
 use crate::node::outways::{End, MOST};
+use crate::node::{paths, plainways};
 use crate::policy::path::Path;
 use crate::probe;
-use crate::types::{Mono, NodeId};
+use crate::table::Peer;
+use crate::types::{IfName, Mono, NodeId};
 
 /// How often; a dead tunnel is told after a dozen seconds.
 const EVERY: Duration = Duration::from_secs(5);
@@ -36,6 +38,7 @@ impl Asker {
             return;
         }
         let mut ends: Vec<SocketAddr> = status::tunnels(shared).iter().filter_map(|one| one.endpoint).collect();
+        ends.extend(sessions(&shared.view()).into_iter().map(|(.., to)| to));
         ends.sort_unstable();
         ends.dedup_by_key(|end| end.ip());
         ends.truncate(MOST);
@@ -59,6 +62,31 @@ pub(super) fn explain(view: &View, findings: &mut [Finding], peers: &[PeerStatus
         Some((peer.node.clone(), end_of(view, &peer.node, to)))
     };
     view.outways.explain(findings, &peers.iter().filter_map(end).collect());
+}
+
+/// The sessions with peers of plain paths: which, by which interface, and where to.
+fn sessions(view: &View) -> Vec<(NodeId, IfName, SocketAddr)> {
+    let Some(slice) = &view.slice else { return Vec::new() };
+    let one = |(node, peer): (&NodeId, &Peer)| {
+        let mut verdicts = view.paths.values().filter_map(|of| of.get(node));
+        let verdict = verdicts.find(|verdict| verdict.path == Path::Plain)?;
+        let interface = view.local.side(verdict.outer)?.interface.clone();
+        peer.public_key.as_ref()?;
+        Some((node.clone(), interface, paths::endpoint(peer, verdict.outer, 0)?))
+    };
+    slice.peers.iter().filter_map(one).collect()
+}
+
+/// Adds to what is said of plain paths what this host's own routes do to them.
+pub(super) fn plain(view: &View, findings: &mut Vec<Finding>, now: Mono) {
+    let sessions = sessions(view).into_iter().filter(|(_, by, _)| !view.down.contains_key(by));
+    let ends = sessions.map(|(node, by, to)| (node, End { to: to.ip(), by: Some(by) })).collect();
+    plainways::refused(&view.outways, &ends, findings, now);
+    let Some((admin, external)) = view.local.admin.as_ref().zip(view.local.external.as_ref()) else { return };
+    if admin.interface == external.interface {
+        let own = (&view.pdc, admin.address, &admin.interface);
+        findings.extend(plainways::elsewhere(&view.outways, &ends, own));
+    }
 }
 
 /// The other end of the tunnel to a node.

@@ -14,6 +14,7 @@ use crate::clock::{mono, wall};
 use crate::node::detour::Detours;
 use crate::node::explain::{Live, Now};
 use crate::node::paths::Paths;
+use crate::node::watch::Echoed;
 use crate::node::watch_told::{self, Seen};
 use crate::policy::path::Path;
 use crate::probe::plain::Report;
@@ -68,6 +69,7 @@ impl Plain {
 pub(super) fn findings(view: &View, known: &Known, stats: &[LaneStats], now: Mono) -> Vec<Finding> {
     let mut findings = watch_told::findings(&view.node, &seen(view, known, stats, now), &view.down, now);
     findings.extend(known.closed.iter().map(|(port, why)| closed(*port, why)));
+    outways::plain(view, &mut findings, now);
     findings
 }
 
@@ -151,6 +153,19 @@ pub(super) fn measured(view: &View, known: &Known) -> BTreeMap<NodeId, u16> {
             let size = report.size.min(back.unwrap_or(u16::MAX)).saturating_add(echoed.overhead());
             sizes.entry(node.clone()).and_modify(|least| *least = size.min(*least)).or_insert(size);
         }
+    }
+    sizes
+}
+
+/// The same of those that lose what their guests may send, as M0664 tells it.
+pub(super) fn narrow(view: &View, known: &Known) -> BTreeMap<NodeId, u16> {
+    let mut sizes: BTreeMap<NodeId, u16> = BTreeMap::new();
+    for one in seen(view, known, &[], mono()) {
+        let around = || view.echoes.iter().find_map(|echoes| echoes.peers.get(one.node)).map(Echoed::overhead);
+        let Some(size) = one.passes(mono()).zip(around()).map(|(passes, around)| passes.saturating_add(around)) else {
+            continue;
+        };
+        sizes.entry(one.node.clone()).and_modify(|least| *least = size.min(*least)).or_insert(size);
     }
     sizes
 }

@@ -165,7 +165,7 @@ fn troubled(view: &View, key: &NetKey, network: &Network) -> Option<String> {
     view.findings.values().flatten().find(about).map(|finding| format!("{}; see problems", finding.code))
 }
 
-/// Ports whose interface is not there.
+/// Ports whose interface is not there, or has no carrier.
 fn absent(slice: &Slice, view: &View, key: &NetKey) -> Vec<AbsentPort> {
     let port = |mac: Mac| slice.rows_of(key).find(|(row, _)| row.mac == mac).and_then(|(_, row)| row.port.clone());
     let missing = view.presence.missing(key).into_iter().filter_map(|missing| {
@@ -174,6 +174,7 @@ fn absent(slice: &Slice, view: &View, key: &NetKey) -> Vec<AbsentPort> {
             mac: missing.mac,
             interface: missing.interface?.to_string(),
             since: missing.since?,
+            no_carrier: missing.at == At::Dark,
         })
     });
     missing.take(ABSENT).collect()

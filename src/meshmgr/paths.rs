@@ -1,5 +1,6 @@
 //! What nodes measured of their paths: lets sizes count, tells what that does to the networks, answers who asks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use super::app::{App, blocking, every};
 use super::core::{Plan, View};
 use super::http::{Answer, Json};
+use crate::api::local::Finding;
 use crate::api::mtu::MeshMtu;
 use crate::api::objects::{Kind, Node};
 use crate::api::problem::Problem;
@@ -16,9 +18,9 @@ use crate::mgmt::audit::Origin;
 use crate::mgmt::index::Index;
 use crate::mgmt::mtu_now::{self, Known};
 use crate::mgmt::{interfaces, measured, mtu_map, mtus, validate};
-use crate::node::detour;
 use crate::node::explain::Far;
 use crate::node::spans::{AllMeasured, Measured};
+use crate::node::{detour, watch_told};
 use crate::policy::path::Outer;
 use crate::table::Slice;
 use crate::types::{Mono, NetworkId, NodeId, Wall};
@@ -110,13 +112,14 @@ pub(super) struct Whose {
 pub(super) async fn mtu(State(app): State<Arc<App>>, Query(whose): Query<Whose>) -> Answer<MeshMtu> {
     let map = blocking(&app, move |app| {
         let view = app.core.view();
-        let (index, detours) = (&view.index, detours(app, &view));
+        let index = &view.index;
+        let said = mtu_map::Said { detours: detours(app, &view), narrow: narrow(app, &view) };
         let found = |name: &String| {
             let id = name.parse::<NetworkId>().ok().filter(|id| index.state.networks.contains_key(id));
             id.ok_or_else(|| validate::missing(&index.state, "M0333", Kind::Network, name))
         };
         let only = whose.network.as_ref().map(found).transpose()?;
-        Ok(with_known(app, |known| mtu_map::map(index, known, &detours, only.as_ref())))
+        Ok(with_known(app, |known| mtu_map::map(index, known, &said, only.as_ref())))
     });
     Ok(Json(map.await?))
 }
@@ -128,12 +131,27 @@ pub(super) fn wishes(view: &View, node: &Node) -> bool {
 
 /// Pairs of nodes inside a PDC whose frames take the tunnel now, as either end says, in the order of their names.
 fn detours(app: &App, view: &View) -> mtu_map::Detours {
+    pairs(app, view, |node| wishes(view, node), detour::told)
+}
+
+/// Pairs of nodes inside a PDC of which either end says that its plain path loses what guests may send.
+fn narrow(app: &App, view: &View) -> mtu_map::Detours {
+    pairs(app, view, |_| true, watch_told::narrow)
+}
+
+/// Pairs of nodes inside a PDC of which either end tells something, in the order of their names.
+fn pairs(
+    app: &App,
+    view: &View,
+    asked: impl Fn(&Node) -> bool,
+    told: impl Fn(&[Finding]) -> BTreeSet<NodeId>,
+) -> mtu_map::Detours {
     let nodes = &view.index.state.nodes;
     let mut all = mtu_map::Detours::new();
-    for (name, node) in nodes.iter().filter(|(_, node)| wishes(view, node)) {
+    for (name, node) in nodes.iter().filter(|(_, node)| asked(node)) {
         let says = app.hub.with(name, |seat| if seat.streams > 0 { seat.told.findings() } else { Vec::new() });
         let inside = |peer: &NodeId| nodes.get(peer).is_some_and(|peer| peer.spec.pdc == node.spec.pdc);
-        for peer in detour::told(&says).into_iter().filter(inside) {
+        for peer in told(&says).into_iter().filter(inside) {
             all.insert(if *name <= peer { [name.clone(), peer] } else { [peer, name.clone()] });
         }
     }

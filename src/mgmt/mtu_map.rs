@@ -16,6 +16,15 @@ use crate::types::{Mtu, NetworkId, NodeId, PdcId, Wall};
 /// Pairs of nodes whose frames take the tunnel because their plain path is dead, each in the order of names.
 pub type Detours = BTreeSet<[NodeId; 2]>;
 
+/// What nodes say of plain paths that no interface says, each pair in the order of names.
+#[derive(Debug, Clone, Default)]
+pub struct Said {
+    /// Pairs whose frames take the tunnel meanwhile.
+    pub detours: Detours,
+    /// Pairs that lose frames which their guests may send: less passes than the interfaces say (M0664).
+    pub narrow: Detours,
+}
+
 /// Pairs of a line that are named.
 const NAMED: usize = 3;
 
@@ -23,7 +32,7 @@ const NAMED: usize = 3;
 type Cell = (PdcId, PdcId, Path);
 
 /// The map; with `only`, of one network.
-pub fn map(index: &Index, known: &Known<'_>, detours: &Detours, only: Option<&NetworkId>) -> MeshMtu {
+pub fn map(index: &Index, known: &Known<'_>, said: &Said, only: Option<&NetworkId>) -> MeshMtu {
     let networks =
         || index.state.networks.values().filter(|network| only.is_none_or(|id| *id == network.metadata.name));
     let mut tightest: BTreeMap<Cell, Pair<'_>> = BTreeMap::new();
@@ -37,26 +46,71 @@ pub fn map(index: &Index, known: &Known<'_>, detours: &Detours, only: Option<&Ne
         }
     }
     let newest = newest(index, known.measured, only);
-    let pair = |(cell, pair)| detoured(line(index, known, cell, &pair, &newest), index, detours);
+    let pair = |(cell, pair)| {
+        narrowed(detoured(line(index, known, cell, &pair, &newest), index, &said.detours), index, &said.narrow)
+    };
     MeshMtu {
         pairs: tightest.into_iter().map(pair).collect(),
-        networks: networks().filter_map(|network| network_line(index, known, network)).collect(),
+        networks: networks()
+            .filter_map(|network| Some(losing(network_line(index, known, network)?, index, network, &said.narrow)))
+            .collect(),
     }
 }
 
 /// The same with the pairs that take the tunnel meanwhile: what this says of the plain path is about the others.
 fn detoured(line: PdcPairMtu, index: &Index, detours: &Detours) -> PdcPairMtu {
-    let pdc = |node: &NodeId| index.state.nodes.get(node).map(|node| &node.spec.pdc);
-    let inside = |pair: &&[NodeId; 2]| line.a == line.b && pair.iter().all(|node| pdc(node) == Some(&line.a));
-    let pairs: Vec<_> = detours.iter().filter(|_| line.path == Path::Plain).filter(inside).cloned().collect();
+    let pairs = of_line(&line, index, detours);
     if pairs.is_empty() {
         return line;
     }
+    let limit = format!("{}; by the tunnel now, their plain path is dead: {}", line.limit, names(&pairs));
+    PdcPairMtu { limit, detours: pairs, ..line }
+}
+
+/// The same with the pairs between which less passes, as their nodes have measured.
+fn narrowed(line: PdcPairMtu, index: &Index, narrow: &Detours) -> PdcPairMtu {
+    let pairs = of_line(&line, index, narrow);
+    if pairs.is_empty() {
+        return line;
+    }
+    let limit = format!("{}; less passes, and the rest is lost (M0664): {}", line.limit, names(&pairs));
+    PdcPairMtu { limit, ..line }
+}
+
+/// The same of a network: what its number is from does not carry it between these.
+fn losing(line: NetworkMtu, index: &Index, network: &Network, narrow: &Detours) -> NetworkMtu {
+    let plain = |pair: &Pair<'_>| {
+        let (a, b) = (&pair.a.metadata.name, &pair.b.metadata.name);
+        let ends = if a <= b { [a.clone(), b.clone()] } else { [b.clone(), a.clone()] };
+        (path_of(pair) == Path::Plain && narrow.contains(&ends)).then_some(ends)
+    };
+    if narrow.is_empty() {
+        return line;
+    }
+    let pairs: BTreeSet<_> = mtus::pairs(index, &network.metadata.name).iter().filter_map(plain).collect();
+    if pairs.is_empty() {
+        return line;
+    }
+    let limit = format!(
+        "{}; less passes on the plain path (M0664): {}",
+        line.limit,
+        names(&pairs.into_iter().collect::<Vec<_>>())
+    );
+    NetworkMtu { limit, lost: true, ..line }
+}
+
+/// Those of the pairs that a line is about.
+fn of_line(line: &PdcPairMtu, index: &Index, pairs: &Detours) -> Vec<[NodeId; 2]> {
+    let pdc = |node: &NodeId| index.state.nodes.get(node).map(|node| &node.spec.pdc);
+    let inside = |pair: &&[NodeId; 2]| line.a == line.b && pair.iter().all(|node| pdc(node) == Some(&line.a));
+    pairs.iter().filter(|_| line.path == Path::Plain).filter(inside).cloned().collect()
+}
+
+fn names(pairs: &[[NodeId; 2]]) -> String {
     let more = pairs.len().saturating_sub(NAMED);
     let names: Vec<_> = pairs.iter().take(NAMED).map(|[a, b]| format!("{a} - {b}")).collect();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let limit = format!("{}; by the tunnel now, their plain path is dead: {}{more}", line.limit, names.join(", "));
-    PdcPairMtu { limit, detours: pairs, ..line }
+    format!("{}{more}", names.join(", "))
 }
 
 /// What is wrong now: networks whose MTU the tightest path does not carry whole, and pairs of nodes that carry less than any network
@@ -226,6 +280,7 @@ fn network_line(index: &Index, known: &Known<'_>, network: &Network) -> Option<N
         said_by: Some(said_by(index, network)),
         whole: now.guest(),
         missing: mtu.get().saturating_sub(now.guest()),
+        lost: false,
         sum: now.to_string(),
         limit: network_limit(&pairs, known, policy, *mtu),
         oversize: policy.oversize,

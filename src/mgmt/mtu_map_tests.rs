@@ -17,7 +17,7 @@ fn of(state: &State, sizes: &[(&str, &str, u16)]) -> MeshMtu {
     }
     let (interfaces, mono, wall) = (Interfaces::default(), Mono::default(), Wall::from_secs(1000));
     let known = Known { measured: &measured, interfaces: &interfaces, mono, wall };
-    map(&Index::new(Arc::new(state.clone())), &known, &Detours::new(), None)
+    map(&Index::new(Arc::new(state.clone())), &known, &Said::default(), None)
 }
 
 fn pair<'a>(map: &'a MeshMtu, a: &str, b: &str) -> &'a PdcPairMtu {
@@ -90,11 +90,30 @@ fn pairs_whose_frames_take_the_tunnel_stand_with_their_plain_path_and_others_do_
         Known { measured: &measured, interfaces: &interfaces, mono: Mono::default(), wall: Wall::from_secs(1000) };
     let two = |a: &str, b: &str| [a.parse().unwrap(), b.parse().unwrap()];
     let detours = [two("a-1", "a-2"), two("a-1", "b-1"), two("a-1", "nobody")].into();
-    let map = map(&index, &known, &detours, None);
+    let map = map(&index, &known, &Said { detours, narrow: Detours::new() }, None);
     let inside = pair(&map, "a", "a");
     assert_eq!(inside.detours, [two("a-1", "a-2")]);
     assert!(inside.limit.ends_with("by the tunnel now, their plain path is dead: a-1 - a-2"), "{}", inside.limit);
     for (a, b) in [("a", "b"), ("b", "b")] {
         assert!(pair(&map, a, b).detours.is_empty(), "{a} {b}");
     }
+}
+
+#[test]
+fn a_plain_path_of_which_its_nodes_say_that_it_loses_large_packets_is_no_path_that_fits() {
+    let mut state = fixture::mesh();
+    state.put(Any::Node(fixture::joined("a-2", "a", "10.0.0.2", "198.51.0.2", 2)));
+    let index = Index::new(Arc::new(state));
+    let (measured, interfaces) = (Measured::default(), Interfaces::default());
+    let known =
+        Known { measured: &measured, interfaces: &interfaces, mono: Mono::default(), wall: Wall::from_secs(1000) };
+    let narrow: Detours = [["a-1".parse().unwrap(), "a-2".parse().unwrap()]].into();
+    let map = map(&index, &known, &Said { narrow, ..Said::default() }, None);
+    assert!(pair(&map, "a", "a").limit.ends_with("the rest is lost (M0664): a-1 - a-2"), "{:?}", map.pairs);
+    assert!(!pair(&map, "a", "b").limit.contains("M0664"));
+    for line in &map.networks {
+        let shares = line.limit.contains("M0664");
+        assert_eq!(line.lost, shares, "{line:?}");
+    }
+    assert!(map.networks.iter().any(|line| line.lost), "{:?}", map.networks);
 }

@@ -76,7 +76,7 @@ impl World {
     }
 
     fn map(&self) -> MeshMtu {
-        mtu_map::map(&self.index(), &self.known(), &mtu_map::Detours::new(), None)
+        mtu_map::map(&self.index(), &self.known(), &mtu_map::Said::default(), None)
     }
 
     fn number(&self) -> u16 {

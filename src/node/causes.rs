@@ -3,6 +3,7 @@
 
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
+use crate::policy::path::Path;
 
 /// What a finding of the first kind explains of the second.
 struct Rule {
@@ -11,12 +12,17 @@ struct Rule {
     holds: fn(&Finding, &Finding) -> bool,
 }
 
+/// This node holds another WireGuard key than the one that management gives to its peers.
+const KEY: &str = "M0281";
+
 /// What says that something does not pass between this node and peers.
 const PEERS: &[&str] = &["M0410", "M0412", "M0663", "M0664", "M0665", "M0666", "M0669"];
 
 const RULES: &[Rule] = &[
     // No member speaks with a node in quarantine, or that was removed.
     Rule { causes: &["M0220", "M0264", "M0286"], symptoms: PEERS, holds: |cause, _| whole(cause) },
+    // By another key than its own a node has no session with anybody, and echoes are keyed by sessions' keys.
+    Rule { causes: &[KEY], symptoms: PEERS, holds: |_, _| true },
     // Echoes of the plain path are bridged IPv4, as guests' frames are.
     Rule { causes: &["M0685"], symptoms: &["M0663", "M0664", "M0665", "M0666"], holds: |cause, _| stops_echoes(cause) },
     // One interface for plain paths and tunnels.
@@ -69,8 +75,15 @@ pub fn once(findings: Vec<Finding>) -> Vec<Finding> {
     let causes: Vec<Option<usize>> = findings.iter().map(cause).collect();
     let mut told = findings.clone();
     for (symptom, cause) in findings.iter().zip(&causes) {
-        let Some(cut) = cause.and_then(|at| told.get_mut(at)).and_then(|cause| cause.cut.as_mut()) else { continue };
-        if let Some(more) = &symptom.cut {
+        let Some((cause, more)) = cause.and_then(|at| told.get_mut(at)).zip(symptom.cut.as_ref()) else { continue };
+        if cause.code == KEY {
+            // Guests' plain frames pass all the same.
+            if more.path != Some(Path::Tunnel) {
+                continue;
+            }
+            cause.cut.get_or_insert_default();
+        }
+        if let Some(cut) = &mut cause.cut {
             take_over(cut, more);
         }
     }
@@ -79,9 +92,15 @@ pub fn once(findings: Vec<Finding>) -> Vec<Finding> {
 
 /// What a symptom cuts off besides. A finding about the whole node cuts off everything.
 fn take_over(cut: &mut Cut, more: &Cut) {
-    if cut.node {
+    if cut.node || *more == Cut::default() {
         return;
     }
+    if *cut == Cut::default() {
+        *cut = more.clone();
+        return;
+    }
+    // What of it is sure of some is not of the others.
+    cut.surely &= more.surely || cut.path == more.path;
     if cut.path != more.path {
         cut.path = None;
     }

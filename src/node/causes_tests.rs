@@ -65,6 +65,24 @@ fn what_follows_from_another_finding_is_left_off_and_what_does_not_stays() {
 }
 
 #[test]
+fn a_node_with_a_key_that_is_not_its_own_looks_for_no_line_and_no_filter() {
+    let strange = || Finding::new("M0281", "the management node has the WireGuard key".to_owned(), "meshctl leave");
+    let all = finding(
+        "M0410",
+        "all 2 tunnels (c, d) are down: no peer is heard by eth0: it is this node's own line or packet filter",
+        Cut::peers(true, Path::Tunnel, &peers(&["c", "d"])),
+    );
+    let session = finding("M0669", "the session with b is down", Cut::default());
+    let echoes = finding("M0663", "plain frames between a and b", Cut::peers(true, Path::Plain, &peers(&["b"])));
+    for told in [vec![strange(), echoes.clone(), all.clone(), session.clone()], vec![session, all, echoes, strange()]] {
+        let told = once(told);
+        assert!(told.len() == 1 && told[0].code == "M0281", "{told:?}");
+        let cut = told[0].cut.as_ref().unwrap();
+        assert_eq!(*cut, Cut::peers(true, Path::Tunnel, &peers(&["c", "d"])), "plain frames of guests pass");
+    }
+}
+
+#[test]
 fn what_was_cut_off_by_what_is_left_off_is_cut_off_by_its_cause() {
     let down =
         finding("M0667", "nothing arrives by eth0 from any of 1 peers", Cut::peers(false, Path::Plain, &peers(&["b"])));

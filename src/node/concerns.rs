@@ -3,7 +3,7 @@
 
 use super::paths::Paths;
 use crate::api::cut::{Cut, CutGuest};
-use crate::api::local::{Explanation, Finding, Step};
+use crate::api::local::{Arrival, Explanation, Finding, Step};
 use crate::policy::path::Path;
 use crate::table::{NetKey, Row, RowKey, Slice};
 use crate::types::{Mac, NodeId};
@@ -78,8 +78,12 @@ fn guests_only(finding: &Finding) -> bool {
 
 /// What the steps come to.
 pub fn settle(explanation: &mut Explanation) {
-    explanation.delivered &= explanation.steps.iter().all(|step| step.passes);
-    explanation.probed &= explanation.delivered && !explanation.steps.iter().any(|step| step.open);
+    let of = |step: &Step| match step {
+        Step { passes: false, .. } => Arrival::DoesNotArrive,
+        Step { open: true, .. } => Arrival::NotCertain,
+        Step { .. } => Arrival::Arrives,
+    };
+    explanation.verdict = explanation.steps.iter().map(of).fold(explanation.verdict, Arrival::max);
 }
 
 /// Where a frame of an explanation goes: the sender's row, and the receiver's, if there is one.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::api::local::Explanation;
+use crate::api::local::{Arrival, Explanation};
 use crate::node::desired::{Kind, Link, Observed, Place};
 use crate::node::end::{self, Stands};
 use crate::node::explain_guests::{self, Now};
@@ -49,8 +49,7 @@ fn arrives(slice: &Slice, to: u8) -> Explanation {
         from_node: slice.node.clone(),
         to: "it".to_owned(),
         steps: vec![Step::new("port", true, ""), Step::new("now", true, "")],
-        delivered: true,
-        probed: true,
+        verdict: Arrival::Arrives,
         mac: format!("02:00:00:00:00:0{to}").parse().ok(),
     }
 }
@@ -89,7 +88,7 @@ fn said(near: (&Presence, &[Finding]), far: &[Finding], to: u8) -> [bool; 3] {
     explain_guests::add(&mut here, Now { slice: &slice, presence: near.0, findings: near.1 }, &way);
     let mut management = arrives(&slice, to);
     explain_guests::add_told(&mut management, &way, near.1, far);
-    [here.probed, there(far, to) == Stands::Well, management.probed]
+    [here.arrives(), there(far, to) == Stands::Well, management.arrives()]
 }
 
 /// What the receiver's node answers.

@@ -20,6 +20,8 @@ pub struct Dropped {
     /// Since the daemon runs.
     total: BTreeMap<IfName, u64>,
     counted: BTreeMap<IfName, Counted>,
+    /// What each device carried when it was counted last, and its count when that became so, if it was another before.
+    sizes: BTreeMap<IfName, (u32, u64)>,
 }
 
 /// Devices that are remembered: the host's, but a filter that is loaded anew must not keep what is gone.
@@ -31,8 +33,8 @@ impl Dropped {
         self.said.is_some()
     }
 
-    /// Takes what the kernel counts. What it counted before this daemon began is not of now.
-    pub fn learn(&mut self, refused: &[Refused]) {
+    /// Takes what the kernel counts, and what devices carry now. What it counted before this daemon began is not of now.
+    pub fn learn(&mut self, refused: &[Refused], mtus: &BTreeMap<IfName, u32>) {
         let said: BTreeMap<IfName, u64> =
             refused.iter().map(|refused| (refused.interface.clone(), refused.frames)).take(DEVICES).collect();
         if let Some(before) = &self.said {
@@ -44,6 +46,22 @@ impl Dropped {
             }
         }
         self.said = Some(said);
+        self.resized(mtus);
+    }
+
+    /// What was dropped before a device got another size says nothing of that size; of what is new with this count nobody knows.
+    fn resized(&mut self, mtus: &BTreeMap<IfName, u32>) {
+        for (name, total) in &self.total {
+            let Some(mtu) = mtus.get(name) else { continue };
+            match self.sizes.get(name) {
+                Some((before, _)) if before == mtu => {}
+                Some(_) => {
+                    self.sizes.insert(name.clone(), (*mtu, *total));
+                    self.counted.remove(name);
+                }
+                None => drop(self.sizes.insert(name.clone(), (*mtu, 0))),
+            }
+        }
     }
 
     /// What was dropped since the daemon runs, by device.
@@ -61,10 +79,12 @@ impl Dropped {
     ) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (name, total) in &self.total {
-            let (counted, frames) = Counted::look(self.counted.get(name).copied(), *total, 0, now);
+            let Some(mtu) = mtus.get(name) else { continue };
+            // It was cured, or made worse, since the kernel was asked last.
+            let Some((_, before)) = self.sizes.get(name).filter(|(size, _)| size == mtu) else { continue };
+            let (counted, frames) = Counted::look(self.counted.get(name).copied(), *total, *before, now);
             self.counted.insert(name.clone(), counted);
             let Some(order) = order(frames) else { continue };
-            let Some(mtu) = mtus.get(name) else { continue };
             let net = desired.networks.iter().find(|(_, net)| net.vxlan.as_ref() == Some(name));
             findings.extend(match (net, places.get(name)) {
                 (Some((bridge, net)), _) => Some(to_nodes(name, *mtu, order, bridge, net)),
@@ -111,25 +131,57 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// What is found after what the kernel says, if it is asked.
+    fn look_at(
+        dropped: &mut Dropped,
+        desired: &Desired,
+        places: &BTreeMap<IfName, NetKey>,
+        mtus: &BTreeMap<IfName, u32>,
+        (second, said): (u64, Option<&[(&str, u64)]>),
+    ) -> Vec<String> {
+        if let Some(said) = said {
+            let one = |(of, frames): &(&str, u64)| Refused {
+                interface: name(of),
+                mac: None,
+                reason: "large",
+                frames: *frames,
+            };
+            dropped.learn(&said.iter().map(one).collect::<Vec<_>>(), mtus);
+        }
+        let found = dropped.findings(desired, places, mtus, Mono::from_nanos(second * 1_000_000_000));
+        found.into_iter().map(|finding| finding.what).collect()
+    }
+
+    #[test]
+    fn what_was_dropped_before_a_device_got_another_size_is_not_told_of_that_size() {
+        let desired = planned(&slice("suppress", serde_json::json!({})), &local()).desired;
+        let places = BTreeMap::from([(name("tap1"), desired.networks.values().next().unwrap().key.clone())]);
+        let mtu = |mtu: u32| BTreeMap::from([(name("tap1"), mtu)]);
+        let mut dropped = Dropped::default();
+        let mut look = |second, mtu: &BTreeMap<IfName, u32>, frames: Option<u64>| {
+            let said = frames.map(|frames| [("tap1", frames)]);
+            look_at(&mut dropped, &desired, &places, mtu, (second, said.as_ref().map(|said| &said[..])))
+        };
+        let (small, cured) = (mtu(1400), mtu(1500));
+        assert!(look(0, &small, Some(0)).is_empty());
+        assert!(look(2, &small, Some(100))[0].contains("1400 bytes"));
+        assert!(look(3, &cured, None).is_empty(), "it is cured");
+        assert!(look(4, &cured, Some(190)).is_empty(), "these were dropped before");
+        assert!(look(30, &cured, Some(190)).is_empty());
+        assert!(look(40, &cured, Some(230))[0].contains("1500 bytes"), "larger ones are dropped still");
+        assert!(look(41, &small, None).is_empty(), "and what it is made smaller to is not known to drop yet");
+        assert!(look(42, &small, Some(231)).is_empty());
+        assert!(look(44, &small, Some(300))[0].contains("1400 bytes"));
+    }
+
     #[test]
     fn what_a_device_drops_for_its_size_is_told_while_it_goes_on_and_what_was_before_is_not() {
         let desired = planned(&slice("suppress", serde_json::json!({})), &local()).desired;
         let places = BTreeMap::from([(name("tap1"), desired.networks.values().next().unwrap().key.clone())]);
         let mtus = [("vv10.12b5", 1450), ("tap1", 1400), ("tap2", 1400)].map(|(of, mtu)| (name(of), mtu)).into();
         let mut dropped = Dropped::default();
-        let mut look = |second: u64, said: Option<&[(&str, u64)]>| {
-            if let Some(said) = said {
-                let one = |(of, frames): &(&str, u64)| Refused {
-                    interface: name(of),
-                    mac: None,
-                    reason: "large",
-                    frames: *frames,
-                };
-                dropped.learn(&said.iter().map(one).collect::<Vec<_>>());
-            }
-            let found = dropped.findings(&desired, &places, &mtus, Mono::from_nanos(second * 1_000_000_000));
-            found.into_iter().map(|finding| finding.what).collect::<Vec<_>>()
-        };
+        let mut look =
+            |second, said: Option<&[(&str, u64)]>| look_at(&mut dropped, &desired, &places, &mtus, (second, said));
         assert!(look(0, Some(&[("vv10.12b5", 900)])).is_empty(), "before this daemon");
         assert!(look(2, Some(&[("vv10.12b5", 905), ("tap1", 3)])).is_empty(), "somebody tries");
         let told = look(4, Some(&[("vv10.12b5", 1000), ("tap1", 50), ("tap2", 500)]));

@@ -37,10 +37,12 @@ pub enum Stands {
     Cut,
     /// Nothing passes between there and here.
     Path,
+    /// Its interface has no carrier.
+    Dark,
 }
 
 /// All of them, by number.
-const ALL: [Stands; 12] = [
+const ALL: [Stands; 13] = [
     Stands::Unknown,
     Stands::Well,
     Stands::Silent,
@@ -53,6 +55,7 @@ const ALL: [Stands; 12] = [
     Stands::Refused,
     Stands::Cut,
     Stands::Path,
+    Stands::Dark,
 ];
 
 impl Stands {
@@ -87,6 +90,7 @@ impl Stands {
             Self::Refused => cut("the guest speaks as somebody else, and that is dropped"),
             Self::Cut => cut("its networks carry nothing"),
             Self::Path => cut("nothing passes between it and here"),
+            Self::Dark => cut("the guest's interface has no carrier: its own link is down, or it does not run"),
         }
     }
 }
@@ -152,6 +156,7 @@ pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> 
         None | Some(At::Silent) => Stands::Silent,
         Some(At::Plugged) => Stands::Well,
         Some(At::Down) => Stands::Down,
+        Some(At::Dark) => Stands::Dark,
         Some(At::Elsewhere(_) | At::OtherNetwork(_) | At::Refused(_) | At::Hosts) => Stands::Elsewhere,
         Some(At::Nowhere) => Stands::Unplugged,
         Some(At::Absent) => Stands::Absent,

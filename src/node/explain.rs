@@ -10,7 +10,7 @@ use super::names::{self, Device};
 use super::paths::{self, Own, Paths};
 use super::spans::{self, AllMeasured};
 use super::{concerns, explain_guests};
-use crate::api::local::{Explanation, Step};
+use crate::api::local::{Arrival, Explanation, Step};
 use crate::api::problem::{Exit, Problem};
 use crate::policy::mtu::{Carrier, Family, Span};
 use crate::policy::path::{Outer, Path, Verdict};
@@ -155,14 +155,18 @@ pub fn explain(here: Here<'_>, from: &PortId, to: &Target) -> Result<Explanation
     let (key, _) = sender(here.slice, from)?;
     let net = key.net();
     let mut chain = Chain { here, key, net: &net, steps: Vec::new(), mac: None, probed: false };
-    let delivered = chain.run(from, to).is_some();
+    let passes = chain.run(from, to).is_some();
+    let verdict = match (passes, chain.probed) {
+        (true, true) => Arrival::Arrives,
+        (true, false) => Arrival::NotCertain,
+        (false, _) => Arrival::DoesNotArrive,
+    };
     let mut explanation = Explanation {
         from: from.clone(),
         from_node: here.slice.node.clone(),
         to: to.to_string(),
         steps: chain.steps,
-        delivered,
-        probed: delivered && chain.probed,
+        verdict,
         mac: chain.mac,
     };
     concerns::settle(&mut explanation);

@@ -57,7 +57,7 @@ pub fn add_told(explanation: &mut Explanation, way: &Way<'_>, from: &[Finding], 
             asked = format!("{own} and {}", row.node);
         }
     }
-    if explanation.delivered && explanation.steps.len() == before {
+    if explanation.may_arrive() && explanation.steps.len() == before {
         let text =
             format!("nothing that is in its way is known here of {asked}; whether the path carries now, {own} knows");
         explanation.steps.push(Step::new("status", true, text));
@@ -113,6 +113,12 @@ fn place(here: &Here) -> (bool, String) {
         At::Plugged => (true, format!("{interface} stands in {bridge} and is up; {heard}")),
         At::Silent => (true, format!("{interface} has not spoken in {bridge} yet")),
         At::Down => (false, format!("{interface} stands in {bridge} and is down")),
+        At::Dark => (
+            false,
+            format!(
+                "{interface} stands in {bridge} and has no carrier: its guest has set its own link down, or does not run"
+            ),
+        ),
         At::Blocked => (false, format!("{interface} stands in {bridge} and does not forward")),
         At::Isolated => {
             (false, format!("{interface} stands in {bridge} and is isolated from what leads to other nodes"))

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::*;
+use crate::api::local::Arrival;
 use crate::node::desired::{Bridge, Kind, Link, Observed, Place};
 use crate::node::paths::Paths;
 use crate::node::plan::tests as plans;
@@ -54,8 +55,7 @@ fn explanation() -> Explanation {
         from_node: "a".parse().unwrap(),
         to: "two".to_owned(),
         steps: vec![step("port"), step("row"), step("path")],
-        delivered: true,
-        probed: true,
+        verdict: Arrival::Arrives,
         mac: "02:00:00:00:00:02".parse().ok(),
     }
 }
@@ -80,10 +80,33 @@ fn it_arrives_only_where_both_guests_are_in_their_bridge_and_the_bridge_is_as_pl
         ("the receiver is not there", [right, None], false),
     ] {
         let answer = ask(&presence(&slice, stand, 3), &slice, &[]);
-        assert_eq!((answer.delivered, answer.probed), (arrives, arrives), "{what}");
+        assert_eq!((answer.may_arrive(), answer.arrives()), (arrives, arrives), "{what}");
         let steps: Vec<&str> = answer.steps.iter().map(|step| step.what.as_str()).collect();
         assert_eq!(steps, ["port", "guest", "devices", "row", "path", "guest"], "and it says what would happen");
         assert_eq!(answer.steps.iter().all(|step| step.passes), arrives, "{what}: {:?}", answer.steps);
+    }
+}
+
+#[test]
+fn a_bridge_hands_nothing_to_a_guest_without_a_carrier() {
+    let slice = slice();
+    let desired = plans::planned(&slice, &plans::local()).desired;
+    for dark in ["tap1", "tap2"] {
+        let mut observed = Observed::default();
+        for (index, name) in [(1, "tap1"), (2, "tap2")] {
+            let place = Place { index, master: Some(BLUE.to_owned()), up: true, card: false };
+            observed.places.insert(name.parse().unwrap(), place);
+        }
+        observed.dark.insert(dark.parse().unwrap());
+        let mut presence = Presence::default();
+        presence.learn(&desired, &observed, &Plugs::default(), (Mono::default(), Wall::default()));
+        let answer = ask(&presence, &slice, &[]);
+        assert!(!answer.may_arrive(), "{:?}", answer.steps);
+        let ends: Vec<_> = answer.steps.iter().filter(|step| !step.passes).collect();
+        assert!(
+            ends.len() == 1 && ends[0].text.contains(&format!("{dark} stands in {BLUE} and has no carrier")),
+            "{ends:?}"
+        );
     }
 }
 
@@ -94,8 +117,8 @@ fn what_is_refused_of_a_guest_is_said_and_is_in_the_way_where_it_says_nothing_el
     let wrong = [Finding::new("M0675", "port one (tap1) in network blue: its guest sends from 02:aa".to_owned(), "")];
     for (heard, arrives) in [(3, true), (600, false)] {
         let answer = ask(&presence(&slice, [right, right], heard), &slice, &wrong);
-        assert_eq!(answer.delivered, arrives, "{heard}");
-        assert!(!answer.probed, "what it sends may be what is refused: {:?}", answer.steps);
+        assert_eq!(answer.may_arrive(), arrives, "{heard}");
+        assert!(!answer.arrives(), "what it sends may be what is refused: {:?}", answer.steps);
         assert!(answer.steps[1].text.contains("M0675"), "{:?}", answer.steps[1]);
     }
 }
@@ -105,7 +128,25 @@ fn a_guest_that_has_not_spoken_yet_behind_no_named_interface_is_not_said_to_be_r
     let mut slice = slice();
     slice.rows.values_mut().for_each(|row| row.interface = None);
     let answer = ask(&presence(&slice, [None, None], 600), &slice, &[]);
-    assert!(answer.delivered && !answer.probed, "{:?}", answer.steps);
+    assert!(answer.may_arrive() && !answer.arrives(), "{:?}", answer.steps);
+}
+
+#[test]
+fn what_is_not_certain_is_no_yes_in_json_and_is_read_as_it_was_written() {
+    for (verdict, word, yes) in [
+        (Arrival::Arrives, "arrives", true),
+        (Arrival::NotCertain, "not-certain", false),
+        (Arrival::DoesNotArrive, "does-not-arrive", false),
+    ] {
+        let json = serde_json::to_value(Explanation { verdict, ..explanation() }).unwrap();
+        assert_eq!([&json["verdict"], &json["delivered"], &json["probed"]], [&json!(word), &json!(yes), &json!(yes)]);
+        assert_eq!(serde_json::from_value::<Explanation>(json).unwrap().verdict, verdict);
+    }
+    // What nodes of before say has no verdict.
+    let mut json = serde_json::to_value(explanation()).unwrap();
+    json.as_object_mut().unwrap().remove("verdict");
+    json["probed"] = json!(false);
+    assert_eq!(serde_json::from_value::<Explanation>(json).unwrap().verdict, Arrival::NotCertain);
 }
 
 #[test]

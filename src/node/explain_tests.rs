@@ -69,7 +69,7 @@ fn ask(slice: &Slice, to: &str) -> (bool, String) {
 fn ask_with(slice: &Slice, to: &str, far: &Far, sizes: &[(&str, u16)]) -> (bool, String) {
     let answer = answer(slice, to, far, sizes);
     let line = |step: &Step| format!("{}{}: {}\n", if step.passes { "" } else { "! " }, step.what, step.text);
-    (answer.delivered, answer.steps.iter().map(line).collect())
+    (answer.may_arrive(), answer.steps.iter().map(line).collect())
 }
 
 fn answer(slice: &Slice, to: &str, far: &Far, sizes: &[(&str, u16)]) -> Explanation {

@@ -71,6 +71,18 @@ impl OutWays {
         self.0.get(&to)?.before.as_ref().map(|(_, at, _)| *at)
     }
 
+    /// True where the kernel was asked, and has no way to an address.
+    pub fn has_none(&self, to: IpAddr) -> bool {
+        self.0.get(&to).is_some_and(|known| known.way.is_none())
+    }
+
+    /// The one interface by which packets to an address leave.
+    pub fn only_by(&self, to: IpAddr) -> Option<&IfName> {
+        let hops = &self.0.get(&to)?.way.as_ref()?.hops;
+        let first = hops.first()?.dev.as_ref()?;
+        hops.iter().all(|hop| hop.dev.as_ref() == Some(first)).then_some(first)
+    }
+
     /// True where packets to a peer leave by another interface than they should.
     pub fn astray(&self, end: &End) -> bool {
         self.0.get(&end.to).is_some_and(|known| end.by.as_ref().is_some_and(|by| known.strays(by)))

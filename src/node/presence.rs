@@ -46,6 +46,8 @@ pub enum At {
     Plugged,
     /// In its bridge, down.
     Down,
+    /// In its bridge, up, without a carrier: the guest has set its own end down, or does not run. The bridge hands it nothing.
+    Dark,
     /// In its bridge, up, and set not to forward.
     Blocked,
     /// In its bridge, up, and kept apart from all that lead elsewhere, which are isolated as well.
@@ -93,6 +95,7 @@ fn at(name: &IfName, bridge: &IfName, observed: &Observed, plugs: &Plugs) -> At 
                 observed.links.get(name).and_then(|link| link.port.as_ref()).is_some_and(|port| port.flags.isolated);
             match (place.up, observed.blocked.contains(name)) {
                 (false, _) => At::Down,
+                (true, _) if observed.dark.contains(name) => At::Dark,
                 (true, true) => At::Blocked,
                 (true, false) if isolated => At::Isolated,
                 (true, false) => At::Plugged,
@@ -114,8 +117,8 @@ struct Kept {
     interface: Option<IfName>,
     /// When it was last heard.
     seen: Option<Mono>,
-    /// Since when its interface is not there.
-    absent: Option<(Wall, Mono)>,
+    /// Since when its interface is not there, or has no carrier.
+    away: Option<(Wall, Mono)>,
     /// It was at work then.
     at_work: bool,
     /// Since when it stands as it stands now.
@@ -144,7 +147,7 @@ pub struct Missing {
     pub interface: Option<IfName>,
     /// How that stands.
     pub at: At,
-    /// Since when there is no such interface.
+    /// Since when there is no such interface, or it has no carrier.
     pub since: Option<Wall>,
 }
 
@@ -164,11 +167,11 @@ impl Presence {
             if kept.stands.as_ref().is_none_or(|(at, _)| *at != of.at) {
                 kept.stands = Some((of.at.clone(), now));
             }
-            if of.at != At::Absent {
-                (kept.absent, kept.at_work) = (None, false);
-            } else if kept.absent.is_none() {
+            if !matches!(of.at, At::Absent | At::Dark) {
+                (kept.away, kept.at_work) = (None, false);
+            } else if kept.away.is_none() {
                 kept.at_work = kept.seen.is_some_and(|seen| now.since(seen) <= AT_WORK);
-                kept.absent = Some((wall, now));
+                kept.away = Some((wall, now));
             }
         }
         let ours = desired.networks.values().flat_map(|net| net.links.keys().map(move |name| (name, &net.key)));
@@ -209,7 +212,7 @@ impl Presence {
     pub fn missing(&self, net: &NetKey) -> Vec<Missing> {
         let missing = self.of_net(net).filter(|(_, here)| here.at != At::Plugged);
         let one = |(guest, here): (&Guest, &Here)| {
-            let since = self.kept.get(guest).and_then(|kept| kept.absent).map(|(wall, _)| wall);
+            let since = self.kept.get(guest).and_then(|kept| kept.away).map(|(wall, _)| wall);
             Missing { mac: guest.1, interface: here.interface.clone(), at: here.at.clone(), since }
         };
         missing.map(one).collect()
@@ -352,10 +355,18 @@ fn wrong(
             );
             Some(("M0672", what, plug))
         }
+        At::Dark => {
+            let since = at_work(kept, now)?;
+            let what = format!(
+                "{port}: its interface {interface} in network {network} has no carrier since {since}, while its guest was at work: heard less than a minute before"
+            );
+            let help = format!(
+                "in the guest: ip link set up what is behind {interface}, or start it again; it is told for an hour: ip link show {interface}"
+            );
+            Some(("M0700", what, help))
+        }
         At::Absent => {
-            let (since, at) = kept.filter(|kept| kept.at_work)?.absent?;
-            let recent = now.since(at) < TOLD;
-            recent.then(|| {
+            at_work(kept, now).map(|since| {
                 let what = format!(
                     "{port}: its interface {interface} in network {network} has gone at {since}, while its guest was at work: heard less than a minute before"
                 );
@@ -363,6 +374,12 @@ fn wrong(
             })
         }
     }
+}
+
+/// Since when a guest is away that was at work then, for as long as that is told.
+fn at_work(kept: Option<&Kept>, now: Mono) -> Option<Wall> {
+    let (since, at) = kept.filter(|kept| kept.at_work)?.away?;
+    (now.since(at) < TOLD).then_some(since)
 }
 
 /// A port of ours that somebody has set not to forward.

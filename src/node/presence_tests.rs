@@ -135,6 +135,45 @@ fn what_goes_while_its_guest_is_at_work_is_told_for_an_hour_or_until_it_is_back(
 }
 
 #[test]
+fn a_guest_without_a_carrier_is_told_where_it_was_at_work_and_is_listed_in_any_case() {
+    let (slice, plugs) = (slice(1), Plugs::default());
+    let (desired, net) = (desired(&slice), "default/10".parse().unwrap());
+    let host = |dark: bool, heard: Option<u64>| {
+        let mut host = host(&[("tap0", Some(BLUE), true)]);
+        host.dark.extend(dark.then(|| name("tap0")));
+        if let Some(ago) = heard {
+            let mac = "02:00:00:00:00:00".parse().unwrap();
+            host.heard.entry(name("tap0")).or_default().insert(mac, Duration::from_secs(ago));
+        }
+        host
+    };
+    for (heard, told) in [(Some(0), true), (Some(20), true), (Some(200), false), (None, false)] {
+        let mut presence = Presence::default();
+        presence.learn(&desired, &host(false, heard), &plugs, at(1000));
+        assert_eq!(presence.missing(&net), []);
+        presence.learn(&desired, &host(true, None), &plugs, at(1030));
+        assert_eq!(codes(&presence, &slice, 1030), [""; 0], "a guest that starts anew is without one for a moment");
+        let missing = presence.missing(&net);
+        assert_eq!((missing[0].at.clone(), missing[0].since), (At::Dark, Some(at(1030).1)));
+        assert_eq!(presence.plugged(&net), 0);
+        let code: Vec<&str> = told.then_some("M0700").into_iter().collect();
+        for later in [1033, 1200, 1030 + 3599] {
+            presence.learn(&desired, &host(true, None), &plugs, at(later));
+            assert_eq!(codes(&presence, &slice, later), code, "{heard:?} {later}");
+        }
+        assert_eq!(presence.missing(&net)[0].since, Some(at(1030).1), "since then, not since the last look");
+        assert_eq!(codes(&presence, &slice, 1030 + 3600), [""; 0], "a guest that was shut down is no fault for ever");
+        presence.learn(&desired, &host(false, Some(0)), &plugs, at(9000));
+        assert_eq!((codes(&presence, &slice, 9000), presence.missing(&net)), (Vec::new(), Vec::new()));
+    }
+    let mut down = host(true, None);
+    down.places.get_mut(&name("tap0")).unwrap().up = false;
+    let mut presence = Presence::default();
+    presence.learn(&desired, &down, &plugs, at(0));
+    assert_eq!(presence.missing(&net)[0].at, At::Down, "what is set down on this host is told as that");
+}
+
+#[test]
 fn many_guests_in_the_wrong_place_are_few_findings() {
     let slice = slice(200);
     let desired = desired(&slice);

@@ -112,11 +112,22 @@ fn help(policy: MtuPolicy, network: &Network, fits: u16, alone: bool) -> String 
     }
 }
 
-/// The map of this node: the way to every peer, and what each network makes of it. What lanes know and count is left open.
-pub fn map(slice: &Slice, paths: &Paths, local: &Local, measured: &AllMeasured) -> NodeMtu {
+/// The map of this node: the way to every peer, and what each network makes of it. `narrow` are plain paths that lose what their guests may
+/// send, with the largest outer packet that passes, bytes. What lanes know and count is left open.
+pub fn map(
+    slice: &Slice,
+    paths: &Paths,
+    local: &Local,
+    measured: &AllMeasured,
+    narrow: &BTreeMap<NodeId, u16>,
+) -> NodeMtu {
     let known = |node: &NodeId, verdict: &Verdict| {
         let peer = slice.peers.get(node)?;
-        Some((peer, span(peer, verdict, local, measured.get(node).copied())?))
+        let mut span = span(peer, verdict, local, measured.get(node).copied())?;
+        if verdict.path == Path::Plain {
+            span.measured = narrow.get(node).copied();
+        }
+        Some((peer, span))
     };
     let mut peers = BTreeMap::new();
     for (node, verdict) in paths.values().flatten() {
@@ -128,7 +139,9 @@ pub fn map(slice: &Slice, paths: &Paths, local: &Local, measured: &AllMeasured) 
         let ways = paths.get(key).into_iter().flatten();
         let ways = ways.filter_map(|(node, verdict)| known(node, verdict).map(|(_, span)| (node, verdict, span)));
         let tightest = ways.min_by_key(|(_, _, span)| span.sum(local.policy(network).vlan).guest());
-        network_line(network, local, tightest.map(|(node, verdict, span)| (span, limit(node, verdict.path, span))))
+        let line =
+            |(node, verdict, span): (&NodeId, &Verdict, Span)| (verdict.path, span, limit(node, verdict.path, span));
+        network_line(network, local, tightest.map(line))
     };
     let networks = slice.networks.iter().map(network).collect();
     NodeMtu { node: slice.node.clone(), peers: peers.into_values().collect(), networks }
@@ -142,7 +155,10 @@ fn peer_line(node: &NodeId, peer: &Peer, path: Path, span: Span, measured: &AllM
         path,
         underlay: span.underlay,
         measured: span.measured,
-        since: measured.get(node).filter(|_| span.measured.is_some()).map(|measured| measured.since),
+        since: measured
+            .get(node)
+            .filter(|_| span.measured.is_some() && path == Path::Tunnel)
+            .map(|measured| measured.since),
         lanes: Vec::new(),
         counts: SizeCounts::default(),
         guest: sum.guest(),
@@ -151,9 +167,9 @@ fn peer_line(node: &NodeId, peer: &Peer, path: Path, span: Span, measured: &AllM
     }
 }
 
-fn network_line(network: &Network, local: &Local, tightest: Option<(Span, String)>) -> NetworkMtu {
+fn network_line(network: &Network, local: &Local, tightest: Option<(Path, Span, String)>) -> NetworkMtu {
     let (policy, mtu) = (local.policy(network), local.guest_mtu(network));
-    let sum = tightest.as_ref().map(|(span, _)| span.sum(policy.vlan));
+    let sum = tightest.as_ref().map(|(_, span, _)| span.sum(policy.vlan));
     let whole = sum.as_ref().map_or_else(|| mtu.get(), Sum::guest);
     NetworkMtu {
         network: network.name.clone(),
@@ -162,8 +178,9 @@ fn network_line(network: &Network, local: &Local, tightest: Option<(Span, String
         said_by: None,
         whole,
         missing: mtu.get().saturating_sub(whole),
+        lost: mtu.get() > whole && tightest.as_ref().is_some_and(|(path, ..)| *path == Path::Plain),
         sum: sum.map(|sum| sum.to_string()).unwrap_or_default(),
-        limit: tightest.map_or_else(|| "no peer hosts it".to_owned(), |(_, limit)| limit),
+        limit: tightest.map_or_else(|| "no peer hosts it".to_owned(), |(.., limit)| limit),
         oversize: policy.oversize,
         counts: SizeCounts::default(),
     }
@@ -174,6 +191,7 @@ fn limit(node: &NodeId, path: Path, span: Span) -> String {
     match (path, span.measured) {
         (Path::Tunnel, None) => "not measured yet".to_owned(),
         (Path::Tunnel, Some(_)) if span.size() < span.underlay => format!("the path to {node}"),
+        (Path::Plain, Some(_)) if span.size() < span.underlay => format!("the plain path to {node} (M0664)"),
         (Path::Plain | Path::Tunnel | Path::Forbidden, _) => "the interface here".to_owned(),
     }
 }

@@ -96,7 +96,7 @@ fn the_map_names_every_peer_once_and_every_network() {
     let slice = slice("suppress", json!({}));
     let paths = decide_all(&slice, local().own());
     let measured = AllMeasured::from([("far".parse().unwrap(), Measured { bytes: 1400, since: Wall::from_secs(7) })]);
-    let map = map(&slice, &paths, &local(), &measured);
+    let map = map(&slice, &paths, &local(), &measured, &BTreeMap::new());
     let peers: Vec<_> =
         map.peers.iter().map(|peer| (peer.node.as_str(), peer.path, peer.measured, peer.guest)).collect();
     let expected =
@@ -104,4 +104,17 @@ fn the_map_names_every_peer_once_and_every_network() {
     assert_eq!(peers, expected);
     let blue = &map.networks[0];
     assert_eq!((blue.mtu.get(), blue.whole, blue.missing, blue.limit.as_str()), (1418, 1318, 100, "the path to far"));
+}
+
+#[test]
+fn a_plain_path_that_loses_large_packets_has_the_number_that_its_finding_says() {
+    let slice = slice("suppress", json!({}));
+    let paths = decide_all(&slice, local().own());
+    let narrow = BTreeMap::from([("b".parse().unwrap(), 1300)]);
+    let map = map(&slice, &paths, &local(), &AllMeasured::new(), &narrow);
+    let peers: Vec<_> = map.peers.iter().map(|peer| (peer.node.as_str(), peer.guest, peer.limit.as_str())).collect();
+    assert_eq!(peers[..2], [("b", 1250, "the plain path to b (M0664)"), ("c", 1450, "the interface here")]);
+    let blue = &map.networks[0];
+    assert_eq!((blue.whole, blue.missing, blue.lost), (1250, 168, true));
+    assert_eq!(blue.limit, "the plain path to b (M0664)");
 }

@@ -83,6 +83,15 @@ impl Seen<'_> {
         }
     }
 
+    /// The largest packet of guests that passes in both directions, bytes, where they may send larger ones.
+    pub fn passes(&self, now: Mono) -> Option<u16> {
+        if self.state(now) != PlainState::Small {
+            return None;
+        }
+        let (out, back) = small(self.report.as_ref()?, now);
+        [out, back].into_iter().flatten().min()
+    }
+
     /// For `status` and `tunnel list`.
     pub fn status(&self, now: Mono) -> PlainStatus {
         let report = self.report.as_ref();
@@ -289,7 +298,10 @@ impl Cause {
                     "the session with {names} is down ({own_address} - {}); guests' frames take the plain path, which answers",
                     some_addresses(pairs)
                 ),
-                "let the UDP port of the tunnels (`listen` in meshd.toml) pass between nodes of a PDC: ss -lunp",
+                format!(
+                    "on {peer}: meshctl status, which says so where its WireGuard key is not its own (M0281); then let the UDP port of the tunnels \
+                     (`listen` in meshd.toml) pass between the two: ss -lunp; nft list tables | grep -v vxmesh"
+                ),
             ),
         }
     }
@@ -316,6 +328,12 @@ fn alone(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
         format!("ip -s link show dev {interface}; ip address show dev {interface}; nft list tables | grep -v vxmesh");
     // All the others may be dead at once, too.
     Finding::new("M0667", what, help).cuts(Cut::peers(false, Path::Plain, peers.iter().copied()))
+}
+
+/// The peers that a node says it loses large frames to or from, by the plain path.
+pub fn narrow(findings: &[Finding]) -> BTreeSet<NodeId> {
+    let cuts = findings.iter().filter(|finding| finding.code == "M0664").filter_map(|finding| finding.cut.as_ref());
+    cuts.flat_map(|cut| cut.peers.iter().cloned()).collect()
 }
 
 /// Plain paths are not watched, and why.

@@ -10,6 +10,7 @@ use super::desired::Desired;
 use super::fence::{Refused, Said};
 use super::presence::Wrong as Told;
 use super::presence::{At, Guest, Presence, bounded, name_of, port_of};
+use super::swapped;
 use crate::api::local::Finding;
 use crate::table::{NetKey, Row, RowKey, Slice};
 use crate::types::{IfName, Mac, Mono, Vlan};
@@ -107,6 +108,12 @@ impl Wrongs {
         });
     }
 
+    /// The Ethernet addresses that are refused, by the interface of a network that they are heard behind.
+    fn macs(&self, places: &BTreeMap<IfName, NetKey>) -> BTreeMap<IfName, Mac> {
+        let macs = self.all.iter().filter(|((name, _), wrong)| wrong.value.is_none() && places.contains_key(name));
+        macs.map(|((name, _), wrong)| (name.clone(), wrong.mac)).collect()
+    }
+
     /// What is wrong.
     pub fn findings(
         &self,
@@ -116,8 +123,17 @@ impl Wrongs {
         places: &BTreeMap<IfName, NetKey>,
     ) -> Vec<Finding> {
         let mut by_code: BTreeMap<&'static str, BTreeSet<Told>> = BTreeMap::new();
+        let swapped = swapped::find(slice, &self.macs(places));
+        let mut among = BTreeSet::new();
+        for ring in &swapped {
+            among.extend(ring.iter().map(|one| &one.heard));
+            by_code.entry("M0692").or_default().insert(swapped::told(slice, ring));
+        }
         for ((interface, _), wrong) in &self.all {
             let Some(net) = places.get(interface) else { continue };
+            if wrong.value.is_none() && among.contains(interface) {
+                continue;
+            }
             let own = ports(slice, desired, net, interface);
             let misnamed = wrong.value.is_none().then(|| misnamed(slice, presence, net, interface, &own, wrong.mac));
             if let Some((what, help)) = misnamed.flatten() {
@@ -178,7 +194,7 @@ fn misnamed(
         At::Absent => "is not there".to_owned(),
         At::Hosts => "is this host's own".to_owned(),
         At::Nowhere | At::Refused(_) | At::Elsewhere(_) | At::OtherNetwork(_) => format!("is not in {}", here.bridge),
-        At::Plugged | At::Down | At::Blocked | At::Isolated | At::Silent => return None,
+        At::Plugged | At::Down | At::Dark | At::Blocked | At::Isolated | At::Silent => return None,
     };
     let (port, network) = (port_of(slice, net, mac), name_of(slice, net));
     let what = format!(

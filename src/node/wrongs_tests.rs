@@ -215,6 +215,43 @@ fn a_port_that_names_an_interface_which_is_not_its_guests_is_told_as_that_and_no
 }
 
 #[test]
+fn ports_that_have_each_others_interfaces_are_swapped_and_no_address_is_taken() {
+    let mac = |n: u8| format!("02:00:00:00:00:{n:02x}");
+    let row = |slice: &mut Slice, net: u8, n: u8, port: &str, interface: &str| {
+        let row = json!({"node": slice.node, "interface": interface, "port": port});
+        slice.rows.insert(format!("default/{net}/-/{}", mac(n)).parse().unwrap(), serde_json::from_value(row).unwrap());
+    };
+    let mut three = slice();
+    row(&mut three, 10, 3, "three", "x9");
+    let mut across = slice();
+    row(&mut across, 11, 4, "red-one", "x9");
+    for (slice, behind, ports) in [
+        (slice(), &[("tap1", 2), ("tap2", 1)][..], &["one", "two"][..]),
+        (three.clone(), &[("tap1", 2), ("tap2", 3), ("x9", 1)], &["one", "two", "three"]),
+        (across, &[("tap1", 4), ("x9", 1)], &["one", "red-one"]),
+    ] {
+        let mut wrongs = Wrongs::default();
+        let samples: Vec<Said> = behind.iter().map(|(name, n)| said(name, &mac(*n), None, 3)).collect();
+        wrongs.learn("mac", &samples, at(0));
+        let told = told_of(&wrongs, &slice, &["tap1", "tap2", "x9"]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].0, "M0692", "{told:?}");
+        assert!(told[0].1.contains("are swapped") && !told[0].1.contains("twice"), "{told:?}");
+        for port in ports {
+            assert!(told[0].1.contains(&format!("meshctl port set {port} --interface ")), "{port}: {told:?}");
+        }
+    }
+    // Where one of them only has spoken, and where the third is behind its own, nobody knows.
+    let mut one = Wrongs::default();
+    one.learn("mac", &[said("tap1", &mac(2), None, 3)], at(0));
+    assert_eq!(told(&one)[0].0, "M0677");
+    let mut chain = Wrongs::default();
+    chain.learn("mac", &[said("tap1", &mac(2), None, 3), said("tap2", &mac(3), None, 3)], at(0));
+    let codes: Vec<String> = told_of(&chain, &three, &["tap1", "tap2", "x9"]).into_iter().map(|told| told.0).collect();
+    assert_eq!(codes, ["M0677", "M0677"]);
+}
+
+#[test]
 fn what_has_become_right_is_told_no_longer_although_the_kernel_still_has_samples_of_it() {
     let own = "02:00:00:00:00:01";
     let address = |text: &str| -> IpAddr { text.parse().unwrap() };

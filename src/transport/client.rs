@@ -455,7 +455,7 @@ fn no_daemon(address: &str, error: &io::Error) -> Problem {
         ))
         .help("if its keys are there (ls /etc/vxmesh/keys): systemctl restart meshd; if not, it is what still has them: put them back first"),
         io::ErrorKind::NotFound => problem(format!("no meshd answers on {address}: there is no such socket"))
-            .help("on a node: systemctl start meshd (without systemd: meshd run)")
+            .help("on a node: systemctl start meshd (without systemd: meshd run); where it does start and ends again: journalctl -u meshd")
             .help("on a machine that is to be a node: meshctl join; elsewhere a management node can be asked: meshctl --mesh status"),
         _ => problem(format!("no meshd answers on {address}: {error}"))
             .help("look why it has ended: journalctl -u meshd; then: systemctl start meshd"),

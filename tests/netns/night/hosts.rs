@@ -212,6 +212,14 @@ fn guests() -> Vec<Row> {
             .says(Management, "M0674", &["a-1", "g1"])
             .says(Explain("a-1", "a-2"), "guest", &["g1", "is down"])
             .says(Explain("a-2", "a-1"), "far", &["interface is down"]),
+        Row::new("a guest's own link is down")
+            .make([On("b-1-g1", "ip link set eth0 down")])
+            .undo([On("b-1-g1", "ip link set eth0 up")])
+            .cut(&[("b-2", "b-1"), ("a-1", "b-1")])
+            .says(Node("b-1"), "M0700", &["b-1-g1"])
+            .says(Management, "M0700", &["b-1", "b-1-g1"])
+            .says(Explain("b-1", "b-2"), "guest", &["g1", "no carrier"])
+            .says(Explain("b-2", "b-1"), "far", &["no carrier"]),
         Row::new("a guest sends more than its network carries")
             .make([
                 On("a-2", "ip link set g1 mtu 1500"),

@@ -125,7 +125,8 @@ impl Run<'_> {
                 }
                 At::Explain(from, to) => self.ground.explain(from, to).is_some_and(|answer| {
                     let steps = answer.steps.iter().filter(|step| !step.passes);
-                    !answer.delivered && steps.into_iter().any(|step| step.what == says.code && says.is_in(&step.text))
+                    !answer.may_arrive()
+                        && steps.into_iter().any(|step| step.what == says.code && says.is_in(&step.text))
                 }),
                 At::Screen => {
                     let text = self.ground.screen();
@@ -214,7 +215,7 @@ impl Run<'_> {
             let after = asked.saturating_sub(Waits::read(&self.ground.lab).since(&waits));
             let left = || found.iter().flat_map(|(at, found)| found.iter().map(move |one| (*at, one)));
             let deaf = self.row.says.iter().filter(|says| says.open.is_none()).any(|says| match says.at {
-                At::Explain(from, to) => !self.ground.explain(from, to).is_some_and(|answer| answer.delivered),
+                At::Explain(from, to) => !self.ground.explain(from, to).is_some_and(|answer| answer.may_arrive()),
                 At::Node(_) | At::Management | At::Events(_) | At::Audit | At::Screen => false,
             });
             if left().next().is_none() && !deaf && found.len() == super::NODES.len() + 1 {

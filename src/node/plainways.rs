@@ -1,0 +1,153 @@
+//! Routes of this host that are in the way of what goes to peers of its PDC: one that refuses (blackhole, unreachable, prohibit), and those that
+//! show that the admin side is another interface than the one that peers are behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::outways::{End, OutWays};
+use crate::api::local::Finding;
+use crate::types::{IfName, Mono, NodeId, PdcId};
+
+/// An interface that comes back is without routes for a moment, and the kernel is asked every five seconds.
+const SETTLES: Duration = Duration::from_secs(6);
+/// Peers of one finding that are named.
+const NAMED: usize = 3;
+
+/// Tells of peers of plain paths that the kernel has no way to: beside what is told of them already, else by itself. `ends` are those whose
+/// interface is up.
+pub fn refused(ways: &OutWays, ends: &BTreeMap<NodeId, End>, findings: &mut Vec<Finding>, now: Mono) {
+    let mut gone: BTreeMap<&NodeId, IpAddr> = BTreeMap::new();
+    for (node, end) in ends {
+        let lasts = ways.changed(end.to).is_none_or(|at| now.since(at) >= SETTLES);
+        if lasts && ways.has_none(end.to) {
+            gone.insert(node, end.to);
+        }
+    }
+    for finding in findings.iter_mut() {
+        let peers = finding.cut.as_ref().map(|cut| cut.peers.clone()).unwrap_or_default();
+        let Some(to) = peers.iter().find_map(|peer| gone.get(peer).copied()) else { continue };
+        gone.retain(|node, _| !peers.contains(node));
+        finding.what.push_str(&format!("; the kernel here has no way to {to}"));
+        finding.help = format!("ip route get {to}; {}", finding.help);
+    }
+    let Some(to) = gone.values().next() else { return };
+    let names = some(gone.keys().copied());
+    let what = format!(
+        "the kernel here has no way to {names} ({to}): a route refuses it (blackhole, unreachable, prohibit), or there is none; the session with \
+         it is lost, which peers tell as theirs; guests' frames take the plain path, which answers"
+    );
+    let help =
+        format!("ip route get {to}; ip route show table all | grep -E 'blackhole|unreachable|prohibit'; ip rule show");
+    findings.push(Finding::new("M0669", what, help).harmless());
+}
+
+/// What is said where both sides of a node are one interface, and all peers of its PDC are behind another one.
+pub fn elsewhere(
+    ways: &OutWays,
+    ends: &BTreeMap<NodeId, End>,
+    (pdc, own, interface): (&PdcId, IpAddr, &IfName),
+) -> Option<Finding> {
+    let by: BTreeSet<&IfName> = ends.values().map(|end| ways.only_by(end.to)).collect::<Option<_>>()?;
+    let [other] = by.into_iter().collect::<Vec<_>>()[..] else { return None };
+    if other == interface {
+        return None;
+    }
+    let what = format!(
+        "the admin side of this node is {interface} ({own}), as the external one, but its routes lead to the peers of PDC '{pdc}' ({}) by {other}: \
+         plain frames of guests leave in clear by {interface}",
+        some(ends.keys())
+    );
+    let help = format!(
+        "in meshd.toml: [underlay] admin = \"{other}\"; then systemctl restart meshd; ip route get ADDRESS shows a way"
+    );
+    Some(Finding::new("M0647", what, help).harmless())
+}
+
+fn some<'a>(names: impl ExactSizeIterator<Item = &'a NodeId>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let first = names.take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{first} and {more} more") } else { first }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::cut::Cut;
+    use crate::node::strays::{Hop, Way};
+    use crate::policy::path::Path;
+    use crate::types::Wall;
+
+    fn at(seconds: u64) -> Mono {
+        Mono::from_nanos(seconds * 1_000_000_000)
+    }
+
+    fn by(dev: &str) -> Option<Way> {
+        let hop = Hop { dev: Some(dev.parse().unwrap()), gateway: None, wraps: false };
+        Some(Way { to: "10.0.0.0/24".parse().unwrap(), table: 254, hops: vec![hop] })
+    }
+
+    fn ends(names: &[&str]) -> BTreeMap<NodeId, End> {
+        let end = |n: usize| End { to: format!("10.0.0.{n}").parse().unwrap(), by: Some("admin0".parse().unwrap()) };
+        (1..).zip(names).map(|(n, name)| (name.parse().unwrap(), end(n))).collect()
+    }
+
+    fn learn(ways: &mut OutWays, answers: &[Option<Way>], seconds: u64) {
+        let answers = (1..).zip(answers).map(|(n, way)| (format!("10.0.0.{n}").parse().unwrap(), way.clone()));
+        ways.learn(answers.collect(), at(seconds), Wall::from_secs(1_800_000_000 + seconds));
+    }
+
+    #[test]
+    fn a_route_that_refuses_a_plain_peer_is_told_here_once_it_has_stood() {
+        let (mut ways, ends) = (OutWays::default(), ends(&["b", "c"]));
+        let told = |ways: &OutWays, findings: &[Finding], seconds| {
+            let mut findings = findings.to_vec();
+            refused(ways, &ends, &mut findings, at(seconds));
+            findings
+        };
+        assert_eq!(told(&ways, &[], 9), [], "nothing is known yet");
+        learn(&mut ways, &[by("admin0"), by("admin0")], 10);
+        assert_eq!(told(&ways, &[], 11), []);
+        learn(&mut ways, &[None, by("admin0")], 15);
+        assert_eq!(told(&ways, &[], 17), [], "an interface that comes back");
+        let found = told(&ways, &[], 21);
+        assert!(
+            found.len() == 1 && found[0].code == "M0669" && found[0].what.contains("no way to b (10.0.0.1)"),
+            "{found:?}"
+        );
+        let lost = |peer: &str| {
+            let peers: Vec<NodeId> = vec![peer.parse().unwrap()];
+            Finding::new("M0663", "plain frames".to_owned(), "look").cuts(Cut::peers(true, Path::Plain, &peers))
+        };
+        let found = told(&ways, &[lost("b")], 21);
+        assert!(found.len() == 1 && found[0].what.ends_with("; the kernel here has no way to 10.0.0.1"), "{found:?}");
+        assert!(found[0].help.starts_with("ip route get 10.0.0.1; look"), "{found:?}");
+        assert_eq!(told(&ways, &[lost("c")], 21).len(), 2, "of another peer it is another fault");
+        learn(&mut ways, &[by("admin0"), by("admin0")], 25);
+        assert_eq!(told(&ways, &[], 40), []);
+    }
+
+    #[test]
+    fn an_admin_side_that_no_peer_is_behind_is_told_with_the_one_that_all_are_behind() {
+        let ends = ends(&["b", "c"]);
+        let pdc = "a".parse().unwrap();
+        for (answers, told) in [
+            ([by("admin0"), by("admin0")], Some("admin0")),
+            ([by("ext0"), by("ext0")], None),
+            ([by("admin0"), by("ext0")], None),
+            ([by("admin0"), None], None),
+        ] {
+            let mut ways = OutWays::default();
+            learn(&mut ways, &answers, 1);
+            let own = ("198.18.0.1".parse().unwrap(), "ext0".parse().unwrap());
+            let found = elsewhere(&ways, &ends, (&pdc, own.0, &own.1));
+            assert_eq!(found.as_ref().map(|found| found.code.as_str()), told.map(|_| "M0647"), "{answers:?}");
+            let says = |finding: Finding| finding.help.contains("[underlay] admin = \"admin0\"");
+            assert!(found.is_none_or(says), "{answers:?}");
+        }
+        assert!(
+            elsewhere(&OutWays::default(), &BTreeMap::new(), (&pdc, "::1".parse().unwrap(), &"ext0".parse().unwrap()))
+                .is_none()
+        );
+    }
+}
