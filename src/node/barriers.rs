@@ -200,7 +200,31 @@ fn at_ports(ports: &Ports, filters: &Filters) -> Vec<Finding> {
             findings.push(Finding::new(AT_PORT, what, way_out(base, &drop)).cuts(cut.clone()));
         }
     }
-    findings.truncate(PORTS);
+    bounded_ports(findings)
+}
+
+/// The first are named each; of the rest one finding for each kind of what is cut off says how many, so that no cut is lost.
+fn bounded_ports(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let rest = findings.split_off(PORTS.min(findings.len()));
+    let mut kinds: Vec<(usize, Finding, Cut)> = Vec::new();
+    for finding in rest {
+        let cut = finding.cut.clone().unwrap_or_default();
+        match kinds.iter_mut().find(|(_, _, known)| known.takes(&cut)) {
+            Some((count, _, known)) => {
+                *count += 1;
+                known.join(cut);
+            }
+            None => kinds.push((1, finding, cut)),
+        }
+    }
+    let more = kinds.into_iter().map(|(count, first, cut)| {
+        let what = match count {
+            1 => first.what,
+            _ => format!("{}; the same holds for {} more ports", first.what, count - 1),
+        };
+        Finding::new(AT_PORT, what, first.help).cuts(cut)
+    });
+    findings.extend(more);
     findings
 }
 

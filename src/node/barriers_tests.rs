@@ -116,6 +116,35 @@ fn at_an_interface_of_a_guest_only_what_drops_everything_is_a_fault() {
 }
 
 #[test]
+fn of_many_interfaces_each_is_in_what_is_cut_off_whether_it_is_named_or_not() {
+    use crate::policy::path::Path;
+    use crate::types::Mac;
+    let guest = |last: u8| ("default/10".parse().unwrap(), Mac([2, 0, 0, 0, 0, last]));
+    let taps: Vec<String> = (1..=40).map(|last| format!("tap{last}")).collect();
+    let mut ports: Ports = taps
+        .iter()
+        .zip(1_u8..)
+        .map(|(tap, last)| {
+            (name(tap), Place { bridge: name("vb10.12b5"), cut: Cut::guests(last % 2 == 0, &[guest(last)]) })
+        })
+        .collect();
+    ports.insert(name("vt10.12b5"), Place { cut: Cut::way(&guest(1).0, Path::Tunnel), ..place() });
+    let devices = ports.keys().map(ToString::to_string).collect();
+    let filters = filters(&[Base { devices, ..base("netdev", "ingress", true) }], json!([]));
+    let told = findings(None, &[].into(), &[], &ports, &filters);
+    assert!(told.len() == PORTS + 3, "{told:?}");
+    let cuts: Vec<&Cut> = told.iter().filter_map(|finding| finding.cut.as_ref()).collect();
+    for last in 1..=40_u8 {
+        let (network, mac) = guest(last);
+        let of: Vec<_> =
+            cuts.iter().filter(|cut| cut.guests.iter().any(|one| (&one.network, one.mac) == (&network, mac))).collect();
+        assert!(of.len() == 1 && of[0].surely == (last % 2 == 0), "{last}: {of:?}");
+    }
+    assert_eq!(cuts.iter().filter(|cut| cut.path == Some(Path::Tunnel) && cut.networks.len() == 1).count(), 1);
+    assert!(told.iter().any(|finding| finding.what.ends_with("the same holds for 15 more ports")), "{told:?}");
+}
+
+#[test]
 fn protocols_are_named_and_where_some_addresses_pass_which_do_not() {
     let what = |lost: &[Flow]| told(lost, &filters(&[base("bridge", "forward", true)], json!([])))[0].what.clone();
     let all = [flow(Protocol::Ipv4, 10), flow(Protocol::Ipv6, 10), flow(Protocol::Arp, 10)];
