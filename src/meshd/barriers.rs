@@ -75,6 +75,11 @@ impl Barriers {
             .collect();
     }
 
+    /// Interfaces in bridges of guests.
+    pub(super) const fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
     /// Looks where it is due, and tells what is wrong.
     pub(super) fn look<K: Kernel>(&mut self, kernel: &mut K, shared: &Shared) {
         let start = mono();

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::attached::bounded;
 use super::fence_text::TABLE as FENCE;
 use super::guard::TABLE as GUARD;
 use super::verdicts::{Drop, Frame, Rules, Sure, judge};
@@ -20,8 +21,6 @@ pub const AT_PORT: &str = "M0686";
 pub const TABLES: usize = 32;
 /// Chains of one finding that are named.
 const NAMED: usize = 3;
-/// Interfaces that are named, at most.
-const PORTS: usize = 8;
 
 /// A chain at a hook, of whomever.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,32 +199,7 @@ fn at_ports(ports: &Ports, filters: &Filters) -> Vec<Finding> {
             findings.push(Finding::new(AT_PORT, what, way_out(base, &drop)).cuts(cut.clone()));
         }
     }
-    bounded_ports(findings)
-}
-
-/// The first are named each; of the rest one finding for each kind of what is cut off says how many, so that no cut is lost.
-fn bounded_ports(mut findings: Vec<Finding>) -> Vec<Finding> {
-    let rest = findings.split_off(PORTS.min(findings.len()));
-    let mut kinds: Vec<(usize, Finding, Cut)> = Vec::new();
-    for finding in rest {
-        let cut = finding.cut.clone().unwrap_or_default();
-        match kinds.iter_mut().find(|(_, _, known)| known.takes(&cut)) {
-            Some((count, _, known)) => {
-                *count += 1;
-                known.join(cut);
-            }
-            None => kinds.push((1, finding, cut)),
-        }
-    }
-    let more = kinds.into_iter().map(|(count, first, cut)| {
-        let what = match count {
-            1 => first.what,
-            _ => format!("{}; the same holds for {} more ports", first.what, count - 1),
-        };
-        Finding::new(AT_PORT, what, first.help).cuts(cut)
-    });
-    findings.extend(more);
-    findings
+    bounded(findings)
 }
 
 fn words(base: &Base, drop: &Drop) -> String {

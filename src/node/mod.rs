@@ -5,6 +5,7 @@
 //! [`spans`] what is known of each path's size. No netlink here: `linux` does what this ring writes down.
 
 pub mod announce;
+pub mod attached;
 pub mod barred;
 pub mod barriers;
 pub mod causes;
