@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use netlink_packet_core::NlasIterator;
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::tc::{TcHandle, TcHeader, TcMessage};
 
 use super::error::KernelError;
@@ -17,6 +17,7 @@ use super::netlink::{HEADER, Netlink, word};
 use super::request;
 use super::tc_filters::{self, Step};
 use crate::node::attached::{Attached, Does, Queue, Side};
+use crate::probe::crossing::Protocol;
 use crate::types::IfName;
 
 /// `struct tcmsg`, behind the header.
@@ -47,24 +48,54 @@ impl Kernel {
             return Ok(BTreeMap::new());
         }
         let netlink = self.netlink();
-        let read = indices(netlink, of).and_then(|names| read(netlink, &names));
+        let read = links(netlink, of).and_then(|(names, shown)| read(netlink, &names, shown));
         read.map_err(KernelError::socket("reading queues and filters of tc"))
     }
 }
 
-/// Names of interfaces by index, of those that are there.
-fn indices(netlink: &mut Netlink, of: &BTreeSet<IfName>) -> io::Result<BTreeMap<u32, IfName>> {
+/// Names of interfaces by index, of those that are there, and what bridges among them show.
+fn links(
+    netlink: &mut Netlink,
+    of: &BTreeSet<IfName>,
+) -> io::Result<(BTreeMap<u32, IfName>, BTreeMap<IfName, Attached>)> {
     let questions: Vec<RouteNetlinkMessage> = of.iter().map(|name| request::find(name.as_str()).0).collect();
-    let answers = netlink.ask(&questions)?;
-    let index = |(answer, name): (Option<RouteNetlinkMessage>, &IfName)| match answer {
-        Some(RouteNetlinkMessage::NewLink(link)) => Some((link.header.index, name.clone())),
-        _ => None,
-    };
-    Ok(answers.into_iter().zip(of).filter_map(index).collect())
+    let (mut names, mut shown) = (BTreeMap::new(), BTreeMap::new());
+    for (answer, name) in netlink.ask(&questions)?.into_iter().zip(of) {
+        let Some(RouteNetlinkMessage::NewLink(link)) = answer else { continue };
+        names.insert(link.header.index, name.clone());
+        let shows = shows(&link);
+        if !shows.is_empty() {
+            shown.insert(name.clone(), Attached { shows, ..Attached::default() });
+        }
+    }
+    Ok((names, shown))
 }
 
-fn read(netlink: &mut Netlink, names: &BTreeMap<u32, IfName>) -> io::Result<BTreeMap<IfName, Attached>> {
-    let (mut all, mut filtered) = (BTreeMap::<IfName, Attached>::new(), BTreeSet::new());
+/// What a bridge shows to the packet filters of the host by its own switches.
+fn shows(link: &LinkMessage) -> BTreeSet<Protocol> {
+    let infos = link.attributes.iter().filter_map(|one| match one {
+        LinkAttribute::LinkInfo(infos) => Some(infos),
+        _ => None,
+    });
+    let data = infos.flatten().filter_map(|info| match info {
+        LinkInfo::Data(InfoData::Bridge(data)) => Some(data),
+        _ => None,
+    });
+    data.flatten()
+        .filter_map(|one| match one {
+            InfoBridge::NfCallIpTables(true) => Some(Protocol::Ipv4),
+            InfoBridge::NfCallIp6Tables(true) => Some(Protocol::Ipv6),
+            _ => None,
+        })
+        .collect()
+}
+
+fn read(
+    netlink: &mut Netlink,
+    names: &BTreeMap<u32, IfName>,
+    mut all: BTreeMap<IfName, Attached>,
+) -> io::Result<BTreeMap<IfName, Attached>> {
+    let mut filtered = BTreeSet::new();
     let request = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
     let dumped = netlink.dump_each(request, |raw| {
         let index = word(raw, HEADER + 4).unwrap_or_default();

@@ -11,6 +11,7 @@ use crate::clock::mono;
 use crate::node::attached::{At, findings};
 use crate::node::barriers::Ports;
 use crate::node::plan::Underlay;
+use crate::node::shown::Shown;
 use crate::node::unwatched::Eye;
 use crate::policy::path::Path;
 use crate::types::{IfName, Mono};
@@ -26,9 +27,15 @@ const LONGEST: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Attachments {
     at: Mono,
+    shown: Shown,
 }
 
 impl Attachments {
+    /// What bridges of guests show to the packet filters of the host.
+    pub(super) const fn shown(&self) -> &Shown {
+        &self.shown
+    }
+
     /// Looks where it is due, and tells what is wrong.
     pub(super) fn look<K: Kernel>(&mut self, kernel: &mut K, ports: &Ports, shared: &Shared) {
         let start = mono();
@@ -36,8 +43,11 @@ impl Attachments {
             return;
         }
         let places = places(ports, shared);
-        let names: BTreeSet<IfName> = places.keys().cloned().collect();
+        let bridges: BTreeSet<&IfName> = ports.values().map(|place| &place.bridge).collect();
+        let names: BTreeSet<IfName> = places.keys().chain(bridges).cloned().collect();
         let outcome = kernel.attached(&names).map(|attached| {
+            let shows = attached.iter().filter(|(_, attached)| !attached.shows.is_empty());
+            self.shown = shows.map(|(name, attached)| (name.clone(), attached.shows.clone())).collect();
             shared.find(Topic::Attached, findings(&places, &attached));
             true
         });

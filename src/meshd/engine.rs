@@ -246,7 +246,7 @@ impl<K: Kernel> Engine<K> {
             }
         }
         self.strays.look(&mut self.kernel, &self.desired, &self.shared);
-        self.barriers.look(&mut self.kernel, &self.shared);
+        self.barriers.look(&mut self.kernel, self.attachments.shown(), &self.shared);
         self.attachments.look(&mut self.kernel, self.barriers.ports(), &self.shared);
         self.shared.tell_unwatched();
         self.announce();

@@ -9,6 +9,7 @@ use crate::node::barriers::{Base, Table};
 use crate::node::desired::Observed;
 use crate::node::fence::{Refused, Said};
 use crate::node::op::Op;
+use crate::node::shown::Legacy;
 use crate::node::strays::{Ask, Way, Ways};
 use crate::node::verdicts::Rules;
 use crate::types::IfName;
@@ -65,6 +66,10 @@ pub trait Kernel {
     /// Tools of the older iptables that have something in the kernel.
     fn legacy_filters(&mut self) -> Vec<&'static str> {
         Vec::new()
+    }
+    /// What the older iptables says of its chain FORWARD.
+    fn legacy_forward(&mut self) -> Legacy {
+        Legacy::new()
     }
     /// What is attached to interfaces, beside packet filters.
     ///
@@ -137,6 +142,10 @@ impl Kernel for linux::Kernel {
 
     fn legacy_filters(&mut self) -> Vec<&'static str> {
         Self::legacy_filters(self)
+    }
+
+    fn legacy_forward(&mut self) -> Legacy {
+        Self::legacy_forward(self)
     }
 
     fn attached(&mut self, of: &BTreeSet<IfName>) -> Result<BTreeMap<IfName, Attached>, KernelError> {

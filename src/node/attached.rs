@@ -1,10 +1,11 @@
 //! What others have attached to interfaces that guests' frames go by, beside packet filters: queues and filters of `tc`. What surely takes every
 //! frame is told, with the place and the command that takes it away. No I/O: what is attached goes in, findings come out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
+use crate::probe::crossing::Protocol;
 use crate::types::IfName;
 
 /// Code of what is attached to an interface and takes what goes by.
@@ -30,6 +31,8 @@ pub struct Attached {
     pub queue: Option<Queue>,
     /// Filters of what comes in and of what goes out, each in the order in which the kernel asks them.
     pub filters: BTreeMap<Side, Vec<Filter>>,
+    /// Of a bridge: what it shows to the packet filters of the host, by a switch of its own.
+    pub shows: BTreeSet<Protocol>,
 }
 
 /// Where filters are.

@@ -17,7 +17,7 @@ fn filter(protocol: u16, whole: bool, fate: Fate) -> Filter {
 }
 
 fn filters(side: Side, filters: Vec<Filter>) -> Vec<Finding> {
-    told(Attached { queue: None, filters: [(side, filters)].into() })
+    told(Attached { filters: [(side, filters)].into(), ..Attached::default() })
 }
 
 #[test]

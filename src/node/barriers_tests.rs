@@ -28,7 +28,7 @@ fn filters(bases: &[Base], parts: serde_json::Value) -> Filters {
 }
 
 fn place() -> Place {
-    Place { bridge: name("vb10.12b5"), cut: Cut::node(true) }
+    Place { bridge: name("vb10.12b5"), key: "default/10".parse().unwrap(), cut: Cut::node(true) }
 }
 
 fn told(lost: &[Flow], filters: &Filters) -> Vec<Finding> {
@@ -98,7 +98,9 @@ fn what_does_not_see_the_frame_is_not_blamed_and_then_it_is_said_where_else_to_l
 #[test]
 fn nothing_is_read_and_nothing_said_where_frames_pass() {
     let bases = [base("ip", "forward", true), base("bridge", "forward", true)];
-    assert_eq!(wanted(&bases, false, &[(name("tap1"), place())].into()), [].into());
+    // Rules of bridges may name a port.
+    assert_eq!(wanted(&bases, false, &[(name("tap1"), place())].into()), [("bridge", "fw".to_owned())].into());
+    assert_eq!(wanted(&bases, false, &Ports::new()), [].into());
     assert_eq!(told(&[], &filters(&bases, json!([]))), []);
 }
 
@@ -124,9 +126,7 @@ fn of_many_interfaces_each_is_in_what_is_cut_off_whether_it_is_named_or_not() {
     let mut ports: Ports = taps
         .iter()
         .zip(1_u8..)
-        .map(|(tap, last)| {
-            (name(tap), Place { bridge: name("vb10.12b5"), cut: Cut::guests(last % 2 == 0, &[guest(last)]) })
-        })
+        .map(|(tap, last)| (name(tap), Place { cut: Cut::guests(last % 2 == 0, &[guest(last)]), ..place() }))
         .collect();
     ports.insert(name("vt10.12b5"), Place { cut: Cut::way(&guest(1).0, Path::Tunnel), ..place() });
     let devices = ports.keys().map(ToString::to_string).collect();

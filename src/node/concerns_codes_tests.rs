@@ -53,12 +53,12 @@ const DECIDED: &[(Says, &[&str])] = &[
     (Says::Plain(false), &["M0414", "M0664", "M0665", "M0666"]),
     (Says::Network(false), &["M0501", "M0604"]),
     (Says::Way, &["M0513", "M0648"]),
-    (Says::Network(true), &["M0603", "M0611", "M0612"]),
+    (Says::Network(true), &["M0603", "M0611", "M0612", "M0697"]),
     (
         Says::Guest(true),
         &[
             "M0613", "M0617", "M0670", "M0671", "M0672", "M0673", "M0674", "M0675", "M0677", "M0678", "M0686", "M0687",
-            "M0692", "M0695",
+            "M0692", "M0695", "M0696",
         ],
     ),
     (Says::Guest(false), &["M0676"]),
