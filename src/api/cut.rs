@@ -77,6 +77,24 @@ impl Cut {
         Self { surely, guests: guests.into_iter().map(guest).collect(), ..Self::default() }.bounded()
     }
 
+    /// True where both are of one kind, so that they can be joined and neither says more than it did.
+    pub fn takes(&self, other: &Self) -> bool {
+        (self.surely, self.path, self.ipv6) == (other.surely, other.path, other.ipv6)
+    }
+
+    /// Adds what another of the same kind ([`Self::takes`]) cuts off.
+    pub fn join(&mut self, other: Self) {
+        self.node |= other.node;
+        self.others |= other.others;
+        let networks: Vec<_> = other.networks.into_iter().filter(|one| !self.networks.contains(one)).collect();
+        self.networks.extend(networks);
+        let peers: Vec<_> = other.peers.into_iter().filter(|one| !self.peers.contains(one)).collect();
+        self.peers.extend(peers);
+        let guests: Vec<_> = other.guests.into_iter().filter(|one| !self.guests.contains(one)).collect();
+        self.guests.extend(guests);
+        *self = std::mem::take(self).bounded();
+    }
+
     /// What is listed, at most [`LISTED`] of a kind.
     #[must_use]
     pub fn bounded(mut self) -> Self {

@@ -11,6 +11,7 @@ use super::kernel::Kernel;
 use super::netlink::{Messages, half, word};
 use super::nft;
 use crate::node::barriers::{Base, Table};
+use crate::node::shown::Legacy;
 use crate::node::verdicts::Rules;
 
 /// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_*` (linux/netfilter/nf_tables.h).
@@ -72,6 +73,12 @@ impl Kernel {
     pub fn legacy_filters(&self) -> Vec<&'static str> {
         let some = |path: &str| std::fs::read_to_string(path).is_ok_and(|names| !names.trim().is_empty());
         LEGACY.into_iter().filter(|(path, _)| some(path)).map(|(_, tool)| tool).collect()
+    }
+
+    /// What the tools of the older iptables say of the chain FORWARD, where there is any of theirs. One that is not here, or fails, says nothing.
+    pub fn legacy_forward(&self) -> Legacy {
+        let tools = self.legacy_filters().into_iter().filter(|tool| tool.starts_with("ip"));
+        tools.filter_map(|tool| Some((tool, nft::listing(tool, &["-S", "FORWARD"]).ok()?))).collect()
     }
 }
 

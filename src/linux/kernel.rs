@@ -75,6 +75,11 @@ impl Kernel {
         Self { checks, ..self }
     }
 
+    /// The socket for questions about links.
+    pub(super) const fn netlink(&mut self) -> &mut Netlink {
+        &mut self.netlink
+    }
+
     /// What the kernel holds now.
     ///
     /// # Errors

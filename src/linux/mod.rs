@@ -3,6 +3,7 @@
 mod addresses;
 pub mod again;
 mod asm;
+mod attached;
 mod btf;
 mod calls;
 pub mod caps;
@@ -36,6 +37,7 @@ mod routes;
 pub mod sys;
 mod sysctl;
 pub mod tap;
+mod tc_filters;
 pub mod terminal;
 pub mod udp;
 pub mod underlay;

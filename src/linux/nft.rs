@@ -126,7 +126,7 @@ fn json(words: &[&str]) -> Result<Vec<serde_json::Value>, KernelError> {
 
 fn nft(arguments: &[&str], input: &str, started: impl FnOnce(u32)) -> Result<Output, KernelError> {
     let run = || -> io::Result<Output> {
-        let mut command = Command::new(program()?);
+        let mut command = Command::new(program("nft")?);
         command.args(arguments).env("LC_ALL", "C").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         // It reads its orders from stdin, which is still empty.
@@ -142,11 +142,18 @@ fn nft(arguments: &[&str], input: &str, started: impl FnOnce(u32)) -> Result<Out
     })
 }
 
-/// Where `nft` is: in a folder of `PATH` that begins at the root. A relative one would run what lies in the working directory.
-fn program() -> io::Result<PathBuf> {
+/// What another tool says of its packet filter.
+pub(super) fn listing(tool: &str, arguments: &[&str]) -> io::Result<String> {
+    let mut command = Command::new(program(tool)?);
+    let output = command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).output()?;
+    Ok(if output.status.success() { String::from_utf8_lossy(&output.stdout).into_owned() } else { String::new() })
+}
+
+/// Where a program is: in a folder of `PATH` that begins at the root. A relative one would run what lies in the working directory.
+fn program(name: &str) -> io::Result<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
     let mut places =
-        std::env::split_paths(&folders).filter(|folder| folder.is_absolute()).map(|folder| folder.join("nft"));
+        std::env::split_paths(&folders).filter(|folder| folder.is_absolute()).map(|folder| folder.join(name));
     places.find(|place| place.is_file()).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 

@@ -12,6 +12,7 @@ use crate::linux::KernelError;
 use crate::node::barriers::{self, Ends, Filters, Place, Ports};
 use crate::node::desired::{Desired, Link, Observed};
 use crate::node::reconcile::is_ours;
+use crate::node::shown::{self, Legacy, Shown};
 use crate::node::unwatched::Eye;
 use crate::policy::path::Path;
 use crate::probe::crossing::Flow;
@@ -54,7 +55,7 @@ fn place(desired: &Desired, name: &IfName, link: &Link) -> Option<Place> {
         // Whose it is among these is not known.
         Cut { surely: false, ..guests(&net.loose) }
     };
-    Some(Place { bridge, cut })
+    Some(Place { bridge, key: net.key.clone(), cut })
 }
 
 /// All that findings depend on.
@@ -62,6 +63,9 @@ fn place(desired: &Desired, name: &IfName, link: &Link) -> Option<Place> {
 struct Seen {
     lost: BTreeSet<Flow>,
     ports: Ports,
+    shown: Shown,
+    /// What the older iptables says, where somebody shows it anything.
+    legacy: Legacy,
     generation: u32,
 }
 
@@ -75,25 +79,32 @@ impl Barriers {
             .collect();
     }
 
+    /// Interfaces in bridges of guests.
+    pub(super) const fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
     /// Looks where it is due, and tells what is wrong.
-    pub(super) fn look<K: Kernel>(&mut self, kernel: &mut K, shared: &Shared) {
+    pub(super) fn look<K: Kernel>(&mut self, kernel: &mut K, shown: &Shown, shared: &Shared) {
         let start = mono();
         if start < self.at {
             return;
         }
-        let outcome = self.told(kernel, shared);
+        let outcome = self.told(kernel, shown, shared);
         shared.looked(Eye::Filters, outcome);
         let now = mono();
         self.at = now + EVERY.max(now.since(start).saturating_mul(SHARE)).min(LONGEST);
     }
 
     /// True: it was read. What cannot be read names nothing, and what is lost is told all the same.
-    fn told<K: Kernel>(&mut self, kernel: &mut K, shared: &Shared) -> Result<bool, KernelError> {
+    fn told<K: Kernel>(&mut self, kernel: &mut K, shown: &Shown, shared: &Shared) -> Result<bool, KernelError> {
         let (way, crossed) = shared.watch.crossing();
         let generation = kernel.filter_generation();
         let seen = Seen {
             lost: crossed.lost,
             ports: self.ports.clone(),
+            shown: shown.clone(),
+            legacy: if shown.is_empty() { Legacy::new() } else { kernel.legacy_forward() },
             generation: generation.as_ref().copied().unwrap_or_default(),
         };
         if generation.is_ok() && self.seen.as_ref() == Some(&seen) {
@@ -105,7 +116,8 @@ impl Barriers {
             Ok(bases) => filters.bases = bases,
             Err(error) => failed = Some(error),
         }
-        for table in barriers::wanted(&filters.bases, !seen.lost.is_empty(), &seen.ports) {
+        let asked = !seen.lost.is_empty() || !seen.shown.is_empty();
+        for table in barriers::wanted(&filters.bases, asked, &seen.ports) {
             match kernel.rules(&table) {
                 Ok(rules) => drop(filters.rules.insert(table, rules)),
                 Err(error) => failed = Some(error),
@@ -116,7 +128,9 @@ impl Barriers {
         }
         let ends = way.as_ref().map(|way| Ends { bridge: &way.bridge, near: &way.near, far: &way.far });
         let flows = way.as_ref().map(|way| way.flows.as_slice()).unwrap_or_default();
-        shared.find(Topic::Bridges, barriers::findings(ends, &seen.lost, flows, &seen.ports, &filters));
+        let mut found = barriers::findings(ends, &seen.lost, flows, &seen.ports, &filters);
+        found.extend(shown::findings(&seen.shown, &seen.lost, &seen.ports, &filters, &seen.legacy));
+        shared.find(Topic::Bridges, found);
         match failed {
             Some(error) => Err(error),
             None => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use super::attached::Attachments;
 use super::barriers::Barriers;
 use super::differing::Differing;
 use super::disk;
@@ -103,6 +104,7 @@ pub struct Engine<K> {
     dropped: Guests,
     strays: Strays,
     barriers: Barriers,
+    attachments: Attachments,
     plain: Plain,
     plugs: Memory,
     presence: Arc<Presence>,
@@ -145,6 +147,7 @@ impl<K: Kernel> Engine<K> {
             dropped: Guests::default(),
             strays: Strays::default(),
             barriers: Barriers::default(),
+            attachments: Attachments::default(),
             plain: Plain::default(),
             plugs,
             presence: Arc::default(),
@@ -243,7 +246,8 @@ impl<K: Kernel> Engine<K> {
             }
         }
         self.strays.look(&mut self.kernel, &self.desired, &self.shared);
-        self.barriers.look(&mut self.kernel, &self.shared);
+        self.barriers.look(&mut self.kernel, self.attachments.shown(), &self.shared);
+        self.attachments.look(&mut self.kernel, self.barriers.ports(), &self.shared);
         self.shared.tell_unwatched();
         self.announce();
         self.shared.events.tend(mono());

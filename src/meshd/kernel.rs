@@ -1,15 +1,18 @@
 //! What the engine asks of a kernel. Its tests have kernels of their own that fail when they are told to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::linux::{self, KernelError};
+use crate::node::attached::Attached;
 use crate::node::barriers::{Base, Table};
 use crate::node::desired::Observed;
 use crate::node::fence::{Refused, Said};
 use crate::node::op::Op;
+use crate::node::shown::Legacy;
 use crate::node::strays::{Ask, Way, Ways};
 use crate::node::verdicts::Rules;
+use crate::types::IfName;
 
 /// The kernel as two verbs, and the counters of its packet filters.
 pub trait Kernel {
@@ -63,6 +66,18 @@ pub trait Kernel {
     /// Tools of the older iptables that have something in the kernel.
     fn legacy_filters(&mut self) -> Vec<&'static str> {
         Vec::new()
+    }
+    /// What the older iptables says of its chain FORWARD.
+    fn legacy_forward(&mut self) -> Legacy {
+        Legacy::new()
+    }
+    /// What is attached to interfaces, beside packet filters.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn attached(&mut self, of: &BTreeSet<IfName>) -> Result<BTreeMap<IfName, Attached>, KernelError> {
+        let _ = of;
+        Ok(BTreeMap::new())
     }
     /// Frames of guests that were dropped for a reason, by interface.
     ///
@@ -127,6 +142,14 @@ impl Kernel for linux::Kernel {
 
     fn legacy_filters(&mut self) -> Vec<&'static str> {
         Self::legacy_filters(self)
+    }
+
+    fn legacy_forward(&mut self) -> Legacy {
+        Self::legacy_forward(self)
+    }
+
+    fn attached(&mut self, of: &BTreeSet<IfName>) -> Result<BTreeMap<IfName, Attached>, KernelError> {
+        Self::attached(self, of)
     }
 
     fn refused_guests(&mut self, reason: &str) -> Result<Vec<Refused>, KernelError> {

@@ -4,6 +4,7 @@
 //! [`link`] (async, main thread) follows the management node; [`control`] answers on the local socket; [`shared`] is what they
 //! tell each other.
 
+mod attached;
 mod barriers;
 pub mod belongings;
 pub mod control;

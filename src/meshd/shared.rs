@@ -49,6 +49,8 @@ pub enum Topic {
     Unwatched,
     /// What others of this host drop between guests.
     Bridges,
+    /// What others have attached to interfaces, beside packet filters.
+    Attached,
     /// Plain paths that do not carry.
     Plain,
     /// Plain paths whose frames take the tunnel meanwhile.
@@ -100,6 +102,7 @@ impl Topic {
             | Self::Underlay
             | Self::Unwatched
             | Self::Bridges
+            | Self::Attached
             | Self::Plain
             | Self::Plan
             | Self::Differ

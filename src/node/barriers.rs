@@ -4,12 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::attached::bounded;
 use super::fence_text::TABLE as FENCE;
 use super::guard::TABLE as GUARD;
+use super::named;
 use super::verdicts::{Drop, Frame, Rules, Sure, judge};
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
 use crate::probe::crossing::{Flow, Protocol};
+use crate::table::NetKey;
 use crate::types::IfName;
 
 /// Code of what is dropped between the ports of a bridge.
@@ -20,8 +23,6 @@ pub const AT_PORT: &str = "M0686";
 pub const TABLES: usize = 32;
 /// Chains of one finding that are named.
 const NAMED: usize = 3;
-/// Interfaces that are named, at most.
-const PORTS: usize = 8;
 
 /// A chain at a hook, of whomever.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub type Ports = BTreeMap<IfName, Place>;
 pub struct Place {
     /// Its bridge.
     pub bridge: IfName,
+    /// The network of that.
+    pub key: NetKey,
     /// What is cut off where nothing passes there.
     pub cut: Cut,
 }
@@ -78,7 +81,7 @@ pub struct Ends<'a> {
 }
 
 /// True where bridged frames come by: always, or where `br_netfilter` shows them.
-fn is_crossed(base: &Base) -> bool {
+pub(super) fn is_crossed(base: &Base) -> bool {
     let family = matches!(base.family, "bridge" | "inet" | "ip" | "ip6");
     let ours = base.table == GUARD || base.table == FENCE;
     family && !ours && matches!(base.hook, "prerouting" | "forward" | "postrouting")
@@ -88,10 +91,12 @@ fn is_at(base: &Base, port: &str) -> bool {
     base.family == "netdev" && base.table != FENCE && base.devices.iter().any(|device| device == port)
 }
 
-/// Tables whose rules are to be read.
-pub fn wanted(bases: &[Base], lost: bool, ports: &Ports) -> BTreeSet<Table> {
+/// Tables whose rules are to be read. `asked`: frames are lost, or a bridge of guests shows its own to the packet filters of the host.
+pub fn wanted(bases: &[Base], asked: bool, ports: &Ports) -> BTreeSet<Table> {
     let at = |base: &Base| ports.keys().any(|port| is_at(base, port.as_str()));
-    let some = bases.iter().filter(|base| lost && is_crossed(base) || at(base));
+    // Those of bridges may name a port.
+    let bridges = |base: &Base| base.family == "bridge" && !ports.is_empty();
+    let some = bases.iter().filter(|base| (asked || bridges(base)) && is_crossed(base) || at(base));
     some.map(|base| (base.family, base.table.clone())).take(TABLES).collect()
 }
 
@@ -104,7 +109,7 @@ pub fn findings(
     filters: &Filters,
 ) -> Vec<Finding> {
     let crossing = ends.filter(|_| !lost.is_empty()).map(|ends| dropped(ends, lost, all, filters));
-    crossing.into_iter().chain(at_ports(ports, filters)).collect()
+    crossing.into_iter().chain(at_ports(ports, filters)).chain(named::findings(ends, ports, filters)).collect()
 }
 
 fn dropped(ends: Ends<'_>, lost: &BTreeSet<Flow>, all: &[Flow], filters: &Filters) -> Finding {
@@ -156,7 +161,7 @@ fn culprits<'a>(ends: Ends<'_>, lost: &BTreeSet<Flow>, filters: &'a Filters) -> 
     found
 }
 
-fn sees(family: &str, protocol: Protocol) -> bool {
+pub(super) fn sees(family: &str, protocol: Protocol) -> bool {
     match family {
         "ip" => protocol == Protocol::Ipv4,
         "ip6" => protocol == Protocol::Ipv6,
@@ -186,7 +191,7 @@ fn frame(base: &Base, ends: Ends<'_>, flow: &Flow) -> Frame {
 /// Chains at interfaces of guests and at ports of ours that drop whatever comes by.
 fn at_ports(ports: &Ports, filters: &Filters) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (port, Place { bridge, cut }) in ports {
+    for (port, Place { bridge, cut, .. }) in ports {
         for base in filters.bases.iter().filter(|base| is_at(base, port.as_str())) {
             let Some(rules) = filters.rules.get(&(base.family, base.table.clone())) else { continue };
             let name = Some(port.to_string());
@@ -200,11 +205,10 @@ fn at_ports(ports: &Ports, filters: &Filters) -> Vec<Finding> {
             findings.push(Finding::new(AT_PORT, what, way_out(base, &drop)).cuts(cut.clone()));
         }
     }
-    findings.truncate(PORTS);
-    findings
+    bounded(findings)
 }
 
-fn words(base: &Base, drop: &Drop) -> String {
+pub(super) fn words(base: &Base, drop: &Drop) -> String {
     let Base { family, table, name, hook, .. } = base;
     match &drop.rule {
         None => format!("chain {name} of table {family} {table} (hook {hook}, policy drop)"),
@@ -216,7 +220,7 @@ fn words(base: &Base, drop: &Drop) -> String {
 }
 
 /// What lets frames between guests pass, and as little else as may be.
-fn way_out(base: &Base, drop: &Drop) -> String {
+pub(super) fn way_out(base: &Base, drop: &Drop) -> String {
     let Base { family, table, name, hook, .. } = base;
     let what = match *hook {
         "prerouting" => "iifname \"vb*\"",

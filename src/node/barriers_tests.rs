@@ -28,7 +28,7 @@ fn filters(bases: &[Base], parts: serde_json::Value) -> Filters {
 }
 
 fn place() -> Place {
-    Place { bridge: name("vb10.12b5"), cut: Cut::node(true) }
+    Place { bridge: name("vb10.12b5"), key: "default/10".parse().unwrap(), cut: Cut::node(true) }
 }
 
 fn told(lost: &[Flow], filters: &Filters) -> Vec<Finding> {
@@ -98,7 +98,9 @@ fn what_does_not_see_the_frame_is_not_blamed_and_then_it_is_said_where_else_to_l
 #[test]
 fn nothing_is_read_and_nothing_said_where_frames_pass() {
     let bases = [base("ip", "forward", true), base("bridge", "forward", true)];
-    assert_eq!(wanted(&bases, false, &[(name("tap1"), place())].into()), [].into());
+    // Rules of bridges may name a port.
+    assert_eq!(wanted(&bases, false, &[(name("tap1"), place())].into()), [("bridge", "fw".to_owned())].into());
+    assert_eq!(wanted(&bases, false, &Ports::new()), [].into());
     assert_eq!(told(&[], &filters(&bases, json!([]))), []);
 }
 
@@ -113,6 +115,33 @@ fn at_an_interface_of_a_guest_only_what_drops_everything_is_a_fault() {
         let elsewhere = Base { devices: vec!["eth0".into()], ..base("netdev", hook, true) };
         assert_eq!(told(&[], &filters(&[elsewhere], json!([]))), []);
     }
+}
+
+#[test]
+fn of_many_interfaces_each_is_in_what_is_cut_off_whether_it_is_named_or_not() {
+    use crate::policy::path::Path;
+    use crate::types::Mac;
+    let guest = |last: u8| ("default/10".parse().unwrap(), Mac([2, 0, 0, 0, 0, last]));
+    let taps: Vec<String> = (1..=40).map(|last| format!("tap{last}")).collect();
+    let mut ports: Ports = taps
+        .iter()
+        .zip(1_u8..)
+        .map(|(tap, last)| (name(tap), Place { cut: Cut::guests(last % 2 == 0, &[guest(last)]), ..place() }))
+        .collect();
+    ports.insert(name("vt10.12b5"), Place { cut: Cut::way(&guest(1).0, Path::Tunnel), ..place() });
+    let devices = ports.keys().map(ToString::to_string).collect();
+    let filters = filters(&[Base { devices, ..base("netdev", "ingress", true) }], json!([]));
+    let told = findings(None, &[].into(), &[], &ports, &filters);
+    assert!(told.len() == 8 + 3, "{told:?}");
+    let cuts: Vec<&Cut> = told.iter().filter_map(|finding| finding.cut.as_ref()).collect();
+    for last in 1..=40_u8 {
+        let (network, mac) = guest(last);
+        let of: Vec<_> =
+            cuts.iter().filter(|cut| cut.guests.iter().any(|one| (&one.network, one.mac) == (&network, mac))).collect();
+        assert!(of.len() == 1 && of[0].surely == (last % 2 == 0), "{last}: {of:?}");
+    }
+    assert_eq!(cuts.iter().filter(|cut| cut.path == Some(Path::Tunnel) && cut.networks.len() == 1).count(), 1);
+    assert!(told.iter().any(|finding| finding.what.ends_with("the same holds for 15 more")), "{told:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! [`spans`] what is known of each path's size. No netlink here: `linux` does what this ring writes down.
 
 pub mod announce;
+pub mod attached;
 pub mod barred;
 pub mod barriers;
 pub mod causes;
@@ -31,6 +32,7 @@ pub mod guard;
 mod guard_host;
 mod guard_path;
 pub mod larger;
+pub mod named;
 pub mod names;
 pub mod onlink;
 pub mod op;
@@ -45,6 +47,7 @@ pub mod presence;
 pub mod reconcile;
 pub mod revoke;
 pub mod rotation;
+pub mod shown;
 pub mod skew;
 pub mod spans;
 pub mod strays;

@@ -20,6 +20,8 @@ pub enum Eye {
     Bridges,
     /// Packet filters of others ([`super::barriers`]).
     Filters,
+    /// What others have attached to interfaces ([`super::attached`]).
+    Attached,
     /// The thread that watches plain paths, bridges, and answers peers' questions ([`super::watch`]).
     Plain,
     /// What the packet filters have dropped of guests ([`super::wrongs`]).
@@ -40,9 +42,10 @@ pub enum Eye {
 
 impl Eye {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Bridges,
         Self::Filters,
+        Self::Attached,
         Self::Plain,
         Self::Counters,
         Self::Routes,
@@ -58,6 +61,7 @@ impl Eye {
         match self {
             Self::Bridges => "no frames can be sent across a bridge of this host to see whether it lets them pass",
             Self::Filters => "packet filters of others on this host cannot be read",
+            Self::Attached => "queues and filters of tc at interfaces of guests cannot be read",
             Self::Plain => "plain paths and bridges of this host are not watched",
             Self::Counters => "what the packet filters have dropped of guests cannot be read",
             Self::Routes => "routes of this host to peers of plain paths cannot be asked for",
@@ -74,6 +78,7 @@ impl Eye {
         match self {
             Self::Bridges => "whether something on this host drops frames between guests is not known",
             Self::Filters => "which of them drops frames of guests is not known",
+            Self::Attached => "whether one of them drops frames of guests is not known",
             Self::Plain => "what does not arrive there is not known, and peers get no answer about guests of this node",
             Self::Counters => "what guests say and may not is not told",
             Self::Routes => "whether one leads plain frames astray is not known",
@@ -94,6 +99,7 @@ impl Eye {
             Self::Filters | Self::Counters => {
                 "nft list ruleset, as root: what does it say? it is tried again by itself"
             }
+            Self::Attached => "tc qdisc show, as root: what does it say? it is tried again by itself",
             Self::Routes => "ip route show table all, as root; it is tried again by itself",
             Self::Plain | Self::Kernel | Self::Files | Self::Stream | Self::Reports | Self::Renewal => RESTART,
         }
@@ -105,6 +111,7 @@ impl Eye {
             Self::Bridges | Self::Plain => Cut::node(false),
             // What is wrong with a path or guest is asked for itself, and what was known of it stays.
             Self::Filters
+            | Self::Attached
             | Self::Counters
             | Self::Routes
             | Self::Kernel
@@ -160,7 +167,7 @@ impl Eyes {
     pub fn findings(&self, now: Mono, told: bool) -> Vec<Finding> {
         let blind = self.0.contains_key(&Eye::Plain);
         let lasts = |(eye, shut): &(&Eye, &Shut)| {
-            let same = told && matches!(eye, Eye::Filters | Eye::Counters | Eye::Routes);
+            let same = told && matches!(eye, Eye::Filters | Eye::Attached | Eye::Counters | Eye::Routes);
             // The thread of plain paths looks at bridges, too.
             let same = same || blind && **eye == Eye::Bridges;
             !same && (shut.over || now.since(shut.since) >= PATIENCE)

@@ -248,6 +248,7 @@ impl Walk<'_> {
             return match key {
                 "iif" | "iifname" => text(&self.frame.iif),
                 "oif" | "oifname" => text(&self.frame.oif),
+                "ibrname" | "obrname" => text(&self.frame.bridge),
                 _ => Fact::Unknown,
             };
         };

@@ -18,6 +18,7 @@ mod says;
 
 mod absent;
 mod addresses;
+mod attached;
 mod barred;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod behaviours;

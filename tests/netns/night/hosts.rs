@@ -5,7 +5,7 @@ use super::table::At::{Events, Explain, Management, Node};
 use super::table::Row;
 
 pub(super) fn rows() -> Vec<Row> {
-    [addresses(), devices(), guests()].into_iter().flatten().collect()
+    [addresses(), devices(), attached(), guests()].into_iter().flatten().collect()
 }
 
 fn addresses() -> Vec<Row> {
@@ -148,6 +148,41 @@ fn devices() -> Vec<Row> {
             .says(Node("b-1"), "M0611", &["vb11.12b5", "bridge"])
             .says(Management, "M0611", &["node b-1", "vb11.12b5"])
             .says(Events("b-1"), "problem", &["M0611", "vb11.12b5"]),
+    ]
+}
+
+fn attached() -> Vec<Row> {
+    vec![
+        Row::new("somebody gives a guest's interface a queue without room")
+            .make([On("a-1", "tc qdisc add dev g1 root pfifo limit 0")])
+            .undo([On("a-1", "tc qdisc del dev g1 root")])
+            .cut(&[("a-1", "a-2"), ("a-1", "b-1")])
+            .whole(&[("a-2", "b-1")])
+            .says(Node("a-1"), "M0695", &["what goes to g1", "pfifo, limit 0"])
+            .says(Management, "M0695", &["node a-1", "what goes to g1"])
+            .says(Explain("a-1", "a-2"), "status", &["M0695"]),
+        Row::new("somebody redirects what a guest sends")
+            .make([On(
+                "b-1",
+                "ip link add x9 type veth peer name y9; tc qdisc add dev g1 clsact
+                 tc filter add dev g1 ingress u32 match u32 0 0 action mirred egress redirect dev x9",
+            )])
+            .undo([On("b-1", "tc qdisc del dev g1 clsact; ip link del x9")])
+            .cut(&[("b-1", "b-2"), ("b-1", "a-1")])
+            .says(Node("b-1"), "M0695", &["what comes from g1", "goes to x9 instead"])
+            .says(Management, "M0695", &["node b-1", "what comes from g1"])
+            .says(Explain("b-1", "b-2"), "status", &["M0695"]),
+        Row::new("somebody drops what a vxlan device receives")
+            .make([On(
+                "a-2",
+                "tc qdisc add dev vv10.12b5 clsact; tc filter add dev vv10.12b5 ingress bpf da bytecode '1,6 0 0 2,'",
+            )])
+            .undo([On("a-2", "tc qdisc del dev vv10.12b5 clsact")])
+            .cut(&[("a-1", "a-2")])
+            .whole(&[("a-2", "b-1")])
+            .says(Node("a-2"), "M0695", &["what comes from vv10.12b5", "is dropped"])
+            .says(Management, "M0695", &["node a-2", "what comes from vv10.12b5"])
+            .says(Explain("a-2", "a-1"), "status", &["M0695"]),
     ]
 }
 

@@ -1,0 +1,82 @@
+//! Rules of bridges that name one interface or one bridge of guests: frames that cross a bridge of our own ([`super::crossing`]) never meet them. Each
+//! chain is asked about a frame of which nothing is known but where it goes in and comes out; only what drops it for certain is told.
+
+use std::collections::BTreeMap;
+
+use super::attached::bounded;
+use super::barriers::{Base, Ends, Filters, Ports, is_crossed, way_out, words};
+use super::verdicts::{Drop, Frame, Sure, judge};
+use crate::api::cut::Cut;
+use crate::api::local::Finding;
+use crate::table::NetKey;
+use crate::types::IfName;
+
+/// Code of a rule that names an interface or bridge of guests, and drops all that goes by.
+pub const NAMES: &str = "M0696";
+
+/// Where a frame is, as far as it is known.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    bridge: Option<&'a str>,
+    near: Option<&'a str>,
+    far: Option<&'a str>,
+}
+
+impl At<'_> {
+    /// What a chain sees of it.
+    fn frame(self, base: &Base) -> Option<Frame> {
+        let text = |name: Option<&str>| name.map(ToOwned::to_owned);
+        let (iif, oif) = match base.hook {
+            "prerouting" => (text(self.near), None),
+            "forward" => (text(self.near), text(self.far)),
+            "postrouting" => (None, text(self.far)),
+            _ => return None,
+        };
+        let asked = self.near.is_none() && self.far.is_none() || iif.is_some() || oif.is_some();
+        asked.then(|| Frame { iif, oif, bridge: text(self.bridge), ..Frame::default() })
+    }
+}
+
+/// What is wrong. What drops the frames of our own bridge, `ends`, as well is told there.
+pub fn findings(ends: Option<Ends<'_>>, ports: &Ports, filters: &Filters) -> Vec<Finding> {
+    let bases = filters.bases.iter().filter(|base| base.family == "bridge" && is_crossed(base));
+    bounded(bases.flat_map(|base| of_chain(base, ends, ports, filters)).collect())
+}
+
+fn of_chain(base: &Base, ends: Option<Ends<'_>>, ports: &Ports, filters: &Filters) -> Vec<Finding> {
+    let drops = |at: At<'_>| {
+        let rules = filters.rules.get(&(base.family, base.table.clone()))?;
+        judge(rules, &base.name, base.drops, &at.frame(base)?).filter(|drop| drop.sure == Sure::Yes)
+    };
+    let ours = ends.and_then(|ends| {
+        drops(At { bridge: Some(ends.bridge.as_str()), near: Some(ends.near.as_str()), far: Some(ends.far.as_str()) })
+    });
+    if ours.is_some() {
+        return Vec::new();
+    }
+    let networks: BTreeMap<&IfName, &NetKey> = ports.values().map(|place| (&place.bridge, &place.key)).collect();
+    let whole = |bridge: &IfName| drops(At { bridge: Some(bridge.as_str()), near: None, far: None });
+    let bridges = networks.iter().filter_map(|(bridge, key)| {
+        let what = format!("what crosses bridge {bridge} is dropped by");
+        whole(bridge).map(|drop| told(&what, base, &drop, Cut::network(key)))
+    });
+    let single = ports.iter().filter(|(_, place)| whole(&place.bridge).is_none()).flat_map(|(port, place)| {
+        let at = At { bridge: Some(place.bridge.as_str()), near: None, far: None };
+        let from = drops(At { near: Some(port.as_str()), ..at }).map(|drop| ("comes from", drop));
+        let to = drops(At { far: Some(port.as_str()), ..at }).map(|drop| ("goes to", drop));
+        let one = move |(way, drop): (&str, Drop)| {
+            let what = format!("what {way} {port} in bridge {} is dropped by", place.bridge);
+            told(&what, base, &drop, place.cut.clone())
+        };
+        from.into_iter().chain(to).map(one)
+    });
+    bridges.chain(single).collect()
+}
+
+fn told(what: &str, base: &Base, drop: &Drop, cut: Cut) -> Finding {
+    Finding::new(NAMES, format!("{what} {}", words(base, drop)), way_out(base, drop)).cuts(cut)
+}
+
+#[cfg(test)]
+#[path = "named_tests.rs"]
+mod tests;
