@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::outways::{End, OutWays};
+use super::outways::{End, NO_WAY, OutWays};
 use crate::api::local::Finding;
 use crate::types::{IfName, Mono, NodeId, PdcId};
 
 /// An interface that comes back is without routes for a moment, and the kernel is asked every five seconds.
 const SETTLES: Duration = Duration::from_secs(6);
+/// What is wrong with sessions beside plain paths.
+const SESSION: &str = "M0669";
 /// Peers of one finding that are named.
 const NAMED: usize = 3;
 
@@ -26,20 +28,23 @@ pub fn refused(ways: &OutWays, ends: &BTreeMap<NodeId, End>, findings: &mut Vec<
     }
     for finding in findings.iter_mut() {
         let peers = finding.cut.as_ref().map(|cut| cut.peers.clone()).unwrap_or_default();
-        let Some(to) = peers.iter().find_map(|peer| gone.get(peer).copied()) else { continue };
-        gone.retain(|node, _| !peers.contains(node));
-        finding.what.push_str(&format!("; the kernel here has no way to {to}"));
+        // A session has no part in what arrives, so its finding lists no peer.
+        let session = |to: &IpAddr| finding.code == SESSION && finding.what.contains(&format!(" - {to})"));
+        let is = |(node, to): (&&NodeId, &IpAddr)| peers.contains(node) || session(to);
+        let Some(to) = gone.iter().find(|one| is(*one)).map(|(_, to)| *to) else { continue };
+        gone.retain(|node, to| !is((node, to)));
+        finding.what.push_str(&format!("; {NO_WAY} {to}"));
         finding.help = format!("ip route get {to}; {}", finding.help);
     }
     let Some(to) = gone.values().next() else { return };
     let names = some(gone.keys().copied());
     let what = format!(
-        "the kernel here has no way to {names} ({to}): a route refuses it (blackhole, unreachable, prohibit), or there is none; the session with \
+        "{NO_WAY} {to} of {names}: a route refuses it (blackhole, unreachable, prohibit), or there is none; the session with \
          it is lost, which peers tell as theirs; guests' frames take the plain path, which answers"
     );
     let help =
         format!("ip route get {to}; ip route show table all | grep -E 'blackhole|unreachable|prohibit'; ip rule show");
-    findings.push(Finding::new("M0669", what, help).harmless());
+    findings.push(Finding::new(SESSION, what, help).harmless());
 }
 
 /// What is said where both sides of a node are one interface, and all peers of its PDC are behind another one.
@@ -112,7 +117,7 @@ mod tests {
         assert_eq!(told(&ways, &[], 17), [], "an interface that comes back");
         let found = told(&ways, &[], 21);
         assert!(
-            found.len() == 1 && found[0].code == "M0669" && found[0].what.contains("no way to b (10.0.0.1)"),
+            found.len() == 1 && found[0].code == "M0669" && found[0].what.contains("no way to 10.0.0.1 of b"),
             "{found:?}"
         );
         let lost = |peer: &str| {
@@ -120,8 +125,12 @@ mod tests {
             Finding::new("M0663", "plain frames".to_owned(), "look").cuts(Cut::peers(true, Path::Plain, &peers))
         };
         let found = told(&ways, &[lost("b")], 21);
-        assert!(found.len() == 1 && found[0].what.ends_with("; the kernel here has no way to 10.0.0.1"), "{found:?}");
+        assert!(found.len() == 1 && found[0].what.ends_with("; the kernel has no way to 10.0.0.1"), "{found:?}");
         assert!(found[0].help.starts_with("ip route get 10.0.0.1; look"), "{found:?}");
+        let session =
+            Finding::new("M0669", "of the session with b (10.0.0.9 - 10.0.0.1)".to_owned(), "look").harmless();
+        let found = told(&ways, &[session], 21);
+        assert!(found.len() == 1 && found[0].what.ends_with("no way to 10.0.0.1"), "{found:?}");
         assert_eq!(told(&ways, &[lost("c")], 21).len(), 2, "of another peer it is another fault");
         learn(&mut ways, &[by("admin0"), by("admin0")], 25);
         assert_eq!(told(&ways, &[], 40), []);
