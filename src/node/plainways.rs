@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::outways::{End, NO_WAY, OutWays};
+use super::strays::ASIDE;
+use super::watch_told::SESSION;
 use crate::api::local::Finding;
 use crate::types::{IfName, Mono, NodeId, PdcId};
 
 /// An interface that comes back is without routes for a moment, and the kernel is asked every five seconds.
 const SETTLES: Duration = Duration::from_secs(6);
-/// What is wrong with sessions beside plain paths.
-const SESSION: &str = "M0669";
 /// Peers of one finding that are named.
 const NAMED: usize = 3;
 
@@ -66,7 +66,7 @@ pub fn elsewhere(
     let help = format!(
         "in meshd.toml: [underlay] admin = \"{other}\"; then systemctl restart meshd; ip route get ADDRESS shows a way"
     );
-    Some(Finding::new("M0647", what, help).harmless())
+    Some(Finding::new(ASIDE, what, help).harmless())
 }
 
 fn some<'a>(names: impl ExactSizeIterator<Item = &'a NodeId>) -> String {
