@@ -9,7 +9,7 @@ use super::outways::{End, NO_WAY, OutWays};
 use super::strays::ASIDE;
 use super::watch_told::SESSION;
 use crate::api::local::Finding;
-use crate::types::{IfName, Mono, NodeId, PdcId};
+use crate::types::{IfName, Mono, NodeId, PdcId, Prefix};
 
 /// An interface that comes back is without routes for a moment, and the kernel is asked every five seconds.
 const SETTLES: Duration = Duration::from_secs(6);
@@ -67,6 +67,20 @@ pub fn elsewhere(
         "in meshd.toml: [underlay] admin = \"{other}\"; then systemctl restart meshd; ip route get ADDRESS shows a way"
     );
     Some(Finding::new(ASIDE, what, help).harmless())
+}
+
+/// What is said of an admin side that is no part of the PDC's underlay: without a word all pairs of the PDC would take the tunnel.
+pub fn outside((pdc, own, interface): (&PdcId, IpAddr, &IfName), underlay: &[Prefix]) -> Finding {
+    let prefixes = underlay.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let what = format!(
+        "the admin side of this node is {interface} ({own}), outside of the underlay of PDC '{pdc}' ({prefixes}): its pairs inside the PDC take the \
+         tunnel, not the plain path"
+    );
+    let help = format!(
+        "ip -brief address; in meshd.toml: [underlay] admin = \"IF\", the interface with an address inside of it, then systemctl restart meshd; or, if \
+         {own} is right: meshctl pdc set {pdc} --underlay PREFIXES"
+    );
+    Finding::new(ASIDE, what, help).harmless()
 }
 
 fn some<'a>(names: impl ExactSizeIterator<Item = &'a NodeId>) -> String {
@@ -157,6 +171,20 @@ mod tests {
         assert!(
             elsewhere(&OutWays::default(), &BTreeMap::new(), (&pdc, "::1".parse().unwrap(), &"ext0".parse().unwrap()))
                 .is_none()
+        );
+    }
+
+    #[test]
+    fn an_admin_side_outside_of_the_underlay_is_told_with_both_ways_out() {
+        let own = ("198.18.1.1".parse().unwrap(), "ext0".parse().unwrap());
+        let told = outside((&"a".parse().unwrap(), own.0, &own.1), &["10.1.0.0/24".parse().unwrap()]);
+        assert!(
+            told.what.contains("is ext0 (198.18.1.1), outside of the underlay of PDC 'a' (10.1.0.0/24)"),
+            "{told:?}"
+        );
+        assert!(
+            told.help.contains("[underlay] admin") && told.help.contains("meshctl pdc set a --underlay"),
+            "{told:?}"
         );
     }
 }
