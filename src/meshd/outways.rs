@@ -12,7 +12,7 @@ use crate::clock::{mono, wall};
 use crate::node::explain::Now;
 use crate::node::outways::{End, MOST};
 use crate::node::{paths, plainways};
-use crate::policy::path::Path;
+use crate::policy::path::{Path, Why};
 use crate::probe;
 use crate::table::Peer;
 use crate::types::{IfName, Mono, NodeId};
@@ -82,7 +82,14 @@ pub(super) fn plain(view: &View, findings: &mut Vec<Finding>, now: Mono) {
     let sessions = sessions(view).into_iter().filter(|(_, by, _)| !view.down.contains_key(by));
     let ends = sessions.map(|(node, by, to)| (node, End { to: to.ip(), by: Some(by) })).collect();
     plainways::refused(&view.outways, &ends, findings, now);
-    let Some((admin, external)) = view.local.admin.as_ref().zip(view.local.external.as_ref()) else { return };
+    let Some(admin) = &view.local.admin else { return };
+    let mut whys = view.paths.values().flat_map(|of| of.values()).map(|verdict| &verdict.why);
+    if whys.any(|why| matches!(why, Why::OutsideUnderlay(node) if *node == view.node)) {
+        let pdc = view.slice.as_ref().and_then(|slice| slice.pdcs.get(&view.pdc));
+        let underlay = pdc.map(|pdc| pdc.underlay.as_slice()).unwrap_or_default();
+        findings.push(plainways::outside((&view.pdc, admin.address, &admin.interface), underlay));
+    }
+    let Some(external) = &view.local.external else { return };
     if admin.interface == external.interface {
         let own = (&view.pdc, admin.address, &admin.interface);
         findings.extend(plainways::elsewhere(&view.outways, &ends, own));

@@ -103,7 +103,7 @@ impl Cause {
     fn finding(self, peers: &[&PeerStatus]) -> Finding {
         let names = some(peers);
         let (the, is, it) = if peers.len() > 1 { ("the tunnels", "are", "them") } else { ("the tunnel", "is", "it") };
-        let check = "meshctl status there first: it says so where meshd does not run or has a key that is not its own (M0281); then look for what drops UDP, here and there: meshctl tunnel list names the ports; nft list tables | grep -v vxmesh";
+        let check = "meshctl status there first: it says so where meshd does not run or has a key that is not its own; then look for what drops UDP, here and there: meshctl tunnel list names the ports; nft list tables | grep -v vxmesh";
         let out = "look for what drops UDP from here, there first: nft list tables | grep -v vxmesh; then here: meshctl tunnel list";
         let back = "look for what drops UDP from there, here first: nft list tables | grep -v vxmesh; then there: meshctl tunnel list";
         let (why, help) = match self {

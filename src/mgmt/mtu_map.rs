@@ -73,7 +73,7 @@ fn narrowed(line: PdcPairMtu, index: &Index, narrow: &Detours) -> PdcPairMtu {
     if pairs.is_empty() {
         return line;
     }
-    let limit = format!("{}; less passes, and the rest is lost (M0664): {}", line.limit, names(&pairs));
+    let limit = format!("{}; less passes by plain paths, and the rest is lost: {}", line.limit, names(&pairs));
     PdcPairMtu { limit, ..line }
 }
 
@@ -92,7 +92,7 @@ fn losing(line: NetworkMtu, index: &Index, network: &Network, narrow: &Detours) 
         return line;
     }
     let limit = format!(
-        "{}; less passes on the plain path (M0664): {}",
+        "{}; less passes by plain paths, and the rest is lost: {}",
         line.limit,
         names(&pairs.into_iter().collect::<Vec<_>>())
     );

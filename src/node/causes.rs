@@ -1,6 +1,7 @@
 //! One cause is told once: what follows from another finding of the same node is left off, because who reads both looks for two faults. What it
 //! cuts off is not lost: the cause cuts it off too, or takes it over.
 
+use super::outways::NO_WAY;
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
 use crate::policy::path::Path;
@@ -29,6 +30,12 @@ const RULES: &[Rule] = &[
     Rule { causes: &["M0667"], symptoms: &["M0410"], holds: same_line },
     // Without the interface nothing that goes by it answers.
     Rule { causes: &["M0667"], symptoms: &["M0663", "M0664", "M0665", "M0666", "M0669"], holds: of_its_peers },
+    // Without its address an interface has no routes, and nobody is reached by it.
+    Rule {
+        causes: &["M0630", "M0631", "M0632"],
+        symptoms: &["M0410", "M0669"],
+        holds: |_, symptom| symptom.what.contains(NO_WAY),
+    },
     // What cannot be made cannot be opened.
     Rule {
         causes: &["M0621", "M0622", "M0623", "M0624", "M0626", "M0627"],

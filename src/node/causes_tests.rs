@@ -48,6 +48,15 @@ fn what_follows_from_another_finding_is_left_off_and_what_does_not_stays() {
             vec!["M0667"],
         ),
         ("a peer of another", vec![down(), finding("M0663", "", plain(&["c"]))], vec!["M0667", "M0663"]),
+        (
+            "no address, no routes",
+            vec![
+                finding("M0631", "the admin side of the underlay cannot be used", Cut::node(false)),
+                finding("M0410", "the tunnel to c is down; the kernel has no way to 10.1.0.2", tunnel(&["c"])),
+                finding("M0410", "the tunnel to d is down; packets to 198.18.2.1 leave by ext0", tunnel(&["d"])),
+            ],
+            vec!["M0631", "M0410"],
+        ),
         ("quarantine", vec![finding("M0264", "", Cut::node(true)), all("eth0"), lost()], vec!["M0264"]),
         (
             "a kernel that refuses",

@@ -394,7 +394,7 @@ impl<'a> Chain<'a> {
         };
         self.pass("policy", format!("{}: {}", verdict.path, verdict.why));
         let carrier = self.path(network, row, peer, verdict)?;
-        self.outer(network, peer, verdict)?;
+        self.outer(network, &row.node, peer, verdict)?;
         self.now(network, &row.node, verdict)?;
         self.mtu(network, &row.node, verdict, carrier)
     }
@@ -428,7 +428,7 @@ impl<'a> Chain<'a> {
         }
     }
 
-    fn outer(&mut self, network: &Network, peer: &Peer, verdict: &Verdict) -> Option<()> {
+    fn outer(&mut self, network: &Network, node: &NodeId, peer: &Peer, verdict: &Verdict) -> Option<()> {
         let own = match verdict.outer {
             Outer::Admin => self.here.own.admin,
             Outer::External => self.here.own.external,
@@ -447,12 +447,33 @@ impl<'a> Chain<'a> {
                 self.pass("outer", format!("{own} -> {}, UDP port {} ({side})", there.ip(), there.port()));
                 Some(())
             }
-            (None, _) => self.end("outer", format!("this node has no {side} address")),
+            (None, _) => self.by_session(node, verdict, format!("this node has no {side} address")),
             (Some(own), None) if peer.foreign.is_some() => {
                 self.pass("outer", format!("{own} -> wherever the peer called from ({side})"));
                 Some(())
             }
-            (Some(_), None) => self.end("outer", format!("the peer has no {side} address")),
+            (Some(_), None) => self.by_session(node, verdict, format!("the peer has no {side} address")),
+        }
+    }
+
+    /// An address is missing: an interface was renamed, say. No plain path is without one, but a session that stands goes on by the addresses that
+    /// it has, and who explains without seeing it does not know.
+    fn by_session(&mut self, node: &NodeId, verdict: &Verdict, missing: String) -> Option<()> {
+        let session = self.here.live.map(|live| live.tunnels.get(node));
+        match session {
+            _ if verdict.path != Path::Tunnel => self.end("outer", missing),
+            Some(Some(Now::Answers(_))) => {
+                self.pass("outer", format!("{missing} now; the session goes on by the addresses that it has"));
+                Some(())
+            }
+            Some(Some(Now::Unknown(_))) | None => {
+                self.open(
+                    "outer",
+                    format!("{missing} now; a session that stands goes on by the addresses that it has"),
+                );
+                Some(())
+            }
+            Some(Some(Now::Fails(_)) | None) => self.end("outer", missing),
         }
     }
 

@@ -158,9 +158,41 @@ fn a_peer_without_key_address_or_membership_ends_the_frame() {
     let keyless = with(|s| s.peers.values_mut().for_each(|peer| peer.public_key = None));
     assert!(keyless.ends_with("! path: b-1 has not joined yet: no key, so no tunnel\n"), "{keyless}");
     let homeless = with(|s| s.peers.values_mut().for_each(|peer| peer.external = None));
-    assert!(homeless.ends_with("! outer: the peer has no external address\n"), "{homeless}");
+    assert!(homeless.contains("\nouter: the peer has no external address now; a session that stands"), "{homeless}");
     let stranger = with(|s| s.peers.clear());
     assert!(stranger.ends_with("! policy: b-1 is no member of blue here\n"), "{stranger}");
+}
+
+#[test]
+fn a_session_that_stands_goes_on_without_an_address_and_a_plain_path_does_not() {
+    let mut slice = slice();
+    slice.peers.values_mut().for_each(|peer| (peer.admin, peer.external) = (None, None));
+    let own = Own { admin: Some("10.1.0.1".parse().unwrap()), external: Some("203.0.113.1".parse().unwrap()) };
+    for (gone, slice) in [(own, slice), (Own { admin: None, external: None }, self::slice())] {
+        for (now, arrival) in [
+            (Some(Now::Answers("it is up".to_owned())), Arrival::Arrives),
+            (Some(Now::Unknown("a probe was lost".to_owned())), Arrival::NotCertain),
+            (Some(Now::Fails("it is down".to_owned())), Arrival::DoesNotArrive),
+            (None, Arrival::DoesNotArrive),
+        ] {
+            let tunnels = now.clone().map(|now| ("b-1".parse().unwrap(), now)).into_iter().collect();
+            let live = Live { tunnels, ..Live::default() };
+            let paths = decide_all(&slice, gone);
+            let (far, measured) = (Far::new(), AllMeasured::new());
+            let here = Here {
+                slice: &slice,
+                paths: &paths,
+                own: gone,
+                admin_mtu: None,
+                external_mtu: None,
+                far: &far,
+                measured: &measured,
+                live: Some(&live),
+            };
+            let answer = explain(here, &"p11".parse().unwrap(), &"p13".parse().unwrap()).unwrap();
+            assert_eq!(answer.verdict, arrival, "{now:?}: {:#?}", answer.steps);
+        }
+    }
 }
 
 #[test]

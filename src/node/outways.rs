@@ -9,6 +9,8 @@ use super::strays::Way;
 use crate::api::local::Finding;
 use crate::types::{IfName, Mono, NodeId, Wall};
 
+/// What is said where there is no way at all.
+pub(super) const NO_WAY: &str = "the kernel has no way to";
 /// Other ends that are remembered, at most; as many as nodes a mesh may have.
 pub const MOST: usize = 4096;
 
@@ -54,7 +56,7 @@ impl OutWays {
         let known = self.0.get(&to)?;
         let mut text = match &known.way {
             Some(way) => format!("packets to {to} leave {}", by(way)),
-            None => format!("the kernel has no way to {to}"),
+            None => format!("{NO_WAY} {to}"),
         };
         if let Some(by) = end.by.as_ref().filter(|by| known.strays(by)) {
             let _ = write!(text, ", not by {by} as they should");

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::outways::{End, OutWays};
+use super::outways::{End, NO_WAY, OutWays};
+use super::strays::ASIDE;
+use super::watch_told::SESSION;
 use crate::api::local::Finding;
-use crate::types::{IfName, Mono, NodeId, PdcId};
+use crate::types::{IfName, Mono, NodeId, PdcId, Prefix};
 
 /// An interface that comes back is without routes for a moment, and the kernel is asked every five seconds.
 const SETTLES: Duration = Duration::from_secs(6);
@@ -26,20 +28,23 @@ pub fn refused(ways: &OutWays, ends: &BTreeMap<NodeId, End>, findings: &mut Vec<
     }
     for finding in findings.iter_mut() {
         let peers = finding.cut.as_ref().map(|cut| cut.peers.clone()).unwrap_or_default();
-        let Some(to) = peers.iter().find_map(|peer| gone.get(peer).copied()) else { continue };
-        gone.retain(|node, _| !peers.contains(node));
-        finding.what.push_str(&format!("; the kernel here has no way to {to}"));
+        // A session has no part in what arrives, so its finding lists no peer.
+        let session = |to: &IpAddr| finding.code == SESSION && finding.what.contains(&format!(" - {to})"));
+        let is = |(node, to): (&&NodeId, &IpAddr)| peers.contains(node) || session(to);
+        let Some(to) = gone.iter().find(|one| is(*one)).map(|(_, to)| *to) else { continue };
+        gone.retain(|node, to| !is((node, to)));
+        finding.what.push_str(&format!("; {NO_WAY} {to}"));
         finding.help = format!("ip route get {to}; {}", finding.help);
     }
     let Some(to) = gone.values().next() else { return };
     let names = some(gone.keys().copied());
     let what = format!(
-        "the kernel here has no way to {names} ({to}): a route refuses it (blackhole, unreachable, prohibit), or there is none; the session with \
+        "{NO_WAY} {to} of {names}: a route refuses it (blackhole, unreachable, prohibit), or there is none; the session with \
          it is lost, which peers tell as theirs; guests' frames take the plain path, which answers"
     );
     let help =
         format!("ip route get {to}; ip route show table all | grep -E 'blackhole|unreachable|prohibit'; ip rule show");
-    findings.push(Finding::new("M0669", what, help).harmless());
+    findings.push(Finding::new(SESSION, what, help).harmless());
 }
 
 /// What is said where both sides of a node are one interface, and all peers of its PDC are behind another one.
@@ -61,7 +66,21 @@ pub fn elsewhere(
     let help = format!(
         "in meshd.toml: [underlay] admin = \"{other}\"; then systemctl restart meshd; ip route get ADDRESS shows a way"
     );
-    Some(Finding::new("M0647", what, help).harmless())
+    Some(Finding::new(ASIDE, what, help).harmless())
+}
+
+/// What is said of an admin side that is no part of the PDC's underlay: without a word all pairs of the PDC would take the tunnel.
+pub fn outside((pdc, own, interface): (&PdcId, IpAddr, &IfName), underlay: &[Prefix]) -> Finding {
+    let prefixes = underlay.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let what = format!(
+        "the admin side of this node is {interface} ({own}), outside of the underlay of PDC '{pdc}' ({prefixes}): its pairs inside the PDC take the \
+         tunnel, not the plain path"
+    );
+    let help = format!(
+        "ip -brief address; in meshd.toml: [underlay] admin = \"IF\", the interface with an address inside of it, then systemctl restart meshd; or, if \
+         {own} is right: meshctl pdc set {pdc} --underlay PREFIXES"
+    );
+    Finding::new(ASIDE, what, help).harmless()
 }
 
 fn some<'a>(names: impl ExactSizeIterator<Item = &'a NodeId>) -> String {
@@ -112,7 +131,7 @@ mod tests {
         assert_eq!(told(&ways, &[], 17), [], "an interface that comes back");
         let found = told(&ways, &[], 21);
         assert!(
-            found.len() == 1 && found[0].code == "M0669" && found[0].what.contains("no way to b (10.0.0.1)"),
+            found.len() == 1 && found[0].code == "M0669" && found[0].what.contains("no way to 10.0.0.1 of b"),
             "{found:?}"
         );
         let lost = |peer: &str| {
@@ -120,8 +139,12 @@ mod tests {
             Finding::new("M0663", "plain frames".to_owned(), "look").cuts(Cut::peers(true, Path::Plain, &peers))
         };
         let found = told(&ways, &[lost("b")], 21);
-        assert!(found.len() == 1 && found[0].what.ends_with("; the kernel here has no way to 10.0.0.1"), "{found:?}");
+        assert!(found.len() == 1 && found[0].what.ends_with("; the kernel has no way to 10.0.0.1"), "{found:?}");
         assert!(found[0].help.starts_with("ip route get 10.0.0.1; look"), "{found:?}");
+        let session =
+            Finding::new("M0669", "of the session with b (10.0.0.9 - 10.0.0.1)".to_owned(), "look").harmless();
+        let found = told(&ways, &[session], 21);
+        assert!(found.len() == 1 && found[0].what.ends_with("no way to 10.0.0.1"), "{found:?}");
         assert_eq!(told(&ways, &[lost("c")], 21).len(), 2, "of another peer it is another fault");
         learn(&mut ways, &[by("admin0"), by("admin0")], 25);
         assert_eq!(told(&ways, &[], 40), []);
@@ -148,6 +171,20 @@ mod tests {
         assert!(
             elsewhere(&OutWays::default(), &BTreeMap::new(), (&pdc, "::1".parse().unwrap(), &"ext0".parse().unwrap()))
                 .is_none()
+        );
+    }
+
+    #[test]
+    fn an_admin_side_outside_of_the_underlay_is_told_with_both_ways_out() {
+        let own = ("198.18.1.1".parse().unwrap(), "ext0".parse().unwrap());
+        let told = outside((&"a".parse().unwrap(), own.0, &own.1), &["10.1.0.0/24".parse().unwrap()]);
+        assert!(
+            told.what.contains("is ext0 (198.18.1.1), outside of the underlay of PDC 'a' (10.1.0.0/24)"),
+            "{told:?}"
+        );
+        assert!(
+            told.help.contains("[underlay] admin") && told.help.contains("meshctl pdc set a --underlay"),
+            "{told:?}"
         );
     }
 }

@@ -191,7 +191,9 @@ fn limit(node: &NodeId, path: Path, span: Span) -> String {
     match (path, span.measured) {
         (Path::Tunnel, None) => "not measured yet".to_owned(),
         (Path::Tunnel, Some(_)) if span.size() < span.underlay => format!("the path to {node}"),
-        (Path::Plain, Some(_)) if span.size() < span.underlay => format!("the plain path to {node} (M0664)"),
+        (Path::Plain, Some(_)) if span.size() < span.underlay => {
+            format!("the plain path to {node}, which loses larger packets")
+        }
         (Path::Plain | Path::Tunnel | Path::Forbidden, _) => "the interface here".to_owned(),
     }
 }

@@ -113,8 +113,11 @@ fn a_plain_path_that_loses_large_packets_has_the_number_that_its_finding_says() 
     let narrow = BTreeMap::from([("b".parse().unwrap(), 1300)]);
     let map = map(&slice, &paths, &local(), &AllMeasured::new(), &narrow);
     let peers: Vec<_> = map.peers.iter().map(|peer| (peer.node.as_str(), peer.guest, peer.limit.as_str())).collect();
-    assert_eq!(peers[..2], [("b", 1250, "the plain path to b (M0664)"), ("c", 1450, "the interface here")]);
+    assert_eq!(
+        peers[..2],
+        [("b", 1250, "the plain path to b, which loses larger packets"), ("c", 1450, "the interface here")]
+    );
     let blue = &map.networks[0];
     assert_eq!((blue.whole, blue.missing, blue.lost), (1250, 168, true));
-    assert_eq!(blue.limit, "the plain path to b (M0664)");
+    assert_eq!(blue.limit, "the plain path to b, which loses larger packets");
 }

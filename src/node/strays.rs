@@ -19,6 +19,9 @@ pub const MOST: usize = 4096;
 /// Findings of one look, at most: a host has few routes that go astray, or many for one reason.
 const TOLD: usize = 8;
 
+/// Code of routes that lead to VTEPs otherwise than plain frames go.
+pub(super) const ASIDE: &str = "M0647";
+
 /// What is asked: which way does VXLAN take to a VTEP?
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ask {
@@ -175,7 +178,7 @@ fn would(pdc: &PdcId, desired: &Desired, way: &Way, hop: &Hop, vteps: &BTreeSet<
         Some(router) => format!("{remove}; or, if it is right: meshctl pdc set {pdc} --max-hops 1 --router {router}"),
         None => remove,
     };
-    Finding::new("M0647", what, help).harmless()
+    Finding::new(ASIDE, what, help).harmless()
 }
 
 fn shown(way: &Way, hop: &Hop) -> String {

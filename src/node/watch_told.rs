@@ -20,6 +20,8 @@ const SILENT: Duration = Duration::from_secs(16);
 const FRESH: Duration = Duration::from_secs(15);
 /// How long ago a peer was heard at most that is heard still: it asks every 5 s.
 const LIVELY: Duration = Duration::from_secs(11);
+/// Code of what is wrong with sessions beside plain paths.
+pub(super) const SESSION: &str = "M0669";
 /// What was under way when the first lost echo left may still arrive.
 const LATE: Duration = Duration::from_secs(1);
 /// Peers of one finding that are named.
@@ -281,7 +283,7 @@ impl Cause {
                 )
             }
             Self::Unheard => Finding::new(
-                "M0669",
+                SESSION,
                 format!(
                     "of the session with {names} only what comes from there arrives ({own_address} - {}): what is sent from here is lost; \
                      guests' frames take the plain path, which answers",
@@ -293,13 +295,13 @@ impl Cause {
                 ),
             ),
             Self::Session => Finding::new(
-                "M0669",
+                SESSION,
                 format!(
                     "the session with {names} is down ({own_address} - {}); guests' frames take the plain path, which answers",
                     some_addresses(pairs)
                 ),
                 format!(
-                    "on {peer}: meshctl status, which says so where its WireGuard key is not its own (M0281); then let the UDP port of the tunnels \
+                    "on {peer}: meshctl status, which says so where its WireGuard key is not its own; then let the UDP port of the tunnels \
                      (`listen` in meshd.toml) pass between the two: ss -lunp; nft list tables | grep -v vxmesh"
                 ),
             ),

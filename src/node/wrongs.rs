@@ -245,11 +245,16 @@ fn about_mac(
             port_of(slice, net, mac),
             row.node
         );
-        return (
-            "M0677",
-            what,
-            format!("give one of the two another address; who it is: bridge fdb show | grep {mac}"),
-        );
+        let mut help = format!("give one of the two another address; who it is: bridge fdb show | grep {mac}");
+        if row.node == slice.node
+            && let Some(port) = &row.port
+        {
+            // An interface that was renamed, or a guest that was moved: nobody has taken anything.
+            help.push_str(&format!(
+                "; if its guest is behind {interface} now: meshctl port set {port} --interface {interface}"
+            ));
+        }
+        return ("M0677", what, help);
     }
     if let Some((key, row)) = slice.rows.iter().find(|(key, _)| find(key)) {
         let other = key.net();

@@ -245,6 +245,7 @@ fn ports_that_have_each_others_interfaces_are_swapped_and_no_address_is_taken() 
     let mut one = Wrongs::default();
     one.learn("mac", &[said("tap1", &mac(2), None, 3)], at(0));
     assert_eq!(told(&one)[0].0, "M0677");
+    assert!(told(&one)[0].1.contains("meshctl port set two --interface tap1"), "{:?}", told(&one));
     let mut chain = Wrongs::default();
     chain.learn("mac", &[said("tap1", &mac(2), None, 3), said("tap2", &mac(3), None, 3)], at(0));
     let codes: Vec<String> = told_of(&chain, &three, &["tap1", "tap2", "x9"]).into_iter().map(|told| told.0).collect();

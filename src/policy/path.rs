@@ -333,7 +333,7 @@ impl fmt::Display for Why {
             Self::SamePdc(pdc) => write!(f, "same PDC {pdc}, intra: plain, both VTEPs inside its underlay"),
             Self::SamePdcEncrypted(pdc) => write!(f, "same PDC {pdc}, intra: encrypted"),
             Self::PdcUnknown(pdc) => write!(f, "nothing is known of PDC {pdc}, so it is not trusted"),
-            Self::OutsideUnderlay(node) => write!(f, "the admin address of {node} is not inside its PDC's underlay"),
+            Self::OutsideUnderlay(node) => write!(f, "{node} has no admin address inside its PDC's underlay"),
             Self::PlainIsDead(pdc) => {
                 write!(f, "same PDC {pdc}, whose plain path there is dead; it wishes the tunnel then")
             }

@@ -140,7 +140,7 @@ fn silence(long: Duration) {
     for (at, told) in ground.told() {
         let alarming = |line: &String| match at {
             At::Audit => line.contains("node-away") || line.contains("node-back"),
-            At::Node(_) | At::Management | At::Explain(..) | At::Events(_) | At::Screen => {
+            At::Node(_) | At::Management | At::Explain(..) | At::Perhaps(..) | At::Events(_) | At::Screen => {
                 line.split_ascii_whitespace().nth(1).is_some_and(|kind| ALARMS.contains(&kind))
             }
         };

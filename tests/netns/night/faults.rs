@@ -219,6 +219,12 @@ fn declared() -> Vec<Row> {
             .says(Management, "M0281", &["node b-1"])
             .may(&[(Node("a-1"), "M0410"), (Node("a-2"), "M0410"), (Node("b-1"), "M0410"), (Node("b-2"), "M0663"), (Node("b-1"), "M0663"),
                 (Node("b-2"), "M0669"), (Node("b-1"), "M0669"), (Node("b-2"), "M0666"), (Node("b-1"), "M0666"), (Management, "M0107")]),
+        Row::new("the admin side is the external interface")
+            .make([Kill("a-1"), On("a-1", "cp $LAB/a-1/meshd.toml $LAB/own.toml; sed -i 's/admin0/ext0/' $LAB/a-1/meshd.toml"), Start("a-1")])
+            .undo([Kill("a-1"), On("a-1", "cat $LAB/own.toml > $LAB/a-1/meshd.toml; rm $LAB/own.toml"), Start("a-1")])
+            .says(Node("a-1"), "M0647", &["ext0", "outside of the underlay of PDC 'a'"])
+            .says(Management, "M0647", &["node a-1", "ext0"])
+            .may(&[(Node("a-1"), "M0410|M0663|M0666|M0669"), (Node("a-2"), "M0410|M0663|M0666|M0669"), (Management, "M0107|M0108")]),
         Row::new("a network that learns its ports has nobody to host it")
             .make([Admin("network create build --overlay default --vni 20 --learning local")])
             .undo([Admin("network delete build")])

@@ -1,7 +1,7 @@
 //! Links, packet filters on one side or the other, sizes.
 
 use super::table::Act::On;
-use super::table::At::{Audit, Events, Explain, Management, Node};
+use super::table::At::{Audit, Events, Explain, Management, Node, Perhaps};
 use super::table::Row;
 
 /// A packet filter of somebody else on a host, at `input`.
@@ -163,6 +163,32 @@ fn tunnels() -> Vec<Row> {
 
 fn links() -> Vec<Row> {
     vec![
+        // The session goes on by its old addresses, and guests' frames take it.
+        Row::new("an admin interface gets another name")
+            .make([On("a-1", "ip link set admin0 name adm9")])
+            .undo([On("a-1", "ip link set adm9 name admin0")])
+            .whole(&[("a-1", "a-2"), ("a-2", "a-1"), ("a-1", "b-1")])
+            .says(Node("a-1"), "M0630", &["admin0", "adm9"])
+            .says(Management, "M0630", &["node a-1", "admin0"])
+            .says(Perhaps("a-1", "a-2"), "outer", &["no admin address now", "the session goes on"])
+            .says(Perhaps("a-2", "a-1"), "outer", &["no admin address now", "the session goes on"]),
+        Row::new("an admin interface loses its address")
+            .make([On("a-1", "ip address del 10.1.0.1/24 dev admin0")])
+            .undo([On("a-1", "ip address add 10.1.0.1/24 dev admin0")])
+            .cut(&[("a-1", "a-2")])
+            .whole(&[("a-1", "b-1")])
+            .says(Node("a-1"), "M0631", &["admin0"])
+            .says(Management, "M0631", &["node a-1", "admin0"])
+            .says(Node("a-2"), "M0410", &["a-1"])
+            .says(Explain("a-1", "a-2"), "outer", &["no admin address"])
+            .may(&[(Node("a-2"), "M0663|M0666|M0669")]),
+        Row::new("a route of a node refuses a peer of its PDC")
+            .make([On("a-1", "ip route add prohibit 10.1.0.2/32")])
+            .undo([On("a-1", "ip route del prohibit 10.1.0.2/32")])
+            .whole(&[("a-1", "a-2"), ("a-2", "a-1")])
+            .says(Node("a-1"), "M0669", &["the kernel has no way to 10.1.0.2"])
+            .says(Management, "M0669", &["node a-1", "no way to 10.1.0.2"])
+            .may(&[(Node("a-2"), "M0669")]),
         Row::new("an admin interface is set down")
             .make([On("a-2", "ip link set admin0 down")])
             .undo([On("a-2", "ip link set admin0 up")])

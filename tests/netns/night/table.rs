@@ -9,6 +9,8 @@ pub enum At {
     Management,
     /// `meshctl explain` on the node of the first guest, about a frame to the guest of the second: it does not arrive.
     Explain(&'static str, &'static str),
+    /// The same, and nothing is said to keep it from arriving.
+    Perhaps(&'static str, &'static str),
     /// `meshctl events` on a node, since the fault.
     Events(&'static str),
     /// `meshctl events` at management, since the fault.
