@@ -12,7 +12,7 @@ use crate::table::NetKey;
 use crate::types::IfName;
 
 /// Code of a rule that names an interface or bridge of guests, and drops all that goes by.
-pub const NAMES: &str = "M0696";
+pub const BRIDGE_RULE: &str = "M0696";
 
 /// Where a frame is, as far as it is known.
 #[derive(Clone, Copy)]
@@ -74,7 +74,7 @@ fn of_chain(base: &Base, ends: Option<Ends<'_>>, ports: &Ports, filters: &Filter
 }
 
 fn told(what: &str, base: &Base, drop: &Drop, cut: Cut) -> Finding {
-    Finding::new(NAMES, format!("{what} {}", words(base, drop)), way_out(base, drop)).cuts(cut)
+    Finding::new(BRIDGE_RULE, format!("{what} {}", words(base, drop)), way_out(base, drop)).cuts(cut)
 }
 
 #[cfg(test)]

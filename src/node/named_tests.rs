@@ -41,7 +41,7 @@ fn a_rule_that_names_an_interface_or_a_bridge_of_guests_is_told_with_it_and_its_
     ] {
         let found = told(hook, false, json!([[meta(key, value), drop]]));
         let [one] = found.as_slice() else { panic!("{key} {value}: {found:?}") };
-        assert!(one.code == NAMES && one.what.starts_with(begins), "{one:?}");
+        assert!(one.code == BRIDGE_RULE && one.what.starts_with(begins), "{one:?}");
         assert_eq!(one.help, "nft delete rule bridge fw c handle 7");
         let network = one.cut.as_ref().unwrap().networks.first().map(ToString::to_string);
         assert_eq!(network.as_deref(), (key == "ibrname").then_some("default/11"), "{one:?}");

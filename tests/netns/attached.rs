@@ -97,10 +97,10 @@ const FAULTS: [Fault; 9] = [
         undo: "nft delete table bridge fw",
     },
     Fault {
-        make: "ebtables-nft -A FORWARD --logical-in vb10.12b5 -j DROP",
+        make: "ebtables-nft -A FORWARD -o g1 -j DROP",
         to: "b-1",
         code: "M0696",
-        words: "what crosses bridge vb10.12b5 is dropped by a rule in chain FORWARD of table bridge filter",
+        words: "what goes to g1 in bridge vb10.12b5 is dropped by a rule in chain FORWARD of table bridge filter",
         undo: "nft delete table bridge filter",
     },
     Fault {
