@@ -4,7 +4,9 @@
 //! [`link`] (async, main thread) follows the management node; [`control`] answers on the local socket; [`shared`] is what they
 //! tell each other.
 
+mod alive;
 mod barriers;
+mod beat;
 pub mod belongings;
 pub mod control;
 mod crossing;

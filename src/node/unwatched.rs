@@ -36,11 +36,15 @@ pub enum Eye {
     Reports,
     /// The renewal of the certificate.
     Renewal,
+    /// The thread that brings plan and kernel together.
+    Engine,
+    /// Files of this node on disk.
+    Own,
 }
 
 impl Eye {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Bridges,
         Self::Filters,
         Self::Plain,
@@ -51,6 +55,8 @@ impl Eye {
         Self::Stream,
         Self::Reports,
         Self::Renewal,
+        Self::Engine,
+        Self::Own,
     ];
 
     /// What does not happen.
@@ -66,6 +72,8 @@ impl Eye {
             Self::Stream => "the management node is not listened to any more",
             Self::Reports => "this node does not report to the management node any more",
             Self::Renewal => "the certificate of this node is not renewed any more",
+            Self::Engine => "plan and kernel are not compared, nor changes followed",
+            Self::Own => "files of this node on disk are not looked after",
         }
     }
 
@@ -82,6 +90,8 @@ impl Eye {
             Self::Stream => "the table of before stays in force",
             Self::Reports => "what the management node shows of it is old",
             Self::Renewal => "when it ends, the management node hears this node no more; traffic goes on",
+            Self::Engine => "all else that is said of this node may be old; its lanes and devices go on as they were",
+            Self::Own => "that one of them has gone is not told",
         }
     }
 
@@ -95,14 +105,21 @@ impl Eye {
                 "nft list ruleset, as root: what does it say? it is tried again by itself"
             }
             Self::Routes => "ip route show table all, as root; it is tried again by itself",
-            Self::Plain | Self::Kernel | Self::Files | Self::Stream | Self::Reports | Self::Renewal => RESTART,
+            Self::Plain
+            | Self::Kernel
+            | Self::Files
+            | Self::Stream
+            | Self::Reports
+            | Self::Renewal
+            | Self::Engine
+            | Self::Own => RESTART,
         }
     }
 
     /// What that keeps from arriving: of what may be dropped and is not seen, nobody can say that it arrives.
     fn cut(self) -> Cut {
         match self {
-            Self::Bridges | Self::Plain => Cut::node(false),
+            Self::Bridges | Self::Plain | Self::Engine => Cut::node(false),
             // What is wrong with a path or guest is asked for itself, and what was known of it stays.
             Self::Filters
             | Self::Counters
@@ -111,7 +128,8 @@ impl Eye {
             | Self::Files
             | Self::Stream
             | Self::Reports
-            | Self::Renewal => Cut::default(),
+            | Self::Renewal
+            | Self::Own => Cut::default(),
         }
     }
 }
