@@ -26,6 +26,8 @@ pub enum Eye {
     Counters,
     /// Routes of this host ([`super::strays`]).
     Routes,
+    /// Routes of this host to the other ends of tunnels ([`super::outways`]).
+    Tunnels,
     /// The kernel's notices of devices, addresses, routes and packet filters.
     Kernel,
     /// Notices of changed table files.
@@ -44,12 +46,13 @@ pub enum Eye {
 
 impl Eye {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Bridges,
         Self::Filters,
         Self::Plain,
         Self::Counters,
         Self::Routes,
+        Self::Tunnels,
         Self::Kernel,
         Self::Files,
         Self::Stream,
@@ -67,6 +70,7 @@ impl Eye {
             Self::Plain => "plain paths and bridges of this host are not watched",
             Self::Counters => "what the packet filters have dropped of guests cannot be read",
             Self::Routes => "routes of this host to peers of plain paths cannot be asked for",
+            Self::Tunnels => "routes of this host to the other ends of tunnels cannot be asked for",
             Self::Kernel => "changes of devices, routes and packet filters are not heard",
             Self::Files => "changes of table files are not heard",
             Self::Stream => "the management node is not listened to any more",
@@ -85,6 +89,7 @@ impl Eye {
             Self::Plain => "what does not arrive there is not known, and peers get no answer about guests of this node",
             Self::Counters => "what guests say and may not is not told",
             Self::Routes => "whether one leads plain frames astray is not known",
+            Self::Tunnels => "by which interface a tunnel leaves is not known, nor whether a route has led it astray",
             Self::Kernel => "meshd looks every 30 s, and repairs no sooner",
             Self::Files => "the tables of before stay in force",
             Self::Stream => "the table of before stays in force",
@@ -104,7 +109,7 @@ impl Eye {
             Self::Filters | Self::Counters => {
                 "nft list ruleset, as root: what does it say? it is tried again by itself"
             }
-            Self::Routes => "ip route show table all, as root; it is tried again by itself",
+            Self::Routes | Self::Tunnels => "ip route show table all, as root; it is tried again by itself",
             Self::Plain
             | Self::Kernel
             | Self::Files
@@ -124,6 +129,7 @@ impl Eye {
             Self::Filters
             | Self::Counters
             | Self::Routes
+            | Self::Tunnels
             | Self::Kernel
             | Self::Files
             | Self::Stream
@@ -178,7 +184,7 @@ impl Eyes {
     pub fn findings(&self, now: Mono, told: bool) -> Vec<Finding> {
         let blind = self.0.contains_key(&Eye::Plain);
         let lasts = |(eye, shut): &(&Eye, &Shut)| {
-            let same = told && matches!(eye, Eye::Filters | Eye::Counters | Eye::Routes);
+            let same = told && matches!(eye, Eye::Filters | Eye::Counters | Eye::Routes | Eye::Tunnels);
             // The thread of plain paths looks at bridges, too.
             let same = same || blind && **eye == Eye::Bridges;
             !same && (shut.over || now.since(shut.since) >= PATIENCE)
