@@ -134,4 +134,4 @@ impl<'a> Way<'a> {
 
 #[cfg(test)]
 #[path = "concerns_tests.rs"]
-mod tests;
+pub(crate) mod tests;
