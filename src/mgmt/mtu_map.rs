@@ -6,6 +6,7 @@ use super::index::Index;
 use super::measured::Measured;
 use super::mtu_now::{Known, Tense};
 use super::mtus::{self, Pair, underlay_mtu};
+use crate::api::list::named;
 use crate::api::local::Finding;
 use crate::api::mtu::{MeshMtu, NetworkMtu, PdcPairMtu, SaidBy, SizeCounts};
 use crate::api::objects::{Network, Node};
@@ -52,10 +53,8 @@ fn detoured(line: PdcPairMtu, index: &Index, detours: &Detours) -> PdcPairMtu {
     if pairs.is_empty() {
         return line;
     }
-    let more = pairs.len().saturating_sub(NAMED);
-    let names: Vec<_> = pairs.iter().take(NAMED).map(|[a, b]| format!("{a} - {b}")).collect();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let limit = format!("{}; by the tunnel now, their plain path is dead: {}{more}", line.limit, names.join(", "));
+    let names = named(pairs.iter().map(|[a, b]| format!("{a} - {b}")), NAMED);
+    let limit = format!("{}; by the tunnel now, their plain path is dead: {names}", line.limit);
     PdcPairMtu { limit, detours: pairs, ..line }
 }
 

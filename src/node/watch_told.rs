@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::api::cut::Cut;
+use crate::api::list::named;
 use crate::api::local::{Finding, PlainState, PlainStatus};
 use crate::policy::path::{Outer, Path};
 use crate::probe::plain::Report;
@@ -325,9 +326,7 @@ pub fn unwatched(which: &str, why: &str, help: &str) -> Finding {
 }
 
 fn some(names: &BTreeSet<&NodeId>) -> String {
-    let more = names.len().saturating_sub(NAMED);
-    let first = names.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if more > 0 { format!("{first} and {more} more") } else { first }
+    named(names, NAMED)
 }
 
 fn some_addresses(pairs: &[&Seen<'_>]) -> String {
