@@ -143,7 +143,7 @@ fn cut_off(peers: &[&PeerStatus], line: &Line) -> Finding {
         some(peers)
     );
     let help = format!("ip -s link show dev {interface}; ip address show dev {interface}; meshctl tunnel list");
-    Finding::new("M0410", what, help).cuts(cut(peers))
+    Finding::new("M0410", what, help).cuts(cut(peers)).of_line(line.interface.as_ref())
 }
 
 fn some(peers: &[&PeerStatus]) -> String {

@@ -57,6 +57,7 @@ pub fn bounded(said: &[Finding]) -> Vec<Finding> {
         what: text(&finding.what),
         help: text(&finding.help),
         cut: finding.cut.clone().map(Cut::bounded),
+        line: None,
     });
     kept.collect()
 }

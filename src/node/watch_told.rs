@@ -304,7 +304,8 @@ fn shut(interface: &IfName, how: Down, peers: &BTreeSet<&NodeId>) -> Finding {
             format!("look at the cable and at the switch's port: ip link show dev {interface}; ethtool {interface}")
         }
     };
-    Finding::new("M0667", what, help).cuts(Cut::peers(true, Path::Plain, peers.iter().copied()))
+    let cut = Cut::peers(true, Path::Plain, peers.iter().copied());
+    Finding::new("M0667", what, help).cuts(cut).of_line(Some(interface))
 }
 
 fn alone(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
@@ -316,7 +317,8 @@ fn alone(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
     let help =
         format!("ip -s link show dev {interface}; ip address show dev {interface}; nft list tables | grep -v vxmesh");
     // All the others may be dead at once, too.
-    Finding::new("M0667", what, help).cuts(Cut::peers(false, Path::Plain, peers.iter().copied()))
+    let cut = Cut::peers(false, Path::Plain, peers.iter().copied());
+    Finding::new("M0667", what, help).cuts(cut).of_line(Some(interface))
 }
 
 /// Plain paths are not watched, and why.
