@@ -12,7 +12,7 @@ use super::problem::Problem;
 use crate::policy::offload::Feature;
 use crate::policy::path::Path;
 use crate::table::{NetKey, Suite};
-use crate::types::{Mac, Mtu, NetworkId, NodeId, PdcId, PortId, UdpPort, Version, Wall};
+use crate::types::{IfName, Mac, Mtu, NetworkId, NodeId, PdcId, PortId, UdpPort, Version, Wall};
 
 /// This node in one screen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -303,12 +303,21 @@ pub struct Finding {
     /// What is cut off by it; none: nothing, as far as is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
+    /// The interface of this node's own that is the fault, where it is one. It is for this node alone, to tell one cause once.
+    #[serde(skip)]
+    pub line: Option<IfName>,
 }
 
 impl Finding {
     /// A finding out of its three parts.
     pub fn new(code: &str, what: String, help: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), what, help: help.into(), cut: None }
+        Self { code: code.to_owned(), what, help: help.into(), cut: None, line: None }
+    }
+
+    /// The same, if this interface is the fault.
+    #[must_use]
+    pub fn of_line(self, line: Option<&IfName>) -> Self {
+        Self { line: line.cloned(), ..self }
     }
 }
 

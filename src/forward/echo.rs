@@ -92,19 +92,7 @@ pub fn probe(
 
 fn ping(own: Ipv4Addr, theirs: Ipv4Addr, token: u64, total: u16, out: &mut [u8]) -> Result<(), crate::wire::WireError> {
     out.fill(0);
-    let outer = Ipv4 {
-        options: 0,
-        tos: 0,
-        total,
-        id: 0,
-        dont_fragment: true,
-        more_fragments: false,
-        offset: 0,
-        ttl: 64,
-        protocol: ip::ICMP,
-        source: own,
-        destination: theirs,
-    };
+    let outer = Ipv4::whole(ip::ICMP, total, own, theirs);
     outer.emit(out)?;
     Ping { reply: false, token }.emit(&mut out[Ipv4::LEN..])
 }

@@ -101,17 +101,9 @@ fn outermost(frame: &[u8]) -> u16 {
 fn answer_v4(packet: &mut [u8], about: &Ipv4, mtu: u16) -> Result<(), WireError> {
     let too_long = |_| WireError::Field { header: Ipv4::NAME, field: "total length" };
     let header = Ipv4 {
-        options: 0,
         tos: INTERNETWORK_CONTROL,
-        total: u16::try_from(packet.len()).map_err(too_long)?,
-        id: 0,
-        dont_fragment: true,
-        more_fragments: false,
-        offset: 0,
         ttl: HOPS,
-        protocol: ip::ICMP,
-        source: about.destination,
-        destination: about.source,
+        ..Ipv4::whole(ip::ICMP, u16::try_from(packet.len()).map_err(too_long)?, about.destination, about.source)
     };
     header.emit(packet)?;
     FragmentationNeeded { mtu }.emit(&mut packet[Ipv4::LEN..])

@@ -4,16 +4,12 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NlasIterator};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NlasIterator};
 
-use super::netlink::{half, word};
+use super::netfilter::{self, BUFFER, HEADERS, NEW_OBJECT, TABLE_NAME};
+use super::netlink::{HEADER, half, word};
 
-/// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_*OBJ` (linux/netfilter/nf_tables.h).
-const NEW_OBJECT: u16 = 10 << 8 | 18;
-const GET_OBJECT: u16 = 10 << 8 | 19;
 /// `NFTA_OBJ_*`.
-const TABLE: u16 = 1;
 const NAME: u16 = 2;
 const TYPE: u16 = 3;
 const DATA: u16 = 4;
@@ -21,11 +17,6 @@ const DATA: u16 = 4;
 const COUNTER: u32 = 1;
 /// `NFTA_COUNTER_PACKETS`.
 const PACKETS: u16 = 2;
-/// `struct nlmsghdr`, and `struct nfgenmsg` behind it.
-const HEADER: usize = 16;
-const HEADERS: usize = HEADER + 4;
-/// More than a datagram of a dump.
-const BUFFER: usize = 64 * 1024;
 /// How often a dump is repeated during which the filter was loaded anew.
 const TRIES: usize = 5;
 
@@ -53,9 +44,7 @@ struct Answer {
 /// # Errors
 /// The kernel has no nf_tables, does not let us, or the filter changes faster than it can be read.
 pub(super) fn read(family: Family, table: &str) -> io::Result<BTreeMap<String, u64>> {
-    let mut socket = Socket::new(NETLINK_NETFILTER)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
+    let socket = netfilter::connect()?;
     let mut buffer = vec![0; BUFFER];
     for _ in 0..TRIES {
         socket.send(&request(family, table), 0)?;
@@ -81,22 +70,9 @@ pub(super) fn read(family: Family, table: &str) -> io::Result<BTreeMap<String, u
 
 /// A dump of all counters of a table.
 fn request(family: Family, table: &str) -> Vec<u8> {
-    let mut message = vec![0; HEADERS];
-    let mut attribute = |kind: u16, value: &[u8]| {
-        let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
-        message.extend(length.to_ne_bytes());
-        message.extend(kind.to_ne_bytes());
-        message.extend(value);
-        message.resize(message.len().next_multiple_of(4), 0);
-    };
-    attribute(TABLE, &[table.as_bytes(), &[0]].concat());
-    attribute(TYPE, &COUNTER.to_be_bytes());
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    message[..4].copy_from_slice(&length.to_ne_bytes());
-    message[4..6].copy_from_slice(&GET_OBJECT.to_ne_bytes());
-    message[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    message[HEADER] = family as u8;
-    message
+    let name = [table.as_bytes(), &[0]].concat();
+    let attributes = [(TABLE_NAME, &name[..]), (TYPE, &COUNTER.to_be_bytes()[..])];
+    netfilter::question(netfilter::GET_OBJECT, NLM_F_DUMP, family as u8, &attributes)
 }
 
 /// Reads a datagram. One that is cut counts as interrupted, and one that holds nothing ends the dump, so that nobody waits for a

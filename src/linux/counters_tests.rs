@@ -22,7 +22,7 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
 fn object(name: &str, packets: u64) -> Vec<u8> {
     let counts = [attribute(1, &77_u64.to_be_bytes()), attribute(PACKETS, &packets.to_be_bytes())].concat();
     let attributes = [
-        attribute(TABLE, b"vxmesh\0"),
+        attribute(TABLE_NAME, b"vxmesh\0"),
         attribute(NAME, &[name.as_bytes(), &[0]].concat()),
         attribute(TYPE, &COUNTER.to_be_bytes()),
         attribute(DATA | 1 << 15, &counts),

@@ -3,25 +3,20 @@
 
 use std::io;
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NlasIterator};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use netlink_packet_core::NLM_F_DUMP;
 
 use super::error::KernelError;
 use super::kernel::Kernel;
-use super::netlink::{Messages, half, word};
+use super::netfilter::{self, BUFFER, HEADERS, TABLE_NAME, attribute, each};
+use super::netlink::{HEADER, Messages, half, word};
 use super::nft;
 use crate::node::barriers::{Base, Table};
 use crate::node::shown::Legacy;
 use crate::node::verdicts::Rules;
 
-/// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_*` (linux/netfilter/nf_tables.h).
-const GET_CHAIN: u16 = 10 << 8 | 4;
-const NEW_GENERATION: u16 = 10 << 8 | 15;
-const GET_GENERATION: u16 = 10 << 8 | 16;
 /// `NFTA_GEN_ID`.
 const GENERATION: u16 = 1;
 /// `NFTA_CHAIN_*`.
-const TABLE: u16 = 1;
 const NAME: u16 = 3;
 const HOOK: u16 = 4;
 const POLICY: u16 = 5;
@@ -29,11 +24,6 @@ const POLICY: u16 = 5;
 const NUMBER: u16 = 1;
 const DEVICE: u16 = 3;
 const DEVICES: u16 = 4;
-/// `struct nlmsghdr`, and `struct nfgenmsg` behind it.
-const HEADER: usize = 16;
-const HEADERS: usize = HEADER + 4;
-/// More than a datagram of a dump.
-const BUFFER: usize = 64 * 1024;
 /// Chains at hooks that are kept, at most.
 const MOST: usize = 1024;
 
@@ -84,8 +74,8 @@ impl Kernel {
 
 fn generation() -> io::Result<u32> {
     let mut generation = None;
-    ask(GET_GENERATION, 0, |message| {
-        if half(message, 4) == Some(NEW_GENERATION) {
+    ask(netfilter::GET_GENERATION, 0, |message| {
+        if half(message, 4) == Some(netfilter::NEW_GENERATION) {
             generation = attribute(message.get(HEADERS..)?, GENERATION).and_then(number);
         }
         generation.map(|_| true)
@@ -96,7 +86,7 @@ fn generation() -> io::Result<u32> {
 /// All chains at hooks of the calling thread's namespace.
 fn read() -> io::Result<Vec<Base>> {
     let mut bases = Vec::new();
-    ask(GET_CHAIN, NLM_F_DUMP, |message| {
+    ask(netfilter::GET_CHAIN, NLM_F_DUMP, |message| {
         bases.extend(base(message).filter(|_| bases.len() < MOST));
         Some(false)
     })?;
@@ -105,14 +95,8 @@ fn read() -> io::Result<Vec<Base>> {
 
 /// Asks, and hands each message of the answer on, until one says that it was enough or the last has come.
 fn ask(kind: u16, flags: u16, mut each: impl FnMut(&[u8]) -> Option<bool>) -> io::Result<()> {
-    let mut socket = Socket::new(NETLINK_NETFILTER)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    let mut request = [0_u8; HEADERS];
-    request[..4].copy_from_slice(&u32::try_from(HEADERS).unwrap_or_default().to_ne_bytes());
-    request[4..6].copy_from_slice(&kind.to_ne_bytes());
-    request[6..8].copy_from_slice(&(NLM_F_REQUEST | flags).to_ne_bytes());
-    socket.send(&request, 0)?;
+    let socket = netfilter::connect()?;
+    socket.send(&netfilter::question(kind, flags, 0, &[]), 0)?;
     let mut buffer = vec![0; BUFFER];
     loop {
         let length = socket.recv(&mut &mut buffer[..], 0)?;
@@ -145,7 +129,7 @@ fn base(message: &[u8]) -> Option<Base> {
     let many = attribute(hook, DEVICES).into_iter().flat_map(|devices| each(devices).map(|(_, name)| name));
     Some(Base {
         family,
-        table: text(attribute(attributes, TABLE)?),
+        table: text(attribute(attributes, TABLE_NAME)?),
         name: text(attribute(attributes, NAME)?),
         hook: hook_name,
         // `NF_DROP` is 0.
@@ -180,17 +164,6 @@ fn names(family: u8, hook: u32) -> Option<(&'static str, &'static str)> {
         _ => return None,
     };
     Some((family, hook))
-}
-
-fn attribute(attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    each(attributes).find(|(of, _)| *of == kind).map(|(_, value)| value)
-}
-
-fn each(attributes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    NlasIterator::new(attributes).flatten().map(|attribute| {
-        let (kind, length) = (attribute.kind(), usize::from(attribute.length()));
-        (kind, attribute.into_inner().get(4..length).unwrap_or_default())
-    })
 }
 
 fn number(bytes: &[u8]) -> Option<u32> {

@@ -25,6 +25,7 @@ pub mod inotify;
 pub mod journal;
 mod keeper;
 mod kernel;
+mod netfilter;
 mod netlink;
 pub mod netns;
 mod nft;

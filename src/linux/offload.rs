@@ -54,19 +54,8 @@ fn super_frame(protocol: u8) -> Vec<u8> {
     let (virtio, frame) = bytes.split_at_mut(tap::HEADER);
     frame[..12].copy_from_slice(&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1]);
     frame[12..14].copy_from_slice(&[8, 0]);
-    let ip = Ipv4 {
-        options: 0,
-        tos: 0,
-        total: 20 + payload,
-        id: 1,
-        dont_fragment: true,
-        more_fragments: false,
-        offset: 0,
-        ttl: 1,
-        protocol,
-        source: Ipv4Addr::new(192, 0, 2, 1),
-        destination: Ipv4Addr::new(192, 0, 2, 2),
-    };
+    let [source, destination] = [1, 2].map(|last| Ipv4Addr::new(192, 0, 2, last));
+    let ip = Ipv4 { id: 1, ttl: 1, ..Ipv4::whole(protocol, 20 + payload, source, destination) };
     let l4 = &mut frame[L4..];
     l4[1] = 9;
     l4[3] = 9;

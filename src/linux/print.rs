@@ -6,20 +6,13 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher as _;
 use std::io;
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NlasIterator};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR};
+use netlink_sys::Socket;
 
 use super::counters::Family;
+use super::netfilter::{self, BUFFER, HEADERS, TABLE_NAME, attribute, each};
 use super::netlink::{HEADER, Messages, half, word};
 
-/// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GET*` (linux/netfilter/nf_tables.h).
-const CHAINS: u16 = 10 << 8 | 4;
-const RULES: u16 = 10 << 8 | 7;
-const SETS: u16 = 10 << 8 | 10;
-const ELEMENTS: u16 = 10 << 8 | 13;
-const OBJECTS: u16 = 10 << 8 | 19;
-/// `NFTA_*_TABLE`: of all kinds the first attribute.
-const TABLE: u16 = 1;
 /// What is said of a chain and stays as it was loaded (`NFTA_CHAIN_*`): name, hook, policy, type.
 const OF_CHAIN: &[u16] = &[3, 4, 5, 7];
 /// Of a set (`NFTA_SET_*`): name, flags, types and lengths of key and data, time-out. Not how many elements it has.
@@ -42,10 +35,6 @@ const COUNTING: [&[u8]; 3] = [b"counter\0", b"quota\0", b"last\0"];
 const LIST_ELEMENTS: u16 = 3;
 const OF_ELEMENT: &[u16] = &[1, 2, 3, 9, 10];
 
-/// `struct nfgenmsg` behind the header.
-const HEADERS: usize = HEADER + 4;
-/// More than a datagram of a dump.
-const BUFFER: usize = 64 * 1024;
 /// How often a dump is repeated during which some filter was changed.
 const TRIES: usize = 5;
 
@@ -54,9 +43,7 @@ const TRIES: usize = 5;
 /// # Errors
 /// The kernel has no nf_tables, does not let us, or the filters change faster than they can be read.
 pub(super) fn read(family: Family, table: &str) -> io::Result<Option<u64>> {
-    let mut socket = Socket::new(NETLINK_NETFILTER)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
+    let socket = netfilter::connect()?;
     let mut reader = Reader { socket, buffer: vec![0; BUFFER], family, table: zero_ended(table) };
     let mut print = DefaultHasher::new();
     if !reader.chains(&mut print)? {
@@ -78,19 +65,19 @@ struct Reader {
 impl Reader {
     /// False where the table has none, as no table of ours is.
     fn chains(&mut self, print: &mut DefaultHasher) -> io::Result<bool> {
-        let chains = self.dump(CHAINS, &[], |message| part(message, OF_CHAIN))?;
+        let chains = self.dump(netfilter::GET_CHAIN, &[], |message| part(message, OF_CHAIN))?;
         chains.iter().for_each(|chain| print.write_u64(*chain));
         Ok(!chains.is_empty())
     }
 
     /// Their order is part of what they mean.
     fn rules(&mut self, print: &mut DefaultHasher) -> io::Result<()> {
-        self.dump(RULES, &[], rule)?.iter().for_each(|rule| print.write_u64(*rule));
+        self.dump(netfilter::GET_RULE, &[], rule)?.iter().for_each(|rule| print.write_u64(*rule));
         Ok(())
     }
 
     fn objects(&mut self, print: &mut DefaultHasher) -> io::Result<()> {
-        let mut objects = self.dump(OBJECTS, &[], |message| part(message, OF_OBJECT))?;
+        let mut objects = self.dump(netfilter::GET_OBJECT, &[], |message| part(message, OF_OBJECT))?;
         objects.sort_unstable();
         objects.iter().for_each(|object| print.write_u64(*object));
         Ok(())
@@ -99,16 +86,17 @@ impl Reader {
     fn sets(&mut self, print: &mut DefaultHasher) -> io::Result<()> {
         let of = |message: &[u8]| {
             let flags =
-                attribute(message, SET_FLAGS).and_then(|flags| Some(u32::from_be_bytes(flags.try_into().ok()?)));
+                of_message(message, SET_FLAGS).and_then(|flags| Some(u32::from_be_bytes(flags.try_into().ok()?)));
             let ours = flags.unwrap_or_default() & FORGETFUL == 0;
-            (attribute(message, SET_NAME).unwrap_or_default().to_vec(), ours, part(message, OF_SET))
+            (of_message(message, SET_NAME).unwrap_or_default().to_vec(), ours, part(message, OF_SET))
         };
-        let mut sets = self.dump(SETS, &[], of)?;
+        let mut sets = self.dump(netfilter::GET_SET, &[], of)?;
         sets.sort_unstable();
         for (name, ours, set) in sets {
             print.write_u64(set);
             // In which order a set tells its elements is its own affair, and may change.
-            let elements = if ours { self.dump(ELEMENTS, &[(SET_NAME, &name)], elements)? } else { Vec::new() };
+            let elements =
+                if ours { self.dump(netfilter::GET_ELEMENT, &[(SET_NAME, &name)], elements)? } else { Vec::new() };
             let sum = elements.iter().flatten().fold(0_u64, |sum, element| sum.wrapping_add(*element));
             print.write_u64(sum);
         }
@@ -117,8 +105,10 @@ impl Reader {
 
     /// What `read` makes of each answer about our table; nothing where there is no such table.
     fn dump<T>(&mut self, kind: u16, more: &[(u16, &[u8])], read: impl Fn(&[u8]) -> T) -> io::Result<Vec<T>> {
+        let attributes = [&[(TABLE_NAME, &self.table[..])][..], more].concat();
+        let question = netfilter::question(kind, NLM_F_DUMP, self.family as u8, &attributes);
         for _ in 0..TRIES {
-            self.socket.send(&self.request(kind, more), 0)?;
+            self.socket.send(&question, 0)?;
             let (mut all, mut interrupted, mut done) = (Vec::new(), false, false);
             while !done {
                 let length = self.socket.recv(&mut &mut self.buffer[..], 0)?;
@@ -136,7 +126,7 @@ impl Reader {
                                 ));
                             }
                         },
-                        _ if attribute(message, TABLE) == Some(&self.table) => all.push(read(message)),
+                        _ if of_message(message, TABLE_NAME) == Some(&self.table) => all.push(read(message)),
                         _ => {}
                     }
                 }
@@ -147,23 +137,6 @@ impl Reader {
         }
         Err(io::Error::other("the packet filter changes faster than it can be read"))
     }
-
-    fn request(&self, kind: u16, more: &[(u16, &[u8])]) -> Vec<u8> {
-        let mut message = vec![0; HEADERS];
-        for (kind, value) in [(TABLE, &self.table[..])].iter().chain(more) {
-            let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
-            message.extend(length.to_ne_bytes());
-            message.extend(kind.to_ne_bytes());
-            message.extend(*value);
-            message.resize(message.len().next_multiple_of(4), 0);
-        }
-        let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-        message[..4].copy_from_slice(&length.to_ne_bytes());
-        message[4..6].copy_from_slice(&kind.to_ne_bytes());
-        message[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-        message[HEADER] = self.family as u8;
-        message
-    }
 }
 
 fn zero_ended(text: &str) -> Vec<u8> {
@@ -171,21 +144,8 @@ fn zero_ended(text: &str) -> Vec<u8> {
 }
 
 /// An attribute of a message.
-fn attribute(message: &[u8], kind: u16) -> Option<&[u8]> {
-    within(message.get(HEADERS..)?, kind)
-}
-
-fn within(attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    each(attributes).find(|(of, _)| *of == kind).map(|(_, value)| value)
-}
-
-/// Kind and value of each attribute.
-fn each(attributes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    NlasIterator::new(attributes).flatten().map(|attribute| {
-        let kind = attribute.kind();
-        let length = usize::from(attribute.length());
-        (kind, attribute.into_inner().get(4..length).unwrap_or_default())
-    })
+fn of_message(message: &[u8], kind: u16) -> Option<&[u8]> {
+    attribute(message.get(HEADERS..)?, kind)
 }
 
 /// Some attributes of a message as a number.
@@ -206,9 +166,9 @@ fn print_of(attributes: &[u8], wanted: &[u16], print: &mut DefaultHasher) {
 /// A rule, without what its own counters say.
 fn rule(message: &[u8]) -> u64 {
     let mut print = DefaultHasher::new();
-    print.write(attribute(message, RULE_CHAIN).unwrap_or_default());
-    for (_, expression) in each(attribute(message, RULE_EXPRESSIONS).unwrap_or_default()) {
-        let counts = within(expression, EXPRESSION_NAME).is_some_and(|name| COUNTING.contains(&name));
+    print.write(of_message(message, RULE_CHAIN).unwrap_or_default());
+    for (_, expression) in each(of_message(message, RULE_EXPRESSIONS).unwrap_or_default()) {
+        let counts = attribute(expression, EXPRESSION_NAME).is_some_and(|name| COUNTING.contains(&name));
         let wanted: &[u16] = if counts { &[EXPRESSION_NAME] } else { &[EXPRESSION_NAME, EXPRESSION_DATA] };
         print_of(expression, wanted, &mut print);
     }
@@ -222,5 +182,5 @@ fn elements(message: &[u8]) -> Vec<u64> {
         print_of(element, OF_ELEMENT, &mut print);
         print.finish()
     };
-    each(attribute(message, LIST_ELEMENTS).unwrap_or_default()).map(one).collect()
+    each(of_message(message, LIST_ELEMENTS).unwrap_or_default()).map(one).collect()
 }

@@ -6,14 +6,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use netlink_packet_core::NlasIterator;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{Socket, SocketAddr};
 
 use super::ear;
 use super::error::KernelError;
 use super::keeper::Keeper;
-use super::netlink::{half, word};
+use super::netfilter::{HEADERS, NEW_GENERATION, TABLE_NAME, attribute};
+use super::netlink::{HEADER, half, word};
 use super::poll::Poll;
 use super::sys;
 use crate::clock::mono;
@@ -29,12 +29,6 @@ const ROUTE_GROUPS: [u32; 4] =
 const NFTABLES_GROUP: u32 = 7;
 /// Room for notices of packet filters that wait to be read, bytes.
 const BUFFER: usize = 4 << 20;
-/// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN` (linux/netfilter/nf_tables.h): ends every transaction, whatever it was about.
-const NEW_GENERATION: u16 = 10 << 8 | 15;
-/// `struct nlmsghdr` and `struct nfgenmsg`, before the attributes.
-const NFT_HEADER: usize = 20;
-/// `NFTA_*_TABLE`: the name of the table is the first kind of attribute of everything that is in one.
-const NFT_TABLE_NAME: u16 = 1;
 
 /// How long links, neighbours and addresses are not listened to after they have said something. What is said meanwhile waits in the
 /// socket, and what does not fit there is lost, which costs nothing: one look shows all of it. So a guest that makes the kernel learn
@@ -193,9 +187,9 @@ fn drain(socket: &Socket, most: usize, mut matters: impl FnMut(&[u8]) -> bool) -
 fn who_touched(mut notices: &[u8], table: &str) -> Vec<u32> {
     let mut processes = Vec::new();
     while let Some(length) = word(notices, 0).and_then(|length| usize::try_from(length).ok()) {
-        let length = length.max(NFT_HEADER);
+        let length = length.max(HEADERS);
         let kind = half(notices, 4);
-        let ours = is_of(table, notices.get(NFT_HEADER..length.min(notices.len())).unwrap_or_default());
+        let ours = is_of(table, notices.get(HEADERS..length.min(notices.len())).unwrap_or_default());
         processes.extend(word(notices, 12).filter(|_| ours && kind != Some(NEW_GENERATION)));
         notices = notices.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
@@ -204,14 +198,13 @@ fn who_touched(mut notices: &[u8], table: &str) -> Vec<u32> {
 
 /// True where the attributes (`struct nlattr`) are of something in this table.
 fn is_of(table: &str, attributes: &[u8]) -> bool {
-    let name = NlasIterator::new(attributes).flatten().find(|attribute| attribute.kind() == NFT_TABLE_NAME);
-    name.is_some_and(|name| name.value().strip_suffix(&[0]) == Some(table.as_bytes()))
+    let name = attribute(attributes, TABLE_NAME);
+    name.is_some_and(|name| name.strip_suffix(&[0]) == Some(table.as_bytes()))
 }
 
 /// True for notices (`struct nlmsghdr` and `struct ndmsg`) that only say which IP neighbours a device has that is not
 /// ours: on a host with many of them there are some every second, as entries are confirmed and grow old.
 fn only_neighbours_of_others(mut notices: &[u8]) -> bool {
-    const HEADER: usize = 16;
     let mut some = false;
     while let Some(length) = word(notices, 0).and_then(|length| usize::try_from(length).ok()) {
         let kind = half(notices, 4);

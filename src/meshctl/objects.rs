@@ -10,6 +10,7 @@ use super::remote::{Access, Server};
 use super::unset;
 use super::{form, mtu, network, port};
 use crate::api::admin::Objects;
+use crate::api::list::named;
 use crate::api::objects::{Any, Kind};
 use crate::api::problem::{Exit, Problem};
 use crate::config::manifest;
@@ -163,10 +164,8 @@ async fn ports_of(server: &Server, kind: Kind, name: &str) -> Result<Vec<String>
 
 /// Asks somebody at a terminal whether all of it is meant.
 fn agree(kind: Kind, name: &str, ports: &[String]) -> Result<(), Problem> {
-    let named = ports.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
-    let more = ports.len().saturating_sub(5);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let _ = write!(io::stderr(), "{kind} '{name}' goes with {} ports ({named}{more}). Delete? [y/N] ", ports.len());
+    let names = named(ports, 5);
+    let _ = write!(io::stderr(), "{kind} '{name}' goes with {} ports ({names}). Delete? [y/N] ", ports.len());
     let mut answer = String::new();
     let read = io::stdin().read_line(&mut answer);
     if read.is_ok() && ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {

@@ -224,6 +224,7 @@ impl<K: Kernel> Engine<K> {
 
     /// What is due without being told.
     fn tend(&mut self) {
+        self.shared.engine.strike(mono());
         self.shared.lanes.tend(&self.shared);
         self.tend_keys();
         self.save_again();
@@ -248,7 +249,7 @@ impl<K: Kernel> Engine<K> {
         self.strays.look(&mut self.kernel, &self.desired, &self.shared);
         self.barriers.look(&mut self.kernel, self.attachments.shown(), &self.shared);
         self.attachments.look(&mut self.kernel, self.barriers.ports(), &self.shared);
-        self.shared.tell_unwatched();
+        self.shared.tell_unwatched(mono());
         self.announce();
         self.shared.events.tend(mono());
     }
@@ -500,6 +501,7 @@ impl<K: Kernel> Engine<K> {
         self.plugs.begin();
         for round in 0..=ROUNDS {
             let start = mono();
+            self.shared.engine.strike(start);
             let mut observed = self.kernel.observe().map_err(|e| told(&e))?;
             let read = mono().since(start);
             let plugs = self.plugs.look(&mut self.kernel, &slice, &self.desired, &mut observed, &self.shared.events);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::control::LOCK;
 use super::shared::{Shared, Topic};
+use crate::api::list::named;
 use crate::api::local::{Finding, Management};
 use crate::config::meshd::{Paths, SOCKET};
 use crate::node::enroll::{CA, CERTIFICATE, SLICE, TLS_KEY, WIREGUARD_KEY};
@@ -92,11 +93,8 @@ fn findings(paths: &Paths, has: Has, there: &dyn Fn(&Path) -> bool) -> Vec<Findi
 
 /// The first of them, how many more there are, and the verb.
 fn some(gone: &[PathBuf]) -> String {
-    let first = gone.first().map(|path| path.display().to_string()).unwrap_or_default();
-    match gone.len() {
-        0 | 1 => format!("{first} has"),
-        more => format!("{first} and {} more have", more - 1),
-    }
+    let verb = if gone.len() > 1 { "have" } else { "has" };
+    format!("{} {verb}", named(gone.iter().map(|path| path.display()), 1))
 }
 
 #[cfg(test)]

@@ -220,8 +220,8 @@ async fn a_clock_that_is_far_from_the_servers_is_told_and_one_that_is_not_told_i
     }
 }
 
-/// Life of certificates in the test of renewal, seconds; the daemon renews every four.
-const SHORT: u64 = 6;
+/// Life of certificates in the test of renewal, seconds; the daemon renews every six. The rest is what a busy machine may take for it.
+const SHORT: u64 = 9;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn certificates_renew_at_two_thirds_under_load_and_nobody_is_cut_off() {
@@ -234,8 +234,10 @@ async fn certificates_renew_at_two_thirds_under_load_and_nobody_is_cut_off() {
     let first = identity.validity;
     let daemon = Daemon::start(&world.address, identity);
     daemon.order().await;
+    let renewals = || daemon.told().iter().filter(|line| line.contains("renewed until")).count();
     let (begun, mut changes) = (mono(), 0_u32);
-    while mono().since(begun) < short * 2 + Duration::from_secs(1) {
+    // Twice, and past the end of the first: however long that takes.
+    while renewals() < 2 || wall() < first.1 + Duration::from_secs(1) {
         changes += 1;
         let item = fixture::port("p", "blue", "a-2", changes, "192.168.10.9");
         world.apply(vec![Any::Port(item)]).await.unwrap();
@@ -243,17 +245,20 @@ async fn certificates_renew_at_two_thirds_under_load_and_nobody_is_cut_off() {
         sleep(Duration::from_millis(20)).await;
     }
     let told = daemon.told();
+    let most = mono().since(begun).as_secs() / (SHORT * 2 / 3) + 1;
     let count = |words: &str| told.iter().filter(|line| line.contains(words)).count();
-    assert!((3..=4).contains(&count("renewed until")), "{told:#?}");
+    let renewed = count("renewed until");
+    assert!(u64::try_from(renewed).unwrap() <= most, "not before two thirds: {told:#?}");
     assert_eq!((count("connected to"), count("away"), count("problem")), (1, 0, 0), "one session: {told:#?}");
     let pem = std::fs::read_to_string(daemon.keys.path().join(CERTIFICATE)).unwrap();
     assert!(certs::validity_of_pem(&pem).unwrap().1 > first.1 + short, "the newest is on disk");
     let log: crate::api::admin::Events = world.admin().call::<(), _>(Method::GET, "/v1/events", None).await.unwrap();
-    assert_eq!(log.items.iter().filter(|event| event.what == "renew").count(), count("renewed until"));
-    // Whoever comes anew meets the server's second or third certificate, and shows its own.
+    let logged = log.items.iter().filter(|event| event.what == "renew").count();
+    assert!((renewed..=renewed + 1).contains(&logged), "{logged} are in the log");
+    // Whoever comes anew meets a later certificate of the server, and shows its own.
     let key = &node.key;
     world.client(Some((&pem, key))).lines("/v1/slice").await.unwrap();
-    println!("{changes} changes, {} renewals, {} connections", count("renewed until"), count("connected to"));
+    println!("{changes} changes, {renewed} renewals, {} connections", count("connected to"));
 }
 
 /// A certificate of `a-1` that was made some days ago, for thirty.

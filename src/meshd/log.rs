@@ -9,8 +9,8 @@ use tracing_subscriber::{Registry, fmt};
 use crate::config::Level;
 use crate::linux::journal::Journal;
 
-/// Changes the level while the program runs.
-#[derive(Debug, Clone)]
+/// Changes the level while the program runs; the default one changes nothing.
+#[derive(Debug, Clone, Default)]
 pub struct Log(Option<Handle<EnvFilter, Registry>>);
 
 /// Starts logging at `level`. Only our own lines go below warnings. A second call in one process changes nothing.

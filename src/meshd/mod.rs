@@ -4,8 +4,10 @@
 //! [`link`] (async, main thread) follows the management node; [`control`] answers on the local socket; [`shared`] is what they
 //! tell each other.
 
+mod alive;
 mod attached;
 mod barriers;
+mod beat;
 pub mod belongings;
 pub mod control;
 mod crossing;

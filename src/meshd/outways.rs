@@ -11,6 +11,7 @@ use crate::api::local::{Finding, PeerStatus};
 use crate::clock::{mono, wall};
 use crate::node::explain::Now;
 use crate::node::outways::{End, MOST};
+use crate::node::unwatched::Eye;
 use crate::node::{paths, plainways};
 use crate::policy::path::{Path, Why};
 use crate::probe;
@@ -42,14 +43,13 @@ impl Asker {
         ends.sort_unstable();
         ends.dedup_by_key(|end| end.ip());
         ends.truncate(MOST);
-        match kernel.out_ways(&ends) {
-            Ok(answers) => {
-                let mut ways = shared.view().outways.as_ref().clone();
-                ways.learn(answers, mono(), wall());
-                shared.view().outways = Arc::new(ways);
-            }
-            Err(error) => tracing::debug!("routes to tunnels: {error}"),
-        }
+        let told = kernel.out_ways(&ends).map(|answers| {
+            let mut ways = shared.view().outways.as_ref().clone();
+            ways.learn(answers, mono(), wall());
+            shared.view().outways = Arc::new(ways);
+            true
+        });
+        shared.looked(Eye::Tunnels, told);
         let took = mono().since(start);
         self.at = Some(mono() + EVERY.max(took.saturating_mul(SHARE)).min(LONGEST));
     }

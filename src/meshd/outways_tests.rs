@@ -1,4 +1,12 @@
 use super::*;
+use crate::api::local::Management;
+use crate::linux::KernelError;
+use crate::meshd::lanes::Lanes;
+use crate::meshd::shared::Topic;
+use crate::node::desired::Observed;
+use crate::node::op::Op;
+use crate::node::strays::Way;
+use crate::node::unwatched::UNWATCHED;
 use crate::probe::{Phase, Status};
 
 fn at(seconds: u64) -> Mono {
@@ -43,5 +51,36 @@ fn only_an_answered_probe_shows_that_what_is_sent_from_here_arrives() {
         assert_eq!(known, knows, "{what}: {text}");
         assert!(says.iter().all(|word| text.contains(word)), "{what}: {text}");
         assert!(!text.contains("heard"), "{what}: what is heard comes by the other direction: {text}");
+    }
+}
+
+/// A kernel that says no route, or does not tell.
+struct Asked {
+    refuses: bool,
+}
+
+impl Kernel for Asked {
+    fn observe(&mut self) -> Result<Observed, KernelError> {
+        Ok(Observed::default())
+    }
+    fn apply(&mut self, _: &[Op]) -> Result<(), KernelError> {
+        Ok(())
+    }
+    fn out_ways(&mut self, _: &[SocketAddr]) -> Result<Vec<(IpAddr, Option<Way>)>, KernelError> {
+        if self.refuses { Err(KernelError::NoVxlan) } else { Ok(Vec::new()) }
+    }
+}
+
+#[test]
+fn routes_to_tunnels_that_cannot_be_asked_for_are_told_until_they_can() {
+    let secret = crate::types::SecretKey::from_bytes([1; 32]);
+    let lanes = Lanes::start(0, "51820".parse().unwrap(), secret, Default::default()).unwrap();
+    let shared = Shared::new("a-1".parse().unwrap(), "a".parse().unwrap(), Management::Files, lanes);
+    for refuses in [true, false] {
+        Asker::default().look(&mut Asked { refuses }, &shared);
+        shared.tell_unwatched(mono() + Duration::from_secs(10));
+        let told = shared.view().findings.get(&Topic::Unwatched).cloned().unwrap_or_default();
+        let tunnels = |one: &Finding| one.code == UNWATCHED && one.what.contains("the other ends of tunnels");
+        assert!(told.len() == usize::from(refuses) && told.iter().all(tunnels), "{refuses}: {told:?}");
     }
 }

@@ -8,12 +8,14 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use super::alive;
 use super::control;
 use super::disk::{self, Identity};
 use super::engine::{Command, Engine};
 use super::events::Tone;
 use super::files::{self, Tables};
 use super::gone;
+use super::kernel::Kernel;
 use super::keys::Keyring;
 use super::lanes::Lanes;
 use super::link::Link;
@@ -44,6 +46,11 @@ const KEEP: Duration = Duration::from_millis(100);
 
 /// How long systemd is kept waiting for the plan on disk. What comes after this machine's daemon, its guests, is not held for ever.
 const STANDS: Duration = Duration::from_secs(60);
+
+/// How long the engine may take to end what it is at; systemd kills after ten seconds (`examples/systemd/meshd.service`).
+const ENDS: Duration = Duration::from_secs(8);
+/// Something that the daemon cannot do without has failed.
+const FAILED: &str = "M0638";
 
 /// A configuration and where it came from.
 #[derive(Debug)]
@@ -244,20 +251,42 @@ async fn start(ready: Ready, log: Log, begun: Result<(), String>) -> Result<(), 
         }
         None => None,
     };
-    tokio::spawn(gone::watch(Arc::clone(&shared), config.paths.clone()));
-    tokio::spawn(control::serve(listener, Arc::clone(&shared)));
+    watched(&shared, Eye::Own, gone::watch(Arc::clone(&shared), config.paths.clone()));
+    watched(&shared, Eye::Engine, alive::watch(Arc::clone(&shared)));
+    let asked = tokio::spawn(control::serve(listener, Arc::clone(&shared)));
     tokio::spawn(ready_when(stands));
     let reload = Reload { loaded, shared: &shared, engine: &engine, link: link.as_deref(), log };
-    let stopped = until_told(reload, ended).await;
+    let stopped = until_told(reload, ended, asked).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // An engine that is gone has stopped already.
     let _ = engine.send(Command::Stop);
-    if thread.join().is_err() {
-        return Err(Problem::new("M0638", Exit::Failed, "the engine ended with a panic; see the log"));
-    }
+    end(thread, ENDS).await?;
     tracing::info!("stopped; the plain path and the packet filter stay in the kernel");
     drop(claim);
     stopped
+}
+
+/// Waits for the end of the engine, which was told to stop.
+///
+/// # Errors
+/// M0638: it has panicked, or stands still.
+async fn end(engine: std::thread::JoinHandle<()>, patience: Duration) -> Result<(), Problem> {
+    let ended = async {
+        while !engine.is_finished() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    if tokio::time::timeout(patience, ended).await.is_err() {
+        let what =
+            format!("the engine stands still and has not stopped for {patience:?}; it is ended with the process");
+        return Err(failed(what));
+    }
+    engine.join().map_err(|_| failed("the engine ended with a panic; see the log".to_owned()))
+}
+
+/// Something failed that the daemon cannot do without: it ends, and systemd starts it again.
+fn failed(what: String) -> Problem {
+    Problem::new(FAILED, Exit::Failed, what).help("systemctl restart meshd; why: journalctl -u meshd")
 }
 
 /// Starts a task that ends with the daemon; that it has ended before is told.
@@ -335,7 +364,7 @@ fn start_engine(
     if let Err(error) = super::watch::start(shared) {
         shared.eyes().ended(Eye::Plain, error.to_string(), mono());
     }
-    let mut engine = Engine::new(kernel, Arc::clone(shared), config.clone(), tables).with_keys(keys);
+    let engine = Engine::new(kernel, Arc::clone(shared), config.clone(), tables).with_keys(keys);
     let events = Arc::clone(shared);
     let look = move || {
         let eye = events.watcher(Eye::Kernel);
@@ -344,11 +373,22 @@ fn start_engine(
         }
     };
     std::thread::Builder::new().name("kernel-watch".into()).spawn(look).map_err(failed)?;
+    set_to_work(engine, Arc::clone(shared), slice, commands).map_err(failed)
+}
+
+/// Starts the thread of an engine, which begins with the slice that was found on disk, or with the table files.
+fn set_to_work<K: Kernel + Send + 'static>(
+    mut engine: Engine<K>,
+    shared: Arc<Shared>,
+    slice: Option<Slice>,
+    commands: mpsc::Receiver<Command>,
+) -> std::io::Result<Started> {
     let (stand, stands) = oneshot::channel();
     let (alive, ended) = oneshot::channel();
     let work = move || {
         // Dropped with the engine, however it ends.
         let _alive: oneshot::Sender<()> = alive;
+        shared.engine.strike(mono());
         match slice {
             Some(slice) => engine.boot(slice),
             None => engine.read_tables(),
@@ -357,7 +397,7 @@ fn start_engine(
         let _ = stand.send(());
         engine.run(&commands);
     };
-    let thread = std::thread::Builder::new().name("engine".into()).spawn(work).map_err(failed)?;
+    let thread = std::thread::Builder::new().name("engine".into()).spawn(work)?;
     Ok((thread, stands, ended))
 }
 
@@ -408,18 +448,28 @@ struct Reload<'a> {
     log: Log,
 }
 
-async fn until_told(mut reload: Reload<'_>, mut ended: oneshot::Receiver<()>) -> Result<(), Problem> {
-    let failed = |e: std::io::Error| Problem::new("M0113", Exit::Failed, format!("signals: {e}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+/// Until a signal says that it is enough.
+///
+/// # Errors
+/// M0638: engine or control socket have ended by themselves.
+async fn until_told(
+    mut reload: Reload<'_>,
+    mut ended: oneshot::Receiver<()>,
+    mut asked: tokio::task::JoinHandle<()>,
+) -> Result<(), Problem> {
+    let signals = |e: std::io::Error| Problem::new("M0113", Exit::Failed, format!("signals: {e}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(signals)?;
     loop {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => reload.again(),
             // Without its engine a daemon would say for ever what was true before.
-            _ = &mut ended => return Ok(()),
+            _ = &mut ended => return Err(failed("the engine has ended by itself; see the log".to_owned())),
+            // Nor would anybody hear of anything.
+            _ = &mut asked => return Err(failed("the control socket has ended by itself; see the log".to_owned())),
         }
     }
 }
@@ -459,3 +509,7 @@ impl Reload<'_> {
         self.loaded = new;
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::beat::Beat;
 use super::events::{Events, Tone};
 use super::lanes::Lanes;
 use super::prove::Provers;
@@ -197,6 +198,8 @@ pub struct Shared {
     pub lanes: Lanes,
     /// The watch of the plain path.
     pub watch: Watching,
+    /// Whether the engine still works.
+    pub(super) engine: Beat,
     /// What the reporter proves with.
     pub provers: Provers,
     /// What the reporter sends.
@@ -235,6 +238,7 @@ impl Shared {
             events,
             lanes,
             watch: watching,
+            engine: Beat::default(),
             provers,
             outgoing,
             view: Mutex::new(view),
@@ -277,8 +281,7 @@ impl Shared {
     }
 
     /// Tells which watches do not run.
-    pub(super) fn tell_unwatched(&self) {
-        let now = mono();
+    pub(super) fn tell_unwatched(&self, now: Mono) {
         let still = self.watch.is_old(now);
         {
             let mut eyes = self.eyes();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::lane::LaneStats;
 use super::shared::View;
 use crate::api::cut::Cut;
+use crate::api::list::named;
 use crate::api::local::{Finding, PeerStatus, Silence};
 use crate::node::watch_told::Down;
 use crate::policy::path::Path;
@@ -142,13 +143,11 @@ fn cut_off(peers: &[&PeerStatus], line: &Line) -> Finding {
         some(peers)
     );
     let help = format!("ip -s link show dev {interface}; ip address show dev {interface}; meshctl tunnel list");
-    Finding::new("M0410", what, help).cuts(cut(peers))
+    Finding::new("M0410", what, help).cuts(cut(peers)).of_line(line.interface.as_ref())
 }
 
 fn some(peers: &[&PeerStatus]) -> String {
-    let more = peers.len().saturating_sub(NAMED);
-    let first = peers.iter().take(NAMED).map(|peer| peer.node.to_string()).collect::<Vec<_>>().join(", ");
-    if more > 0 { format!("{first} and {more} more") } else { first }
+    named(peers.iter().map(|peer| &peer.node), NAMED)
 }
 
 fn somewhere(peers: &[&PeerStatus]) -> String {

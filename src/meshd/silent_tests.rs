@@ -131,7 +131,10 @@ fn slice(joined: &[PeerStatus]) -> Slice {
 
 fn said(peers: &[PeerStatus], down: bool) -> Vec<String> {
     let line = Line { interface: "eth0".parse().ok(), down: down.then_some(Down::Off) };
-    findings(peers, Some(&slice(peers)), &line).into_iter().map(|finding| finding.what).collect()
+    let found = findings(peers, Some(&slice(peers)), &line);
+    crate::node::concerns::tests::codes::as_decided(&found);
+    assert!(found.iter().all(|finding| finding.code == "M0410" && finding.cut.is_some()), "{found:?}");
+    found.into_iter().map(|finding| finding.what).collect()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::shared::{Topic, View};
+use crate::api::list::named;
 use crate::api::local::{PeerStatus, PlainState};
 use crate::node::crossing::Way;
 use crate::probe::crossing::Crossed;
@@ -52,10 +53,7 @@ pub(super) fn unknown(known: Known, peers: &[PeerStatus]) -> Vec<String> {
     }
     let open: BTreeSet<&NodeId> = peers.iter().filter(|peer| is_open(peer)).map(|peer| &peer.node).collect();
     if !open.is_empty() {
-        let names: Vec<_> = open.iter().take(NAMED).map(ToString::to_string).collect();
-        let more = open.len().saturating_sub(NAMED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        all.push(format!("whether frames pass between here and {}{more}", names.join(", ")));
+        all.push(format!("whether frames pass between here and {}", named(open, NAMED)));
     }
     all
 }

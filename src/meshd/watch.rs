@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::beat::Beat;
 use super::crossing::Passage;
 use super::ends::{self, Asked};
 use super::lane;
@@ -50,7 +51,7 @@ pub struct Watching {
     known: Mutex<Known>,
     crossing: Mutex<Crossing>,
     /// When that was written down last.
-    beat: Mutex<Option<Mono>>,
+    beat: Beat,
 }
 
 #[derive(Default)]
@@ -100,13 +101,9 @@ impl Watching {
         (way, if self.is_old(mono()) { Crossed::default() } else { crossed })
     }
 
-    fn beat(&self) -> MutexGuard<'_, Option<Mono>> {
-        self.beat.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// True where the thread has not written down anything for long: it is dead, or stands still.
     pub(super) fn is_old(&self, now: Mono) -> bool {
-        self.beat().is_some_and(|at| now.since(at) > OLD)
+        self.beat.is_late(OLD, now)
     }
 
     /// A peer has said something by the session.
@@ -306,7 +303,7 @@ impl Watcher {
                 None => eyes.works(Eye::Bridges),
             }
         }
-        *self.shared.watch.beat() = Some(mono());
+        self.shared.watch.beat.strike(mono());
         let crossing = self.passage.as_ref().map(|passage| (Some(passage.way().clone()), passage.crossed()));
         *self.shared.watch.crossing.lock().unwrap_or_else(PoisonError::into_inner) = crossing.unwrap_or_default();
         *self.shared.watch.known.lock().unwrap_or_else(PoisonError::into_inner) = known;

@@ -6,6 +6,7 @@ use super::index::Index;
 use super::measured::Measured;
 use super::mtu_now::{Known, Tense};
 use super::mtus::{self, Pair, underlay_mtu};
+use crate::api::list::named;
 use crate::api::local::Finding;
 use crate::api::mtu::{MeshMtu, NetworkMtu, PdcPairMtu, SaidBy, SizeCounts};
 use crate::api::objects::{Network, Node};
@@ -107,10 +108,7 @@ fn of_line(line: &PdcPairMtu, index: &Index, pairs: &Detours) -> Vec<[NodeId; 2]
 }
 
 fn names(pairs: &[[NodeId; 2]]) -> String {
-    let more = pairs.len().saturating_sub(NAMED);
-    let names: Vec<_> = pairs.iter().take(NAMED).map(|[a, b]| format!("{a} - {b}")).collect();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", names.join(", "))
+    named(pairs.iter().map(|[a, b]| format!("{a} - {b}")), NAMED)
 }
 
 /// What is wrong now: networks whose MTU the tightest path does not carry whole, and pairs of nodes that carry less than any network

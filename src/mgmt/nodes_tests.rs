@@ -1,4 +1,5 @@
 use super::*;
+use crate::node::concerns::tests::codes::as_decided;
 use crate::types::Version;
 
 const STARTED: Wall = Wall::from_secs(1_800_000_000);
@@ -19,6 +20,18 @@ fn line() -> NodeLine {
         changing: false,
         daemon: None,
     }
+}
+
+/// M0107 and M0286 are about a node in each of their forms; of one whose machine has left, and of one in quarantine, surely.
+#[test]
+fn a_node_that_is_behind_is_about_what_is_decided_of_it() {
+    for node in [NodeLine { in_sync: false, ..line() }, NodeLine { in_sync: false, changing: true, ..line() }] {
+        let found = stands(&node, STARTED).unwrap();
+        assert_eq!(found.code, "M0108");
+        as_decided(&[found]);
+    }
+    let quarantined = NodeLine { quarantined: true, ..line() };
+    as_decided(&[stands(&quarantined, STARTED).unwrap()]);
 }
 
 #[test]

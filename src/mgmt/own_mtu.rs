@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::index::Index;
+use crate::api::list::named;
 use crate::api::local::Finding;
 use crate::api::objects::Network;
 use crate::policy::mtu::{MtuPolicy, Oversize};
@@ -29,12 +30,7 @@ fn differ(index: &Index, network: &Network, said: &BTreeMap<NodeId, MtuPolicy>) 
     if kinds.len() < 2 {
         return None;
     }
-    let kind = |(words, nodes): (String, Vec<&NodeId>)| {
-        let more = nodes.len().saturating_sub(NAMED);
-        let named = nodes.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("{words} on {named}{more}")
-    };
+    let kind = |(words, nodes): (String, Vec<&NodeId>)| format!("{words} on {}", named(nodes, NAMED));
     let kinds: Vec<String> = kinds.into_iter().map(kind).collect();
     let what = format!(
         "network {name}: its MTU is left to the nodes, and their [mtu] differ: {}; its guests have several numbers",

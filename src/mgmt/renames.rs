@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::state::{Edit, State};
+use crate::api::list::named;
 use crate::api::objects::{Any, Network};
 use crate::api::problem::{Exit, Problem};
 use crate::node::names::{self, Device};
@@ -46,13 +47,8 @@ fn bridge(state: &State, network: &Network) -> Option<String> {
 }
 
 fn refused(renamed: &[String], guests: usize, nodes: usize) -> Problem {
-    let more = renamed.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let shown: Vec<&str> = renamed.iter().take(NAMED).map(String::as_str).collect();
-    let what = format!(
-        "this gives bridges other names under running guests: {}{more}; {guests} ports on {nodes} nodes",
-        shown.join(", ")
-    );
+    let shown = named(renamed, NAMED);
+    let what = format!("this gives bridges other names under running guests: {shown}; {guests} ports on {nodes} nodes");
     Problem::new("M0680", Exit::Conflict, what)
         .note("nothing was changed")
         .note("nodes plug what stands in the old bridge into the new one; until all have, guests lose frames, for some seconds")

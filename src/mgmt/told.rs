@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::limits::{FINDINGS, FINDINGS_OF_NODE};
 use crate::api::cut::Cut;
+use crate::api::list::named;
 use crate::api::local::Finding;
 use crate::api::problem::{clip, printable};
 use crate::types::NodeId;
@@ -56,6 +57,7 @@ pub fn bounded(said: &[Finding]) -> Vec<Finding> {
         what: text(&finding.what),
         help: text(&finding.help),
         cut: finding.cut.clone().map(Cut::bounded),
+        line: None,
     });
     kept.collect()
 }
@@ -87,13 +89,8 @@ pub fn of_mesh<'a>(told: impl IntoIterator<Item = (&'a NodeId, &'a [Finding])>) 
 
 /// Nodes in words.
 pub(super) fn names(nodes: &[&NodeId]) -> String {
-    let named: Vec<String> = nodes.iter().take(NAMED).map(ToString::to_string).collect();
-    let named = named.join(", ");
-    match (nodes.len(), nodes.len().saturating_sub(NAMED)) {
-        (1, _) => format!("node {named}"),
-        (all, 0) => format!("{all} nodes ({named})"),
-        (all, more) => format!("{all} nodes ({named} and {more} more)"),
-    }
+    let names = named(nodes, NAMED);
+    if nodes.len() == 1 { format!("node {names}") } else { format!("{} nodes ({names})", nodes.len()) }
 }
 
 #[cfg(test)]

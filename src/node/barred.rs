@@ -128,7 +128,7 @@ fn told(
     let sends = if reason == FLOOD { sends.to_owned() + &rate() } else { sends.to_owned() };
     let fate = if reason == FLOOD { "the rest is dropped" } else { "they are dropped" };
     let what = format!("{who} in network {} sends {sends}; {fate}", name_of(slice, net));
-    let port = own.as_ref().and_then(|(port, _)| port.strip_prefix("port ")).unwrap_or("PORT");
+    let port = own.as_ref().map_or("PORT", |(port, _)| port.argument());
     (what, help.replace("PORT", port).replace("IF", interface.as_str()))
 }
 

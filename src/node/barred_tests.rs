@@ -3,6 +3,8 @@
 use serde_json::json;
 
 use super::*;
+use crate::api::cut::Cut;
+use crate::node::plan::tests as plans;
 
 fn slice() -> Slice {
     serde_json::from_value(json!({
@@ -91,4 +93,29 @@ fn guests_without_number_take_the_room_of_nobody() {
         barred.learn(&[one], at(1));
     }
     assert_eq!(barred.0.len(), MOST);
+}
+
+#[test]
+fn what_is_said_of_a_port_names_it_its_number_and_what_becomes_of_its_frames_and_cuts_nothing_off() {
+    let (mut slice, net) = (plans::slice("suppress", json!({})), "default/10".parse().unwrap());
+    let row = json!({"node": "a", "interface": "g1", "port": "web", "groupRate": 5000});
+    slice.rows = [("default/10/-/02:00:00:00:00:01".parse().unwrap(), serde_json::from_value(row).unwrap())].into();
+    let desired = plans::planned(&slice, &plans::local()).desired;
+    let places = [("g1".parse().unwrap(), net)].into();
+    for (reason, words, help) in [
+        (
+            "flood",
+            &["port web (g1)", "the 5000 a second that it may", "the rest is dropped"][..],
+            "port set web --group",
+        ),
+        ("router", &["port web (g1)", "they are dropped"], "port set web --role router"),
+        ("type", &["port web (g1)", "they are dropped"], "tcpdump -eni g1"),
+    ] {
+        let mut barred = Barred::default();
+        barred.learn(&[refused(reason, 9)], at(1));
+        let found = barred.findings(&slice, &desired, &places);
+        let [one] = found.as_slice() else { panic!("{reason}: {found:?}") };
+        assert!(words.iter().all(|words| one.what.contains(words)) && one.help.contains(help), "{one:?}");
+        assert_eq!(one.cut, Some(Cut::default()), "{reason}: all else of it passes");
+    }
 }

@@ -52,16 +52,8 @@ fn stops_echoes(cause: &Finding) -> bool {
     whole(cause) && cause.cut.as_ref().is_some_and(|cut| cut.ipv6 != Some(true))
 }
 
-/// The interface that a finding about this node's own line names.
-fn line(finding: &Finding) -> Option<&str> {
-    let after = |words: &str| finding.what.split_once(words).map(|(_, rest)| rest);
-    let rest =
-        after("interface ").or_else(|| after("nothing arrives by ")).or_else(|| after("no peer is heard by "))?;
-    rest.split([' ', ':']).next()
-}
-
 fn same_line(cause: &Finding, symptom: &Finding) -> bool {
-    symptom.what.starts_with("all ") && line(cause).is_some() && line(cause) == line(symptom)
+    cause.line.is_some() && cause.line == symptom.line
 }
 
 fn of_its_peers(cause: &Finding, symptom: &Finding) -> bool {

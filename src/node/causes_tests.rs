@@ -20,14 +20,9 @@ fn what_follows_from_another_finding_is_left_off_and_what_does_not_stays() {
     let tunnel = |names| Cut::peers(true, Path::Tunnel, &peers(names));
     let lost = || finding("M0663", "plain frames", plain(&["b"]));
     let family = |ipv6| Cut { ipv6, ..Cut::node(true) };
-    let down = || finding("M0667", "interface eth0 is down: nothing reaches b", plain(&["b"]));
-    let all = |name: &str| {
-        finding(
-            "M0410",
-            &format!("all 2 tunnels (c, d) are down: interface {name} is down; frames"),
-            tunnel(&["c", "d"]),
-        )
-    };
+    let line = |name: &str| Some(name.parse().unwrap());
+    let down = || Finding { line: line("eth0"), ..finding("M0667", "it is down", plain(&["b"])) };
+    let all = |name: &str| Finding { line: line(name), ..finding("M0410", "all tunnels", tunnel(&["c", "d"])) };
     for (why, told, left) in [
         ("a filter that drops bridged frames", vec![finding("M0685", "", family(None)), lost()], vec!["M0685"]),
         ("one that drops IPv4", vec![finding("M0685", "", family(Some(false))), lost()], vec!["M0685"]),
@@ -93,13 +88,9 @@ fn a_node_with_a_key_that_is_not_its_own_looks_for_no_line_and_no_filter() {
 
 #[test]
 fn what_was_cut_off_by_what_is_left_off_is_cut_off_by_its_cause() {
-    let down =
-        finding("M0667", "nothing arrives by eth0 from any of 1 peers", Cut::peers(false, Path::Plain, &peers(&["b"])));
-    let all = finding(
-        "M0410",
-        "all 1 tunnels (c) are down: no peer is heard by eth0: x",
-        Cut::peers(true, Path::Tunnel, &peers(&["c"])),
-    );
+    let of = |finding: Finding| Finding { line: "eth0".parse().ok(), ..finding };
+    let down = of(finding("M0667", "nothing arrives", Cut::peers(false, Path::Plain, &peers(&["b"]))));
+    let all = of(finding("M0410", "all tunnels", Cut::peers(true, Path::Tunnel, &peers(&["c"]))));
     let told = once(vec![down, all]);
     let cut = told[0].cut.as_ref().unwrap();
     assert!(told.len() == 1 && cut.peers == peers(&["b", "c"]) && cut.path.is_none(), "{told:?}");

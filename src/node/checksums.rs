@@ -8,6 +8,7 @@ use super::desired::{Net, Observed};
 use super::names;
 use super::op::Op;
 use super::reconcile::is_ours;
+use crate::api::list::named;
 use crate::api::local::Finding;
 use crate::types::IfName;
 
@@ -48,12 +49,12 @@ pub fn guests(observed: &Observed, on: impl Fn(&IfName) -> bool) -> impl Iterato
 /// Said where the kernel cannot check and guests are there that nothing of an earlier process checks either.
 pub(super) fn open(observed: &Observed) -> Option<Finding> {
     let Checks { why: Some(why), some, .. } = &observed.checks else { return None };
-    let mut bare =
-        guests(observed, |bridge| names::parse(bridge.as_str()).is_some()).filter(|name| !some.contains(*name));
-    let (first, more) = (bare.next()?, bare.count());
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let ours = |bridge: &IfName| names::parse(bridge.as_str()).is_some();
+    let mut bare = guests(observed, ours).filter(|name| !some.contains(*name)).peekable();
+    bare.peek()?;
+    let bare = named(bare, 1);
     let what = format!(
-        "frames that guests leave to be finished by the host are not checked: {why}. What comes from {first}{more} may leave as another frame than \
+        "frames that guests leave to be finished by the host are not checked: {why}. What comes from {bare} may leave as another frame than \
          the packet filter has seen"
     );
     Some(

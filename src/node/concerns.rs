@@ -138,4 +138,4 @@ impl<'a> Way<'a> {
 
 #[cfg(test)]
 #[path = "concerns_tests.rs"]
-mod tests;
+pub(crate) mod tests;

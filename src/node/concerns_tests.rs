@@ -20,7 +20,7 @@ use crate::probe::plain::{Report, Theirs};
 use crate::types::{IfName, Mono, PeerSlot, UdpPort, Wall};
 
 #[path = "concerns_codes_tests.rs"]
-mod codes;
+pub(crate) mod codes;
 
 const NOW: Mono = Mono::from_nanos(1_000_000_000_000);
 const BLUE: &str = "vb10.12b5";

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::fence_text::{DEVICE, INET, ROUTED};
+use super::fence_text::{DEVICE, GROUP, INET, ROUTED};
 use crate::types::IfName;
 
 /// What the chains of all bridges share. Family `inet` has an ingress and no egress.
@@ -29,7 +29,7 @@ const OF_DEVICE: &str = "table INET {
     chain in_NAME {
         type filter hook ingress device \"NAME\" priority -300; policy accept;
         iifname @opened accept
-        @ll,0,8 & 1 == 1 drop
+        GROUP drop
         counter name ROUTED drop
     }
 }
@@ -44,7 +44,7 @@ table DEVICE {
 ";
 
 fn fill(text: &str) -> String {
-    text.replace("INET", INET).replace("DEVICE", DEVICE).replace("ROUTED", ROUTED)
+    text.replace("INET", INET).replace("DEVICE", DEVICE).replace("ROUTED", ROUTED).replace("GROUP", GROUP)
 }
 
 /// The tables without what belongs to one bridge.

@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 
-use super::fence_text::REASONS;
+use super::fence_text::{GROUP, REASONS};
 use super::{fence_rates, fence_sizes};
 use crate::types::{GroupRate, IfName};
 
@@ -17,8 +17,6 @@ pub(super) const FORGETFUL: &str = "size 4096; flags dynamic,timeout; timeout 1m
 /// New Ethernet addresses a second, and at once, that an interface may bring where no port is declared.
 const SOURCE_RATE: u32 = 10;
 const SOURCE_BURST: u32 = 64;
-/// Broadcast and multicast. The one byte: what is short the kernel compares without a call (`nft_do_chain`, net/netfilter/nf_tables_core.c).
-const GROUP: &str = "@ll,0,8 & 1 == 1";
 /// Addresses that a bridge does not forward but keeps (IEEE 802.1Q table 8-1), and hands to its host before any prerouting rule
 /// has a say (`br_handle_frame`, net/bridge/br_input.c) unless its `group_fwd_mask` says otherwise.
 const RESERVED: &str = "ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00";

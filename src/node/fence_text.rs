@@ -218,6 +218,8 @@ impl Guest {
 }
 
 const BRIDGE: &str = "bridge vxmesh_guests";
+/// Broadcast and multicast. The one byte: what is short the kernel compares without a call (`nft_do_chain`, net/netfilter/nf_tables_core.c).
+pub(super) const GROUP: &str = "@ll,0,8 & 1 == 1";
 pub(super) const INET: &str = "inet vxmesh_guests";
 pub(super) const DEVICE: &str = "netdev vxmesh_guests";
 

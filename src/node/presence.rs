@@ -2,6 +2,7 @@
 //! is up. What is not so is told with port, interface and the way out; what went while its guest was still heard is told too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use super::desired::{Desired, Observed, ObservedFence};
@@ -283,15 +284,41 @@ pub(super) fn bounded(code: &str, mut all: Vec<Wrong>) -> Vec<Finding> {
     findings
 }
 
+/// A guest, by its port where it has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Named {
+    Port(PortId),
+    Guest(Mac),
+}
+
+impl Named {
+    /// What a command calls its port.
+    pub(super) fn argument(&self) -> &str {
+        match self {
+            Self::Port(port) => port.as_str(),
+            Self::Guest(_) => "PORT",
+        }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => write!(f, "port {port}"),
+            Self::Guest(mac) => write!(f, "guest {mac}"),
+        }
+    }
+}
+
 /// The port of a guest, or the guest itself.
-pub(super) fn port_of(slice: &Slice, net: &NetKey, mac: Mac) -> String {
+pub(super) fn port_of(slice: &Slice, net: &NetKey, mac: Mac) -> Named {
     let named = |vlan| {
         let key = RowKey { overlay: net.overlay.clone(), vni: net.vni, vlan, mac };
         slice.rows.get(&key).and_then(|row| row.port.clone())
     };
     let other = || slice.rows_of(net).find(|(key, _)| key.mac == mac).and_then(|(_, row)| row.port.clone());
     let port: Option<PortId> = named(None).or_else(other);
-    port.map_or_else(|| format!("guest {mac}"), |port| format!("port {port}"))
+    port.map_or(Named::Guest(mac), Named::Port)
 }
 
 /// The name of a network that this node hosts.

@@ -20,6 +20,7 @@ pub use super::op::Op;
 use super::plugs;
 use super::{onlink, outside};
 use crate::api::cut::Cut;
+use crate::api::list::named;
 use crate::api::local::Finding;
 use crate::policy::mtu::IPV6_LEAST;
 use crate::types::{IfName, Mac, UdpPort};
@@ -124,17 +125,15 @@ fn latecomers(observed: &Observed) -> Option<Finding> {
     let foreign = observed.links.iter().filter(|(name, link)| !is_ours(name, link));
     let late: Vec<_> = foreign.filter_map(|(name, link)| Some((name, port(link)?))).collect();
     let (name, port) = late.first()?;
-    let more = if late.len() > 1 { format!(" and {} more", late.len() - 1) } else { String::new() };
-    Some(Finding::new(
-        "M0612",
-        format!(
-            "the vxlan device {name}{more}, which is not ours, has come to UDP port {port} of our networks: our packet filter drops \
-             what anybody but our peers sends there, and ours goes on"
-        ),
-        format!(
-            "ip -d link show {name}; give it another UDP port, or its overlay: meshctl overlay set NAME --udp-port PORT"
-        ),
-    ))
+    let names = named(late.iter().map(|(name, _)| name), 1);
+    let what = format!(
+        "the vxlan device {names}, which is not ours, has come to UDP port {port} of our networks: our packet filter drops \
+         what anybody but our peers sends there, and ours goes on"
+    );
+    let help = format!(
+        "ip -d link show {name}; give it another UDP port, or its overlay: meshctl overlay set NAME --udp-port PORT"
+    );
+    Some(Finding::new("M0612", what, help).harmless())
 }
 
 fn our_ports(observed: &Observed) -> BTreeSet<UdpPort> {

@@ -105,11 +105,19 @@ fn a_foreign_vxlan_device_on_our_udp_port_blocks_the_network_and_keeps_its_traff
     // It came after us: ours stays, and stays guarded.
     let mut kernel = Fake::default();
     settle(&mut kernel, &desired);
-    kernel.state.links.insert(name("flannel.1"), other(Kind::Vxlan(flannel), None));
+    kernel.state.links.insert(name("flannel.1"), other(Kind::Vxlan(flannel.clone()), None));
     assert!(diff(&desired, &kernel.state).is_empty());
     let told = conflicts(&desired, &kernel.state);
     assert!(told.len() == 1 && told[0].code == "M0612", "{told:?}");
     assert!(told[0].what.contains("flannel.1") && told[0].what.contains("4789"), "{told:?}");
+    // Of several the first is named. One at a port of its own is in nobody's way.
+    let also = |port| other(Kind::Vxlan(Vxlan { udp_port: port, ..flannel.clone() }), None);
+    kernel.state.links.insert(name("flannel.2"), also(4789));
+    kernel.state.links.insert(name("elsewhere"), also(8472));
+    let told = conflicts(&desired, &kernel.state);
+    assert!(told.len() == 1 && told[0].what.contains("flannel.1 and 1 more"), "{told:?}");
+    kernel.state.links.retain(|name, _| !name.as_str().starts_with("flannel"));
+    assert_eq!(conflicts(&desired, &kernel.state), []);
 }
 
 #[test]

@@ -57,10 +57,7 @@ pub(super) fn told(slice: &Slice, ring: &[Moved]) -> Wrong {
         all.join(" and "),
         places.join(", that of ")
     );
-    let set = |one: &Moved| {
-        let port = port(one);
-        format!("meshctl port set {} --interface {}", port.strip_prefix("port ").unwrap_or("PORT"), one.heard)
-    };
+    let set = |one: &Moved| format!("meshctl port set {} --interface {}", port(one).argument(), one.heard);
     let sets: Vec<String> = ring.iter().map(set).collect();
     let help = format!("{}; or swap the interfaces back", sets.join("; "));
     let guests = ring.iter().map(|one| (one.net.clone(), one.mac)).collect();

@@ -28,6 +28,8 @@ pub enum Eye {
     Counters,
     /// Routes of this host ([`super::strays`]).
     Routes,
+    /// Routes of this host to the other ends of tunnels ([`super::outways`]).
+    Tunnels,
     /// The kernel's notices of devices, addresses, routes and packet filters.
     Kernel,
     /// Notices of changed table files.
@@ -38,22 +40,29 @@ pub enum Eye {
     Reports,
     /// The renewal of the certificate.
     Renewal,
+    /// The thread that brings plan and kernel together.
+    Engine,
+    /// Files of this node on disk.
+    Own,
 }
 
 impl Eye {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Bridges,
         Self::Filters,
         Self::Attached,
         Self::Plain,
         Self::Counters,
         Self::Routes,
+        Self::Tunnels,
         Self::Kernel,
         Self::Files,
         Self::Stream,
         Self::Reports,
         Self::Renewal,
+        Self::Engine,
+        Self::Own,
     ];
 
     /// What does not happen.
@@ -65,11 +74,14 @@ impl Eye {
             Self::Plain => "plain paths and bridges of this host are not watched",
             Self::Counters => "what the packet filters have dropped of guests cannot be read",
             Self::Routes => "routes of this host to peers of plain paths cannot be asked for",
+            Self::Tunnels => "routes of this host to the other ends of tunnels cannot be asked for",
             Self::Kernel => "changes of devices, routes and packet filters are not heard",
             Self::Files => "changes of table files are not heard",
             Self::Stream => "the management node is not listened to any more",
             Self::Reports => "this node does not report to the management node any more",
             Self::Renewal => "the certificate of this node is not renewed any more",
+            Self::Engine => "plan and kernel are not compared, nor changes followed",
+            Self::Own => "files of this node on disk are not looked after",
         }
     }
 
@@ -82,11 +94,14 @@ impl Eye {
             Self::Plain => "what does not arrive there is not known, and peers get no answer about guests of this node",
             Self::Counters => "what guests say and may not is not told",
             Self::Routes => "whether one leads plain frames astray is not known",
+            Self::Tunnels => "by which interface a tunnel leaves is not known, nor whether a route has led it astray",
             Self::Kernel => "meshd looks every 30 s, and repairs no sooner",
             Self::Files => "the tables of before stay in force",
             Self::Stream => "the table of before stays in force",
             Self::Reports => "what the management node shows of it is old",
             Self::Renewal => "when it ends, the management node hears this node no more; traffic goes on",
+            Self::Engine => "all else that is said of this node may be old; its lanes and devices go on as they were",
+            Self::Own => "that one of them has gone is not told",
         }
     }
 
@@ -100,25 +115,34 @@ impl Eye {
                 "nft list ruleset, as root: what does it say? it is tried again by itself"
             }
             Self::Attached => "tc qdisc show, as root: what does it say? it is tried again by itself",
-            Self::Routes => "ip route show table all, as root; it is tried again by itself",
-            Self::Plain | Self::Kernel | Self::Files | Self::Stream | Self::Reports | Self::Renewal => RESTART,
+            Self::Routes | Self::Tunnels => "ip route show table all, as root; it is tried again by itself",
+            Self::Plain
+            | Self::Kernel
+            | Self::Files
+            | Self::Stream
+            | Self::Reports
+            | Self::Renewal
+            | Self::Engine
+            | Self::Own => RESTART,
         }
     }
 
     /// What that keeps from arriving: of what may be dropped and is not seen, nobody can say that it arrives.
     fn cut(self) -> Cut {
         match self {
-            Self::Bridges | Self::Plain => Cut::node(false),
+            Self::Bridges | Self::Plain | Self::Engine => Cut::node(false),
             // What is wrong with a path or guest is asked for itself, and what was known of it stays.
             Self::Filters
             | Self::Attached
             | Self::Counters
             | Self::Routes
+            | Self::Tunnels
             | Self::Kernel
             | Self::Files
             | Self::Stream
             | Self::Reports
-            | Self::Renewal => Cut::default(),
+            | Self::Renewal
+            | Self::Own => Cut::default(),
         }
     }
 }
@@ -167,7 +191,7 @@ impl Eyes {
     pub fn findings(&self, now: Mono, told: bool) -> Vec<Finding> {
         let blind = self.0.contains_key(&Eye::Plain);
         let lasts = |(eye, shut): &(&Eye, &Shut)| {
-            let same = told && matches!(eye, Eye::Filters | Eye::Attached | Eye::Counters | Eye::Routes);
+            let same = told && matches!(eye, Eye::Filters | Eye::Counters | Eye::Routes | Eye::Tunnels);
             // The thread of plain paths looks at bridges, too.
             let same = same || blind && **eye == Eye::Bridges;
             !same && (shut.over || now.since(shut.since) >= PATIENCE)

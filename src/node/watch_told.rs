@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::api::cut::Cut;
+use crate::api::list::named;
 use crate::api::local::{Finding, PlainState, PlainStatus};
 use crate::policy::path::{Outer, Path};
 use crate::probe::plain::Report;
@@ -317,7 +318,8 @@ fn shut(interface: &IfName, how: Down, peers: &BTreeSet<&NodeId>) -> Finding {
             format!("look at the cable and at the switch's port: ip link show dev {interface}; ethtool {interface}")
         }
     };
-    Finding::new("M0667", what, help).cuts(Cut::peers(true, Path::Plain, peers.iter().copied()))
+    let cut = Cut::peers(true, Path::Plain, peers.iter().copied());
+    Finding::new("M0667", what, help).cuts(cut).of_line(Some(interface))
 }
 
 fn alone(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
@@ -329,7 +331,8 @@ fn alone(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
     let help =
         format!("ip -s link show dev {interface}; ip address show dev {interface}; nft list tables | grep -v vxmesh");
     // All the others may be dead at once, too.
-    Finding::new("M0667", what, help).cuts(Cut::peers(false, Path::Plain, peers.iter().copied()))
+    let cut = Cut::peers(false, Path::Plain, peers.iter().copied());
+    Finding::new("M0667", what, help).cuts(cut).of_line(Some(interface))
 }
 
 /// The peers that a node says it loses large frames to or from, by the plain path.
@@ -345,9 +348,7 @@ pub fn unwatched(which: &str, why: &str, help: &str) -> Finding {
 }
 
 fn some(names: &BTreeSet<&NodeId>) -> String {
-    let more = names.len().saturating_sub(NAMED);
-    let first = names.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if more > 0 { format!("{first} and {more} more") } else { first }
+    named(names, NAMED)
 }
 
 fn some_addresses(pairs: &[&Seen<'_>]) -> String {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::desired::Desired;
 use super::fence::{Refused, Said};
 use super::presence::Wrong as Told;
-use super::presence::{At, Guest, Presence, bounded, name_of, port_of};
+use super::presence::{At, Guest, Named, Presence, bounded, name_of, port_of};
 use super::swapped;
 use crate::api::local::Finding;
 use crate::table::{NetKey, Row, RowKey, Slice};
@@ -185,7 +185,7 @@ fn misnamed(
     presence: &Presence,
     net: &NetKey,
     interface: &IfName,
-    own: &Option<(String, Mac)>,
+    own: &Option<(Named, Mac)>,
     mac: Mac,
 ) -> Option<(String, String)> {
     let here = presence.of(&(net.clone(), mac)).filter(|_| own.is_none())?;
@@ -200,12 +200,12 @@ fn misnamed(
     let what = format!(
         "{port} in network {network} names {named}, which {how}; its address {mac} is heard behind {interface}, which no port names: it is dropped"
     );
-    let name = port.strip_prefix("port ").unwrap_or("PORT");
+    let name = port.argument();
     Some((what, format!("if its guest is behind {interface}: meshctl port set {name} --interface {interface}")))
 }
 
 /// The port that names an interface.
-pub(super) fn ports(slice: &Slice, desired: &Desired, net: &NetKey, interface: &IfName) -> Option<(String, Mac)> {
+pub(super) fn ports(slice: &Slice, desired: &Desired, net: &NetKey, interface: &IfName) -> Option<(Named, Mac)> {
     let of = desired.networks.values().find(|of| of.key == *net)?;
     let mac = *of.guests.get(interface)?.first()?;
     Some((port_of(slice, net, mac), mac))
@@ -222,7 +222,7 @@ fn about_mac(
     slice: &Slice,
     net: &NetKey,
     interface: &IfName,
-    own: &Option<(String, Mac)>,
+    own: &Option<(Named, Mac)>,
     mac: Mac,
 ) -> (&'static str, String, String) {
     let network = name_of(slice, net);
@@ -272,7 +272,7 @@ fn about_mac(
             let what = format!(
                 "{port} ({interface}) in network {network}: its guest sends from {mac}, and the port has {right}; it is dropped"
             );
-            let name = port.strip_prefix("port ").unwrap_or("PORT");
+            let name = port.argument();
             ("M0675", what, format!("give the guest {right}, or: meshctl port set {name} --mac {mac}"))
         }
         None => {
@@ -283,7 +283,7 @@ fn about_mac(
 }
 
 /// The VLAN of a guest's own port, where it has no row without one.
-fn tagged(slice: &Slice, net: &NetKey, own: &Option<(String, Mac)>, mac: Mac) -> Option<(Vlan, String)> {
+fn tagged(slice: &Slice, net: &NetKey, own: &Option<(Named, Mac)>, mac: Mac) -> Option<(Vlan, Named)> {
     let (port, _) = own.as_ref()?;
     let own = || slice.rows_of(net).filter(|(key, row)| key.mac == mac && row.node == slice.node);
     let other = port_of(slice, net, mac);
@@ -298,7 +298,8 @@ fn about_ip(
     mac: Mac,
     value: IpAddr,
 ) -> (&'static str, String, String) {
-    let who = format!("{} ({interface}) in network {}", port_of(slice, net, mac), name_of(slice, net));
+    let guest = port_of(slice, net, mac);
+    let who = format!("{guest} ({interface}) in network {}", name_of(slice, net));
     let owns = |row: &Row| match value {
         IpAddr::V4(value) => row.arp.contains(&value),
         IpAddr::V6(value) => row.nd.contains(&value),
@@ -312,15 +313,14 @@ fn about_ip(
     if let Some((key, row)) = holders.first() {
         let owner = port_of(slice, net, key.mac);
         let what = format!("{who} uses the address {value} of {owner} on {}; it is dropped", row.node);
-        let (one, two) =
-            (who.split_whitespace().nth(1).unwrap_or("PORT"), owner.strip_prefix("port ").unwrap_or("PORT"));
+        let (one, two) = (guest.argument(), owner.argument());
         let help = format!(
             "give one of the two another address; one that moves between both, as VRRP's, is neither's own: take {value} out of the ips of \
              {two}, then meshctl port set {one} --allowed {value}, and {two} the same"
         );
         return ("M0677", what, help);
     }
-    let port = who.split_whitespace().nth(1).unwrap_or("PORT");
+    let port = guest.argument();
     let what = format!("{who} uses the address {value}, which the port does not have; it is dropped");
     (
         "M0676",

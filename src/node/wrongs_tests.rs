@@ -322,3 +322,14 @@ fn a_guest_of_a_vlan_that_forgets_the_tag_has_not_taken_its_own_address() {
     assert_eq!(told[0].0, "M0675", "{told:?}");
     assert!(told[0].1.contains("without a tag") && told[0].1.contains("VLAN 5"), "{told:?}");
 }
+
+#[test]
+fn the_command_for_a_guest_without_a_port_has_no_other_word_in_place_of_its_name() {
+    for (value, code) in [("192.168.10.77", "M0676"), ("192.168.10.3", "M0677")] {
+        let mut wrongs = Wrongs::default();
+        wrongs.learn("arp", &[said("x9", "02:00:00:00:00:77", Some(value), 9)], at(1));
+        let told = told(&wrongs);
+        let [(found, text)] = told.as_slice() else { panic!("{told:?}") };
+        assert!(found == code && text.contains("meshctl port set PORT --"), "{told:?}");
+    }
+}

@@ -213,19 +213,7 @@ fn question(out: &mut [u8], (mac, from): (Mac, Ipv4Addr), to: Ipv4Addr, token: u
 }
 
 fn packet4(out: &mut [u8], source: Ipv4Addr, destination: Ipv4Addr, token: u64) -> Option<()> {
-    let packet = Ipv4 {
-        options: 0,
-        tos: 0,
-        total: 36,
-        id: 0,
-        dont_fragment: true,
-        more_fragments: false,
-        offset: 0,
-        ttl: 64,
-        protocol: ip::UDP,
-        source,
-        destination,
-    };
+    let packet = Ipv4::whole(ip::UDP, 36, source, destination);
     packet.emit(out).ok()?;
     udp(0).emit(out.get_mut(Ipv4::LEN..)?).ok()?;
     put(out, Ipv4::LEN + Udp::LEN, token)

@@ -52,6 +52,13 @@ pub struct Ipv4 {
 }
 
 impl Ipv4 {
+    /// The header of a packet of our own: whole, not to be fragmented, of the usual class, 64 hops (RFC 1700). `total` bytes with the header.
+    pub const fn whole(protocol: u8, total: u16, source: Ipv4Addr, destination: Ipv4Addr) -> Self {
+        let (options, tos, id, offset) = (0, 0, 0, 0);
+        let (dont_fragment, more_fragments, ttl) = (true, false, 64);
+        Self { options, tos, total, id, dont_fragment, more_fragments, offset, ttl, protocol, source, destination }
+    }
+
     /// Bytes of the header with its options.
     pub fn header_len(&self) -> usize {
         Self::LEN + usize::from(self.options)

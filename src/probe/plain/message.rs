@@ -107,19 +107,7 @@ impl Message {
         let size = size.max(LEAST);
         out.clear();
         out.resize(Ethernet::LEN + usize::from(size), 0);
-        let outer = Ipv4 {
-            options: 0,
-            tos: 0,
-            total: size,
-            id: 0,
-            dont_fragment: true,
-            more_fragments: false,
-            offset: 0,
-            ttl: 64,
-            protocol: ip::UDP,
-            source: address(from),
-            destination: address(to),
-        };
+        let outer = Ipv4::whole(ip::UDP, size, address(from), address(to));
         let length = size.saturating_sub(20);
         let udp =
             Udp { source: FIRST_PORT + u16::from(self.flow % FLOWS), destination: ECHO_PORT, length, checksum: 0 };

@@ -1,0 +1,36 @@
+use super::*;
+use crate::api::local::Management;
+use crate::meshd::lanes::Lanes;
+use crate::node::unwatched::UNWATCHED;
+use crate::types::SecretKey;
+
+fn at(seconds: u64) -> Mono {
+    Mono::from_nanos(seconds * 1_000_000_000)
+}
+
+#[test]
+fn an_engine_that_stands_still_is_told_here_and_to_management_until_it_works_again() {
+    let lanes = Lanes::start(0, "51820".parse().unwrap(), SecretKey::from_bytes([1; 32]), Default::default()).unwrap();
+    let shared = Shared::new("a-1".parse().unwrap(), "a".parse().unwrap(), Management::Files, lanes);
+    let told = |now| {
+        look(&shared, now);
+        let status = status::status(&shared).problems;
+        let management = shared.outgoing.borrow().findings.clone();
+        let of = |all: Vec<crate::api::local::Finding>| -> Vec<String> {
+            all.into_iter().filter(|one| one.code == UNWATCHED).map(|one| one.what).collect()
+        };
+        (of(status), of(management))
+    };
+    assert_eq!(told(at(500)), (vec![], vec![]), "it has not begun");
+    shared.engine.strike(at(500));
+    assert_eq!(told(at(619)), (vec![], vec![]), "a long step");
+    told(at(621));
+    let (status, management) = told(at(627));
+    assert!(status.len() == 1 && status[0].contains("the engine of meshd stands still"), "{status:?}");
+    assert_eq!(status, management);
+    shared.engine.strike(at(628));
+    told(at(629));
+    // The engine does this in every turn.
+    shared.tell_unwatched(at(629));
+    assert_eq!(told(at(629)).0, Vec::<String>::new());
+}
