@@ -6,6 +6,7 @@
 
 mod barriers;
 pub mod belongings;
+mod contests;
 pub mod control;
 mod crossing;
 mod differing;
@@ -17,6 +18,7 @@ pub mod events;
 pub mod files;
 mod gone;
 mod guests;
+mod heard;
 pub mod held;
 pub mod kernel;
 pub mod keys;
