@@ -212,9 +212,9 @@ fn hear(port: &Port, entry: &NeighbourMessage, observed: &mut Observed) {
 /// The kernel cannot be asked.
 pub(super) fn last_heard(netlink: &mut Netlink, port: u32, mac: Mac) -> io::Result<Option<Duration>> {
     let entry = ask(netlink, port, mac)?.filter(|entry| entry.header.ifindex == port);
-    let updated = |attribute: &NeighbourAttribute| match attribute {
-        NeighbourAttribute::CacheInfo(cache) => Some(Duration::from_millis(u64::from(cache.updated) * 10)),
-        _ => None,
+    let updated = |attribute: &NeighbourAttribute| {
+        let NeighbourAttribute::CacheInfo(cache) = attribute else { return None };
+        Some(Duration::from_millis(u64::from(cache.updated) * 10))
     };
     Ok(entry.and_then(|entry| entry.attributes.iter().find_map(updated)))
 }
