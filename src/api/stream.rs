@@ -47,6 +47,9 @@ pub enum Message {
         /// What the clock of the management node says; none: it is of a version that does not tell.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at: Option<Wall>,
+        /// Guests that this node has found and that other nodes hear as well; all of them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        contested: Vec<Contested>,
     },
     /// This node is no member any more; its certificate is not accepted from now on.
     Removed,
@@ -97,6 +100,20 @@ struct CurrentLine {
     version: Version,
     #[serde(default)]
     at: Option<Wall>,
+    #[serde(default)]
+    contested: Vec<Contested>,
+}
+
+/// A guest of one node that another one hears behind an interface of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Contested {
+    /// The network.
+    pub network: NetKey,
+    /// Its address.
+    pub mac: Mac,
+    /// The other node.
+    pub by: NodeId,
 }
 
 /// Reads a line of the stream.
@@ -116,8 +133,8 @@ pub fn read(line: &[u8]) -> Result<Line<'_>, serde_json::Error> {
             (Some(Message::Delta { delta }), unknown)
         }
         "current" => {
-            let Heard { said: CurrentLine { version, at, .. }, unknown } = heard::read(line)?;
-            (Some(Message::Current { version, at }), unknown)
+            let Heard { said: CurrentLine { version, at, contested, .. }, unknown } = heard::read(line)?;
+            (Some(Message::Current { version, at, contested }), unknown)
         }
         "removed" => (Some(Message::Removed), Vec::new()),
         other => (None, vec![format!("type '{}'", printable(clip(other)))]),

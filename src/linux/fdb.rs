@@ -206,6 +206,19 @@ fn hear(port: &Port, entry: &NeighbourMessage, observed: &mut Observed) {
     }
 }
 
+/// How long ago the bridge heard this address on this very port; none: it does not know it there.
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub(super) fn last_heard(netlink: &mut Netlink, port: u32, mac: Mac) -> io::Result<Option<Duration>> {
+    let entry = ask(netlink, port, mac)?.filter(|entry| entry.header.ifindex == port);
+    let updated = |attribute: &NeighbourAttribute| {
+        let NeighbourAttribute::CacheInfo(cache) = attribute else { return None };
+        Some(Duration::from_millis(u64::from(cache.updated) * 10))
+    };
+    Ok(entry.and_then(|entry| entry.attributes.iter().find_map(updated)))
+}
+
 /// True where the bridge has learned this address on this very port.
 fn is_learned(netlink: &mut Netlink, port: u32, mac: Mac) -> io::Result<bool> {
     let entry = ask(netlink, port, mac)?;

@@ -105,6 +105,12 @@ impl<F: Filter> Kept<F> {
         Ok(())
     }
 
+    /// Runs a transaction that touches nothing but elements of sets that the kernel fills: they are no part of what was loaded.
+    pub(super) fn amend(&self, text: &str) -> Result<(), KernelError> {
+        let _loaded = lock(&self.loaded);
+        nft::run(text, |process| self.runs.remember(process))
+    }
+
     /// Runs the transaction that removes it.
     pub(super) fn delete(&self, text: &str) -> Result<(), KernelError> {
         let mut loaded = lock(&self.loaded);

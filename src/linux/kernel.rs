@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use netlink_packet_route::RouteNetlinkMessage;
 
@@ -16,7 +17,7 @@ use super::netlink::{Netlink, Refusal, Request};
 use super::request::{self, Verb};
 use super::routes::Routes;
 use super::watch::Watch;
-use super::{addresses, nft, observe, sysctl, tap};
+use super::{addresses, fdb, nft, observe, sysctl, tap};
 use crate::node::desired::{Kind, Link, Observed, ObservedGuard};
 use crate::node::fence::{Refused, Said};
 use crate::node::fence_text::{CHECKSUM, ROUTED};
@@ -181,6 +182,39 @@ impl Kernel {
     /// [`KernelError::NoNft`].
     pub fn refused_guests(&mut self, reason: &str) -> Result<Vec<Refused>, KernelError> {
         if reason == CHECKSUM.0 { Ok(self.checks.refused()) } else { nft::refused_guests(reason) }
+    }
+
+    /// Guests of networks that find theirs by themselves that were heard for the first time in a while, by interface.
+    ///
+    /// # Errors
+    /// [`KernelError::NoNft`].
+    pub fn spoken(&mut self) -> Result<Vec<(IfName, Mac)>, KernelError> {
+        nft::spoken()
+    }
+
+    /// Has [`Kernel::spoken`] tell these guests again when they are heard again.
+    ///
+    /// # Errors
+    /// [`KernelError::NoNft`], or the filter has gone.
+    pub fn forget_spoken(&mut self, guests: &[(IfName, Mac)]) -> Result<(), KernelError> {
+        self.filters.fence.amend(&nft::forget_spoken(guests))
+    }
+
+    /// IP addresses that such guests have spoken for.
+    ///
+    /// # Errors
+    /// [`KernelError::NoNft`].
+    pub fn own_addresses(&mut self) -> Result<Vec<(IfName, Mac, IpAddr)>, KernelError> {
+        nft::own_addresses()
+    }
+
+    /// How long ago a bridge heard an Ethernet address behind a port; none: it does not know it there.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    pub fn last_heard(&mut self, port: &IfName, mac: Mac) -> Result<Option<Duration>, KernelError> {
+        let Some((index, _)) = self.find(port.as_str())? else { return Ok(None) };
+        fdb::last_heard(&mut self.netlink, index, mac).map_err(KernelError::socket("reading the kernel"))
     }
 
     /// Samples of what guests say and may not ([`crate::node::wrongs::SAMPLED`]).

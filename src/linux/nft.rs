@@ -10,10 +10,10 @@ use super::error::KernelError;
 use crate::node::barriers::Table;
 use crate::node::fence::{Refused, Said};
 use crate::node::fence_sizes::LARGE;
-use crate::node::fence_text::{REASONS, TABLE as FENCE, samples};
+use crate::node::fence_text::{HEARD, OWN, REASONS, SPOKEN, TABLE as FENCE, samples};
 use crate::node::guard::TABLE;
 use crate::node::verdicts::{Rule, Rules};
-use crate::types::IfName;
+use crate::types::{IfName, Mac};
 
 /// Runs a transaction: all of it or nothing. `started` is told the process before it can change anything.
 pub(super) fn run(text: &str, started: impl FnOnce(u32)) -> Result<(), KernelError> {
@@ -70,6 +70,46 @@ pub(super) fn said(reason: &str) -> Result<Vec<Said>, KernelError> {
         all.extend(elements.filter_map(sample));
     }
     Ok(all)
+}
+
+/// Guests that were heard for the first time in a while, by interface.
+pub(super) fn spoken() -> Result<Vec<(IfName, Mac)>, KernelError> {
+    let place = |parts: &[serde_json::Value]| {
+        let [interface, mac] = parts else { return None };
+        Some((interface.as_str()?.parse().ok()?, mac.as_str()?.parse().ok()?))
+    };
+    Ok(concatenations(SPOKEN)?.iter().filter_map(|parts| place(parts)).collect())
+}
+
+/// Has them told again when they are heard again, as text.
+pub(super) fn forget_spoken(guests: &[(IfName, Mac)]) -> String {
+    let all: Vec<String> = guests.iter().map(|(interface, mac)| format!("\"{interface}\" . {mac}")).collect();
+    let all = all.join(", ");
+    let each = |set: &str| {
+        // What is not there cannot be deleted, and elements end by themselves.
+        format!("add element bridge {FENCE} {set} {{ {all} }}\ndelete element bridge {FENCE} {set} {{ {all} }}\n")
+    };
+    [each(SPOKEN), each(HEARD)].concat()
+}
+
+/// IP addresses that guests behind an interface have spoken for, by Ethernet address.
+pub(super) fn own_addresses() -> Result<Vec<(IfName, Mac, IpAddr)>, KernelError> {
+    let own = |parts: &[serde_json::Value]| {
+        let [interface, mac, value] = parts else { return None };
+        Some((interface.as_str()?.parse().ok()?, mac.as_str()?.parse().ok()?, address(value)?))
+    };
+    let mut all = Vec::new();
+    for (set, _) in OWN {
+        all.extend(concatenations(set)?.iter().filter_map(|parts| own(parts)));
+    }
+    Ok(all)
+}
+
+/// The elements of a set, each with its parts.
+fn concatenations(set: &str) -> Result<Vec<Vec<serde_json::Value>>, KernelError> {
+    let items = json(&["list", "set", "bridge", FENCE, set])?;
+    let elements = items.iter().filter_map(|item| item.get("set")?.get("elem")?.as_array()).flatten();
+    Ok(elements.filter_map(|element| element.get("elem")?.get("val")?.get("concat")?.as_array().cloned()).collect())
 }
 
 fn sample(element: &serde_json::Value) -> Option<Said> {

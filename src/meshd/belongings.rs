@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::control::LOCK;
 use super::disk::{BAD_SLICE, TABLE, folders, list_tables};
+use super::heard::GUESTS;
 use super::held::UNDERLAY;
 use super::keys::{CLOCK, NEXT_KEY};
 use super::plugs::PLUGS;
@@ -34,6 +35,7 @@ pub const FILES: &[(Folder, &str)] = &[
     (Folder::State, UNDERLAY),
     (Folder::Run, NUMBERS),
     (Folder::Run, PLUGS),
+    (Folder::Run, GUESTS),
     (Folder::Run, again::MARK),
     (Folder::Run, SOCKET),
     // What keeps a second meshd away goes last.

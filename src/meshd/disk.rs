@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::api::heard::{self, Heard};
+use crate::api::local::Finding;
 use crate::api::problem::{Exit, Problem};
 use crate::config::Source;
 use crate::config::meshd::Config;
@@ -252,6 +253,15 @@ pub fn folders(root: &Path) -> io::Result<BTreeSet<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
         Err(error) => Err(named(error)),
     }
+}
+
+/// What is wrong where the newest slice could not be written.
+pub(super) fn not_kept(error: &io::Error) -> Finding {
+    Finding::new(
+        "M0710",
+        format!("the newest slice is in force but not on disk: {error}; a restart would begin with an older one"),
+        "free some space: df; it is written again every 15 s",
+    )
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! The engine: one thread that owns the kernel. A slice goes in; disk, kernel and lanes follow it, in this order, and the
 //! rest of the daemon is told. What goes wrong is a finding and is tried again; the engine itself never ends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::attached::Attachments;
 use super::barriers::Barriers;
+use super::contests::Contests;
 use super::differing::Differing;
 use super::disk;
 use super::drift::{brief, is_drift};
@@ -25,7 +26,7 @@ use super::shared::{Shared, Topic};
 use super::strays::Strays;
 use crate::api::local::Finding;
 use crate::api::problem::Problem;
-use crate::api::stream::FoundPort;
+use crate::api::stream::{Contested, FoundPort};
 use crate::clock::{mono, wall};
 use crate::config::meshd::Config;
 use crate::forward::{Slots, Table};
@@ -33,7 +34,7 @@ use crate::linux::KernelError;
 use crate::meshd::lane::Setup;
 use crate::node::announce::Announcer;
 use crate::node::desired::{Desired, Observed};
-use crate::node::discover::{self, Guest, discover};
+use crate::node::discover::{self, discover};
 use crate::node::op::Op;
 use crate::node::presence::Presence;
 use crate::node::unwatched::Eye;
@@ -58,6 +59,8 @@ const CHECK_SHARE: u32 = 400;
 const LOOK_SHARE: u32 = 20;
 /// How often lanes are looked after.
 const TICK: Duration = Duration::from_millis(500);
+/// The same while guests are asked whether they are there.
+const ASKING: Duration = Duration::from_millis(100);
 /// Least time between two looks at the kernel that the kernel itself asked for.
 const CALM: Duration = Duration::from_millis(500);
 /// Rounds of observe and apply in which the kernel must reach the plan.
@@ -74,6 +77,8 @@ pub enum Command {
     Look,
     /// A table file changed.
     Files,
+    /// Guests of this node that others hear as well.
+    Contested(Vec<Contested>),
     /// `meshd.toml` was read again.
     Config(Box<Config>),
     /// End.
@@ -98,8 +103,7 @@ pub struct Engine<K> {
     base: Option<Slice>,
     /// With table files: guests found on our bridges since the start, and the interface that each is behind.
     guests: BTreeMap<FoundPort, IfName>,
-    /// Guests found at the last look.
-    known: BTreeSet<Guest>,
+    contests: Contests,
     paths: Watch,
     dropped: Guests,
     strays: Strays,
@@ -128,7 +132,7 @@ impl<K: Kernel> Engine<K> {
     pub fn new(kernel: K, shared: Arc<Shared>, config: Config, tables: Option<Tables>) -> Self {
         let now = mono();
         let held = Held::read(&config.paths.state);
-        let plugs = Memory::read(&config.paths.run);
+        let (plugs, contests) = (Memory::read(&config.paths.run), Contests::read(&config.paths.run));
         Self {
             kernel,
             look,
@@ -142,7 +146,7 @@ impl<K: Kernel> Engine<K> {
             keys: None,
             base: None,
             guests: BTreeMap::new(),
-            known: BTreeSet::new(),
+            contests,
             paths: Watch::default(),
             dropped: Guests::default(),
             strays: Strays::default(),
@@ -179,7 +183,7 @@ impl<K: Kernel> Engine<K> {
     /// Works until [`Command::Stop`], or until nobody can tell it anything any more. Lanes stop then; devices and guard stay.
     pub fn run(mut self, commands: &Receiver<Command>) {
         loop {
-            match commands.recv_timeout(TICK) {
+            match commands.recv_timeout(if self.contests.is_asking() { ASKING } else { TICK }) {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(command) => {
                     if !self.gather(command, commands) {
@@ -205,6 +209,7 @@ impl<K: Kernel> Engine<K> {
                 }
                 Command::Look => self.check_at = self.check_at.min((self.checked + self.calm()).max(mono())),
                 Command::Files => files = true,
+                Command::Contested(guests) => self.contests.set(&guests),
                 Command::Config(config) => {
                     self.config = *config;
                     self.check_at = mono();
@@ -286,6 +291,11 @@ impl<K: Kernel> Engine<K> {
             None => BTreeMap::new(),
         };
         self.shared.view().filtered = filtered;
+        if let Some(slice) = self.slice.as_ref().filter(|_| !self.removed && self.tables.is_none())
+            && self.contests.tend(&mut self.kernel, (slice, &self.dropped), &self.shared, mono())
+        {
+            self.check_at = mono();
+        }
         let wrong = self.slice.as_ref().filter(|_| !self.removed).map(|slice| {
             let now = mono();
             let mut says = self.dropped.wrongs(slice, &self.desired, &self.presence, now);
@@ -364,7 +374,7 @@ impl<K: Kernel> Engine<K> {
 
     fn kept(&mut self, kept: &std::io::Result<()>) {
         self.save_at = kept.is_err().then(|| mono() + SAVE_AGAIN);
-        let findings = kept.as_ref().err().map(not_kept).into_iter().collect();
+        let findings = kept.as_ref().err().map(disk::not_kept).into_iter().collect();
         self.shared.find(Topic::Disk, findings);
     }
 
@@ -551,13 +561,12 @@ impl<K: Kernel> Engine<K> {
         self.presence = Arc::new(presence);
         self.shared.view().presence = Arc::clone(&self.presence);
         let Some(slice) = &self.slice else { return };
-        let found = discover(slice, &self.desired, observed, &self.known);
-        self.known = found.ports.keys().map(|port| (port.network.clone(), port.mac)).collect();
+        let found = discover(slice, &self.desired, observed, &self.contests.known());
         if self.tables.is_some() {
             discover::remember(&mut self.guests, &found, |interface| observed.links.contains_key(interface));
         }
         self.shared.find(Topic::Guests, found.findings);
-        self.shared.say(|outgoing| outgoing.ports = found.ports.into_keys().collect());
+        self.contests.found(found.ports, (slice, &self.dropped), &self.shared, mono());
     }
 
     fn remove(&mut self) {
@@ -586,14 +595,6 @@ fn mtu(net: &crate::node::desired::Net, bridge: &IfName) -> Option<Mtu> {
 
 fn told(error: &KernelError) -> Finding {
     Finding::from(&Problem::from(error))
-}
-
-fn not_kept(error: &std::io::Error) -> Finding {
-    Finding::new(
-        "M0710",
-        format!("the newest slice is in force but not on disk: {error}; a restart would begin with an older one"),
-        "free some space: df; it is written again every 15 s",
-    )
 }
 
 #[cfg(test)]

@@ -15,15 +15,17 @@ use crate::node::desired::{Desired, Observed};
 use crate::node::dropped::Dropped;
 use crate::node::fence::Refused;
 use crate::node::fence_sizes::LARGE;
-use crate::node::fence_text::{CHECKSUM, QUIET as NO_NEWS, REASONS};
+use crate::node::fence_text::{CHECKSUM, QUIET as NO_NEWS, REASONS, SPOKEN};
 use crate::node::guard;
 use crate::node::presence::Presence;
 use crate::node::wrongs::{SAMPLED, Wrongs};
-use crate::table::{NetKey, RowKey, Slice};
+use crate::table::{Learning, NetKey, RowKey, Slice};
 use crate::types::{IfName, Mono};
 
 /// How often the counters are read.
 const EVERY: Duration = Duration::from_millis(1500);
+/// The same where guests come by themselves.
+const SOON: Duration = Duration::from_millis(400);
 /// Reading them may take a twentieth of a core,
 const COST_SHARE: u32 = 20;
 /// but a guest that says what it may not is told of in time, also on a machine that is busy with other things.
@@ -71,7 +73,10 @@ impl Guests {
         if self.next.is_some_and(|next| now < next) {
             return Ok(false);
         }
-        self.next = Some(now + EVERY);
+        // A guest that has moved is waited for.
+        let learns = slice.networks.values().any(|network| network.learning == Learning::Local);
+        let every = if learns { SOON } else { EVERY };
+        self.next = Some(now + every);
         let start = mono();
         let counters = kernel.filter_counters()?;
         let more = |reason: &str| {
@@ -100,7 +105,7 @@ impl Guests {
         }
         self.counters = counters;
         // Sets are as long as guests make them.
-        self.next = Some(now + (mono().since(start) * COST_SHARE).clamp(EVERY, LATEST));
+        self.next = Some(now + (mono().since(start) * COST_SHARE).clamp(every, LATEST));
         Ok(true)
     }
 
@@ -114,9 +119,21 @@ impl Guests {
         [self.wrongs.findings(slice, desired, presence, &self.places), barred, large].concat()
     }
 
+    /// How often a guest of a network that finds its guests by itself was heard for the first time in a while, as of the last look.
+    pub(super) fn spoken(&self) -> u64 {
+        self.counters.get(SPOKEN).copied().unwrap_or_default()
+    }
+
+    /// Which network each interface is on.
+    pub(super) const fn places(&self) -> &BTreeMap<IfName, NetKey> {
+        &self.places
+    }
+
     /// What the packet filters have dropped, by counter; only those above zero.
     pub(super) fn counts(&self) -> BTreeMap<String, u64> {
-        let dropped = |(name, count): &(&String, &u64)| **count > 0 && !guard::ACCEPTED.contains(&name.as_str());
+        let dropped = |(name, count): &(&String, &u64)| {
+            **count > 0 && *name != SPOKEN && !guard::ACCEPTED.contains(&name.as_str())
+        };
         let all = self.counters.iter().filter(dropped).map(|(name, count)| (name.clone(), *count));
         all.chain(self.large.counts().map(|(device, count)| (format!("guest_{}.{device}", LARGE.0), count))).collect()
     }

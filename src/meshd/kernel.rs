@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use crate::linux::{self, KernelError};
 use crate::node::attached::Attached;
@@ -12,7 +13,7 @@ use crate::node::op::Op;
 use crate::node::shown::Legacy;
 use crate::node::strays::{Ask, Way, Ways};
 use crate::node::verdicts::Rules;
-use crate::types::IfName;
+use crate::types::{IfName, Mac};
 
 /// The kernel as two verbs, and the counters of its packet filters.
 pub trait Kernel {
@@ -95,6 +96,36 @@ pub trait Kernel {
         let _ = ends;
         Ok(Vec::new())
     }
+    /// Guests of networks that find theirs by themselves that were heard for the first time in a while, by interface.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn spoken(&mut self) -> Result<Vec<(IfName, Mac)>, KernelError> {
+        Ok(Vec::new())
+    }
+    /// Has them told again when they are heard again.
+    ///
+    /// # Errors
+    /// The filter cannot be changed.
+    fn forget_spoken(&mut self, guests: &[(IfName, Mac)]) -> Result<(), KernelError> {
+        let _ = guests;
+        Ok(())
+    }
+    /// IP addresses that such guests have spoken for.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn own_addresses(&mut self) -> Result<Vec<(IfName, Mac, IpAddr)>, KernelError> {
+        Ok(Vec::new())
+    }
+    /// How long ago a bridge heard an Ethernet address behind a port; none: it does not know it there.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    fn last_heard(&mut self, port: &IfName, mac: Mac) -> Result<Option<Duration>, KernelError> {
+        let _ = (port, mac);
+        Ok(None)
+    }
     /// Samples of what guests say and may not, for a reason.
     ///
     /// # Errors
@@ -158,5 +189,21 @@ impl Kernel for linux::Kernel {
 
     fn said(&mut self, reason: &str) -> Result<Vec<Said>, KernelError> {
         Self::said(self, reason)
+    }
+
+    fn spoken(&mut self) -> Result<Vec<(IfName, Mac)>, KernelError> {
+        Self::spoken(self)
+    }
+
+    fn forget_spoken(&mut self, guests: &[(IfName, Mac)]) -> Result<(), KernelError> {
+        Self::forget_spoken(self, guests)
+    }
+
+    fn own_addresses(&mut self) -> Result<Vec<(IfName, Mac, IpAddr)>, KernelError> {
+        Self::own_addresses(self)
+    }
+
+    fn last_heard(&mut self, port: &IfName, mac: Mac) -> Result<Option<Duration>, KernelError> {
+        Self::last_heard(self, port, mac)
     }
 }

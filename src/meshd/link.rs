@@ -19,7 +19,7 @@ use crate::api::enroll::{RenewAnswer, RenewRequest};
 use crate::api::local::{Finding, Management};
 use crate::api::problem::{Exit, Problem};
 use crate::api::proof::Challenge;
-use crate::api::stream::{ANSWERS, Report};
+use crate::api::stream::{ANSWERS, Contested, Report};
 use crate::clock::{mono, random, wall};
 use crate::linux::file;
 use crate::mgmt::certs::{self, Role};
@@ -56,6 +56,8 @@ pub struct Link {
     /// How often it has called for the stream.
     calls: AtomicU64,
     skew: Mutex<Skew>,
+    /// Guests of this node that others hear as well, as the engine knows them.
+    contested: Mutex<Vec<Contested>>,
 }
 
 impl Link {
@@ -75,8 +77,8 @@ impl Link {
         let (connected, _) = watch::channel(false);
         let (identity, client) = (Mutex::new(identity), Mutex::new(Arc::new(client)));
         let (instance, calls) = (u64::from_ne_bytes(random()), AtomicU64::new(0));
-        let skew = Mutex::default();
-        Ok(Arc::new(Self { shared, engine, identity, client, connected, keys, instance, calls, skew }))
+        let (skew, contested) = Default::default();
+        Ok(Arc::new(Self { shared, engine, identity, client, connected, keys, instance, calls, skew, contested }))
     }
 
     fn client(&self) -> Arc<Client> {
@@ -168,7 +170,19 @@ impl Link {
         if let Some(theirs) = sync.their_time() {
             self.compare(theirs);
         }
+        if let Some(contested) = sync.contested() {
+            self.contested(contested);
+        }
         Ok(())
+    }
+
+    /// Tells the engine which guests of this node others hear as well, where that is news.
+    fn contested(&self, contested: Vec<Contested>) {
+        let mut told = self.contested.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != contested {
+            told.clone_from(&contested);
+            self.tell(Command::Contested(contested));
+        }
     }
 
     /// Compares this machine's clock with that of the management node.

@@ -103,7 +103,7 @@ impl Memory {
 }
 
 /// Numbers of interfaces begin anew with the machine.
-fn this_start() -> String {
+pub(super) fn this_start() -> String {
     let start = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     start.trim().to_owned()
 }

@@ -70,6 +70,8 @@ pub enum Topic {
     Plugs,
     /// More guests on bridges than count.
     Guests,
+    /// Guests that two nodes hear.
+    Contests,
     /// The state cannot be written.
     Disk,
     /// The WireGuard key cannot be changed, or is not the one that the management node has.
@@ -120,6 +122,7 @@ impl Topic {
             | Self::Certificate
             | Self::Gone
             | Self::Config
+            | Self::Contests
             | Self::Confined => None,
         }
     }

@@ -20,7 +20,7 @@ use crate::policy::mtu::MtuPolicy;
 use crate::policy::quiet::Hush;
 use crate::policy::sources::Bucket;
 use crate::table::{NetKey, Slice, delta};
-use crate::types::{Mac, Mono, NodeId, SecretKey, Version, Wall};
+use crate::types::{Mac, Mono, NodeId, PortId, SecretKey, Version, Wall};
 
 /// Slices of one node that a delta can start from.
 const RECENT: usize = 4;
@@ -85,7 +85,7 @@ pub(super) struct Seat {
 }
 
 /// What a claim is about.
-type Claimed = (NetKey, Mac);
+pub(super) type Claimed = (NetKey, Mac);
 
 /// A claim that is not believed.
 #[derive(Debug)]
@@ -94,10 +94,15 @@ struct Waiting {
     why: Refusal,
 }
 
+/// Guests that a node hears and another one has, by the node that has them: the port, and who hears it.
+pub(super) type Contests = BTreeMap<NodeId, BTreeMap<Claimed, (PortId, NodeId)>>;
+
 /// All nodes' places.
 #[derive(Debug, Default)]
 pub(super) struct Hub {
     seats: Mutex<BTreeMap<NodeId, Arc<Mutex<Seat>>>>,
+    /// Who has what others claim.
+    contests: tokio::sync::watch::Sender<Arc<Contests>>,
     /// Claims that all nodes wait with.
     waiting: AtomicUsize,
 }
@@ -119,9 +124,36 @@ impl Hub {
 
     /// Forgets a removed node.
     pub(super) fn forget(&self, node: &NodeId) {
-        if let Some(seat) = lock(&self.seats).remove(node) {
+        let seat = lock(&self.seats).remove(node);
+        if let Some(seat) = seat {
             self.waiting.fetch_sub(lock(&seat).waiting.len(), Ordering::Relaxed);
+            self.contest();
         }
+    }
+
+    /// What others claim of each node, and when that changes.
+    pub(super) fn contests(&self) -> tokio::sync::watch::Receiver<Arc<Contests>> {
+        self.contests.subscribe()
+    }
+
+    /// Sees anew who has what others claim.
+    fn contest(&self) {
+        let mut contests = Contests::new();
+        for (by, seat) in self.all() {
+            for (claimed, waiting) in &lock(&seat).waiting {
+                if let Refusal::Owned { port, node } = &waiting.why {
+                    let of_node = contests.entry(node.clone()).or_default();
+                    of_node.entry(claimed.clone()).or_insert_with(|| (port.clone(), by.clone()));
+                }
+            }
+        }
+        self.contests.send_if_modified(|known| {
+            let news = **known != contests;
+            if news {
+                *known = Arc::new(contests);
+            }
+            news
+        });
     }
 
     /// Remembers which claims of a node are not believed, as far as there is room: first those that may count when another node
@@ -131,7 +163,9 @@ impl Hub {
         node: &NodeId,
         refused: BTreeMap<FoundPort, Refusal>,
     ) -> (Vec<(FoundPort, Refusal)>, usize) {
-        self.with(node, |seat| {
+        let (contested, news) = self.with(node, |seat| {
+            let contested = |seat: &Seat| seat.waiting.values().any(|claim| matches!(claim.why, Refusal::Owned { .. }));
+            let was = contested(seat);
             let before = std::mem::take(&mut seat.waiting);
             let all = self.waiting.fetch_sub(before.len(), Ordering::Relaxed).saturating_sub(before.len());
             let (mut new, mut left_out) = (Vec::new(), 0);
@@ -151,8 +185,12 @@ impl Hub {
                 seat.waiting.insert(about, Waiting { ips, why });
             }
             self.waiting.fetch_add(seat.waiting.len(), Ordering::Relaxed);
-            (new, left_out)
-        })
+            (was || contested(seat), (new, left_out))
+        });
+        if contested {
+            self.contest();
+        }
+        news
     }
 
     /// Claims of a node that are not believed.

@@ -14,13 +14,14 @@ use tokio::sync::mpsc;
 use super::answers::Answers;
 use super::app::{App, blocking};
 use super::core::View;
-use super::hub::Made;
-use crate::api::stream::Message;
+use super::hub::{Claimed, Contests, Made};
+use crate::api::stream::{Contested, Message};
 use crate::mgmt::audit::Origin;
 use crate::mgmt::limits;
+use crate::node::questions;
 use crate::table::Delta;
 use crate::transport::server::stopped;
-use crate::types::{NodeId, Version, Wall};
+use crate::types::{NodeId, PortId, Version, Wall};
 
 /// Longest silence on a healthy stream.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -143,7 +144,7 @@ pub(super) async fn run(
 ) {
     let mut presence = Presence::new(&app, &node, answers.promised());
     let seen = || app.hub.with(&node, |seat| seat.seen = Some(crate::clock::wall()));
-    let (mut views, mut stop) = (app.core.watch(), app.stop.clone());
+    let (mut views, mut contests, mut stop) = (app.core.watch(), app.hub.contests(), app.stop.clone());
     let mut held: Option<Held> = None;
     let mut first = true;
     loop {
@@ -169,11 +170,22 @@ pub(super) async fn run(
             compare(&app, &node, resume.version, view.version).await;
             held = resumed(&app, &node, &resume, &made, view.version);
         }
-        let (message, next) = message(held, made, &view);
+        let contested = contested(&contests.borrow_and_update(), &view, &node);
+        let (message, next) = message(held, made, &view, &contested);
         app.hub.with(&node, |seat| seat.called = Some((Arc::clone(&next.made), next.version)));
         held = Some(next);
+        // What changes hides what is contested; a guest that has moved is waited for.
+        let says = matches!(message, Message::Current { .. }) || contested.is_empty();
+        let more = (!says).then(|| current_line(&view, &contested));
+        let both = async {
+            writer.line(&message).await
+                && match &more {
+                    Some(more) => writer.line(more).await,
+                    None => true,
+                }
+        };
         let taken = tokio::select! {
-            taken = writer.line(&message) => taken,
+            taken = both => taken,
             () = answers.ended(seen) => false,
         };
         if !taken {
@@ -185,6 +197,7 @@ pub(super) async fn run(
         tokio::select! {
             () = answers.ended(seen) => return,
             changed = views.changed() => if changed.is_err() { return },
+            changed = contests.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(HEARTBEAT) => continue,
             () = writer.closed() => return,
             () = presence.replaced() => return,
@@ -255,12 +268,29 @@ fn resumed(app: &App, node: &NodeId, resume: &Resume, newest: &Arc<Made>, now: V
     known.filter(|_| resume.version.incarnation == now.incarnation).map(|made| Held { version: resume.version, made })
 }
 
+/// That nothing changed.
+fn current_line(view: &View, contested: &[Contested]) -> Message {
+    Message::Current { version: view.version, at: Some(crate::clock::wall()), contested: contested.to_vec() }
+}
+
+/// Guests that a node has found and that others hear. A declared port is where it was declared, whoever hears its guest.
+fn contested(contests: &Contests, view: &View, node: &NodeId) -> Vec<Contested> {
+    let found = |port: &PortId| {
+        view.index.state.ports.get(port).is_some_and(|port| port.spec.reported && port.spec.node == *node)
+    };
+    let of_node = contests.get(node).into_iter().flatten().filter(|(_, (port, _))| found(port));
+    let one = |((network, mac), (_, by)): (&Claimed, &(PortId, NodeId))| Contested {
+        network: network.clone(),
+        mac: *mac,
+        by: by.clone(),
+    };
+    of_node.take(questions::MOST).map(one).collect()
+}
+
 /// The next line for a node that has `held`, and what it has then.
-fn message(held: Option<Held>, newest: Arc<Made>, view: &View) -> (Message, Held) {
+fn message(held: Option<Held>, newest: Arc<Made>, view: &View, contested: &[Contested]) -> (Message, Held) {
     match held {
-        Some(held) if held.made.hash == newest.hash => {
-            (Message::Current { version: view.version, at: Some(crate::clock::wall()) }, held)
-        }
+        Some(held) if held.made.hash == newest.hash => (current_line(view, contested), held),
         Some(held) if newest.slice.version > held.version => {
             let delta = Delta { from: held.version, ..Delta::between(&held.made.slice, &newest.slice) };
             let version = newest.slice.version;

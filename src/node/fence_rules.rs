@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 
-use super::fence_text::{GROUP, REASONS};
+use super::fence_text::{GROUP, OWN, REASONS, SPOKEN};
 use super::{fence_rates, fence_sizes};
 use crate::types::{GroupRate, IfName};
 
@@ -174,6 +174,17 @@ pub(super) fn write_common(out: &mut String) {
     let _ = writeln!(out, "    set rate {{ type ifname; {FORGETFUL} }}");
     let _ = writeln!(out, "    set fresh {{ type ifname; {FORGETFUL} }}");
     out.push_str("    set heard { typeof iifname . ether saddr; size 65536; flags dynamic,timeout; timeout 5m; }\n");
+    let _ = writeln!(out, "    counter {SPOKEN} {{ }}");
+    let _ = writeln!(
+        out,
+        "    set {SPOKEN} {{ typeof iifname . ether saddr; size 4096; flags dynamic,timeout; timeout 10s; }}"
+    );
+    for (set, address) in OWN {
+        let _ = writeln!(
+            out,
+            "    set {set} {{ typeof iifname . ether saddr . {address}; size 16384; flags dynamic,timeout; timeout 1d; }}"
+        );
+    }
     fence_sizes::write_common(out, FORGETFUL);
     write_samples(out);
     for (reason, _) in REASONS {
@@ -188,7 +199,7 @@ pub(super) fn write_common(out: &mut String) {
     let fresh =
         format!("update @fresh {{ iifname limit rate over {SOURCE_RATE}/second burst {SOURCE_BURST} packets }}");
     let text = COMMON.replace("FLOOD", &flood).replace("FRESH", &fresh);
-    out.push_str(&text.replace("GROUP", GROUP).replace("RESERVED", RESERVED));
+    out.push_str(&text.replace("GROUP", GROUP).replace("RESERVED", RESERVED).replace("SPOKEN", SPOKEN));
 }
 
 /// The chains at the hooks, and the sets that lead there.
@@ -201,6 +212,9 @@ pub(super) fn write_hooks(out: &mut String) {
 /// guests by themselves: only how many and how much is bounded there. `told` is where questions come by once it is known that their senders
 /// may ask them, with the interfaces that are in networks with owners ([`super::owners`]); no other frame does, because one more chain at
 /// the hook would cost them all.
+///
+/// Of networks that find their guests by themselves it is kept which IP addresses a guest has spoken for to all, so that it can be asked
+/// whether it is still there ([`super::questions`]), and which guests were heard for the first time in a while ([`super::contest`]).
 const COMMON: &str = "    map asks { type ifname : verdict; }
     map limits { type ifname : verdict; }
     chain told {
@@ -218,12 +232,19 @@ const COMMON: &str = "    map asks { type ifname : verdict; }
         @ll,0,32 0x0180c200 RESERVED goto drop_group
         accept
     }
+    chain open_told {
+        @ll,0,8 & 1 == 0 accept
+        ether type arp @nh,112,32 != 0 update @own4 { iifname . ether saddr . @nh,112,32 }
+        ether type ip6 @nh,64,128 != 0 update @own6 { iifname . ether saddr . @nh,64,128 }
+        goto told
+    }
     chain open {
         notrack
         GROUP jump group
-        iifname . ether saddr @heard goto told
+        iifname . ether saddr @heard goto open_told
         FRESH goto drop_source
-        add @heard { iifname . ether saddr } goto told
+        counter name SPOKEN update @SPOKEN { iifname . ether saddr }
+        add @heard { iifname . ether saddr } goto open_told
         goto drop_source
     }
 ";

@@ -52,6 +52,14 @@ pub const QUIET: [&str; 1] = ["unknown"];
 /// itself, in families `inet` and `netdev`.
 pub const ROUTED: &str = "guest_routed";
 
+/// Counter and set of Ethernet addresses that were heard behind an interface of a network that finds its guests by itself, for the first time
+/// in five minutes, or since they were forgotten in the set [`HEARD`].
+pub const SPOKEN: &str = "spoken";
+/// Set of those that need not be noted again.
+pub const HEARD: &str = "heard";
+/// Sets of the IP addresses that such guests have spoken for, and where a frame has them: in ARP and in IPv6.
+pub const OWN: [(&str, &str); 2] = [("own4", "@nh,112,32"), ("own6", "@nh,64,128")];
+
 /// Sets of samples for a reason, in table `bridge`; none where none are taken.
 pub fn samples(reason: &str) -> impl Iterator<Item = String> {
     let of = rules::SAMPLES.iter().filter(move |(of, ..)| *of == reason);

@@ -420,4 +420,4 @@ fn two_owners(key: &RowKey, first: &NodeId, second: &NodeId) -> Finding {
 
 #[cfg(test)]
 #[path = "plan_tests.rs"]
-pub(super) mod tests;
+pub(crate) mod tests;

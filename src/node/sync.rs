@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::api::heard::Names;
 use crate::api::problem::clip;
-use crate::api::stream::{self, Message};
+use crate::api::stream::{self, Contested, Message};
 use crate::table::delta::DeltaError;
 use crate::table::{Delta, Slice, Told};
 use crate::types::{Mono, NodeId, PdcId, Version, Wall};
@@ -35,6 +35,8 @@ pub struct Sync {
     fresh: bool,
     /// What the other end's clock said last.
     their_time: Option<Wall>,
+    /// Guests of this node that others hear as well, if the newest line told.
+    contested: Option<Vec<Contested>>,
     link: Link,
     /// Connections since the last one that brought something useful.
     failures: u32,
@@ -113,7 +115,19 @@ impl Sync {
         let told = slice.as_ref().map(Told::of).unwrap_or_default();
         let (names, unknown) = (Names::default(), Vec::new());
         let link = Link::Down { until: now };
-        Self { node, pdc, slice, told, names, unknown, fresh: false, their_time: None, link, failures: 0 }
+        Self {
+            node,
+            pdc,
+            slice,
+            told,
+            names,
+            unknown,
+            fresh: false,
+            their_time: None,
+            contested: None,
+            link,
+            failures: 0,
+        }
     }
 
     /// The newest slice that was believed.
@@ -169,6 +183,11 @@ impl Sync {
         std::mem::take(&mut self.unknown)
     }
 
+    /// Guests of this node that others hear as well, as the newest line says, once.
+    pub const fn contested(&mut self) -> Option<Vec<Contested>> {
+        self.contested.take()
+    }
+
     /// What the clock of the other end said in the newest line, once.
     pub const fn their_time(&mut self) -> Option<Wall> {
         self.their_time.take()
@@ -194,8 +213,9 @@ impl Sync {
                 told.change(line.text).map_err(unreadable)?;
                 self.delta(*delta, told)
             }
-            Message::Current { version, at } => {
+            Message::Current { version, at, contested } => {
                 self.not_older(version)?;
+                self.contested = Some(contested);
                 self.their_time = at.or(self.their_time);
                 self.failures = 0;
                 Ok(Outcome::Current)

@@ -2,6 +2,7 @@
 //! has gone or it speaks behind another one of the same node; what is measured is how soon.
 
 use std::net::IpAddr;
+use std::process::Stdio;
 use std::time::Duration;
 
 use vxmesh::clock;
@@ -39,12 +40,9 @@ fn plug(lab: &Lab, node: &str, name: &str, mac: &str, ip: &str) -> Space {
 /// How soon the guest that stays gets an answer from the address, while the one that has moved speaks.
 fn reached(from: &Space, mover: &Space, what: &str) -> Duration {
     let begin = clock::mono();
-    let to: IpAddr = "192.168.30.1".parse().unwrap();
-    wait_until(what, BAR, || {
-        // It says where it is, as a guest does that was moved.
-        drop(mover.try_sh("ping -n -q -c 1 -W 1 192.168.30.2"));
-        traffic::ping(from.name(), to, 1, 10, 56).unwrap().received == 1
-    });
+    // It says where it is, as a guest does that was moved.
+    let _speaks = mover.start(mover.command("ping").args(["-q", "-i", "0.2", "192.168.30.2"]).stdout(Stdio::null()));
+    wait_until(what, BAR, || from.holds("ping -n -q -c 1 -W 0.2 192.168.30.1"));
     clock::mono().since(begin)
 }
 
@@ -100,4 +98,74 @@ fn a_guest_of_a_learning_network_is_reached_where_it_has_moved() {
     old.sh("ip address flush dev eth0; ip link set eth0 address 52:54:00:00:20:99");
     let mover = plug(&lab, "b-1", "m5", MOVER, "192.168.30.1");
     println!("{:20} {:?}", "old interface stays", reached(&stays, &mover, "behind another interface"));
+}
+
+/// A mesh with a network that finds its guests, and its bridges.
+fn learning(flood: &str) -> Lab {
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
+    lab.settled();
+    let words =
+        "network create loc --overlay default --vni 20 --cidr 192.168.30.0/24 --learning local --nodes * --flood";
+    lab.admin(&words.split_whitespace().chain([flood]).collect::<Vec<_>>());
+    for node in ["a-1", "a-2", "b-1"] {
+        wait_until("there is a bridge", BAR, || !fdb(&lab, node).is_empty());
+    }
+    lab
+}
+
+/// What the network's bridge on a node has.
+fn fdb(lab: &Lab, node: &str) -> String {
+    let namespace = lab.layout().node(node).unwrap().namespace.clone();
+    let mut command = shell::command(Some(&namespace), "bridge");
+    command.args(["fdb", "show", "br", BRIDGE]);
+    shell::run(command).unwrap_or_default()
+}
+
+#[test]
+fn a_guest_that_leaves_its_old_interface_behind_is_reached_where_it_has_moved() {
+    if !can_run() {
+        return;
+    }
+    for flood in ["suppress", "replicate"] {
+        let lab = learning(flood);
+        let stays = plug(&lab, "a-2", "x2", "52:54:00:00:20:02", "192.168.30.2");
+        let mut mover = plug(&lab, "b-1", "m0", MOVER, "192.168.30.1");
+        println!("{flood:10} {:20} {:?}", "first", reached(&stays, &mover, "the guest is found"));
+        let mut left = Vec::new();
+        for (n, node) in (1..).zip(["a-1", "b-1", "a-1", "a-2", "b-1"]) {
+            mover.sh(&format!("ip address flush dev eth0; ip link set eth0 address 52:54:00:00:20:9{n}"));
+            left.push(mover);
+            mover = plug(&lab, node, &format!("m{n}"), MOVER, "192.168.30.1");
+            println!(
+                "{flood:10} {:20} {:?}",
+                format!("to {node}"),
+                reached(&stays, &mover, "the guest that has moved")
+            );
+        }
+    }
+}
+
+#[test]
+fn who_takes_the_address_of_a_guest_that_is_there_does_not_get_it_and_both_nodes_say_so() {
+    if !can_run() {
+        return;
+    }
+    let lab = learning("suppress");
+    let stays = plug(&lab, "a-2", "x2", "52:54:00:00:20:02", "192.168.30.2");
+    let owner = plug(&lab, "b-1", "m0", MOVER, "192.168.30.1");
+    reached(&stays, &owner, "the guest is found");
+    let liar = plug(&lab, "a-1", "m1", MOVER, "192.168.30.1");
+    let told = |node: &str| {
+        let output = lab.ctl("exec", &[node, "--", env!("CARGO_BIN_EXE_meshctl"), "status"]);
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).contains("M0698")
+    };
+    wait_until("both nodes say so", Duration::from_secs(40), || {
+        drop(liar.try_sh("ping -n -q -c 1 -W 1 192.168.30.2"));
+        told("a-1") && told("b-1")
+    });
+    let on_stays = fdb(&lab, "a-2");
+    let line = on_stays.lines().find(|line| line.starts_with(MOVER)).unwrap_or_default().to_owned();
+    assert!(line.contains("vt20"), "it is on b-1, beyond the tunnel: {on_stays}");
+    let to: IpAddr = "192.168.30.1".parse().unwrap();
+    assert_eq!(traffic::ping(stays.name(), to, 3, 100, 56).unwrap().received, 3);
 }
