@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use super::attached::Attachments;
-use super::barriers::Barriers;
 use super::contests::Contests;
 use super::differing::Differing;
 use super::disk;
@@ -20,10 +18,10 @@ use super::kernel::Kernel;
 use super::keys::Keyring;
 use super::look::{Before, Host, look};
 use super::mtu::Watch;
+use super::others::Others;
 use super::plain::Plain;
 use super::plugs::Memory;
 use super::shared::{Shared, Topic};
-use super::strays::Strays;
 use crate::api::local::Finding;
 use crate::api::problem::Problem;
 use crate::api::stream::{Contested, FoundPort};
@@ -106,9 +104,7 @@ pub struct Engine<K> {
     contests: Contests,
     paths: Watch,
     dropped: Guests,
-    strays: Strays,
-    barriers: Barriers,
-    attachments: Attachments,
+    others: Others,
     plain: Plain,
     plugs: Memory,
     presence: Arc<Presence>,
@@ -149,9 +145,7 @@ impl<K: Kernel> Engine<K> {
             contests,
             paths: Watch::default(),
             dropped: Guests::default(),
-            strays: Strays::default(),
-            barriers: Barriers::default(),
-            attachments: Attachments::default(),
+            others: Others::default(),
             plain: Plain::default(),
             plugs,
             presence: Arc::default(),
@@ -251,9 +245,7 @@ impl<K: Kernel> Engine<K> {
                 self.follow_base();
             }
         }
-        self.strays.look(&mut self.kernel, &self.desired, &self.shared);
-        self.barriers.look(&mut self.kernel, self.attachments.shown(), &self.shared);
-        self.attachments.look(&mut self.kernel, self.barriers.ports(), &self.shared);
+        self.others.look(&mut self.kernel, &self.desired, &self.shared);
         self.shared.tell_unwatched(mono());
         self.announce();
         self.shared.events.tend(mono());
@@ -491,7 +483,7 @@ impl<K: Kernel> Engine<K> {
             self.check_at = self.check_at.min(again.max(self.checked + self.calm()));
         }
         let settled = outcome.is_ok();
-        self.strays.soon();
+        self.others.soon();
         self.shared.find(Topic::Kernel, outcome.err().into_iter().collect());
         settled
     }
@@ -549,7 +541,7 @@ impl<K: Kernel> Engine<K> {
     /// kept, so that a guest may be silent for longer than a bridge remembers.
     fn found(&mut self, observed: &Observed) {
         self.dropped.seen(&self.desired, observed);
-        self.barriers.seen(&self.desired, observed);
+        self.others.seen(&self.desired, observed);
         {
             let mut view = self.shared.view();
             let sides = [&view.local.admin, &view.local.external].into_iter().flatten();

@@ -32,6 +32,7 @@ pub mod log;
 pub mod look;
 mod mtu;
 pub mod offload;
+mod others;
 mod outways;
 mod plain;
 mod plugs;

@@ -191,7 +191,7 @@ impl Eyes {
     pub fn findings(&self, now: Mono, told: bool) -> Vec<Finding> {
         let blind = self.0.contains_key(&Eye::Plain);
         let lasts = |(eye, shut): &(&Eye, &Shut)| {
-            let same = told && matches!(eye, Eye::Filters | Eye::Counters | Eye::Routes | Eye::Tunnels);
+            let same = told && matches!(eye, Eye::Filters | Eye::Attached | Eye::Counters | Eye::Routes | Eye::Tunnels);
             // The thread of plain paths looks at bridges, too.
             let same = same || blind && **eye == Eye::Bridges;
             !same && (shut.over || now.since(shut.since) >= PATIENCE)
