@@ -43,7 +43,7 @@ impl Fake {
         Ok(Observed { places: self.places(), ..self.state.clone() })
     }
 
-    /// Numbers the links that are new, and says where each stands.
+    /// Numbers the links that are new, and says where each stands; of links that are none of ours, what it was told.
     fn places(&mut self) -> BTreeMap<IfName, Place> {
         let (last, numbers) = &mut self.numbers;
         numbers.retain(|name, _| self.state.links.contains_key(name));
@@ -55,7 +55,7 @@ impl Fake {
             let master = link.port.as_ref().map(|port| port.bridge.to_string());
             (name.clone(), Place { index, master, up: link.up, card: false })
         };
-        self.state.links.iter().map(place).collect()
+        self.state.places.clone().into_iter().chain(self.state.links.iter().map(place)).collect()
     }
 
     /// Does `ops` in order and stops at the first that the kernel would refuse.

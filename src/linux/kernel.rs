@@ -92,6 +92,7 @@ impl Kernel {
         // What a crash left half made is nobody's: taken for a stranger's vxlan device it would keep its UDP port for ever, and the
         // network that needs it would never be built, so never remove it.
         observed.links.retain(|name, _| name.as_str() != UNNAMED);
+        observed.places.retain(|name, _| name.as_str() != UNNAMED);
         observed.guard = self.filters.guard.observe()?;
         observed.fence = self.filters.fence.observe()?;
         if observed.fence.loaded().is_none() && observed.guard != ObservedGuard::Absent {

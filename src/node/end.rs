@@ -4,6 +4,7 @@
 
 use super::concerns::{self, End};
 use super::presence::{At, Presence};
+use super::wrongs::SAYS;
 use crate::api::local::{Finding, Step};
 use crate::policy::path::Path;
 use crate::table::{Learning, NetKey, RowKey, Slice};
@@ -39,10 +40,12 @@ pub enum Stands {
     Path,
     /// Its interface has no carrier.
     Dark,
+    /// Something of that host drops what goes by its interface.
+    Dropped,
 }
 
 /// All of them, by number.
-const ALL: [Stands; 13] = [
+const ALL: [Stands; 14] = [
     Stands::Unknown,
     Stands::Well,
     Stands::Silent,
@@ -56,6 +59,7 @@ const ALL: [Stands; 13] = [
     Stands::Cut,
     Stands::Path,
     Stands::Dark,
+    Stands::Dropped,
 ];
 
 impl Stands {
@@ -90,6 +94,7 @@ impl Stands {
             Self::Refused => cut("the guest speaks as somebody else, and that is dropped"),
             Self::Cut => cut("its networks carry nothing"),
             Self::Path => cut("nothing passes between it and here"),
+            Self::Dropped => cut("something of that host drops what goes by the guest's interface"),
             Self::Dark => cut("the guest's interface has no carrier: its own link is down, or it does not run"),
         }
     }
@@ -166,7 +171,8 @@ pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> 
     let found = concerns::in_the_way(here.findings, end).into_iter().map(|(finding, surely)| match &finding.cut {
         _ if !surely => Stands::Maybe,
         Some(cut) if cut.peers.contains(peer.0) => Stands::Path,
-        Some(cut) if !cut.guests.is_empty() => Stands::Refused,
+        Some(cut) if !cut.guests.is_empty() && SAYS.contains(&finding.code.as_str()) => Stands::Refused,
+        Some(cut) if !cut.guests.is_empty() => Stands::Dropped,
         Some(_) | None => Stands::Cut,
     });
     // Where the interface is, is told first: the rest follows from it, most often.

@@ -103,9 +103,9 @@ impl From<ExplainError> for Problem {
         match error {
             ExplainError::UnknownPort { near: Some(near), .. } => problem.help(format!("did you mean '{near}'?")),
             ExplainError::UnknownPort { .. } => problem.help("meshctl port list"),
-            ExplainError::Elsewhere { runs_on, .. } => {
-                problem.help(format!("ask there, or with --management: only '{runs_on}' and the management node know"))
-            }
+            ExplainError::Elsewhere { runs_on, .. } => problem.help(format!(
+                "ask on '{runs_on}', or where the admin credential is (meshctl --mesh explain ...): only they know"
+            )),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::api::cut::Cut;
 use crate::api::list::named;
 use crate::api::local::{Finding, PlainState, PlainStatus};
+use crate::policy::mtu::IPV6_LEAST;
 use crate::policy::path::{Outer, Path};
 use crate::probe::plain::Report;
 use crate::types::{IfName, Mono, NodeId, UdpPort};
@@ -278,9 +279,7 @@ impl Cause {
                     format!(
                         "plain frames from {from} to {to} with packets of more than {passes} bytes are lost ({ends}); guests may send {needed}"
                     ),
-                    format!(
-                        "raise the MTU of the switches between the two, or lower the guests': meshctl network set NAME --mtu {passes}"
-                    ),
+                    smaller_guests(passes),
                 )
             }
             Self::Unheard => Finding::new(
@@ -308,6 +307,15 @@ impl Cause {
             ),
         }
     }
+}
+
+/// How guests come to send no more than passes. A network with IPv6 takes no number below its least.
+fn smaller_guests(passes: u16) -> String {
+    let least = if passes < IPV6_LEAST { "; one with IPv6 needs 1280, so the line has to carry it" } else { "" };
+    format!(
+        "raise the MTU of the switches between the two, or lower that of each network of both (meshctl network list): \
+         meshctl network set NETWORK --mtu {passes}{least}"
+    )
 }
 
 fn shut(interface: &IfName, how: Down, peers: &BTreeSet<&NodeId>) -> Finding {

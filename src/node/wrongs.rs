@@ -273,7 +273,11 @@ fn about_mac(
                 "{port} ({interface}) in network {network}: its guest sends from {mac}, and the port has {right}; it is dropped"
             );
             let name = port.argument();
-            ("M0675", what, format!("give the guest {right}, or: meshctl port set {name} --mac {mac}"))
+            let help = format!(
+                "give the guest {right}; where it is {mac} now: meshctl port set {name} --mac {mac}; where that is a guest of this guest \
+                 (nested, macvlan): meshctl port set {name} --allowed IP={mac}"
+            );
+            ("M0675", what, help)
         }
         None => {
             let what = format!("{interface} in network {network} sends from {mac}, which no port has; it is dropped");
@@ -313,11 +317,14 @@ fn about_ip(
     if let Some((key, row)) = holders.first() {
         let owner = port_of(slice, net, key.mac);
         let what = format!("{who} uses the address {value} of {owner} on {}; it is dropped", row.node);
-        let (one, two) = (guest.argument(), owner.argument());
-        let help = format!(
-            "give one of the two another address; one that moves between both, as VRRP's, is neither's own: take {value} out of the ips of \
-             {two}, then meshctl port set {one} --allowed {value}, and {two} the same"
-        );
+        let mut help = "give one of the two another address".to_owned();
+        if let Named::Port(two) = &owner {
+            let one = guest.argument();
+            help.push_str(&format!(
+                "; one that moves between both, as VRRP's, is neither's own: take {value} out of the ips of {two}, then \
+                 meshctl port set {one} --allowed {value}, and {two} the same"
+            ));
+        }
         return ("M0677", what, help);
     }
     let port = guest.argument();

@@ -253,8 +253,8 @@ fn cut_after(cut: usize, from: &Slice, to: &Slice, six: bool, allowed: fn(usize)
             assert_eq!(now.bridge_fdb.values().next(), Some(&net.bridge_fdb), "from\n{done}");
             let Some(guard) = now.guard.loaded().cloned() else { panic!("there is no guard from\n{done}") };
             assert!(guard.shut.iter().any(|name| name.as_str() == BRIDGE), "from\n{done}");
-            // What the host does not hear is known once it is seen what is plugged in.
-            let of_slice = Guard { shut: [].into(), through: None, untracked: false, ..guard };
+            // What the host does not hear, and by what nobody of ours sends, is known once it is seen what stands there.
+            let of_slice = Guard { shut: [].into(), through: None, untracked: false, doors: None, ..guard };
             assert_eq!(of_slice, to.guard, "from\n{done}");
         }
     });

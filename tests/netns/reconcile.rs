@@ -99,6 +99,7 @@ fn the_fake_kernel_ends_where_the_real_one_does() {
         assert!(observed.is_up(&eth0));
         fake.state.up.insert(eth0);
         fake.state.rules_before_devices = observed.rules_before_devices;
+        fake.state.places = observed.places;
         for plan in &plans {
             let (ops, left, now) = settle(&mut real, plan);
             assert_eq!(text(&left), "");
