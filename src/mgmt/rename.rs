@@ -47,9 +47,14 @@ fn movable(node: &Node, new: &NodeId) -> Result<(), Problem> {
     }
     if status.joined.is_some() || status.rejoin.is_some() || !status.revoked.is_empty() {
         return Err(refused(format!("node '{name}' has joined: its certificate, the proofs of its keys and the keys of its tunnels hold its name"))
-            .help(format!("a machine takes the new name by joining anew: meshctl token create --pdc {pdc} --name {new}"))
-            .help(format!("on the machine: meshctl leave, then meshctl join --name {new}"))
-            .help(format!("its ports: meshctl port set PORT --node {new}, for each; then: meshctl node delete {name}"))
+            .help(format!(
+                "a machine takes the new name by joining anew, its ports first: meshctl node create {new} --pdc {pdc}; \
+                 meshctl port set PORT --node {new}, for each"
+            ))
+            .help(format!(
+                "on the machine: meshctl leave; then here: meshctl node delete {name}; meshctl token create --pdc {pdc} --name {new}"
+            ))
+            .help(format!("on the machine: meshctl join --name {new}"))
             .help(format!("to keep the name on another machine: meshctl token create --replace {name}")));
     }
     Ok(())

@@ -251,7 +251,7 @@ impl TokenError {
                 "make a new one where meshctl has admin rights: meshctl token create --pdc PDC".to_owned()
             }
             Self::OtherKey { by, .. } => format!(
-                "if {} was installed anew: 'meshctl node delete {}', then join with a new token; if not, somebody else has this token",
+                "if {} was installed anew: meshctl token create --replace {}; if not, somebody else has this token",
                 by.node, by.node
             ),
             Self::WrongPdc { token, .. } => {

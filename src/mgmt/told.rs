@@ -38,6 +38,8 @@ impl Said {
         let new = self.unproved.iter().filter(|finding| !self.proved.contains(finding));
         let marked = new.map(|finding| Finding {
             what: format!("said without proof of its WireGuard key: {}", finding.what),
+            // Nobody is told for sure that nothing arrives because a thief says so.
+            cut: finding.cut.clone().map(|cut| Cut { surely: false, ..cut }),
             ..finding.clone()
         });
         self.proved.iter().cloned().chain(marked).collect()
@@ -126,9 +128,11 @@ mod tests {
         said.hear(std::slice::from_ref(&own), true);
         said.hear(&[], false);
         assert_eq!(codes(&said), ["M0410"]);
+        let lie = lie.cuts(Cut::node(true));
         said.hear(&[own.clone(), lie], false);
         assert_eq!(codes(&said), ["M0410", "M0615"]);
         assert!(said.findings()[1].what.starts_with("said without proof of its WireGuard key: all"), "{said:?}");
+        assert!(said.findings()[1].cut.as_ref().is_some_and(|cut| !cut.surely), "it makes nothing sure: {said:?}");
         said.hear(&[own], true);
         assert_eq!(codes(&said), ["M0410"], "it ends with what the node itself says next");
     }

@@ -14,6 +14,8 @@ pub const ATTACHED: &str = "M0695";
 const NAMED: usize = 8;
 /// No frame is shorter, bytes without the checksum (`ETH_ZLEN`, linux/if_ether.h).
 const SHORTEST: u64 = 60;
+/// The least that guests of a network with IPv6 must be able to send (1280, RFC 8200), with Ethernet's header.
+const WHOLE: u64 = 1294;
 /// A queue that sends less than that is no queue for guests, bytes per second: 64 kbit/s.
 const SLOW: u64 = 8_000;
 /// One that loses so much of what it gets: nine of ten.
@@ -165,13 +167,19 @@ fn queue_told(name: &IfName, at: &At, queue: &Queue) -> Option<Finding> {
         // Less than one frame in a second.
         Does::Shapes { rate, .. } if rate < SHORTEST => (true, format!("rate {} bit/s", rate * 8)),
         Does::Shapes { rate, .. } if rate < SLOW => (false, format!("rate {} bit/s", rate * 8)),
+        Does::Shapes { burst, limit, .. } if burst.min(u64::from(limit)) < WHOLE => {
+            (false, format!("no frame of more than {} bytes passes", burst.min(u64::from(limit))))
+        }
+        Does::Bytes(limit) if u64::from(limit) < WHOLE => {
+            (false, format!("no frame of more than {limit} bytes passes"))
+        }
         Does::Loses(u32::MAX, _) => (true, "loss 100%".to_owned()),
         Does::Loses(loss, _) if loss >= LOSES => {
             (false, format!("loss {}%", u64::from(loss) * 100 / u64::from(u32::MAX)))
         }
         Does::Packets(_) | Does::Bytes(_) | Does::Shapes { .. } | Does::Loses(..) | Does::Other => return None,
     };
-    let much = if surely { "is" } else { "is nearly all" };
+    let much = if surely { "is" } else { "is in part or nearly all" };
     let what = format!("what goes to {} {much} dropped by its queue ({kind}, {why})", at.words);
     let help = format!("tc qdisc del dev {name} root; who made it: tc -s qdisc show dev {name}");
     let cut = Cut { surely: surely && at.cut.surely, ..at.cut.clone() };

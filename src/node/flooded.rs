@@ -48,7 +48,8 @@ fn finding(name: &NetworkId) -> Finding {
         "M0683",
         what,
         format!(
-            "let it: meshctl network set {name} --group-rate N; who sends them: nft list counters table bridge vxmesh_guests"
+            "let it: meshctl network set {name} --group-rate N; who sends them: nft list set bridge vxmesh_guests by_flood, on \
+             each node whose guests may"
         ),
     )
 }

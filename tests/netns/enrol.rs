@@ -52,7 +52,7 @@ fn a_token_that_does_not_let_this_machine_in_says_why_and_changes_nothing() {
     // Another machine that has the token and the name, but not the key.
     std::fs::remove_dir_all(mesh.keys("n-1")).unwrap();
     let other = mesh.join("n-1", &good, "");
-    other.refused(6, &["error[M0247]", "with another key", "meshctl node delete n-1", UNCHANGED]);
+    other.refused(6, &["error[M0247]", "with another key", "meshctl token create --replace n-1", UNCHANGED]);
     assert!(mesh.admin("events").matches("enroll-refused").count() >= 6, "refusals are in the audit log");
 }
 
