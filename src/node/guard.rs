@@ -30,7 +30,7 @@ pub struct Guard {
     pub through: Option<BTreeSet<IfName>>,
     /// This host tracks connections; ours are left out.
     pub untracked: bool,
-    /// Interfaces at which fragments are judged; none: at the hook that every packet passes ([`guard_path`]).
+    /// Interfaces at which fragments are judged; none: at the hook that every packet passes (`guard_path`).
     pub doors: Option<BTreeSet<IfName>>,
 }
 
