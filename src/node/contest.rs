@@ -4,7 +4,7 @@
 //! ([`super::questions`]), and lets go of one that does not answer.
 //!
 //! What is heard is a set of the packet filter that is filled where an address is heard for the first time in five minutes
-//! ([`super::fence_rules`]), so ordinary frames cost nothing more. Of a guest of another node it is forgotten there when it was read, and
+//! (`fence_rules`), so ordinary frames cost nothing more. Of a guest of another node it is forgotten there when it was read, and
 //! the next frame is told again.
 
 use std::collections::{BTreeMap, BTreeSet};
