@@ -9,7 +9,8 @@ use crate::wire::sum::Sum;
 use crate::wire::tcp;
 
 /// Lowers the MSS of a SYN or SYN-ACK to what fits an IP packet of `packet` bytes, and keeps its checksum right. True: it was
-/// lowered. It is never raised, and a frame with no MSS option, with malformed options, or that is no SYN stays as it is.
+/// lowered. It is never raised, and a frame with no MSS option, or that is no SYN, stays as it is; so does what stands behind a malformed option.
+/// Where a SYN has several MSS options, each of them is lowered.
 ///
 /// The frame's checksum must be complete: [`super::segment::finish_checksum`] comes first.
 pub(super) fn clamp(frame: &mut [u8], packet: usize) -> bool {
@@ -20,7 +21,6 @@ pub(super) fn clamp(frame: &mut [u8], packet: usize) -> bool {
     if frame[layout.l4 + tcp::FLAGS] & tcp::SYN == 0 {
         return false;
     }
-    let Some(at) = tcp::mss(&frame[layout.l4..layout.payload]) else { return false };
     // "the MTU value SHOULD be decreased by only the size of the fixed IP and TCP headers" (RFC 6691 section 2).
     let fixed = tcp::LEN
         + match layout.version {
@@ -28,7 +28,14 @@ pub(super) fn clamp(frame: &mut [u8], packet: usize) -> bool {
             Version::V6 => Ipv6::LEN,
         };
     let most = u16::try_from(packet.saturating_sub(fixed)).unwrap_or(u16::MAX);
-    lower(&mut frame[layout.l4..layout.end], at, most)
+    // The last one counts for some receivers and the first one for others, so all of them are lowered. Options are at most 40 bytes.
+    let (mut from, mut lowered) = (0, false);
+    loop {
+        let next = tcp::all_mss(&frame[layout.l4..layout.payload]).find(|at| *at >= from);
+        let Some(at) = next else { return lowered };
+        lowered |= lower(&mut frame[layout.l4..layout.end], at, most);
+        from = at + 1;
+    }
 }
 
 /// Lowers the value at `at` of a TCP segment to `most`.

@@ -49,7 +49,7 @@ proptest! {
         let mut datagram = Sample { tcp: false, ..sample.clone() }.finished();
         let mut cut = syn(&sample, mss, tcp::SYN);
         cut.truncate(cut.len() - 3);
-        let malformed = syn(&sample, vec![2, 4, 0xff, 0xff, 8, 30, 0, 0], tcp::SYN);
+        let malformed = syn(&sample, vec![8, 30, 0, 0, 2, 4, 0xff, 0xff], tcp::SYN);
         let absent = syn(&sample, vec![4, 2, 1, 1], tcp::SYN);
         datagram.extend(&noise);
         for original in [no_syn, datagram, cut, malformed, absent, noise] {
@@ -57,6 +57,53 @@ proptest! {
             prop_assert!(!clamp(&mut frame, 576));
             prop_assert_eq!(frame, original);
         }
+    }
+}
+
+/// What Linux makes of the options of a SYN (`tcp_parse_options`): the last MSS, and nothing behind a length that cannot be.
+fn as_linux_reads(mut options: &[u8]) -> Option<u16> {
+    let mut mss = None;
+    while let [kind, rest @ ..] = options {
+        match kind {
+            0 => break,
+            1 => options = rest,
+            _ => {
+                let Some(len) = rest.first().map(|len| usize::from(*len)) else { break };
+                if len < 2 || len > options.len() {
+                    break;
+                }
+                if *kind == 2 && len == 4 {
+                    mss = word(options, 2);
+                }
+                options = &options[len..];
+            }
+        }
+    }
+    mss
+}
+
+proptest! {
+    #[test]
+    fn no_options_let_linux_believe_in_more_than_fits(
+        sample in samples(), packet in 576..9000usize,
+        parts in prop::collection::vec(prop_oneof![
+            any::<u16>().prop_map(|mss| [&[2, 4][..], &mss.to_be_bytes()].concat()),
+            Just(vec![2, 4, 0xff, 0xff]), Just(vec![1]), Just(vec![4, 2]), Just(vec![3, 3, 7]), Just(vec![2, 3, 9]),
+            prop::collection::vec(any::<u8>(), 1..5),
+        ], 0..12),
+    ) {
+        let mut options = parts.concat();
+        options.truncate(40);
+        options.resize(options.len().next_multiple_of(4), 0);
+        let len = options.len();
+        let original = syn(&sample, options, tcp::SYN);
+        let mut frame = original.clone();
+        clamp(&mut frame, packet);
+        read(&frame);
+        let at = sample.l4() + 20;
+        let most = u16::try_from(packet - if sample.v6 { 60 } else { 40 }).unwrap();
+        let before = as_linux_reads(&original[at..at + len]);
+        prop_assert_eq!(as_linux_reads(&frame[at..at + len]), before.map(|before| before.min(most)));
     }
 }
 
