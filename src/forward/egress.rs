@@ -3,6 +3,7 @@
 use super::buffer::{Buf, Pool};
 use super::carry::{Carrier, Ids, Load, Route};
 use super::drops::{DropReason, Drops};
+use super::fair::{Allowances, Fair};
 use super::groups;
 use super::mss;
 use super::neigh::{self, Question};
@@ -12,8 +13,8 @@ use super::rate::Bucket;
 use super::refused::{Refusals, Refused};
 use super::segment::{Segments, Whole, finish_checksum};
 use super::spread::Spread;
-use super::table::{Net, Place, Table};
-use super::tally::Tallies;
+use super::table::{Net, Place, Station, Table};
+use super::tally::{Flooder, Tallies};
 use super::train::Outgoing;
 use super::view::View;
 use crate::table::Flood;
@@ -34,7 +35,7 @@ pub struct Egress {
     /// Which lane this is, and which others there are.
     pub spread: Spread,
     ids: Ids,
-    floods: Vec<Bucket>,
+    floods: Allowances,
     oversized: Oversized,
     /// Members that this lane floods a frame to; kept for its memory.
     mine: Vec<PeerSlot>,
@@ -275,16 +276,16 @@ impl Egress {
             return unicast(net, view, view.destination);
         }
         groups::check(net, view, frame.buf.bytes())?;
-        if let Some(proxy) = sender
+        if let Some(proxy) = sender.dhcp_proxy
             && view.is_dhcp_broadcast(frame.buf.bytes())
         {
             frame.buf.bytes_mut()[..6].copy_from_slice(&proxy.0);
             return unicast(net, view, proxy);
         }
-        self.group(net, view, frame, now)
+        self.group(net, view, frame, (sender.place_among, now))
     }
 
-    /// Only guests of this node may send from here. Returns the sender's DHCP proxy.
+    /// Only guests of this node may send from here. Returns the sender.
     fn check_source(
         &mut self,
         net: &Net,
@@ -292,12 +293,12 @@ impl Egress {
         slot: NetSlot,
         now: Mono,
         out: &mut EgressOut,
-    ) -> Result<Option<Mac>, DropReason> {
+    ) -> Result<Station, DropReason> {
         if !view.source.is_unicast() {
             return Err(DropReason::SourceNotUnicast);
         }
         let reason = match net.station(view.vlan, view.source) {
-            Some(station) if station.place == Place::Local => return Ok(station.dhcp_proxy),
+            Some(station) if station.place == Place::Local => return Ok(station),
             Some(_) => DropReason::SourceNotHere,
             None => DropReason::SourceUnknown,
         };
@@ -307,7 +308,13 @@ impl Egress {
     }
 
     /// Broadcast and multicast.
-    fn group(&mut self, net: &Net, view: &View, frame: &mut Frame, now: Mono) -> Result<Decision, DropReason> {
+    fn group(
+        &mut self,
+        net: &Net,
+        view: &View,
+        frame: &mut Frame,
+        (place, now): (u8, Mono),
+    ) -> Result<Decision, DropReason> {
         if net.flood != Flood::Replicate
             && let Question::Known(neighbour, asked) = neigh::ask(net, view, frame.buf.bytes())
         {
@@ -327,8 +334,9 @@ impl Egress {
         if net.members.is_empty() {
             return Err(DropReason::FloodNobody);
         }
-        let limited = |_: &DropReason| self.sizes.net(frame.net).flood_limited += 1;
-        allow(&mut self.floods, net, frame.net, now).inspect_err(limited)?;
+        let by = Flooder::Guest(place);
+        allow(self.floods.of(frame.net.index()), net, place, now)
+            .inspect_err(|_| self.sizes.flood(frame.net, by, view.source))?;
         Ok(Decision::Flood)
     }
 
@@ -389,10 +397,10 @@ fn unicast(net: &Net, view: &View, destination: Mac) -> Result<Decision, DropRea
     }
 }
 
-/// Takes one flooded frame from the allowance of a network.
-pub(super) fn allow(floods: &mut Vec<Bucket>, net: &Net, slot: NetSlot, now: Mono) -> Result<(), DropReason> {
+/// Takes one flooded frame of the source in a place from an allowance of a network.
+pub(super) fn allow(fair: &mut Fair, net: &Net, place: u8, now: Mono) -> Result<(), DropReason> {
     let Some(rate) = net.flood_rate else { return Ok(()) };
-    if bucket(floods, slot).take(rate, now) { Ok(()) } else { Err(DropReason::FloodLimited) }
+    if fair.take(rate, place, now) { Ok(()) } else { Err(DropReason::FloodLimited) }
 }
 
 /// The bucket of a network.

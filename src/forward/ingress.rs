@@ -9,6 +9,7 @@ use super::claims;
 use super::drops::{DropReason, Drops};
 use super::echo::{Echo, Said, echo};
 use super::egress::{Frame, allow};
+use super::fair::{Allowances, Fair};
 use super::form::{self, Inside, Piece, Standard, What};
 use super::groups;
 use super::mss;
@@ -17,8 +18,8 @@ use super::rate::{Bucket, Rate};
 use super::reassemble::{Part, Reassembly, Whole};
 use super::refused::{Refusals, Refused};
 use super::spread::Spread;
-use super::table::{Net, Place, Table};
-use super::tally::Tallies;
+use super::table::{Net, Place, Station, Table};
+use super::tally::{Flooder, Tallies};
 use super::train::Outgoing;
 use super::view::View;
 use crate::table::Flood;
@@ -37,7 +38,8 @@ pub struct Ingress {
     pub sizes: Tallies,
     reassembly: Reassembly,
     spread: Spread,
-    floods: Vec<Bucket>,
+    /// By network, and by peer in it.
+    floods: Vec<Allowances>,
     requests: Vec<Bucket>,
     replies: Vec<Bucket>,
     refusals: Refusals,
@@ -252,13 +254,13 @@ impl Ingress {
         let slot = table.net_of(udp_port, vni);
         let checked = match slot.and_then(|slot| Some((slot, table.net(slot)?))) {
             None => Err(DropReason::NetworkUnknown),
-            Some((slot, net)) => source(net, &view, peer, frame).map(|()| (slot, net)),
+            Some((slot, net)) => source(net, &view, peer, frame).map(|sender| (slot, net, sender)),
         };
-        let (slot, net) = checked.inspect_err(|reason| {
+        let (slot, net, sender) = checked.inspect_err(|reason| {
             let refused = Refused { net: slot, peer: Some(peer), mac: view.source, reason: *reason };
             self.refusals.tell(refused, now, told);
         })?;
-        self.destination(net, slot, &view, now)?;
+        self.destination((slot, net), &view, (peer, sender.place_among), now)?;
         self.spread.arrived(table.lanes(peer), || view.conversation(frame, vni));
         if net.clamp_mss && mss::clamp(frame, form::largest_packet(table, paths, net, &view, peer)) {
             self.sizes.both(peer, slot, |tally| tally.mss_clamped += 1);
@@ -267,13 +269,20 @@ impl Ingress {
     }
 
     /// May this frame reach the guests of this node?
-    fn destination(&mut self, net: &Net, slot: NetSlot, view: &View, now: Mono) -> Result<(), DropReason> {
+    fn destination(
+        &mut self,
+        (slot, net): (NetSlot, &Net),
+        view: &View,
+        (peer, place): (PeerSlot, u8),
+        now: Mono,
+    ) -> Result<(), DropReason> {
         if view.destination.is_group() {
             return if net.flood == Flood::Off {
                 Err(DropReason::FloodOff)
             } else {
-                let limited = |_: &DropReason| self.sizes.net(slot).flood_limited += 1;
-                allow(&mut self.floods, net, slot, now).inspect_err(limited)
+                let by = Flooder::Peer(peer);
+                let allowed = allow(allowance(&mut self.floods, slot, peer), net, place, now);
+                allowed.inspect_err(|_| self.sizes.flood(slot, by, view.source))
             };
         }
         match net.station(view.vlan, view.destination).map(|station| station.place) {
@@ -330,6 +339,14 @@ impl Ingress {
     }
 }
 
+/// What a peer may send to many in a network. Only who has a guest there gets here, so there are no more than members.
+fn allowance(floods: &mut Vec<Allowances>, net: NetSlot, peer: PeerSlot) -> &mut Fair {
+    if floods.len() <= net.index() {
+        floods.resize_with(net.index() + 1, Allowances::default);
+    }
+    floods[net.index()].of(peer.index())
+}
+
 /// Takes one control message from the allowance of a peer. Requests and replies have one each: what a peer asks does not keep its
 /// answers away.
 fn limit(buckets: &mut Vec<Bucket>, peer: PeerSlot, now: Mono) -> Result<(), DropReason> {
@@ -372,7 +389,7 @@ fn lose(drops: &mut Drops, sizes: &mut Tallies, peer: PeerSlot, reason: DropReas
 
 /// Peer, VNI and source MAC agree with the table, and the guest speaks for itself only. A peer that has a tunnel for another network
 /// may use it for one that the table puts on the plain path: it has decided more strictly, and the tunnel proves who it is.
-fn source(net: &Net, view: &View, peer: PeerSlot, frame: &[u8]) -> Result<(), DropReason> {
+fn source(net: &Net, view: &View, peer: PeerSlot, frame: &[u8]) -> Result<Station, DropReason> {
     if !view.source.is_unicast() {
         return Err(DropReason::SourceNotUnicast);
     }
@@ -380,7 +397,7 @@ fn source(net: &Net, view: &View, peer: PeerSlot, frame: &[u8]) -> Result<(), Dr
     match station.place {
         Place::Tunnel(owner) | Place::Plain(owner) if owner == peer => {
             groups::check(net, view, frame)?;
-            claims::check(net, station, view, frame)
+            claims::check(net, station, view, frame).map(|()| station)
         }
         Place::Forbidden(owner) if owner == peer => Err(DropReason::SourceForbidden),
         Place::Tunnel(_) | Place::Plain(_) | Place::Forbidden(_) | Place::Local => Err(DropReason::SourceNotThere),

@@ -10,6 +10,7 @@ mod dhcp;
 mod drops;
 mod echo;
 mod egress;
+mod fair;
 mod form;
 mod fragment;
 mod groups;
@@ -37,6 +38,7 @@ pub use self::buffer::{Buf, CAPACITY, Pool};
 pub use self::drops::{DropReason, Drops};
 pub use self::echo::{Echo, Said, echo, probe};
 pub use self::egress::{Cuts, Egress, EgressOut, Frame, Handed};
+pub use self::fair::{Fair, PLACES};
 pub use self::ingress::{Arrived, Delivery, Ingress, IngressOut, Payload};
 pub use self::paths::PathSizes;
 pub use self::rate::{Bucket, Rate};
@@ -44,7 +46,7 @@ pub use self::refused::Refused;
 pub use self::slots::{Slots, SlotsFull};
 pub use self::spread::{Board, MAX_LANES, Spread};
 pub use self::table::{Form, Neighbour, Net, Place, Rights, Sizing, Station, Table};
-pub use self::tally::{Tallies, Tally};
+pub use self::tally::{Flooder, Tallies, Tally, TooMany};
 pub use self::train::Outgoing;
 
 #[cfg(test)]

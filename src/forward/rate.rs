@@ -26,7 +26,8 @@ impl Rate {
 }
 
 impl Rate {
-    /// Flooded frames of one network in one direction, counted before they are copied to the members: a broadcast storm costs at most this.
+    /// Flooded frames of one network that go out, or come from one peer, counted before they are copied to the members: a broadcast
+    /// storm costs at most this. Sources have [fair shares](super::Fair) of it.
     pub const fn flood(per_second: u32) -> Self {
         Self { per_second, burst: per_second / 2 }
     }
@@ -43,12 +44,22 @@ impl Bucket {
     /// Takes one token if there is one.
     pub fn take(&mut self, rate: Rate, now: Mono) -> bool {
         let cost = Duration::from_secs(1) / rate.per_second.max(1);
+        self.spend(cost, cost * rate.burst, now)
+    }
+
+    /// Takes what fills itself again in `cost`, if no more than what fills itself in `most` is missing then.
+    pub(super) fn spend(&mut self, cost: Duration, most: Duration, now: Mono) -> bool {
         let next = self.full_at.max(now) + cost;
-        let fits = next.since(now) <= cost * rate.burst;
+        let fits = next.since(now) <= most;
         if fits {
             self.full_at = next;
         }
         fits
+    }
+
+    /// Takes it whether it is there or not.
+    pub(super) fn charge(&mut self, cost: Duration, now: Mono) {
+        self.full_at = self.full_at.max(now) + cost;
     }
 }
 

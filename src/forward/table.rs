@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::fair::PLACES;
 use super::map::Lookup;
 use super::rate::Rate;
 use super::slots::Slots;
@@ -14,7 +15,7 @@ use crate::node::plan::Local;
 use crate::policy::mtu::{MtuPolicy, Oversize};
 use crate::policy::path::Path;
 use crate::table::{Flood, Learning, NetKey, Network, Peer, PortRole, Row, RowKey, Slice};
-use crate::types::{GroupRate, Mac, NetSlot, PeerSlot, Prefix, UdpPort, Vlan, Vni};
+use crate::types::{GroupRate, IfName, Mac, NetSlot, NodeId, PeerSlot, Prefix, UdpPort, Vlan, Vni};
 
 /// The snapshot.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +42,7 @@ pub struct Net {
     pub udp_port: UdpPort,
     /// What happens to frames without one known destination.
     pub flood: Flood,
-    /// How many flooded frames a second, per lane and direction; none: no limit.
+    /// How many flooded frames a second, per lane, out of this node and in from each peer; none: no limit.
     pub flood_rate: Option<Rate>,
     /// Largest IP packet of a guest, in bytes.
     pub guest_mtu: u16,
@@ -91,6 +92,9 @@ pub struct Station {
     pub dhcp_proxy: Option<Mac>,
     /// What it may say.
     pub rights: Rights,
+    /// Its place among the sources of its node in its network: whose [fair share](super::Fair) its frames to many are of. Guests behind one interface of
+    /// this node have one together.
+    pub place_among: u8,
     /// The first of its row's IPv4 addresses: most packets are from this one, and it costs no second look-up.
     pub v4: Option<Ipv4Addr>,
     /// The first of its row's IPv6 addresses.
@@ -231,6 +235,7 @@ impl Net {
             floating: Lookup::default(),
         };
         let mut holders: BTreeMap<(u16, u128), Vec<Mac>> = BTreeMap::new();
+        let mut sources = Sources::default();
         for (key, row) in slice.rows_of(key) {
             let place = if row.node == slice.node {
                 Place::Local
@@ -238,7 +243,7 @@ impl Net {
                 let Some(peer) = slots.peer(&row.node) else { continue };
                 Place::of(path_to(&row.node), peer)
             };
-            net.add_row(key, row, place, network);
+            net.add_row((key, row), place, sources.place(key, row), network);
             row.floating.iter().for_each(|ip| holders.entry(any_key(key.vlan, *ip)).or_default().push(key.mac));
         }
         for (key, macs) in holders {
@@ -247,10 +252,10 @@ impl Net {
         net
     }
 
-    fn add_row(&mut self, key: &RowKey, row: &Row, place: Place, network: &Network) {
+    fn add_row(&mut self, (key, row): (&RowKey, &Row), place: Place, place_among: u8, network: &Network) {
         let rights = Rights::of(row, network.learning);
         let (v4, v6) = (row.arp.first().copied(), row.nd.first().copied());
-        let station = Station { place, dhcp_proxy: row.dhcp_proxy, rights, v4, v6 };
+        let station = Station { place, dhcp_proxy: row.dhcp_proxy, rights, place_among, v4, v6 };
         self.fdb.add(fdb_key(key.vlan, key.mac), station);
         for ip in &row.arp {
             let router = network.is_router(row, (*ip).into());
@@ -282,6 +287,26 @@ impl Net {
     /// Who answers to an IPv6 address.
     pub fn nd(&self, vlan: Option<Vlan>, ip: Ipv6Addr) -> Option<Neighbour> {
         self.nd.get(&nd_key(vlan, ip)).copied()
+    }
+}
+
+/// The sources of each node in a network, in the order of their rows: as long as they are no more than there are places, each has its own.
+#[derive(Default)]
+struct Sources<'a>(BTreeMap<&'a NodeId, BTreeMap<Source<'a>, u8>>);
+
+/// Who sends: a guest may have several addresses, and is behind one interface.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Source<'a> {
+    Interface(&'a IfName),
+    Guest(Mac),
+}
+
+impl<'a> Sources<'a> {
+    fn place(&mut self, key: &RowKey, row: &'a Row) -> u8 {
+        let of_node = self.0.entry(&row.node).or_default();
+        let next = u8::try_from(of_node.len() % usize::from(PLACES)).unwrap_or_default();
+        let source = row.interface.as_ref().map_or(Source::Guest(key.mac), Source::Interface);
+        *of_node.entry(source).or_insert(next)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What was done about sizes, counted by peer and by network.
 
-use crate::types::{NetSlot, PeerSlot};
+use std::collections::BTreeMap;
+
+use crate::types::{Mac, NetSlot, PeerSlot};
 
 /// Counters of one peer or one network, since the lane started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,7 +19,8 @@ pub struct Tally {
     pub fragments_refused: u64,
     /// Guests that were told by ICMP that a packet was too big. By network only.
     pub too_big: u64,
-    /// Broadcast and multicast frames beyond what the network may send, in either direction. By network only.
+    /// Broadcast and multicast frames beyond what the network may send, or a peer in it, in either direction. By network only;
+    /// whose they were: [`Tallies::floods`].
     pub flood_limited: u64,
     /// SYNs whose MSS was lowered, in either direction.
     pub mss_clamped: u64,
@@ -37,11 +40,30 @@ impl Tally {
     }
 }
 
+/// Who sends more to many than it may in a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Flooder {
+    /// A guest of this node, by its place among those of its network (0 to [`super::PLACES`]).
+    Guest(u8),
+    /// Guests of a peer.
+    Peer(PeerSlot),
+}
+
+/// What of it was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMany {
+    /// Frames, since the lane started.
+    pub frames: u64,
+    /// Whose the last one was.
+    pub mac: Mac,
+}
+
 /// The counters of all peers and networks of one lane.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tallies {
     peers: Vec<Tally>,
     nets: Vec<Tally>,
+    floods: BTreeMap<(NetSlot, Flooder), TooMany>,
 }
 
 impl Tallies {
@@ -61,6 +83,18 @@ impl Tallies {
         count(self.net(net));
     }
 
+    /// Counts a frame to many that was one too many.
+    pub(super) fn flood(&mut self, net: NetSlot, by: Flooder, mac: Mac) {
+        self.net(net).flood_limited += 1;
+        let counted = self.floods.entry((net, by)).or_insert(TooMany { frames: 0, mac });
+        (counted.frames, counted.mac) = (counted.frames + 1, mac);
+    }
+
+    /// Who sent more to many than it may, in which network.
+    pub fn floods(&self) -> impl Iterator<Item = (NetSlot, Flooder, TooMany)> {
+        self.floods.iter().map(|((net, by), counted)| (*net, *by, *counted))
+    }
+
     /// Each peer that something was counted for.
     pub fn peers(&self) -> impl Iterator<Item = (PeerSlot, Tally)> {
         nonzero(&self.peers).map(|(index, tally)| (PeerSlot(index), tally))
@@ -77,6 +111,10 @@ impl Tallies {
             for (index, tally) in theirs.iter().enumerate() {
                 slot(list, index).merge(tally);
             }
+        }
+        for (key, theirs) in &other.floods {
+            let counted = self.floods.entry(*key).or_insert(TooMany { frames: 0, ..*theirs });
+            counted.frames += theirs.frames;
         }
     }
 }

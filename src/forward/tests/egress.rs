@@ -1,7 +1,9 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::types::GroupRate;
+use crate::types::{GroupRate, IfName};
 
 const BLUE: &str = "default/10";
 
@@ -120,6 +122,46 @@ fn the_tunnels_of_a_network_carry_what_its_rate_says_and_never_less_than_one_of_
         let limited: u64 = world.egress.sizes.nets().map(|(_, tally)| tally.flood_limited).sum();
         assert_eq!(limited, 4000 - u64::try_from(passes).unwrap(), "and the rest is counted for its network");
     }
+}
+
+/// Two guests that flood, behind a limit of 1000, and a neighbour that speaks ten times a second.
+#[test]
+fn guests_that_flood_take_nothing_of_their_neighbours() {
+    let guest = |last| Mac([2, 0, 0, 0, 9, last]);
+    let mut slice = slice(Flood::Suppress);
+    for last in 0..3 {
+        slice.rows.insert(row_key("default/10/-", guest(last)), Row::of(slice.node.clone()));
+    }
+    let mut world = World::of(&slice);
+    let frames = [0, 1, 2].map(|last| plain(Mac::BROADCAST, guest(last)));
+    let (mut through, mut heard) = (0_u64, 0_u64);
+    for number in 0..7500 {
+        world.now = world.now + Duration::from_micros(400);
+        let floods = frames[..2].iter().map(|frame| u64::from(!world.reached(BLUE, frame).is_empty()));
+        through += floods.sum::<u64>();
+        heard += u64::from(number % 250 == 0 && !world.reached(BLUE, &frames[2]).is_empty());
+    }
+    assert!((3000..=3600).contains(&(through + heard)), "{through} in three seconds");
+    assert_eq!(heard, 30, "every one");
+    let lost: u64 = world.egress.sizes.floods().map(|(.., many)| many.frames).sum();
+    assert_eq!(lost, 15_000 - through, "and those who lost are counted");
+}
+
+/// Guests behind one interface are one source, whatever addresses they have; others have a place each.
+#[test]
+fn sources_are_interfaces_where_they_are_known() {
+    let mut slice = slice(Flood::Suppress);
+    let interface: IfName = "tap7".parse().unwrap();
+    let guest = |last| Mac([2, 0, 0, 0, 9, last]);
+    for last in 0..6 {
+        let interface = (last < 3).then(|| interface.clone());
+        slice.rows.insert(row_key("default/10/-", guest(last)), Row { interface, ..Row::of(slice.node.clone()) });
+    }
+    let world = World::of(&slice);
+    let place = |last| world.table.net(world.net(BLUE)).unwrap().station(None, guest(last)).unwrap().place_among;
+    assert_eq!((place(0), place(0)), (place(1), place(2)));
+    let all: std::collections::BTreeSet<u8> = (2..6).map(place).collect();
+    assert_eq!(all.len(), 4);
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::wire::compact::{Compact, Content};
 use crate::wire::oam::{Kind, Oam};
@@ -155,6 +157,25 @@ fn a_peer_cannot_storm_a_network_that_suppresses() {
     assert_eq!(world.ingress.drops.get(DropReason::FloodLimited), 1500);
 }
 
+/// What a peer sends too much is its own loss, in its own network: 8000 frames a second of one, ten of another.
+#[test]
+fn a_peer_that_storms_loses_its_own_frames_and_nobody_elses() {
+    let mut world = World::new(Flood::Suppress);
+    let (storm, talk) = [FAR, OTHER].map(|guest| compact(4789, 10, &plain(Mac::BROADCAST, guest))).into();
+    let (storms, talks) = (world.peer("b-1"), world.peer("b-2"));
+    let (mut through, mut heard) = (0_u64, 0);
+    for number in 0..24_000 {
+        world.now = world.now + Duration::from_micros(125);
+        through += u64::from(world.arrive(storms, &storm).is_ok());
+        heard += usize::from(number % 800 == 0 && world.arrive(talks, &talk).is_ok());
+    }
+    assert!((3000..=3600).contains(&through), "{through} in three seconds");
+    assert_eq!(heard, 30, "every one");
+    let floods: Vec<_> = world.ingress.sizes.floods().collect();
+    let [(net, Flooder::Peer(peer), TooMany { frames, mac })] = floods[..] else { panic!("{floods:?}") };
+    assert_eq!((net, peer, mac, frames), (world.net(BLUE), storms, FAR, 24_000 - through));
+}
+
 #[test]
 fn a_refused_source_is_told_with_its_peer() {
     let mut world = World::new(Flood::Suppress);
@@ -219,7 +240,7 @@ fn a_probe_has_every_size_to_the_byte_and_is_answered_in_both_forms() {
             let sizes: Vec<usize> = train.datagrams().map(|datagram| datagram.len()).collect();
             assert_eq!(sizes, [len + 32], "alone, and not padded");
             let mut payload = train.datagrams().next().unwrap()[16..16 + len].to_vec();
-            world.now = world.now + std::time::Duration::from_secs(1);
+            world.now = world.now + Duration::from_secs(1);
             let answer = if reply { foreign_answers(&mut payload) } else { daemon_answers(&mut world, peer, &payload) };
             let size = (!reply).then(|| u16::try_from(len).unwrap());
             assert_eq!(world.arrive_all(peer, &answer).echoes, [Echo { peer, token: 99, size }], "{len} to {name}");
