@@ -58,6 +58,11 @@ impl Bucket {
         saved >= rate.cost
     }
 
+    /// Whether there is one.
+    pub fn holds(&self, rate: Rate, now: Mono) -> bool {
+        self.fill(rate, now) >= rate.cost
+    }
+
     /// Takes one that may not be there yet, and says how long it takes until it is.
     pub fn wait(&mut self, rate: Rate, now: Mono) -> Duration {
         let saved = self.fill(rate, now);
@@ -149,8 +154,7 @@ impl Table {
         if missing > 0 && !self.make_room(missing, most, levels, now) {
             return false;
         }
-        let has_one =
-            |(key, rate): &(Key, Rate)| self.buckets.get(key).is_none_or(|bucket| bucket.fill(*rate, now) >= rate.cost);
+        let has_one = |(key, rate): &(Key, Rate)| self.buckets.get(key).is_none_or(|bucket| bucket.holds(*rate, now));
         if !levels.iter().all(has_one) {
             return false;
         }

@@ -7,7 +7,7 @@ pub enum DropReason {
     Malformed,
     /// Received: the first MAC of a handshake message is not made with our public key.
     WrongMac1,
-    /// Received: no valid second MAC while under load; a cookie reply was sent.
+    /// Received: no valid second MAC while under load; a cookie reply was sent where its source may have one.
     CookieDemanded,
     /// Received: the source proved its address, and sends more handshakes than one source may while we are under load.
     SourceLimited,

@@ -54,6 +54,18 @@ pub(super) const SITE_BURST: u32 = 40;
 pub(super) const PROVIDER_PER_SECOND: u32 = 160;
 /// Handshakes that all of an IPv6 /32 may have at once under load.
 pub(super) const PROVIDER_BURST: u32 = 80;
+/// Cookie replies a second that one source gets. A caller needs one in 5 s; behind one address there may be a site of some hundred.
+/// Whoever forges the address of another leaves it one of so many.
+pub(super) const COOKIES_PER_SECOND: u32 = 100;
+/// Cookie replies that one source gets at once: a site behind one address that comes back.
+pub(super) const COOKIES_BURST: u32 = 100;
+/// The same of all of an IPv6 /48.
+pub(super) const SITE_COOKIES: u32 = 200;
+/// The same of all of an IPv6 /32.
+pub(super) const PROVIDER_COOKIES: u32 = 400;
+/// Cookie replies a second in all, once to addresses of peers and once to all others, and so many at once. One costs two hashes, a
+/// seal and a system call: some ten microseconds, so all of them take a few hundredths of a core.
+pub(super) const ALL_COOKIES: u32 = 1000;
 /// Sources of each family that are remembered under load. Where room is needed, those are forgotten that were idle for half a
 /// second, so an IPv6 /48 never keeps more than some 250 of them.
 pub(super) const SOURCES: usize = 4096;

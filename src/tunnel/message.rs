@@ -57,6 +57,11 @@ const _: () = {
     assert!(data::HEADER == super::HEADROOM);
 };
 
+/// Whether a datagram claims to be a handshake initiation: what anybody may send.
+pub fn is_call(datagram: &[u8]) -> bool {
+    matches!(Kind::of(datagram), Some(Kind::Initiation))
+}
+
 /// Which message a datagram claims to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {

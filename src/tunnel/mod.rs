@@ -45,6 +45,7 @@ mod message;
 mod noise;
 mod outbox;
 mod peer;
+mod replies;
 mod schedule;
 mod session;
 mod tai64n;
@@ -58,7 +59,7 @@ pub use self::drops::{DropReason, Drops};
 pub use self::interface::{
     Counters, Event, HEADROOM, Open, OwnKey, PeerConfig, PeerStatus, Random, Refusal, Seal, TAILROOM, Transmit,
 };
-pub use self::message::TAG;
+pub use self::message::{TAG, is_call};
 pub use self::tunnels::{Tunnels, public_key};
 pub use crate::table::{KeyPair, Suite};
 

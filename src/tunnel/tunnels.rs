@@ -11,6 +11,7 @@ use super::load::{self, Load, Sources};
 use super::message::{Kind, cookie, data, index, initiation, response};
 use super::noise::{Identity, Responder};
 use super::peer::Peer;
+use super::replies::Replies;
 use super::tai64n::Tai64n;
 use super::timers::NEVER;
 use crate::table::Suite;
@@ -40,6 +41,7 @@ pub struct Tunnels {
     checkers: Vec<Checker>,
     load: Load,
     sources: Sources,
+    replies: Replies,
 }
 
 impl Tunnels {
@@ -53,6 +55,7 @@ impl Tunnels {
             suites: BTreeSet::new(),
             load: Load::new(now),
             sources: load::sources(now),
+            replies: Replies::new(now),
         };
         tunnels.set_keys(&[OwnKey { secret, floor: Wall::default() }]);
         tunnels
@@ -215,12 +218,16 @@ impl Tunnels {
         peer.answer(responder, own, remote, from, &mut self.common, now)
     }
 
-    /// Passes who sends our cookie back, sends it to everybody else.
+    /// Passes who sends our cookie back, sends it to everybody else, as often as [`Replies`] allows.
     fn demand_cookie(&mut self, of: usize, from: SocketAddr, datagram: &[u8], now: Mono) -> Result<(), DropReason> {
         let Common { random, .. } = &mut self.common;
         let checker = &mut self.checkers[of];
         if checker.second_holds(datagram, from, now, random.as_mut()) {
             return Ok(());
+        }
+        let endpoints = self.peers.iter().flatten().filter_map(|peer| peer.endpoint);
+        if !self.replies.allow(from.ip(), now, endpoints) {
+            return Err(DropReason::CookieDemanded);
         }
         let remote = index(datagram, initiation::SENDER);
         if let Some(reply) = checker.reply(datagram, remote, from, now, random.as_mut()) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::world::*;
 use crate::tunnel::DropReason;
-use crate::tunnel::limits::{LOAD_INITIATIONS_PER_SECOND, SOURCE_BURST};
+use crate::tunnel::limits::{ALL_COOKIES, COOKIES_BURST, LOAD_INITIATIONS_PER_SECOND, SOURCE_BURST};
 
 /// Initiations to `b` that have a true first MAC and nothing else: what anybody who knows its public key can make.
 fn junk(count: u32) -> Vec<Vec<u8>> {
@@ -30,14 +30,14 @@ fn spoofed(number: u32) -> SocketAddr {
 #[test]
 fn a_spoofed_flood_brings_cookies_and_the_peer_gets_through_with_its_second_mac() {
     let mut world = World::new();
-    let count = LOAD_INITIATIONS_PER_SECOND + 1_000;
+    let count = LOAD_INITIATIONS_PER_SECOND + 2_000;
     for (number, message) in (0..).zip(junk(count)) {
         let _ = world.b.take(spoofed(number), &message, world.now, world.wall);
     }
     assert_eq!(world.b.drops(DropReason::HandshakeForged), u64::from(LOAD_INITIATIONS_PER_SECOND), "computed");
-    assert_eq!(world.b.drops(DropReason::CookieDemanded), 1_000, "not computed");
+    assert_eq!(world.b.drops(DropReason::CookieDemanded), 2_000, "not computed");
     let cookies = world.sent();
-    assert_eq!(cookies.len(), 1_000);
+    assert_eq!(cookies.len(), usize::try_from(ALL_COOKIES).unwrap(), "and no more than that in all");
     assert!(cookies.iter().all(|c| c.datagram.len() == 64), "less than what was asked with: no amplifier");
 
     let _ = world.a.seal(b"x", world.now);
@@ -49,6 +49,30 @@ fn a_spoofed_flood_brings_cookies_and_the_peer_gets_through_with_its_second_mac(
         world.pass_secs(1);
         for (number, message) in (0..).zip(junk(LOAD_INITIATIONS_PER_SECOND + 50)) {
             let _ = world.b.take(spoofed(second * 10_000 + number), &message, world.now, world.wall);
+        }
+        while world.b.tunnels.poll_transmit().is_some() {}
+        world.settle();
+    }
+    assert_eq!(world.b.got, [padded(b"x")]);
+}
+
+#[test]
+fn a_caller_that_nobody_knows_gets_its_cookie_while_one_source_floods() {
+    let mut world = World::new();
+    // A peer whose address is stated nowhere.
+    world.b.tunnels.set_peers(vec![crate::tunnel::PeerConfig { endpoint: None, ..config(1) }], world.now);
+    let count = LOAD_INITIATIONS_PER_SECOND + 3_000;
+    for message in junk(count) {
+        let _ = world.b.take(spoofed(1), &message, world.now, world.wall);
+    }
+    assert_eq!(world.sent().len(), usize::try_from(COOKIES_BURST).unwrap(), "one source is answered so often");
+    let _ = world.a.seal(b"x", world.now);
+    world.settle();
+    assert_eq!(world.a.counters().cookies_accepted, 1);
+    for _ in 1..7 {
+        world.pass_secs(1);
+        for message in junk(LOAD_INITIATIONS_PER_SECOND + 500) {
+            let _ = world.b.take(spoofed(1), &message, world.now, world.wall);
         }
         while world.b.tunnels.poll_transmit().is_some() {}
         world.settle();

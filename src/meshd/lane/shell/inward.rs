@@ -16,15 +16,34 @@ impl Shell {
         if self.socket.receive(&mut self.inbox, most).is_err() {
             return;
         }
+        // Whoever calls waits for those who are in: a flood of calls holds up no frame of the same batch.
+        if self.forward(false, now) {
+            self.forward(true, now);
+        }
+    }
+
+    /// Forwards what the arrivals hold that are calls, or those that are not. True: there are others.
+    fn forward(&mut self, calls: bool, now: Mono) -> bool {
+        let (wall, mut others) = (clock::wall(), false);
         self.payloads.clear();
-        let wall = clock::wall();
         for index in 0..self.inbox.len() {
-            self.open(index, now, wall);
+            if self.is_call(index) == calls {
+                self.open(index, now, wall);
+            } else {
+                others = true;
+            }
         }
         let Self { ingress, setup, paths, inbox, payloads, pool, ingress_out, .. } = self;
         let arrived = Arrived { bytes: inbox.bytes_mut(), payloads };
         ingress.batch(&setup.table, &paths.sizes, now, arrived, pool, ingress_out);
         self.after_ingress(now);
+        others
+    }
+
+    /// Whether an arrival begins with a handshake initiation: so do those behind it, which have its size.
+    fn is_call(&self, index: usize) -> bool {
+        let first = |Arrival { start, len, segment, .. }| self.inbox.bytes().get(start..start + len.min(segment));
+        self.inbox.arrival(index).and_then(first).is_some_and(tunnel::is_call)
     }
 
     /// Opens the datagrams of one arrival in place.
