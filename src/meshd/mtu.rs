@@ -11,8 +11,8 @@ use crate::api::local::Finding;
 use crate::api::mtu::{LaneMtu, NodeMtu, SizeCounts};
 use crate::api::stream::MeasuredPath;
 use crate::clock::mono;
-use crate::forward::{Tallies, Tally};
-use crate::node::flooded::{Flooded, Limited};
+use crate::forward::{Flooder, Tallies, Tally, TooMany};
+use crate::node::flooded::{Flooded, Limited, Whose};
 use crate::node::larger::{Larger, Sent};
 use crate::node::spans::{self, AllMeasured, Measured};
 use crate::policy::path::Path;
@@ -77,11 +77,7 @@ impl Watch {
             let (mtu, oversize) = (view.local.guest_mtu(network), view.local.policy(network).oversize);
             Some(Sent { key, name: &network.name, mtu, oversize, frames })
         });
-        let limited = slice.networks.iter().filter_map(|(key, network)| {
-            let frames = counted.get(&view.slots.net(key)?).map_or(0, |tally| tally.flood_limited);
-            Some(Limited { key, name: &network.name, frames })
-        });
-        let flooded = self.flooded.look(limited, now);
+        let flooded = self.flooded.look(slice, limited(view, stats), now);
         self.larger.look(sent, now).into_iter().chain(flooded).collect()
     }
 
@@ -104,6 +100,21 @@ impl Watch {
         self.steady.retain(|node, _| measured.contains_key(node));
         changed
     }
+}
+
+/// Whose frames to many are dropped.
+fn limited(view: &View, stats: &[LaneStats]) -> Vec<Limited> {
+    let counted = counted(stats);
+    let one = |(net, by, many): (NetSlot, Flooder, TooMany)| {
+        let whose = match by {
+            Flooder::Guest(place) => Whose::Guest(place),
+            Flooder::Peer(peer) => Whose::Peer(view.slots.peer_name(peer)?.clone()),
+        };
+        let key = view.slots.net_name(net)?.clone();
+        let hosted = view.slice.as_ref().is_some_and(|slice| slice.networks.contains_key(&key));
+        hosted.then_some(Limited { key, whose, mac: many.mac, frames: many.frames })
+    };
+    counted.floods().filter_map(one).collect()
 }
 
 /// What is known now. A search that goes on says nothing yet: what was known before it stands until it ends.
