@@ -191,6 +191,8 @@ fn too_many(stage: &Stage<'_>) {
         wait_until("M0683 names the network", NODE, || {
             told(Some(from.node), "M0683", &name) || told(Some("b-1"), "M0683", &name)
         });
+        let port = format!("port {}", from.port);
+        wait_until("and the port", NODE, || told(Some(from.node), "M0683", &port) || told(Some("b-1"), "M0683", &port));
         // The number changes under way: the port's own, another, the network's again. Nothing is left of those before.
         for (words, rate) in
             [(["--group-rate", "20000"], 20000), (["--group-rate", "10"], 10), (["--unset", "group-rate"], 200)]
