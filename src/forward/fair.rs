@@ -11,8 +11,8 @@ use crate::types::Mono;
 
 /// Places for sources of one allowance. Sources beyond that share places with each other, and what they are sure of with it.
 pub const PLACES: u8 = 64;
-/// A source counts as active for the rest of the period in which it spoke and for the one after it.
-const PERIOD: Duration = Duration::from_secs(1);
+/// A source counts as active for the rest of the period in which it spoke and for the one after it; nanoseconds.
+const PERIOD: u64 = 1_000_000_000;
 /// What a source is sure of at once is its part of so little of the burst of all: those who come one after the other are each promised
 /// a part while fewer are active (1 + 1/2 + ... + 1/64 = 4.74), and together that is to stay near one burst.
 const SURE_AT_ONCE: u32 = 4;
@@ -64,7 +64,7 @@ impl Fair {
 
     /// Counts a place as active and returns how many are.
     fn note(&mut self, place: u8, now: Mono) -> u32 {
-        let period = now.as_nanos() / PERIOD.as_nanos() as u64;
+        let period = now.as_nanos() / PERIOD;
         if period != self.period {
             self.before = if period == self.period + 1 { self.active } else { 0 };
             (self.period, self.active) = (period, 0);
