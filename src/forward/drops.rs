@@ -80,7 +80,7 @@ reasons! {
     DestinationElsewhere = "destination-elsewhere",
     /// The network has `flood: off`.
     FloodOff = "flood-off",
-    /// The network's allowance for flooded frames is used up.
+    /// The guest's share of what its network may flood is used up, or of what its peer may.
     FloodLimited = "flood-limited",
     /// Nobody else hosts the network over a tunnel.
     FloodNobody = "flood-nobody",

@@ -48,12 +48,9 @@ impl Fair {
         let part = cost * sources;
         // One at least, however rarely.
         let sure = self.places[usize::from(place)].spend(part, part.max(window / SURE_AT_ONCE), now);
-        if sure {
-            // What somebody is sure of is taken from all, who may owe it.
-            self.all.charge(cost, now);
-            return true;
-        }
-        self.all.spend(cost, window, now)
+        // What somebody is sure of is taken from all, who may owe it, within the sum.
+        let most = if sure { cost * Self::most_at_once(rate) } else { window };
+        self.all.spend(cost, most, now)
     }
 
     /// How many more than `rate` says for the time are given at most: the burst of all, and what each source is sure of at once.

@@ -56,11 +56,6 @@ impl Bucket {
         }
         fits
     }
-
-    /// Takes it whether it is there or not.
-    pub(super) fn charge(&mut self, cost: Duration, now: Mono) {
-        self.full_at = self.full_at.max(now) + cost;
-    }
 }
 
 #[cfg(test)]
