@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::ControlFlow;
 
-use netlink_packet_core::NlasIterator;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::tc::{TcHandle, TcHeader, TcMessage};
 
+use super::attributes::{attribute, text};
 use super::error::KernelError;
 use super::kernel::Kernel;
 use super::netlink::{HEADER, Netlink, word};
@@ -204,22 +204,4 @@ fn tbf(options: &[u8]) -> Option<Does> {
 
 fn long(bytes: &[u8]) -> Option<u64> {
     Some(u64::from_ne_bytes(*bytes.first_chunk()?))
-}
-
-/// The value of an attribute.
-pub(super) fn attribute(attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    each(attributes).find(|(of, _)| *of == kind).map(|(_, value)| value)
-}
-
-/// Attributes with their values.
-pub(super) fn each(attributes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    NlasIterator::new(attributes).flatten().map(|attribute| {
-        let (kind, length) = (attribute.kind(), usize::from(attribute.length()));
-        (kind, attribute.into_inner().get(4..length).unwrap_or_default())
-    })
-}
-
-/// A text without the zero behind it.
-pub(super) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
 }

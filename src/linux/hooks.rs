@@ -7,7 +7,8 @@ use netlink_packet_core::NLM_F_DUMP;
 
 use super::error::KernelError;
 use super::kernel::Kernel;
-use super::netfilter::{self, BUFFER, HEADERS, TABLE_NAME, attribute, each};
+use super::attributes::{attribute, each, text};
+use super::netfilter::{self, BUFFER, HEADERS, TABLE_NAME};
 use super::netlink::{HEADER, Messages, half, word};
 use super::nft;
 use crate::node::barriers::{Base, Table};
@@ -168,8 +169,4 @@ fn names(family: u8, hook: u32) -> Option<(&'static str, &'static str)> {
 
 fn number(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.try_into().ok()?))
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
 }

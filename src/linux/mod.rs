@@ -4,6 +4,7 @@ mod addresses;
 pub mod again;
 mod asm;
 mod attached;
+mod attributes;
 mod btf;
 mod calls;
 pub mod caps;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use netlink_packet_core::{NLM_F_REQUEST, NlasIterator};
+use netlink_packet_core::NLM_F_REQUEST;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
 use super::netlink::HEADER;
@@ -56,17 +56,4 @@ pub(super) fn question(kind: u16, flags: u16, family: u8, attributes: &[(u16, &[
     message[6..8].copy_from_slice(&(NLM_F_REQUEST | flags).to_ne_bytes());
     message[HEADER] = family;
     message
-}
-
-/// Kind and value of each attribute; flags of its kind do not count.
-pub(super) fn each(attributes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    NlasIterator::new(attributes).flatten().map(|attribute| {
-        let (kind, length) = (attribute.kind(), usize::from(attribute.length()));
-        (kind, attribute.into_inner().get(4..length).unwrap_or_default())
-    })
-}
-
-/// The value of the first attribute of a kind.
-pub(super) fn attribute(attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    each(attributes).find(|(of, _)| *of == kind).map(|(_, value)| value)
 }

@@ -10,7 +10,8 @@ use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR};
 use netlink_sys::Socket;
 
 use super::counters::Family;
-use super::netfilter::{self, BUFFER, HEADERS, TABLE_NAME, attribute, each};
+use super::attributes::{attribute, each};
+use super::netfilter::{self, BUFFER, HEADERS, TABLE_NAME};
 use super::netlink::{HEADER, Messages, half, word};
 
 /// What is said of a chain and stays as it was loaded (`NFTA_CHAIN_*`): name, hook, policy, type.

@@ -1,6 +1,7 @@
 //! What a filter of `tc` does with frames, as far as its attributes say it (linux/pkt_cls.h, linux/tc_act/).
 
-use super::attached::{KIND, MESSAGE, OPTIONS, attribute, each, text};
+use super::attached::{KIND, MESSAGE, OPTIONS};
+use super::attributes::{attribute, each, text};
 use super::netlink::{HEADER, half, word};
 use crate::node::attached::{Fate, Filter};
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::kernel::Kernel;
+use super::pace::Pace;
 use super::shared::{Shared, Topic};
 use crate::api::cut::Cut;
 use crate::clock::mono;
@@ -17,11 +18,7 @@ use crate::policy::path::Path;
 use crate::types::{IfName, Mono};
 
 /// How often.
-const EVERY: Duration = Duration::from_secs(5);
-/// Part of the time that looking may take: half a percent of a core.
-const SHARE: u32 = 200;
-/// However long it takes.
-const LONGEST: Duration = Duration::from_secs(60);
+const PACE: Pace = Pace { every: Duration::from_secs(5), share: 200, longest: Duration::from_secs(60) };
 
 /// When it is due again.
 #[derive(Debug, Default)]
@@ -52,8 +49,7 @@ impl Attachments {
             true
         });
         shared.looked(Eye::Attached, outcome);
-        let now = mono();
-        self.at = now + EVERY.max(now.since(start).saturating_mul(SHARE)).min(LONGEST);
+        self.at = PACE.after(start);
     }
 }
 

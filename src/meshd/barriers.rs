@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::kernel::Kernel;
+use super::pace::Pace;
 use super::shared::{Shared, Topic};
 use crate::api::cut::Cut;
 use crate::clock::mono;
@@ -19,11 +20,7 @@ use crate::probe::crossing::Flow;
 use crate::types::{IfName, Mac, Mono};
 
 /// How often it is seen whether something has changed.
-const EVERY: Duration = Duration::from_secs(1);
-/// Reading packet filters may take a twentieth of a core.
-const SHARE: u32 = 20;
-/// However long it takes.
-const LONGEST: Duration = Duration::from_secs(60);
+const PACE: Pace = Pace { every: Duration::from_secs(1), share: 20, longest: Duration::from_secs(60) };
 
 /// What was looked at last, and what to look at.
 #[derive(Debug, Default)]
@@ -92,8 +89,7 @@ impl Barriers {
         }
         let outcome = self.told(kernel, shown, shared);
         shared.looked(Eye::Filters, outcome);
-        let now = mono();
-        self.at = now + EVERY.max(now.since(start).saturating_mul(SHARE)).min(LONGEST);
+        self.at = PACE.after(start);
     }
 
     /// True: it was read. What cannot be read names nothing, and what is lost is told all the same.

@@ -18,6 +18,9 @@ use crate::node::questions::{Own, Questions, Step, frames};
 use crate::table::Slice;
 use crate::types::{IfName, Mac, Mono};
 
+/// An address that a guest behind an interface has spoken as.
+type Spoken = (IfName, Mac, IpAddr);
+
 /// What is known of them.
 #[derive(Debug, Default)]
 pub(super) struct Contests {
@@ -86,17 +89,15 @@ impl Contests {
         }
         let again = [self.claims.forget(now), std::mem::take(&mut self.left)].concat();
         forget(kernel, &again);
-        self.say(shared);
-        let steps = self.steps(kernel, now);
-        let asked = steps.iter().filter(|(_, step)| *step == Step::Ask).map(|(guest, _)| guest);
-        let asked: Vec<&Guest> = asked.collect();
-        if !asked.is_empty() {
-            ask(kernel, &self.found, &asked, shared);
-        }
+        let (steps, spoken) = self.steps(kernel, now);
+        let asked: Vec<&Guest> =
+            steps.iter().filter(|(_, step)| *step == Step::Ask).map(|(guest, _)| guest).collect();
+        ask(&spoken, &self.found, &asked, shared);
         let gone: Vec<&Guest> = steps.iter().filter(|(_, step)| *step == Step::LetGo).map(|(guest, _)| guest).collect();
         for guest in &gone {
             self.let_go(kernel, guest, shared, now);
         }
+        self.say(shared);
         shared.find(Topic::Contests, [self.questions.findings(), self.claims.findings(slice, now)].concat());
         !gone.is_empty()
     }
@@ -117,16 +118,17 @@ impl Contests {
         Ok(())
     }
 
-    /// What is due of those that are asked.
-    fn steps<K: Kernel>(&mut self, kernel: &mut K, now: Mono) -> Vec<(Guest, Step)> {
+    /// What is due of those that are asked, and which addresses guests have spoken as, where some are.
+    fn steps<K: Kernel>(&mut self, kernel: &mut K, now: Mono) -> (Vec<(Guest, Step)>, Vec<Spoken>) {
         let (found, mut addresses) = (&self.found, None);
-        self.questions.tend(now, |guest| {
+        let steps = self.questions.tend(now, |guest| {
             let (port, interface) = find(found, guest)?;
             let heard = kernel.last_heard(interface, guest.1).ok()?;
             let addresses = addresses.get_or_insert_with(|| kernel.own_addresses().unwrap_or_default());
             let spoke = addresses.iter().any(|(name, mac, _)| name == interface && *mac == guest.1);
             Some(Own { interface: interface.clone(), heard, askable: spoke || !port.ips.is_empty() })
-        })
+        });
+        (steps, addresses.unwrap_or_default())
     }
 
     /// A guest that does not answer.
@@ -144,7 +146,6 @@ impl Contests {
             guest.1, guest.0
         );
         shared.events.info("guest-moved", text);
-        self.say(shared);
     }
 
     fn say(&self, shared: &Shared) {
@@ -171,8 +172,7 @@ fn forget<K: Kernel>(kernel: &mut K, guests: &[(IfName, Mac)]) {
 }
 
 /// Asks guests whether they are there.
-fn ask<K: Kernel>(kernel: &mut K, found: &BTreeMap<FoundPort, IfName>, guests: &[&Guest], shared: &Shared) {
-    let spoken = kernel.own_addresses().unwrap_or_default();
+fn ask(spoken: &[Spoken], found: &BTreeMap<FoundPort, IfName>, guests: &[&Guest], shared: &Shared) {
     let mut all = Vec::new();
     for guest in guests {
         let Some((port, interface)) = find(found, guest) else { continue };
@@ -181,5 +181,7 @@ fn ask<K: Kernel>(kernel: &mut K, found: &BTreeMap<FoundPort, IfName>, guests: &
         let Some(slot) = shared.view().slots.net(&guest.0) else { continue };
         all.extend(frames(guest.1, &addresses).into_iter().map(|frame| (slot, frame)));
     }
-    shared.lanes.announce(all);
+    if !all.is_empty() {
+        shared.lanes.announce(all);
+    }
 }

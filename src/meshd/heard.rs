@@ -76,10 +76,11 @@ impl Heard {
         if all == self.written && (all.is_empty() || self.at.is_some_and(|at| now.since(at) < AGAIN)) {
             return;
         }
-        (self.written, self.at) = (all, Some(now));
         let json = serde_json::to_string(&self.silent.all().collect::<Vec<_>>()).unwrap_or_default();
-        if let Err(error) = file::write(&self.path, format!("{}\n{json}", this_start()).as_bytes(), 0o600) {
-            tracing::warn!("{error}");
+        // What was not written is written with the next look, which says so again: seldom enough for a log.
+        match file::write(&self.path, format!("{}\n{json}", this_start()).as_bytes(), 0o600) {
+            Ok(()) => (self.written, self.at) = (all, Some(now)),
+            Err(error) => tracing::warn!("{error}"),
         }
     }
 }

@@ -34,6 +34,7 @@ mod mtu;
 pub mod offload;
 mod others;
 mod outways;
+mod pace;
 mod plain;
 mod plugs;
 mod probing;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::kernel::Kernel;
+use super::pace::Pace;
 use super::shared::{Shared, View};
 use super::status;
 use crate::api::local::{Finding, PeerStatus};
@@ -19,11 +20,7 @@ use crate::table::Peer;
 use crate::types::{IfName, Mono, NodeId};
 
 /// How often; a dead tunnel is told after a dozen seconds.
-const EVERY: Duration = Duration::from_secs(5);
-/// Part of the time that asking may take: half a percent of a core.
-const SHARE: u32 = 200;
-/// However long it takes.
-const LONGEST: Duration = Duration::from_secs(300);
+const PACE: Pace = Pace { every: Duration::from_secs(5), share: 200, longest: Duration::from_secs(300) };
 
 /// When it is due again.
 #[derive(Debug, Default)]
@@ -50,8 +47,7 @@ impl Asker {
             true
         });
         shared.looked(Eye::Tunnels, told);
-        let took = mono().since(start);
-        self.at = Some(mono() + EVERY.max(took.saturating_mul(SHARE)).min(LONGEST));
+        self.at = Some(PACE.after(start));
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::outways::{End, NO_WAY, OutWays};
 use super::strays::ASIDE;
 use super::watch_told::SESSION;
+use crate::api::list::named;
 use crate::api::local::Finding;
 use crate::types::{IfName, Mono, NodeId, PdcId, Prefix};
 
@@ -37,7 +38,7 @@ pub fn refused(ways: &OutWays, ends: &BTreeMap<NodeId, End>, findings: &mut Vec<
         finding.help = format!("ip route get {to}; {}", finding.help);
     }
     let Some(to) = gone.values().next() else { return };
-    let names = some(gone.keys().copied());
+    let names = named(gone.keys(), NAMED);
     let what = format!(
         "{NO_WAY} {to} of {names}: a route refuses it (blackhole, unreachable, prohibit), or there is none; the session with \
          it is lost, which peers tell as theirs; guests' frames take the plain path, which answers"
@@ -61,7 +62,7 @@ pub fn elsewhere(
     let what = format!(
         "the admin side of this node is {interface} ({own}), as the external one, but its routes lead to the peers of PDC '{pdc}' ({}) by {other}: \
          plain frames of guests leave in clear by {interface}",
-        some(ends.keys())
+        named(ends.keys(), NAMED)
     );
     let help = format!(
         "in meshd.toml: [underlay] admin = \"{other}\"; then systemctl restart meshd; ip route get ADDRESS shows a way"
@@ -81,12 +82,6 @@ pub fn outside((pdc, own, interface): (&PdcId, IpAddr, &IfName), underlay: &[Pre
          {own} is right: meshctl pdc set {pdc} --underlay PREFIXES"
     );
     Finding::new(ASIDE, what, help).harmless()
-}
-
-fn some<'a>(names: impl ExactSizeIterator<Item = &'a NodeId>) -> String {
-    let more = names.len().saturating_sub(NAMED);
-    let first = names.take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if more > 0 { format!("{first} and {more} more") } else { first }
 }
 
 #[cfg(test)]
