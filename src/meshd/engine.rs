@@ -22,6 +22,7 @@ use super::others::Others;
 use super::plain::Plain;
 use super::plugs::Memory;
 use super::shared::{Shared, Topic};
+use crate::api::cut::Cut;
 use crate::api::local::Finding;
 use crate::api::problem::Problem;
 use crate::api::stream::{Contested, FoundPort};
@@ -29,6 +30,7 @@ use crate::clock::{mono, wall};
 use crate::config::meshd::Config;
 use crate::forward::{Slots, Table};
 use crate::linux::KernelError;
+use crate::linux::spare::Spare;
 use crate::meshd::lane::Setup;
 use crate::node::announce::Announcer;
 use crate::node::desired::{Desired, Observed};
@@ -37,7 +39,7 @@ use crate::node::op::Op;
 use crate::node::presence::Presence;
 use crate::node::unwatched::Eye;
 use crate::node::whole::{self, Whole};
-use crate::node::{paths, reconcile, revoke, watch};
+use crate::node::{paths, reconcile, revoke, short, watch};
 use crate::table::{Row, RowKey, Slice};
 use crate::types::{IfName, Mono, Mtu, Prefix};
 
@@ -111,6 +113,8 @@ pub struct Engine<K> {
     /// Where this node and management decide differently, and since when.
     differing: Differing,
     announcer: Announcer,
+    /// Descriptors for when there are no others.
+    spare: Spare,
     removed: bool,
     /// When the slice in force is written to disk again, which failed.
     save_at: Option<Mono>,
@@ -151,6 +155,7 @@ impl<K: Kernel> Engine<K> {
             presence: Arc::default(),
             differing: Differing::default(),
             announcer: Announcer::default(),
+            spare: Spare::default(),
             removed: false,
             save_at: None,
             tell_at: now,
@@ -167,6 +172,12 @@ impl<K: Kernel> Engine<K> {
             keys.lend(&self.shared);
         }
         Self { keys, ..self }
+    }
+
+    /// Keeps these descriptors back.
+    #[must_use]
+    pub fn with_spare(self, spare: Spare) -> Self {
+        Self { spare, ..self }
     }
 
     /// Follows the slice that was found on disk.
@@ -224,6 +235,8 @@ impl<K: Kernel> Engine<K> {
     /// What is due without being told.
     fn tend(&mut self) {
         self.shared.engine.strike(mono());
+        let short = self.spare.look().map(|shortage| short::finding(shortage, std::process::id()));
+        self.shared.find(Topic::Short, short.into_iter().collect());
         self.shared.lanes.tend(&self.shared);
         self.tend_keys();
         self.save_again();
@@ -453,7 +466,12 @@ impl<K: Kernel> Engine<K> {
 
     /// The host as it is now, at the addresses that it had where they are still there.
     fn host(&mut self, inside: Vec<Prefix>) -> Host {
-        let host = (self.look)(&self.config, &Before { held: self.held.clone(), inside });
+        let mut host = (self.look)(&self.config, &Before { held: self.held.clone(), inside });
+        if host.unread && self.shared.view().slice.is_some() {
+            // What cannot be looked at stays as it was: nothing says that an address has gone.
+            host.local = self.shared.view().local.clone();
+            host.held = self.held.clone();
+        }
         self.held.keep(host.held.clone(), &self.config.paths.state);
         host
     }
@@ -585,8 +603,10 @@ fn mtu(net: &crate::node::desired::Net, bridge: &IfName) -> Option<Mtu> {
     net.links.get(bridge).and_then(|link| Mtu::try_from(u64::from(link.mtu)).ok())
 }
 
+/// Where the kernel was not even asked, nobody knows that something of the plan is missing.
 fn told(error: &KernelError) -> Finding {
-    Finding::from(&Problem::from(error))
+    let finding = Finding::from(&Problem::from(error));
+    if matches!(error, KernelError::Socket { .. }) { finding.cuts(Cut::node(false)) } else { finding }
 }
 
 #[cfg(test)]
