@@ -78,11 +78,11 @@ impl Seen<'_> {
         let Some(report) = &self.report else { return PlainState::Starting };
         match report.quiet {
             Some(_) if !self.speaks && report.heard.is_none() => PlainState::Starting,
-            Some(since) if now.since(since) >= PATIENCE => match lost(report, now.since(since), now) {
+            Some(since) if now.since(since) >= PATIENCE => {
+                let state = lost(report, now.since(since), now);
                 // It lives, and does not answer: it may be unable to look.
-                PlainState::Silent if self.unheard => PlainState::Quiet,
-                state => state,
-            },
+                if self.unheard && state == PlainState::Silent { PlainState::Quiet } else { state }
+            }
             Some(_) if report.answered.is_none() => PlainState::Starting,
             None if report.answered.is_none() => PlainState::Starting,
             Some(_) | None if !report.legs.is_empty() => PlainState::Legs,
