@@ -14,7 +14,7 @@ use super::events::Tone;
 use super::files::Tables;
 use super::guests::Guests;
 use super::held::Held;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, told};
 use super::keys::Keyring;
 use super::look::{Before, Host, look};
 use super::mtu::Watch;
@@ -22,14 +22,11 @@ use super::others::Others;
 use super::plain::Plain;
 use super::plugs::Memory;
 use super::shared::{Shared, Topic};
-use crate::api::cut::Cut;
 use crate::api::local::Finding;
-use crate::api::problem::Problem;
 use crate::api::stream::{Contested, FoundPort};
 use crate::clock::{mono, wall};
 use crate::config::meshd::Config;
 use crate::forward::{Slots, Table};
-use crate::linux::KernelError;
 use crate::linux::spare::Spare;
 use crate::meshd::lane::Setup;
 use crate::node::announce::Announcer;
@@ -114,7 +111,7 @@ pub struct Engine<K> {
     differing: Differing,
     announcer: Announcer,
     /// Descriptors for when there are no others.
-    spare: Spare,
+    pub(super) spare: Spare,
     removed: bool,
     /// When the slice in force is written to disk again, which failed.
     save_at: Option<Mono>,
@@ -172,12 +169,6 @@ impl<K: Kernel> Engine<K> {
             keys.lend(&self.shared);
         }
         Self { keys, ..self }
-    }
-
-    /// Keeps these descriptors back.
-    #[must_use]
-    pub fn with_spare(self, spare: Spare) -> Self {
-        Self { spare, ..self }
     }
 
     /// Follows the slice that was found on disk.
@@ -601,12 +592,6 @@ fn inside(slice: Option<&Slice>) -> Vec<Prefix> {
 
 fn mtu(net: &crate::node::desired::Net, bridge: &IfName) -> Option<Mtu> {
     net.links.get(bridge).and_then(|link| Mtu::try_from(u64::from(link.mtu)).ok())
-}
-
-/// Where the kernel was not even asked, nobody knows that something of the plan is missing.
-fn told(error: &KernelError) -> Finding {
-    let finding = Finding::from(&Problem::from(error));
-    if matches!(error, KernelError::Socket { .. }) { finding.cuts(Cut::node(false)) } else { finding }
 }
 
 #[cfg(test)]

@@ -372,7 +372,8 @@ fn start_engine(
     if let Err(error) = super::watch::start(shared) {
         shared.eyes().ended(Eye::Plain, error.to_string(), mono());
     }
-    let engine = Engine::new(kernel, Arc::clone(shared), config.clone(), tables).with_keys(keys).with_spare(spare);
+    let mut engine = Engine::new(kernel, Arc::clone(shared), config.clone(), tables).with_keys(keys);
+    engine.spare = spare;
     let events = Arc::clone(shared);
     let look = move || {
         let eye = events.watcher(Eye::Kernel);

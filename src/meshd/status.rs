@@ -237,9 +237,7 @@ fn problems(view: &View, peers: &[PeerStatus], plain: &[Finding]) -> Vec<Finding
 
 /// What to do about a management node that does not answer: where a side of this node itself is dead, that comes first.
 fn way_out(problems: &[Finding]) -> String {
-    let side = |finding: &&Finding| {
-        finding.line.is_some() || ["M0630", "M0631", "M0632", "M0633", "M0667"].contains(&finding.code.as_str())
-    };
+    let side = |finding: &&Finding| finding.line.is_some() || causes::of_a_side(&finding.code);
     match problems.iter().find(side) {
         Some(side) => {
             format!(

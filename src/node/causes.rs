@@ -48,6 +48,11 @@ const RULES: &[Rule] = &[
     },
 ];
 
+/// True for what says that a whole side of this node cannot be used.
+pub fn of_a_side(code: &str) -> bool {
+    ["M0630", "M0631", "M0632", "M0633", "M0667"].contains(&code)
+}
+
 fn whole(cause: &Finding) -> bool {
     cause.cut.as_ref().is_some_and(|cut| cut.node && cut.surely)
 }
