@@ -187,6 +187,9 @@ pub struct NodeStatus {
     /// Whether it is there, by its own word; in answers only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connected: Option<bool>,
+    /// Its machine has left, and nobody runs as it; in answers only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left: bool,
     /// When it was last heard; in answers only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Wall>,

@@ -1,7 +1,7 @@
 //! What this host is besides its interfaces: where its default route goes, what its CPU can do, what this process may do.
 
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use crate::policy::offload::Release;
 use crate::types::IfName;
@@ -11,6 +11,15 @@ pub fn default_route() -> Option<IfName> {
     let v4 = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
     let v6 = std::fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
     default_v4(&v4).or_else(|| default_v6(&v6))
+}
+
+/// This host's address that packets to `to` leave with; none: no way leads there, or nothing can be asked.
+pub fn source(to: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    // Connecting a UDP socket asks for the route and sends nothing (connect(2)).
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(to).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
 }
 
 /// `/proc/net/route`: Iface Destination Gateway Flags RefCnt Use Metric Mask ...; the numbers but the metric in hexadecimal.

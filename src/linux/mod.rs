@@ -36,6 +36,7 @@ pub mod poll;
 mod print;
 mod request;
 mod routes;
+pub mod spare;
 pub mod sys;
 mod sysctl;
 pub mod tap;

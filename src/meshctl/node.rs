@@ -137,6 +137,7 @@ fn state(node: &Node) -> &'static str {
         (None, _) if status.rejoin.is_some() => "reset",
         (None, Some(_)) if status.quarantined.is_some() => "quarantined",
         (None, Some(_)) if status.replace_key || status.next_public_key.is_some() => "changing-key",
+        (None, Some(_)) if status.left => "left",
         (None, Some(_)) if status.connected == Some(false) => "away",
         (None, Some(_)) => "joined",
         (None, None) => "declared",

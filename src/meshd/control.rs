@@ -52,10 +52,14 @@ pub fn claim(run: &Path) -> Result<Claim, Problem> {
     let lock = lock.map_err(|e| failed(io::Error::new(e.kind(), format!("{}: {e}", path.display()))))?;
     match lock.try_lock() {
         Ok(()) => Ok(Claim(lock)),
-        Err(_) => Err(Problem::new("M0610", Exit::Conflict, format!("another meshd runs with {}", run.display()))
-            .note("nothing was changed")
+        Err(_) => Err(runs(format!("another meshd runs with {}", run.display()))
             .help("systemctl status meshd; or set another run = in [paths] for a second one")),
     }
+}
+
+/// A daemon runs that is in the way.
+pub(super) fn runs(what: String) -> Problem {
+    Problem::new("M0610", Exit::Conflict, what).note("nothing was changed")
 }
 
 /// Listens on the socket. One that a dead daemon left is replaced: `claim` proves that it is dead.

@@ -14,7 +14,7 @@ use super::events::Tone;
 use super::files::Tables;
 use super::guests::Guests;
 use super::held::Held;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, told};
 use super::keys::Keyring;
 use super::look::{Before, Host, look};
 use super::mtu::Watch;
@@ -23,12 +23,11 @@ use super::plain::Plain;
 use super::plugs::Memory;
 use super::shared::{Shared, Topic};
 use crate::api::local::Finding;
-use crate::api::problem::Problem;
 use crate::api::stream::{Contested, FoundPort};
 use crate::clock::{mono, wall};
 use crate::config::meshd::Config;
 use crate::forward::{Slots, Table};
-use crate::linux::KernelError;
+use crate::linux::spare::Spare;
 use crate::meshd::lane::Setup;
 use crate::node::announce::Announcer;
 use crate::node::desired::{Desired, Observed};
@@ -37,7 +36,7 @@ use crate::node::op::Op;
 use crate::node::presence::Presence;
 use crate::node::unwatched::Eye;
 use crate::node::whole::{self, Whole};
-use crate::node::{paths, reconcile, revoke, watch};
+use crate::node::{paths, reconcile, revoke, short, watch};
 use crate::table::{Row, RowKey, Slice};
 use crate::types::{IfName, Mono, Mtu, Prefix};
 
@@ -111,6 +110,8 @@ pub struct Engine<K> {
     /// Where this node and management decide differently, and since when.
     differing: Differing,
     announcer: Announcer,
+    /// Descriptors for when there are no others.
+    pub(super) spare: Spare,
     removed: bool,
     /// When the slice in force is written to disk again, which failed.
     save_at: Option<Mono>,
@@ -151,6 +152,7 @@ impl<K: Kernel> Engine<K> {
             presence: Arc::default(),
             differing: Differing::default(),
             announcer: Announcer::default(),
+            spare: Spare::default(),
             removed: false,
             save_at: None,
             tell_at: now,
@@ -224,6 +226,8 @@ impl<K: Kernel> Engine<K> {
     /// What is due without being told.
     fn tend(&mut self) {
         self.shared.engine.strike(mono());
+        let short = self.spare.look().map(|shortage| short::finding(shortage, std::process::id()));
+        self.shared.find(Topic::Short, short.into_iter().collect());
         self.shared.lanes.tend(&self.shared);
         self.tend_keys();
         self.save_again();
@@ -453,7 +457,12 @@ impl<K: Kernel> Engine<K> {
 
     /// The host as it is now, at the addresses that it had where they are still there.
     fn host(&mut self, inside: Vec<Prefix>) -> Host {
-        let host = (self.look)(&self.config, &Before { held: self.held.clone(), inside });
+        let mut host = (self.look)(&self.config, &Before { held: self.held.clone(), inside });
+        if host.unread && self.shared.view().slice.is_some() {
+            // What cannot be looked at stays as it was: nothing says that an address has gone.
+            host.local = self.shared.view().local.clone();
+            host.held = self.held.clone();
+        }
         self.held.keep(host.held.clone(), &self.config.paths.state);
         host
     }
@@ -583,10 +592,6 @@ fn inside(slice: Option<&Slice>) -> Vec<Prefix> {
 
 fn mtu(net: &crate::node::desired::Net, bridge: &IfName) -> Option<Mtu> {
     net.links.get(bridge).and_then(|link| Mtu::try_from(u64::from(link.mtu)).ok())
-}
-
-fn told(error: &KernelError) -> Finding {
-    Finding::from(&Problem::from(error))
 }
 
 #[cfg(test)]

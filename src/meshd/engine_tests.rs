@@ -4,6 +4,7 @@ use super::super::disk::tests::slice;
 use super::super::lanes::Lanes;
 use super::*;
 use crate::api::local::Management;
+use crate::linux::KernelError;
 use crate::linux::fake::Fake;
 use crate::node::desired::{Hold, ObservedGuard};
 use crate::node::enroll::SLICE;

@@ -207,3 +207,9 @@ impl Kernel for linux::Kernel {
         Self::last_heard(self, port, mac)
     }
 }
+
+/// Where the kernel was not even asked, nobody knows that something of the plan is missing.
+pub(super) fn told(error: &KernelError) -> crate::api::local::Finding {
+    let finding = crate::api::local::Finding::from(&crate::api::problem::Problem::from(error));
+    if matches!(error, KernelError::Socket { .. }) { finding.cuts(crate::api::cut::Cut::node(false)) } else { finding }
+}

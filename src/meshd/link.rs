@@ -207,7 +207,12 @@ impl Link {
 
     fn here(&self, address: &str) {
         self.shared.events.by_others(Tone::Fine, "management", address, format!("connected to {address}"));
-        self.shared.view().management = Management::Connected { address: address.to_owned(), since: wall() };
+        let by = address.parse().ok().and_then(crate::linux::host::source);
+        {
+            let mut view = self.shared.view();
+            view.management = Management::Connected { address: address.to_owned(), since: wall() };
+            view.management_by = by;
+        }
         self.connected.send_replace(true);
     }
 

@@ -16,6 +16,8 @@ pub struct Host {
     pub local: Local,
     /// Where to stay.
     pub held: Held,
+    /// The kernel could not be asked: nothing is known of the sides.
+    pub unread: bool,
     /// Sides that cannot be used, and why. Never guessed: without its address a path is no path.
     pub findings: Vec<Finding>,
 }
@@ -33,10 +35,11 @@ pub struct Before {
 pub fn look(config: &Config, before: &Before) -> Host {
     // Read once for both.
     let interfaces = underlay::Host::read();
-    sides(config, before, host::default_route().as_ref(), |wanted, wish| match &interfaces {
+    let host = sides(config, before, host::default_route().as_ref(), |wanted, wish| match &interfaces {
         Ok(interfaces) => interfaces.resolve(wanted, wish).map_err(|error| Problem::from(&error)),
         Err(error) => Err(error.into()),
-    })
+    });
+    Host { unread: interfaces.is_err(), ..host }
 }
 
 fn sides(

@@ -44,13 +44,21 @@ impl Provers {
         if let Some((_, key)) = keys.iter().find(|(public, _)| report.key_in_use == Some(*public)) {
             prove(key, Claim::InUse);
         }
+        // Last: a management node of a version that asks no proof of paths looks at one proof less.
+        if let Some(paths) = &report.paths {
+            keys.iter().for_each(|(_, key)| prove(key, Claim::Paths(paths)));
+        }
         proofs
     }
 }
 
 /// True where a report says what needs a proof.
 pub(super) const fn needed(report: &Report) -> bool {
-    report.facts.is_some() || report.findings.is_some() || report.next_key.is_some() || report.key_in_use.is_some()
+    report.facts.is_some()
+        || report.findings.is_some()
+        || report.paths.is_some()
+        || report.next_key.is_some()
+        || report.key_in_use.is_some()
 }
 
 impl std::fmt::Debug for Provers {

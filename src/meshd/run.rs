@@ -30,6 +30,7 @@ use crate::config::meshd::{Config, Table};
 use crate::linux::again::Start;
 use crate::linux::checksums::{self, Checks, Program};
 use crate::linux::confine::{self, Duty};
+use crate::linux::spare::Spare;
 use crate::linux::{self, Watch, caps, file};
 use crate::node::enroll::{SLICE, WIREGUARD_KEY};
 use crate::node::reconcile;
@@ -67,6 +68,7 @@ struct Ready {
     secret: SecretKey,
     claim: control::Claim,
     checks: Checks,
+    spare: Spare,
 }
 
 /// `meshd check-config FILE`.
@@ -88,6 +90,11 @@ pub fn cleanup(path: Option<&Path>) -> Result<Vec<String>, Problem> {
     let checks = Checks::end(checksums::remember(&run, None).0);
     let mut kernel = linux::Kernel::new().map_err(|e| Problem::from(&e))?.with_checks(checks);
     let observed = kernel.observe().map_err(|e| Problem::from(&e))?;
+    if let Some(tap) = reconcile::held(&observed) {
+        // One of other folders than these: it would make everything again.
+        return Err(control::runs(format!("a meshd that uses other folders runs on this host: it holds {tap}"))
+            .help("systemctl stop meshd, or end it; for the folders of its own: meshd cleanup --config FILE"));
+    }
     let ops = reconcile::cleanup(&observed);
     kernel.apply(&ops).map_err(|e| Problem::from(&e))?;
     Ok(ops.iter().map(ToString::to_string).collect())
@@ -109,11 +116,12 @@ pub fn run(path: &Path) -> Result<(), Problem> {
 }
 
 fn serve(loaded: Loaded, log: Log) -> Result<(), Problem> {
+    let spare = Spare::new();
     // Before the rights for it are gone: what guests send is checked by a program in the kernel.
     let program = Program::load();
     // A kernel that cannot hold us back costs a line of defence, not a frame.
     let begun = confine::begin().map_err(|error| format!("memory may be dumped, rights may be gained: {error}"));
-    let ready = prepare(loaded, program)?;
+    let ready = prepare(loaded, program, spare)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Problem::new("M0113", Exit::Failed, format!("no event loop: {e}")))?;
     let outcome = runtime.block_on(start(ready, log, begun));
@@ -135,7 +143,7 @@ fn load(path: &Path) -> Result<Loaded, Problem> {
     Ok(Loaded { path: path.to_owned(), text, config })
 }
 
-fn prepare(loaded: Loaded, program: Result<Program, String>) -> Result<Ready, Problem> {
+fn prepare(loaded: Loaded, program: Result<Program, String>, spare: Spare) -> Result<Ready, Problem> {
     let config = &loaded.config;
     let failed = |e: std::io::Error| Problem::new("M0601", Exit::Failed, e.to_string()).note("nothing was changed");
     caps::check().map_err(|e| Problem::from(&e))?;
@@ -157,7 +165,7 @@ fn prepare(loaded: Loaded, program: Result<Program, String>) -> Result<Ready, Pr
         Table::Management => disk::secret(config)?,
         Table::Files(_) => own_secret(config).map_err(failed)?,
     };
-    Ok(Ready { loaded, identity, secret, claim, checks })
+    Ok(Ready { loaded, identity, secret, claim, checks, spare })
 }
 
 /// The program, and those that earlier daemons have left at interfaces.
@@ -214,7 +222,7 @@ fn here() -> PdcId {
 
 async fn start(ready: Ready, log: Log, begun: Result<(), String>) -> Result<(), Problem> {
     let (name, pdc) = who(&ready);
-    let Ready { loaded, identity, secret, claim, checks } = ready;
+    let Ready { loaded, identity, secret, claim, checks, spare } = ready;
     let config = &loaded.config;
     let offload = offload::check(config);
     let count = config.underlay.lanes.count(super::lanes::cpus());
@@ -236,7 +244,7 @@ async fn start(ready: Ready, log: Log, begun: Result<(), String>) -> Result<(), 
 
     let (engine, commands) = mpsc::channel();
     let (thread, stands, ended) =
-        start_engine(&shared, config, slice.clone(), (name.clone(), keys, checks), (engine.clone(), commands))?;
+        start_engine(&shared, config, slice.clone(), (name.clone(), keys, checks, spare), (engine.clone(), commands))?;
     // The engine starts `nft`. What is left here, and the threads that it will start, start nothing.
     hold(Duty::Front, &shared);
     let link = match identity {
@@ -346,7 +354,7 @@ fn start_engine(
     shared: &Arc<Shared>,
     config: &Config,
     slice: Option<Slice>,
-    (name, keys, checks): (NodeId, Option<Keyring>, Checks),
+    (name, keys, checks, spare): (NodeId, Option<Keyring>, Checks, Spare),
     (sender, commands): Channel,
 ) -> Result<Started, Problem> {
     let failed = |e: std::io::Error| Problem::new("M0601", Exit::Failed, e.to_string());
@@ -364,7 +372,8 @@ fn start_engine(
     if let Err(error) = super::watch::start(shared) {
         shared.eyes().ended(Eye::Plain, error.to_string(), mono());
     }
-    let engine = Engine::new(kernel, Arc::clone(shared), config.clone(), tables).with_keys(keys);
+    let mut engine = Engine::new(kernel, Arc::clone(shared), config.clone(), tables).with_keys(keys);
+    engine.spare = spare;
     let events = Arc::clone(shared);
     let look = move || {
         let eye = events.watcher(Eye::Kernel);

@@ -1,6 +1,7 @@
 //! What the parts of the daemon tell each other: the engine and the management link write it, the control socket reads it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -88,6 +89,8 @@ pub enum Topic {
     Config,
     /// Parts of the daemon that run less confined than they should.
     Confined,
+    /// No file and no socket can be opened.
+    Short,
 }
 
 impl Topic {
@@ -123,7 +126,8 @@ impl Topic {
             | Self::Gone
             | Self::Config
             | Self::Contests
-            | Self::Confined => None,
+            | Self::Confined
+            | Self::Short => None,
         }
     }
 }
@@ -178,6 +182,8 @@ pub struct View {
     pub applied: Version,
     /// The connection to a management node.
     pub management: Management,
+    /// This host's address that packets to it leave with, as far as that is known.
+    pub management_by: Option<IpAddr>,
     /// When the certificate ends.
     pub certificate_ends: Option<Wall>,
     /// What is wrong.
@@ -228,6 +234,7 @@ impl Shared {
             outways: Arc::default(),
             applied: Version::default(),
             management,
+            management_by: None,
             certificate_ends: None,
             findings: BTreeMap::new(),
             filtered: BTreeMap::new(),

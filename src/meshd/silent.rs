@@ -7,7 +7,7 @@ use super::lane::LaneStats;
 use super::shared::View;
 use crate::api::cut::Cut;
 use crate::api::list::named;
-use crate::api::local::{Finding, PeerStatus, Silence};
+use crate::api::local::{Finding, Management, PeerStatus, Silence};
 use crate::node::watch_told::Down;
 use crate::policy::path::Path;
 use crate::probe;
@@ -49,12 +49,17 @@ pub(super) fn silence(peer: Option<PeerSlot>, foreign: bool, stats: &[LaneStats]
 pub(super) struct Line {
     interface: Option<IfName>,
     down: Option<Down>,
+    /// The management node is heard by it.
+    heard: bool,
 }
 
 impl Line {
     pub(super) fn of(view: &View) -> Self {
         let interface = view.local.external.as_ref().map(|side| side.interface.clone());
-        Self { down: interface.as_ref().and_then(|name| view.down.get(name).copied()), interface }
+        let own = view.local.external.as_ref().map(|side| side.address);
+        let heard =
+            matches!(view.management, Management::Connected { .. }) && own.is_some() && own == view.management_by;
+        Self { down: interface.as_ref().and_then(|name| view.down.get(name).copied()), interface, heard }
     }
 }
 
@@ -64,13 +69,19 @@ enum Cause {
     NotJoined,
     Nowhere,
     NoHandshake,
+    /// Of one of another make, where there is no `meshctl`.
+    ForeignNoHandshake,
     Silent(Silence),
 }
 
 /// One finding for each cause, or one for all where no tunnel of the node carries.
 pub(super) fn findings(peers: &[PeerStatus], slice: Option<&Slice>, line: &Line) -> Vec<Finding> {
-    let joined = |peer: &PeerStatus| {
-        slice.and_then(|slice| slice.peers.get(&peer.node)).is_some_and(|peer| peer.public_key.is_some())
+    let known = |peer: &PeerStatus| slice.and_then(|slice| slice.peers.get(&peer.node));
+    let joined = |peer: &PeerStatus| known(peer).is_some_and(|peer| peer.public_key.is_some());
+    let foreign = |peer: &PeerStatus| known(peer).is_some_and(|peer| peer.foreign.is_some());
+    // Another make that was never set up tells nothing of this node's line.
+    let counts = |peer: &&PeerStatus| {
+        !foreign(peer) || peer.tunnel.as_ref().is_some_and(|tunnel| tunnel.handshake_age.is_some())
     };
     let mut by_cause: BTreeMap<Cause, Vec<&PeerStatus>> = BTreeMap::new();
     let mut carries = 0;
@@ -84,17 +95,24 @@ pub(super) fn findings(peers: &[PeerStatus], slice: Option<&Slice>, line: &Line)
             (true, Some(silence)) => Cause::Silent(silence),
             (false, _) if !joined(peer) => Cause::NotJoined,
             (false, _) if tunnel.endpoint.is_none() => Cause::Nowhere,
+            (false, _) if foreign(peer) => Cause::ForeignNoHandshake,
             (false, _) => Cause::NoHandshake,
         };
         by_cause.entry(cause).or_default().push(peer);
     }
-    let unheard = |cause: &Cause| matches!(cause, Cause::NoHandshake | Cause::Silent(Silence::Unknown | Silence::In));
+    let unheard = |cause: &Cause| {
+        matches!(cause, Cause::NoHandshake | Cause::ForeignNoHandshake | Cause::Silent(Silence::Unknown | Silence::In))
+    };
     let alone: Vec<&PeerStatus> =
         by_cause.iter().filter(|(cause, _)| unheard(cause)).flat_map(|(_, peers)| peers.clone()).collect();
-    let heard = carries > 0 || by_cause.contains_key(&Cause::Silent(Silence::Out));
+    let alone: Vec<&PeerStatus> = alone.into_iter().filter(counts).collect();
+    let heard = carries > 0 || by_cause.contains_key(&Cause::Silent(Silence::Out)) || line.heard && line.down.is_none();
     let own = !heard && (alone.len() > 1 || line.down.is_some() && !alone.is_empty());
     if own {
-        by_cause.retain(|cause, _| !unheard(cause));
+        for (_, peers) in by_cause.iter_mut().filter(|(cause, _)| unheard(cause)) {
+            peers.retain(|peer| !counts(peer));
+        }
+        by_cause.retain(|_, peers| !peers.is_empty());
     }
     let own = own.then(|| cut_off(&alone, line));
     own.into_iter().chain(by_cause.into_iter().map(|(cause, peers)| cause.finding(&peers))).collect()
@@ -105,6 +123,7 @@ impl Cause {
         let names = some(peers);
         let (the, is, it) = if peers.len() > 1 { ("the tunnels", "are", "them") } else { ("the tunnel", "is", "it") };
         let check = "meshctl status there first: it says so where meshd does not run or has a key that is not its own; then look for what drops UDP, here and there: meshctl tunnel list names the ports; nft list tables | grep -v vxmesh";
+        let foreign = "what it has to be set to: meshctl node list says which are foreign, meshctl node foreign NODE prints it; there: wg show; then look for what drops UDP, here and there: meshctl tunnel list names the ports";
         let out = "look for what drops UDP from here, there first: nft list tables | grep -v vxmesh; then here: meshctl tunnel list";
         let back = "look for what drops UDP from there, here first: nft list tables | grep -v vxmesh; then there: meshctl tunnel list";
         let (why, help) = match self {
@@ -112,6 +131,7 @@ impl Cause {
             Self::NotJoined => ("it has not joined yet".to_owned(), "run meshctl join there"),
             Self::Nowhere => (format!("nothing says where {it} {is}"), "it must call first, or: meshctl node set"),
             Self::NoHandshake => (format!("{} answers no handshake", somewhere(peers)), check),
+            Self::ForeignNoHandshake => (format!("{} answers no handshake", somewhere(peers)), foreign),
             Self::Silent(Silence::Unknown) => {
                 (format!("the session stands, and {} answers nothing any more", somewhere(peers)), check)
             }

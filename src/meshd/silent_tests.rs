@@ -130,8 +130,12 @@ fn slice(joined: &[PeerStatus]) -> Slice {
 }
 
 fn said(peers: &[PeerStatus], down: bool) -> Vec<String> {
-    let line = Line { interface: "eth0".parse().ok(), down: down.then_some(Down::Off) };
-    let found = findings(peers, Some(&slice(peers)), &line);
+    let line = Line { interface: "eth0".parse().ok(), down: down.then_some(Down::Off), heard: false };
+    of_line(peers, &slice(peers), &line)
+}
+
+fn of_line(peers: &[PeerStatus], slice: &Slice, line: &Line) -> Vec<String> {
+    let found = findings(peers, Some(slice), line);
     crate::node::concerns::tests::codes::as_decided(&found);
     assert!(found.iter().all(|finding| finding.code == "M0410" && finding.cut.is_some()), "{found:?}");
     found.into_iter().map(|finding| finding.what).collect()
@@ -168,4 +172,24 @@ fn equal_causes_are_one_finding_and_an_own_line_that_is_dead_is_called_so() {
     // What arrives from one shows that the line works.
     let heard = [peer(1, false, None), peer(2, true, Some(Silence::Out))];
     assert_eq!(said(&heard, false).len(), 2);
+}
+
+#[test]
+fn an_own_line_by_which_management_is_heard_or_that_another_make_never_answered_is_not_called_dead() {
+    let peers = [peer(1, false, None), peer(2, false, None)];
+    let line = Line { interface: "eth0".parse().ok(), down: None, heard: true };
+    let found = of_line(&peers, &slice(&peers), &line);
+    assert!(found.len() == 1 && found[0].contains("the tunnels to b-1, b-2 are down"), "{found:?}");
+    let shut = Line { down: Some(Down::Off), ..line };
+    assert!(of_line(&peers, &slice(&peers), &shut)[0].contains("interface eth0 is down"));
+    // b-2 is of another make, and never answered: one that is left is no proof.
+    let mut table = slice(&peers);
+    table.peers.get_mut(&peers[1].node).unwrap().foreign =
+        Some(crate::table::Foreign { tunnel_address: std::net::Ipv4Addr::LOCALHOST, endpoint: None });
+    let silent = Line { interface: "eth0".parse().ok(), down: None, heard: false };
+    let found = findings(&peers, Some(&table), &silent);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.iter().all(|finding| !finding.what.contains("own line")), "{found:?}");
+    let [_, foreign] = &found[..] else { panic!("{found:?}") };
+    assert!(foreign.what.contains("b-2") && !foreign.help.contains("meshctl status there"), "{foreign:?}");
 }

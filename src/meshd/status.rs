@@ -226,15 +226,27 @@ fn problems(view: &View, peers: &[PeerStatus], plain: &[Finding]) -> Vec<Finding
     match &view.management {
         // That it no longer answers is no news then.
         Management::Away { .. } if removed => {}
-        Management::Away { since, why } => problems.push(Finding::new(
-            "M0120",
-            format!("no management node since {since}: {why}"),
-            "traffic goes on; check the management node",
-        )),
+        Management::Away { since, why } => {
+            problems.push(Finding::new("M0120", format!("no management node since {since}: {why}"), way_out(&problems)))
+        }
         Management::Connected { .. } | Management::Files => {}
     }
     problems.extend(view.certificate_ends.and_then(|ends| ended(ends, wall())));
     problems
+}
+
+/// What to do about a management node that does not answer: where a side of this node itself is dead, that comes first.
+fn way_out(problems: &[Finding]) -> String {
+    let side = |finding: &&Finding| finding.line.is_some() || causes::of_a_side(&finding.code);
+    match problems.iter().find(side) {
+        Some(side) => {
+            format!(
+                "{} of this node first: by that side nothing goes on, and it may be the way to the management node",
+                side.code
+            )
+        }
+        None => "traffic goes on; check the management node".to_owned(),
+    }
 }
 
 /// A peer that some lanes reach and others do not: a packet filter that knows one UDP port of two, most likely.

@@ -223,6 +223,10 @@ impl Watcher {
         let tenths = |ago: Duration| u16::try_from(ago.as_millis() / 100).unwrap_or(u16::MAX);
         match message.kind {
             Kind::PlainAsk => {
+                // Who does not look at the path to a peer has not heard it, and that tells nothing of the path.
+                let mut looks =
+                    self.overlays.iter().filter(|overlay| overlay.tap.is_some() && overlay.watch.knows(peer));
+                looks.next()?;
                 let heard = self.overlays.iter().filter_map(|overlay| overlay.watch.heard(peer, now)).min();
                 let kind = Kind::PlainTell { heard: heard.map_or(u16::MAX, tenths) };
                 Some((peer, Oam { kind, ..message }))

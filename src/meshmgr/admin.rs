@@ -68,6 +68,7 @@ fn shown(app: &App, mut object: Any) -> Any {
             // Of one that had no time yet to come back nobody knows.
             let known = seat.streams > 0 || seat.seen.is_some() || seat.left || !early;
             status.connected = (joined && known).then_some(seat.streams > 0);
+            status.left = joined && seat.left && seat.streams == 0;
             status.seen = seat.seen;
         });
     }

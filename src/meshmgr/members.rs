@@ -333,9 +333,9 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
     }
     // What is wrong with one part of a report takes nothing from the others.
     let judge = Judge::new(app, member, &said.proofs, origin.at);
+    let shown = |claim: Claim<'_>| current(&app.core.view(), member).is_ok_and(|node| judge.by_node(&node, claim));
     if let Some(findings) = &said.findings {
-        let proved =
-            current(&app.core.view(), member).is_ok_and(|node| judge.by_node(&node, Claim::Findings(findings)));
+        let proved = shown(Claim::Findings(findings));
         app.hub.with(&member.node, |seat| seat.told.hear(findings, proved));
     }
     let believed = said.facts.map_or(Ok(()), |new| take_facts(app, member, &new, &judge, origin));
@@ -343,7 +343,8 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
     if let Some(own) = said.own_mtu {
         app.hub.with(&member.node, |seat| seat.own_mtu = Some(own));
     }
-    if let Some(paths) = said.paths {
+    // Networks follow them: who has the TLS key alone moves none, and what the node itself said before stays.
+    if let Some(paths) = said.paths.filter(|paths| shown(Claim::Paths(paths))) {
         app.measured().report(&app.core.view().index.state, &member.node, &paths, origin.at);
     }
     if said.ports.is_some() {

@@ -105,8 +105,8 @@ fn token_problem(name: &str) -> Problem {
 fn node_status(mut node: Node, known: &NodeStatus) -> Result<Node, Problem> {
     let written = std::mem::replace(&mut node.status, known.clone());
     // Not stored: the server fills them in when it answers.
-    let written = NodeStatus { acknowledged: None, connected: None, seen: None, ..written };
-    let stored = NodeStatus { acknowledged: None, connected: None, seen: None, ..known.clone() };
+    let written = NodeStatus { acknowledged: None, connected: None, left: false, seen: None, ..written };
+    let stored = NodeStatus { acknowledged: None, connected: None, left: false, seen: None, ..known.clone() };
     if written == stored || written == NodeStatus::default() {
         return Ok(node);
     }

@@ -58,7 +58,8 @@ pub fn stands(node: &NodeLine, started: Wall) -> Option<Finding> {
             format!("node {} has not been heard yet since the management server started at {started}", node.node);
         return Some(Finding::new("M0107", what, "wait a moment").cuts(Cut::node(false)));
     }
-    if node.changing && !node.in_sync && node.joined.is_some() {
+    // Who is away follows no table; that it is away is why.
+    if node.changing && !node.in_sync && node.joined.is_some() && node.connected {
         let what = format!("node {} does not follow the newest table yet", node.node);
         return Some(Finding::new("M0108", what, "wait a moment").cuts(Cut::node(false)));
     }

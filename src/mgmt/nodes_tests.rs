@@ -38,12 +38,18 @@ fn a_node_that_is_behind_is_about_what_is_decided_of_it() {
 fn a_node_that_is_away_behind_gone_or_shut_out_is_told_and_is_in_the_way_and_one_that_is_expected_is_only_not_known() {
     let away = NodeLine { connected: false, in_sync: false, ..line() };
     // What, whether it is a problem, and whether frames surely end there (none: nothing is in the way).
-    let table: [(&str, NodeLine, Option<&str>, Option<bool>); 9] = [
+    let table: [(&str, NodeLine, Option<&str>, Option<bool>); 10] = [
         ("well", line(), None, None),
         ("away", away.clone(), Some("M0107"), Some(false)),
         ("not heard yet", NodeLine { expected: true, seen: None, ..away.clone() }, None, Some(false)),
         ("never heard", NodeLine { seen: None, ..away.clone() }, Some("M0107"), Some(false)),
         ("left", NodeLine { left: true, ..away.clone() }, Some("M0107"), Some(true)),
+        (
+            "left, and then the table changed",
+            NodeLine { left: true, changing: true, ..away.clone() },
+            Some("M0107"),
+            Some(true),
+        ),
         ("behind", NodeLine { in_sync: false, ..line() }, Some("M0108"), Some(false)),
         ("on its way", NodeLine { in_sync: false, changing: true, ..line() }, None, Some(false)),
         ("quarantined", NodeLine { quarantined: true, ..away.clone() }, None, Some(true)),

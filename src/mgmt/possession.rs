@@ -24,6 +24,7 @@ use super::certs::hex;
 use crate::api::local::Finding;
 use crate::api::objects::NodeFacts;
 use crate::api::proof::{Challenge, PROOFS_MAX, Proof};
+use crate::api::stream::MeasuredPath;
 use crate::tunnel::{agree, public_key};
 use crate::types::{NodeId, PublicKey, SecretKey, Wall};
 
@@ -54,6 +55,8 @@ pub enum Claim<'a> {
     Facts(&'a NodeFacts),
     /// "This is what I find wrong": with the key in force or the next one.
     Findings(&'a [Finding]),
+    /// "This is what my paths carry": with the key in force or the next one.
+    Paths(&'a [MeasuredPath]),
 }
 
 /// Who says what.
@@ -139,6 +142,10 @@ fn fields(shared: &[u8], nonce: &str, key: &PublicKey, said: Statement<'_>, by: 
             let fields = findings.iter().flat_map(|finding| [&finding.code, &finding.what, &finding.help]);
             fields.for_each(|field| add(&mut mac, field.as_bytes()));
             findings.iter().for_each(|finding| add(&mut mac, cut_of(finding).as_bytes()));
+        }
+        Claim::Paths(paths) => {
+            add(&mut mac, b"paths");
+            paths.iter().for_each(|path| add(&mut mac, format!("{} {}", path.node, path.bytes).as_bytes()));
         }
     }
     mac

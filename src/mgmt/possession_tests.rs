@@ -31,6 +31,7 @@ impl World {
     fn claims(&self, work: impl FnOnce(Statement<'_>) -> bool) -> bool {
         let (old, new) = (public(3), public(self.claim.1));
         let found = [Finding::new("M0410", self.claim.1.to_string(), self.claim.2.version.to_string())];
+        let paths = [MeasuredPath { node: "a-9".parse().unwrap(), bytes: 1400 + u16::from(self.claim.1) }];
         let text = format!("{:064}", self.claim.1);
         let claim = match self.claim.0 {
             0 => Claim::Join,
@@ -38,7 +39,8 @@ impl World {
             2 => Claim::InUse,
             3 => Claim::Renew(&text),
             4 => Claim::Facts(&self.claim.2),
-            _ => Claim::Findings(&found),
+            5 => Claim::Findings(&found),
+            _ => Claim::Paths(&paths),
         };
         work(Statement { node: &self.node, tls_key: &self.tls, claim })
     }
@@ -68,9 +70,9 @@ fn a_proof_is_of_one_node_key_claim_and_time_and_of_nothing_else() {
         ("another TLS key", |w| w.tls = "b".repeat(64)),
         ("another WireGuard key", |w| w.by = 4),
         ("too late", |w| w.now = NOW + LIFE + Duration::from_secs(1)),
-        ("another claim", |w| w.claim.0 = (w.claim.0 + 1) % 6),
+        ("another claim", |w| w.claim.0 = (w.claim.0 + 1) % 7),
     ];
-    for claim in 0..6 {
+    for claim in 0..7 {
         let mut world = World::new();
         world.claim.0 = claim;
         let proof = world.proof();
@@ -86,12 +88,12 @@ fn a_proof_is_of_one_node_key_claim_and_time_and_of_nothing_else() {
 
 #[test]
 fn each_part_of_what_is_claimed_is_bound() {
-    for claim in [1, 3] {
+    for claim in [1, 3, 5, 6] {
         let mut world = World::new();
         world.claim.0 = claim;
         let proof = world.proof();
         world.claim.1 = 5;
-        assert!(!world.takes(&proof), "another new key");
+        assert!(!world.takes(&proof), "another new key, text, finding or size");
     }
     let parts: [fn(&mut NodeFacts); 8] = [
         |f| f.admin = "10.0.0.2".parse().ok(),

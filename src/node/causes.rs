@@ -2,6 +2,8 @@
 //! cuts off is not lost: the cause cuts it off too, or takes it over.
 
 use super::outways::NO_WAY;
+use super::short::SHORT;
+use super::unwatched::UNWATCHED;
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
 use crate::policy::path::Path;
@@ -17,7 +19,7 @@ struct Rule {
 const KEY: &str = "M0281";
 
 /// What says that something does not pass between this node and peers.
-const PEERS: &[&str] = &["M0410", "M0412", "M0663", "M0664", "M0665", "M0666", "M0669"];
+const PEERS: &[&str] = &["M0410", "M0412", "M0663", "M0664", "M0665", "M0666", "M0669", "M0721"];
 
 const RULES: &[Rule] = &[
     // No member speaks with a node in quarantine, or that was removed.
@@ -36,6 +38,8 @@ const RULES: &[Rule] = &[
         symptoms: &["M0410", "M0669"],
         holds: |_, symptom| symptom.what.contains(NO_WAY),
     },
+    // Who can open nothing cannot look.
+    Rule { causes: &[SHORT], symptoms: &["M0627", UNWATCHED], holds: |_, _| true },
     // What cannot be made cannot be opened.
     Rule {
         causes: &["M0621", "M0622", "M0623", "M0624", "M0626", "M0627"],
@@ -43,6 +47,11 @@ const RULES: &[Rule] = &[
         holds: |cause, _| whole(cause),
     },
 ];
+
+/// True for what says that a whole side of this node cannot be used.
+pub fn of_a_side(code: &str) -> bool {
+    ["M0630", "M0631", "M0632", "M0633", "M0667"].contains(&code)
+}
 
 fn whole(cause: &Finding) -> bool {
     cause.cut.as_ref().is_some_and(|cut| cut.node && cut.surely)

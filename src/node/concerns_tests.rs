@@ -124,6 +124,7 @@ fn plain(peer: &str, change: impl Fn(&mut Report), down: bool) -> Vec<Finding> {
         largest: 1450,
         needed: 1418,
         legs: Vec::new(),
+        hole: None,
         mute: None,
         told: None,
         theirs: Some(Theirs { heard: Some(Duration::from_secs(1)), passes: 1450, at: ago(1) }),

@@ -49,6 +49,7 @@ pub mod questions;
 pub mod reconcile;
 pub mod revoke;
 pub mod rotation;
+pub mod short;
 pub mod shown;
 pub mod silent;
 pub mod skew;

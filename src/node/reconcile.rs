@@ -67,6 +67,16 @@ pub fn cleanup(observed: &Observed) -> Vec<Op> {
     diff(&Desired::default(), observed)
 }
 
+/// A TAP of ours that some process has open, whatever folders it was told to use: a TAP has a carrier for as long as somebody holds it
+/// (`drivers/net/tun.c`), and nobody holds ours but a `meshd` that runs.
+pub fn held(observed: &Observed) -> Option<&IfName> {
+    let is_held = |(name, link): &(&IfName, &Link)| {
+        let tap = matches!(link.kind, Kind::Tap(_)) && names::parse(name.as_str()).is_some();
+        tap && link.up && !observed.dark.contains(*name)
+    };
+    observed.links.iter().find(is_held).map(|(name, _)| name)
+}
+
 /// What others have done that is in the way: foreign devices that block networks, and addresses on devices of ours.
 pub fn conflicts(desired: &Desired, observed: &Observed) -> Vec<Finding> {
     let mut findings: Vec<Finding> = blocked(desired, observed).into_values().collect();

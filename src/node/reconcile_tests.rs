@@ -79,6 +79,26 @@ fn cleanup_removes_all_that_is_ours_and_only_that() {
 }
 
 #[test]
+fn a_tap_of_ours_with_a_carrier_is_held_by_a_daemon_that_runs() {
+    let mut kernel = Fake::default();
+    settle(&mut kernel, &desired(&suppress()));
+    let taps: Vec<IfName> = kernel
+        .state
+        .links
+        .iter()
+        .filter(|(_, link)| matches!(link.kind, Kind::Tap(_)))
+        .map(|(name, _)| name.clone())
+        .collect();
+    assert!(!taps.is_empty());
+    kernel.state.dark.extend(taps.iter().cloned());
+    assert_eq!(held(&kernel.state), None, "up, and nobody has them open");
+    kernel.state.dark.remove(&taps[0]);
+    assert_eq!(held(&kernel.state), Some(&taps[0]));
+    kernel.state.links.get_mut(&taps[0]).unwrap().up = false;
+    assert_eq!(held(&kernel.state), None);
+}
+
+#[test]
 fn a_foreign_bridge_with_our_name_is_reported_and_left_alone() {
     let mut kernel = Fake::default();
     let foreign = other(Kind::Bridge(crate::node::desired::Bridge::OURS), None);

@@ -78,7 +78,11 @@ impl Seen<'_> {
         let Some(report) = &self.report else { return PlainState::Starting };
         match report.quiet {
             Some(_) if !self.speaks && report.heard.is_none() => PlainState::Starting,
-            Some(since) if now.since(since) >= PATIENCE => lost(report, now.since(since), now),
+            Some(since) if now.since(since) >= PATIENCE => {
+                let state = lost(report, now.since(since), now);
+                // It lives, and does not answer: it may be unable to look.
+                if self.unheard && state == PlainState::Silent { PlainState::Quiet } else { state }
+            }
             Some(_) if report.answered.is_none() => PlainState::Starting,
             None if report.answered.is_none() => PlainState::Starting,
             Some(_) | None if !report.legs.is_empty() => PlainState::Legs,
@@ -170,7 +174,10 @@ fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> V
             PlainState::Small => sizes(one, now),
             PlainState::Answers if !one.session => vec![Cause::Session],
             PlainState::Answers if one.unheard => vec![Cause::Unheard],
-            PlainState::Starting | PlainState::Answers => Vec::new(),
+            PlainState::Answers => {
+                one.report.as_ref().and_then(|report| report.hole).map(Cause::Hole).into_iter().collect()
+            }
+            PlainState::Starting => Vec::new(),
             PlainState::BothLost
             | PlainState::OutLost
             | PlainState::InLost
@@ -202,7 +209,13 @@ fn sizes(one: &Seen<'_>, now: Mono) -> Vec<Cause> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Cause {
     State(PlainState),
-    Small { passes: u16, needed: u16, out: bool },
+    Small {
+        passes: u16,
+        needed: u16,
+        out: bool,
+    },
+    /// A size that is lost while smaller and larger ones pass.
+    Hole(u16),
     Session,
     Unheard,
 }
@@ -215,7 +228,7 @@ impl Cause {
             Self::State(PlainState::BothLost | PlainState::OutLost | PlainState::InLost) => {
                 Cut::peers(true, Path::Plain, peers)
             }
-            Self::State(_) | Self::Small { .. } => Cut::peers(false, Path::Plain, peers),
+            Self::State(_) | Self::Small { .. } | Self::Hole(_) => Cut::peers(false, Path::Plain, peers),
             Self::Session | Self::Unheard => Cut::default(),
         }
     }
@@ -282,6 +295,13 @@ impl Cause {
                     smaller_guests(passes),
                 )
             }
+            Self::Hole(size) => Finding::new(
+                "M0721",
+                format!(
+                    "plain frames from {own} to {names} with packets of about {size} bytes are lost ({ends}), while smaller and larger ones pass"
+                ),
+                format!("look for a rule on lengths for UDP port {port}, here and on {peer}: {rules}"),
+            ),
             Self::Unheard => Finding::new(
                 SESSION,
                 format!(

@@ -27,6 +27,7 @@ fn good() -> Report {
         largest: 1450,
         needed: 1418,
         legs: Vec::new(),
+        hole: None,
         mute: None,
         told: None,
         theirs: Some(Theirs { heard: secs(1), passes: 1450, at: ago(3) }),
@@ -136,6 +137,21 @@ fn what_arrives_and_what_the_peer_says_name_the_direction() {
 }
 
 #[test]
+fn who_lives_and_does_not_say_when_it_has_heard_may_be_unable_to_look() {
+    let mesh = Mesh::new(1);
+    let report = quiet(100, 100, None, None);
+    for (unheard, state, words) in
+        [(false, PlainState::Silent, "neither over"), (true, PlainState::Quiet, "nobody knows yet what fails")]
+    {
+        let mut seen = mesh.seen(&report);
+        seen[0].unheard = unheard;
+        assert_eq!(seen[0].state(NOW), state);
+        let told = told(&seen, &[]);
+        assert!(told.len() == 1 && told[0].0 == "M0666" && told[0].1.contains(words), "{told:?}");
+    }
+}
+
+#[test]
 fn who_is_no_meshd_for_certain_and_was_never_heard_is_not_missed() {
     let mesh = Mesh::new(1);
     let never = Report { answered: None, heard: None, told: None, theirs: None, ..quiet(100, 100, None, None) };
@@ -169,6 +185,7 @@ fn what_is_said_names_the_pair_and_the_direction() {
             "from a-2 to a-1 with packets of more than 1300 bytes are lost",
         ),
         (Report { legs: vec![49_161], ..good() }, "M0665", "between a-1 and a-2"),
+        (Report { hole: Some(700), ..good() }, "M0721", "from a-1 to a-2 with packets of about 700 bytes are lost"),
         (quiet(12, 30, None, None), "M0666", "a-2 does not answer over the plain path"),
         (quiet(17, 30, None, None), "M0666", "nothing is heard of a-2, neither over the plain path nor by the session"),
     ] {

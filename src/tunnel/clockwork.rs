@@ -14,7 +14,7 @@ impl Peer {
             return;
         }
         if self.timers.wipe <= now {
-            self.wipe(common);
+            self.wipe(common, now);
         }
         if self.timers.keepalive <= now {
             self.keepalive_due(common, now);
@@ -66,9 +66,13 @@ impl Peer {
         common.report(Event::GaveUp { peer: self.config.slot });
     }
 
-    /// The last keys are three lifetimes old.
-    fn wipe(&mut self, common: &mut Common) {
+    /// The last keys are three lifetimes old. A call of the peer that was answered just now may yet come to something.
+    fn wipe(&mut self, common: &mut Common, now: Mono) {
+        let ended = self.sessions.end_but_young_calls(now);
+        self.ended(ended, common);
         self.timers.wipe = NEVER;
-        self.end_sessions(common);
+        if !self.sessions.is_empty() {
+            self.timers.keys_may_be(now);
+        }
     }
 }

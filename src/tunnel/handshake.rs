@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use zeroize::Zeroizing;
 
+use super::callers::From;
 use super::common::Common;
 use super::drops::DropReason;
 use super::interface::Transmit;
-use super::limits::{CALLS_UNDER_A_PAIR, INITIATION_INTERVAL, REKEY_TIMEOUT};
+use super::limits::{CALLS_UNDER_A_PAIR, REKEY_TIMEOUT};
 use super::message::{Kind, initiation, response};
 use super::noise::{Failed, Initiator, Keys, Responder};
 use super::peer::{Peer, Pending};
@@ -26,6 +27,7 @@ impl Peer {
         self.unanswered.get_or_insert(now);
         let pair = self.choose(now);
         self.attempts = self.attempts.saturating_add(1);
+        self.made_way = false;
         let stamp = self.stamp(pair.0, common, wall);
         self.initiated = Some(now);
         let Ok(datagram) = self.initiation(common, pair, stamp, now) else {
@@ -73,8 +75,9 @@ impl Peer {
 
     /// Answers an initiation to our key `own` that is authentic; `remote` is the index that it gave.
     ///
-    /// The answer goes to where the initiation came from, but a known endpoint stays: an initiation can be replayed (to another
-    /// lane, or after a restart), the peer's first data message in the session that it asks for cannot.
+    /// The answer goes to where the initiation came from, and that is all that is done for it: it can be replayed (to another lane, or
+    /// after a restart), or come from somebody who has the peer's private key and no PSK. Endpoint, timers and the mark of its
+    /// timestamps follow the first data message of the session that it asks for, which is neither.
     pub(super) fn answer(
         &mut self,
         responder: Responder,
@@ -86,30 +89,24 @@ impl Peer {
     ) -> Result<(), DropReason> {
         let pair = (own, responder.peer);
         let psk = Zeroizing::new(*self.psk(&pair).ok_or(DropReason::UnknownPeer)?);
-        if let Some((last, stamp)) = self.remote(responder.peer).accepted {
-            if responder.stamp <= stamp {
-                return Err(DropReason::StaleTimestamp);
-            }
-            if now.since(last) < INITIATION_INTERVAL {
-                return Err(DropReason::PeerLimited);
-            }
-        }
-        self.remote(responder.peer).accepted = Some((now, responder.stamp));
+        let known = self.endpoint.is_some_and(|endpoint| endpoint.ip() == from.ip());
+        let whence = if known { From::Known } else { From::Elsewhere };
+        let stamp = responder.stamp;
+        self.remote(responder.peer).callers.take(stamp, whence, now)?;
         let (keys, message) = responder.respond(&psk).map_err(|Failed| DropReason::HandshakeForged)?;
         let local = common.new_index(self.config.slot);
         let session = self.session(keys, pair, Role::Responder, local, remote, now);
-        common.free(self.sessions.responded(session));
+        common.free(self.sessions.responded(session.called(stamp, known), whence));
         let mut datagram = vec![0; response::LEN];
         datagram[..4].copy_from_slice(&Kind::Response.tag());
         datagram[response::SENDER].copy_from_slice(&local.to_le_bytes());
         datagram[response::RECEIVER].copy_from_slice(&remote.to_le_bytes());
         datagram[response::NOISE].copy_from_slice(&message);
         self.remote(pair.1).jar.fill(&mut datagram, now);
-        self.endpoint.get_or_insert(from);
-        self.timers.received(now);
-        self.timers.sent(now);
-        self.timers.keys_made(now);
-        self.leave_it_to_the_peer(common, now);
+        self.timers.keys_may_be(now);
+        if known {
+            self.leave_it_to_the_peer(common, now);
+        }
         self.schedule(common);
         common.counters.initiations_accepted += 1;
         common.send(Transmit { to: from, datagram });
@@ -150,10 +147,11 @@ impl Peer {
         Ok(())
     }
 
-    /// The peer has just called, so our own call can wait until that one has come to nothing. Only while there is a session: an
-    /// initiation may be a replay that we cannot know for one after a restart, and must not silence us then.
+    /// The peer has just called, so our own call can wait until that one has come to nothing. Only while there is a session, and once: an
+    /// initiation may be a replay that we cannot know for one after a restart, or a thief's, and must not silence us.
     fn leave_it_to_the_peer(&mut self, common: &mut Common, now: Mono) {
-        if self.timers.initiate != NEVER && self.sessions.usable(now).is_some() {
+        if self.timers.initiate != NEVER && !self.made_way && self.sessions.usable(now).is_some() {
+            self.made_way = true;
             self.timers.initiate = self.timers.initiate.max(now + REKEY_TIMEOUT + common.jitter());
         }
     }

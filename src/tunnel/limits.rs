@@ -39,6 +39,9 @@ pub(super) const COOKIE_TIME: Duration = Duration::from_secs(115);
 
 /// At most one initiation of a peer in this time is answered (5.1; 50 a second, as Linux and wireguard-go have it).
 pub(super) const INITIATION_INTERVAL: Duration = Duration::from_millis(20);
+/// Timestamps of answered and not yet confirmed initiations under one key that are remembered, so that a replay of one is known: a
+/// peer that gets no answer calls every 5 s, so that these are almost three minutes.
+pub(super) const CALLS_REMEMBERED: usize = 32;
 /// Initiations in one second, all sources together, beyond which we are under load (5.3 leaves the measure open). At about
 /// 0.35 ms each this is a tenth of a core.
 pub(super) const LOAD_INITIATIONS_PER_SECOND: u32 = 256;

@@ -30,6 +30,7 @@
 
 mod aead;
 mod agree;
+mod callers;
 mod chain;
 mod clockwork;
 mod common;

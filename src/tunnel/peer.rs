@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use super::callers::Callers;
 use super::common::Common;
 use super::cookie::Jar;
 use super::drops::DropReason;
 use super::interface::{Event, PeerConfig, PeerStatus};
 use super::limits::{KEY_KNOWN, MOVE_EVENT_INTERVAL, REKEY_TIMEOUT, STAGED};
 use super::noise::{Initiator, NO_PSK};
-use super::session::{Pair, Sessions};
+use super::session::{Ended, Pair, Sessions};
 use super::tai64n::Tai64n;
 use super::timers::{NEVER, Timers};
 use crate::table::KeyPair;
@@ -33,8 +34,8 @@ pub(super) struct Staged {
 pub(super) struct Remote {
     pub(super) key: PublicKey,
     pub(super) jar: Jar,
-    /// When we last accepted an initiation, and its timestamp.
-    pub(super) accepted: Option<(Mono, Tai64n)>,
+    /// Its initiations.
+    pub(super) callers: Callers,
 }
 
 /// A peer and everything known of it.
@@ -56,6 +57,8 @@ pub(super) struct Peer {
     pub(super) unanswered: Option<Mono>,
     /// Initiations since the last handshake that came to its end.
     pub(super) attempts: u16,
+    /// Our call has made way for one of the peer since our last one: it does so once, as the peer's may be somebody else's.
+    pub(super) made_way: bool,
     /// When we last sent an initiation.
     pub(super) initiated: Option<Mono>,
     /// Timestamp of the last initiation under each of our keys.
@@ -84,6 +87,7 @@ impl Peer {
             staged: VecDeque::new(),
             unanswered: None,
             attempts: 0,
+            made_way: false,
             initiated: None,
             stamps: Vec::new(),
             up: false,
@@ -113,7 +117,7 @@ impl Peer {
         }
         self.timers.set_interval(self.config.keepalive, now);
         self.follow(&former, self.config.suite != old.suite, common, now);
-        if self.config.keepalive.is_some() && self.sessions.is_empty() {
+        if self.config.keepalive.is_some() && self.sessions.current().is_none() {
             self.want_handshake(common, now);
         }
         self.schedule(common);
@@ -180,7 +184,13 @@ impl Peer {
 
     /// Wipes all sessions and the handshake under way.
     pub(super) fn end_sessions(&mut self, common: &mut Common) {
-        common.free(self.sessions.clear());
+        let ended = self.sessions.clear();
+        self.ended(ended, common);
+    }
+
+    /// No session is left to send in.
+    pub(super) fn ended(&mut self, ended: Ended, common: &mut Common) {
+        common.free(ended);
         self.forget_pending(common);
         if std::mem::take(&mut self.up) {
             common.report(Event::Down { peer: self.config.slot });
@@ -222,6 +232,7 @@ impl Peer {
         self.timers.initiate = NEVER;
         self.unanswered = None;
         self.attempts = 0;
+        self.made_way = false;
         self.last_handshake = Some(now);
         if !std::mem::replace(&mut self.up, true) {
             common.report(Event::Up { peer: self.config.slot });
@@ -254,7 +265,7 @@ impl Peer {
     pub(super) fn remote(&mut self, key: PublicKey) -> &mut Remote {
         let known = self.remotes.iter().position(|remote| remote.key == key);
         let at = known.unwrap_or_else(|| {
-            self.remotes.push(Remote { key, jar: Jar::new(&key), accepted: None });
+            self.remotes.push(Remote { key, jar: Jar::new(&key), callers: Callers::default() });
             self.remotes.len() - 1
         });
         &mut self.remotes[at]

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::aead::Key;
+use super::callers::From;
 use super::drops::DropReason;
 use super::limits::{
     PADDING, REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES, REKEY_AFTER_TIME, REKEY_ON_RECEIVE,
-    REKEY_YIELD,
+    REKEY_TIMEOUT, REKEY_YIELD,
 };
 use super::message::{TAG, data, read_data, write_data};
 use super::noise::Keys;
+use super::tai64n::Tai64n;
 use super::window::Window;
 use crate::table::Suite;
 use crate::types::{Mono, PublicKey};
@@ -57,6 +59,10 @@ pub(super) struct Session {
     /// The counter of the next message.
     counter: u64,
     window: Window,
+    /// The timestamp of the peer's call that asked for it, until the caller has shown by a message in it that it has the PSK.
+    asked: Option<Tai64n>,
+    /// Nothing tells yet that it is the peer's: it was asked for from somewhere else than where the peer was.
+    doubtful: bool,
 }
 
 impl Session {
@@ -77,7 +83,21 @@ impl Session {
             receive: Key::new(made.suite, &receive),
             counter: 0,
             window: Window::new(),
+            asked: None,
+            doubtful: false,
         }
+    }
+
+    /// A session that a call with this timestamp asked for, from where the peer is `known` to be or not.
+    pub(super) fn called(self, stamp: Tai64n, known: bool) -> Self {
+        Self { asked: Some(stamp), doubtful: !known, ..self }
+    }
+
+    /// After a message was opened in it: whose call it was, under which key and with which timestamp. Once.
+    pub(super) fn shown(&mut self) -> Option<(PublicKey, Tai64n)> {
+        let stamp = self.asked.take()?;
+        self.doubtful = false;
+        Some((self.pair.1, stamp))
     }
 
     /// How old it is.
@@ -158,17 +178,21 @@ pub(super) enum Place {
 
 /// The sessions that a peer can have at once.
 ///
+/// Those that wait for the peer's first message are kept apart by where the call came from, and the newest two of each: neither somebody
+/// who calls with a stolen key from elsewhere nor a call that was late ends one that the peer is about to use.
+///
 /// WireGuard keeps one that was replaced. Where both ends initiate at once that is one too few: each end then makes two sessions
 /// while packets in the old one are still on their way, so two are kept, and what goes is what the peer was silent in for longest.
 #[derive(Default)]
 pub(super) struct Sessions {
     previous: [Option<Box<Session>>; 2],
     current: Option<Box<Session>>,
-    next: Option<Box<Session>>,
+    /// By [`From`], newest first.
+    next: [[Option<Box<Session>>; 2]; 2],
 }
 
-/// Indices of sessions that ended.
-pub(super) type Ended = [Option<u32>; 4];
+/// Indices of sessions that ended: at most of all.
+pub(super) type Ended = [Option<u32>; 7];
 
 impl Sessions {
     /// The session that we send in.
@@ -176,9 +200,9 @@ impl Sessions {
         self.current.as_deref()
     }
 
-    /// The session that waits for the peer's first message.
+    /// The newest session that waits for the first message of the peer, which called from where it is.
     pub(super) fn next(&self) -> Option<&Session> {
-        self.next.as_deref()
+        self.next[From::Known as usize][0].as_deref()
     }
 
     /// The session that we send in, if it may be sent in.
@@ -188,50 +212,55 @@ impl Sessions {
 
     /// Whether there is no session at all.
     pub(super) const fn is_empty(&self) -> bool {
-        matches!(self, Self { previous: [None, None], current: None, next: None })
+        matches!(self, Self { previous: [None, None], current: None, next: [[None, None], [None, None]] })
     }
 
     /// The session whose local index this is. Most packets are for the current one.
     pub(super) fn find(&mut self, local: u32) -> Option<(&mut Session, Place)> {
-        let [one, other] = &mut self.previous;
-        let places = [
-            (&mut self.current, Place::Current),
-            (&mut self.next, Place::Next),
-            (one, Place::Previous),
-            (other, Place::Previous),
-        ];
-        let held = places.into_iter().filter_map(|(session, place)| Some((session.as_deref_mut()?, place)));
-        held.into_iter().find(|(session, _)| session.local == local)
+        if self.current.as_deref().is_some_and(|session| session.local == local) {
+            return Some((self.current.as_deref_mut()?, Place::Current));
+        }
+        let next = self.next.iter_mut().flatten().map(|session| (session, Place::Next));
+        let previous = self.previous.iter_mut().map(|session| (session, Place::Previous));
+        let mut held = next.chain(previous).filter_map(|(session, place)| Some((session.as_deref_mut()?, place)));
+        held.find(|(session, _)| session.local == local)
     }
 
-    /// We initiated and the response came: this one is confirmed, and is sent in from now on. An unconfirmed one that the
-    /// peer initiated meanwhile is kept to receive in: the peer may be sending in it already.
+    /// We initiated and the response came: this one is confirmed, and is sent in from now on. Unconfirmed ones that the
+    /// peer initiated meanwhile are kept to receive in: the peer may be sending in one already.
     pub(super) fn initiated(&mut self, session: Session, now: Mono) -> Ended {
         let older = self.current.replace(Box::new(session));
-        let next = self.next.take();
-        self.retire([next, older], now)
+        let [[a, b], [c, d]] = std::mem::take(&mut self.next);
+        self.retire([a, b, c, d, older], now)
     }
 
     /// The peer initiated and we responded: this one waits for the peer's first message in it. Until then the peer sends in what
     /// there was before, so nothing else ends.
-    pub(super) fn responded(&mut self, session: Session) -> Ended {
-        [index(self.next.replace(Box::new(session))), None, None, None]
+    pub(super) fn responded(&mut self, session: Session, from: From) -> Ended {
+        let [newest, other] = &mut self.next[from as usize];
+        let newest = newest.replace(Box::new(session));
+        let ended = std::mem::replace(other, newest);
+        [index(ended), None, None, None, None, None, None]
     }
 
-    /// The peer's first message in the next session came.
-    pub(super) fn confirmed(&mut self, now: Mono) -> Ended {
-        let Some(next) = self.next.take() else { return Ended::default() };
+    /// The peer's first message in the session of this local index came, which waited for it. The others go on waiting: the peer may
+    /// have called again meanwhile.
+    pub(super) fn confirmed(&mut self, local: u32, now: Mono) -> Ended {
+        let mut waiting = self.next.iter_mut().flatten();
+        let Some(next) = waiting.find_map(|session| session.take_if(|session| session.local == local)) else {
+            return Ended::default();
+        };
         let older = self.current.replace(next);
-        self.retire([older, None], now)
+        self.retire([older, None, None, None, None], now)
     }
 
     /// Keeps these to receive in, as far as there is room and they are young enough; gives the indices of those that end.
-    fn retire(&mut self, sessions: [Option<Box<Session>>; 2], now: Mono) -> Ended {
+    fn retire(&mut self, sessions: [Option<Box<Session>>; 5], now: Mono) -> Ended {
         let [a, b] = std::mem::take(&mut self.previous);
-        let [c, d] = sessions;
-        let mut all = [a, b, c, d];
+        let [c, d, e, f, g] = sessions;
+        let mut all = [a, b, c, d, e, f, g];
         let worth = |session: &Option<Box<Session>>| {
-            session.as_ref().filter(|session| !session.expired(now)).map(|session| session.heard)
+            session.as_ref().filter(|session| !session.expired(now)).map(|session| (!session.doubtful, session.heard))
         };
         all.sort_unstable_by_key(|session| std::cmp::Reverse(worth(session)));
         let [first, second, ended @ ..] = all;
@@ -239,20 +268,29 @@ impl Sessions {
         let [mut first, mut second] = [first, second];
         let expired = [&mut first, &mut second].map(|kept| index(kept.take_if(|session| session.expired(now))));
         self.previous = [first, second];
-        [expired[0], expired[1], ended[0], ended[1]]
+        let [a, b, c, d, e] = ended;
+        [expired[0], expired[1], a, b, c, d, e]
     }
 
     /// Ends those that were made under other pairs of keys than these.
     pub(super) fn keep(&mut self, holds: impl Fn(&Pair) -> bool) -> Ended {
-        let [one, other] = &mut self.previous;
-        let end = |session: &mut Option<Box<Session>>| index(session.take_if(|session| !holds(&session.pair)));
-        [one, other, &mut self.current, &mut self.next].map(end)
+        self.end(|session| !holds(&session.pair))
+    }
+
+    /// Ends all but those that the peer called for just now.
+    pub(super) fn end_but_young_calls(&mut self, now: Mono) -> Ended {
+        self.end(|session| session.asked.is_none() || session.age(now) >= REKEY_TIMEOUT)
     }
 
     /// Ends all.
     pub(super) fn clear(&mut self) -> Ended {
-        let [one, other] = std::mem::take(&mut self.previous);
-        [one, other, self.current.take(), self.next.take()].map(index)
+        self.end(|_| true)
+    }
+
+    /// Ends those of which this is true.
+    fn end(&mut self, which: impl Fn(&Session) -> bool) -> Ended {
+        let Self { previous: [a, b], current, next: [[c, d], [e, f]] } = self;
+        [a, b, c, d, e, f, current].map(|session| index(session.take_if(|session| which(session))))
     }
 }
 
@@ -270,6 +308,6 @@ impl Sessions {
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        self.previous.iter().chain([&self.current, &self.next]).flatten().count()
+        self.previous.iter().chain(self.next.iter().flatten()).chain([&self.current]).flatten().count()
     }
 }

@@ -91,6 +91,11 @@ impl Timers {
         self.wipe = now + WIPE_AFTER_TIME;
     }
 
+    /// New keys may come about: what is there meanwhile is not kept for ever, nor what was there before for longer.
+    pub(super) fn keys_may_be(&mut self, now: Mono) {
+        self.wipe = self.wipe.min(now + WIPE_AFTER_TIME);
+    }
+
     /// Changes the persistent keepalive.
     pub(super) fn set_interval(&mut self, interval: Option<Duration>, now: Mono) {
         if self.interval != interval {

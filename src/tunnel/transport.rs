@@ -73,8 +73,12 @@ impl Peer {
         let (session, place) = self.sessions.find(local).ok_or(DropReason::UnknownIndex)?;
         let (payload, newest) = session.open(datagram, now)?;
         let stale = session.stale_on_receive(now);
+        if let Some((remote, stamp)) = session.shown() {
+            self.remote(remote).callers.confirm(stamp);
+        }
         if place == Place::Next {
-            common.free(self.sessions.confirmed(now));
+            common.free(self.sessions.confirmed(local, now));
+            self.timers.keys_made(now);
             self.forget_pending(common);
             self.handshake_done(common, now);
         }

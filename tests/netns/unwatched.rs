@@ -1,13 +1,13 @@
 //! A watch that does not run is no proof that all is well: it is told where it cannot look, and ends when it looks again; and what a daemon that
 //! has just begun has not looked at yet is never called well.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use vxmesh::api::local::Status;
+use vxmesh::api::local::{PlainState, Status};
 use vxmesh::lab::{daemons, shell};
 
 use crate::harness::{can_run, wait_until};
-use crate::labs::Lab;
+use crate::labs::{Lab, said};
 
 /// How soon a fault is told, and its end.
 const BAR: Duration = Duration::from_secs(30);
@@ -32,6 +32,52 @@ fn is_well(lab: &Lab) -> bool {
     status.problems.is_empty() && status.unknown.is_empty()
 }
 
+fn plain_state(lab: &Lab, of: &str) -> Vec<PlainState> {
+    let peers = daemons::status(&lab.home, lab.layout().node(of).unwrap()).unwrap().peers;
+    peers.iter().flat_map(|peer| &peer.plain).map(|plain| plain.state).collect()
+}
+
+/// `meshd cleanup` with the wrong file, or none: another `run` folder is no proof that nobody runs.
+fn nothing_is_cleaned_up_under_a_daemon_that_runs_with_other_folders(lab: &Lab) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("meshd.toml");
+    std::fs::write(&file, format!("management = ['m:1']\n[paths]\nrun = '{}'\n", folder.path().join("run").display()))
+        .unwrap();
+    let mut command = shell::command(Some(&lab.layout().node(NODE).unwrap().namespace), env!("CARGO_BIN_EXE_meshd"));
+    let ended = command.arg("cleanup").arg("--config").arg(&file).output().unwrap();
+    let text = said(&ended);
+    assert!(ended.status.code() == Some(5) && text.contains("error[M0610]"), "{text}");
+    assert!(is_well(lab) && lab.answers("a-2", NODE), "and nothing was changed");
+}
+
+/// `prlimit` to less than it has open: it says why it sees nothing, here and at management; its peer and its guests notice nothing; and all that
+/// ends with the limit.
+fn a_daemon_that_can_open_nothing_says_so_and_no_path_is_called_dead(lab: &Lab) {
+    let pid = lab.home.running(NODE).unwrap().pid;
+    on(lab, &format!("prlimit --pid {pid} --nofile=5:"));
+    // It looks at once, where it hears of a change.
+    on(lab, "ip link add looked type veth peer name seen; ip link del looked");
+    let told = || {
+        daemons::status(&lab.home, lab.layout().node(NODE).unwrap()).is_ok_and(|status| {
+            status.problems.iter().any(|finding| finding.code == "M0720" && finding.help.contains(&pid.to_string()))
+        })
+    };
+    wait_until("the node says why", BAR, told);
+    wait_until("management says why", BAR, || {
+        String::from_utf8_lossy(&lab.asked(&["status"]).stdout).contains("M0720")
+    });
+    // Longer than it takes to call a path dead that is (6 s, and a second to tell it).
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(9) {
+        assert_eq!(plain_state(lab, "a-2"), [PlainState::Answers]);
+        assert!(lab.answers("a-2", NODE), "guests pass");
+    }
+    let problems = daemons::status(&lab.home, lab.layout().node("a-2").unwrap()).unwrap().problems;
+    assert!(problems.is_empty(), "{problems:?}");
+    on(lab, &format!("prlimit --pid {pid} --nofile=1024:"));
+    wait_until("all is well again", BAR, || is_well(lab));
+}
+
 #[test]
 fn frames_that_cannot_be_sent_across_a_bridge_are_told_and_a_start_is_not_called_well_before_it_is() {
     if !can_run() {
@@ -41,6 +87,8 @@ fn frames_that_cannot_be_sent_across_a_bridge_are_told_and_a_start_is_not_called
     lab.settled();
     on(&lab, "for it in iptables ip6tables arptables; do sysctl -qw net.bridge.bridge-nf-call-$it=0; done");
     wait_until("all is well", BAR, || is_well(&lab));
+    nothing_is_cleaned_up_under_a_daemon_that_runs_with_other_folders(&lab);
+    a_daemon_that_can_open_nothing_says_so_and_no_path_is_called_dead(&lab);
     // Either end, in the hands of another: it is ours no more, or is gone while something else has its name.
     for end in ["vp16777215.12b5", "vq16777215.12b5"] {
         // The daemon makes it again as soon as it hears of it: who is first has the name.

@@ -69,7 +69,8 @@ async fn what_one_member_says_of_sizes_waits_has_a_floor_and_is_named() {
         world.apply(vec![Any::Pdc(pdc)]).await.unwrap();
         let (_one, _two, liar) = (world.join("a-1", 1).await, world.join("a-2", 2).await, world.join("a-3", 3).await);
         assert_eq!(sizes(&world).await.0, 1418, "{what}");
-        let claims: Vec<_> = lie.facts.iter().map(|facts| (3, Claim::Facts(facts))).collect();
+        let paths = lie.paths.iter().map(|paths| (3, Claim::Paths(paths)));
+        let claims: Vec<_> = lie.facts.iter().map(|facts| (3, Claim::Facts(facts))).chain(paths).collect();
         world.report(&liar, lie.clone(), &claims).await.unwrap();
         settle(&world, 1..=25);
         assert_eq!(sizes(&world).await, (1418, vec![]), "{what}");
@@ -83,7 +84,7 @@ async fn what_one_member_says_of_sizes_waits_has_a_floor_and_is_named() {
         assert!(status.problems.iter().any(finding), "{what}: {:?}", status.problems);
         // What it takes back counts after five minutes.
         let honest = Report { facts: Some(facts(3)), paths: Some(vec![]), ..Report::default() };
-        world.report(&liar, honest, &[(3, Claim::Facts(&facts(3)))]).await.unwrap();
+        world.report(&liar, honest, &[(3, Claim::Facts(&facts(3))), (3, Claim::Paths(&[]))]).await.unwrap();
         if what == "its interfaces" {
             settle(&world, 41..=330);
             assert_eq!(sizes(&world).await.0, 1280);
@@ -91,6 +92,42 @@ async fn what_one_member_says_of_sizes_waits_has_a_floor_and_is_named() {
             assert_eq!(sizes(&world).await.0, 1418);
         }
     }
+}
+
+/// Who has the TLS key of a member and not its WireGuard key says nothing of its paths. A node of an older version proves none of its
+/// own, and goes by what the other ends measure.
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_count_where_the_node_itself_says_them() {
+    let world = World::new().await;
+    let mut pdc = fixture::pdc("a", "10.0.0.0/24");
+    pdc.spec.intra = crate::policy::path::Intra::Encrypted;
+    world.apply(vec![Any::Pdc(pdc)]).await.unwrap();
+    let (one, _two, victim) = (world.join("a-1", 1).await, world.join("a-2", 2).await, world.join("a-3", 3).await);
+    let path = |node: &str, bytes| MeasuredPath { node: node.parse().unwrap(), bytes };
+    let say = async |node, paths: &[MeasuredPath], claims: &[(u8, Claim<'_>)]| {
+        let report = Report { paths: Some(paths.to_vec()), ..Report::default() };
+        world.report(node, report, claims).await.unwrap();
+    };
+    let honest = [path("a-1", 1400)];
+    say(&victim, &honest, &[(3, Claim::Paths(&honest))]).await;
+    settle(&world, 1..=40);
+    assert_eq!(sizes(&world).await.0, 1318, "what the node measured");
+    let lie = [path("a-1", 1200), path("a-2", 1200)];
+    let unproved: [&[(u8, Claim<'_>)]; 3] = [&[], &[(66, Claim::Paths(&lie))], &[(3, Claim::Paths(&honest))]];
+    let mut second = 41;
+    for claims in unproved {
+        for said in [&lie[..], &[]] {
+            say(&victim, said, claims).await;
+            settle(&world, second..=second + 340);
+            assert_eq!(sizes(&world).await.0, 1318, "{said:?} by {claims:?}");
+            second += 341;
+        }
+    }
+    // The older node is a-3, the newer one at the other end of its path a-1.
+    let measured = [path("a-3", 1380)];
+    say(&one, &measured, &[(1, Claim::Paths(&measured))]).await;
+    settle(&world, second..=second + 40);
+    assert_eq!(sizes(&world).await.0, 1298, "the smaller of what both ends measure");
 }
 
 /// A member that is refused again and again, one that changes what it says, one that joins and is refused, one that is nobody.

@@ -19,6 +19,7 @@
 //! | all peers of an overlay | `watch` |
 
 mod message;
+mod middle;
 mod pair;
 mod watch;
 

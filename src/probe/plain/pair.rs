@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::sizes::spread;
 use super::message::{FLOWS, LEAST, PairKey, port};
+use super::middle::Middle;
 use crate::types::{Mac, Mono, PeerSlot};
 
 /// How often a path that answers is asked; each time by the next flow, so every flow is asked in 20 s.
@@ -99,6 +100,8 @@ pub struct Report {
     pub needed: u16,
     /// Source UDP ports of flows that are lost while others arrive.
     pub legs: Vec<u16>,
+    /// A size that is lost from here while smaller and larger ones pass.
+    pub hole: Option<u16>,
     /// When the first of several questions by the session left that were not answered, one after the other.
     pub mute: Option<Mono>,
     /// What the peer told by the session.
@@ -159,6 +162,7 @@ pub(super) struct Pair {
     unheard: Option<(Mono, u8)>,
     history: (u32, u32),
     dead: [bool; ALL],
+    middle: Middle,
     answers: (Mono, u8),
     /// While nothing is answered: when it was knocked last, and when the peer was heard first.
     knocked: Option<Mono>,
@@ -182,6 +186,7 @@ impl Pair {
             largest: config.largest,
             needed: config.needed,
             legs: Vec::new(),
+            hole: None,
             mute: None,
             told: None,
             theirs: None,
@@ -201,6 +206,7 @@ impl Pair {
             unheard: None,
             history: (0, 0),
             dead: [false; ALL],
+            middle: Middle::default(),
             answers: (at, 0),
             knocked: None,
             back: None,
@@ -254,6 +260,7 @@ impl Pair {
             largest: self.config.largest,
             needed: self.config.needed,
             legs: legs.collect(),
+            hole: self.middle.hole(),
             mute: self.unheard.filter(|(_, count)| *count >= MUTE).map(|(first, _)| first),
             ..self.report.clone()
         }
@@ -287,6 +294,7 @@ impl Pair {
         if now.since(flight.sent) > TIMEOUT {
             return;
         }
+        self.middle.answered(token);
         let sample = now.since(flight.sent);
         self.report.rtt = Some(self.report.rtt.map_or(sample, |rtt| rtt - rtt / 8 + sample / 8));
         self.report.answered = Some(now);
@@ -399,6 +407,10 @@ impl Pair {
             self.raise_at = now + RAISE;
             self.send(self.size + 1, flow, now, token(), out);
         }
+        let between = token();
+        if let Some(size) = self.middle.next(SMALL, self.size, between) {
+            self.send(size, flow, now, between, out);
+        }
         // The session is asked with every other echo: a keepalive of the peer keeps this end's from being sent, so one end may hear none.
         // One that was not answered is repeated with the next.
         if flow % 2 == 0 || self.session.is_some() {
@@ -422,6 +434,7 @@ impl Pair {
         out: &mut dyn FnMut(Ask),
     ) {
         let size = self.large();
+        self.middle.forget();
         for flow in 0..FLOWS {
             self.send(SMALL, flow, now, token(), out);
             self.send(size, flow, now, token(), out);

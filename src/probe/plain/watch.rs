@@ -148,6 +148,11 @@ impl Watch {
         }
     }
 
+    /// Whether the path to a peer is watched.
+    pub fn knows(&self, peer: PeerSlot) -> bool {
+        self.pairs.iter().any(|pair| pair.config.peer == peer)
+    }
+
     /// How long ago anything of a peer arrived.
     pub fn heard(&self, peer: PeerSlot, now: Mono) -> Option<Duration> {
         self.pairs.iter().find(|pair| pair.config.peer == peer)?.heard(now)

@@ -12,6 +12,7 @@ mod model;
 mod peers;
 mod replay;
 mod rotation;
+mod thief;
 mod timing;
 mod world;
 

@@ -12,6 +12,10 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(5);
 const JITTER: Duration = Duration::from_millis(334);
+/// For how long it calls without an answer.
+const GIVES_UP: Duration = Duration::from_secs(90);
+/// How long a call makes way for one of the peer: for one that came before, and once for one that comes meanwhile.
+const WAY: Duration = RETRY.saturating_mul(2).saturating_add(JITTER.saturating_mul(2));
 
 /// What an end is obliged to by what it has sent and received, and when.
 struct Model {
@@ -20,6 +24,8 @@ struct Model {
     keepalive: Option<(Mono, bool)>,
     /// Data sent since anything was last received: when the first of it.
     unheard: Option<Mono>,
+    /// When it was heard again after it had been silent for long enough to be called: the call may have been waiting for the peer's.
+    back: Option<Mono>,
     /// The last initiation.
     initiated: Option<Mono>,
     /// Initiations since the last handshake that was completed.
@@ -28,11 +34,15 @@ struct Model {
 
 impl Model {
     const fn new(name: &'static str) -> Self {
-        Self { name, keepalive: None, unheard: None, initiated: None, waiting: false }
+        Self { name, keepalive: None, unheard: None, back: None, initiated: None, waiting: false }
     }
 
     fn received(&mut self, datagram: &[u8], now: Mono) {
-        self.unheard = None;
+        // Who calls may be somebody else; the first data shows that it is the peer.
+        if datagram[0] == 1 {
+            return;
+        }
+        self.back = self.unheard.take().filter(|since| now.since(*since) >= SILENCE).map_or(self.back, |_| Some(now));
         match (datagram[0], datagram.len()) {
             (4, 32) => {}
             (4, _) => {
@@ -46,6 +56,10 @@ impl Model {
     }
 
     fn sent(&mut self, datagram: &[u8], now: Mono) -> Result<(), TestCaseError> {
+        // An answer to a call goes to whoever calls, and tells the peer nothing for sure.
+        if datagram[0] == 2 {
+            return Ok(());
+        }
         let owed = self.keepalive.take();
         match (datagram[0], datagram.len()) {
             (4, 32) => {
@@ -71,6 +85,7 @@ impl Model {
         }
         let retry = self.waiting;
         let silent = self.unheard.is_some_and(|since| now.since(since) >= SILENCE);
+        let silent = silent || self.back.is_some_and(|at| now.since(at) <= WAY);
         prop_assert!(retry || silent || self.initiated.is_none(), "{}: an initiation without a reason", self.name);
         self.initiated = Some(now);
         self.waiting = true;
@@ -82,10 +97,11 @@ impl Model {
         if let Some((due, _)) = self.keepalive {
             prop_assert!(now < due + STEP, "{}: no keepalive", self.name);
         }
-        // Whoever hears nothing calls; and until there is an answer, again every five seconds.
-        let limit = SILENCE + JITTER + STEP;
-        if let Some(since) = self.unheard.filter(|since| now.since(*since) > limit) {
-            let called = self.initiated.is_some_and(|at| now.since(at) <= RETRY + RETRY + JITTER + JITTER + STEP);
+        // Whoever hears nothing but calls calls; and until there is an answer, again every five seconds.
+        let limit = SILENCE + WAY + STEP;
+        let calls = limit..SILENCE + GIVES_UP;
+        if let Some(since) = self.unheard.filter(|since| calls.contains(&now.since(*since))) {
+            let called = self.initiated.is_some_and(|at| now.since(at) <= WAY + STEP);
             prop_assert!(called, "{}: silent since {:?} and nobody calls", self.name, now.since(since));
         }
         Ok(())
