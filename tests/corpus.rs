@@ -1,7 +1,7 @@
 //! Every input that fuzzing has kept, given to the decoders as an ordinary test, and for a while inputs that are like them: a stable
 //! compiler sees the code, and a crash of before stays mended. `fuzz/run.sh` looks for new ones with a fuzzer that sees branches.
 //!
-//! `FUZZ_SECONDS` is how long each decoder gets (1; CI gives 10), `FUZZ_SEED` where the changes begin (1).
+//! `FUZZ_SECONDS` is how long each decoder gets (1; CI gives 5), `FUZZ_SEED` where the changes begin (1).
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,

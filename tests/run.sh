@@ -17,5 +17,5 @@ if [ "$(id -u)" != 0 ]; then
 fi
 cargo build --bins
 # Tests on the real kernel wait most of the time: for what a daemon or a guest does next.
-export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(nproc) * 2))}"
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(nproc) * 2 + 1))}"
 exec cargo test --no-fail-fast "$@"

@@ -62,15 +62,21 @@ impl Kernel {
 
     /// Tools of the older iptables that have something in this kernel.
     pub fn legacy_filters(&self) -> Vec<&'static str> {
-        let some = |path: &str| std::fs::read_to_string(path).is_ok_and(|names| !names.trim().is_empty());
-        LEGACY.into_iter().filter(|(path, _)| some(path)).map(|(_, tool)| tool).collect()
+        legacy(|tables| tables.next().is_some())
     }
 
-    /// What the tools of the older iptables say of the chain FORWARD, where there is any of theirs. One that is not here, or fails, says nothing.
+    /// What the tools of the older iptables say of the chain FORWARD, where the kernel has it. One that is not here, or fails, says nothing.
     pub fn legacy_forward(&self) -> Legacy {
-        let tools = self.legacy_filters().into_iter().filter(|tool| tool.starts_with("ip"));
-        tools.filter_map(|tool| Some((tool, nft::listing(tool, &["-S", "FORWARD"]).ok()?))).collect()
+        // Where the table is not there, asking for it would make it.
+        let tools = legacy(|tables| tables.any(|table| table == "filter"));
+        tools.into_iter().filter(|tool| tool.starts_with("ip")).filter_map(|tool| Some((tool, nft::listing(tool, &["-S", "FORWARD"]).ok()?))).collect()
     }
+}
+
+/// Tools of the older iptables whose tables in the kernel are as asked.
+fn legacy(are: impl Fn(&mut dyn Iterator<Item = &str>) -> bool) -> Vec<&'static str> {
+    let has = |path: &str| std::fs::read_to_string(path).is_ok_and(|names| are(&mut names.split_whitespace()));
+    LEGACY.into_iter().filter(|(path, _)| has(path)).map(|(_, tool)| tool).collect()
 }
 
 fn generation() -> io::Result<u32> {
