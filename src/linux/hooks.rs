@@ -5,9 +5,9 @@ use std::io;
 
 use netlink_packet_core::NLM_F_DUMP;
 
+use super::attributes::{attribute, each, text};
 use super::error::KernelError;
 use super::kernel::Kernel;
-use super::attributes::{attribute, each, text};
 use super::netfilter::{self, BUFFER, HEADERS, TABLE_NAME};
 use super::netlink::{HEADER, Messages, half, word};
 use super::nft;
@@ -62,20 +62,26 @@ impl Kernel {
 
     /// Tools of the older iptables that have something in this kernel.
     pub fn legacy_filters(&self) -> Vec<&'static str> {
-        legacy(|tables| tables.next().is_some())
+        legacy(|tables| !tables.is_empty())
     }
 
     /// What the tools of the older iptables say of the chain FORWARD, where the kernel has it. One that is not here, or fails, says nothing.
     pub fn legacy_forward(&self) -> Legacy {
         // Where the table is not there, asking for it would make it.
-        let tools = legacy(|tables| tables.any(|table| table == "filter"));
-        tools.into_iter().filter(|tool| tool.starts_with("ip")).filter_map(|tool| Some((tool, nft::listing(tool, &["-S", "FORWARD"]).ok()?))).collect()
+        let tools = legacy(|tables| tables.contains(&"filter"));
+        tools
+            .into_iter()
+            .filter(|tool| tool.starts_with("ip"))
+            .filter_map(|tool| Some((tool, nft::listing(tool, &["-S", "FORWARD"]).ok()?)))
+            .collect()
     }
 }
 
 /// Tools of the older iptables whose tables in the kernel are as asked.
-fn legacy(are: impl Fn(&mut dyn Iterator<Item = &str>) -> bool) -> Vec<&'static str> {
-    let has = |path: &str| std::fs::read_to_string(path).is_ok_and(|names| are(&mut names.split_whitespace()));
+fn legacy(are: impl Fn(&[&str]) -> bool) -> Vec<&'static str> {
+    let has = |path: &str| {
+        std::fs::read_to_string(path).is_ok_and(|names| are(&names.split_whitespace().collect::<Vec<_>>()))
+    };
     LEGACY.into_iter().filter(|(path, _)| has(path)).map(|(_, tool)| tool).collect()
 }
 

@@ -9,8 +9,8 @@ use std::io;
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR};
 use netlink_sys::Socket;
 
-use super::counters::Family;
 use super::attributes::{attribute, each};
+use super::counters::Family;
 use super::netfilter::{self, BUFFER, HEADERS, TABLE_NAME};
 use super::netlink::{HEADER, Messages, half, word};
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{Socket, SocketAddr};
 
+use super::attributes::attribute;
 use super::ear;
 use super::error::KernelError;
 use super::keeper::Keeper;
-use super::attributes::attribute;
 use super::netfilter::{HEADERS, NEW_GENERATION, TABLE_NAME};
 use super::netlink::{HEADER, half, word};
 use super::poll::Poll;

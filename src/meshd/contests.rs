@@ -90,8 +90,7 @@ impl Contests {
         let again = [self.claims.forget(now), std::mem::take(&mut self.left)].concat();
         forget(kernel, &again);
         let (steps, spoken) = self.steps(kernel, now);
-        let asked: Vec<&Guest> =
-            steps.iter().filter(|(_, step)| *step == Step::Ask).map(|(guest, _)| guest).collect();
+        let asked: Vec<&Guest> = steps.iter().filter(|(_, step)| *step == Step::Ask).map(|(guest, _)| guest).collect();
         ask(&spoken, &self.found, &asked, shared);
         let gone: Vec<&Guest> = steps.iter().filter(|(_, step)| *step == Step::LetGo).map(|(guest, _)| guest).collect();
         for guest in &gone {
