@@ -94,6 +94,8 @@ pub enum ExplainError {
         runs_on: String,
         /// This node.
         node: String,
+        /// Where the frame shall go.
+        to: Target,
     },
 }
 
@@ -103,8 +105,8 @@ impl From<ExplainError> for Problem {
         match error {
             ExplainError::UnknownPort { near: Some(near), .. } => problem.help(format!("did you mean '{near}'?")),
             ExplainError::UnknownPort { .. } => problem.help("meshctl port list"),
-            ExplainError::Elsewhere { runs_on, .. } => problem.help(format!(
-                "ask on '{runs_on}', or where the admin credential is (meshctl --mesh explain ...): only they know"
+            ExplainError::Elsewhere { port, runs_on, to, .. } => problem.help(format!(
+                "on {runs_on}: meshctl explain {port} {to}; where the admin credential is: meshctl --mesh explain {port} {to}"
             )),
         }
     }
@@ -152,7 +154,7 @@ impl fmt::Display for Target {
 /// # Errors
 /// [`ExplainError`]: the sending port is not here.
 pub fn explain(here: Here<'_>, from: &PortId, to: &Target) -> Result<Explanation, ExplainError> {
-    let (key, _) = sender(here.slice, from)?;
+    let (key, _) = sender(here.slice, from, to)?;
     let net = key.net();
     let mut chain = Chain { here, key, net: &net, steps: Vec::new(), mac: None, probed: false };
     let passes = chain.run(from, to).is_some();
@@ -173,7 +175,7 @@ pub fn explain(here: Here<'_>, from: &PortId, to: &Target) -> Result<Explanation
     Ok(explanation)
 }
 
-fn sender<'a>(slice: &'a Slice, from: &PortId) -> Result<(&'a RowKey, &'a Row), ExplainError> {
+fn sender<'a>(slice: &'a Slice, from: &PortId, to: &Target) -> Result<(&'a RowKey, &'a Row), ExplainError> {
     let node = slice.node.to_string();
     let Some(found) = slice.rows.iter().find(|(_, row)| row.port.as_ref() == Some(from)) else {
         let known = slice.rows.values().filter(|row| row.node == slice.node).filter_map(|row| row.port.as_ref());
@@ -183,7 +185,8 @@ fn sender<'a>(slice: &'a Slice, from: &PortId) -> Result<(&'a RowKey, &'a Row), 
     if found.1.node == slice.node {
         Ok(found)
     } else {
-        Err(ExplainError::Elsewhere { port: from.clone(), runs_on: found.1.node.to_string(), node })
+        let runs_on = found.1.node.to_string();
+        Err(ExplainError::Elsewhere { port: from.clone(), runs_on, node, to: to.clone() })
     }
 }
 

@@ -12,7 +12,8 @@ use crate::api::local::{Finding, PlainState, PlainStatus};
 use crate::policy::mtu::IPV6_LEAST;
 use crate::policy::path::{Outer, Path};
 use crate::probe::plain::Report;
-use crate::types::{IfName, Mono, NodeId, UdpPort};
+use crate::table::Network;
+use crate::types::{IfName, Mono, NetworkId, NodeId, UdpPort};
 
 /// How long nothing may be answered before it is called a fault: some lost echoes are none.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -68,6 +69,8 @@ pub struct Seen<'a> {
     pub unheard: bool,
     /// The peer is known to run `meshd`: management says so. In table files it may be any box that speaks VXLAN.
     pub speaks: bool,
+    /// Networks whose guests' frames take this path and are larger than what passes; none where all of them pass.
+    pub narrow: Vec<&'a Network>,
     /// What the echoes say; none: nothing yet.
     pub report: Option<Report>,
 }
@@ -200,8 +203,8 @@ fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> V
 fn sizes(one: &Seen<'_>, now: Mono) -> Vec<Cause> {
     let Some(report) = &one.report else { return Vec::new() };
     let (out, back) = small(report, now);
-    let needed = report.needed;
-    let cause = |(passes, out): (Option<u16>, bool)| Some(Cause::Small { passes: passes?, needed, out });
+    let (needed, mends) = (report.needed, [out, back].into_iter().flatten().min().unwrap_or(report.needed));
+    let cause = |(passes, out): (Option<u16>, bool)| Some(Cause::Small { passes: passes?, needed, mends, out });
     [(out, true), (back, false)].into_iter().filter_map(cause).collect()
 }
 
@@ -212,6 +215,8 @@ enum Cause {
     Small {
         passes: u16,
         needed: u16,
+        /// What passes in both directions.
+        mends: u16,
         out: bool,
     },
     /// A size that is lost while smaller and larger ones pass.
@@ -239,31 +244,37 @@ impl Cause {
         let ends = format!("{} - {}, UDP port {port}", first.own, some_addresses(pairs));
         let (own_address, interface) = (first.own, first.interface);
         let peer = first.node;
-        // Tables vxmesh and vxmesh_guests are ours, and drop no echo. Behind a bridge M0685 says what drops.
-        let rules = format!(
-            "nft list tables | grep -v vxmesh, then nft list table FAMILY NAME; iptables-legacy -S; sysctl net.ipv4.conf.{interface}.rp_filter"
-        );
+        let rules = suspects(first);
         match self {
             Self::State(PlainState::OutLost) => Finding::new(
                 "M0663",
                 format!(
                     "plain frames from {own} to {names} do not arrive there ({ends}); frames from there arrive here"
                 ),
-                format!("look for what drops UDP port {port} from {own_address}: on {peer}, then here: {rules}"),
+                format!(
+                    "meshctl status on {peer}, which names rules that stop frames of bridges (FORWARD); then look for what drops UDP port {port} from \
+                     {own_address}, there and here: {rules}"
+                ),
             ),
             Self::State(PlainState::InLost) => Finding::new(
                 "M0663",
                 format!(
                     "plain frames from {names} to {own} do not arrive here ({ends}); frames from here arrive there"
                 ),
-                format!("look for what drops UDP port {port} to {own_address}: here, then on {peer}: {rules}"),
+                format!(
+                    "meshctl status on {peer}, which names rules that stop frames of bridges (FORWARD); then look for what drops UDP port {port} to \
+                     {own_address}, here and there: {rules}"
+                ),
             ),
             Self::State(PlainState::BothLost) => Finding::new(
                 "M0663",
                 format!(
                     "plain frames between {own} and {names} arrive in neither direction ({ends}), while the session there answers"
                 ),
-                format!("look for what drops UDP port {port}, here and on {peer}: {rules}"),
+                format!(
+                    "meshctl status on {peer}, which names rules that stop frames of bridges (FORWARD); then look for what drops UDP port {port}, here and \
+                     there: {rules}"
+                ),
             ),
             Self::State(PlainState::Legs) => Finding::new(
                 "M0665",
@@ -285,14 +296,14 @@ impl Cause {
                 ),
                 format!("ping -c 3 -I {interface} {}; on {peer}: systemctl status meshd", first.address),
             ),
-            Self::Small { passes, needed, out } => {
+            Self::Small { passes, needed, mends, out } => {
                 let (from, to) = if out { (own.to_string(), names.clone()) } else { (names.clone(), own.to_string()) };
                 Finding::new(
                     "M0664",
                     format!(
                         "plain frames from {from} to {to} with packets of more than {passes} bytes are lost ({ends}); guests may send {needed}"
                     ),
-                    smaller_guests(passes),
+                    smaller_guests(pairs, mends),
                 )
             }
             Self::Hole(size) => Finding::new(
@@ -329,12 +340,46 @@ impl Cause {
     }
 }
 
-/// How guests come to send no more than passes. A network with IPv6 takes no number below its least.
-fn smaller_guests(passes: u16) -> String {
-    let least = if passes < IPV6_LEAST { "; one with IPv6 needs 1280, so the line has to carry it" } else { "" };
+/// How guests come to send no more than passes in both directions. A network with IPv6 takes no number below its least.
+fn smaller_guests(pairs: &[&Seen<'_>], mends: u16) -> String {
+    let by_name: BTreeMap<&NetworkId, &Network> =
+        pairs.iter().flat_map(|one| &one.narrow).map(|network| (&network.name, *network)).collect();
+    let (bound, free): (Vec<&Network>, Vec<&Network>) =
+        by_name.into_values().partition(|network| mends < IPV6_LEAST && network.has_ipv6());
+    let mut help = "raise the MTU of the switches between the two".to_owned();
+    if !free.is_empty() {
+        let set = |network: &&Network| format!("meshctl network set {} --mtu {mends}", network.name);
+        let all: Vec<String> = free.iter().take(NAMED).map(set).collect();
+        help.push_str(&format!(", or lower what guests may send: {}", all.join("; ")));
+        if free.len() > NAMED {
+            help.push_str(&format!("; and {} networks more: meshctl network list", free.len() - NAMED));
+        }
+    }
+    if !bound.is_empty() {
+        let names: BTreeSet<&NetworkId> = bound.iter().map(|network| &network.name).collect();
+        help.push_str(&format!(
+            "; {} with IPv6 cannot have less than {IPV6_LEAST}: the line has to carry it",
+            named(&names, NAMED)
+        ));
+    }
+    help
+}
+
+/// What drops plain frames, where it can be looked for on this node, after `meshctl status` of both: behind a bridge M0685 says what drops.
+fn suspects(first: &Seen<'_>) -> String {
+    let Seen { own, address, interface, .. } = first;
+    // Tables vxmesh and vxmesh_guests are ours, and drop no echo.
+    let rules = format!(
+        "nft list tables | grep -v vxmesh, then nft list table FAMILY NAME; iptables-legacy -S; sysctl net.ipv4.conf.{interface}.rp_filter; \
+         ip xfrm policy; ip route get {address}; ip neigh show {address}"
+    );
+    // Neighbour solicitations have no such tool.
+    if address.is_ipv6() {
+        return rules;
+    }
     format!(
-        "raise the MTU of the switches between the two, or lower that of each network of both (meshctl network list): \
-         meshctl network set NETWORK --mtu {passes}{least}"
+        "{rules}; an address that two hosts have: arping -D -c 2 -I {interface} {own} (nobody may answer), \
+         arping -b -c 3 -I {interface} {address} (one may)"
     )
 }
 
