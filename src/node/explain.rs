@@ -322,10 +322,7 @@ impl<'a> Chain<'a> {
             return self.held(network, protocol, ip);
         };
         let asks = asks(slice, network, row);
-        self.pass(
-            "row",
-            format!("{ip} is {} on {}; {protocol} questions for it {asks}, and it answers", key.mac, row.node),
-        );
+        self.pass("row", format!("{ip} is {} on {}; {protocol} questions for it {asks}", key.mac, row.node));
         Some((key, row))
     }
 
@@ -336,7 +333,10 @@ impl<'a> Chain<'a> {
         let may: Vec<_> = rows.filter(|(_, row)| row.floating.contains(&ip)).collect();
         let names: Vec<String> = may.iter().map(|(key, row)| format!("{} on {}", key.mac, row.node)).collect();
         let Some(first) = may.first() else {
-            return self.flood(network, &format!("no row answers {protocol} for {ip}"));
+            return self.flood(network, &format!(
+                    "no row answers {protocol} for {ip} (a port that uses it and does not have it is refused on its node, and meshctl status \
+                     there names it: M0676)"
+                ));
         };
         let held = format!("{ip} is held by one of {}; {protocol} is not answered for it", names.join(", "));
         if network.flood == Flood::Off {
@@ -558,12 +558,16 @@ fn addresses(slice: &Slice, network: &Network, row: &Row) -> String {
     let arp = row.arp.iter().map(ToString::to_string);
     let all: Vec<String> = arp.chain(row.nd.iter().map(ToString::to_string)).collect();
     let asks = asks(slice, network, row);
-    if all.is_empty() { String::new() } else { format!("; questions for {} {asks}, and it answers", all.join(", ")) }
+    if all.is_empty() { String::new() } else { format!("; questions for {} {asks}", all.join(", ")) }
 }
 
 /// Whom a question for an address of a row reaches (docs/datapath.md, "Who is asked").
 fn asks(slice: &Slice, network: &Network, row: &Row) -> &'static str {
-    if network.flood == Flood::Replicate || row.node == slice.node { "go to all" } else { "go to it alone" }
+    if network.flood == Flood::Replicate || row.node == slice.node {
+        "are for all, and it is who answers"
+    } else {
+        "are for it alone, and nobody else answers"
+    }
 }
 
 /// Nobody here has that port; what is most like it.

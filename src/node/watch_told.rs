@@ -18,13 +18,17 @@ use crate::types::{IfName, Mono, NetworkId, NodeId, UdpPort};
 /// How long nothing may be answered before it is called a fault: some lost echoes are none.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// How long a peer may be silent in every way: a `meshd` that is started anew is.
-const SILENT: Duration = Duration::from_secs(16);
+const DEAD: Duration = Duration::from_secs(16);
 /// How old news of a peer may be.
 const FRESH: Duration = Duration::from_secs(15);
 /// How long ago a peer was heard at most that is heard still: it asks every 5 s.
 const LIVELY: Duration = Duration::from_secs(11);
 /// Code of what is wrong with sessions beside plain paths.
 pub(super) const SESSION: &str = "M0669";
+/// Code of peers that do not answer over the plain path.
+pub const SILENT: &str = "M0666";
+/// How it begins where nothing at all is heard of them.
+pub const UNHEARD: &str = "nothing is heard of";
 /// What was under way when the first lost echo left may still arrive.
 const LATE: Duration = Duration::from_secs(1);
 /// Peers of one finding that are named.
@@ -136,7 +140,7 @@ fn lost(report: &Report, quiet: Duration, now: Mono) -> PlainState {
         (true, _) => PlainState::Quiet,
         (false, Some(true)) => PlainState::InLost,
         (false, Some(false)) => PlainState::BothLost,
-        (false, None) if quiet >= SILENT => PlainState::Silent,
+        (false, None) if quiet >= DEAD => PlainState::Silent,
         (false, None) => PlainState::Quiet,
     }
 }
@@ -252,8 +256,7 @@ impl Cause {
                     "plain frames from {own} to {names} do not arrive there ({ends}); frames from there arrive here"
                 ),
                 format!(
-                    "meshctl status on {peer}, which names rules that stop frames of bridges (FORWARD); then look for what drops UDP port {port} from \
-                     {own_address}, there and here: {rules}"
+                    "meshctl status on {peer} (names its FORWARD rules); what drops UDP port {port} from {own_address}, there and here: {rules}"
                 ),
             ),
             Self::State(PlainState::InLost) => Finding::new(
@@ -262,8 +265,7 @@ impl Cause {
                     "plain frames from {names} to {own} do not arrive here ({ends}); frames from here arrive there"
                 ),
                 format!(
-                    "meshctl status on {peer}, which names rules that stop frames of bridges (FORWARD); then look for what drops UDP port {port} to \
-                     {own_address}, here and there: {rules}"
+                    "meshctl status on {peer} (names its FORWARD rules); what drops UDP port {port} to {own_address}, here and there: {rules}"
                 ),
             ),
             Self::State(PlainState::BothLost) => Finding::new(
@@ -272,8 +274,7 @@ impl Cause {
                     "plain frames between {own} and {names} arrive in neither direction ({ends}), while the session there answers"
                 ),
                 format!(
-                    "meshctl status on {peer}, which names rules that stop frames of bridges (FORWARD); then look for what drops UDP port {port}, here and \
-                     there: {rules}"
+                    "meshctl status on {peer} (names its FORWARD rules); what drops UDP port {port}, here and there: {rules}"
                 ),
             ),
             Self::State(PlainState::Legs) => Finding::new(
@@ -291,7 +292,7 @@ impl Cause {
             Self::State(_) => Finding::new(
                 "M0666",
                 format!(
-                    "nothing is heard of {names}, neither over the plain path nor by the session ({ends}): meshd there, the machine or the line; \
+                    "{UNHEARD} {names}, neither over the plain path nor by the session ({ends}): meshd there, the machine or the line; \
                      if it is meshd alone, guests' frames still pass"
                 ),
                 format!("ping -c 3 -I {interface} {}; on {peer}: systemctl status meshd", first.address),
@@ -366,20 +367,20 @@ fn smaller_guests(pairs: &[&Seen<'_>], mends: u16) -> String {
 }
 
 /// What drops plain frames, where it can be looked for on this node, after `meshctl status` of both: behind a bridge M0685 says what drops.
+/// What is longer than 400 characters is cut at management.
 fn suspects(first: &Seen<'_>) -> String {
     let Seen { own, address, interface, .. } = first;
     // Tables vxmesh and vxmesh_guests are ours, and drop no echo.
     let rules = format!(
-        "nft list tables | grep -v vxmesh, then nft list table FAMILY NAME; iptables-legacy -S; sysctl net.ipv4.conf.{interface}.rp_filter; \
+        "nft list tables | grep -v vxmesh, nft list table FAMILY NAME; iptables-legacy -S; sysctl net.ipv4.conf.{interface}.rp_filter; \
          ip xfrm policy; ip route get {address}; ip neigh show {address}"
     );
-    // Neighbour solicitations have no such tool.
+    // For neighbour solicitations no such tool is at hand.
     if address.is_ipv6() {
         return rules;
     }
     format!(
-        "{rules}; an address that two hosts have: arping -D -c 2 -I {interface} {own} (nobody may answer), \
-         arping -b -c 3 -I {interface} {address} (one may)"
+        "{rules}; two hosts of one address: arping -D -c 2 -I {interface} {own}, arping -b -c 3 -I {interface} {address}"
     )
 }
 

@@ -274,7 +274,7 @@ fn a_dead_plain_path_is_looked_for_where_it_can_be_cut() {
         let report = if heard == Some(None) { lost(quiet(9, 1, heard, None)) } else { quiet(30, 30, heard, None) };
         let help = helps(&report, &[]).remove(0);
         for command in [
-            "meshctl status on a-2, which names rules that stop frames of bridges (FORWARD)",
+            "meshctl status on a-2 (names its FORWARD rules)",
             "iptables-legacy -S",
             "sysctl net.ipv4.conf.eth0.rp_filter",
             "ip xfrm policy",
@@ -285,5 +285,6 @@ fn a_dead_plain_path_is_looked_for_where_it_can_be_cut() {
         ] {
             assert!(help.contains(command), "{command}: {help}");
         }
+        assert_eq!(crate::api::problem::clip(&help), help, "it is cut at management");
     }
 }
