@@ -60,9 +60,10 @@ pub fn claim(run: &Path) -> Result<Claim, Problem> {
 /// A `run` folder that cannot be used, most often by somebody who is not root.
 fn unclaimed(error: io::Error) -> Problem {
     let problem = Problem::new("M0601", Exit::Failed, error.to_string()).note("nothing was changed");
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => problem.help("run it as root: sudo, and the same command"),
-        _ => problem,
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        problem.help("run it as root: sudo, and the same command")
+    } else {
+        problem
     }
 }
 
