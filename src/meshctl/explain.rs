@@ -5,7 +5,7 @@ use super::out::{self, Done, Format, Lines, Stop};
 use super::remote::{Access, Either};
 use crate::api::local::{Arrival, Explanation, Step};
 use crate::api::problem::Problem;
-use crate::node::explain::Target;
+use crate::node::explain::{Target, UNEXPLAINED};
 use crate::types::PortId;
 
 /// Ports, as arguments or by name.
@@ -48,7 +48,7 @@ pub(super) async fn run(access: &Access, args: Args) -> Done {
 
 /// What a node does not know of a port, management does: whoever may ask it here is told so first.
 fn with_mesh(mut problem: Problem, credential: bool, from: &PortId, to: &Target) -> Problem {
-    if credential && problem.code == "M0406" {
+    if credential && problem.code == UNEXPLAINED {
         problem.help.insert(0, format!("meshctl --mesh explain {from} {to}"));
     }
     problem
@@ -88,8 +88,8 @@ mod tests {
             let problem = Problem::new(code, Exit::NotFound, "no").help("there");
             with_mesh(problem, credential, &from, &to).help
         };
-        assert_eq!(helps("M0406", true), ["meshctl --mesh explain web 192.168.10.7", "there"]);
-        assert_eq!(helps("M0406", false), ["there"]);
+        assert_eq!(helps(UNEXPLAINED, true), ["meshctl --mesh explain web 192.168.10.7", "there"]);
+        assert_eq!(helps(UNEXPLAINED, false), ["there"]);
         assert_eq!(helps("M0102", true), ["there"]);
     }
 }

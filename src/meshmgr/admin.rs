@@ -283,7 +283,10 @@ fn check_token(asked: &NewToken) -> Result<(), Problem> {
     let pattern = &asked.name_pattern;
     let plain = pattern.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-' | '*'));
     let (what, help) = if pattern.is_empty() || pattern.len() > 63 || !plain {
-        ("a name pattern has 1 to 63 of a-z, 0-9, '-' and '*'".to_owned(), "for any name leave it out; for some: --name 'web-*'")
+        (
+            "a name pattern has 1 to 63 of a-z, 0-9, '-' and '*'".to_owned(),
+            "for any name leave it out; for some: --name 'web-*'",
+        )
     } else if !(1..=10_000).contains(&asked.uses) {
         (format!("a token has 1 to 10000 uses, not {}", asked.uses), "for one machine: --uses 1")
     } else if asked.replace && asked.uses != 1 {

@@ -72,6 +72,9 @@ pub enum Target {
     Ip(IpAddr),
 }
 
+/// Code of [`ExplainError`].
+pub const UNEXPLAINED: &str = "M0406";
+
 /// Why there is nothing to explain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExplainError {
