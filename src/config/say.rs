@@ -102,7 +102,12 @@ fn kind(found: &str) -> String {
         return format!("the number {}", number.trim_matches('`'));
     }
     if let Some(number) = found.strip_prefix("floating point ") {
-        return format!("the fraction {}", number.trim_matches('`'));
+        let number = number.trim_matches('`');
+        // YAML 1.1 and 1.2 do not agree on what 010 is, so the parser makes no whole number of it.
+        return match number.strip_suffix(".0") {
+            Some(whole) => format!("{whole} with a leading 0, a fraction or an exponent"),
+            None => format!("the fraction {number}"),
+        };
     }
     if let Some(flag) = found.strip_prefix("boolean ") {
         return format!("the flag {}", flag.trim_matches('`'));

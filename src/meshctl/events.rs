@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::objects;
 use super::out::{self, Done, Format, Lines};
 use super::remote::{Access, Either, Server};
 use crate::api::admin::{AuditChange, AuditEvent, Events, Verb};
 use crate::api::local::Event;
+use crate::api::objects::Kind;
 use crate::api::problem::{Exit, Problem};
 use crate::clock;
 use crate::config::{Period, dates, nearest};
@@ -84,6 +86,12 @@ pub(super) async fn run(access: &Access, args: Args) -> Done {
         Either::Management(server) => Source::Mesh(server),
     };
     let mut seen = source.all().await?;
+    if let (Some(node), Source::Mesh(server)) = (&args.node, &source)
+        && !seen.iter().any(|event| event.names(node))
+    {
+        // A slip, or a node of which nothing is known any more: the server says which, and what it is near to.
+        server.get::<Value>(&objects::path(Kind::Node, node.as_str())?).await?;
+    }
     let since = args
         .since
         .map_or_else(Wall::default, |ago| Wall::from_secs(clock::wall().as_secs().saturating_sub(ago.as_secs())));
@@ -250,7 +258,7 @@ mod tests {
             (format!("status.facts.f{n}"), "\"old\"".to_owned(), if n == 0 { String::new() } else { n.to_string() })
         };
         let change = |name: &str, count: usize, verb: Verb| AuditChange {
-            kind: crate::api::objects::Kind::Node,
+            kind: Kind::Node,
             name: name.to_owned(),
             change: verb,
             fields: (0..count).map(field).collect(),

@@ -4,7 +4,8 @@ use super::missing;
 use super::out::{self, Done, Format, Lines, Stop};
 use super::remote::{Access, Either};
 use crate::api::local::{Arrival, Explanation, Step};
-use crate::node::explain::Target;
+use crate::api::problem::Problem;
+use crate::node::explain::{Target, UNEXPLAINED};
 use crate::types::PortId;
 
 /// Ports, as arguments or by name.
@@ -33,13 +34,24 @@ pub(super) async fn run(access: &Access, args: Args) -> Done {
     let to = args.target.or(args.to).ok_or_else(|| missing("to", "db"))?;
     let path = format!("/v1/explain?from={from}&to={to}");
     let answer: Explanation = match access.either()? {
-        Either::Node(server) | Either::Management(server) => server.get(&path).await?,
+        Either::Node(server) => {
+            server.get(&path).await.map_err(|problem| with_mesh(problem, access.has_credential(), &from, &to))?
+        }
+        Either::Management(server) => server.get(&path).await?,
     };
     match access.output {
         Format::Table => print(&answer)?,
         Format::Json | Format::Yaml => out::value(access.output, &answer)?,
     }
     if answer.may_arrive() { Ok(()) } else { Err(Stop::Degraded) }
+}
+
+/// What a node does not know of a port, management does: whoever may ask it here is told so first.
+fn with_mesh(mut problem: Problem, credential: bool, from: &PortId, to: &Target) -> Problem {
+    if credential && problem.code == UNEXPLAINED {
+        problem.help.insert(0, format!("meshctl --mesh explain {from} {to}"));
+    }
+    problem
 }
 
 fn print(answer: &Explanation) -> Done {
@@ -62,4 +74,22 @@ fn print(answer: &Explanation) -> Done {
     let text = lines.text();
     let body = text.split_once('\n').map_or("", |(_, body)| body);
     out::text(&format!("{} on {} -> {}: {end}\n{body}", answer.from, answer.from_node, answer.to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::problem::Exit;
+
+    #[test]
+    fn who_may_ask_management_here_is_told_the_command_and_nobody_else_is() {
+        let (from, to): (PortId, Target) = ("web".parse().unwrap(), "192.168.10.7".parse().unwrap());
+        let helps = |code: &str, credential| {
+            let problem = Problem::new(code, Exit::NotFound, "no").help("there");
+            with_mesh(problem, credential, &from, &to).help
+        };
+        assert_eq!(helps(UNEXPLAINED, true), ["meshctl --mesh explain web 192.168.10.7", "there"]);
+        assert_eq!(helps(UNEXPLAINED, false), ["there"]);
+        assert_eq!(helps("M0102", true), ["there"]);
+    }
 }

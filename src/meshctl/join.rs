@@ -4,6 +4,7 @@
 mod beside;
 mod leave;
 mod preflight;
+mod sides;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -104,6 +105,7 @@ pub(super) async fn join(access: &Access, args: JoinArgs) -> Done {
     let name = name(&args, &setup.config)?;
     let (keys, old) = keys(&setup.config.paths.keys, &name)?;
     step(3, "keys", if old { "those of an earlier attempt, never sent" } else { "made on this host, never sent" });
+    let admin = facts.admin.filter(|_| setup.config.underlay.admin.is_none());
     let wish = Wish { name, pdc: setup.config.node.pdc.clone(), facts };
     let challenge: Challenge = soon(access, client.call::<(), _>(Method::GET, "/v1/challenge", None)).await?;
     let (request, waiting) = token.request(wish, keys, &challenge).map_err(|e| refused(&e))?;
@@ -120,6 +122,7 @@ pub(super) async fn join(access: &Access, args: JoinArgs) -> Done {
     let slice = &member.slice;
     let rows = slice.rows.len();
     step(6, "table", &format!("revision {}, {} networks, {rows} rows", slice.version, slice.networks.len()));
+    sides::note(admin, slice, &args.config).iter().for_each(|note| say(note));
     step(7, "service", &service(&args)?);
     say(&format!("joined as {} in PDC {}. Next: meshctl status", member.name, member.pdc));
     match access.output {
@@ -269,7 +272,10 @@ fn setup(args: &JoinArgs, token: Option<&Token>) -> Result<Setup, Problem> {
         let text = String::from_utf8(bytes).map_err(|e| {
             Problem::new("M0305", Exit::Invalid, format!("{file} is not UTF-8 text: {e}")).note("nothing was changed")
         })?;
+        let config = Config::parse(&file, &text)?;
         if args.admin.is_some() || args.external.is_some() || args.listen.is_some() {
+            // Of a machine that has joined the file is not what is in the way.
+            not_joined(&config)?;
             return Err(Problem::new(
                 "M0217",
                 Exit::Usage,
@@ -277,10 +283,9 @@ fn setup(args: &JoinArgs, token: Option<&Token>) -> Result<Setup, Problem> {
             )
             .note("nothing was changed")
             .help(format!(
-                "write them into [underlay] of {file} (admin, external, listen) and leave the flags out; or remove {file}, and the flags count"
+                "write them into [underlay] of {file} (admin, external, listen) and leave the flags out; where nothing else stands in it, remove {file}, and the flags count"
             )));
         }
-        let config = Config::parse(&file, &text)?;
         return Ok(Setup { text, config, exists: true });
     }
     let none: [String; 1] = ["localhost:7443".into()];

@@ -20,7 +20,7 @@ pub(super) struct Fields {
     /// Its overlay
     #[arg(long)]
     overlay: Option<OverlayId>,
-    /// Its VNI, 1 to 16777215, unique in the overlay
+    /// Its VNI, 1 to 16777214, unique in the overlay
     #[arg(long)]
     vni: Option<Vni>,
     /// Prefixes of its guests, separated by commas
@@ -134,4 +134,32 @@ pub(super) async fn print_numbers(server: &Server, items: &[Any]) -> Done {
         lines.add(cells);
     }
     out::list(Format::Table, Kind::Network.word(), &(), &lines)
+}
+
+/// What a new network needs that takes its ports from nodes, where no node is named with it: it is hosted by nobody (M0372).
+pub(super) fn next(object: &Any) -> Option<String> {
+    let Any::Network(network) = object else { return None };
+    let (name, spec) = (&network.metadata.name, &network.spec);
+    (spec.learning == Learning::Local && spec.nodes.is_none()).then(|| {
+        format!(
+            "next: nobody hosts it where overlay '{}' names no nodes: meshctl network set {name} --nodes NAMES; what there is: meshctl node list",
+            spec.overlay
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_that_learns_and_that_nobody_hosts_is_told_with_the_command() {
+        let mut network = crate::mgmt::fixture::network("lan", "default", 30, "192.168.30.0/24");
+        assert_eq!(next(&Any::Network(network.clone())), None);
+        network.spec.learning = Learning::Local;
+        let told = next(&Any::Network(network.clone())).unwrap();
+        assert!(told.contains("overlay 'default'") && told.contains("meshctl network set lan --nodes"), "{told}");
+        network.spec.nodes = Some(["a-*".parse().unwrap()].into());
+        assert_eq!(next(&Any::Network(network)), None);
+    }
 }

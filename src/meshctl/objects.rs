@@ -77,7 +77,7 @@ pub(super) enum Verbs<F: clap::Args> {
         /// Do it even where it takes the ground from under running guests for a moment
         #[arg(long)]
         yes: bool,
-        /// Fields to empty, as their flags are called, separated by commas
+        /// Fields to empty, as their flags are called, separated by commas; label takes all labels off
         #[arg(long, value_name = "FIELD", value_delimiter = ',')]
         unset: Vec<String>,
     },
@@ -111,6 +111,7 @@ pub(super) async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
             mtu::warn(&server, &made).await;
             changed(access, "created", &made)?;
             port::look(&made);
+            network::next(&made).iter().for_each(|next| out::talk(next));
             Ok(())
         }
         Verbs::List { label } => {
@@ -127,9 +128,9 @@ pub(super) async fn run<F: Noun>(access: &Access, verb: Verbs<F>) -> Done {
             let server = server()?;
             let mut object: Any = server.get_whole(&path(F::KIND, &name)?).await?;
             let before = object.clone();
-            // What is emptied and given in one line has what is given.
             object = unset::without(&object, &unset)?;
             fields.set(&mut object)?;
+            unset::once(&object, &unset)?;
             labels::write(&mut object, &label);
             if object == before {
                 return changed(access, "unchanged", &object);
@@ -240,7 +241,7 @@ fn changed(access: &Access, how: &str, object: &Any) -> Done {
 }
 
 /// Path of an object. Only what may be a name goes into a path.
-fn path(kind: Kind, name: &str) -> Result<String, Problem> {
+pub(super) fn path(kind: Kind, name: &str) -> Result<String, Problem> {
     let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     if plain { Ok(format!("/v1/objects/{}/{name}", kind.word())) } else { Err(no_name(kind, name)) }
 }

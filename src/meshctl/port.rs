@@ -26,7 +26,7 @@ pub(super) struct Fields {
     #[arg(long)]
     vlan: Option<Vlan>,
     /// Its IP addresses, separated by commas
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = address)]
     ip: Option<Vec<IpAddr>>,
     /// Addresses that it may use beside its own, separated by commas: IP for one that other ports may hold, too (keepalived), IP=MAC for a
     /// guest of this guest; '' takes all away
@@ -41,6 +41,18 @@ pub(super) struct Fields {
     /// Broadcast and multicast frames a second that its guest may send, 10 to 100000 [default: the network's]
     #[arg(long, value_name = "N")]
     group_rate: Option<GroupRate>,
+}
+
+/// One of `--ip`. The prefix is the network's.
+fn address(text: &str) -> Result<IpAddr, String> {
+    let (ip, prefix) = text.split_once('/').map_or((text, None), |(ip, prefix)| (ip, Some(prefix)));
+    match (ip.parse(), prefix) {
+        (Ok(ip), None) => Ok(ip),
+        (Ok(ip), Some(prefix)) => {
+            Err(format!("an address of a guest is without prefix length: {ip}, and not /{prefix}"))
+        }
+        (Err(_), _) => Err(format!("'{text}' is no IP address")),
+    }
 }
 
 /// One of `--allowed`; none: nothing stands there.
@@ -146,6 +158,20 @@ pub(super) fn look(object: &Any) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_with_a_prefix_length_is_told_as_that() {
+        assert_eq!(address("192.168.11.11"), Ok("192.168.11.11".parse().unwrap()));
+        for (text, says) in [
+            ("192.168.11.11/24", "is without prefix length: 192.168.11.11, and not /24"),
+            ("fd00::11/64", "is without prefix length: fd00::11, and not /64"),
+            ("192.168.11/24", "'192.168.11/24' is no IP address"),
+            ("", "'' is no IP address"),
+        ] {
+            let refused = address(text).unwrap_err();
+            assert!(refused.contains(says), "{text}: {refused}");
+        }
+    }
 
     #[test]
     fn an_ethernet_address_is_written_in_full_and_is_one_that_a_guest_can_have() {

@@ -188,6 +188,11 @@ impl Access {
         self.management().map(Either::Management)
     }
 
+    /// A credential is where one is looked for, so `--mesh` has something to show.
+    pub(super) fn has_credential(&self) -> bool {
+        self.credential.is_some() || !places().is_empty()
+    }
+
     /// The `meshd` of this machine.
     pub(super) fn node(&self) -> Server {
         let path = self.socket.clone().unwrap_or_else(|| SOCKET.into());
@@ -254,10 +259,7 @@ impl Access {
                     "run as root or as the owner of that folder; with a copy of it: meshctl --credential DIR status",
                 )
             }
-            None => Problem::new("M0810", Exit::Denied, "no credential for the management node")
-                .note(format!("looked into {}", shown.join(" and ")))
-                .help("with the folder that `meshmgr init` made: meshctl --credential DIR status")
-                .help("on a machine that is to be a node: meshctl join"),
+            None => nowhere(&shown.join(" and "), std::fs::read_to_string(NODE).ok().as_deref()),
         })
     }
 
@@ -290,6 +292,22 @@ impl Access {
                 .help("say where it is: meshctl --management HOST status; or VXMESH_MANAGEMENT=HOST")),
         }
     }
+}
+
+/// There is no credential in those folders. On a node, which has a `meshd.toml`, what is wanted is elsewhere.
+fn nowhere(looked: &str, node: Option<&str>) -> Problem {
+    let problem = Problem::new("M0810", Exit::Denied, "no credential for the management node")
+        .note(format!("looked into {looked}"))
+        .help("with the folder that `meshmgr init` made: meshctl --credential DIR status");
+    let Some(node) = node else { return problem.help("on a machine that is to be a node: meshctl join") };
+    let management =
+        crate::config::meshd::Config::parse(NODE, node).map(|config| config.management).unwrap_or_default();
+    let host = |address: &String| address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host).to_owned();
+    let hosts: Vec<String> = management.iter().map(host).collect();
+    let whose = if hosts.is_empty() { String::new() } else { format!(" ({})", hosts.join(", ")) };
+    problem.help(format!(
+        "a node has none of its own: type it on the management node{whose}, or copy /etc/vxmesh/admin from there to here, for root alone"
+    ))
 }
 
 /// Folders that may hold a credential.
@@ -378,5 +396,15 @@ mod tests {
         ] {
             assert_eq!(with_port(written), meant);
         }
+    }
+
+    #[test]
+    fn on_a_node_the_credential_is_said_to_be_on_the_management_node() {
+        let helps = |node| nowhere("/root and /etc", node).help.join("; ");
+        assert!(helps(None).contains("meshctl join"));
+        let told = helps(Some("management = ['mgmt.example.net:7443', '10.0.0.9:7443']\n"));
+        assert!(told.contains("on the management node (mgmt.example.net, 10.0.0.9)"), "{told}");
+        assert!(!told.contains("join"), "{told}");
+        assert!(helps(Some("broken = [")).contains("on the management node, or copy"));
     }
 }

@@ -18,9 +18,34 @@ pub(super) fn without(object: &Any, fields: &[String]) -> Result<Any, Problem> {
     Ok(object)
 }
 
+/// Refuses a line that empties a field and gives it as well. `object` has been emptied and then given what the flags say.
+///
+/// # Errors
+/// M0133.
+pub(super) fn once(object: &Any, fields: &[String]) -> Result<(), Problem> {
+    for field in fields.iter().filter(|field| !is_label(field)) {
+        if take(object, field)? != *object {
+            let flag = field.trim_start_matches("--");
+            return Err(Problem::new("M0133", Exit::Usage, format!("'{flag}' is emptied and given in one line"))
+                .note("nothing was changed")
+                .help("leave out one of the two: a list that is given replaces all of what is there"));
+        }
+    }
+    Ok(())
+}
+
+/// Labels are beside the fields of a kind.
+fn is_label(field: &str) -> bool {
+    matches!(field.trim_start_matches("--"), "label" | "labels")
+}
+
 fn take(object: &Any, field: &str) -> Result<Any, Problem> {
     let whole = serde_json::to_value(object).map_err(|e| Problem::new("M0110", Exit::Failed, e.to_string()))?;
     let mut changed = whole.clone();
+    if is_label(field) {
+        changed.get_mut("metadata").and_then(Value::as_object_mut).and_then(|metadata| metadata.remove("labels"));
+        return serde_json::from_value(changed).map_err(|_| needed(object, field));
+    }
     let Some(spec) = changed.get_mut("spec").and_then(Value::as_object_mut) else { return Err(none(object, field)) };
     let Some(name) = named(spec, field) else {
         // A field that is empty is left out where objects are written down.
@@ -130,7 +155,23 @@ mod tests {
             let problem = unset(object, field).unwrap_err();
             assert!(problem.code == "M0133" && problem.what.contains(says), "{field}: {problem}");
         }
+        let mut labelled = port.clone();
+        crate::meshctl::labels::write(&mut labelled, &["tier=web".parse().unwrap()]);
+        for spelling in ["label", "labels", "--label"] {
+            assert_ne!(labelled, port);
+            assert_eq!(without(&labelled, &[spelling.to_owned()]).unwrap(), port, "{spelling}");
+        }
         let overlay = Any::Overlay(fixture::overlay("default", 4789));
         assert!(unset(&overlay, "udp-port").unwrap().get("udpPort").is_none(), "the server gives one");
+    }
+
+    #[test]
+    fn a_field_is_emptied_or_given_and_not_both() {
+        let given = Any::Port(fixture::port("web", "blue", "a-1", 1, "192.168.10.9"));
+        let fields = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+        let problem = once(&given, &fields("role,ips")).unwrap_err();
+        assert!(problem.code == "M0133" && problem.what.contains("'ips' is emptied and given"), "{problem}");
+        assert!(once(&given, &fields("role,vlan,label")).is_ok());
+        assert!(once(&without(&given, &fields("ip")).unwrap(), &fields("ip")).is_ok());
     }
 }

@@ -45,7 +45,7 @@ pub struct Claim(#[expect(dead_code, reason = "the lock ends when the file is cl
 /// # Errors
 /// M0610: another `meshd` runs with this folder; M0601: the folder cannot be made or is open to everybody.
 pub fn claim(run: &Path) -> Result<Claim, Problem> {
-    let failed = |e: io::Error| Problem::new("M0601", Exit::Failed, e.to_string()).note("nothing was changed");
+    let failed = unclaimed;
     file::ensure_dir(run, 0o755).map_err(failed)?;
     let path = run.join(LOCK);
     let lock = File::options().write(true).create(true).truncate(false).open(&path);
@@ -54,6 +54,16 @@ pub fn claim(run: &Path) -> Result<Claim, Problem> {
         Ok(()) => Ok(Claim(lock)),
         Err(_) => Err(runs(format!("another meshd runs with {}", run.display()))
             .help("systemctl status meshd; or set another run = in [paths] for a second one")),
+    }
+}
+
+/// A `run` folder that cannot be used, most often by somebody who is not root.
+fn unclaimed(error: io::Error) -> Problem {
+    let problem = Problem::new("M0601", Exit::Failed, error.to_string()).note("nothing was changed");
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        problem.help("run it as root: sudo, and the same command")
+    } else {
+        problem
     }
 }
 
@@ -198,6 +208,7 @@ fn explained(
     let mut explanation = explain(here, from, to)?;
     if let Some(way) = Way::of(&explanation, slice, &view.paths, to.family()) {
         explain_guests::add(&mut explanation, Now { slice, presence: &view.presence, findings }, &way);
+        explain_guests::add_users(&mut explanation, &way.net, to, findings);
         // A daemon that has just begun, or whose frames cannot cross, knows nothing of it.
         let told = explanation.steps.iter().any(|step| step.open && step.text.contains(UNWATCHED));
         if let (Some(_), Crossed { asked: false, .. }) = shared.watch.crossing()

@@ -66,3 +66,10 @@ async fn a_dead_daemons_socket_is_replaced_and_a_live_one_is_not() {
     let second = claim(folder.path()).unwrap();
     listen(&second, &socket).unwrap();
 }
+
+#[test]
+fn a_folder_that_may_not_be_used_is_told_with_who_may() {
+    let of = |kind: io::ErrorKind| unclaimed(io::Error::new(kind, "meshd.lock: no")).help.join("; ");
+    assert!(of(io::ErrorKind::PermissionDenied).contains("as root"));
+    assert_eq!(of(io::ErrorKind::StorageFull), "");
+}

@@ -19,7 +19,7 @@ use crate::node::watch_told::{self, Seen};
 use crate::policy::path::Path;
 use crate::probe::plain::Report;
 use crate::probe::{self, Phase};
-use crate::table::Slice;
+use crate::table::{NetKey, Network, Slice};
 use crate::tunnel;
 use crate::types::{Mono, NodeId, PeerSlot, UdpPort};
 
@@ -83,7 +83,7 @@ pub(super) fn seen<'a>(view: &'a View, known: &Known, stats: &[LaneStats], now: 
         for (node, echoed) in &echoes.peers {
             let (Some(side), Some(slot)) = (view.local.side(echoed.outer), view.slots.peer(node)) else { continue };
             let report = known.reports.get(&(echoes.udp_port, slot)).cloned();
-            all.push(Seen {
+            let mut one = Seen {
                 node,
                 udp_port: echoes.udp_port,
                 own: echoed.own,
@@ -93,11 +93,26 @@ pub(super) fn seen<'a>(view: &'a View, known: &Known, stats: &[LaneStats], now: 
                 session: session(view, node, lane.as_ref(), now),
                 unheard: unheard(lane.as_ref(), slot, report.as_ref()),
                 speaks: view.slice.as_ref().is_some_and(|slice| slice.version.incarnation != 0),
+                narrow: Vec::new(),
                 report,
-            });
+            };
+            one.narrow = one.passes(now).map(|passes| larger(view, &one, passes)).unwrap_or_default();
+            all.push(one);
         }
     }
     all
+}
+
+/// Networks whose guests send larger packets than that to a peer by the plain path.
+fn larger<'a>(view: &'a View, one: &Seen<'_>, passes: u16) -> Vec<&'a Network> {
+    let networks = view.slice.as_ref().map(|slice| &slice.networks);
+    let plain = |key: &NetKey| {
+        view.paths.get(key).and_then(|paths| paths.get(one.node)).is_some_and(|verdict| verdict.path == Path::Plain)
+    };
+    let wanted = |(key, network): &(&'a NetKey, &'a Network)| {
+        network.udp_port == one.udp_port && view.local.guest_mtu(network).get() > passes && plain(key)
+    };
+    networks.into_iter().flatten().filter(wanted).map(|(_, network)| network).collect()
 }
 
 /// The sessions of the first lane.

@@ -18,6 +18,7 @@ use crate::api::stream::{FoundPort, MeasuredPath};
 use crate::clock::mono;
 use crate::forward::Slots;
 use crate::linux::KernelError;
+use crate::node::called;
 use crate::node::crossing::Way;
 use crate::node::outways::OutWays;
 use crate::node::paths::Paths;
@@ -308,7 +309,12 @@ impl Shared {
 
     /// Replaces what is wrong in one respect; what is new there is also an event.
     pub fn find(&self, topic: Topic, findings: Vec<Finding>) {
-        let findings: Vec<Finding> = findings.into_iter().map(|finding| topic.of(finding)).collect();
+        let slice = self.view().slice.clone();
+        let named = |finding| match &slice {
+            Some(slice) => called::by_name(finding, slice),
+            None => finding,
+        };
+        let findings: Vec<Finding> = findings.into_iter().map(|finding| named(topic.of(finding))).collect();
         let old = self.view().findings.insert(topic, findings.clone()).unwrap_or_default();
         let said = |all: &[Finding], one: &Finding| all.iter().any(|other| other.is_said(one));
         for finding in findings.iter().filter(|f| !said(&old, f)) {

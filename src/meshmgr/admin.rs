@@ -282,18 +282,22 @@ pub(super) fn token_of(app: &App, asked: &NewToken, now: Wall) -> (Any, MadeToke
 fn check_token(asked: &NewToken) -> Result<(), Problem> {
     let pattern = &asked.name_pattern;
     let plain = pattern.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-' | '*'));
-    let what = if pattern.is_empty() || pattern.len() > 63 || !plain {
-        "a name pattern has 1 to 63 of a-z, 0-9, '-' and '*'".to_owned()
+    let (what, help) = if pattern.is_empty() || pattern.len() > 63 || !plain {
+        (
+            "a name pattern has 1 to 63 of a-z, 0-9, '-' and '*'".to_owned(),
+            "for any name leave it out; for some: --name 'web-*'",
+        )
     } else if !(1..=10_000).contains(&asked.uses) {
-        format!("a token has 1 to 10000 uses, not {}", asked.uses)
+        (format!("a token has 1 to 10000 uses, not {}", asked.uses), "for one machine: --uses 1")
     } else if asked.replace && asked.uses != 1 {
-        "one machine takes the place of a node: such a token has one use".to_owned()
+        ("one machine takes the place of a node: such a token has one use".to_owned(), "leave out --uses")
     } else if !(1..=TOKEN_LIFE_MAX).contains(&asked.ttl_seconds) {
-        format!("a token lives 1 second to 30 days, not {}", Period(Duration::from_secs(asked.ttl_seconds)))
+        let ttl = Period(Duration::from_secs(asked.ttl_seconds));
+        (format!("a token lives 1 second to 30 days, not {ttl}"), "for the longest: --ttl 30d")
     } else {
         return Ok(());
     };
-    Err(Problem::new("M0259", Exit::Invalid, what).note("nothing was changed"))
+    Err(Problem::new("M0259", Exit::Invalid, what).note("nothing was changed").help(help))
 }
 
 /// Tokens that ended so long ago that nobody asks about them.
@@ -373,6 +377,11 @@ fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, 
         let told = |node: &NodeId| told_of(app, view, node);
         let there = way.to.map(|(_, row)| told(&row.node)).unwrap_or_default();
         explain_guests::add_told(&mut explanation, &way, &says, &there);
+        if explanation.mac.is_none() {
+            let members = slice.networks.get(&way.net).map(|network| network.members.keys()).into_iter().flatten();
+            let all: Vec<Finding> = members.chain([&slice.node]).flat_map(told).collect();
+            explain_guests::add_users(&mut explanation, &way.net, &to, &all);
+        }
     }
     Ok(explanation)
 }
@@ -427,7 +436,8 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     problems.extend(identity::findings(state));
     problems.extend(app.key_age.iter().flat_map(|age| rotation::stuck(&view.index, *age, clock::wall())));
     problems.extend(app.hub.ahead().into_iter().map(|(node, theirs)| set_back(&node, theirs, view.version)));
-    problems.extend(told::of_mesh(findings.iter().map(|(node, findings)| (*node, findings.as_slice()))));
+    let heard = nodes.iter().filter(|node| node.connected && !node.quarantined).map(|node| node.node.clone()).collect();
+    problems.extend(told::of_mesh(findings.iter().map(|(node, findings)| (*node, findings.as_slice())), &heard));
     Ok(Json(MeshStatus { daemon, version: view.version, objects, nodes, problems }))
 }
 

@@ -1,13 +1,14 @@
 //! What nodes find wrong with themselves, as management shows it: bounded where it comes in, and one line for all nodes that say the same.
 //! A node may say about itself what it likes; what it says is marked as its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::limits::{FINDINGS, FINDINGS_OF_NODE};
 use crate::api::cut::Cut;
 use crate::api::list::named;
 use crate::api::local::Finding;
 use crate::api::problem::{clip, printable};
+use crate::node::watch_told::{SILENT, UNHEARD};
 use crate::types::NodeId;
 
 /// Longest code that is kept, bytes.
@@ -65,12 +66,20 @@ pub fn bounded(said: &[Finding]) -> Vec<Finding> {
 }
 
 /// The problems of a mesh out of those of its nodes; what most nodes say comes first.
-pub fn of_mesh<'a>(told: impl IntoIterator<Item = (&'a NodeId, &'a [Finding])>) -> Vec<Finding> {
+/// `heard` are nodes whose daemons are connected now.
+pub fn of_mesh<'a>(
+    told: impl IntoIterator<Item = (&'a NodeId, &'a [Finding])>,
+    heard: &BTreeSet<NodeId>,
+) -> Vec<Finding> {
+    let told: Vec<(&NodeId, Vec<Finding>)> = told
+        .into_iter()
+        .map(|(node, findings)| (node, findings.iter().map(|finding| beside(node, finding, heard)).collect()))
+        .collect();
     let mut alike: BTreeMap<(&str, &str, &str), Vec<&NodeId>> = BTreeMap::new();
-    for (node, findings) in told {
+    for (node, findings) in &told {
         for finding in findings {
             let nodes = alike.entry((&finding.code, &finding.what, &finding.help)).or_default();
-            if nodes.last() != Some(&node) {
+            if nodes.last() != Some(node) {
                 nodes.push(node);
             }
         }
@@ -87,6 +96,20 @@ pub fn of_mesh<'a>(told: impl IntoIterator<Item = (&'a NodeId, &'a [Finding])>) 
         problems.push(Finding::new("M0129", what, "on the nodes: meshctl status"));
     }
     problems
+}
+
+/// A node hears nothing of peers that are heard here, as it is itself: what it cannot know, that their daemons run, is known here.
+fn beside(node: &NodeId, finding: &Finding, heard: &BTreeSet<NodeId>) -> Finding {
+    let peers = finding.cut.as_ref().map(|cut| &cut.peers).filter(|peers| !peers.is_empty());
+    let all = peers.is_some_and(|peers| peers.iter().all(|peer| heard.contains(peer)));
+    if finding.code != SILENT || !finding.what.starts_with(UNHEARD) || !all || !heard.contains(node) {
+        return finding.clone();
+    }
+    let what = format!(
+        "{}; the management node hears both ends: both daemons run, so it is the line between them",
+        finding.what
+    );
+    Finding { what, ..finding.clone() }
 }
 
 /// Nodes in words.
@@ -108,12 +131,26 @@ mod tests {
     }
 
     #[test]
+    fn a_line_between_two_daemons_that_are_both_heard_here_is_named() {
+        let cut = Cut::peers(false, crate::policy::path::Path::Plain, [&node(2)]);
+        let silent = Finding::new(SILENT, format!("{UNHEARD} a-2"), "ping").cuts(cut.clone());
+        let quiet = Finding::new(SILENT, "a-2 does not answer".to_owned(), "ping").cuts(cut);
+        for (finding, heard, line) in
+            [(&silent, &[1, 2][..], true), (&silent, &[1], false), (&silent, &[2], false), (&quiet, &[1, 2], false)]
+        {
+            let heard = heard.iter().map(|n| node(*n)).collect();
+            let said = of_mesh([(&node(1), std::slice::from_ref(finding))], &heard);
+            assert_eq!(said[0].what.contains("both daemons run, so it is the line between them"), line, "{said:?}");
+        }
+    }
+
+    #[test]
     fn nodes_that_say_the_same_are_one_line_and_what_most_say_comes_first() {
         let (one, many) = (finding("M0615", "vb10 has an address"), finding("M0410", "the tunnel to b-1 is down"));
         let nodes: Vec<(NodeId, Vec<Finding>)> = (0..5)
             .map(|n| (node(n), if n == 2 { vec![one.clone(), many.clone()] } else { vec![many.clone()] }))
             .collect();
-        let said = of_mesh(nodes.iter().map(|(node, findings)| (node, findings.as_slice())));
+        let said = of_mesh(nodes.iter().map(|(node, findings)| (node, findings.as_slice())), &BTreeSet::new());
         assert_eq!(said.len(), 2);
         assert_eq!(said[0].what, "5 nodes (a-0, a-1, a-2 and 2 more): the tunnel to b-1 is down");
         assert_eq!((said[1].code.as_str(), said[1].what.as_str()), ("M0615", "node a-2: vb10 has an address"));
@@ -146,7 +183,7 @@ mod tests {
         assert!(kept.iter().all(|finding| finding.what.len() + finding.help.len() < 16_384), "bytes, too");
         let nodes: Vec<(NodeId, Vec<Finding>)> =
             (0..200).map(|n| (node(n), vec![finding("M0410", &format!("number {n}"))])).collect();
-        let said = of_mesh(nodes.iter().map(|(node, findings)| (node, findings.as_slice())));
+        let said = of_mesh(nodes.iter().map(|(node, findings)| (node, findings.as_slice())), &BTreeSet::new());
         assert_eq!(said.len(), FINDINGS + 1);
         assert!(said[FINDINGS].what.contains(&format!("{} more", 200 - FINDINGS)), "{:?}", said[FINDINGS]);
     }

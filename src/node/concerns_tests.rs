@@ -141,6 +141,7 @@ fn plain(peer: &str, change: impl Fn(&mut Report), down: bool) -> Vec<Finding> {
         session: true,
         unheard: false,
         speaks: true,
+        narrow: Vec::new(),
         report: Some(report),
     };
     let down: BTreeMap<_, _> = down.then(|| (interface.clone(), watch_told::Down::Off)).into_iter().collect();

@@ -69,6 +69,7 @@ fn run(slice: &Slice, session: bool, phases: &[(Looks, u64)]) -> Vec<(u64, bool)
                 session,
                 unheard: false,
                 speaks: true,
+                narrow: Vec::new(),
                 report: Some(report(*looks, since, second)),
             };
             if detours.look(Some(slice), &[seen], at(second), Wall::from_secs(second)) {

@@ -72,6 +72,9 @@ pub enum Target {
     Ip(IpAddr),
 }
 
+/// Code of [`ExplainError`].
+pub const UNEXPLAINED: &str = "M0406";
+
 /// Why there is nothing to explain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExplainError {
@@ -94,6 +97,8 @@ pub enum ExplainError {
         runs_on: String,
         /// This node.
         node: String,
+        /// Where the frame shall go.
+        to: Target,
     },
 }
 
@@ -103,8 +108,8 @@ impl From<ExplainError> for Problem {
         match error {
             ExplainError::UnknownPort { near: Some(near), .. } => problem.help(format!("did you mean '{near}'?")),
             ExplainError::UnknownPort { .. } => problem.help("meshctl port list"),
-            ExplainError::Elsewhere { runs_on, .. } => problem.help(format!(
-                "ask on '{runs_on}', or where the admin credential is (meshctl --mesh explain ...): only they know"
+            ExplainError::Elsewhere { port, runs_on, to, .. } => problem.help(format!(
+                "on {runs_on}: meshctl explain {port} {to}; where the admin credential is: meshctl --mesh explain {port} {to}"
             )),
         }
     }
@@ -152,7 +157,7 @@ impl fmt::Display for Target {
 /// # Errors
 /// [`ExplainError`]: the sending port is not here.
 pub fn explain(here: Here<'_>, from: &PortId, to: &Target) -> Result<Explanation, ExplainError> {
-    let (key, _) = sender(here.slice, from)?;
+    let (key, _) = sender(here.slice, from, to)?;
     let net = key.net();
     let mut chain = Chain { here, key, net: &net, steps: Vec::new(), mac: None, probed: false };
     let passes = chain.run(from, to).is_some();
@@ -173,7 +178,7 @@ pub fn explain(here: Here<'_>, from: &PortId, to: &Target) -> Result<Explanation
     Ok(explanation)
 }
 
-fn sender<'a>(slice: &'a Slice, from: &PortId) -> Result<(&'a RowKey, &'a Row), ExplainError> {
+fn sender<'a>(slice: &'a Slice, from: &PortId, to: &Target) -> Result<(&'a RowKey, &'a Row), ExplainError> {
     let node = slice.node.to_string();
     let Some(found) = slice.rows.iter().find(|(_, row)| row.port.as_ref() == Some(from)) else {
         let known = slice.rows.values().filter(|row| row.node == slice.node).filter_map(|row| row.port.as_ref());
@@ -183,7 +188,8 @@ fn sender<'a>(slice: &'a Slice, from: &PortId) -> Result<(&'a RowKey, &'a Row), 
     if found.1.node == slice.node {
         Ok(found)
     } else {
-        Err(ExplainError::Elsewhere { port: from.clone(), runs_on: found.1.node.to_string(), node })
+        let runs_on = found.1.node.to_string();
+        Err(ExplainError::Elsewhere { port: from.clone(), runs_on, node, to: to.clone() })
     }
 }
 
@@ -319,10 +325,7 @@ impl<'a> Chain<'a> {
             return self.held(network, protocol, ip);
         };
         let asks = asks(slice, network, row);
-        self.pass(
-            "row",
-            format!("{ip} is {} on {}; {protocol} questions for it {asks}, and it answers", key.mac, row.node),
-        );
+        self.pass("row", format!("{ip} is {} on {}; {protocol} questions for it {asks}", key.mac, row.node));
         Some((key, row))
     }
 
@@ -333,7 +336,10 @@ impl<'a> Chain<'a> {
         let may: Vec<_> = rows.filter(|(_, row)| row.floating.contains(&ip)).collect();
         let names: Vec<String> = may.iter().map(|(key, row)| format!("{} on {}", key.mac, row.node)).collect();
         let Some(first) = may.first() else {
-            return self.flood(network, &format!("no row answers {protocol} for {ip}"));
+            return self.flood(network, &format!(
+                    "no row answers {protocol} for {ip} (a port that uses it and does not have it is refused on its node, and meshctl status \
+                     there names it: M0676)"
+                ));
         };
         let held = format!("{ip} is held by one of {}; {protocol} is not answered for it", names.join(", "));
         if network.flood == Flood::Off {
@@ -555,12 +561,16 @@ fn addresses(slice: &Slice, network: &Network, row: &Row) -> String {
     let arp = row.arp.iter().map(ToString::to_string);
     let all: Vec<String> = arp.chain(row.nd.iter().map(ToString::to_string)).collect();
     let asks = asks(slice, network, row);
-    if all.is_empty() { String::new() } else { format!("; questions for {} {asks}, and it answers", all.join(", ")) }
+    if all.is_empty() { String::new() } else { format!("; questions for {} {asks}", all.join(", ")) }
 }
 
 /// Whom a question for an address of a row reaches (docs/datapath.md, "Who is asked").
 fn asks(slice: &Slice, network: &Network, row: &Row) -> &'static str {
-    if network.flood == Flood::Replicate || row.node == slice.node { "go to all" } else { "go to it alone" }
+    if network.flood == Flood::Replicate || row.node == slice.node {
+        "are for all, and it is who answers"
+    } else {
+        "are for it alone, and nobody else answers"
+    }
 }
 
 /// Nobody here has that port; what is most like it.

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::concerns::{self, Way};
+use super::explain::Target;
 use super::presence::{At, Here, Presence};
-use super::wrongs::SAYS;
+use super::wrongs::{self, SAYS};
 use crate::api::local::{Explanation, Finding, Step};
-use crate::table::{Learning, RowKey, Slice};
+use crate::table::{Learning, NetKey, RowKey, Slice};
 use crate::types::Vlan;
 
 /// A guest that was heard so lately sends from its own address.
@@ -43,6 +44,24 @@ pub fn add(explanation: &mut Explanation, now: Now<'_>, way: &Way<'_>) {
     if let Some(far) = way.far(own).filter(|far| far.peer.is_none()) {
         concerns::add(explanation, now.findings, far);
     }
+}
+
+/// Adds who uses the address that is asked for where no port has it, as these findings of nodes of the network say.
+pub fn add_users(explanation: &mut Explanation, net: &NetKey, to: &Target, findings: &[Finding]) {
+    let (Target::Ip(ip), None) = (to, explanation.mac) else { return };
+    let here = |finding: &&Finding| {
+        let cut = finding.cut.as_ref();
+        wrongs::uses(finding, *ip) && cut.is_some_and(|cut| cut.guests.iter().any(|guest| guest.network == *net))
+    };
+    let said = |what: &str| explanation.steps.iter().any(|step| step.text.contains(what));
+    let users: Vec<Step> = findings
+        .iter()
+        .filter(here)
+        .filter(|finding| !said(&finding.what))
+        .map(|finding| Step::new("status", false, format!("{} {}: {}", finding.code, finding.what, finding.help)))
+        .collect();
+    explanation.steps.extend(users);
+    concerns::settle(explanation);
 }
 
 /// Adds what nodes have told of the two ends to what the table says of them.

@@ -165,3 +165,37 @@ fn an_address_for_all_is_no_guests() {
         assert_eq!(is_for_all(ip.parse().unwrap(), &prefixes), all, "{ip}");
     }
 }
+
+#[test]
+fn who_uses_an_address_that_no_port_has_is_named_with_the_command() {
+    let (slice, blue): (Slice, NetKey) = (slice(), "default/10".parse().unwrap());
+    let mut wrongs = wrongs::Wrongs::default();
+    let value = "192.168.10.10".parse().unwrap();
+    let said = crate::node::fence::Said {
+        interface: "tap1".parse().unwrap(),
+        mac: "02:00:00:00:00:01".parse().unwrap(),
+        value: Some(value),
+        samples: 3,
+    };
+    wrongs.learn("arp", &[said], Mono::default());
+    let desired = plans::planned(&slice, &plans::local()).desired;
+    let places = [("tap1".parse().unwrap(), blue.clone())].into();
+    let findings = wrongs.findings(&slice, &desired, &Presence::default(), &places);
+    for (to, other, named) in [
+        (Target::Ip(value), "default/10", true),
+        (Target::Ip("192.168.10.1".parse().unwrap()), "default/10", false),
+        (Target::Ip(value), "default/11", false),
+        (Target::Port("two".parse().unwrap()), "default/10", false),
+    ] {
+        let mut explanation = Explanation { mac: None, ..explanation() };
+        add_users(&mut explanation, &other.parse().unwrap(), &to, &findings);
+        add_users(&mut explanation, &other.parse().unwrap(), &to, &findings);
+        let last = &explanation.steps.last().unwrap().text;
+        assert_eq!(explanation.steps.len(), if named { 4 } else { 3 }, "{explanation:?}");
+        assert_eq!(explanation.verdict == Arrival::DoesNotArrive, named);
+        assert_eq!(
+            last.starts_with("M0676 port one (tap1)") && last.contains("meshctl port set one --allowed 192.168.10.10"),
+            named
+        );
+    }
+}

@@ -91,7 +91,7 @@ fn a_pair_inside_is_decided_by_its_pdc() {
     assert_eq!(
         text,
         "port: p11 is 02:00:00:00:00:0b in blue (default/10) on a-1\n\
-         row: 192.168.10.12 is 02:00:00:00:00:0c on a-2; ARP questions for it go to it alone, and it answers\n\
+         row: 192.168.10.12 is 02:00:00:00:00:0c on a-2; ARP questions for it are for it alone, and nobody else answers\n\
          policy: plain: same PDC a, intra: plain, both VTEPs inside its underlay\n\
          path: plain VXLAN by the kernel, device vv10.12b5, VNI 10\n\
          outer: 10.1.0.1 -> 10.1.0.2, UDP port 4789 (admin)\n\
@@ -126,7 +126,9 @@ fn a_policy_that_decides_is_named() {
 fn a_frame_for_nobody_ends_at_the_flood_list() {
     let (delivered, text) = ask(&slice(), "192.168.10.99");
     assert!(
-        !delivered && text.contains("! flood: no row answers ARP for 192.168.10.99; it goes to all 2 members"),
+        !delivered
+            && text.contains("! flood: no row answers ARP for 192.168.10.99 (a port that uses it")
+            && text.contains("meshctl status there names it: M0676); it goes to all 2 members"),
         "{text}"
     );
     let mut off = slice();
@@ -332,8 +334,8 @@ fn a_bridge_sends_nothing_back_to_where_it_came_from() {
 #[test]
 fn who_is_asked_for_an_address_is_said_as_it_is() {
     let mut slice = slice();
-    assert!(ask(&slice, "p13").1.contains("go to it alone, and it answers"));
+    assert!(ask(&slice, "p13").1.contains("are for it alone, and nobody else answers"));
     slice.networks.values_mut().for_each(|network| network.flood = Flood::Replicate);
     let (_, text) = ask(&slice, "192.168.10.12");
-    assert!(text.contains("go to all, and it answers") && !text.contains("from the table"), "{text}");
+    assert!(text.contains("are for all, and it is who answers") && !text.contains("from the table"), "{text}");
 }

@@ -15,10 +15,10 @@ use super::onlink::OnLink;
 use super::paths::{self, Own, Paths};
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
-use crate::policy::mtu::{Carrier, Family, IPV6_LEAST, MtuPolicy, Sum};
+use crate::policy::mtu::{self, Carrier, Family, IPV6_LEAST, MtuPolicy, Sum};
 use crate::policy::path::{Outer, Path, PdcFacts, Verdict};
 use crate::table::{Flood, Learning, NetKey, Network, Row, RowKey, Slice};
-use crate::types::{IfName, Mac, Mtu, NetworkId, NodeId, UdpPort};
+use crate::types::{IfName, Mac, Mtu, NodeId, UdpPort};
 
 /// MTU of a TAP, the largest that the kernel gives one (`MAX_MTU - hard_header_len`, `drivers/net/tun.c`): a bridge drops what is
 /// larger than the port that it is for, and nobody would know (`is_skb_forwardable`). What a frame of a guest with a larger MTU
@@ -275,8 +275,8 @@ impl<'a> View<'a> {
         let plain = self.verdicts.values().filter(|verdict| verdict.path == Path::Plain);
         let sides = plain.filter_map(|verdict| self.local.side(verdict.outer));
         let tightest = sides.map(|u| Carrier::Plain(family(u.address)).sum(u.mtu, vlan)).min_by_key(Sum::guest);
-        if let Some(error) = tightest.and_then(|sum| sum.check(wanted).err()) {
-            findings.push(mtu_too_large(self.key, &self.network.name, &error.to_string()));
+        if let Some((error, carries)) = tightest.and_then(|sum| Some((sum.check(wanted).err()?, sum.guest()))) {
+            findings.push(mtu_too_large(self.key, self.network, &error.to_string(), carries));
         }
         wanted
     }
@@ -400,11 +400,19 @@ fn wrong_family(key: &NetKey, node: &NodeId, own: IpAddr, theirs: IpAddr) -> Fin
     .cuts(Cut::peers(true, Path::Plain, [node]))
 }
 
-fn mtu_too_large(key: &NetKey, name: &NetworkId, why: &str) -> Finding {
+/// The fixed or computed MTU is more than the plain path carries, `carries` bytes.
+fn mtu_too_large(key: &NetKey, network: &Network, why: &str, carries: u16) -> Finding {
+    let name = &network.name;
+    let least = mtu::least(network.has_ipv6()).get();
+    let lower = if carries < least {
+        format!(" by {} bytes or more: the network cannot have less than {least}", least - carries)
+    } else {
+        format!(", or lower the network's: meshctl network set {name} --mtu {carries}")
+    };
     Finding::new(
         "M0501",
-        format!("network {key}: {why}; the plain path drops frames that use them"),
-        format!("raise the MTU of the underlay, or lower the network's: meshctl network set {name} --mtu NUMBER"),
+        format!("network {name}: {why}; the plain path drops frames that use them"),
+        format!("raise the MTU of the underlay{lower}"),
     )
     .cuts(Cut { networks: vec![key.clone()], ..Cut::default() })
 }

@@ -95,6 +95,18 @@ fn a_forbidden_node_gets_nothing_at_all() {
 }
 
 #[test]
+fn a_network_with_ipv6_is_not_told_to_take_a_number_that_it_cannot_have() {
+    let mut slice = slice("suppress", json!({}));
+    let mut narrow = local();
+    narrow.admin.as_mut().unwrap().mtu = 1300;
+    let help = |slice: &Slice| planned(slice, &narrow).findings.remove(0).help;
+    assert!(help(&slice).ends_with("meshctl network set blue --mtu 1250"), "{}", help(&slice));
+    slice.networks.values_mut().next().unwrap().cidr.push("fd10::/64".parse().unwrap());
+    let told = help(&slice);
+    assert!(told.contains("by 30 bytes") && told.contains("1280") && !told.contains("--mtu"), "{told}");
+}
+
+#[test]
 fn a_wide_mtu_is_reported_with_the_missing_bytes_and_the_device_gets_what_fits() {
     let mut slice = slice("suppress", json!({}));
     slice.networks.values_mut().next().unwrap().mtu =
@@ -102,7 +114,8 @@ fn a_wide_mtu_is_reported_with_the_missing_bytes_and_the_device_gets_what_fits()
     let plan = planned(&slice, &local());
     let finding = &plan.findings[0];
     assert_eq!(finding.code, "M0501");
-    assert!(finding.what.contains("50 bytes too large"), "{}", finding.what);
+    assert!(finding.what.starts_with("network blue: ") && finding.what.contains("50 bytes too large"), "{finding:?}");
+    assert!(finding.help.ends_with("lower the network's: meshctl network set blue --mtu 1450"), "{finding:?}");
     let mtus: Vec<(String, u32)> =
         only_net(&plan).links.iter().map(|(name, link)| (name.to_string(), link.mtu)).collect();
     assert_eq!(mtus, [("vb10.12b5".into(), 1500), ("vt10.12b5".into(), TAP_MTU), ("vv10.12b5".into(), 1450)]);

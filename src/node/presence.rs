@@ -423,9 +423,11 @@ fn closed(name: &IfName, key: &NetKey) -> Finding {
 fn idle(bridge: &IfName, first: &IfName, count: usize) -> Wrong {
     let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
     let what = format!(
-        "{bridge} is kept for {first}{more} only: its network has no port on this node any more, so nothing passes there"
+        "{bridge} is kept for {first}{more} only: its network is gone or has no port on this node any more, so nothing passes there"
     );
-    let help = format!("declare the port again, or pull it out: ip link set dev {first} nomaster");
+    let help = format!(
+        "declare the port again, and the network where it is gone (meshctl network list); or pull it out: ip link set dev {first} nomaster"
+    );
     Wrong { what, help, guests: Vec::new(), surely: false }
 }
 

@@ -94,7 +94,7 @@ fn short(
 fn help(policy: MtuPolicy, network: &Network, fits: u16, alone: bool) -> String {
     let name = &network.name;
     // What is computed has a floor (`mgmt::mtus::guest`); without a management node it is for networks with IPv6 alone.
-    let floor = if alone && !network.cidr.iter().any(|prefix| prefix.network().is_ipv6()) { 0 } else { IPV6_LEAST };
+    let floor = if alone && !network.has_ipv6() { 0 } else { IPV6_LEAST };
     let (now, follows) = (network.guest_mtu.get(), fits.max(floor));
     match policy.fixed {
         Some(_) if alone => format!("repair the path, or set an MTU of {fits} in meshd.toml"),

@@ -12,18 +12,23 @@ use crate::api::local::{Finding, PlainState, PlainStatus};
 use crate::policy::mtu::IPV6_LEAST;
 use crate::policy::path::{Outer, Path};
 use crate::probe::plain::Report;
-use crate::types::{IfName, Mono, NodeId, UdpPort};
+use crate::table::Network;
+use crate::types::{IfName, Mono, NetworkId, NodeId, UdpPort};
 
 /// How long nothing may be answered before it is called a fault: some lost echoes are none.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// How long a peer may be silent in every way: a `meshd` that is started anew is.
-const SILENT: Duration = Duration::from_secs(16);
+const DEAD: Duration = Duration::from_secs(16);
 /// How old news of a peer may be.
 const FRESH: Duration = Duration::from_secs(15);
 /// How long ago a peer was heard at most that is heard still: it asks every 5 s.
 const LIVELY: Duration = Duration::from_secs(11);
 /// Code of what is wrong with sessions beside plain paths.
 pub(super) const SESSION: &str = "M0669";
+/// Code of peers that do not answer over the plain path.
+pub const SILENT: &str = "M0666";
+/// How it begins where nothing at all is heard of them.
+pub const UNHEARD: &str = "nothing is heard of";
 /// What was under way when the first lost echo left may still arrive.
 const LATE: Duration = Duration::from_secs(1);
 /// Peers of one finding that are named.
@@ -68,6 +73,8 @@ pub struct Seen<'a> {
     pub unheard: bool,
     /// The peer is known to run `meshd`: management says so. In table files it may be any box that speaks VXLAN.
     pub speaks: bool,
+    /// Networks whose guests' frames take this path and are larger than what passes; none where all of them pass.
+    pub narrow: Vec<&'a Network>,
     /// What the echoes say; none: nothing yet.
     pub report: Option<Report>,
 }
@@ -133,7 +140,7 @@ fn lost(report: &Report, quiet: Duration, now: Mono) -> PlainState {
         (true, _) => PlainState::Quiet,
         (false, Some(true)) => PlainState::InLost,
         (false, Some(false)) => PlainState::BothLost,
-        (false, None) if quiet >= SILENT => PlainState::Silent,
+        (false, None) if quiet >= DEAD => PlainState::Silent,
         (false, None) => PlainState::Quiet,
     }
 }
@@ -200,8 +207,8 @@ fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> V
 fn sizes(one: &Seen<'_>, now: Mono) -> Vec<Cause> {
     let Some(report) = &one.report else { return Vec::new() };
     let (out, back) = small(report, now);
-    let needed = report.needed;
-    let cause = |(passes, out): (Option<u16>, bool)| Some(Cause::Small { passes: passes?, needed, out });
+    let (needed, mends) = (report.needed, [out, back].into_iter().flatten().min().unwrap_or(report.needed));
+    let cause = |(passes, out): (Option<u16>, bool)| Some(Cause::Small { passes: passes?, needed, mends, out });
     [(out, true), (back, false)].into_iter().filter_map(cause).collect()
 }
 
@@ -212,6 +219,8 @@ enum Cause {
     Small {
         passes: u16,
         needed: u16,
+        /// What passes in both directions.
+        mends: u16,
         out: bool,
     },
     /// A size that is lost while smaller and larger ones pass.
@@ -239,31 +248,34 @@ impl Cause {
         let ends = format!("{} - {}, UDP port {port}", first.own, some_addresses(pairs));
         let (own_address, interface) = (first.own, first.interface);
         let peer = first.node;
-        // Tables vxmesh and vxmesh_guests are ours, and drop no echo. Behind a bridge M0685 says what drops.
-        let rules = format!(
-            "nft list tables | grep -v vxmesh, then nft list table FAMILY NAME; iptables-legacy -S; sysctl net.ipv4.conf.{interface}.rp_filter"
-        );
+        let rules = suspects(first);
         match self {
             Self::State(PlainState::OutLost) => Finding::new(
                 "M0663",
                 format!(
                     "plain frames from {own} to {names} do not arrive there ({ends}); frames from there arrive here"
                 ),
-                format!("look for what drops UDP port {port} from {own_address}: on {peer}, then here: {rules}"),
+                format!(
+                    "meshctl status on {peer} (names its FORWARD rules); what drops UDP port {port} from {own_address}, there and here: {rules}"
+                ),
             ),
             Self::State(PlainState::InLost) => Finding::new(
                 "M0663",
                 format!(
                     "plain frames from {names} to {own} do not arrive here ({ends}); frames from here arrive there"
                 ),
-                format!("look for what drops UDP port {port} to {own_address}: here, then on {peer}: {rules}"),
+                format!(
+                    "meshctl status on {peer} (names its FORWARD rules); what drops UDP port {port} to {own_address}, here and there: {rules}"
+                ),
             ),
             Self::State(PlainState::BothLost) => Finding::new(
                 "M0663",
                 format!(
                     "plain frames between {own} and {names} arrive in neither direction ({ends}), while the session there answers"
                 ),
-                format!("look for what drops UDP port {port}, here and on {peer}: {rules}"),
+                format!(
+                    "meshctl status on {peer} (names its FORWARD rules); what drops UDP port {port}, here and there: {rules}"
+                ),
             ),
             Self::State(PlainState::Legs) => Finding::new(
                 "M0665",
@@ -280,19 +292,19 @@ impl Cause {
             Self::State(_) => Finding::new(
                 "M0666",
                 format!(
-                    "nothing is heard of {names}, neither over the plain path nor by the session ({ends}): meshd there, the machine or the line; \
+                    "{UNHEARD} {names}, neither over the plain path nor by the session ({ends}): meshd there, the machine or the line; \
                      if it is meshd alone, guests' frames still pass"
                 ),
                 format!("ping -c 3 -I {interface} {}; on {peer}: systemctl status meshd", first.address),
             ),
-            Self::Small { passes, needed, out } => {
+            Self::Small { passes, needed, mends, out } => {
                 let (from, to) = if out { (own.to_string(), names.clone()) } else { (names.clone(), own.to_string()) };
                 Finding::new(
                     "M0664",
                     format!(
                         "plain frames from {from} to {to} with packets of more than {passes} bytes are lost ({ends}); guests may send {needed}"
                     ),
-                    smaller_guests(passes),
+                    smaller_guests(pairs, mends),
                 )
             }
             Self::Hole(size) => Finding::new(
@@ -329,12 +341,46 @@ impl Cause {
     }
 }
 
-/// How guests come to send no more than passes. A network with IPv6 takes no number below its least.
-fn smaller_guests(passes: u16) -> String {
-    let least = if passes < IPV6_LEAST { "; one with IPv6 needs 1280, so the line has to carry it" } else { "" };
+/// How guests come to send no more than passes in both directions. A network with IPv6 takes no number below its least.
+fn smaller_guests(pairs: &[&Seen<'_>], mends: u16) -> String {
+    let by_name: BTreeMap<&NetworkId, &Network> =
+        pairs.iter().flat_map(|one| &one.narrow).map(|network| (&network.name, *network)).collect();
+    let (bound, free): (Vec<&Network>, Vec<&Network>) =
+        by_name.into_values().partition(|network| mends < IPV6_LEAST && network.has_ipv6());
+    let mut help = "raise the MTU of the switches between the two".to_owned();
+    if !free.is_empty() {
+        let set = |network: &&Network| format!("meshctl network set {} --mtu {mends}", network.name);
+        let all: Vec<String> = free.iter().take(NAMED).map(set).collect();
+        help.push_str(&format!(", or lower what guests may send: {}", all.join("; ")));
+        if free.len() > NAMED {
+            help.push_str(&format!("; and {} networks more: meshctl network list", free.len() - NAMED));
+        }
+    }
+    if !bound.is_empty() {
+        let names: BTreeSet<&NetworkId> = bound.iter().map(|network| &network.name).collect();
+        help.push_str(&format!(
+            "; {} with IPv6 cannot have less than {IPV6_LEAST}: the line has to carry it",
+            named(&names, NAMED)
+        ));
+    }
+    help
+}
+
+/// What drops plain frames, where it can be looked for on this node, after `meshctl status` of both: behind a bridge M0685 says what drops.
+/// What is longer than 400 characters is cut at management.
+fn suspects(first: &Seen<'_>) -> String {
+    let Seen { own, address, interface, .. } = first;
+    // Tables vxmesh and vxmesh_guests are ours, and drop no echo.
+    let rules = format!(
+        "nft list tables | grep -v vxmesh, nft list table FAMILY NAME; iptables-legacy -S; sysctl net.ipv4.conf.{interface}.rp_filter; \
+         ip xfrm policy; ip route get {address}; ip neigh show {address}"
+    );
+    // For neighbour solicitations no such tool is at hand.
+    if address.is_ipv6() {
+        return rules;
+    }
     format!(
-        "raise the MTU of the switches between the two, or lower that of each network of both (meshctl network list): \
-         meshctl network set NETWORK --mtu {passes}{least}"
+        "{rules}; two hosts of one address: arping -D -c 2 -I {interface} {own}, arping -b -c 3 -I {interface} {address}"
     )
 }
 

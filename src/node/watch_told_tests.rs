@@ -86,6 +86,7 @@ impl Mesh {
             session: true,
             unheard: false,
             speaks: true,
+            narrow: Vec::new(),
             report: Some(report.clone()),
         };
         self.nodes.iter().enumerate().map(one).collect()
@@ -236,5 +237,54 @@ fn a_finding_stays_the_same_text_while_its_cause_stands() {
     for heard in [None, secs(40)] {
         let at = |seconds: u64| told(&mesh.seen(&quiet(seconds, seconds, Some(heard), None)), &[]);
         assert_eq!(at(30), at(3000));
+    }
+}
+
+/// What is to be done about a report whose path these networks take.
+fn helps(report: &Report, narrow: &[Network]) -> Vec<String> {
+    let mesh = Mesh::new(1);
+    let mut seen = mesh.seen(report);
+    seen[0].narrow = narrow.iter().collect();
+    let found = findings(&"a-1".parse().unwrap(), &seen, &BTreeMap::new(), NOW);
+    found.into_iter().map(|finding| finding.help).collect()
+}
+
+#[test]
+fn both_directions_of_a_narrow_path_name_its_networks_and_the_number_that_mends_the_pair() {
+    let slice = crate::node::plan::tests::slice("suppress", serde_json::json!({}));
+    let blue = slice.networks.values().next().unwrap().clone();
+    let green = Network { name: "green".parse().unwrap(), cidr: vec!["fd10::/64".parse().unwrap()], ..blue.clone() };
+    let theirs = |passes| Some(Theirs { heard: secs(1), passes, at: ago(2) });
+    let both = |size, passes| Report { size, theirs: theirs(passes), ..good() };
+    let told = helps(&both(1250, 1254), &[blue.clone(), green.clone()]);
+    assert_eq!(told.len(), 2);
+    for help in &told {
+        assert!(help.contains("lower what guests may send: meshctl network set blue --mtu 1250;"), "{help}");
+        assert!(help.contains("green with IPv6 cannot have less than 1280"), "{help}");
+        assert!(!help.contains("set green") && !help.contains("NETWORK"), "{help}");
+    }
+    let told = helps(&both(1400, 1450), &[blue, green]);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].ends_with("meshctl network set blue --mtu 1400; meshctl network set green --mtu 1400"), "{told:?}");
+}
+
+#[test]
+fn a_dead_plain_path_is_looked_for_where_it_can_be_cut() {
+    for heard in [Some(None), Some(secs(1)), Some(secs(29))] {
+        let report = if heard == Some(None) { lost(quiet(9, 1, heard, None)) } else { quiet(30, 30, heard, None) };
+        let help = helps(&report, &[]).remove(0);
+        for command in [
+            "meshctl status on a-2 (names its FORWARD rules)",
+            "iptables-legacy -S",
+            "sysctl net.ipv4.conf.eth0.rp_filter",
+            "ip xfrm policy",
+            "ip route get 10.1.0.2",
+            "ip neigh show 10.1.0.2",
+            "arping -D -c 2 -I eth0 10.1.0.1",
+            "arping -b -c 3 -I eth0 10.1.0.2",
+        ] {
+            assert!(help.contains(command), "{command}: {help}");
+        }
+        assert_eq!(crate::api::problem::clip(&help), help, "it is cut at management");
     }
 }

@@ -10,6 +10,7 @@ use super::desired::Desired;
 use super::fence::{Refused, Said};
 use super::presence::Wrong as Told;
 use super::presence::{At, Guest, Named, Presence, bounded, name_of, port_of};
+use super::rights;
 use super::swapped;
 use crate::api::local::Finding;
 use crate::table::{NetKey, Row, RowKey, Slice};
@@ -275,7 +276,12 @@ fn about_mac(
             let name = port.argument();
             let help = format!(
                 "give the guest {right}; where it is {mac} now: meshctl port set {name} --mac {mac}; where that is a guest of this guest \
-                 (nested, macvlan): meshctl port set {name} --allowed IP={mac}"
+                 (nested, macvlan): meshctl port set {name} --allowed {}",
+                rights::allowed(
+                    slice,
+                    &RowKey { overlay: net.overlay.clone(), vni: net.vni, vlan: None, mac: *right },
+                    &format!("IP={mac}")
+                )
             );
             ("M0675", what, help)
         }
@@ -317,25 +323,67 @@ fn about_ip(
     if let Some((key, row)) = holders.first() {
         let owner = port_of(slice, net, key.mac);
         let what = format!("{who} uses the address {value} of {owner} on {}; it is dropped", row.node);
-        let mut help = "give one of the two another address".to_owned();
-        if let Named::Port(two) = &owner {
-            let one = guest.argument();
-            help.push_str(&format!(
-                "; one that moves between both, as VRRP's, is neither's own: take {value} out of the ips of {two}, then \
-                 meshctl port set {one} --allowed {value}, and {two} the same"
-            ));
-        }
-        return ("M0677", what, help);
+        return ("M0677", what, shared(slice, net, (interface, mac), (key, row), value));
     }
-    let port = guest.argument();
     let what = format!("{who} uses the address {value}, which the port does not have; it is dropped");
-    (
-        "M0676",
-        what,
-        format!(
-            "give the guest an address of its port, or {value} to the port as well: meshctl port set {port} --ip ...; if other ports hold it \
-             too (VRRP), each of them: --allowed {value}"
-        ),
+    let help = match (&guest, rights::port_behind(slice, net, interface)) {
+        // A guest of a guest: its addresses are those that its port names with it.
+        (Named::Guest(_), Some((key, port))) => {
+            let all = rights::allowed(slice, key, &format!("{value}={mac}"));
+            format!(
+                "give the guest an address of its own, or {value} to it as well: meshctl port set {port} --allowed {all}"
+            )
+        }
+        _ => {
+            let port = guest.argument();
+            let key = RowKey { overlay: net.overlay.clone(), vni: net.vni, vlan: None, mac };
+            let all = [rights::ips(slice, &key, |_| true), vec![value.to_string()]].concat().join(",");
+            format!(
+                "give the guest an address of its port, or {value} to the port as well: meshctl port set {port} --ip {all}; if other ports hold \
+                 it too (VRRP), each of them; here: meshctl port set {port} --allowed {}",
+                rights::allowed(slice, &key, &value.to_string())
+            )
+        }
+    };
+    ("M0676", what, help)
+}
+
+/// True for a finding of a guest that uses this address, which no port has.
+pub fn uses(finding: &Finding, value: IpAddr) -> bool {
+    finding.code == "M0676" && finding.what.contains(&format!(" uses the address {value}, "))
+}
+
+/// What to do where one guest uses the IP address of another.
+fn shared(
+    slice: &Slice,
+    net: &NetKey,
+    (interface, mac): (&IfName, Mac),
+    (key, row): (&RowKey, &Row),
+    value: IpAddr,
+) -> String {
+    let behind = rights::port_behind(slice, net, interface);
+    if row.port.is_none() && row.node == slice.node && behind.is_some() && row.interface.as_ref() == Some(interface) {
+        // Linux answers ARP for any address of its host by each interface (arp_ignore, Documentation/networking/ip-sysctl.rst).
+        return format!(
+            "{} is a guest of that guest: only it may answer for {value}; in the guest: sysctl -w net.ipv4.conf.all.arp_ignore=1 \
+             net.ipv4.conf.all.arp_announce=2",
+            key.mac
+        );
+    }
+    let help = "give one of the two another address".to_owned();
+    let (Named::Port(one), Named::Port(two)) = (port_of(slice, net, mac), port_of(slice, net, key.mac)) else {
+        return help;
+    };
+    let own = slice.rows_of(net).find(|(_, row)| row.port.as_ref() == Some(&one)).map(|(key, _)| key);
+    let Some(own) = own else { return help };
+    let rest = rights::ips(slice, key, |ip| ip != value);
+    let rest = if rest.is_empty() { "--unset ips".to_owned() } else { format!("--ip {}", rest.join(",")) };
+    let [all_of_two, all_of_one] = [key, own].map(|key| rights::allowed(slice, key, &value.to_string()));
+    let unsure = if row.node == slice.node { "" } else { " (with what it may use already: meshctl port show there)" };
+    let unsure = unsure.replace("there", two.as_str());
+    format!(
+        "{help}; one that moves between both, as VRRP's, is neither's own: meshctl port set {two} {rest} --allowed {all_of_two}{unsure}, then \
+         meshctl port set {one} --allowed {all_of_one}"
     )
 }
 

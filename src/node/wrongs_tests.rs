@@ -330,6 +330,60 @@ fn the_command_for_a_guest_without_a_port_has_no_other_word_in_place_of_its_name
         wrongs.learn("arp", &[said("x9", "02:00:00:00:00:77", Some(value), 9)], at(1));
         let told = told(&wrongs);
         let [(found, text)] = told.as_slice() else { panic!("{told:?}") };
-        assert!(found == code && text.contains("meshctl port set PORT --"), "{told:?}");
+        assert_eq!((found.as_str(), text.contains("meshctl port set PORT --")), (code, code == "M0676"), "{told:?}");
+        assert!(!text.contains("meshctl port set guest"), "{told:?}");
+    }
+}
+
+#[test]
+fn what_is_typed_as_told_takes_nothing_away_that_a_port_may_use() {
+    let mut slice = changed(|row| assert!(row.floating.insert("192.168.10.50".parse().unwrap())));
+    let nested = json!({"node": slice.node, "interface": "tap1", "arp": ["192.168.10.77"]});
+    slice.rows.insert("default/10/-/02:00:00:00:00:09".parse().unwrap(), serde_json::from_value(nested).unwrap());
+    let tap1 = json!("tap1");
+    slice.rows.get_mut(&ONE.parse().unwrap()).unwrap().interface = serde_json::from_value(tap1).unwrap();
+    let kept = "192.168.10.50,192.168.10.77=02:00:00:00:00:09";
+    let (own, guests) = ("02:00:00:00:00:01", "02:00:00:00:00:09");
+    let moves = format!(
+        "meshctl port set two --unset ips --allowed 192.168.10.2, then meshctl port set one --allowed {kept},192.168.10.2"
+    );
+    for (reason, sample, code, words) in [
+        ("arp", said("tap1", own, Some("192.168.10.2"), 3), "M0677", moves),
+        (
+            "arp",
+            said("tap1", own, Some("192.168.10.77"), 3),
+            "M0677",
+            format!("{guests} is a guest of that guest: only it may answer for 192.168.10.77"),
+        ),
+        (
+            "ip",
+            said("tap1", own, Some("192.168.10.99"), 3),
+            "M0676",
+            format!("meshctl port set one --allowed {kept},192.168.10.99"),
+        ),
+        (
+            "ip",
+            said("tap1", own, Some("192.168.10.99"), 3),
+            "M0676",
+            "meshctl port set one --ip 192.168.10.1,fd00::1,192.168.10.99;".to_owned(),
+        ),
+        (
+            "ip",
+            said("tap1", guests, Some("192.168.10.99"), 3),
+            "M0676",
+            format!("meshctl port set one --allowed {kept},192.168.10.99={guests}"),
+        ),
+        (
+            "mac",
+            said("tap1", "02:00:00:00:00:99", None, 3),
+            "M0675",
+            format!("meshctl port set one --allowed {kept},IP=02:00:00:00:00:99"),
+        ),
+    ] {
+        let mut wrongs = Wrongs::default();
+        wrongs.learn(reason, std::slice::from_ref(&sample), at(0));
+        let told = told_of(&wrongs, &slice, &["tap1", "tap2"]);
+        assert!(told.len() == 1 && told[0].0 == code, "{told:?}");
+        assert!(told[0].1.contains(&words) && !told[0].1.contains("PORT"), "{words}: {told:?}");
     }
 }

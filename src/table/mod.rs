@@ -81,6 +81,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// Its guests have IPv6, so its MTU cannot be less than 1280 bytes (RFC 8200 section 5).
+    pub fn has_ipv6(&self) -> bool {
+        self.cidr.iter().any(|prefix| prefix.network().is_ipv6())
+    }
+
     /// Broadcast and multicast frames a second of a port that says nothing else.
     pub fn group_rate(&self) -> u32 {
         self.group_rate.map_or(GroupRate::USUAL, GroupRate::get)

@@ -94,7 +94,7 @@ macro_rules! number_type {
 
 number_type!(
     /// VXLAN network identifier, 1 to 2^24 - 1 (RFC 7348 section 5; zero is refused because switches treat it as "none").
-    Vni, NonZeroU32, u32, "a VNI", 1, 16_777_215
+    Vni, NonZeroU32, u32, "a VNI (the last one is reserved)", 1, 16_777_215
 );
 number_type!(
     /// 802.1Q VLAN identifier, 1 to 4094 (IEEE 802.1Q-2018 table 9-2).

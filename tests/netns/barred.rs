@@ -252,13 +252,13 @@ fn a_port_that_blocks_or_is_kept_apart_is_named_and_so_is_a_line_without_a_carri
         (
             "a-1",
             "bridge link set dev vv10.12b5 state 0",
-            "network default/10: port vv10.12b5 of its bridge does not forward",
+            "network blue: port vv10.12b5 of its bridge does not forward",
             true,
         ),
         (
             "b-1",
             "bridge link set dev vt10.12b5 state 0",
-            "network default/10: port vt10.12b5 of its bridge does not forward",
+            "network blue: port vt10.12b5 of its bridge does not forward",
             true,
         ),
     ] {

@@ -71,6 +71,12 @@ fn flags_that_an_existing_file_would_silently_beat_are_refused() {
     assert!(setup(&args(&["--config", path]), None).is_ok_and(|setup| setup.exists));
     let problem = setup(&args(&["--config", path, "--listen", "1"]), None).err().unwrap();
     assert_eq!((problem.code.as_str(), problem.exit), ("M0217", Exit::Usage));
+    // A machine that has joined is told that first.
+    let keys = folder.path().display();
+    std::fs::write(path, format!("management = ['m:1']\n[paths]\nkeys = '{keys}'\n")).unwrap();
+    std::fs::write(folder.path().join(CERTIFICATE), "x").unwrap();
+    let problem = setup(&args(&["--config", path, "--admin", "eth0"]), None).err().unwrap();
+    assert_eq!(problem.code, "M0216");
 }
 
 #[test]

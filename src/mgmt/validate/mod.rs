@@ -92,9 +92,7 @@ fn check_object(before: &State, after: &State, object: &Any) -> Result<(), Probl
             check_labels(Kind::PathPolicy, &policy.metadata)?;
             check_policy(after, policy)
         }
-        Any::Token(token) => {
-            exists(after, Kind::Pdc, token.spec.pdc.as_str(), &format!("token {}", token.metadata.name))
-        }
+        Any::Token(token) => exists(after, Kind::Pdc, token.spec.pdc.as_str(), "the new token"),
     }
 }
 

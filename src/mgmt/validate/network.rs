@@ -193,7 +193,11 @@ fn check_ports(index: &Index, network: &Network, ports: &[Arc<Port>]) -> Result<
     if let Some(((vlan, mac), a, b)) = twice(macs) {
         let what = format!("ports '{a}' and '{b}' of network '{name}'{} have the same address {mac}", tag(vlan));
         return Err(taken("M0314", what)
-            .help("give one of them the Ethernet address that its guest has; who has which: meshctl port list"));
+            .help("give one of them the Ethernet address that its guest has; who has which: meshctl port list")
+            .help(format!(
+                "a virtual one that moves between both (keepalived with use_vmac) is nobody's here: leave use_vmac out, and let '{a}' and \
+                 '{b}' hold its IP address alone, without MAC (--allowed): meshctl port set --help"
+            )));
     }
     let ips = ports.iter().flat_map(|p| owned(p).map(move |ip| ((p.spec.vlan, ip), &p.metadata.name)));
     if let Some(((vlan, ip), a, b)) = twice(ips) {
@@ -201,8 +205,8 @@ fn check_ports(index: &Index, network: &Network, ports: &[Arc<Port>]) -> Result<
         return Err(taken("M0315", what)
             .help("give one of them another; who has which: meshctl port list")
             .help(format!(
-                "one that moves between both, as VRRP's, is neither's own: leave it out of the ips of both, and for each of the two: \
-                 meshctl port set PORT --allowed {ip}"
+                "one that moves between both, as VRRP's, is neither's own: leave it out of the ips of both, and for each of the two \
+                 (--allowed takes the whole list): meshctl port set {a} --allowed {ip}; meshctl port set {b} --allowed {ip}"
             )));
     }
     let flood = network.spec.flood.or_else(|| Some(index.overlay(network)?.spec.flood)).unwrap_or_default();

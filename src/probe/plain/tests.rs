@@ -414,6 +414,7 @@ fn named(world: &World, end: usize) -> crate::api::local::PlainState {
         session: true,
         unheard: false,
         speaks: true,
+        narrow: Vec::new(),
         report: Some(world.report(end)),
     };
     seen.state(world.now)
