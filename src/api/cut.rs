@@ -35,6 +35,9 @@ pub struct Cut {
     /// Guests of this node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guests: Vec<CutGuest>,
+    /// Only what goes between this node and others: on the node itself all passes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub away: bool,
     /// There are more than are listed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub others: bool,
@@ -79,7 +82,7 @@ impl Cut {
 
     /// True where both are of one kind, so that they can be joined and neither says more than it did.
     pub fn takes(&self, other: &Self) -> bool {
-        (self.surely, self.path, self.ipv6) == (other.surely, other.path, other.ipv6)
+        (self.surely, self.path, self.ipv6, self.away) == (other.surely, other.path, other.ipv6, other.away)
     }
 
     /// Adds what another of the same kind ([`Self::takes`]) cuts off.

@@ -97,11 +97,11 @@ impl Barriers {
         let (way, crossed) = shared.watch.crossing();
         let generation = kernel.filter_generation();
         let seen = Seen {
-            lost: crossed.lost,
             ports: self.ports.clone(),
             shown: shown.clone(),
-            legacy: if shown.is_empty() { Legacy::new() } else { kernel.legacy_forward() },
+            legacy: if shown.is_empty() && crossed.lost.is_empty() { Legacy::new() } else { kernel.legacy_forward() },
             generation: generation.as_ref().copied().unwrap_or_default(),
+            lost: crossed.lost,
         };
         if generation.is_ok() && self.seen.as_ref() == Some(&seen) {
             return Ok(true);
@@ -121,6 +121,7 @@ impl Barriers {
         }
         if !seen.lost.is_empty() {
             filters.legacy = kernel.legacy_filters();
+            (filters.forward, filters.shown) = (seen.legacy.clone(), seen.shown.clone());
         }
         let ends = way.as_ref().map(|way| Ends { bridge: &way.bridge, near: &way.near, far: &way.far });
         let flows = way.as_ref().map(|way| way.flows.as_slice()).unwrap_or_default();

@@ -112,7 +112,7 @@ impl Barred {
 
 /// The rest of what the guest says passes.
 fn wrong((what, help): (String, String)) -> Wrong {
-    Wrong { what, help, guests: Vec::new(), surely: false }
+    Wrong { what, help, guests: Vec::new(), surely: false, away: false }
 }
 
 fn told(

@@ -8,6 +8,7 @@ use super::attached::bounded;
 use super::fence_text::TABLE as FENCE;
 use super::guard::TABLE as GUARD;
 use super::named;
+use super::shown::{self, Legacy, Shown};
 use super::verdicts::{Drop, Frame, Rules, Sure, judge};
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
@@ -67,6 +68,10 @@ pub struct Filters {
     pub rules: BTreeMap<Table, Rules>,
     /// Tables of the older iptables, which `nft` does not show; as far as the kernel tells.
     pub legacy: Vec<&'static str>,
+    /// What those of them that filter what is forwarded say of it.
+    pub forward: Legacy,
+    /// What bridges show by switches of their own.
+    pub shown: Shown,
 }
 
 /// The ends of the way that frames cross.
@@ -116,8 +121,10 @@ fn dropped(ends: Ends<'_>, lost: &BTreeSet<Flow>, all: &[Flow], filters: &Filter
     let culprits = culprits(ends, lost, filters);
     let named: Vec<String> = culprits.iter().take(NAMED).map(|(base, drop)| words(base, drop)).collect();
     let surest = culprits.first().map(|(_, drop)| drop.sure);
+    let older = shown::older_ones(lost, &filters.forward);
     let by = match surest {
         Some(Sure::Yes | Sure::Likely) => format!("dropped by {}", named.join(" and ")),
+        None if !older.is_empty() => format!("dropped by {}", older.join(" and ")),
         Some(Sure::Maybe) => format!("dropped, most likely by {}", named.join(" or ")),
         None => "dropped, by nothing that nft shows".to_owned(),
     };
@@ -128,11 +135,12 @@ fn dropped(ends: Ends<'_>, lost: &BTreeSet<Flow>, all: &[Flow], filters: &Filter
     let mut help: Vec<String> = culprits.iter().take(NAMED).map(|(base, drop)| way_out(base, drop)).collect();
     let shown = culprits.is_empty() || culprits.iter().any(|(base, _)| base.family != "bridge");
     if shown {
+        // Frames are shown where either the switch of the host or that of the bridge is on (net/bridge/br_netfilter_hooks.c).
         let sysctl = format!("sysctl -w {}", settings(lost).join(" "));
-        let instead = if help.is_empty() { sysctl } else { format!("or keep bridged frames out of it: {sysctl}") };
-        help.push(instead);
+        let all = [vec![sysctl], shown::switches(lost, &filters.shown)].concat().join("; ");
+        help.push(if help.is_empty() { all } else { format!("or keep bridged frames out of it: {all}") });
     }
-    if culprits.is_empty() {
+    if culprits.is_empty() && older.is_empty() {
         help.push(format!("else {}", where_else(filters)));
     }
     Finding::new(DROPS_FRAMES, what, help.join("; ")).cuts(cut(lost, all))

@@ -24,7 +24,7 @@ fn base(family: &'static str, hook: &'static str, drops: bool) -> Base {
 fn filters(bases: &[Base], parts: serde_json::Value) -> Filters {
     let rules = Rules::from([("c".to_owned(), vec![Rule { handle: 7, parts: parts.as_array().unwrap().clone() }])]);
     let rules = bases.iter().map(|base| ((base.family, base.table.clone()), rules.clone())).collect();
-    Filters { bases: bases.to_vec(), rules, legacy: Vec::new() }
+    Filters { bases: bases.to_vec(), rules, ..Filters::default() }
 }
 
 fn place() -> Place {
@@ -169,5 +169,24 @@ fn what_is_cut_off_is_of_the_families_that_are_dropped_and_certain_where_no_addr
     ] {
         let cut = told(&lost, &dropped)[0].cut.clone().unwrap();
         assert_eq!((cut.node, cut.surely, cut.ipv6), (true, surely, ipv6), "{lost:?}");
+    }
+}
+
+#[test]
+fn what_the_older_iptables_drops_is_named_with_every_switch_that_shows_it_frames() {
+    let filters = Filters {
+        legacy: vec!["iptables-legacy"],
+        forward: [("iptables-legacy", "-P FORWARD DROP".to_owned())].into(),
+        shown: [("vb10.12b5".parse().unwrap(), [Protocol::Ipv4, Protocol::Ipv6].into())].into(),
+        ..Filters::default()
+    };
+    let found = told(&[flow(Protocol::Ipv4, 10)], &filters);
+    assert!(found[0].what.contains("dropped by iptables-legacy -S FORWARD;"), "{found:?}");
+    let off = "sysctl -w net.bridge.bridge-nf-call-iptables=0; ip link set vb10.12b5 type bridge nf_call_iptables 0";
+    assert_eq!(found[0].help, off);
+    // It lets IPv6 pass, and questions are none of its.
+    for protocol in [Protocol::Ipv6, Protocol::Arp] {
+        let found = told(&[flow(protocol, 10)], &filters);
+        assert!(found[0].what.contains("by nothing that nft shows"), "{found:?}");
     }
 }

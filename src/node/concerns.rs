@@ -33,6 +33,9 @@ pub fn concerns(cut: &Cut, end: End<'_>) -> Option<bool> {
     if cut.ipv6.zip(end.ipv6).is_some_and(|(cut, sent)| cut != sent) {
         return None;
     }
+    if cut.away && end.peer.is_none() {
+        return None;
+    }
     if cut.node || peer || network || cut.guests.iter().any(guest) {
         // Of a frame that may be of the other family it is not certain.
         return Some(cut.surely && (cut.ipv6.is_none() || end.ipv6.is_some()));

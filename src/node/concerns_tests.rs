@@ -264,6 +264,16 @@ fn a_network_that_is_not_built_and_a_kernel_that_refuses_cut_off_what_they_say()
 }
 
 #[test]
+fn what_is_cut_off_from_other_nodes_alone_is_in_no_way_on_the_node() {
+    let (net, b): (NetKey, NodeId) = ("default/10".parse().unwrap(), "b".parse().unwrap());
+    let mac = "02:00:00:00:00:01".parse().unwrap();
+    let cut = Cut { away: true, ..Cut::guests(true, &[(net.clone(), mac)]) };
+    for (peer, says) in [(None, None), (Some((&b, Path::Plain)), Some(true)), (Some((&b, Path::Tunnel)), Some(true))] {
+        assert_eq!(concerns(&cut, End { net: &net, mac: Some(mac), peer, ipv6: None }), says);
+    }
+}
+
+#[test]
 fn who_is_not_listed_among_many_may_be_one_of_the_rest() {
     let names: Vec<NodeId> = (0..200).map(|n| format!("n-{n}").parse().unwrap()).collect();
     let cut = Cut::peers(true, Path::Plain, &names);

@@ -29,10 +29,13 @@ pub struct Now<'a> {
 /// Adds what this node sees to an explanation of a frame from one of its ports.
 pub fn add(explanation: &mut Explanation, now: Now<'_>, way: &Way<'_>) {
     let own = &now.slice.node;
-    let first = guest(now, way.from, &format!("port {}", explanation.from));
-    let there = way.to.filter(|(_, row)| row.node == *own).and_then(|(key, row)| {
+    let local = way.to.filter(|(_, row)| row.node == *own);
+    let isolated = |key: &RowKey| now.presence.of(&(key.net(), key.mac)).is_some_and(|here| here.at == At::Isolated);
+    let meet = local.is_some_and(|(key, _)| !(isolated(way.from) && isolated(key)));
+    let first = guest(now, way.from, &format!("port {}", explanation.from), meet);
+    let there = local.and_then(|(key, row)| {
         let name = row.port.as_ref().map_or_else(|| format!("guest {}", key.mac), |port| format!("port {port}"));
-        guest(now, key, &name)
+        guest(now, key, &name, meet)
     });
     let mut first: Vec<Step> = first.into_iter().collect();
     if concerns::in_the_way(now.findings, way.near()).is_empty() {
@@ -96,10 +99,11 @@ pub(super) fn vlan(vlan: Option<Vlan>) -> String {
     vlan.map_or_else(|| "no VLAN".to_owned(), |vlan| format!("VLAN {vlan}"))
 }
 
-/// Where a guest of this node is, and what is refused of it.
-fn guest(now: Now<'_>, key: &RowKey, name: &str) -> Option<Step> {
+/// Where a guest of this node is, and what is refused of it. `meet`: the guest at the other end is on this node too, and they are not both isolated.
+fn guest(now: Now<'_>, key: &RowKey, name: &str, meet: bool) -> Option<Step> {
     let here = now.presence.of(&(key.net(), key.mac))?;
     let (passes, text) = place(here);
+    let passes = passes || meet && here.at == At::Isolated;
     let learnt = now.slice.networks.get(&key.net()).is_some_and(|network| network.learning == Learning::Local);
     let silent = here.at == At::Silent && !learnt;
     let said = here.interface.as_ref().and_then(|interface| {

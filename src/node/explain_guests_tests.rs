@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::api::local::Arrival;
-use crate::node::desired::{Bridge, Kind, Link, Observed, Place};
+use crate::node::desired::{Bridge, Kind, Link, Observed, Place, Port, PortFlags};
 use crate::node::paths::Paths;
 use crate::node::plan::tests as plans;
 use crate::node::plugs::Plugs;
@@ -107,6 +107,33 @@ fn a_bridge_hands_nothing_to_a_guest_without_a_carrier() {
             ends.len() == 1 && ends[0].text.contains(&format!("{dark} stands in {BLUE} and has no carrier")),
             "{ends:?}"
         );
+    }
+}
+
+#[test]
+fn an_isolated_guest_is_cut_off_from_other_nodes_and_from_other_isolated_guests_alone() {
+    let slice = slice();
+    let desired = plans::planned(&slice, &plans::local()).desired;
+    for (isolated, arrives) in [(vec!["tap1"], true), (vec!["tap2"], true), (vec!["tap1", "tap2"], false)] {
+        let mut observed = Observed::default();
+        for (index, name) in [(1, "tap1"), (2, "tap2")] {
+            let place = Place { index, master: Some(BLUE.to_owned()), up: true, card: false };
+            observed.places.insert(name.parse().unwrap(), place);
+            let flags = PortFlags { isolated: isolated.contains(&name), ..crate::linux::fake::NEW_PORT };
+            let port = Some(Port { bridge: BLUE.parse().unwrap(), flags });
+            let kind = Kind::Other("tun".to_owned());
+            let link = Link { kind, alias: None, mtu: 1500, up: true, no_addresses: true, port };
+            observed.links.insert(name.parse().unwrap(), link);
+        }
+        let mut presence = Presence::default();
+        let at = |second: u64| Mono::from_nanos(second * 1_000_000_000);
+        for second in [1, 60] {
+            presence.learn(&desired, &observed, &Plugs::default(), (at(second), Wall::default()));
+        }
+        let findings = presence.findings(&slice, at(60));
+        assert!(findings.iter().any(|finding| finding.code == "M0687"), "{findings:?}");
+        let answer = ask(&presence, &slice, &findings);
+        assert_eq!(answer.arrives(), arrives, "{isolated:?}: {:?}", answer.steps);
     }
 }
 

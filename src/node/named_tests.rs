@@ -22,7 +22,7 @@ fn told(hook: &'static str, drops: bool, rules: serde_json::Value) -> Vec<Findin
     let rule = |(parts, handle): (&serde_json::Value, u64)| Rule { handle, parts: parts.as_array().unwrap().clone() };
     let rules = Rules::from([("c".to_owned(), rules.as_array().unwrap().iter().zip(7..).map(rule).collect())]);
     let rules = [(("bridge", "fw".to_owned()), rules)].into();
-    findings(Some(ends), &ports.into(), &Filters { bases: vec![base], rules, legacy: Vec::new() })
+    findings(Some(ends), &ports.into(), &Filters { bases: vec![base], rules, ..Filters::default() })
 }
 
 fn meta(key: &str, value: &str) -> serde_json::Value {

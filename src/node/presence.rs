@@ -234,7 +234,8 @@ impl Presence {
                 continue;
             }
             if let Some((code, what, help)) = wrong(slice, guest, here, interface, kept, now) {
-                let wrong = Wrong { what, help, guests: Vec::new(), surely: true };
+                let away = here.at == At::Isolated;
+                let wrong = Wrong { what, help, guests: Vec::new(), surely: true, away };
                 told.entry((&here.bridge, interface)).or_insert((code, wrong)).1.guests.push(guest.clone());
             }
         }
@@ -267,19 +268,25 @@ pub(super) struct Wrong {
     pub(super) guests: Vec<Guest>,
     /// Nothing of them passes.
     pub(super) surely: bool,
+    /// Only what goes to other nodes and comes from there is concerned.
+    pub(super) away: bool,
 }
 
 /// The first of them by name, and how many more there are.
 pub(super) fn bounded(code: &str, mut all: Vec<Wrong>) -> Vec<Finding> {
     let rest = all.split_off(all.len().min(NAMED));
     let help = all.first().map(|wrong| wrong.help.clone()).unwrap_or_default();
-    let one = |wrong: Wrong| Finding::new(code, wrong.what, wrong.help).cuts(Cut::guests(wrong.surely, &wrong.guests));
+    let one = |wrong: Wrong| {
+        let cut = Cut { away: wrong.away, ..Cut::guests(wrong.surely, &wrong.guests) };
+        Finding::new(code, wrong.what, wrong.help).cuts(cut)
+    };
     let mut findings: Vec<Finding> = all.into_iter().map(one).collect();
     if !rest.is_empty() {
         let what = format!("it is the same with {} more ports of this node", rest.len());
         let surely = rest.iter().all(|wrong| wrong.surely);
         let guests = rest.iter().flat_map(|wrong| &wrong.guests);
-        findings.push(Finding::new(code, what, help).cuts(Cut::guests(surely, guests)));
+        let cut = Cut { away: rest.iter().all(|wrong| wrong.away), ..Cut::guests(surely, guests) };
+        findings.push(Finding::new(code, what, help).cuts(cut));
     }
     findings
 }
@@ -428,7 +435,7 @@ fn idle(bridge: &IfName, first: &IfName, count: usize) -> Wrong {
     let help = format!(
         "declare the port again, and the network where it is gone (meshctl network list); or pull it out: ip link set dev {first} nomaster"
     );
-    Wrong { what, help, guests: Vec::new(), surely: false }
+    Wrong { what, help, guests: Vec::new(), surely: false, away: false }
 }
 
 #[cfg(test)]

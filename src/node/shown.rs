@@ -40,7 +40,7 @@ pub fn findings(
             "{protocol} frames on bridge {bridge} {fate} by {by}: this bridge shows them to the packet filters of the host ({switch} 1)"
         );
         let cut = Cut { surely, ipv6: Some(protocol == Protocol::Ipv6), ..Cut::network(networks.get(bridge)?) };
-        Some(Finding::new(SHOWN, what, format!("ip link set {bridge} type bridge {switch} 0")).cuts(cut))
+        Some(Finding::new(SHOWN, what, off(bridge, switch)).cuts(cut))
     });
     bounded(told.collect())
 }
@@ -70,9 +70,34 @@ fn dropped(bridge: &IfName, protocol: Protocol, filters: &Filters, legacy: &Lega
         let drop = judge(rules, &base.name, base.drops, &frame).filter(|drop| drop.sure != Sure::Maybe)?;
         Some((drop.sure, words(base, &drop)))
     });
-    let tool = if protocol == Protocol::Ipv6 { "ip6tables-legacy" } else { "iptables-legacy" };
-    let by_older = legacy.get(tool).and_then(|chain| older(chain)).map(|sure| (sure, format!("{tool} -S FORWARD")));
-    by_nft.chain(by_older).min_by_key(|(sure, _)| *sure)
+    by_nft.chain(by_older(protocol, legacy)).min_by_key(|(sure, _)| *sure)
+}
+
+/// The older iptables, where it drops frames of a protocol that it is shown.
+fn by_older(protocol: Protocol, legacy: &Legacy) -> Option<(Sure, String)> {
+    let tool = match protocol {
+        Protocol::Ipv4 => "iptables-legacy",
+        Protocol::Ipv6 => "ip6tables-legacy",
+        Protocol::Arp => return None,
+    };
+    legacy.get(tool).and_then(|chain| older(chain)).map(|sure| (sure, format!("{tool} -S FORWARD")))
+}
+
+/// Tools of the older iptables whose chain FORWARD drops what is lost.
+pub(super) fn older_ones(lost: &BTreeSet<Flow>, legacy: &Legacy) -> Vec<String> {
+    let protocols: BTreeSet<Protocol> = lost.iter().map(|flow| flow.protocol).collect();
+    protocols.into_iter().filter_map(|protocol| Some(by_older(protocol, legacy)?.1)).collect()
+}
+
+/// Commands after which no bridge shows frames of what is lost by a switch of its own.
+pub(super) fn switches(lost: &BTreeSet<Flow>, shown: &Shown) -> Vec<String> {
+    let is_lost = |protocol: &Protocol| lost.iter().any(|flow| flow.protocol == *protocol);
+    let all = shown.iter().flat_map(|(bridge, protocols)| protocols.iter().map(move |protocol| (bridge, *protocol)));
+    all.filter(|(_, protocol)| is_lost(protocol)).filter_map(|(bridge, of)| Some(off(bridge, switch(of)?))).collect()
+}
+
+fn off(bridge: &IfName, switch: &str) -> String {
+    format!("ip link set {bridge} type bridge {switch} 0")
 }
 
 /// What a chain in the words of `iptables -S` makes of every frame, as far as its first rule and its policy say it.

@@ -19,7 +19,7 @@ fn filters(family: &'static str) -> Filters {
     let base =
         Base { family, table: "filter".into(), name: "FORWARD".into(), hook: "forward", drops: true, devices: vec![] };
     let rules = [((family, "filter".to_owned()), Rules::new())].into();
-    Filters { bases: vec![base], rules, legacy: Vec::new() }
+    Filters { bases: vec![base], rules, ..Filters::default() }
 }
 
 #[test]

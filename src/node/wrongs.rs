@@ -139,7 +139,7 @@ impl Wrongs {
             let misnamed = wrong.value.is_none().then(|| misnamed(slice, presence, net, interface, &own, wrong.mac));
             if let Some((what, help)) = misnamed.flatten() {
                 let guests = vec![(net.clone(), wrong.mac)];
-                by_code.entry("M0692").or_default().insert(Told { what, help, guests, surely: true });
+                by_code.entry("M0692").or_default().insert(Told { what, help, guests, surely: true, away: false });
                 continue;
             }
             let (code, what, help) = match wrong.value {
@@ -151,7 +151,13 @@ impl Wrongs {
                 None => behind(desired, net, interface),
                 Some(_) => vec![(net.clone(), wrong.mac)],
             };
-            by_code.entry(code).or_default().insert(Told { what, help, guests, surely: wrong.value.is_none() });
+            by_code.entry(code).or_default().insert(Told {
+                what,
+                help,
+                guests,
+                surely: wrong.value.is_none(),
+                away: false,
+            });
         }
         by_code.into_iter().flat_map(|(code, all)| bounded(code, all.into_iter().collect())).collect()
     }
