@@ -9,6 +9,7 @@ use std::str::FromStr;
 use super::names::{self, Device};
 use super::paths::{self, Own, Paths};
 use super::spans::{self, AllMeasured};
+use super::wrongs::NOT_ITS;
 use super::{concerns, explain_guests};
 use crate::api::local::{Arrival, Explanation, Step};
 use crate::api::problem::{Exit, Problem};
@@ -338,7 +339,7 @@ impl<'a> Chain<'a> {
         let Some(first) = may.first() else {
             return self.flood(network, &format!(
                     "no row answers {protocol} for {ip} (a port that uses it and does not have it is refused on its node, and meshctl status \
-                     there names it: M0676)"
+                     there names it: {NOT_ITS})"
                 ));
         };
         let held = format!("{ip} is held by one of {}; {protocol} is not answered for it", names.join(", "));

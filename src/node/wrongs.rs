@@ -19,7 +19,9 @@ use crate::types::{IfName, Mac, Mono, Vlan};
 /// Reasons whose frames are sampled.
 pub const SAMPLED: [&str; 4] = ["mac", "ip", "arp", "nd"];
 /// Codes of what is said here.
-pub(super) const SAYS: [&str; 5] = ["M0675", "M0676", "M0677", "M0678", "M0692"];
+pub(super) const SAYS: [&str; 5] = ["M0675", NOT_ITS, "M0677", "M0678", "M0692"];
+/// Code of a guest that uses an address that its port does not have.
+pub(super) const NOT_ITS: &str = "M0676";
 /// How long it is told after the last sample; they are taken every ten seconds.
 const QUIET: Duration = Duration::from_secs(60);
 /// Samples that make it more than a slip: a frame of before, of a guest that has just been changed.
@@ -324,7 +326,7 @@ fn about_ip(
     let holders: Vec<_> = slice.rows_of(net).filter(|(_, row)| owns(row)).collect();
     if slice.rows_of(net).any(|(key, row)| own(key, row)) {
         let what = format!("{who} speaks for its own address {value} in a way that no host does; it is dropped");
-        return ("M0676", what, format!("nft list counters table bridge vxmesh_guests; tcpdump -eni {interface}"));
+        return (NOT_ITS, what, format!("nft list counters table bridge vxmesh_guests; tcpdump -eni {interface}"));
     }
     if let Some((key, row)) = holders.first() {
         let owner = port_of(slice, net, key.mac);
@@ -351,12 +353,12 @@ fn about_ip(
             )
         }
     };
-    ("M0676", what, help)
+    (NOT_ITS, what, help)
 }
 
 /// True for a finding of a guest that uses this address, which no port has.
 pub fn uses(finding: &Finding, value: IpAddr) -> bool {
-    finding.code == "M0676" && finding.what.contains(&format!(" uses the address {value}, "))
+    finding.code == NOT_ITS && finding.what.contains(&format!(" uses the address {value}, "))
 }
 
 /// What to do where one guest uses the IP address of another.
