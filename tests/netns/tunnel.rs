@@ -211,6 +211,7 @@ fn flooded(rate: u64, sources: u64, seconds: u64, most_lost: u64) {
     mesh.hosts[1].sh("ip route add 10.64.0.0/10 via 10.0.0.1");
     let stop = AtomicBool::new(false);
     let before = resident_kib();
+    let began = clock::mono();
     let count = seconds * 200;
     let (sent, pings, memory) = std::thread::scope(|scope| {
         let flooding = scope.spawn(|| flood(&mesh.hosts[0], &public_key(&secret(1)), (rate, sources), &stop));
@@ -219,6 +220,8 @@ fn flooded(rate: u64, sources: u64, seconds: u64, most_lost: u64) {
         stop.store(true, Ordering::Relaxed);
         (flooding.join().unwrap(), said, memory)
     });
+    // On a busy machine it goes on for longer than it was told to.
+    let took = clock::mono().since(began).as_secs() + 1;
     let received: u64 = pings.split_once(" received").unwrap().0.rsplit(' ').next().unwrap().parse().unwrap();
     let tunnels = mesh.stats(1).tunnels;
     eprintln!(
@@ -232,7 +235,7 @@ fn flooded(rate: u64, sources: u64, seconds: u64, most_lost: u64) {
     let times = pings.lines().find(|line| line.starts_with("rtt")).unwrap_or_default();
     eprintln!("{rate} a second of {sources} addresses: {times}");
     // A second's worth at once, and so many a second: 100 for one address, 1000 for all.
-    let most = (seconds + 3) * if sources == 1 { 100 } else { 1000 };
+    let most = (took + 1) * if sources == 1 { 100 } else { 1000 };
     assert!((100..=most).contains(&tunnels.cookies_sent), "cookies are on, and bounded: {tunnels:?}");
     assert!(memory < before + 16 * 1024, "memory grew from {before} to {memory} KiB");
 }
