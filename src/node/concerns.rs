@@ -22,6 +22,8 @@ pub struct End<'a> {
     pub peer: Option<(&'a NodeId, Path)>,
     /// What is sent is IPv6, or IPv4; none: that is not known.
     pub ipv6: Option<bool>,
+    /// Both ends are guests of this node: the frame is for nobody else.
+    pub alone: bool,
 }
 
 /// Whether a finding of the node at this end is in the way: surely, or maybe.
@@ -33,7 +35,7 @@ pub fn concerns(cut: &Cut, end: End<'_>) -> Option<bool> {
     if cut.ipv6.zip(end.ipv6).is_some_and(|(cut, sent)| cut != sent) {
         return None;
     }
-    if cut.away && end.peer.is_none() {
+    if cut.away && end.alone {
         return None;
     }
     if cut.node || peer || network || cut.guests.iter().any(guest) {
@@ -101,6 +103,8 @@ pub struct Way<'a> {
     pub path: Option<Path>,
     /// What is sent is IPv6, or IPv4; none: that is not known.
     pub ipv6: Option<bool>,
+    /// The receiver is on the sender's node.
+    pub alone: bool,
 }
 
 impl std::fmt::Debug for Way<'_> {
@@ -122,20 +126,21 @@ impl<'a> Way<'a> {
         let verdict = to.and_then(|(_, row)| paths.get(&net)?.get(&row.node));
         let path = verdict.map(|verdict| verdict.path);
         let ipv6 = ipv6.or_else(|| family(to?.1));
-        Some(Self { from, net, to, path, ipv6 })
+        let alone = to.is_some_and(|(_, row)| row.node == explanation.from_node);
+        Some(Self { from, net, to, path, ipv6, alone })
     }
 
     /// The sender's end.
     pub fn near(&self) -> End<'_> {
         let peer = self.to.and_then(|(_, row)| Some((&row.node, self.path?)));
-        End { net: &self.net, mac: Some(self.from.mac), peer, ipv6: self.ipv6 }
+        End { net: &self.net, mac: Some(self.from.mac), peer, ipv6: self.ipv6, alone: self.alone }
     }
 
     /// The receiver's end, on its node; `own` is the sender's node.
     pub fn far<'b>(&'b self, own: &'b NodeId) -> Option<End<'b>> {
         let (key, row) = self.to?;
         let peer = (row.node != *own).then_some((own, self.path?));
-        Some(End { net: &self.net, mac: Some(key.mac), peer, ipv6: self.ipv6 })
+        Some(End { net: &self.net, mac: Some(key.mac), peer, ipv6: self.ipv6, alone: self.alone })
     }
 }
 

@@ -268,8 +268,14 @@ fn what_is_cut_off_from_other_nodes_alone_is_in_no_way_on_the_node() {
     let (net, b): (NetKey, NodeId) = ("default/10".parse().unwrap(), "b".parse().unwrap());
     let mac = "02:00:00:00:00:01".parse().unwrap();
     let cut = Cut { away: true, ..Cut::guests(true, &[(net.clone(), mac)]) };
-    for (peer, says) in [(None, None), (Some((&b, Path::Plain)), Some(true)), (Some((&b, Path::Tunnel)), Some(true))] {
-        assert_eq!(concerns(&cut, End { net: &net, mac: Some(mac), peer, ipv6: None }), says);
+    // A broadcast has no peer, and is for other nodes too.
+    for (peer, alone, says) in [
+        (None, true, None),
+        (None, false, Some(true)),
+        (Some((&b, Path::Plain)), false, Some(true)),
+        (Some((&b, Path::Tunnel)), false, Some(true)),
+    ] {
+        assert_eq!(concerns(&cut, End { net: &net, mac: Some(mac), peer, ipv6: None, alone }), says);
     }
 }
 
@@ -280,8 +286,8 @@ fn who_is_not_listed_among_many_may_be_one_of_the_rest() {
     assert!(cut.peers.len() == crate::api::cut::LISTED && cut.others);
     let net = "default/10".parse().unwrap();
     let b: NodeId = "b".parse().unwrap();
-    let end = |path| End { net: &net, mac: None, peer: Some((&b, path)), ipv6: None };
+    let end = |path| End { net: &net, mac: None, peer: Some((&b, path)), ipv6: None, alone: false };
     assert_eq!(concerns(&cut, end(Path::Plain)), Some(false));
     assert_eq!(concerns(&cut, end(Path::Tunnel)), None);
-    assert_eq!(concerns(&cut, End { net: &net, mac: None, peer: None, ipv6: None }), None);
+    assert_eq!(concerns(&cut, End { net: &net, mac: None, peer: None, ipv6: None, alone: false }), None);
 }

@@ -167,7 +167,7 @@ pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> 
         Some(At::Absent) => Stands::Absent,
         Some(At::Blocked | At::Isolated) => Stands::Shut,
     };
-    let end = End { net, mac: Some(mac), peer: Some(peer), ipv6: concerns::family(row) };
+    let end = End { net, mac: Some(mac), peer: Some(peer), ipv6: concerns::family(row), alone: false };
     let found = concerns::in_the_way(here.findings, end).into_iter().map(|(finding, surely)| match &finding.cut {
         _ if !surely => Stands::Maybe,
         Some(cut) if cut.peers.contains(peer.0) => Stands::Path,
