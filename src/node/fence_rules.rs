@@ -204,7 +204,13 @@ pub(super) fn write_common(out: &mut String) {
 
 /// The chains at the hooks, and the sets that lead there.
 pub(super) fn write_hooks(out: &mut String) {
-    out.push_str(&HOOKS.replace("RESERVED", RESERVED).replace("GROUP", GROUP).replace("SIZES", &fence_sizes::rules()));
+    out.push_str(
+        &HOOKS
+            .replace("RESERVED", RESERVED)
+            .replace("GROUP", GROUP)
+            .replace("SYN", fence_sizes::SYN)
+            .replace("SIZES", &fence_sizes::long()),
+    );
 }
 
 /// What all share. Frames are kept out of the host's connection tracking, in which equal addresses of two networks would be one flow, and so
@@ -373,8 +379,10 @@ const RULES: &str = "    chain KIND_from6 {
 ";
 
 /// The way in for interfaces that are known. `nft` makes one comparison of two `!=` of fields that stand side by side, which lets pass
-/// what differs in one of them; hence the range. Most frames are TCP or UDP over IPv4 without a tag and from their own address: they have
-/// passed after one look.
+/// what differs in one of them; hence the mask. Most frames are TCP or UDP over IPv4 without a tag and from their own address: they have
+/// passed after one look. They are for one machine, which is not the interface: the kernel has told them from groups already
+/// (`eth_type_trans`, net/ethernet/eth.c), and its word costs less than a look at the frame. So does a masked word of a header than a range
+/// (`nft_payload_fast_eval`, `nft_bitwise_fast_eval`): a few ports beside those of DHCP go the longer way.
 const BOUND: &str = "    chain bound_type {
         meta protocol vmap { ip : goto bound_ip4, ip6 : goto bound_ip6, arp : goto bound_arp }
         goto drop_type
@@ -386,11 +394,12 @@ const BOUND: &str = "    chain bound_type {
     chain bound_in {
         ether type != ip goto bound_other
         meta l4proto tcp iifname . ether saddr . @nh,96,32 @bound_ip4 accept
-        udp dport != 67-68 udp sport != 67 iifname . ether saddr . @nh,96,32 @bound_ip4 accept
+        meta l4proto udp @th,16,16 & 0xfff8 != 0x40 @th,0,16 != 67 iifname . ether saddr . @nh,96,32 @bound_ip4 accept
         goto bound_other
     }
     chain bound {
         notrack
+        meta pkttype other goto bound_in
         GROUP jump group
         goto bound_in
     }
@@ -440,12 +449,21 @@ const HOOKS: &str = "    map who { type ifname : verdict; }
         oifname @known accept
         counter name guest_unknown drop
     }
-    chain between {
-        type filter hook forward priority -300; policy accept;
-        SIZES
-        iif . oif @met accept
+    chain between_new {
         iifname @known goto between_known
         oifname @known goto drop_unknown
+    }
+    chain between_tcp {
+        SYN
+        iif . oif @met accept
+        goto between_new
+    }
+    chain between {
+        type filter hook forward priority -300; policy accept;
+        meta l4proto tcp goto between_tcp
+        SIZES
+        iif . oif @met accept
+        goto between_new
     }
     chain to_host {
         type filter hook input priority -300; policy accept;

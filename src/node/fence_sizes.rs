@@ -2,7 +2,7 @@
 //! [`crate::forward`]), and what is larger than the device that it is for is counted: a bridge drops that without a word and without a
 //! counter of its own (`br_dev_queue_push_xmit`, net/bridge/br_forward.c), and a vxlan device too (`skb_tunnel_check_pmtu`, net/ipv4/ip_tunnel_core.c).
 //!
-//! A frame that is no SYN pays for one comparison, small IPv4 for a second; no hook has a chain more for it.
+//! TCP that is no SYN pays for one comparison, and so does what is not TCP; no hook has a chain more for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -23,6 +23,8 @@ const FIRST: &str = "@th,160,16 0x0204";
 /// (`nft_payload_fast_eval`, net/netfilter/nf_tables_core.c), the length of a frame with three: 3 % of small frames.
 /// A packet that says less than it is long is dropped all the same, and not counted.
 const LONG: &str = "@nh,0,32 & 0xf000fc00 != 0x40000000";
+/// The rule for TCP: a SYN by its byte of flags.
+pub(super) const SYN: &str = "@th,104,8 & 0x06 == 0x02 jump syn";
 /// What a bridge lets pass beyond an MTU, for a tag that is in the frame (`is_skb_forwardable`, net/core/dev.c).
 const TAG: u32 = 4;
 
@@ -110,7 +112,7 @@ impl Sizes {
     }
 }
 
-/// Counter, sets and the chains that lead on. What is not TCP is looked at alone: the bulk of TCP comes in super-frames, which are cut
+/// Counter, sets and the chains that lead on. Only what is not TCP comes to `long`: the bulk of TCP comes in super-frames, which are cut
 /// before they are sent, and nothing tells a filter which of its frames those are.
 pub(super) fn write_common(out: &mut String, forgetful: &str) {
     let (large, _) = LARGE;
@@ -131,15 +133,12 @@ pub(super) fn write_common(out: &mut String, forgetful: &str) {
         oifname vmap @fits
     }}
     chain long {{
-        meta length > {IPV6_LEAST} meta l4proto != tcp jump sized
+        meta length > {IPV6_LEAST} jump sized
     }}"
     );
 }
 
-/// The rules at the hook: a SYN by its byte of flags, which costs other frames one comparison, and what might be too large.
-pub(super) fn rules() -> String {
-    format!(
-        "@th,104,8 & 0x06 == 0x02 meta l4proto tcp jump syn
-        {LONG} jump long"
-    )
+/// The rule for what is not TCP: what might be too large.
+pub(super) fn long() -> String {
+    format!("{LONG} jump long")
 }

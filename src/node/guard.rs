@@ -207,6 +207,7 @@ impl Guard {
         chains.extend(self.pieces());
         chains.push(Chain::new("refused_in", None, refused_in));
         chains.push(Chain::new("refused_out", None, refused_out));
+        chains.push(Chain::new("routed", None, guard_host::ROUTED.map(str::to_owned).into()));
         // What is right comes first: one look at its set and it is through. Only what is refused walks on, to be counted by reason.
         // On the way in what the listener gets counts: for this host, put together, after everybody's NAT. On the way out where a
         // packet goes is settled, and whose it is can still be seen: the kernel lets no NAT in before -199. Forwarded packets pass
@@ -253,7 +254,7 @@ impl Guard {
 
     /// The same for what goes.
     fn outward(&self) -> [Vec<String>; 2] {
-        let (mut refused, mut leaving) = (Vec::new(), guard_host::LEAVING.map(str::to_owned).to_vec());
+        let (mut refused, mut leaving) = (Vec::new(), vec![guard_host::LEAVING.to_owned()]);
         for (name, side) in self.sides() {
             let ip = side.family().0;
             let out = format!("oifname \"{}\"", side.interface);

@@ -97,7 +97,7 @@ fn where_the_next_hop_counts_it_costs_no_more_looks_at_sets() {
         let (_, leaving) = text.split_once("chain leaving").unwrap();
         leaving
             .lines()
-            .take_while(|line| !line.contains("accept\n") && !line.contains("goto"))
+            .take_while(|line| !line.contains("goto refused_out"))
             .filter(|line| line.contains(" @admin"))
             .count()
     };

@@ -203,14 +203,15 @@ fn a_port_lets_its_guest_say_what_the_exit_of_a_tunnel_would() {
 }
 
 /// Rules that nothing in the table misses: how their chain ends, how they begin, and why they are there all the same.
-const UNMISSED: [(&str, &str, &str); 8] = [
+const UNMISSED: [(&str, &str, &str); 9] = [
     (
         "_udp6",
         "frag frag-off",
         "where a kernel reads bytes of later fragments as ports; this one reads the fragment header",
     ),
     ("bound_in", "meta l4proto tcp", "a short way"),
-    ("bound_in", "udp dport != 67-68", "a short way"),
+    ("bound_in", "meta l4proto udp", "a short way"),
+    ("bound", "meta pkttype", "a short way"),
     ("bound_in", "goto drop_mac", "of strangers: ports.rs"),
     ("bound", "notrack", "of the host's NAT: places.rs"),
     ("loose_10_12b5", "notrack", "of the host's NAT: places.rs"),
