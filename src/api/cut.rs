@@ -32,6 +32,9 @@ pub struct Cut {
     /// Only IPv6, or only IPv4 and its questions (ARP); none: whatever is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<bool>,
+    /// Only what this node's guests send, or only what is for them; none: both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
     /// Guests of this node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guests: Vec<CutGuest>,
@@ -41,6 +44,27 @@ pub struct Cut {
     /// There are more than are listed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub others: bool,
+}
+
+/// Which way a frame goes, as the node of a finding sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Direction {
+    /// A guest of the node sends it.
+    FromGuests,
+    /// It is for a guest of the node.
+    ToGuests,
+}
+
+impl Direction {
+    /// The other one.
+    #[must_use]
+    pub const fn back(self) -> Self {
+        match self {
+            Self::FromGuests => Self::ToGuests,
+            Self::ToGuests => Self::FromGuests,
+        }
+    }
 }
 
 /// One guest.
@@ -80,9 +104,19 @@ impl Cut {
         Self { surely, guests: guests.into_iter().map(guest).collect(), ..Self::default() }.bounded()
     }
 
+    /// The part of it that goes to the interface at which it is cut off, or that comes from there. A guest's interface gets what is for the
+    /// guest, one towards other nodes what guests have sent.
+    #[must_use]
+    pub fn at_interface(self, goes_to: bool) -> Self {
+        let outward = self.path.is_some() || !self.peers.is_empty();
+        let direction = if goes_to == outward { Direction::FromGuests } else { Direction::ToGuests };
+        Self { direction: Some(direction), ..self }
+    }
+
     /// True where both are of one kind, so that they can be joined and neither says more than it did.
     pub fn takes(&self, other: &Self) -> bool {
-        (self.surely, self.path, self.ipv6, self.away) == (other.surely, other.path, other.ipv6, other.away)
+        let kind = |cut: &Self| (cut.surely, cut.path, cut.ipv6, cut.away, cut.direction);
+        kind(self) == kind(other)
     }
 
     /// Adds what another of the same kind ([`Self::takes`]) cuts off.

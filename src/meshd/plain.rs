@@ -208,8 +208,8 @@ fn plain_now(one: &Seen<'_>, now: Mono) -> Now {
         PlainState::OutLost => {
             Now::Fails(format!("what is sent from here does not arrive at {node} ({address}); meshctl status"))
         }
-        PlainState::InLost => Now::Fails(format!(
-            "it arrives, but nothing from {node} ({address}) arrives here: no answer comes back; meshctl status"
+        PlainState::InLost => Now::Answers(format!(
+            "it arrives at {node}, but nothing from {node} ({address}) arrives here: no answer comes back; meshctl status"
         )),
         PlainState::BothLost => {
             Now::Fails(format!("nothing passes between here and {node} ({address}); meshctl status"))

@@ -182,7 +182,7 @@ fn queue_told(name: &IfName, at: &At, queue: &Queue) -> Option<Finding> {
     let much = if surely { "is" } else { "is in part or nearly all" };
     let what = format!("what goes to {} {much} dropped by its queue ({kind}, {why})", at.words);
     let help = format!("tc qdisc del dev {name} root; who made it: tc -s qdisc show dev {name}");
-    let cut = Cut { surely: surely && at.cut.surely, ..at.cut.clone() };
+    let cut = Cut { surely: surely && at.cut.surely, ..at.cut.clone() }.at_interface(true);
     Some(Finding::new(ATTACHED, what, help).cuts(cut))
 }
 
@@ -191,7 +191,7 @@ fn filters_told(name: &IfName, at: &At, side: Side, filters: &[Filter]) -> Vec<F
     let takes = |protocol| taker(filters, protocol);
     let (four, six, arp) = (takes(IPV4), takes(IPV6), takes(ARP));
     let of = |filter: &Filter, words: &str, ipv6: Option<bool>| {
-        let cut = Cut { ipv6, ..at.cut.clone() };
+        let cut = Cut { ipv6, ..at.cut.clone() }.at_interface(side == Side::Egress);
         filter_told(name, at, (side, words), filter).cuts(cut)
     };
     match (four.or(arp), six) {

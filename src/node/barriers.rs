@@ -210,7 +210,8 @@ fn at_ports(ports: &Ports, filters: &Filters) -> Vec<Finding> {
             };
             let way = if base.hook == "ingress" { "comes from" } else { "goes to" };
             let what = format!("what {way} {port} in bridge {bridge} is dropped by {}", words(base, &drop));
-            findings.push(Finding::new(AT_PORT, what, way_out(base, &drop)).cuts(cut.clone()));
+            let cut = cut.clone().at_interface(base.hook != "ingress");
+            findings.push(Finding::new(AT_PORT, what, way_out(base, &drop)).cuts(cut));
         }
     }
     bounded(findings)

@@ -2,7 +2,7 @@
 //! both ends have told.
 
 use super::paths::Paths;
-use crate::api::cut::{Cut, CutGuest};
+use crate::api::cut::{Cut, CutGuest, Direction};
 use crate::api::local::{Arrival, Explanation, Finding, Step};
 use crate::policy::path::Path;
 use crate::table::{NetKey, Row, RowKey, Slice};
@@ -24,6 +24,8 @@ pub struct End<'a> {
     pub ipv6: Option<bool>,
     /// Both ends are guests of this node: the frame is for nobody else.
     pub alone: bool,
+    /// Whether this is where the frame comes from or where it goes to; none: either.
+    pub direction: Option<Direction>,
 }
 
 /// Whether a finding of the node at this end is in the way: surely, or maybe.
@@ -35,7 +37,7 @@ pub fn concerns(cut: &Cut, end: End<'_>) -> Option<bool> {
     if cut.ipv6.zip(end.ipv6).is_some_and(|(cut, sent)| cut != sent) {
         return None;
     }
-    if cut.away && end.alone {
+    if cut.away && end.alone || cut.direction.zip(end.direction).is_some_and(|(cut, goes)| cut != goes) {
         return None;
     }
     if cut.node || peer || network || cut.guests.iter().any(guest) {
@@ -60,6 +62,13 @@ pub fn in_the_way<'a>(findings: &'a [Finding], end: End<'_>) -> Vec<(&'a Finding
     found
 }
 
+/// The findings that are in the way of the answer to a frame and not of the frame.
+fn in_the_way_back<'a>(findings: &'a [Finding], end: End<'_>) -> Vec<(&'a Finding, bool)> {
+    let directed = |finding: &Finding| finding.cut.as_ref().is_some_and(|cut| cut.direction.is_some());
+    let back = End { direction: end.direction.map(Direction::back), ..end };
+    in_the_way(findings, back).into_iter().filter(|(finding, _)| directed(finding)).collect()
+}
+
 /// Adds what the findings of a node say of its end. What a step says already is not said again.
 pub fn add(explanation: &mut Explanation, findings: &[Finding], end: End<'_>) {
     let said = |finding: &Finding| {
@@ -72,7 +81,15 @@ pub fn add(explanation: &mut Explanation, findings: &[Finding], end: End<'_>) {
         let text = format!("{} {}", finding.code, finding.what);
         if surely { Step::new("status", false, text) } else { Step::open("status", text) }
     };
-    explanation.steps.extend(all.into_iter().take(NAMED).map(step));
+    let steps: Vec<Step> = all.into_iter().take(NAMED).map(step).collect();
+    // Who asks why nobody answers looks at the way there first. What is for all has no answer.
+    let back = explanation.mac.map(|_| in_the_way_back(findings, end)).unwrap_or_default();
+    let back = back.into_iter().filter(|(finding, _)| !said(finding)).take(NAMED).map(|(finding, surely)| {
+        let does = if surely { "does not come back" } else { "may not come back" };
+        Step::new("back", true, format!("the answer {does}: {} {}", finding.code, finding.what))
+    });
+    let back: Vec<Step> = back.collect();
+    explanation.steps.extend(steps.into_iter().chain(back));
     settle(explanation);
 }
 
@@ -133,14 +150,16 @@ impl<'a> Way<'a> {
     /// The sender's end.
     pub fn near(&self) -> End<'_> {
         let peer = self.to.and_then(|(_, row)| Some((&row.node, self.path?)));
-        End { net: &self.net, mac: Some(self.from.mac), peer, ipv6: self.ipv6, alone: self.alone }
+        let direction = Some(Direction::FromGuests);
+        End { net: &self.net, mac: Some(self.from.mac), peer, ipv6: self.ipv6, alone: self.alone, direction }
     }
 
     /// The receiver's end, on its node; `own` is the sender's node.
     pub fn far<'b>(&'b self, own: &'b NodeId) -> Option<End<'b>> {
         let (key, row) = self.to?;
         let peer = (row.node != *own).then_some((own, self.path?));
-        Some(End { net: &self.net, mac: Some(key.mac), peer, ipv6: self.ipv6, alone: self.alone })
+        let direction = Some(Direction::ToGuests);
+        Some(End { net: &self.net, mac: Some(key.mac), peer, ipv6: self.ipv6, alone: self.alone, direction })
     }
 }
 

@@ -55,7 +55,7 @@ const DECIDED: &[(Says, &[&str])] = &[
     (Says::Plain(true), &["M0404", "M0405", "M0663", "M0667"]),
     (Says::Tunnel, &["M0410"]),
     (Says::Peer, &["M0413"]),
-    (Says::Plain(false), &["M0414", "M0664", "M0665", "M0666", "M0721"]),
+    (Says::Plain(false), &["M0414", "M0664", "M0665", "M0666", "M0721", "M0722"]),
     (Says::Network(false), &["M0501", "M0604"]),
     (Says::Way, &["M0513", "M0648"]),
     (Says::Network(true), &["M0603", "M0611", "M0612", "M0697"]),

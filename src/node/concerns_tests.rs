@@ -124,6 +124,7 @@ fn plain(peer: &str, change: impl Fn(&mut Report), down: bool) -> Vec<Finding> {
         largest: 1450,
         needed: 1418,
         legs: Vec::new(),
+        scattered: false,
         hole: None,
         mute: None,
         told: None,
@@ -172,6 +173,7 @@ fn of_peer(peer: &str) -> Vec<(&'static str, Vec<Finding>)> {
         ("M0663", plain(peer, inward, false)),
         ("M0666", plain(peer, silent, false)),
         ("M0665", plain(peer, |report| report.legs = vec![49152], false)),
+        ("M0722", plain(peer, |report| report.scattered = true, false)),
         ("M0664", plain(peer, |report| report.size = 1300, false)),
         ("M0667", plain(peer, |_| {}, true)),
     ]
@@ -195,18 +197,25 @@ fn nothing_is_in_the_way_where_all_is_well() {
     assert_eq!(said((&well(&slice), &mine), &mine, 3), [true; 3]);
 }
 
+fn goes(finding: &Finding) -> Option<Direction> {
+    finding.cut.as_ref().and_then(|cut| cut.direction)
+}
+
 #[test]
 fn a_path_that_does_not_carry_is_in_the_way_at_both_ends_and_at_management_and_of_that_peer_alone() {
     let there = well(&slice());
     for (code, findings) in of_peer("b") {
         assert_eq!(findings.first().map(|finding| finding.code.as_str()), Some(code), "{findings:?}");
         let [here, _, management] = said((&there, &findings), &[], 3);
-        assert!(!here && !management, "{code}");
+        // What does not come back is in no way of what is sent.
+        let back = findings.iter().all(|finding| goes(finding) == Some(Direction::ToGuests));
+        assert_eq!([here, management], [back; 2], "{code}");
         assert_eq!(said((&there, &findings), &[], 4), [true; 3], "{code}: another peer");
     }
     for (code, findings) in of_peer("a") {
         let [here, far, management] = said((&there, &[]), &findings, 3);
-        assert!(here && !far && !management, "{code} is known to the other end alone");
+        let back = findings.iter().all(|finding| goes(finding) == Some(Direction::FromGuests));
+        assert_eq!([here, far, management], [true, back, back], "{code} is known to the other end alone");
         assert_eq!(said((&there, &[]), &findings, 4), [true; 3], "{code}: by the other kind of path");
     }
 }
@@ -275,8 +284,39 @@ fn what_is_cut_off_from_other_nodes_alone_is_in_no_way_on_the_node() {
         (Some((&b, Path::Plain)), false, Some(true)),
         (Some((&b, Path::Tunnel)), false, Some(true)),
     ] {
-        assert_eq!(concerns(&cut, End { net: &net, mac: Some(mac), peer, ipv6: None, alone }), says);
+        assert_eq!(concerns(&cut, End { net: &net, mac: Some(mac), peer, ipv6: None, alone, direction: None }), says);
     }
+}
+
+#[test]
+fn what_is_cut_off_in_one_direction_is_in_the_way_of_that_direction_alone_and_of_the_answer_to_the_other() {
+    let (net, b): (NetKey, NodeId) = ("default/10".parse().unwrap(), "b".parse().unwrap());
+    let mac = "02:00:00:00:00:01".parse().unwrap();
+    let tap = Cut::guests(true, &[(net.clone(), mac)]);
+    let (vxlan, admin) = (Cut::way(&net, Path::Plain), Cut { path: None, ..Cut::peers(true, Path::Plain, [&b]) });
+    let (from, to) = (Direction::FromGuests, Direction::ToGuests);
+    for (cut, goes_to, hit) in
+        [(&tap, true, to), (&tap, false, from), (&vxlan, true, from), (&vxlan, false, to), (&admin, true, from)]
+    {
+        let cut = cut.clone().at_interface(goes_to);
+        let end = |direction| End {
+            net: &net,
+            mac: Some(mac),
+            peer: Some((&b, Path::Plain)),
+            ipv6: None,
+            alone: false,
+            direction,
+        };
+        assert_eq!(concerns(&cut, end(Some(hit))), Some(true), "{cut:?}");
+        assert_eq!(concerns(&cut, end(Some(hit.back()))), None, "{cut:?}");
+        assert_eq!(concerns(&cut, end(None)), Some(true), "{cut:?}");
+        let findings = [Finding::new("M0695", "dropped".to_owned(), "").cuts(cut)];
+        assert_eq!(in_the_way_back(&findings, end(Some(hit))).len(), 0);
+        assert_eq!(in_the_way_back(&findings, end(Some(hit.back()))).len(), 1);
+    }
+    let both = [Finding::new("M0611", "down".to_owned(), "").cuts(tap)];
+    let end = End { net: &net, mac: Some(mac), peer: None, ipv6: None, alone: false, direction: Some(from) };
+    assert!(in_the_way_back(&both, end).is_empty(), "it is in the way there already");
 }
 
 #[test]
@@ -286,8 +326,11 @@ fn who_is_not_listed_among_many_may_be_one_of_the_rest() {
     assert!(cut.peers.len() == crate::api::cut::LISTED && cut.others);
     let net = "default/10".parse().unwrap();
     let b: NodeId = "b".parse().unwrap();
-    let end = |path| End { net: &net, mac: None, peer: Some((&b, path)), ipv6: None, alone: false };
+    let end = |path| End { net: &net, mac: None, peer: Some((&b, path)), ipv6: None, alone: false, direction: None };
     assert_eq!(concerns(&cut, end(Path::Plain)), Some(false));
     assert_eq!(concerns(&cut, end(Path::Tunnel)), None);
-    assert_eq!(concerns(&cut, End { net: &net, mac: None, peer: None, ipv6: None, alone: false }), None);
+    assert_eq!(
+        concerns(&cut, End { net: &net, mac: None, peer: None, ipv6: None, alone: false, direction: None }),
+        None
+    );
 }

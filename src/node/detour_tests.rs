@@ -43,6 +43,7 @@ fn report(looks: Looks, since: u64, now: u64) -> Report {
         largest: 1450,
         needed: 1450,
         legs: Vec::new(),
+        scattered: false,
         hole: None,
         mute: None,
         told: (looks == Looks::Dead).then_some(told),

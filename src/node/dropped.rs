@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::desired::{Desired, Net};
 use super::fence::Refused;
 use super::larger::{Counted, order};
-use crate::api::cut::Cut;
+use crate::api::cut::{Cut, Direction};
 use crate::api::local::Finding;
 use crate::policy::path::Path;
 use crate::table::NetKey;
@@ -107,7 +107,11 @@ fn to_nodes(name: &IfName, mtu: u32, order: u64, bridge: &IfName, net: &Net) -> 
     let help =
         format!("give the guests the number {number} (DHCP option 26, router advertisement, or their interface)");
     // Smaller ones arrive.
-    Finding::new("M0513", what, help).cuts(Cut { surely: false, ..Cut::way(&net.key, Path::Plain) })
+    Finding::new("M0513", what, help).cuts(Cut {
+        surely: false,
+        direction: Some(Direction::FromGuests),
+        ..Cut::way(&net.key, Path::Plain)
+    })
 }
 
 /// A guest's interface here is smaller than what others send it.
@@ -119,7 +123,11 @@ fn to_guest(name: &IfName, mtu: u32, order: u64, key: &NetKey) -> Finding {
     let help = format!(
         "ip link set dev {name} mtu NUMBER, as large as the largest that guests send; their numbers: meshctl mtu map"
     );
-    Finding::new("M0513", what, help).cuts(Cut { surely: false, ..Cut::network(key) })
+    Finding::new("M0513", what, help).cuts(Cut {
+        surely: false,
+        direction: Some(Direction::ToGuests),
+        ..Cut::network(key)
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use super::concerns::{self, End};
 use super::presence::{At, Presence};
 use super::wrongs::SAYS;
+use crate::api::cut::Direction;
 use crate::api::local::{Finding, Step};
 use crate::policy::path::Path;
 use crate::table::{Learning, NetKey, RowKey, Slice};
@@ -167,7 +168,14 @@ pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> 
         Some(At::Absent) => Stands::Absent,
         Some(At::Blocked | At::Isolated) => Stands::Shut,
     };
-    let end = End { net, mac: Some(mac), peer: Some(peer), ipv6: concerns::family(row), alone: false };
+    let end = End {
+        net,
+        mac: Some(mac),
+        peer: Some(peer),
+        ipv6: concerns::family(row),
+        alone: false,
+        direction: Some(Direction::ToGuests),
+    };
     let found = concerns::in_the_way(here.findings, end).into_iter().map(|(finding, surely)| match &finding.cut {
         _ if !surely => Stands::Maybe,
         Some(cut) if cut.peers.contains(peer.0) => Stands::Path,

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::concerns::{self, Way};
+use super::concerns::{self, End, Way};
 use super::explain::Target;
 use super::presence::{At, Here, Presence};
 use super::wrongs::{self, SAYS};
@@ -38,7 +38,7 @@ pub fn add(explanation: &mut Explanation, now: Now<'_>, way: &Way<'_>) {
         guest(now, key, &name, meet)
     });
     let mut first: Vec<Step> = first.into_iter().collect();
-    if concerns::in_the_way(now.findings, way.near()).is_empty() {
+    if concerns::in_the_way(now.findings, End { direction: None, ..way.near() }).is_empty() {
         let name = now.slice.networks.get(&way.net).map(|network| network.name.to_string()).unwrap_or_default();
         first.push(Step::new("devices", true, format!("bridge, devices and filters of {name} are as planned")));
     }

@@ -62,11 +62,11 @@ fn of_chain(base: &Base, ends: Option<Ends<'_>>, ports: &Ports, filters: &Filter
     });
     let single = ports.iter().filter(|(_, place)| whole(&place.bridge).is_none()).flat_map(|(port, place)| {
         let at = At { bridge: Some(place.bridge.as_str()), near: None, far: None };
-        let from = drops(At { near: Some(port.as_str()), ..at }).map(|drop| ("comes from", drop));
-        let to = drops(At { far: Some(port.as_str()), ..at }).map(|drop| ("goes to", drop));
-        let one = move |(way, drop): (&str, Drop)| {
+        let from = drops(At { near: Some(port.as_str()), ..at }).map(|drop| ("comes from", false, drop));
+        let to = drops(At { far: Some(port.as_str()), ..at }).map(|drop| ("goes to", true, drop));
+        let one = move |(way, goes_to, drop): (&str, bool, Drop)| {
             let what = format!("what {way} {port} in bridge {} is dropped by", place.bridge);
-            told(&what, base, &drop, place.cut.clone())
+            told(&what, base, &drop, place.cut.clone().at_interface(goes_to))
         };
         from.into_iter().chain(to).map(one)
     });

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::api::cut::Cut;
+use crate::api::cut::{Cut, Direction};
 use crate::api::list::named;
 use crate::api::local::{Finding, PlainState, PlainStatus};
 use crate::policy::mtu::IPV6_LEAST;
@@ -92,6 +92,7 @@ impl Seen<'_> {
             }
             Some(_) if report.answered.is_none() => PlainState::Starting,
             None if report.answered.is_none() => PlainState::Starting,
+            Some(_) | None if report.scattered => PlainState::Answers,
             Some(_) | None if !report.legs.is_empty() => PlainState::Legs,
             Some(_) | None if small(report, now) != (None, None) => PlainState::Small,
             Some(_) | None => PlainState::Answers,
@@ -179,6 +180,7 @@ fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> V
     for (one, state) in pairs {
         let causes = match state {
             PlainState::Small => sizes(one, now),
+            PlainState::Answers if one.report.as_ref().is_some_and(|report| report.scattered) => vec![Cause::Scattered],
             PlainState::Answers if !one.session => vec![Cause::Session],
             PlainState::Answers if one.unheard => vec![Cause::Unheard],
             PlainState::Answers => {
@@ -225,6 +227,8 @@ enum Cause {
     },
     /// A size that is lost while smaller and larger ones pass.
     Hole(u16),
+    /// Many are lost, of whichever flow.
+    Scattered,
     Session,
     Unheard,
 }
@@ -235,10 +239,23 @@ impl Cause {
         let peers = pairs.iter().map(|one| one.node);
         match self {
             Self::State(PlainState::BothLost | PlainState::OutLost | PlainState::InLost) => {
-                Cut::peers(true, Path::Plain, peers)
+                Cut { direction: self.direction(), ..Cut::peers(true, Path::Plain, peers) }
             }
-            Self::State(_) | Self::Small { .. } | Self::Hole(_) => Cut::peers(false, Path::Plain, peers),
+            Self::State(_) | Self::Small { .. } | Self::Hole(_) | Self::Scattered => {
+                Cut { direction: self.direction(), ..Cut::peers(false, Path::Plain, peers) }
+            }
             Self::Session | Self::Unheard => Cut::default(),
+        }
+    }
+
+    /// Which way frames are lost; none: both, or that is not known.
+    const fn direction(self) -> Option<Direction> {
+        match self {
+            Self::State(PlainState::OutLost) | Self::Small { out: true, .. } | Self::Hole(_) => {
+                Some(Direction::FromGuests)
+            }
+            Self::State(PlainState::InLost) | Self::Small { out: false, .. } => Some(Direction::ToGuests),
+            Self::State(_) | Self::Scattered | Self::Session | Self::Unheard => None,
         }
     }
 
@@ -313,6 +330,17 @@ impl Cause {
                     "plain frames from {own} to {names} with packets of about {size} bytes are lost ({ends}), while smaller and larger ones pass"
                 ),
                 format!("look for a rule on lengths for UDP port {port}, here and on {peer}: {rules}"),
+            ),
+            Self::Scattered => Finding::new(
+                "M0722",
+                format!(
+                    "of the plain frames between {own} and {names} many are lost at random ({ends}), by whichever flow"
+                ),
+                format!(
+                    "how many: meshctl tunnel list; a line that is full or faulty: ip -s -s link show {interface}, here and on {peer}, and what is \
+                     between them: ping -c 50 -i 0.2 -I {interface} {}",
+                    first.address
+                ),
             ),
             Self::Unheard => Finding::new(
                 SESSION,

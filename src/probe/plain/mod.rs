@@ -21,6 +21,7 @@
 mod message;
 mod middle;
 mod pair;
+mod scatter;
 mod watch;
 
 pub use self::message::{FLOWS, PairKey};

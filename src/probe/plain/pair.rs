@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::sizes::spread;
 use super::message::{FLOWS, LEAST, PairKey, port};
 use super::middle::Middle;
+use super::scatter::Scatter;
 use crate::types::{Mac, Mono, PeerSlot};
 
 /// How often a path that answers is asked; each time by the next flow, so every flow is asked in 20 s.
@@ -100,6 +101,8 @@ pub struct Report {
     pub needed: u16,
     /// Source UDP ports of flows that are lost while others arrive.
     pub legs: Vec<u16>,
+    /// Many echoes are lost, of no flow in particular: then no flow is named ([`Self::legs`] is empty), and sizes are not certain.
+    pub scattered: bool,
     /// A size that is lost from here while smaller and larger ones pass.
     pub hole: Option<u16>,
     /// When the first of several questions by the session left that were not answered, one after the other.
@@ -163,6 +166,9 @@ pub(super) struct Pair {
     history: (u32, u32),
     dead: [bool; ALL],
     middle: Middle,
+    scatter: Scatter,
+    /// Flows of which a small echo was answered before the check that is under way.
+    before: [bool; ALL],
     answers: (Mono, u8),
     /// While nothing is answered: when it was knocked last, and when the peer was heard first.
     knocked: Option<Mono>,
@@ -186,6 +192,7 @@ impl Pair {
             largest: config.largest,
             needed: config.needed,
             legs: Vec::new(),
+            scattered: false,
             hole: None,
             mute: None,
             told: None,
@@ -207,6 +214,8 @@ impl Pair {
             history: (0, 0),
             dead: [false; ALL],
             middle: Middle::default(),
+            scatter: Scatter::default(),
+            before: [false; ALL],
             answers: (at, 0),
             knocked: None,
             back: None,
@@ -252,7 +261,8 @@ impl Pair {
     pub(super) fn report(&self) -> Report {
         let (sent, answered) = (self.history.1, self.history.0.count_ones());
         let lost = sent.saturating_sub(answered).saturating_mul(100).checked_div(sent);
-        let legs = (0..FLOWS).zip(self.dead).filter(|(_, dead)| *dead).map(|(flow, _)| port(flow));
+        let scattered = self.scatter.many();
+        let legs = (0..FLOWS).zip(self.dead).filter(|(_, dead)| *dead && !scattered).map(|(flow, _)| port(flow));
         Report {
             loss: lost.and_then(|lost| u8::try_from(lost).ok()),
             size: self.size,
@@ -260,7 +270,8 @@ impl Pair {
             largest: self.config.largest,
             needed: self.config.needed,
             legs: legs.collect(),
-            hole: self.middle.hole(),
+            scattered,
+            hole: self.middle.hole().filter(|_| !scattered),
             mute: self.unheard.filter(|(_, count)| *count >= MUTE).map(|(first, _)| first),
             ..self.report.clone()
         }
@@ -277,7 +288,9 @@ impl Pair {
             Stage::Calm(None) => self.ask(now, token, out),
             Stage::Calm(Some(lost)) => {
                 self.record(false);
-                self.doubt = self.sent(lost).unwrap_or(now);
+                let flight = self.flights.iter().find(|flight| flight.token == lost).copied();
+                self.doubt = flight.map_or(now, |flight| flight.sent);
+                flight.iter().for_each(|flight| self.scatter.record(flight.flow.into(), false));
                 self.check(false, [[false; ALL]; 2], now, token, out);
             }
             Stage::Due => self.check(false, [[false; ALL]; 2], now, token, out),
@@ -304,6 +317,7 @@ impl Pair {
         match &mut self.stage {
             Stage::Calm(Some(asked)) if *asked == token => {
                 self.dead[flow] = false;
+                self.scatter.record(flow, true);
                 self.stage = Stage::Calm(None);
                 self.at = flight.sent + EVERY;
                 self.record(true);
@@ -385,10 +399,6 @@ impl Pair {
         self.history = (bits << 1 | u32::from(answered), (count + 1).min(HISTORY));
     }
 
-    fn sent(&self, token: u64) -> Option<Mono> {
-        self.flights.iter().find(|flight| flight.token == token).map(|flight| flight.sent)
-    }
-
     fn send(&mut self, size: u16, flow: u8, now: Mono, token: u64, out: &mut dyn FnMut(Ask)) {
         let size = size.clamp(LEAST, self.config.largest.max(LEAST));
         self.flights.push(Flight { token, size, flow, sent: now });
@@ -435,6 +445,7 @@ impl Pair {
     ) {
         let size = self.large();
         self.middle.forget();
+        self.before = small;
         for flow in 0..FLOWS {
             self.send(SMALL, flow, now, token(), out);
             self.send(size, flow, now, token(), out);
@@ -454,6 +465,9 @@ impl Pair {
         token: &mut dyn FnMut() -> u64,
         out: &mut dyn FnMut(Ask),
     ) {
+        for flow in (0..ALL).filter(|flow| !self.before[*flow]) {
+            self.scatter.record(flow, small[flow]);
+        }
         let alive: Vec<bool> = small.iter().zip(large).map(|(small, large)| *small || large).collect();
         let passes = large.contains(&true);
         let whole = passes && alive.iter().all(|alive| *alive);

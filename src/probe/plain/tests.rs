@@ -265,7 +265,29 @@ fn loss_at_random_is_a_number_and_no_fault() {
         let report = world.report(0);
         assert!(report.quiet.is_none() && report.size == 1450, "{report:?}");
     }
-    assert!(world.report(0).loss.is_some_and(|loss| loss > 0));
+    let report = world.report(0);
+    assert!(report.loss.is_some_and(|loss| loss > 0) && !report.scattered, "{report:?}");
+}
+
+#[test]
+fn much_loss_at_random_blames_no_flow_and_no_size_and_ends() {
+    for (loss, seed) in [(500, 1), (500, 2), (300, 3), (400, 4), (250, 5)] {
+        let mut world = World::new();
+        world.seed = seed;
+        world.run(60);
+        world.ways = [Way { loss, ..GOOD }; 2];
+        world.run(60);
+        for _ in 0..60 {
+            let report = world.report(0);
+            let said = (report.scattered, report.legs.is_empty(), report.hole);
+            assert_eq!(said, (true, true, None), "{loss} of 1000 lost each way, seed {seed}");
+            world.run(5);
+        }
+        world.ways = [GOOD; 2];
+        world.run(110);
+        let report = world.report(0);
+        assert_eq!((report.scattered, report.legs, report.size), (false, vec![], 1450), "{loss}, seed {seed}");
+    }
 }
 
 #[test]
