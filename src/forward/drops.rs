@@ -98,6 +98,8 @@ reasons! {
     NoTunnelAddress = "no-tunnel-address",
     /// The TAP gave a frame with work left to do (checksum or segments) that was not asked for.
     OffloadUnexpected = "offload-unexpected",
+    /// A super-frame that would be cut into more pieces than [`crate::wire::virtio::PIECES`].
+    PiecesTooMany = "pieces-too-many",
     /// Payload of neither form A nor form B.
     FormUnknown = "form-unknown",
     /// Payload in a form that the table does not state for its peer.

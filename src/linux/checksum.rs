@@ -6,7 +6,8 @@
 //! filters have. So a checksum that is left open has to be that of TCP, UDP or SCTP, at the place that the headers give it.
 //!
 //! A frame that is to be cut into several (GSO) is cut behind the filters, too: each part gets headers of its own, and bytes of the payload come to
-//! stand where the filters have looked at those of the first. So a fragment is none, and no message that is judged by its first byte.
+//! stand where the filters have looked at those of the first. So a fragment is none, and no message that is judged by its first byte. Filters count
+//! frames before they are cut: so nothing that is for a group is, and nothing is cut into more than [`PIECES`].
 //!
 //! What a guest's own tunnels carry is behind what any filter here reads. Its checksums may be where they are, but not before the least place
 //! that something inside a tunnel can have them: in IP and GRE behind one more IP header, in UDP behind that and the UDP header.
@@ -16,6 +17,7 @@
 use super::asm::{Call, Do, If, Mark, Program, Reg, Step, Width};
 use super::btf::{Field, Types};
 use crate::wire::ethernet::{IPV4, IPV6, SERVICE_VLAN, VLAN};
+use crate::wire::virtio::{HEADERS, PIECES};
 
 /// What the kernel calls the fields of `struct sk_buff` that the program reads, in the order of [`Places::fields`].
 const FIELDS: [&str; 5] = ["ip_summed", "csum_start", "csum_offset", "head", "data"];
@@ -34,6 +36,10 @@ const LOAD_BYTES: Call = Call::Helper(26);
 const IFINDEX: i16 = 40;
 /// `gso_size` of it: not 0 where the frame is to be cut into several.
 const GSO_SIZE: i16 = 176;
+/// `len` and `pkt_type` of it, and what that is of what is for all and for a group (`PACKET_BROADCAST`, `PACKET_MULTICAST`, linux/if_packet.h).
+const LEN: i16 = 0;
+const PKT_TYPE: i16 = 4;
+const GROUPS: [i32; 2] = [1, 2];
 /// UDP ports whose messages the packet filter judges by their first byte (DHCP and DHCPv6, to servers and relays).
 const JUDGED: [u16; 2] = [67, 547];
 /// No checksum is open: no begin of one is so far away, which the kernel keeps in 16 bits.
@@ -154,6 +160,23 @@ fn open_only(to: &mut Program, places: &Places, ends: Ends) {
     to.alu(Do::Subtract, START, R1);
     to.load(Width::Half, OFFSET, R0, offset);
     to.set(found);
+    counted(to, ends);
+}
+
+/// Drops what would be cut into frames that no filter has counted.
+fn counted(to: &mut Program, ends: Ends) {
+    let whole = to.mark();
+    to.load(Width::Word, R1, PACKET, GSO_SIZE);
+    to.jump_if(If::Equal, R1, 0, whole);
+    to.load(Width::Word, R2, PACKET, PKT_TYPE);
+    for group in GROUPS {
+        to.jump_if(If::Equal, R2, group, ends.drop);
+    }
+    to.alu(Do::ShiftLeft, R1, PIECES.ilog2().cast_signed());
+    to.alu(Do::Add, R1, i32::from(HEADERS));
+    to.load(Width::Word, R2, PACKET, LEN);
+    to.jump_if(If::Below, R1, R2, ends.drop);
+    to.set(whole);
 }
 
 /// Bytes of the packet, from [`HEADER`] and `distance` on, to [`BYTES`].

@@ -141,6 +141,9 @@ fn verdict_cut(frame: &[u8], size: u32, summed: u8, start: i64, offset: u16, cou
     machine.store(KERNEL + 24, 8, BUFFER + ROOM);
     machine.store(CONTEXT + 40, 4, INTERFACE.into());
     machine.store(CONTEXT + 176, 4, size.into());
+    machine.store(CONTEXT, 4, u64::try_from(frame.len()).unwrap());
+    let kind = [3, 2, 1][usize::from(frame[0] & 1) + usize::from(frame[..6] == [0xff; 6])];
+    machine.store(CONTEXT + 4, 4, kind);
     let code = program(&PLACES, 3).unwrap();
     machine.run(&code)
 }
@@ -335,6 +338,31 @@ fn what_is_to_be_cut_is_no_fragment_and_no_message_that_is_judged_by_its_first_b
             assert_eq!(verdict(IPV4, &four(5, 0, 6), None), NEXT);
         }
     }
+}
+
+#[test]
+fn what_is_to_be_cut_is_for_nobody_but_one_and_becomes_no_more_frames_than_a_filter_may_count_as_one() {
+    let mut counts = BTreeMap::new();
+    let mut verdict = |to: u8, size: u32, payload: usize| {
+        let packet = [four(5, 0, 6), vec![0; payload]].concat();
+        let mut frame = frame(&[], IPV4, &packet);
+        frame[..6].fill(to);
+        let len = u32::try_from(frame.len()).unwrap();
+        (verdict_cut(&frame, size, 3, 34, 16, &mut counts), len)
+    };
+    for (to, whole, cut) in [(2, NEXT, NEXT), (3, NEXT, DROP), (0xff, NEXT, DROP)] {
+        assert_eq!(verdict(to, 0, 1000).0, whole, "{to:x}");
+        assert_eq!(verdict(to, 500, 1000).0, cut, "{to:x}");
+    }
+    for (size, payload) in [(1, 3000), (16, 60_000), (100, 13_000), (400, 64_000)] {
+        assert_eq!(verdict(2, size, payload).0, DROP, "{size}");
+    }
+    for (size, payload) in [(1, 100), (100, 12_800), (512, 65_000), (1448, 65_000)] {
+        assert_eq!(verdict(2, size, payload).0, NEXT, "{size}");
+    }
+    let (_, len) = verdict(2, 10, 128 * 10 + 142);
+    assert_eq!(len, 128 * 10 + 256, "the frame has as many bytes of headers and padding as are allowed");
+    assert_eq!([0, 1].map(|more| verdict(2, 10, 128 * 10 + 142 + more).0), [NEXT, DROP]);
 }
 
 #[test]

@@ -111,9 +111,13 @@ fn strict(path: &Path, found: &Metadata, mode: u32, user: u32) -> io::Result<()>
     let (bits, owner) = (found.permissions().mode() & 0o777, found.uid());
     if owner != user && owner != 0 {
         let beside = path_of.parent().and_then(|folder| fs::metadata(folder).ok());
-        if user == 0 && beside.is_some_and(|folder| folder.uid() == owner) {
+        if user == 0 && beside.as_ref().is_some_and(|folder| folder.uid() == owner) {
             // All of it is that user's: given to root, it would be out of that user's reach.
             return denied(format!("{what} {path}, as its folder, belongs to user {owner}: run this as that user"));
+        }
+        if user != 0 && beside.is_some_and(|folder| folder.uid() != user) {
+            // It is an installation of somebody else: who only runs a command there must not be given its keys.
+            return denied(format!("{what} {path} belongs to user {owner}: run this as that user, or as root"));
         }
         return denied(format!(
             "{what} {path} belongs to user {owner}, who can open it to others; run: chown {user} {path}"

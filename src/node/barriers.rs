@@ -191,6 +191,7 @@ fn frame(base: &Base, ends: Ends<'_>, flow: &Flow) -> Frame {
         oif: (base.hook != "prerouting").then_some(oif),
         bridge: Some(bridge),
         protocol: Some(flow.protocol),
+        any: false,
         from: Some(flow.from),
         to: Some(flow.to),
     }
@@ -205,16 +206,28 @@ fn at_ports(ports: &Ports, filters: &Filters) -> Vec<Finding> {
             let name = Some(port.to_string());
             let (iif, oif) = if base.hook == "ingress" { (name, None) } else { (None, name) };
             let frame = Frame { iif, oif, ..Frame::default() };
-            let Some(drop) = judge(rules, &base.name, base.drops, &frame).filter(|drop| drop.sure == Sure::Yes) else {
-                continue;
-            };
+            let judged =
+                |protocol| judge(rules, &base.name, base.drops, &Frame { protocol, any: true, ..frame.clone() });
             let way = if base.hook == "ingress" { "comes from" } else { "goes to" };
-            let what = format!("what {way} {port} in bridge {bridge} is dropped by {}", words(base, &drop));
-            let cut = cut.clone().at_interface(base.hook != "ingress");
-            findings.push(Finding::new(AT_PORT, what, way_out(base, &drop)).cuts(cut));
+            for (subject, ipv6, drop) in takers(|protocol| judged(protocol).filter(|drop| drop.sure == Sure::Yes)) {
+                let what = format!("{subject} {way} {port} in bridge {bridge} is dropped by {}", words(base, &drop));
+                let cut = Cut { ipv6, ..cut.clone() }.at_interface(base.hook != "ingress");
+                findings.push(Finding::new(AT_PORT, what, way_out(base, &drop)).cuts(cut));
+            }
         }
     }
     bounded(findings)
+}
+
+/// What drops everything, else what drops all of a protocol: in words, whether it is IPv6 or IPv4 and its questions, and by what. A frame of
+/// which the protocol is not known is asked about first.
+pub(super) fn takers(judged: impl Fn(Option<Protocol>) -> Option<Drop>) -> Vec<(&'static str, Option<bool>, Drop)> {
+    if let Some(drop) = judged(None) {
+        return vec![("what", None, drop)];
+    }
+    let of = |protocol, subject, ipv6| judged(Some(protocol)).map(|drop| (subject, Some(ipv6), drop));
+    let four = of(Protocol::Ipv4, "IPv4 that", false).or_else(|| of(Protocol::Arp, "ARP that", false));
+    four.into_iter().chain(of(Protocol::Ipv6, "IPv6 that", true)).collect()
 }
 
 pub(super) fn words(base: &Base, drop: &Drop) -> String {

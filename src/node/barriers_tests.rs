@@ -112,6 +112,21 @@ fn at_an_interface_of_a_guest_only_what_drops_everything_is_a_fault() {
         assert!(one.len() == 1 && one[0].code == AT_PORT && one[0].what.starts_with(&want), "{one:?}");
         let some = json!([{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 25}}, {"drop": null}]);
         assert_eq!(told(&[], &filters(&[base("netdev", hook, false)], some)), []);
+        let ether = |kind: &str| json!([{"match": {"op": "==", "left": {"payload": {"protocol": "ether", "field": "type"}}, "right": kind}}, {"drop": null}]);
+        for (kind, subject, ipv6) in
+            [("ip", "IPv4 that", false), ("arp", "ARP that", false), ("ip6", "IPv6 that", true)]
+        {
+            let one = told(&[], &filters(&[base("netdev", hook, false)], ether(kind)));
+            let [one] = one.as_slice() else { panic!("{kind}: {one:?}") };
+            assert!(
+                one.what.starts_with(&format!("{subject} {way} tap1 in bridge vb10.12b5 is dropped by")),
+                "{one:?}"
+            );
+            assert_eq!(one.cut.as_ref().unwrap().ipv6, Some(ipv6));
+        }
+        let udp =
+            json!([{"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": "udp"}}, {"drop": null}]);
+        assert_eq!(told(&[], &filters(&[base("netdev", hook, false)], udp)), [], "some of IPv4 passes");
         let elsewhere = Base { devices: vec!["eth0".into()], ..base("netdev", hook, true) };
         assert_eq!(told(&[], &filters(&[elsewhere], json!([]))), []);
     }

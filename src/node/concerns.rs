@@ -157,7 +157,8 @@ impl<'a> Way<'a> {
     /// The receiver's end, on its node; `own` is the sender's node.
     pub fn far<'b>(&'b self, own: &'b NodeId) -> Option<End<'b>> {
         let (key, row) = self.to?;
-        let peer = (row.node != *own).then_some((own, self.path?));
+        // On one node there is no path.
+        let peer = if row.node == *own { None } else { Some((own, self.path?)) };
         let direction = Some(Direction::ToGuests);
         Some(End { net: &self.net, mac: Some(key.mac), peer, ipv6: self.ipv6, alone: self.alone, direction })
     }

@@ -42,7 +42,7 @@ pub const REASONS: [(&str, &str); 14] = [
 /// One more, which no packet filter can tell ([`super::checksums`]).
 pub const CHECKSUM: (&str, &str) = (
     "checksum",
-    "to be finished by the host as another frame than the packet filter sees: a checksum where its headers have none, or a cut through a fragment or DHCP message",
+    "to be finished by the host as another frame than the packet filter sees: a checksum where its headers have none, or a cut through a fragment or DHCP message, of what is for a group, or into more than 128 frames",
 );
 
 /// Those of [`REASONS`] that a guest brings about by being plugged in: they are counted, and are no news.

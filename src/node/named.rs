@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::attached::bounded;
-use super::barriers::{Base, Ends, Filters, Ports, is_crossed, way_out, words};
+use super::barriers::{Base, Ends, Filters, Ports, is_crossed, takers, way_out, words};
 use super::verdicts::{Drop, Frame, Sure, judge};
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
+use crate::probe::crossing::Protocol;
 use crate::table::NetKey;
 use crate::types::IfName;
 
@@ -24,7 +25,7 @@ struct At<'a> {
 
 impl At<'_> {
     /// What a chain sees of it.
-    fn frame(self, base: &Base) -> Option<Frame> {
+    fn frame(self, base: &Base, protocol: Option<Protocol>) -> Option<Frame> {
         let text = |name: Option<&str>| name.map(ToOwned::to_owned);
         let (iif, oif) = match base.hook {
             "prerouting" => (text(self.near), None),
@@ -33,7 +34,7 @@ impl At<'_> {
             _ => return None,
         };
         let asked = self.near.is_none() && self.far.is_none() || iif.is_some() || oif.is_some();
-        asked.then(|| Frame { iif, oif, bridge: text(self.bridge), ..Frame::default() })
+        asked.then(|| Frame { iif, oif, bridge: text(self.bridge), protocol, any: true, ..Frame::default() })
     }
 }
 
@@ -44,10 +45,11 @@ pub fn findings(ends: Option<Ends<'_>>, ports: &Ports, filters: &Filters) -> Vec
 }
 
 fn of_chain(base: &Base, ends: Option<Ends<'_>>, ports: &Ports, filters: &Filters) -> Vec<Finding> {
-    let drops = |at: At<'_>| {
+    let of = |at: At<'_>, protocol| {
         let rules = filters.rules.get(&(base.family, base.table.clone()))?;
-        judge(rules, &base.name, base.drops, &at.frame(base)?).filter(|drop| drop.sure == Sure::Yes)
+        judge(rules, &base.name, base.drops, &at.frame(base, protocol)?).filter(|drop| drop.sure == Sure::Yes)
     };
+    let drops = |at: At<'_>| of(at, None);
     let ours = ends.and_then(|ends| {
         drops(At { bridge: Some(ends.bridge.as_str()), near: Some(ends.near.as_str()), far: Some(ends.far.as_str()) })
     });
@@ -62,13 +64,20 @@ fn of_chain(base: &Base, ends: Option<Ends<'_>>, ports: &Ports, filters: &Filter
     });
     let single = ports.iter().filter(|(_, place)| whole(&place.bridge).is_none()).flat_map(|(port, place)| {
         let at = At { bridge: Some(place.bridge.as_str()), near: None, far: None };
-        let from = drops(At { near: Some(port.as_str()), ..at }).map(|drop| ("comes from", false, drop));
-        let to = drops(At { far: Some(port.as_str()), ..at }).map(|drop| ("goes to", true, drop));
-        let one = move |(way, goes_to, drop): (&str, bool, Drop)| {
-            let what = format!("what {way} {port} in bridge {} is dropped by", place.bridge);
-            told(&what, base, &drop, place.cut.clone().at_interface(goes_to))
-        };
-        from.into_iter().chain(to).map(one)
+        let ends = [
+            (At { near: Some(port.as_str()), ..at }, "comes from", false),
+            (At { far: Some(port.as_str()), ..at }, "goes to", true),
+        ];
+        ends.into_iter().flat_map(move |(end, way, goes_to)| {
+            // What crosses the bridge itself is seen by frames of our own there.
+            let all = |protocol| of(At { near: None, far: None, ..end }, protocol);
+            let one = |protocol| of(end, protocol).filter(|_| all(protocol).is_none());
+            let one = takers(one).into_iter().map(move |(subject, ipv6, drop)| {
+                let what = format!("{subject} {way} {port} in bridge {} is dropped by", place.bridge);
+                told(&what, base, &drop, Cut { ipv6, ..place.cut.clone() }.at_interface(goes_to))
+            });
+            one.collect::<Vec<_>>()
+        })
     });
     bridges.chain(single).collect()
 }

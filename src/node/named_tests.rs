@@ -49,6 +49,17 @@ fn a_rule_that_names_an_interface_or_a_bridge_of_guests_is_told_with_it_and_its_
 }
 
 #[test]
+fn a_rule_for_one_protocol_of_an_interface_is_told_with_the_protocol() {
+    let drop = json!({"drop": null});
+    let ether =
+        json!({"match": {"op": "==", "left": {"payload": {"protocol": "ether", "field": "type"}}, "right": "ip6"}});
+    let found = told("forward", false, json!([[meta("iifname", "tap1"), ether, drop]]));
+    let [one] = found.as_slice() else { panic!("{found:?}") };
+    assert!(one.what.starts_with("IPv6 that comes from tap1 in bridge vb10.12b5 is dropped by"), "{one:?}");
+    assert_eq!(one.cut.as_ref().unwrap().ipv6, Some(true));
+}
+
+#[test]
 fn what_may_pass_or_is_dropped_on_every_bridge_is_not_told_here() {
     let drop = json!({"drop": null});
     let port = json!({"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 25}});

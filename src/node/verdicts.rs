@@ -35,8 +35,10 @@ pub struct Frame {
     pub oif: Option<String>,
     /// Its bridge.
     pub bridge: Option<String>,
-    /// Its protocol. What is IP is UDP to port 7.
+    /// Its protocol. What is IP is UDP to port 7, if `any` is not set.
     pub protocol: Option<Protocol>,
+    /// What it carries, and who has marked it, may be anything.
+    pub any: bool,
     /// Who sends it.
     pub from: Option<IpAddr>,
     /// Whom it is for.
@@ -260,6 +262,7 @@ impl Walk<'_> {
             "nfproto" if protocol == Protocol::Ipv6 => Fact::Text("ipv6".into()),
             "nfproto" if protocol == Protocol::Ipv4 => Fact::Text("ipv4".into()),
             "l4proto" if protocol == Protocol::Arp => Fact::Absent,
+            "l4proto" | "mark" | "pkttype" if self.frame.any => Fact::Unknown,
             "l4proto" => Fact::Text("udp".into()),
             "mark" => Fact::Number(0),
             "pkttype" if protocol == Protocol::Arp => Fact::Text("broadcast".into()),
@@ -275,6 +278,11 @@ impl Walk<'_> {
             "ip" => of == Protocol::Ipv4,
             "ip6" => of == Protocol::Ipv6,
             "arp" => of == Protocol::Arp,
+            "udp" | "th" | "tcp" | "icmp" | "icmpv6" | "sctp" | "dccp" | "esp" | "ah" | "comp"
+                if frame.any && of != Protocol::Arp =>
+            {
+                return Fact::Unknown;
+            }
             "udp" | "th" => of != Protocol::Arp,
             "tcp" | "icmp" | "icmpv6" | "sctp" | "dccp" | "esp" | "ah" | "comp" | "vlan" => false,
             _ => return Fact::Unknown,
@@ -286,6 +294,7 @@ impl Walk<'_> {
         match (protocol, field) {
             ("ip" | "ip6", "saddr") => address(frame.from),
             ("ip" | "ip6", "daddr") => address(frame.to),
+            ("ip", "protocol") | ("ip6", "nexthdr") if frame.any => Fact::Unknown,
             ("ip", "protocol") | ("ip6", "nexthdr") => Fact::Text("udp".into()),
             ("udp" | "th", "dport") => Fact::Number(7),
             _ => Fact::Unknown,

@@ -9,6 +9,7 @@ fn frame(protocol: Protocol) -> Frame {
         oif: Some("vb16777215.12b5".into()),
         bridge: Some("vb16777215.12b5".into()),
         protocol: Some(protocol),
+        any: false,
         from: Some(from.parse().unwrap()),
         to: Some(to.parse().unwrap()),
     }

@@ -55,6 +55,20 @@ pub struct Virtio {
     pub csum_offset: u16,
 }
 
+/// Pieces that a frame may be cut into: as many as Linux puts into one of UDP (`UDP_MAX_SEGMENTS`, include/linux/udp.h), and more than 64 KiB of TCP
+/// have with any MSS that the Internet knows (536, RFC 9293 section 3.7.1). A size of one byte would make 65,000 frames of one.
+pub const PIECES: u16 = 128;
+/// Bytes of headers that are not asked for exactly.
+pub const HEADERS: u16 = 256;
+
+impl Virtio {
+    /// True where a frame of `len` bytes would be cut into more than [`PIECES`].
+    pub fn is_crumbled(&self, len: usize) -> bool {
+        let most = usize::from(self.gso_size) * usize::from(PIECES) + usize::from(HEADERS);
+        self.gso != Gso::None && len > most
+    }
+}
+
 impl Header for Virtio {
     const NAME: &'static str = "virtio";
     const LEN: usize = 10;

@@ -281,6 +281,12 @@ impl Shell {
                 self.pool.give(buf);
                 continue;
             };
+            if virtio.is_crumbled(len) {
+                self.drops.count(DropReason::PiecesTooMany);
+                self.pool.give(buf);
+                bytes += len;
+                continue;
+            }
             buf.filled(len);
             bytes += len;
             self.traffic.egress_frames += 1;

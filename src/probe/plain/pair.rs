@@ -10,6 +10,8 @@ use crate::types::{Mac, Mono, PeerSlot};
 
 /// How often a path that answers is asked; each time by the next flow, so every flow is asked in 20 s.
 const EVERY: Duration = Duration::from_secs(5);
+/// The same for a while after something was lost.
+const SOON: Duration = Duration::from_secs(1);
 /// How long an answer may take. Inside a PDC it takes a millisecond.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a path that answers nothing is asked, in the beginning and later.
@@ -319,7 +321,7 @@ impl Pair {
                 self.dead[flow] = false;
                 self.scatter.record(flow, true);
                 self.stage = Stage::Calm(None);
-                self.at = flight.sent + EVERY;
+                self.at = flight.sent + self.pause();
                 self.record(true);
             }
             Stage::Calm(_) if grows => {
@@ -465,7 +467,9 @@ impl Pair {
         token: &mut dyn FnMut() -> u64,
         out: &mut dyn FnMut(Ask),
     ) {
-        for flow in (0..ALL).filter(|flow| !self.before[*flow]) {
+        // Where nothing is answered the path is dead for now, which is no chance.
+        let some = small.contains(&true);
+        for flow in (0..ALL).filter(|flow| some && !self.before[*flow]) {
             self.scatter.record(flow, small[flow]);
         }
         let alive: Vec<bool> = small.iter().zip(large).map(|(small, large)| *small || large).collect();
@@ -540,7 +544,11 @@ impl Pair {
         (self.exact, self.found) = (true, None);
         self.raise_at = now + RAISE;
         self.stage = Stage::Calm(None);
-        self.at = now + EVERY;
+        self.at = now + self.pause();
+    }
+
+    fn pause(&self) -> Duration {
+        if self.scatter.hurries() { SOON } else { EVERY }
     }
 
     /// Nothing is answered: a little is asked, so that the end of it is noticed.

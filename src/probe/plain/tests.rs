@@ -502,3 +502,22 @@ fn a_direction_is_named_only_where_it_fails_through_every_break_and_its_end() {
         }
     }
 }
+
+#[test]
+fn half_of_one_direction_lost_is_known_to_both_ends_within_a_minute_and_most_often_in_half_of_it() {
+    let mut soon = 0;
+    for seed in 0..20 {
+        let mut world = World::new();
+        world.seed = seed * 7919 + 3;
+        world.run(200);
+        world.ways[0] = Way { loss: 500, ..GOOD };
+        let mut known = [false; 2];
+        for second in 0..60 {
+            world.run(1);
+            (0..2).for_each(|end| known[end] |= world.report(end).scattered);
+            soon += usize::from(second == 29) * known.iter().filter(|known| **known).count();
+        }
+        assert_eq!(known, [true; 2], "seed {seed}");
+    }
+    assert!(soon >= 30, "{soon} of 40 within 30 s");
+}
