@@ -320,6 +320,34 @@ fn what_is_cut_off_in_one_direction_is_in_the_way_of_that_direction_alone_and_of
 }
 
 #[test]
+fn what_is_in_the_way_of_the_receiver_on_the_same_node_is_in_the_way() {
+    let there = well(&slice());
+    let net: NetKey = "default/10".parse().unwrap();
+    let of = |guest: u8, direction| {
+        let cut = Cut::guests(true, &[(net.clone(), format!("02:00:00:00:00:0{guest}").parse().unwrap())]);
+        vec![Finding::new("M0695", "dropped".to_owned(), "").cuts(Cut { direction: Some(direction), ..cut })]
+    };
+    let (from, to) = (Direction::FromGuests, Direction::ToGuests);
+    for (guest, direction, arrives) in [(1, from, false), (1, to, true), (2, from, true), (2, to, false)] {
+        let findings = of(guest, direction);
+        let [here, _, management] = said((&there, &findings), &findings, 2);
+        assert_eq!([here, management], [arrives; 2], "{guest} {direction:?}");
+    }
+}
+
+#[test]
+fn that_one_of_several_holders_is_not_reached_says_nothing_of_the_others() {
+    let mut explanation = arrives(&slice(), 3);
+    explanation.steps.extend([Step::open(HOLDER, "if it is b:"), Step::new("far", false, "b has no such guest")]);
+    settle(&mut explanation);
+    assert_eq!(explanation.verdict, Arrival::NotCertain);
+    let mut explanation = arrives(&slice(), 3);
+    explanation.steps.extend([Step::new("guest", false, "unplugged"), Step::open(HOLDER, "if it is b:")]);
+    settle(&mut explanation);
+    assert_eq!(explanation.verdict, Arrival::DoesNotArrive);
+}
+
+#[test]
 fn who_is_not_listed_among_many_may_be_one_of_the_rest() {
     let names: Vec<NodeId> = (0..200).map(|n| format!("n-{n}").parse().unwrap()).collect();
     let cut = Cut::peers(true, Path::Plain, &names);

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use super::concerns::HOLDER;
 use super::names::{self, Device};
 use super::paths::{self, Own, Paths};
 use super::spans::{self, AllMeasured};
@@ -356,7 +357,7 @@ impl<'a> Chain<'a> {
         };
         let (key, row) = *may.iter().filter(other).find(reached).or_else(|| may.iter().find(other)).unwrap_or(first);
         let text = format!("who holds {ip} now is not known here; if it is {} on {}:", key.mac, row.node);
-        self.open("row", text);
+        self.open(HOLDER, text);
         Some((key, row))
     }
 

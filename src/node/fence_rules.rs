@@ -17,6 +17,10 @@ pub(super) const FORGETFUL: &str = "size 4096; flags dynamic,timeout; timeout 1m
 /// New Ethernet addresses a second, and at once, that an interface may bring where no port is declared.
 const SOURCE_RATE: u32 = 10;
 const SOURCE_BURST: u32 = 64;
+/// New IP addresses that are noted of one interface of such a network: so many at once and an hour. All interfaces share a set of 16384, which keeps
+/// each for a day: one that invents addresses fills a twentieth of it.
+const OWN_RATE: u32 = 30;
+const OWN_BURST: u32 = 64;
 /// Addresses that a bridge does not forward but keeps (IEEE 802.1Q table 8-1), and hands to its host before any prerouting rule
 /// has a say (`br_handle_frame`, net/bridge/br_input.c) unless its `group_fwd_mask` says otherwise.
 const RESERVED: &str = "ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00";
@@ -185,6 +189,7 @@ pub(super) fn write_common(out: &mut String) {
             "    set {set} {{ typeof iifname . ether saddr . {address}; size 16384; flags dynamic,timeout; timeout 1d; }}"
         );
     }
+    out.push_str("    set noted { type ifname; size 4096; flags dynamic,timeout; timeout 1d; }\n");
     fence_sizes::write_common(out, FORGETFUL);
     write_samples(out);
     for (reason, _) in REASONS {
@@ -198,7 +203,8 @@ pub(super) fn write_common(out: &mut String) {
     let flood = fence_rates::over("rate", GroupRate::USUAL);
     let fresh =
         format!("update @fresh {{ iifname limit rate over {SOURCE_RATE}/second burst {SOURCE_BURST} packets }}");
-    let text = COMMON.replace("FLOOD", &flood).replace("FRESH", &fresh);
+    let often = format!("update @noted {{ iifname limit rate over {OWN_RATE}/hour burst {OWN_BURST} packets }}");
+    let text = COMMON.replace("FLOOD", &flood).replace("FRESH", &fresh).replace("OFTEN", &often);
     out.push_str(&text.replace("GROUP", GROUP).replace("RESERVED", RESERVED).replace("SPOKEN", SPOKEN));
 }
 
@@ -238,10 +244,20 @@ const COMMON: &str = "    map asks { type ifname : verdict; }
         @ll,0,32 0x0180c200 RESERVED goto drop_group
         accept
     }
+    chain note4 {
+        iifname . ether saddr . @nh,112,32 @own4 update @own4 { iifname . ether saddr . @nh,112,32 } return
+        OFTEN return
+        update @own4 { iifname . ether saddr . @nh,112,32 }
+    }
+    chain note6 {
+        iifname . ether saddr . @nh,64,128 @own6 update @own6 { iifname . ether saddr . @nh,64,128 } return
+        OFTEN return
+        update @own6 { iifname . ether saddr . @nh,64,128 }
+    }
     chain open_told {
         @ll,0,8 & 1 == 0 accept
-        ether type arp @nh,112,32 != 0 update @own4 { iifname . ether saddr . @nh,112,32 }
-        ether type ip6 @nh,64,128 != 0 update @own6 { iifname . ether saddr . @nh,64,128 }
+        ether type arp @nh,112,32 != 0 jump note4
+        ether type ip6 @nh,64,128 != 0 jump note6
         goto told
     }
     chain open {
