@@ -95,7 +95,7 @@ fn read(
     names: &BTreeMap<u32, IfName>,
     mut all: BTreeMap<IfName, Attached>,
 ) -> io::Result<BTreeMap<IfName, Attached>> {
-    let mut filtered = BTreeSet::new();
+    let mut filtered = BTreeMap::new();
     let request = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
     let dumped = netlink.dump_each(request, |raw| {
         let index = word(raw, HEADER + 4).unwrap_or_default();
@@ -106,7 +106,10 @@ fn read(
             ROOT => {
                 all.entry(name.clone()).or_default().queue = queue(raw);
             }
-            INGRESS => drop(filtered.insert(index)),
+            INGRESS => {
+                let kind = raw.get(MESSAGE..).and_then(|attributes| attribute(attributes, KIND)).map(text);
+                filtered.insert(index, kind.as_deref() == Some("clsact"));
+            }
             _ => {}
         }
         Ok(ControlFlow::Continue(()))
@@ -116,9 +119,10 @@ fn read(
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(all),
         dumped => drop(dumped?),
     }
-    for index in filtered {
+    for (index, both) in filtered {
         let Some(name) = names.get(&index) else { continue };
-        for (side, parent) in SIDES {
+        // One that has no way out tells its filters of the way in for any question (`ingress_tcf_block`, net/sched/sch_ingress.c).
+        for (side, parent) in SIDES.into_iter().filter(|(side, _)| both || *side == Side::Ingress) {
             let steps = filters(netlink, index, parent)?;
             let targets = targets(netlink, &steps)?;
             let known = steps.into_iter().map(|step| step.known(|to| targets.get(&to).cloned().flatten())).collect();

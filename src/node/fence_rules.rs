@@ -254,8 +254,13 @@ const COMMON: &str = "    map asks { type ifname : verdict; }
         OFTEN return
         update @own6 { iifname . ether saddr . @nh,64,128 }
     }
+    chain open_answer {
+        meta protocol arp @nh,112,32 != 0 jump note4
+        meta l4proto icmpv6 @th,0,8 136 jump note6
+        accept
+    }
     chain open_told {
-        @ll,0,8 & 1 == 0 accept
+        @ll,0,8 & 1 == 0 goto open_answer
         ether type arp @nh,112,32 != 0 jump note4
         ether type ip6 @nh,64,128 != 0 jump note6
         goto told

@@ -132,7 +132,13 @@ fn what_tc_takes_away_is_told_with_its_place_and_ends_by_the_command_that_is_tol
         wait_until(&format!("it is told: {words}"), BAR, says);
         println!("told after {:?}: {words}", clock::mono().since(start));
         let explained = explained(&lab, to);
-        assert!(explained.lines().next().unwrap().ends_with("does not arrive"), "{make}: {explained}");
+        // The frame is of the guest behind g1: what goes to g1 is the answer to it.
+        let back =
+            words.contains(" goes to g1 ") || words.contains(" comes from v") || words.contains(" comes from admin0");
+        let says = if back { "arrives" } else { "does not arrive" };
+        assert!(explained.lines().next().unwrap().ends_with(says), "{make}: {explained}");
+        let answer = format!("the answer does not come back: {code}");
+        assert_eq!(explained.contains(&answer), back, "{make}: {explained}");
         let help = found(&lab, code).unwrap().help;
         on(&lab, "a-1", help.split(';').next().unwrap());
         wait_until(&format!("it has ended: {words}"), BAR, || found(&lab, code).is_none());
