@@ -334,6 +334,9 @@ fn about_ip(
         return ("M0677", what, shared(slice, net, (interface, mac), (key, row), value));
     }
     let what = format!("{who} uses the address {value}, which the port does not have; it is dropped");
+    if let Some(help) = outside(slice, net, value) {
+        return (NOT_ITS, what, help);
+    }
     let help = match (&guest, rights::port_behind(slice, net, interface)) {
         // A guest of a guest: its addresses are those that its port names with it.
         (Named::Guest(_), Some((key, port))) => {
@@ -354,6 +357,21 @@ fn about_ip(
         }
     };
     (NOT_ITS, what, help)
+}
+
+/// What to do about an address that no port of the network can have, because it is outside of it.
+fn outside(slice: &Slice, net: &NetKey, value: IpAddr) -> Option<String> {
+    let network = slice.networks.get(net)?;
+    let local = matches!(value, IpAddr::V6(value) if value.is_unicast_link_local());
+    if local || network.cidr.is_empty() || network.cidr.iter().any(|prefix| prefix.contains(value)) {
+        return None;
+    }
+    let has = network.cidr.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let name = &network.name;
+    Some(format!(
+        "take it off the guest's interface into the network (docker, or a router's advertisement, may have brought it there): {name} has {has}, and \
+         no port of it another; if it is to be part of it: meshctl network set {name} --cidr {has},PREFIX"
+    ))
 }
 
 /// True for a finding of a guest that uses this address, which no port has.

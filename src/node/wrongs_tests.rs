@@ -387,3 +387,16 @@ fn what_is_typed_as_told_takes_nothing_away_that_a_port_may_use() {
         assert!(told[0].1.contains(&words) && !told[0].1.contains("PORT"), "{words}: {told:?}");
     }
 }
+
+#[test]
+fn an_address_that_no_port_of_the_network_can_have_is_to_be_taken_off_the_guest() {
+    let slice = slice();
+    let (net, network) = slice.networks.iter().next().unwrap();
+    let help = |value: &str| outside(&slice, net, value.parse().unwrap());
+    let prefix = network.cidr.iter().find(|prefix| !prefix.network().is_ipv6()).unwrap();
+    assert_eq!(help(&prefix.network().to_string()), None);
+    assert_eq!(help("fe80::1"), None);
+    let docker = help("172.17.0.1").unwrap();
+    assert!(docker.contains(&format!("meshctl network set {} --cidr {prefix}", network.name)), "{docker}");
+    assert!(!docker.contains("port set"), "the server would refuse it: {docker}");
+}
