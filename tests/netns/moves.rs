@@ -169,3 +169,25 @@ fn who_takes_the_address_of_a_guest_that_is_there_does_not_get_it_and_both_nodes
     let to: IpAddr = "192.168.30.1".parse().unwrap();
     assert_eq!(traffic::ping(stays.name(), to, 3, 100, 56).unwrap().received, 3);
 }
+
+#[test]
+fn a_guest_that_has_another_address_now_and_only_answers_keeps_its_place() {
+    if !can_run() {
+        return;
+    }
+    let lab = learning("suppress");
+    let stays = plug(&lab, "a-2", "x2", "52:54:00:00:20:02", "192.168.30.2");
+    let owner = plug(&lab, "b-1", "m0", MOVER, "192.168.30.1");
+    reached(&stays, &owner, "the guest is found");
+    owner.sh("ip address flush dev eth0; ip address add 192.168.30.7/24 dev eth0");
+    wait_until("its new address answers", BAR, || stays.try_sh("ping -n -q -c 1 -W 1 192.168.30.7").is_ok());
+    let liar = plug(&lab, "a-1", "m1", MOVER, "192.168.30.66");
+    for _ in 0..10 {
+        drop(liar.try_sh("ping -n -q -c 1 -W 1 192.168.30.2"));
+    }
+    let on_stays = fdb(&lab, "a-2");
+    let line = on_stays.lines().find(|line| line.starts_with(MOVER)).unwrap_or_default();
+    assert!(line.contains("vt20"), "it is on b-1, beyond the tunnel: {on_stays}");
+    let to: IpAddr = "192.168.30.7".parse().unwrap();
+    assert_eq!(traffic::ping(stays.name(), to, 3, 100, 56).unwrap().received, 3);
+}
