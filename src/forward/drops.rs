@@ -98,7 +98,7 @@ reasons! {
     NoTunnelAddress = "no-tunnel-address",
     /// The TAP gave a frame with work left to do (checksum or segments) that was not asked for.
     OffloadUnexpected = "offload-unexpected",
-    /// A super-frame that would be cut into more pieces than [`crate::wire::virtio::PIECES`].
+    /// A super-frame of a guest would become more than 128 frames.
     PiecesTooMany = "pieces-too-many",
     /// Payload of neither form A nor form B.
     FormUnknown = "form-unknown",

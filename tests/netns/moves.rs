@@ -180,7 +180,7 @@ fn a_guest_that_has_another_address_now_and_only_answers_keeps_its_place() {
     let owner = plug(&lab, "b-1", "m0", MOVER, "192.168.30.1");
     reached(&stays, &owner, "the guest is found");
     owner.sh("ip address flush dev eth0; ip address add 192.168.30.7/24 dev eth0");
-    wait_until("its new address answers", BAR, || stays.try_sh("ping -n -q -c 1 -W 1 192.168.30.7").is_ok());
+    wait_until("its new address answers", BAR, || stays.try_sh("ping -n -q -c 1 -W 1 192.168.30.7").status.success());
     let liar = plug(&lab, "a-1", "m1", MOVER, "192.168.30.66");
     for _ in 0..10 {
         drop(liar.try_sh("ping -n -q -c 1 -W 1 192.168.30.2"));
