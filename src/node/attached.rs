@@ -188,21 +188,29 @@ fn queue_told(name: &IfName, at: &At, queue: &Queue) -> Option<Finding> {
 
 /// What filters of one side take away: of everything, else of IPv6 or of IPv4 with its questions.
 fn filters_told(name: &IfName, at: &At, side: Side, filters: &[Filter]) -> Vec<Finding> {
-    let takes = |protocol| taker(filters, protocol);
-    let (four, six, arp) = (takes(IPV4), takes(IPV6), takes(ARP));
-    let of = |filter: &Filter, words: &str, ipv6: Option<bool>| {
+    let takes = |protocol| match protocol {
+        Some(Protocol::Ipv4) => taker(filters, IPV4),
+        Some(Protocol::Arp) => taker(filters, ARP),
+        Some(Protocol::Ipv6) => taker(filters, IPV6),
+        // One that takes both takes all that guests send.
+        None => taker(filters, IPV6).filter(|six| taker(filters, IPV4).or_else(|| taker(filters, ARP)) == Some(*six)),
+    };
+    let of = |(words, ipv6, filter): (&str, Option<bool>, &Filter)| {
         let cut = Cut { ipv6, ..at.cut.clone() }.at_interface(side == Side::Egress);
         filter_told(name, at, (side, words), filter).cuts(cut)
     };
-    match (four.or(arp), six) {
-        (Some(one), Some(other)) if one == other => vec![of(one, "what", None)],
-        (four, six) => {
-            let arp_alone = four.is_some() && takes(IPV4).is_none();
-            let words = if arp_alone { "ARP that" } else { "IPv4 that" };
-            let four = four.map(|filter| of(filter, words, Some(false)));
-            four.into_iter().chain(six.map(|filter| of(filter, "IPv6 that", Some(true)))).collect()
-        }
+    takers(takes).into_iter().map(of).collect()
+}
+
+/// What takes everything, else what takes all of a protocol: in words, whether it is IPv6 or IPv4 and its questions, and by what. A frame of
+/// which the protocol is not known is asked about first.
+pub(super) fn takers<T>(takes: impl Fn(Option<Protocol>) -> Option<T>) -> Vec<(&'static str, Option<bool>, T)> {
+    if let Some(one) = takes(None) {
+        return vec![("what", None, one)];
     }
+    let of = |protocol, subject, ipv6| takes(Some(protocol)).map(|one| (subject, Some(ipv6), one));
+    let four = of(Protocol::Ipv4, "IPv4 that", false).or_else(|| of(Protocol::Arp, "ARP that", false));
+    four.into_iter().chain(of(Protocol::Ipv6, "IPv6 that", true)).collect()
 }
 
 /// The filter that takes every frame of a protocol, if it is certain that one does.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::attached::bounded;
+use super::attached::{bounded, takers};
 use super::fence_text::TABLE as FENCE;
 use super::guard::TABLE as GUARD;
 use super::named;
@@ -217,17 +217,6 @@ fn at_ports(ports: &Ports, filters: &Filters) -> Vec<Finding> {
         }
     }
     bounded(findings)
-}
-
-/// What drops everything, else what drops all of a protocol: in words, whether it is IPv6 or IPv4 and its questions, and by what. A frame of
-/// which the protocol is not known is asked about first.
-pub(super) fn takers(judged: impl Fn(Option<Protocol>) -> Option<Drop>) -> Vec<(&'static str, Option<bool>, Drop)> {
-    if let Some(drop) = judged(None) {
-        return vec![("what", None, drop)];
-    }
-    let of = |protocol, subject, ipv6| judged(Some(protocol)).map(|drop| (subject, Some(ipv6), drop));
-    let four = of(Protocol::Ipv4, "IPv4 that", false).or_else(|| of(Protocol::Arp, "ARP that", false));
-    four.into_iter().chain(of(Protocol::Ipv6, "IPv6 that", true)).collect()
 }
 
 pub(super) fn words(base: &Base, drop: &Drop) -> String {

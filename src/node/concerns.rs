@@ -89,7 +89,11 @@ pub fn add(explanation: &mut Explanation, findings: &[Finding], end: End<'_>) {
         Step::new("back", true, format!("the answer {does}: {} {}", finding.code, finding.what))
     });
     let back: Vec<Step> = back.collect();
-    explanation.steps.extend(steps.into_iter().chain(back));
+    // What is in the sender's way is in it whoever holds the address.
+    let all = explanation.steps.len();
+    let holder = explanation.steps.iter().position(|step| step.what == HOLDER);
+    let at = holder.filter(|_| end.direction == Some(Direction::FromGuests)).unwrap_or(all);
+    explanation.steps.splice(at..at, steps.into_iter().chain(back));
     settle(explanation);
 }
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::attached::bounded;
-use super::barriers::{Base, Ends, Filters, Ports, is_crossed, takers, way_out, words};
+use super::attached::{bounded, takers};
+use super::barriers::{Base, Ends, Filters, Ports, is_crossed, way_out, words};
 use super::verdicts::{Drop, Frame, Sure, judge};
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
@@ -49,29 +49,33 @@ fn of_chain(base: &Base, ends: Option<Ends<'_>>, ports: &Ports, filters: &Filter
         let rules = filters.rules.get(&(base.family, base.table.clone()))?;
         judge(rules, &base.name, base.drops, &at.frame(base, protocol)?).filter(|drop| drop.sure == Sure::Yes)
     };
-    let drops = |at: At<'_>| of(at, None);
-    let ours = ends.and_then(|ends| {
-        drops(At { bridge: Some(ends.bridge.as_str()), near: Some(ends.near.as_str()), far: Some(ends.far.as_str()) })
-    });
-    if ours.is_some() {
+    let ours = |protocol| {
+        let ends = ends?;
+        let (bridge, near, far) = (ends.bridge.as_str(), ends.near.as_str(), ends.far.as_str());
+        of(At { bridge: Some(bridge), near: Some(near), far: Some(far) }, protocol)
+    };
+    if ours(None).is_some() {
         return Vec::new();
     }
     let networks: BTreeMap<&IfName, &NetKey> = ports.values().map(|place| (&place.bridge, &place.key)).collect();
-    let whole = |bridge: &IfName| drops(At { bridge: Some(bridge.as_str()), near: None, far: None });
-    let bridges = networks.iter().filter_map(|(bridge, key)| {
-        let what = format!("what crosses bridge {bridge} is dropped by");
-        whole(bridge).map(|drop| told(&what, base, &drop, Cut::network(key)))
+    let on = |bridge: &IfName, protocol| of(At { bridge: Some(bridge.as_str()), near: None, far: None }, protocol);
+    let bridges = networks.iter().flat_map(|(bridge, key)| {
+        let one = |protocol| on(bridge, protocol).filter(|_| ours(protocol).is_none());
+        let one = takers(one).into_iter().map(|(subject, ipv6, drop)| {
+            let what = format!("{subject} crosses bridge {bridge} is dropped by");
+            told(&what, base, &drop, Cut { ipv6, ..Cut::network(key) })
+        });
+        one.collect::<Vec<_>>()
     });
-    let single = ports.iter().filter(|(_, place)| whole(&place.bridge).is_none()).flat_map(|(port, place)| {
+    let single = ports.iter().flat_map(|(port, place)| {
         let at = At { bridge: Some(place.bridge.as_str()), near: None, far: None };
         let ends = [
             (At { near: Some(port.as_str()), ..at }, "comes from", false),
             (At { far: Some(port.as_str()), ..at }, "goes to", true),
         ];
         ends.into_iter().flat_map(move |(end, way, goes_to)| {
-            // What crosses the bridge itself is seen by frames of our own there.
-            let all = |protocol| of(At { near: None, far: None, ..end }, protocol);
-            let one = |protocol| of(end, protocol).filter(|_| all(protocol).is_none());
+            // What is dropped on the whole bridge is told of that.
+            let one = |protocol| of(end, protocol).filter(|_| on(&place.bridge, protocol).is_none());
             let one = takers(one).into_iter().map(move |(subject, ipv6, drop)| {
                 let what = format!("{subject} {way} {port} in bridge {} is dropped by", place.bridge);
                 told(&what, base, &drop, Cut { ipv6, ..place.cut.clone() }.at_interface(goes_to))

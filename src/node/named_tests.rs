@@ -57,6 +57,11 @@ fn a_rule_for_one_protocol_of_an_interface_is_told_with_the_protocol() {
     let [one] = found.as_slice() else { panic!("{found:?}") };
     assert!(one.what.starts_with("IPv6 that comes from tap1 in bridge vb10.12b5 is dropped by"), "{one:?}");
     assert_eq!(one.cut.as_ref().unwrap().ipv6, Some(true));
+    let found = told("forward", false, json!([[meta("ibrname", "vb11.12b5"), ether, drop]]));
+    let [one] = found.as_slice() else { panic!("{found:?}") };
+    assert!(one.what.starts_with("IPv6 that crosses bridge vb11.12b5 is dropped by"), "{one:?}");
+    // Frames of our own are lost by that as well, which is M0685.
+    assert_eq!(told("forward", false, json!([[ether, drop]])), []);
 }
 
 #[test]

@@ -180,7 +180,6 @@ fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> V
     for (one, state) in pairs {
         let causes = match state {
             PlainState::Small => sizes(one, now),
-            PlainState::Answers if one.report.as_ref().is_some_and(|report| report.scattered) => vec![Cause::Scattered],
             PlainState::Answers if !one.session => vec![Cause::Session],
             PlainState::Answers if one.unheard => vec![Cause::Unheard],
             PlainState::Answers => {
@@ -196,7 +195,8 @@ fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> V
                 vec![Cause::State(*state)]
             }
         };
-        for cause in causes {
+        let scattered = *state == PlainState::Answers && one.report.as_ref().is_some_and(|report| report.scattered);
+        for cause in causes.into_iter().chain(scattered.then_some(Cause::Scattered)) {
             by_cause.entry((cause, one.udp_port)).or_default().push(one);
         }
     }

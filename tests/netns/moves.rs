@@ -113,6 +113,24 @@ fn learning(flood: &str) -> Lab {
     lab
 }
 
+/// Such a mesh with a guest that stays on a-2, and the owner of an address on b-1, which is found there.
+fn owned() -> (Lab, Space, Space) {
+    let lab = learning("suppress");
+    let stays = plug(&lab, "a-2", "x2", "52:54:00:00:20:02", "192.168.30.2");
+    let owner = plug(&lab, "b-1", "m0", MOVER, "192.168.30.1");
+    reached(&stays, &owner, "the guest is found");
+    (lab, stays, owner)
+}
+
+/// The owner is on b-1 still, and is reached there.
+fn keeps_its_place(lab: &Lab, stays: &Space, address: &str) {
+    let on_stays = fdb(lab, "a-2");
+    let line = on_stays.lines().find(|line| line.starts_with(MOVER)).unwrap_or_default();
+    assert!(line.contains("vt20"), "it is on b-1, beyond the tunnel: {on_stays}");
+    let to: IpAddr = address.parse().unwrap();
+    assert_eq!(traffic::ping(stays.name(), to, 3, 100, 56).unwrap().received, 3);
+}
+
 /// What the network's bridge on a node has.
 fn fdb(lab: &Lab, node: &str) -> String {
     let namespace = lab.layout().node(node).unwrap().namespace.clone();
@@ -150,10 +168,7 @@ fn who_takes_the_address_of_a_guest_that_is_there_does_not_get_it_and_both_nodes
     if !can_run() {
         return;
     }
-    let lab = learning("suppress");
-    let stays = plug(&lab, "a-2", "x2", "52:54:00:00:20:02", "192.168.30.2");
-    let owner = plug(&lab, "b-1", "m0", MOVER, "192.168.30.1");
-    reached(&stays, &owner, "the guest is found");
+    let (lab, stays, _owner) = owned();
     let liar = plug(&lab, "a-1", "m1", MOVER, "192.168.30.1");
     let told = |node: &str| {
         let output = lab.ctl("exec", &[node, "--", env!("CARGO_BIN_EXE_meshctl"), "status"]);
@@ -163,11 +178,7 @@ fn who_takes_the_address_of_a_guest_that_is_there_does_not_get_it_and_both_nodes
         drop(liar.try_sh("ping -n -q -c 1 -W 1 192.168.30.2"));
         told("a-1") && told("b-1")
     });
-    let on_stays = fdb(&lab, "a-2");
-    let line = on_stays.lines().find(|line| line.starts_with(MOVER)).unwrap_or_default().to_owned();
-    assert!(line.contains("vt20"), "it is on b-1, beyond the tunnel: {on_stays}");
-    let to: IpAddr = "192.168.30.1".parse().unwrap();
-    assert_eq!(traffic::ping(stays.name(), to, 3, 100, 56).unwrap().received, 3);
+    keeps_its_place(&lab, &stays, "192.168.30.1");
 }
 
 #[test]
@@ -175,19 +186,12 @@ fn a_guest_that_has_another_address_now_and_only_answers_keeps_its_place() {
     if !can_run() {
         return;
     }
-    let lab = learning("suppress");
-    let stays = plug(&lab, "a-2", "x2", "52:54:00:00:20:02", "192.168.30.2");
-    let owner = plug(&lab, "b-1", "m0", MOVER, "192.168.30.1");
-    reached(&stays, &owner, "the guest is found");
+    let (lab, stays, owner) = owned();
     owner.sh("ip address flush dev eth0; ip address add 192.168.30.7/24 dev eth0");
     wait_until("its new address answers", BAR, || stays.try_sh("ping -n -q -c 1 -W 1 192.168.30.7").status.success());
     let liar = plug(&lab, "a-1", "m1", MOVER, "192.168.30.66");
     for _ in 0..10 {
         drop(liar.try_sh("ping -n -q -c 1 -W 1 192.168.30.2"));
     }
-    let on_stays = fdb(&lab, "a-2");
-    let line = on_stays.lines().find(|line| line.starts_with(MOVER)).unwrap_or_default();
-    assert!(line.contains("vt20"), "it is on b-1, beyond the tunnel: {on_stays}");
-    let to: IpAddr = "192.168.30.7".parse().unwrap();
-    assert_eq!(traffic::ping(stays.name(), to, 3, 100, 56).unwrap().received, 3);
+    keeps_its_place(&lab, &stays, "192.168.30.7");
 }
