@@ -101,7 +101,7 @@ pub struct Report {
     pub largest: u16,
     /// [`PairConfig::needed`].
     pub needed: u16,
-    /// Source UDP ports of flows that are lost while others arrive.
+    /// Source UDP ports of flows that are lost while others arrive, and not by chance.
     pub legs: Vec<u16>,
     /// Many echoes are lost, of no flow in particular: then no flow is named ([`Self::legs`] is empty), and sizes are not certain.
     pub scattered: bool,
@@ -169,6 +169,8 @@ pub(super) struct Pair {
     dead: [bool; ALL],
     middle: Middle,
     scatter: Scatter,
+    /// Flow of the lost echo that raised the doubt.
+    doubted: Option<usize>,
     /// Flows of which a small echo was answered before the check that is under way.
     before: [bool; ALL],
     answers: (Mono, u8),
@@ -217,6 +219,7 @@ impl Pair {
             dead: [false; ALL],
             middle: Middle::default(),
             scatter: Scatter::default(),
+            doubted: None,
             before: [false; ALL],
             answers: (at, 0),
             knocked: None,
@@ -264,7 +267,8 @@ impl Pair {
         let (sent, answered) = (self.history.1, self.history.0.count_ones());
         let lost = sent.saturating_sub(answered).saturating_mul(100).checked_div(sent);
         let scattered = self.scatter.many();
-        let legs = (0..FLOWS).zip(self.dead).filter(|(_, dead)| *dead && !scattered).map(|(flow, _)| port(flow));
+        let wavers = scattered || self.scatter.wavers();
+        let legs = (0..FLOWS).zip(self.dead).filter(|(_, dead)| *dead && !wavers).map(|(flow, _)| port(flow));
         Report {
             loss: lost.and_then(|lost| u8::try_from(lost).ok()),
             size: self.size,
@@ -292,7 +296,7 @@ impl Pair {
                 self.record(false);
                 let flight = self.flights.iter().find(|flight| flight.token == lost).copied();
                 self.doubt = flight.map_or(now, |flight| flight.sent);
-                flight.iter().for_each(|flight| self.scatter.record(flight.flow.into(), false));
+                self.doubted = flight.map(|flight| flight.flow.into());
                 self.check(false, [[false; ALL]; 2], now, token, out);
             }
             Stage::Due => self.check(false, [[false; ALL]; 2], now, token, out),
@@ -469,6 +473,9 @@ impl Pair {
     ) {
         // Where nothing is answered the path is dead for now, which is no chance.
         let some = small.contains(&true);
+        if let Some(flow) = self.doubted.take().filter(|_| some) {
+            self.scatter.record(flow, false);
+        }
         for flow in (0..ALL).filter(|flow| some && !self.before[*flow]) {
             self.scatter.record(flow, small[flow]);
         }

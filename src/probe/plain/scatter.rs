@@ -45,9 +45,14 @@ impl Scatter {
         self.many |= hit >= FLOWS_HIT && lost * 100 >= sent * MANY;
     }
 
-    /// True for a while after something was lost: whether that was by chance shows the sooner.
+    /// True for a while after something was lost, whether that was by chance shows the sooner; and while it is, so that its end does.
     pub(super) const fn hurries(&self) -> bool {
-        !self.many && self.since > 0 && self.since < SOON && self.row < LATELY
+        self.many || self.since > 0 && self.since < SOON && self.row < LATELY
+    }
+
+    /// True where a flow has lost here and there: what is lost of it now may be by chance, and no leg is dead for it.
+    pub(super) fn wavers(&self) -> bool {
+        self.flows.iter().any(|(bits, _)| comes_and_goes(*bits))
     }
 
     /// True while many echoes are lost, of no flow in particular.

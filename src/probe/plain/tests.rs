@@ -521,3 +521,20 @@ fn half_of_one_direction_lost_is_known_to_both_ends_within_a_minute_and_most_oft
     }
     assert!(soon >= 30, "{soon} of 40 within 30 s");
 }
+
+#[test]
+fn a_path_that_dies_and_comes_back_again_and_again_is_no_loss_at_random() {
+    let mut world = World::new();
+    world.run(30);
+    for round in 0..12 {
+        let shut = Way { shut: true, ..GOOD };
+        world.ways = [[shut, GOOD], [GOOD, shut], [shut; 2]][round % 3];
+        world.run(9 + round as u64);
+        world.ways = [GOOD; 2];
+        for _ in 0..20 {
+            world.run(1);
+            let said = [0, 1].map(|end| world.report(end)).map(|report| (report.scattered, report.legs));
+            assert_eq!(said, [(false, vec![]), (false, vec![])], "round {round}");
+        }
+    }
+}

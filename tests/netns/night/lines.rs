@@ -46,12 +46,6 @@ fn plain() -> Vec<Row> {
             .says(Perhaps("a-2", "a-1"), "now", &["nothing from a-1", "no answer comes back"])
             .says(Events("a-1"), "problem", &["M0663", "from a-1 to a-2"])
             .ci(),
-        Row::new("half of what comes in by the plain path is lost")
-            .make([On("a-2", input!("udp dport 4789 numgen random mod 2 == 0"))])
-            .undo([On("a-2", OFF)])
-            .says(Node("a-1"), "M0722", &["between a-1 and a-2 many are lost"])
-            .says(Node("a-2"), "M0722", &["between a-2 and a-1 many are lost"])
-            .says(Management, "M0722", &["a-1", "a-2"]),
         Row::new("a firewall drops what leaves by the plain path")
             .make([On("a-2", output!("udp dport 4789"))])
             .undo([On("a-2", OFF)])
