@@ -83,6 +83,8 @@ mod sentences;
 mod sizes;
 mod spaces;
 mod start;
+#[expect(unreachable_pub, reason = "a toolbox: each test takes what it needs")]
+mod starved;
 mod strangers;
 mod stray;
 mod super_frames;

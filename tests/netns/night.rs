@@ -4,14 +4,13 @@
 //!
 //! CI runs ten rows and two minutes of silence. All rows, and ten minutes: `cargo test --test netns -- --ignored --nocapture night::`;
 //! `NIGHT=word|word` takes the rows with one of those words in their names. What does not hold today stands in the table with the reason, and the test
-//! fails when it begins to hold. Time in which daemons had no CPU counts for nobody, see `starved.rs`.
+//! fails when it begins to hold. Time in which daemons had no CPU counts for nobody, see `../starved.rs`.
 
 mod faults;
 mod ground;
 mod hosts;
 mod lines;
 mod run;
-mod starved;
 mod table;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -8,8 +8,8 @@ use vxmesh::clock;
 use vxmesh::types::Mono;
 
 use super::ground::Ground;
-use super::starved::Waits;
 use super::table::{At, Row, Says};
+use crate::starved::Waits;
 
 /// How soon a node says what it finds, and how soon that ends; time in which daemons had no CPU does not count.
 const NODE: Duration = Duration::from_secs(30);

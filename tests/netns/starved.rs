@@ -12,19 +12,20 @@ const WAY: usize = 3;
 
 /// Waits of every thread of every daemon of a lab.
 #[derive(Debug, Default)]
-pub struct Waits(BTreeMap<(&'static str, u32, String), Duration>);
+pub struct Waits(BTreeMap<(String, u32, String), Duration>);
 
 impl Waits {
     /// Until now: the second number of `/proc/PID/task/TID/schedstat` (Documentation/scheduler/sched-stats.rst).
     pub fn read(lab: &Lab) -> Self {
         let mut waits = BTreeMap::new();
-        for machine in super::NODES.into_iter().chain(["mgmt"]) {
-            let Some(process) = lab.home.running(machine) else { continue };
+        let nodes = lab.layout().nodes.into_iter().map(|node| node.name);
+        for machine in nodes.chain(["mgmt".to_owned()]) {
+            let Some(process) = lab.home.running(&machine) else { continue };
             // Threads may be gone by now, and so may the daemon.
             for task in fs::read_dir(format!("/proc/{}/task", process.pid)).into_iter().flatten().flatten() {
                 let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
                 let wait = text.split_ascii_whitespace().nth(1).and_then(|number| number.parse().ok());
-                let key = (machine, process.pid, task.file_name().to_string_lossy().into_owned());
+                let key = (machine.clone(), process.pid, task.file_name().to_string_lossy().into_owned());
                 waits.insert(key, Duration::from_nanos(wait.unwrap_or_default()));
             }
         }
@@ -36,7 +37,7 @@ impl Waits {
         let mut by_machine: BTreeMap<&str, Duration> = BTreeMap::new();
         for (key, wait) in &self.0 {
             let wait = wait.saturating_sub(before.0.get(key).copied().unwrap_or_default());
-            let most = by_machine.entry(key.0).or_default();
+            let most = by_machine.entry(&key.0).or_default();
             *most = wait.max(*most);
         }
         let mut waits: Vec<Duration> = by_machine.into_values().collect();
@@ -47,9 +48,9 @@ impl Waits {
 
 #[test]
 fn only_the_thread_that_waited_most_counts_and_only_of_those_that_a_word_passes() {
-    let of = |waits: &[(&'static str, &str, u64)]| {
-        let one = |(machine, thread, wait): &(&'static str, &str, u64)| {
-            ((*machine, 1, (*thread).to_owned()), Duration::from_secs(*wait))
+    let of = |waits: &[(&str, &str, u64)]| {
+        let one = |(machine, thread, wait): &(&str, &str, u64)| {
+            (((*machine).to_owned(), 1, (*thread).to_owned()), Duration::from_secs(*wait))
         };
         Waits(waits.iter().map(one).collect())
     };
