@@ -100,7 +100,7 @@ fn several_documents_are_several_objects_and_lines_count_from_the_top() {
     refuses(
         &text.replace("green}\nspec: {overlay: default, vni: 10}", "green}\nspec: {overlay: default, vni: 0}"),
         "12:31",
-        "a VNI",
+        "a network's VNI",
     );
 }
 
