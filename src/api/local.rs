@@ -346,8 +346,8 @@ pub struct Event {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
 pub struct Explanation {
-    /// Sending port.
-    pub from: PortId,
+    /// Sending port, or an address of the sending guest, as it was asked for.
+    pub from: String,
     /// Sending node.
     pub from_node: NodeId,
     /// What was asked for.
@@ -388,7 +388,7 @@ impl Explanation {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Written {
-    from: PortId,
+    from: String,
     from_node: NodeId,
     to: String,
     steps: Vec<Step>,

@@ -66,8 +66,8 @@ fn a_wrong_value_is_shown_where_it_stands() {
     spec("  vni: \"10\"", "6:3", "the text \"10\" stands where a whole number");
     spec("  vni: 010", "6:3", "10 with a leading 0, a fraction or an exponent stands where a whole number");
     spec("  vni: 1.5", "6:3", "stands where a whole number");
-    spec("  vni: 0", "6:8", "a VNI (the last one is reserved) is 1 to 16777215, not 0");
-    spec("  vni: 16777216", "6:8", "a VNI (the last one is reserved) is 1 to 16777215");
+    spec("  vni: 0", "6:8", "a network's VNI is 1 to 16777214, not 0");
+    spec("  vni: 16777216", "6:8", "a network's VNI is 1 to 16777214");
     spec("  vni: 10\n  cidr: [192.168.10.1/24]", "7:10", "the prefix is 192.168.10.0/24");
     spec("  vni: 10\n  mtu: {fixed: 100}", "7:16", "an MTU is 576 to 65535, not 100");
     spec("  vni: 10\n  vni: 11", "7:3", "the key 'vni' is given twice");
@@ -100,7 +100,7 @@ fn several_documents_are_several_objects_and_lines_count_from_the_top() {
     refuses(
         &text.replace("green}\nspec: {overlay: default, vni: 10}", "green}\nspec: {overlay: default, vni: 0}"),
         "12:31",
-        "a VNI",
+        "a network's VNI",
     );
 }
 

@@ -64,7 +64,8 @@ impl From<LabError> for Problem {
         match error {
             LabError::Command { .. } => Self::new("M0651", Exit::Failed, text),
             LabError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Self::new("M0652", Exit::Denied, text).help("a lab makes network namespaces: run it as root")
+                Self::new("M0652", Exit::Denied, text)
+                    .help("labs are root's, because they make network namespaces; as root: sudo meshctl lab list")
             }
             LabError::Io { .. } => Self::new("M0662", Exit::Failed, text),
             LabError::Timeout { .. } => Self::new("M0653", Exit::Timeout, text),

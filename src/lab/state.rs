@@ -39,6 +39,16 @@ pub struct Home {
     folder: PathBuf,
 }
 
+/// Who may not look sees no labs, which is not that there is none.
+fn seen(looked: std::io::Result<()>) -> Result<(), LabError> {
+    match looked {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(LabError::io(format!("this user may not see which labs there are: {ROOT}"))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The right to change a lab; gone when dropped or when the program ends.
 #[derive(Debug)]
 pub struct Lock {
@@ -49,6 +59,14 @@ impl Home {
     /// The folder of the lab `name`; it need not exist.
     pub fn of(name: &str) -> Self {
         Self { name: name.to_owned(), folder: Path::new(ROOT).join(name) }
+    }
+
+    /// Whether this user may see which labs there are.
+    ///
+    /// # Errors
+    /// The folder of all labs may not be read by this user.
+    pub fn may_see() -> Result<(), LabError> {
+        seen(fs::read_dir(ROOT).map(drop))
     }
 
     /// Every lab that has a folder, in the order of names.
@@ -152,6 +170,7 @@ impl Home {
     /// # Errors
     /// Not found, with the command that makes one.
     pub fn need(&self) -> Result<State, LabError> {
+        Self::may_see()?;
         self.read().ok_or_else(|| {
             let what = format!("there is no lab '{}'", self.name);
             Problem::new("M0657", Exit::NotFound, what).help(self.hint("up")).into()

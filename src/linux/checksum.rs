@@ -9,6 +9,9 @@
 //! stand where the filters have looked at those of the first. So a fragment is none, and no message that is judged by its first byte. Filters count
 //! frames before they are cut: so nothing that is for a group is, and nothing is cut into more than [`PIECES`].
 //!
+//! Nor can a filter tell a frame that is to be cut from one that is too large for its device. What is not TCP and is to be cut bears a sign
+//! until the filter has compared its length ([`crate::node::fence_sizes`]).
+//!
 //! What a guest's own tunnels carry is behind what any filter here reads. Its checksums may be where they are, but not before the least place
 //! that something inside a tunnel can have them: in IP and GRE behind one more IP header, in UDP behind that and the UDP header.
 //!
@@ -16,6 +19,8 @@
 
 use super::asm::{Call, Do, If, Mark, Program, Reg, Step, Width};
 use super::btf::{Field, Types};
+use crate::node::fence_sizes::TO_BE_CUT;
+use crate::policy::mtu::IPV6_LEAST;
 use crate::wire::ethernet::{IPV4, IPV6, SERVICE_VLAN, VLAN};
 use crate::wire::virtio::{HEADERS, PIECES};
 
@@ -38,6 +43,8 @@ const IFINDEX: i16 = 40;
 const GSO_SIZE: i16 = 176;
 /// `len` and `pkt_type` of it, and what that is of what is for all and for a group (`PACKET_BROADCAST`, `PACKET_MULTICAST`, linux/if_packet.h).
 const LEN: i16 = 0;
+/// `priority` of it.
+const PRIORITY: i16 = 32;
 const PKT_TYPE: i16 = 4;
 const GROUPS: [i32; 2] = [1, 2];
 /// UDP ports whose messages the packet filter judges by their first byte (DHCP and DHCPv6, to servers and relays).
@@ -57,7 +64,8 @@ const SCTP: i32 = 132;
 /// Extension headers of a common shape, hop-by-hop, routing and destination, and that of a fragment.
 const SHAPED: [i32; 3] = [0, 43, 60];
 const FRAGMENT: i32 = 44;
-/// An IPv4 header, and a UDP header.
+/// An Ethernet header, an IPv4 header, and a UDP header.
+const ETHERNET: i32 = 14;
 const IP_LEAST: i32 = 20;
 const UDP_LENGTH: i32 = 8;
 
@@ -197,7 +205,7 @@ fn raw(value: u16) -> i32 {
 }
 
 fn types(to: &mut Program, ends: Ends, four: Mark, six: Mark) {
-    to.alu(Do::Move, HEADER, 14);
+    to.alu(Do::Move, HEADER, ETHERNET);
     for tag in 0..=TAGS {
         read(to, -2, 2, ends);
         to.load(Width::Half, R1, STACK, BYTES);
@@ -277,9 +285,26 @@ fn judged(to: &mut Program, ends: Ends) {
     to.set(other);
 }
 
+/// Gives a frame that is to be cut its sign, where the filter compares lengths, and where nobody has given it another priority; the protocol is
+/// in [`R0`].
+fn signed(to: &mut Program) {
+    let other = to.mark();
+    to.jump_if(If::Equal, R0, TCP, other);
+    to.load(Width::Word, R1, PACKET, GSO_SIZE);
+    to.jump_if(If::Equal, R1, 0, other);
+    to.load(Width::Word, R1, PACKET, PRIORITY);
+    to.jump_if(If::Different, R1, 0, other);
+    to.load(Width::Word, R1, PACKET, LEN);
+    to.jump_if(If::Below, R1, ETHERNET + i32::from(IPV6_LEAST) + 1, other);
+    to.alu(Do::Move, R1, TO_BE_CUT.cast_signed());
+    to.store(Width::Word, PACKET, PRIORITY, R1);
+    to.set(other);
+}
+
 fn upper(to: &mut Program, ends: Ends) {
     let (udp, sctp, starts, carried, inside) = (to.mark(), to.mark(), to.mark(), to.mark(), to.mark());
     judged(to, ends);
+    signed(to);
     to.jump_if(If::Equal, START, CLOSED, ends.pass);
     // GRE has a checksum of its own (RFC 2784 section 2.1), which Linux leaves open.
     let not_gre = to.mark();

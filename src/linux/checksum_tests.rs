@@ -133,6 +133,17 @@ fn verdict(frame: &[u8], summed: u8, start: i64, offset: u16, counts: &mut BTree
 
 /// The same of one that is to be cut into parts of `size` bytes.
 fn verdict_cut(frame: &[u8], size: u32, summed: u8, start: i64, offset: u16, counts: &mut BTreeMap<u32, u64>) -> i32 {
+    run(frame, (size, 0), summed, (start, offset), counts).0
+}
+
+/// Of one that has a priority already, also which it has then.
+fn run(
+    frame: &[u8],
+    (size, priority): (u32, u32),
+    summed: u8,
+    (start, offset): (i64, u16),
+    counts: &mut BTreeMap<u32, u64>,
+) -> (i32, u32) {
     let mut machine = Machine { frame, memory: BTreeMap::new(), counts };
     machine.store(KERNEL + 3, 1, u64::from(summed) << 5 | 0x1f);
     machine.store(KERNEL + 8, 2, ROOM.checked_add_signed(start).unwrap());
@@ -140,12 +151,14 @@ fn verdict_cut(frame: &[u8], size: u32, summed: u8, start: i64, offset: u16, cou
     machine.store(KERNEL + 16, 8, BUFFER);
     machine.store(KERNEL + 24, 8, BUFFER + ROOM);
     machine.store(CONTEXT + 40, 4, INTERFACE.into());
+    machine.store(CONTEXT + 32, 4, priority.into());
     machine.store(CONTEXT + 176, 4, size.into());
     machine.store(CONTEXT, 4, u64::try_from(frame.len()).unwrap());
     let kind = [3, 2, 1][usize::from(frame[0] & 1) + usize::from(frame[..6] == [0xff; 6])];
     machine.store(CONTEXT + 4, 4, kind);
     let code = program(&PLACES, 3).unwrap();
-    machine.run(&code)
+    let verdict = machine.run(&code);
+    (verdict, u32::try_from(machine.load(CONTEXT + 32, 4)).unwrap())
 }
 
 /// A frame with these types before its packet.
@@ -363,6 +376,27 @@ fn what_is_to_be_cut_is_for_nobody_but_one_and_becomes_no_more_frames_than_a_fil
     let (_, len) = verdict(2, 10, 128 * 10 + 142);
     assert_eq!(len, 128 * 10 + 256, "the frame has as many bytes of headers and padding as are allowed");
     assert_eq!([0, 1].map(|more| verdict(2, 10, 128 * 10 + 142 + more).0), [NEXT, DROP]);
+}
+
+#[test]
+fn what_is_to_be_cut_and_is_not_tcp_bears_a_sign_where_its_length_is_compared() {
+    let mut counts = BTreeMap::new();
+    let mut priority = |packet: Vec<u8>, size: u32, before: u32, offset: u16| {
+        let frame = frame(&[], if packet[0] >> 4 == 6 { IPV6 } else { IPV4 }, &packet);
+        let start = if packet[0] >> 4 == 6 { 54 } else { 34 };
+        let (verdict, after) = run(&frame, (size, before), 3, (start, offset), &mut counts);
+        assert_eq!(verdict, NEXT);
+        after
+    };
+    // The helper puts 80 bytes behind.
+    let datagram = |length: usize| [udp(four(5, 0, 17), 443), vec![0; length - 28 - 80]].concat();
+    assert_eq!(priority(datagram(12_000), 1200, 0, 6), TO_BE_CUT);
+    assert_eq!(priority([udp(six(&[], 17), 443), vec![0; 3000]].concat(), 1200, 0, 6), TO_BE_CUT);
+    assert_eq!(priority(datagram(12_000), 0, 0, 6), 0, "it is one");
+    assert_eq!(priority(datagram(12_000), 1200, 7, 6), 7, "somebody else's");
+    let least = usize::from(IPV6_LEAST);
+    assert_eq!([0, 1].map(|more| priority(datagram(least + more), 600, 0, 6)), [0, TO_BE_CUT]);
+    assert_eq!(priority([four(5, 0, 6), vec![0; 12_000]].concat(), 1200, 0, 16), 0, "TCP is not compared");
 }
 
 #[test]

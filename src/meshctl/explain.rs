@@ -6,20 +6,19 @@ use super::remote::{Access, Either};
 use crate::api::local::{Arrival, Explanation, Step};
 use crate::api::problem::Problem;
 use crate::node::explain::{Target, UNEXPLAINED};
-use crate::types::PortId;
 
 /// Ports, as arguments or by name.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Sending port; the meshd of its own node or a management node knows the answer
+    /// Sending port, or an Ethernet or IP address of the guest; the meshd of its own node or a management node knows the answer
     #[arg(value_name = "FROM")]
-    sender: Option<PortId>,
+    sender: Option<Target>,
     /// Port, Ethernet address or IP address that it sends to
     #[arg(value_name = "TO")]
     target: Option<Target>,
-    /// Sending port, by name
+    /// What sends, by name
     #[arg(long, conflicts_with = "sender")]
-    from: Option<PortId>,
+    from: Option<Target>,
     /// What it sends to, by name
     #[arg(long, conflicts_with = "target")]
     to: Option<Target>,
@@ -47,7 +46,7 @@ pub(super) async fn run(access: &Access, args: Args) -> Done {
 }
 
 /// What a node does not know of a port, management does: whoever may ask it here is told so first.
-fn with_mesh(mut problem: Problem, credential: bool, from: &PortId, to: &Target) -> Problem {
+fn with_mesh(mut problem: Problem, credential: bool, from: &Target, to: &Target) -> Problem {
     if credential && problem.code == UNEXPLAINED {
         problem.help.insert(0, format!("meshctl --mesh explain {from} {to}"));
     }
@@ -83,7 +82,7 @@ mod tests {
 
     #[test]
     fn who_may_ask_management_here_is_told_the_command_and_nobody_else_is() {
-        let (from, to): (PortId, Target) = ("web".parse().unwrap(), "192.168.10.7".parse().unwrap());
+        let (from, to): (Target, Target) = ("web".parse().unwrap(), "192.168.10.7".parse().unwrap());
         let helps = |code: &str, credential| {
             let problem = Problem::new(code, Exit::NotFound, "no").help("there");
             with_mesh(problem, credential, &from, &to).help

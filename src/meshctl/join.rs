@@ -191,6 +191,8 @@ fn read_token(access: &Access, args: &JoinArgs) -> Result<Token, Problem> {
     } else if let Some(token) = env {
         Zeroizing::new(token)
     } else {
+        // Nobody is asked for a secret that could not be used.
+        preflight::rights().map_err(|problem| problem.note("nothing was changed and no token was asked for"))?;
         terminal::read_hidden("Token (hidden): ").map_err(|e| unreadable(&e))?
     };
     let mut token = Token::parse(&text).map_err(|error| in_pieces(&text, error.problem()))?;

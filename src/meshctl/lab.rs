@@ -224,6 +224,7 @@ fn demonstrate(shape: &ShapeArgs, keep: bool, format: Format) -> Done {
 }
 
 fn list(format: Format) -> Done {
+    Home::may_see().map_err(Problem::from)?;
     let labs: Vec<_> = Home::all().into_iter().filter_map(|home| status::status(&home).ok()).collect();
     let mut lines = Lines::new(&["NAME", "STATE", "NODES", "WIRES"]);
     for lab in &labs {

@@ -176,7 +176,8 @@ impl Access {
             return Ok(Either::Node(self.node()));
         }
         let unsaid = self.management.is_empty() && self.credential.is_none() && !self.mesh;
-        if unsaid && Path::new(NODE).exists() && places().is_empty() {
+        // Where a credential is that this user may not read, a management node may be meant: that it may not is said there.
+        if unsaid && Path::new(NODE).exists() && places().is_empty() && closed(&folders()).is_none() {
             // A node whose daemon does not run; nobody meant a management node.
             return Err(Problem::new(
                 "M0811",
@@ -249,15 +250,12 @@ impl Access {
         if let Some(found) = places().into_iter().next() {
             return Ok(found);
         }
-        let shut = looked.iter().find(|folder| {
-            let error = folder.join(CERTIFICATE).try_exists().err();
-            error.is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
-        });
-        Err(match shut {
+        Err(match closed(&looked) {
             Some(shut) => {
-                Problem::new("M0810", Exit::Denied, format!("{} may not be read by this user", shut.display())).help(
-                    "run as root or as the owner of that folder; with a copy of it: meshctl --credential DIR status",
-                )
+                let problem =
+                    Problem::new("M0810", Exit::Denied, format!("{} may not be read by this user", shut.display()));
+                problem
+                    .help("as root: sudo meshctl status; with a copy of that folder for this user: meshctl --credential DIR status")
             }
             None => nowhere(&shown.join(" and "), std::fs::read_to_string(NODE).ok().as_deref()),
         })
@@ -308,6 +306,14 @@ fn nowhere(looked: &str, node: Option<&str>) -> Problem {
     problem.help(format!(
         "a node has none of its own: type it on the management node{whose}, or copy /etc/vxmesh/admin from there to here, for root alone"
     ))
+}
+
+/// The first of these folders into which this user may not look for a credential.
+fn closed(folders: &[PathBuf]) -> Option<&PathBuf> {
+    folders.iter().find(|folder| {
+        let error = folder.join(CERTIFICATE).try_exists().err();
+        error.is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    })
 }
 
 /// Folders that may hold a credential.

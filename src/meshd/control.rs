@@ -31,7 +31,7 @@ use crate::node::explain_guests::{self, Now};
 use crate::node::unwatched::UNWATCHED;
 use crate::probe::crossing::Crossed;
 use crate::table::Slice;
-use crate::types::{Mtu, PortId};
+use crate::types::Mtu;
 
 /// File of the lock, which the kernel gives up with its holder.
 pub const LOCK: &str = "meshd.lock";
@@ -170,10 +170,11 @@ async fn get_explain(
     State(shared): App,
     question: Result<Query<Question>, QueryRejection>,
 ) -> Result<Json<Explanation>, Refused> {
-    let usage =
-        |why: String| Refused(Problem::new("M0121", Exit::Usage, why).help("/v1/explain?from=PORT&to=PORT|MAC|IP"));
+    let usage = |why: String| {
+        Refused(Problem::new("M0121", Exit::Usage, why).help("/v1/explain?from=PORT|MAC|IP&to=PORT|MAC|IP"))
+    };
     let Query(question) = question.map_err(|error| usage(error.body_text()))?;
-    let from: PortId = question.from.parse().map_err(|e| usage(format!("from: {e}")))?;
+    let from: Target = question.from.parse().map_err(|e| usage(format!("from: {e}")))?;
     let to: Target = question.to.parse().map_err(usage)?;
     let slice = current(&shared).map_err(Refused)?;
     let asked = Arc::clone(&shared);
@@ -189,7 +190,7 @@ fn explained(
     shared: &Shared,
     slice: &Slice,
     (stats, known, findings): (&[LaneStats], &Known, &[Finding]),
-    (from, to): (&PortId, &Target),
+    (from, to): (&Target, &Target),
 ) -> Result<Explanation, Problem> {
     let view = shared.view();
     let live = plain::live(&view, known, stats, mono());

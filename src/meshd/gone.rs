@@ -10,11 +10,15 @@ use super::control::LOCK;
 use super::shared::{Shared, Topic};
 use crate::api::list::named;
 use crate::api::local::{Finding, Management};
+use crate::api::problem::{Place, Problem};
 use crate::config::meshd::{Paths, SOCKET};
 use crate::node::enroll::{CA, CERTIFICATE, SLICE, TLS_KEY, WIREGUARD_KEY};
 
 /// How often it looks: some calls of `stat` in the thread that serves meshctl.
 const EVERY: Duration = Duration::from_secs(30);
+
+/// Code of what the next start will not find.
+const GONE: &str = "M0693";
 
 /// What a node should have on disk.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +29,9 @@ struct Has {
     slice: bool,
 }
 
-/// Looks for as long as the daemon runs.
-pub(super) async fn watch(shared: Arc<Shared>, paths: Paths) {
+/// Looks for as long as the daemon runs. `config` is the file that it was started with.
+pub(super) async fn watch(shared: Arc<Shared>, paths: Paths, config: PathBuf) {
+    let mut unusable = Unusable::default();
     let mut turn = tokio::time::interval(EVERY);
     turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -37,7 +42,32 @@ pub(super) async fn watch(shared: Arc<Shared>, paths: Paths) {
             let kept = view.findings.get(&Topic::Disk).is_none_or(Vec::is_empty);
             Has { identity, slice: identity && kept && view.slice.is_some() && view.applied.revision > 0 }
         };
-        shared.find(Topic::Gone, findings(&paths, has, &is_there));
+        // One that was refused when it was read again is told already.
+        let told = shared.view().findings.get(&Topic::Config).is_some_and(|told| !told.is_empty());
+        let unusable = unusable.look(&config, super::run::readable(&config)).filter(|_| !told);
+        shared.find(Topic::Gone, findings(&paths, has, &is_there).into_iter().chain(unusable).collect());
+    }
+}
+
+/// A configuration that the next start would not take.
+#[derive(Debug, Default)]
+struct Unusable(Option<Problem>);
+
+impl Unusable {
+    /// Tells it where it is so at two looks: a file that somebody writes just now is cut.
+    fn look(&mut self, path: &Path, read: Result<(), Problem>) -> Option<Finding> {
+        let problem = read.err();
+        let same = self.0.as_ref().is_some_and(|before| problem.as_ref() == Some(before));
+        self.0.clone_from(&problem);
+        let Problem { code, what, place, .. } = problem.filter(|_| same)?;
+        let place =
+            place.map_or_else(String::new, |Place { line, column, .. }| format!(" (line {line}, column {column})"));
+        let what = format!(
+            "{} cannot be used: [{code}] {what}{place}: this daemon goes on with what it has read before, and its next start fails",
+            path.display()
+        );
+        let help = format!("meshd check-config {0}; then systemctl reload meshd", path.display());
+        Some(Finding::new(GONE, what, help))
     }
 }
 
@@ -74,14 +104,14 @@ fn findings(paths: &Paths, has: Has, there: &dyn Fn(&Path) -> bool) -> Vec<Findi
             "{} gone from disk: this daemon goes on with what it has in memory, and after its next start {next}",
             some(&keys)
         );
-        Finding::new("M0693", what, put)
+        Finding::new(GONE, what, put)
     });
     let state = (!state.is_empty()).then(|| {
         let what = format!(
             "{} gone from disk: should this machine start while no management node answers, it has no table; the next change writes it again",
             some(&state)
         );
-        Finding::new("M0693", what, "any change that this node hears of writes it, such as: meshctl node set NODE --label KEY=VALUE; see who removes it")
+        Finding::new(GONE, what, "any change that this node hears of writes it, such as: meshctl node set NODE --label KEY=VALUE; see who removes it")
     });
     let run = (!run.is_empty()).then(|| {
         let what =
@@ -129,7 +159,7 @@ mod tests {
         for (at, path) in names.iter().enumerate() {
             let told = told(&[path], JOINED);
             assert_eq!(told.len(), 1, "{path:?}");
-            assert_eq!(told[0].0, if at < 5 { "M0693" } else { "M0694" });
+            assert_eq!(told[0].0, if at < 5 { GONE } else { "M0694" });
             assert!(told[0].1.contains(&path.display().to_string()), "{told:?}");
         }
         assert_eq!(told(&[], JOINED), []);
@@ -155,6 +185,21 @@ mod tests {
         }
         assert_eq!(told(&[&names[4]], Has { slice: false, ..JOINED }), [], "it follows none yet");
         assert!(told(&[&names[3]], files)[0].1.contains("another key"));
+    }
+
+    #[test]
+    fn a_configuration_that_the_next_start_would_refuse_is_told_once_nobody_writes_it_any_more() {
+        use crate::api::problem::Exit;
+        let path = Path::new("/etc/vxmesh/meshd.toml");
+        let wrong = |what: &str| Err(Problem::new("M0302", Exit::Invalid, what));
+        let mut unusable = Unusable::default();
+        assert_eq!(unusable.look(path, Ok(())), None);
+        assert_eq!(unusable.look(path, wrong("cut")), None, "somebody writes it");
+        assert_eq!(unusable.look(path, wrong("unknown field 'lstn'")), None);
+        let told = unusable.look(path, wrong("unknown field 'lstn'")).unwrap();
+        assert!(told.code == GONE && told.what.contains("[M0302] unknown field 'lstn'"), "{told:?}");
+        assert!(told.help.starts_with("meshd check-config /etc/vxmesh/meshd.toml; "), "{told:?}");
+        assert_eq!(unusable.look(path, Ok(())), None);
     }
 
     #[test]

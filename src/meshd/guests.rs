@@ -114,6 +114,7 @@ impl Guests {
         self.wrongs.end(&self.places, now);
         self.wrongs.settle(slice, presence, &self.places, now);
         self.barred.end(&self.places, now);
+        self.barred.settle(slice, &self.places, now);
         let large = self.large.findings(desired, &self.places, &self.mtus, now);
         let barred = self.barred.findings(slice, desired, &self.places);
         [self.wrongs.findings(slice, desired, presence, &self.places), barred, large].concat()

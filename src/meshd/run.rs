@@ -130,6 +130,14 @@ fn serve(loaded: Loaded, log: Log) -> Result<(), Problem> {
     outcome
 }
 
+/// Whether a start would take this configuration.
+///
+/// # Errors
+/// As at the start.
+pub(super) fn readable(path: &Path) -> Result<(), Problem> {
+    load(path).map(drop)
+}
+
 fn load(path: &Path) -> Result<Loaded, Problem> {
     let failed = |why: String| {
         Problem::new("M0601", Exit::Failed, why)
@@ -259,7 +267,7 @@ async fn start(ready: Ready, log: Log, begun: Result<(), String>) -> Result<(), 
         }
         None => None,
     };
-    watched(&shared, Eye::Own, gone::watch(Arc::clone(&shared), config.paths.clone()));
+    watched(&shared, Eye::Own, gone::watch(Arc::clone(&shared), config.paths.clone(), loaded.path.clone()));
     watched(&shared, Eye::Engine, alive::watch(Arc::clone(&shared)));
     let asked = tokio::spawn(control::serve(listener, Arc::clone(&shared)));
     tokio::spawn(ready_when(stands));

@@ -20,7 +20,7 @@ use crate::api::admin::{
     Objects, Verb,
 };
 use crate::api::local::{Explanation, Finding};
-use crate::api::objects::{Any, Kind, Meta, Node, Object, TokenSpec, TokenStatus};
+use crate::api::objects::{Allowed, Any, Kind, Meta, Node, Object, Port, TokenSpec, TokenStatus};
 use crate::api::problem::{Exit, Problem};
 use crate::clock;
 use crate::config::Period;
@@ -36,7 +36,7 @@ use crate::node::explain_guests;
 use crate::node::paths::{self, Own};
 use crate::table::Slice;
 use crate::transport::server::{Caller, stopped};
-use crate::types::{Mtu, NodeId, PortId, Version, Wall};
+use crate::types::{Mtu, NodeId, Version, Wall};
 
 /// Longest life of a token, seconds: thirty days.
 const TOKEN_LIFE_MAX: u64 = 30 * 86_400;
@@ -352,8 +352,8 @@ pub(super) async fn explain(State(app): State<Arc<App>>, Query(between): Query<B
 
 fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, Problem> {
     let state = &view.index.state;
-    let port = between.from.parse::<PortId>().ok().and_then(|id| state.ports.get(&id));
-    let port = port.ok_or_else(|| validate::missing(state, "M0333", Kind::Port, &between.from))?;
+    let from: Target = between.from.parse().map_err(|e: String| Problem::new("M0338", Exit::Invalid, e))?;
+    let port = port_from(state, &from).ok_or_else(|| validate::missing(state, "M0333", Kind::Port, &between.from))?;
     let to: Target = between.to.parse().map_err(|e: String| Problem::new("M0338", Exit::Invalid, e))?;
     let node = node_of(view, port.spec.node.as_str())?;
     let slice = slices::build(&view.index, &port.spec.node, view.version, None);
@@ -371,7 +371,7 @@ fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, 
     let (far, measured) = (&far, &measured);
     let here = Here { slice: &slice, paths: &paths, own, admin_mtu, external_mtu, far, measured, live: None };
     known(state, &slice, &to)?;
-    let mut explanation = explaining::explain(here, &port.metadata.name, &to).map_err(Problem::from)?;
+    let mut explanation = explaining::explain(here, &from, &to).map_err(Problem::from)?;
     if let Some(way) = Way::of(&explanation, &slice, &paths, to.family()) {
         // What both nodes have told, and what is so of them here.
         let told = |node: &NodeId| told_of(app, view, node);
@@ -384,6 +384,21 @@ fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, 
         }
     }
     Ok(explanation)
+}
+
+/// The port that a sender is, or is behind; where several have an address, the one whose own it is.
+fn port_from<'a>(state: &'a Stored, from: &Target) -> Option<&'a Port> {
+    let all = || state.ports.values().map(AsRef::as_ref);
+    let nested = |port: &Port, is: &dyn Fn(&Allowed) -> bool| port.spec.allowed.iter().any(is);
+    match from {
+        Target::Port(id) => state.ports.get(id).map(AsRef::as_ref),
+        Target::Mac(mac) => all()
+            .find(|port| port.spec.mac == *mac)
+            .or_else(|| all().find(|port| nested(port, &|allowed| allowed.mac == Some(*mac)))),
+        Target::Ip(ip) => all()
+            .find(|port| port.spec.ips.contains(ip))
+            .or_else(|| all().find(|port| nested(port, &|allowed| allowed.ip == *ip))),
+    }
 }
 
 /// A port that is asked for exists, declared or found by its node.

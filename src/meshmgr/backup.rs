@@ -151,16 +151,16 @@ fn unusable(path: &Path, error: &backup::BackupError) -> Problem {
 }
 
 /// Puts the backup in `path` in the place of what the store holds, with a higher incarnation. What the store held is kept in a
-/// file beside it. Returns what to tell.
+/// file beside it; `named` is what the person calls that backup. Returns what to tell.
 ///
 /// # Errors
 /// M0708: no usable backup; M0709: it is of another installation; M0704: the server runs; a [`Problem`] of store or disk.
-pub(super) fn restore(config: &Config, path: &Path) -> Result<String, Problem> {
+pub(super) fn restore(config: &Config, path: &Path, named: &Path) -> Result<String, Problem> {
     let keys = Keys::load(&config.paths.keys, lives(config))?;
     let bytes = if path == Path::new(PIPE) { stdin() } else { file::read(path) }.map_err(|e| disk(&e))?;
-    let read = backup::read(&String::from_utf8_lossy(&bytes)).map_err(|error| unusable(path, &error))?;
+    let read = backup::read(&String::from_utf8_lossy(&bytes)).map_err(|error| unusable(named, &error))?;
     if read.pin != keys.authority.pin() {
-        let what = format!("{} is of an installation with another CA: no node would believe it", path.display());
+        let what = format!("{} is of an installation with another CA: no node would believe it", named.display());
         return Err(Problem::new("M0709", Exit::Conflict, what)
             .note("nothing was changed")
             .help(format!("restore its keys first, into {}", config.paths.keys.display())));
@@ -171,7 +171,7 @@ pub(super) fn restore(config: &Config, path: &Path) -> Result<String, Problem> {
     let kept = format!("{aside}{}", keep(config, &keys, &range)?);
     let plan = backup::restored(&read, incarnation, range.entries.iter().map(|(key, _)| key.as_str()));
     let raised = plan.incarnation;
-    store.commit(&transaction(plan, &read, path)).map_err(|e| core::problem(&e))?;
+    store.commit(&transaction(plan, &read, named)).map_err(|e| core::problem(&e))?;
     Ok(format!(
         "version {} of {} is in force, as incarnation {raised}: {} objects\n{kept}next:  meshmgr run\n",
         read.version,

@@ -70,6 +70,9 @@ enum Command {
         /// The file. - is stdin.
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// What the file is called that comes by stdin.
+        #[arg(long, value_name = "FILE", hide = true)]
+        named: Option<PathBuf>,
         /// The configuration.
         #[arg(long, value_name = "FILE", default_value = "/etc/vxmesh/meshmgr.toml")]
         config: PathBuf,
@@ -91,7 +94,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Command::Init { config } => init(&config).map(|()| ExitCode::SUCCESS),
         Command::Run { config } => run(&config).map(|()| ExitCode::SUCCESS),
         Command::Backup { file, config } => save(&config, &file),
-        Command::Restore { file, config } => restore(&config, &file),
+        Command::Restore { file, named, config } => restore(&config, &file, named.as_deref()),
         Command::CheckConfig { file, config } => check(&config.unwrap_or(file)),
     };
     match done {
@@ -125,12 +128,12 @@ fn save(path: &Path, into: &Path) -> Result<ExitCode, Problem> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn restore(path: &Path, from: &Path) -> Result<ExitCode, Problem> {
+fn restore(path: &Path, from: &Path, named: Option<&Path>) -> Result<ExitCode, Problem> {
     let config = read(path)?;
     if let Some(owner) = owner::other(&config.paths.keys) {
         return owner.restore(path, from);
     }
-    say(&backup::restore(&config, from)?)?;
+    say(&backup::restore(&config, from, named.unwrap_or(from))?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -173,6 +176,7 @@ fn init(path: &Path) -> Result<(), Problem> {
 
 fn run(path: &Path) -> Result<(), Problem> {
     let start = Start::begin();
+    owner::name_oneself();
     let config = read(path)?;
     if let Some(owner) = owner::other(&config.paths.keys) {
         return Err(owner.serve(path));

@@ -14,6 +14,21 @@ use crate::linux::{file, sys};
 /// What stands for stdin and stdout where a file is named.
 pub(super) const PIPE: &str = "-";
 
+/// This program.
+const NAME: &str = "meshmgr";
+/// What the kernel calls a program that another user was made by [`Owner::program`].
+const UNNAMED: &str = "exe";
+/// Where it says so, and is told better.
+const COMMAND: &str = "/proc/self/comm";
+
+/// Has `ps` say what this program is, whoever has started it.
+pub(super) fn name_oneself() {
+    if std::fs::read_to_string(COMMAND).is_ok_and(|name| name.trim() == UNNAMED) {
+        // Only a name.
+        let _ = std::fs::write(COMMAND, NAME);
+    }
+}
+
 /// The user of an installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Owner {
@@ -31,7 +46,7 @@ impl Owner {
     /// This program again, as this user, with these words.
     fn program(self, words: &[&str], config: &Path) -> Command {
         let mut command = Command::new("/proc/self/exe");
-        command.args(words).arg("--config").arg(config).uid(self.user).gid(self.group).current_dir("/");
+        command.arg0(NAME).args(words).arg("--config").arg(config).uid(self.user).gid(self.group).current_dir("/");
         command
     }
 
@@ -66,14 +81,14 @@ impl Owner {
         Ok(if ended.success() { Ok(text) } else { Err(code(ended)) })
     }
 
-    /// Has a backup put back.
+    /// Has a backup put back, which is called what the person has typed.
     ///
     /// # Errors
     /// A [`Problem`]: `from` cannot be read, or the user not become.
     pub(super) fn restore(self, config: &Path, from: &Path) -> Result<ExitCode, Problem> {
         let read = |e: std::io::Error| Problem::new("M0606", Exit::Failed, e.to_string()).note("nothing was changed");
         let text = file::read(from).map_err(read)?;
-        let child = self.program(&["restore", PIPE], config).stdin(Stdio::piped()).spawn();
+        let child = self.program(&["restore", PIPE], config).arg("--named").arg(from).stdin(Stdio::piped()).spawn();
         let mut child = child.map_err(|e| self.refused(&e))?;
         if let Some(mut input) = child.stdin.take() {
             // One that does not read says itself why.

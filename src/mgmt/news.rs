@@ -12,6 +12,8 @@ use crate::types::{Mono, NodeId};
 const TOLD: u32 = 3;
 /// How long something is remembered after it has ended.
 const CALM: Duration = Duration::from_secs(600);
+/// Stands between the parts of a sentence, as of what helps.
+const BETWEEN: &str = "; ";
 /// Different things that are remembered.
 const MOST: usize = 4096;
 
@@ -57,6 +59,8 @@ struct Entry {
     /// The words in which it was told.
     said: String,
     nodes: BTreeSet<NodeId>,
+    /// The words of each of them, and what it says helps.
+    words: BTreeMap<NodeId, [String; 2]>,
     /// Who has said it when it was told last.
     named: BTreeSet<NodeId>,
     /// The words at the look before; none: it was not there.
@@ -80,6 +84,7 @@ impl News {
         let known: BTreeSet<&NodeId> = says.iter().map(|says| &says.node).collect();
         for entry in self.0.values_mut() {
             entry.nodes.retain(|node| known.contains(node) && !here.contains(node));
+            entry.words.retain(|node, _| known.contains(node) && !here.contains(node));
         }
         for Says { node, findings, .. } in says.iter().filter(|says| says.here) {
             for finding in findings {
@@ -87,18 +92,35 @@ impl News {
                 if self.0.contains_key(&key) || self.0.len() < MOST {
                     let entry = self.0.entry(key).or_default();
                     entry.nodes.insert(node.clone());
-                    entry.help.clone_from(&finding.help);
-                    entry.what.clone_from(&finding.what);
+                    entry.words.insert(node.clone(), [finding.what.clone(), finding.help.clone()]);
                 }
             }
         }
+        self.0.values_mut().for_each(Entry::join);
         let items = self.0.iter_mut().filter_map(|(key, entry)| entry.step(key, now)).collect();
         self.0.retain(|_, entry| entry.over.is_none_or(|since| now.since(since) < CALM && entry.times > 0));
         items
     }
 }
 
+/// What several nodes say alike, by the parts of their sentences; where that is nothing, what the first says.
+fn alike<'a>(all: impl Iterator<Item = &'a str> + Clone) -> String {
+    let parts = |text: &'a str| text.split(BETWEEN);
+    let Some(first) = all.clone().next() else { return String::new() };
+    let common: Vec<&str> =
+        parts(first).filter(|part| all.clone().all(|other| parts(other).any(|of| of == *part))).collect();
+    if common.is_empty() { first.to_owned() } else { common.join(BETWEEN) }
+}
+
 impl Entry {
+    /// Joins the words of all who say it. Once nobody does, the last are kept.
+    fn join(&mut self) {
+        if !self.words.is_empty() {
+            self.what = alike(self.words.values().map(|[what, _]| what.as_str()));
+            self.help = alike(self.words.values().map(|[_, help]| help.as_str()));
+        }
+    }
+
     fn step(&mut self, (code, _): &Key, now: Mono) -> Option<Item> {
         let what = &self.what;
         if let Some(node) = self.nodes.first() {
@@ -140,6 +162,32 @@ mod tests {
     fn says(node: &str, here: bool, what: &[&str]) -> Says {
         let finding = |what: &&str| Finding::new("M0410", (*what).to_owned(), "meshctl tunnel list");
         Says { node: node.parse().unwrap(), here, findings: what.iter().map(finding).collect() }
+    }
+
+    #[test]
+    fn what_several_nodes_say_of_the_same_peer_keeps_what_holds_for_all_of_them() {
+        use crate::api::cut::Cut;
+        use crate::policy::path::Path;
+        let peer: NodeId = "b-1".parse().unwrap();
+        let says = |node: &str, by: &str| {
+            let what = format!("the tunnel to b-1 is down; packets to 198.18.2.1 leave by {by}");
+            let finding = Finding::new("M0410", what, "ip route get 198.18.2.1; meshctl tunnel list");
+            let findings = vec![finding.cuts(Cut::peers(true, Path::Tunnel, [&peer]))];
+            Says { node: node.parse().unwrap(), here: true, findings }
+        };
+        let same = [says("a-1", "eth0 via 10.0.0.1"), says("a-2", "eth0 via 10.0.0.1")];
+        let other = [says("a-1", "eth0 via 10.0.0.1"), says("a-2", "ext0 via 10.7.0.1")];
+        for (all, ends) in [
+            (&same, "is down; packets to 198.18.2.1 leave by eth0 via 10.0.0.1; on the node itself: ip route get"),
+            (&other, "(a-1, a-2): the tunnel to b-1 is down; on the node itself: ip route get 198.18.2.1; meshctl"),
+        ] {
+            let mut news = News::default();
+            assert_eq!(told(&mut news, all, 0), [""; 0]);
+            let said = told(&mut news, all, 1);
+            assert!(said.len() == 1 && said[0].contains(ends), "{said:?}");
+            let said = told(&mut news, &[], 2);
+            assert!(said.len() == 1 && said[0].contains("2 nodes (a-1, a-2): the tunnel to b-1 is down"), "{said:?}");
+        }
     }
 
     const fn at(secs: u64) -> Mono {

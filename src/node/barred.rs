@@ -9,8 +9,8 @@ use super::fence::Refused;
 use super::presence::{Wrong, bounded, name_of};
 use super::wrongs::ports;
 use crate::api::local::Finding;
-use crate::table::{NetKey, Row, Slice};
-use crate::types::{GroupRate, IfName, Mono};
+use crate::table::{NetKey, PortRole, Row, Slice};
+use crate::types::{GroupRate, IfName, Mono, Vlan};
 
 /// Frames that make it more than a slip.
 const REPEATED: u64 = 2;
@@ -20,6 +20,8 @@ const MOST: usize = 256;
 const QUIET: Duration = Duration::from_secs(60);
 /// The same where it comes by the thousand.
 const QUIET_FLOOD: Duration = Duration::from_secs(15);
+/// What was sent before a port was changed is read this late.
+const STALE: Duration = Duration::from_secs(10);
 const FLOOD: &str = "flood";
 
 /// Reason; what the guest sends; what to do. `PORT` is its port, `IF` its interface.
@@ -56,9 +58,39 @@ const KINDS: [(&str, &str, &str); 6] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sends {
     frames: u64,
+    /// So many of them were sent before the port was changed.
+    before: u64,
     last: Mono,
+    /// What the ports behind the interface may do of it, as of the last look.
+    may: Option<May>,
+    /// Until when what is read is of before the port was changed.
+    stale: Option<Mono>,
     /// The network that it was in when it was first seen in one.
     place: Option<NetKey>,
+}
+
+/// What a port says that bears on a reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum May {
+    Role(bool),
+    Tags(BTreeSet<Vlan>),
+    Rate(u32),
+    Never,
+}
+
+impl May {
+    /// What the ports of this node behind an interface may do, and those that name none.
+    fn of(slice: &Slice, net: &NetKey, interface: &IfName, reason: &str) -> Self {
+        let named = |row: &Row| row.interface.as_ref().is_none_or(|named| named == interface);
+        let mut rows = slice.rows_of(net).filter(|(_, row)| row.node == slice.node && named(row));
+        match reason {
+            "router" => Self::Role(rows.any(|(_, row)| row.role.has(PortRole::Router))),
+            "dhcp" => Self::Role(rows.any(|(_, row)| row.role.has(PortRole::Dhcp))),
+            "vlan" => Self::Tags(rows.filter_map(|(key, _)| key.vlan).collect()),
+            FLOOD => Self::Rate(group_rate(slice, net, interface)),
+            _ => Self::Never,
+        }
+    }
 }
 
 /// All of them, by interface and reason.
@@ -79,8 +111,10 @@ impl Barred {
                     sends.last = now;
                 }
                 sends.frames = *frames;
+                sends.before = if sends.stale.is_some() { *frames } else { sends.before.min(*frames) };
             } else if self.0.len() < MOST {
-                self.0.insert(key, Sends { frames: *frames, last: now, place: None });
+                let sends = Sends { frames: *frames, before: 0, last: now, may: None, stale: None, place: None };
+                self.0.insert(key, sends);
             }
         }
     }
@@ -96,10 +130,23 @@ impl Barred {
         });
     }
 
+    /// Forgets what was sent before a port was changed in what bears on it: what comes from then on is judged anew.
+    pub fn settle(&mut self, slice: &Slice, places: &BTreeMap<IfName, NetKey>, now: Mono) {
+        for ((interface, reason), sends) in &mut self.0 {
+            let Some(net) = places.get(interface) else { continue };
+            sends.stale = sends.stale.filter(|until| now < *until);
+            let may = May::of(slice, net, interface, reason);
+            if sends.may.as_ref().is_some_and(|before| *before != may) {
+                (sends.before, sends.stale) = (sends.frames, Some(now + STALE));
+            }
+            sends.may = Some(may);
+        }
+    }
+
     /// What is refused.
     pub fn findings(&self, slice: &Slice, desired: &Desired, places: &BTreeMap<IfName, NetKey>) -> Vec<Finding> {
         let mut all: BTreeMap<(&'static str, &'static str), BTreeSet<(String, String)>> = BTreeMap::new();
-        for ((interface, reason), _) in self.0.iter().filter(|(_, sends)| sends.frames >= REPEATED) {
+        for ((interface, reason), _) in self.0.iter().filter(|(_, sends)| sends.frames - sends.before >= REPEATED) {
             let (Some(net), Some(kind)) = (places.get(interface), KINDS.iter().find(|(of, ..)| of == reason)) else {
                 continue;
             };

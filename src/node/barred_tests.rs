@@ -77,6 +77,35 @@ fn what_a_guest_has_said_before_it_was_seen_is_told_and_what_it_said_elsewhere_i
 }
 
 #[test]
+fn a_port_that_was_changed_as_it_is_told_is_told_no_longer_and_what_it_still_sends_is() {
+    let places = [("g1".parse().unwrap(), "default/10".parse().unwrap())].into();
+    let change = |slice: &mut Slice, reason: &str| {
+        slice.rows.values_mut().for_each(|row| match reason {
+            "dhcp" => row.role = PortRole::Dhcp.into(),
+            "router" => row.role = PortRole::Router.into(),
+            _ => row.group_rate = Some(9000_u64.try_into().unwrap()),
+        });
+    };
+    for reason in ["dhcp", "router", "flood"] {
+        let (mut slice, mut barred) = (slice(), Barred::default());
+        let mut look = |slice: &Slice, secs: u64, frames: Option<u64>| {
+            frames.into_iter().for_each(|frames| barred.learn(&[refused(reason, frames)], at(secs)));
+            barred.end(&places, at(secs));
+            barred.settle(slice, &places, at(secs));
+            barred.findings(slice, &Desired::default(), &places).len()
+        };
+        assert_eq!(look(&slice, 1, Some(9)), 1, "{reason}");
+        change(&mut slice, if reason == "flood" { "router" } else { "flood" });
+        assert_eq!(look(&slice, 2, None), 1, "{reason}: that is another thing");
+        change(&mut slice, reason);
+        assert_eq!(look(&slice, 3, None), 0, "{reason}: it is right");
+        assert_eq!(look(&slice, 4, Some(12)), 0, "{reason}: these came before");
+        assert_eq!(look(&slice, 30, None), 0);
+        assert_eq!(look(&slice, 31, Some(20)), 1, "{reason}: it goes on");
+    }
+}
+
+#[test]
 fn the_number_that_is_told_is_the_ports_and_else_the_networks() {
     let (mut slice, net, name) = (slice(), "default/10".parse().unwrap(), "g1".parse().unwrap());
     assert_eq!(group_rate(&slice, &net, &name), 5000);

@@ -129,8 +129,9 @@ fn dropped(ends: Ends<'_>, lost: &BTreeSet<Flow>, all: &[Flow], filters: &Filter
         None => "dropped, by nothing that nft shows".to_owned(),
     };
     let what = format!(
-        "frames between guests do not pass the bridges of this host: {} {by}; its guests are cut off from each other and from all other nodes",
+        "frames between guests do not pass the bridges of this host: {} {by}; {}",
         protocols(lost, all),
+        cost(lost),
     );
     let mut help: Vec<String> = culprits.iter().take(NAMED).map(|(base, drop)| way_out(base, drop)).collect();
     let shown = culprits.is_empty() || culprits.iter().any(|(base, _)| base.family != "bridge");
@@ -144,6 +145,15 @@ fn dropped(ends: Ends<'_>, lost: &BTreeSet<Flow>, all: &[Flow], filters: &Filter
         help.push(format!("else {}", where_else(filters)));
     }
     Finding::new(DROPS_FRAMES, what, help.join("; ")).cuts(cut(lost, all))
+}
+
+/// What guests lose by it. Who knows a neighbour's Ethernet address already sends to it without a question (RFC 826).
+fn cost(lost: &BTreeSet<Flow>) -> &'static str {
+    if lost.iter().all(|flow| flow.protocol == Protocol::Arp) {
+        "its guests find no neighbour by IPv4 any more, on this node or another; those that they know already they reach until they ask again"
+    } else {
+        "its guests are cut off from each other and from all other nodes"
+    }
 }
 
 /// What that cuts off. Where some addresses pass, it is not certain for others.

@@ -169,6 +169,12 @@ fn protocols_are_named_and_where_some_addresses_pass_which_do_not() {
         what(&all)
     );
     assert!(what(&all[1..2]).contains("of this host: IPv6 is dropped"));
+    // Who knows a neighbour reaches it without ARP.
+    for (lost, cut_off) in [(&all[..], true), (&all[1..2], true), (&all[1..], true), (&all[2..], false)] {
+        let said = what(lost);
+        assert_eq!(said.contains("cut off from each other"), cut_off, "{said}");
+        assert_eq!(said.contains("find no neighbour by IPv4 any more"), !cut_off, "{said}");
+    }
 }
 
 #[test]

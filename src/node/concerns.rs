@@ -1,6 +1,7 @@
 //! Which findings are in the way of a frame: `explain` says what `status` knows. A node asks its own findings, the management node those that
 //! both ends have told.
 
+use super::explain;
 use super::paths::Paths;
 use crate::api::cut::{Cut, CutGuest, Direction};
 use crate::api::local::{Arrival, Explanation, Finding, Step};
@@ -147,8 +148,7 @@ impl std::fmt::Debug for Way<'_> {
 impl<'a> Way<'a> {
     /// Finds the rows again that an explanation is about. `ipv6` as far as it was asked for; else it is what the receiver speaks.
     pub fn of(explanation: &Explanation, slice: &'a Slice, paths: &Paths, ipv6: Option<bool>) -> Option<Self> {
-        let from = slice.rows.iter().find(|(_, row)| row.port.as_ref() == Some(&explanation.from));
-        let (from, _) = from?;
+        let (from, _) = explain::row_of(slice, &explanation.from.parse().ok()?, &explanation.to.parse().ok()?)?;
         let net = from.net();
         let to = explanation.mac.and_then(|mac| {
             let key = RowKey { mac, ..from.clone() };

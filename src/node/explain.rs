@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use super::concerns::HOLDER;
 use super::names::{self, Device};
 use super::paths::{self, Own, Paths};
 use super::spans::{self, AllMeasured};
+pub use super::target::{Target, row_of};
 use super::wrongs::NOT_ITS;
 use super::{concerns, explain_guests};
 use crate::api::local::{Arrival, Explanation, Step};
@@ -63,38 +63,27 @@ pub enum Now {
 /// Underlay MTU of other nodes, admin and external, bytes.
 pub type Far = BTreeMap<NodeId, [u16; 2]>;
 
-/// Where a frame shall go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// To a port, by name.
-    Port(PortId),
-    /// To an Ethernet address.
-    Mac(Mac),
-    /// To an IP address.
-    Ip(IpAddr),
-}
-
 /// Code of [`ExplainError`].
 pub const UNEXPLAINED: &str = "M0406";
 
 /// Why there is nothing to explain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExplainError {
-    /// The sending port is in no row.
-    #[error("port '{port}' is not known on node '{node}'")]
-    UnknownPort {
-        /// The port.
-        port: PortId,
+    /// The sender is in no row.
+    #[error("{} is not known on node '{node}'", guest(.from))]
+    Unknown {
+        /// The sender.
+        from: Target,
         /// This node.
         node: String,
         /// The known port with the most similar name.
         near: Option<String>,
     },
-    /// The sending port is on another node.
-    #[error("port '{port}' runs on node '{runs_on}', not on '{node}'")]
+    /// The sender is on another node.
+    #[error("{} runs on node '{runs_on}', not on '{node}'", guest(.from))]
     Elsewhere {
-        /// The port.
-        port: PortId,
+        /// The sender.
+        from: Target,
         /// Where it runs.
         runs_on: String,
         /// This node.
@@ -104,61 +93,32 @@ pub enum ExplainError {
     },
 }
 
+/// A sender in words.
+fn guest(from: &Target) -> String {
+    match from {
+        Target::Port(port) => format!("port '{port}'"),
+        Target::Mac(_) | Target::Ip(_) => format!("a guest with the address {from}"),
+    }
+}
+
 impl From<ExplainError> for Problem {
     fn from(error: ExplainError) -> Self {
         let problem = Self::new("M0406", Exit::NotFound, error.to_string());
         match error {
-            ExplainError::UnknownPort { near: Some(near), .. } => problem.help(format!("did you mean '{near}'?")),
-            ExplainError::UnknownPort { .. } => problem.help("meshctl port list"),
-            ExplainError::Elsewhere { port, runs_on, to, .. } => problem.help(format!(
-                "on {runs_on}: meshctl explain {port} {to}; where the admin credential is: meshctl --mesh explain {port} {to}"
+            ExplainError::Unknown { near: Some(near), .. } => problem.help(format!("did you mean '{near}'?")),
+            ExplainError::Unknown { .. } => problem.help("meshctl port list"),
+            ExplainError::Elsewhere { from, runs_on, to, .. } => problem.help(format!(
+                "on {runs_on}: meshctl explain {from} {to}; where the admin credential is: meshctl --mesh explain {from} {to}"
             )),
         }
     }
 }
 
-impl Target {
-    /// Its family, where it says one: true for IPv6.
-    pub const fn family(&self) -> Option<bool> {
-        match self {
-            Self::Ip(ip) => Some(ip.is_ipv6()),
-            Self::Port(_) | Self::Mac(_) => None,
-        }
-    }
-}
-
-impl FromStr for Target {
-    type Err = String;
-
-    /// An Ethernet address, else an IP address, else the name of a port.
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(mac) = text.parse() {
-            return Ok(Self::Mac(mac));
-        }
-        if let Ok(ip) = text.parse() {
-            return Ok(Self::Ip(ip));
-        }
-        text.parse()
-            .map(Self::Port)
-            .map_err(|_| format!("'{}' is no port, Ethernet or IP address", text.chars().take(60).collect::<String>()))
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Port(port) => port.fmt(f),
-            Self::Mac(mac) => mac.fmt(f),
-            Self::Ip(ip) => ip.fmt(f),
-        }
-    }
-}
-
-/// Explains a frame from a port of this node to a target.
+/// Explains a frame from a guest of this node to a target.
 ///
 /// # Errors
-/// [`ExplainError`]: the sending port is not here.
-pub fn explain(here: Here<'_>, from: &PortId, to: &Target) -> Result<Explanation, ExplainError> {
+/// [`ExplainError`]: the sender is not here.
+pub fn explain(here: Here<'_>, from: &Target, to: &Target) -> Result<Explanation, ExplainError> {
     let (key, _) = sender(here.slice, from, to)?;
     let net = key.net();
     let mut chain = Chain { here, key, net: &net, steps: Vec::new(), mac: None, probed: false };
@@ -169,7 +129,7 @@ pub fn explain(here: Here<'_>, from: &PortId, to: &Target) -> Result<Explanation
         (false, _) => Arrival::DoesNotArrive,
     };
     let mut explanation = Explanation {
-        from: from.clone(),
+        from: from.to_string(),
         from_node: here.slice.node.clone(),
         to: to.to_string(),
         steps: chain.steps,
@@ -180,18 +140,21 @@ pub fn explain(here: Here<'_>, from: &PortId, to: &Target) -> Result<Explanation
     Ok(explanation)
 }
 
-fn sender<'a>(slice: &'a Slice, from: &PortId, to: &Target) -> Result<(&'a RowKey, &'a Row), ExplainError> {
+fn sender<'a>(slice: &'a Slice, from: &Target, to: &Target) -> Result<(&'a RowKey, &'a Row), ExplainError> {
     let node = slice.node.to_string();
-    let Some(found) = slice.rows.iter().find(|(_, row)| row.port.as_ref() == Some(from)) else {
+    let Some(found) = row_of(slice, from, to) else {
         let known = slice.rows.values().filter(|row| row.node == slice.node).filter_map(|row| row.port.as_ref());
-        let near = crate::config::nearest(from.as_str(), known.map(PortId::as_str)).map(str::to_owned);
-        return Err(ExplainError::UnknownPort { port: from.clone(), node, near });
+        let near = match from {
+            Target::Port(port) => crate::config::nearest(port.as_str(), known.map(PortId::as_str)).map(str::to_owned),
+            Target::Mac(_) | Target::Ip(_) => None,
+        };
+        return Err(ExplainError::Unknown { from: from.clone(), node, near });
     };
     if found.1.node == slice.node {
         Ok(found)
     } else {
         let runs_on = found.1.node.to_string();
-        Err(ExplainError::Elsewhere { port: from.clone(), runs_on, node, to: to.clone() })
+        Err(ExplainError::Elsewhere { from: from.clone(), runs_on, node, to: to.clone() })
     }
 }
 
@@ -220,7 +183,7 @@ impl<'a> Chain<'a> {
         None
     }
 
-    fn run(&mut self, from: &PortId, to: &Target) -> Option<()> {
+    fn run(&mut self, from: &Target, to: &Target) -> Option<()> {
         let slice = self.here.slice;
         let Some(network) = slice.networks.get(self.net) else {
             return self.end("port", format!("{} has a row for {from}, but does not host its network", slice.node));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::concerns::{self, End, Way};
 use super::explain::Target;
-use super::presence::{At, Here, Presence};
+use super::presence::{At, Here, Presence, port_of};
 use super::wrongs::{self, SAYS};
 use crate::api::local::{Explanation, Finding, Step};
 use crate::table::{Learning, NetKey, RowKey, Slice};
@@ -32,11 +32,10 @@ pub fn add(explanation: &mut Explanation, now: Now<'_>, way: &Way<'_>) {
     let local = way.to.filter(|(_, row)| row.node == *own);
     let isolated = |key: &RowKey| now.presence.of(&(key.net(), key.mac)).is_some_and(|here| here.at == At::Isolated);
     let meet = local.is_some_and(|(key, _)| !(isolated(way.from) && isolated(key)));
-    let first = guest(now, way.from, &format!("port {}", explanation.from), meet);
-    let there = local.and_then(|(key, row)| {
-        let name = row.port.as_ref().map_or_else(|| format!("guest {}", key.mac), |port| format!("port {port}"));
-        guest(now, key, &name, meet)
-    });
+    let name = |key: &RowKey| port_of(now.slice, &key.net(), key.mac).to_string();
+    let by_ip = explanation.from.parse::<IpAddr>().is_ok();
+    let first = guest(now, way.from, &name(way.from), (meet, by_ip));
+    let there = local.and_then(|(key, _)| guest(now, key, &name(key), (meet, false)));
     let mut first: Vec<Step> = first.into_iter().collect();
     if concerns::in_the_way(now.findings, End { direction: None, ..way.near() }).is_empty() {
         let name = now.slice.networks.get(&way.net).map(|network| network.name.to_string()).unwrap_or_default();
@@ -99,30 +98,39 @@ pub(super) fn vlan(vlan: Option<Vlan>) -> String {
     vlan.map_or_else(|| "no VLAN".to_owned(), |vlan| format!("VLAN {vlan}"))
 }
 
-/// Where a guest of this node is, and what is refused of it. `meet`: the guest at the other end is on this node too, and they are not both isolated.
-fn guest(now: Now<'_>, key: &RowKey, name: &str, meet: bool) -> Option<Step> {
+/// Where a guest of this node is, and what is refused of it. `meet`: the guest at the other end is on this node too, and they are not both isolated. `by_ip`: what it
+/// sends from an IP address of its own is asked for.
+fn guest(now: Now<'_>, key: &RowKey, name: &str, (meet, by_ip): (bool, bool)) -> Option<Step> {
     let here = now.presence.of(&(key.net(), key.mac))?;
     let (passes, text) = place(here);
     let passes = passes || meet && here.at == At::Isolated;
     let learnt = now.slice.networks.get(&key.net()).is_some_and(|network| network.learning == Learning::Local);
     let silent = here.at == At::Silent && !learnt;
-    let said = here.interface.as_ref().and_then(|interface| {
+    let said = here.interface.as_ref().map(|interface| {
         let about = format!("({interface})");
         let of = |finding: &&Finding| SAYS.contains(&finding.code.as_str()) && finding.what.contains(&about);
-        now.findings.iter().find(of)
+        now.findings.iter().filter(of).collect::<Vec<_>>()
     });
-    // What it says beside its own address is in no other frame's way, but which it sends is not known.
+    let said = said.unwrap_or_default();
+    let refused: String = said.iter().map(|finding| format!("; refused: {} {}", finding.code, finding.what)).collect();
     let own = here.heard.is_some_and(|heard| heard <= LATELY);
-    let text = match said {
-        Some(finding) => format!("{name}: {text}; refused: {} {}", finding.code, finding.what),
-        None => format!("{name}: {text}"),
-    };
-    let open = passes && (silent || said.is_some());
-    Some(if open && (silent || own) {
-        Step::open("guest", text)
-    } else {
-        Step::new("guest", passes && said.is_none(), text)
+    // From its own Ethernet address it uses an IP address that it may not: what it sends from its own arrives.
+    let beside = !said.is_empty() && said.iter().all(|finding| of_one_address(finding));
+    let note = if beside { "; what it sends from its own IP address is not" } else { "" };
+    let text = format!("{name}: {text}{refused}{note}");
+    let open = passes && (silent || !said.is_empty());
+    Some(match (said.is_empty(), open) {
+        // Asked for by that address, it is what arrives.
+        (false, true) if beside && own && !silent && by_ip => Step::new("guest", true, text),
+        // Which it sends is not known.
+        (_, true) if silent || own || beside => Step::open("guest", text),
+        (none, _) => Step::new("guest", passes && none, text),
     })
+}
+
+/// True where the finding is about an IP address alone that a guest may not use.
+fn of_one_address(finding: &Finding) -> bool {
+    finding.cut.as_ref().is_some_and(|cut| !cut.surely && !cut.guests.is_empty())
 }
 
 fn place(here: &Here) -> (bool, String) {

@@ -151,6 +151,39 @@ fn what_is_refused_of_a_guest_is_said_and_is_in_the_way_where_it_says_nothing_el
 }
 
 #[test]
+fn who_uses_the_address_of_another_beside_its_own_sends_from_its_own_all_the_same() {
+    let (slice, blue): (Slice, NetKey) = (slice(), "default/10".parse().unwrap());
+    let right = Some((Some(BLUE), true));
+    let said = |mac: &str, value: Option<&str>| crate::node::fence::Said {
+        interface: "tap1".parse().unwrap(),
+        mac: mac.parse().unwrap(),
+        value: value.map(|value| value.parse().unwrap()),
+        samples: 3,
+    };
+    let places = [("tap1".parse().unwrap(), blue)].into();
+    let desired = plans::planned(&slice, &plans::local()).desired;
+    let own = "02:00:00:00:00:01";
+    let taken = [("arp", said(own, Some("192.168.10.2")))];
+    let both = [("arp", said(own, Some("192.168.10.2"))), ("ip", said(own, Some("192.168.10.2")))];
+    let mac = [("mac", said("02:00:00:00:00:02", None))];
+    for (says, heard, arrives, may) in [
+        (&taken[..], 3, false, true),
+        (&both[..], 3, false, true),
+        (&taken[..], 600, false, true),
+        (&mac[..], 3, false, true),
+        (&mac[..], 600, false, false),
+    ] {
+        let mut wrongs = wrongs::Wrongs::default();
+        says.iter().for_each(|(reason, said)| wrongs.learn(reason, std::slice::from_ref(said), Mono::default()));
+        let presence = presence(&slice, [right, right], heard);
+        let findings = wrongs.findings(&slice, &desired, &presence, &places);
+        let answer = ask(&presence, &slice, &findings);
+        assert_eq!((answer.arrives(), answer.may_arrive()), (arrives, may), "{says:?} {heard}: {:?}", answer.steps);
+        assert!(answer.steps[1].text.contains("refused: M0677"), "{:?}", answer.steps[1]);
+    }
+}
+
+#[test]
 fn a_guest_that_has_not_spoken_yet_behind_no_named_interface_is_not_said_to_be_reached() {
     let mut slice = slice();
     slice.rows.values_mut().for_each(|row| row.interface = None);

@@ -245,6 +245,37 @@ fn an_unknown_or_distant_sender_is_an_error_with_a_hint() {
     };
     assert!(ask("p111").contains("help: did you mean 'p11'?"), "{}", ask("p111"));
     assert!(ask("p13").contains("runs on node 'b-1', not on 'a-1'"), "{}", ask("p13"));
+    let none = ask("192.168.10.99");
+    assert!(none.contains("a guest with the address 192.168.10.99 is not known on node 'a-1'"), "{none}");
+}
+
+#[test]
+fn who_sends_is_named_by_its_port_or_by_any_address_of_it() {
+    let mut slice = slice();
+    let (key, row) = slice.rows.iter().find(|(_, row)| row.port == "p11".parse().ok()).unwrap();
+    let (mac, ip, interface) = (key.mac, *row.arp.first().unwrap(), row.interface.clone());
+    // A guest of that guest, as `--allowed IP=MAC` makes it: its row has no port.
+    let nested = RowKey { mac: "02:00:00:00:0e:01".parse().unwrap(), ..key.clone() };
+    let inner = Row { arp: ["192.168.10.77".parse().unwrap()].into(), interface, ..Row::of(row.node.clone()) };
+    slice.rows.insert(nested, inner);
+    let paths = Paths::new();
+    let (far, measured) = (&Far::new(), &AllMeasured::new());
+    let own = Own::default();
+    let here =
+        Here { slice: &slice, paths: &paths, own, admin_mtu: None, external_mtu: None, far, measured, live: None };
+    for (from, is) in [
+        ("p11".to_owned(), mac),
+        (mac.to_string(), mac),
+        (ip.to_string(), mac),
+        ("192.168.10.77".to_owned(), "02:00:00:00:0e:01".parse().unwrap()),
+        ("02:00:00:00:0e:01".to_owned(), "02:00:00:00:0e:01".parse().unwrap()),
+    ] {
+        let answer = explain(here, &from.parse().unwrap(), &"p13".parse().unwrap()).unwrap();
+        let begin = format!("{from} is {is} in ");
+        assert!(answer.from == from && answer.steps[0].text.starts_with(&begin), "{:?}", answer.steps);
+        let way = concerns::Way::of(&answer, &slice, &paths, None).unwrap();
+        assert_eq!(way.from.mac, is, "{from}");
+    }
 }
 
 #[test]

@@ -2,6 +2,9 @@
 //! [`crate::forward`]), and what is larger than the device that it is for is counted: a bridge drops that without a word and without a
 //! counter of its own (`br_dev_queue_push_xmit`, net/bridge/br_forward.c), and a vxlan device too (`skb_tunnel_check_pmtu`, net/ipv4/ip_tunnel_core.c).
 //!
+//! What is to be cut into several (GSO) passes, whatever it is for: of TCP nothing is counted, and other frames bear a sign, [`TO_BE_CUT`]. What
+//! our own TAP and vxlan device bring bears none: of that, nothing is counted that is longer than what another node can send.
+//!
 //! TCP that is no SYN pays for one comparison, and so does what is not TCP; no hook has a chain more for it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +17,9 @@ use crate::types::IfName;
 
 /// What is dropped for its size, as a reason beside [`super::fence_text::REASONS`]: the device is the one that it was for.
 pub const LARGE: (&str, &str) = ("large", "larger than the device that it was for, which the kernel drops");
+/// Priority (`skb->priority`) of what a guest has given to be cut, from where it comes in until its length is compared, which takes it
+/// away. No class of traffic has that number, and its last four bits are those of ordinary traffic.
+pub const TO_BE_CUT: u32 = 0xfffe_7650;
 /// TCP header without options.
 const TCP: u16 = 20;
 /// The MSS is the first option, where all hosts put it (RFC 9293 section 3.1). The kernel puts the checksum right only where the value stands at an
@@ -33,8 +39,35 @@ const TAG: u32 = 4;
 pub struct Sizes {
     /// vxlan devices, with the largest packet that TCP through them shall have, bytes.
     clamp: BTreeMap<IfName, u16>,
-    /// Bridge ports, with the largest packet that they take, bytes.
-    fits: BTreeMap<IfName, u32>,
+    /// Bridge ports, with what they take.
+    fits: BTreeMap<IfName, Fits>,
+}
+
+/// What a bridge port takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fits {
+    /// The largest packet, bytes.
+    most: u32,
+    /// What other nodes send comes in by these devices of ours, and is no longer than so many bytes.
+    ours: Option<(Vec<IfName>, u32)>,
+}
+
+impl Fits {
+    fn chain(&self) -> String {
+        let ours = self.ours.iter().map(|(names, longest)| format!("_{longest}_{}", joined(names, "_")));
+        format!("fits_{}{}", self.most, ours.collect::<String>())
+    }
+
+    fn rules(&self) -> String {
+        let ours = self.ours.iter().map(|(names, longest)| {
+            format!("        iifname {{ \"{}\" }} meta length > {longest} return\n", joined(names, "\", \""))
+        });
+        format!("{}        meta length > {} goto over\n", ours.collect::<String>(), self.most)
+    }
+}
+
+fn joined(names: &[IfName], between: &str) -> String {
+    names.iter().map(IfName::as_str).collect::<Vec<_>>().join(between)
 }
 
 /// Rules of a chain that is gone to by a verdict, by its name.
@@ -46,7 +79,7 @@ fn chains(sizes: &Sizes) -> BTreeMap<String, String> {
         };
         (clamped(*most), mss("ip", IPV4) + &mss("ip6", IPV6))
     };
-    let fits = |most: &u32| (fitting(*most), format!("        meta length > {most} goto over\n"));
+    let fits = |fits: &Fits| (fits.chain(), fits.rules());
     sizes.clamp.values().map(clamp).chain(sizes.fits.values().map(fits)).collect()
 }
 
@@ -54,16 +87,12 @@ fn clamped(most: u16) -> String {
     format!("clamp_{most}")
 }
 
-fn fitting(most: u32) -> String {
-    format!("fits_{most}")
-}
-
 impl Sizes {
     /// Adds a network: TCP over its plain path is held to its number where `clamp` says so.
     pub(super) fn add(&mut self, bridge: &IfName, net: &Net, clamp: bool) {
         let mtu = |name: &IfName| net.links.get(name).map(|link| link.mtu);
         let Some((name, carries)) = net.vxlan.as_ref().and_then(|name| Some((name, mtu(name)?))) else { return };
-        self.fits.insert(name.clone(), carries);
+        self.fits.insert(name.clone(), Fits { most: carries, ours: None });
         let number = mtu(bridge).unwrap_or(carries).min(carries);
         if let Some(number) = u16::try_from(number).ok().filter(|_| clamp) {
             self.clamp.insert(name.clone(), number);
@@ -76,17 +105,19 @@ impl Sizes {
             let Some(port) = link.port.as_ref().filter(|_| !is_ours(name, link) && super::fence::is_plain(name)) else {
                 continue;
             };
-            let bridge = networks.get(&port.bridge).and_then(|net| net.links.get(&port.bridge));
-            if bridge.is_some_and(|bridge| link.mtu < bridge.mtu) {
-                self.fits.insert(name.clone(), link.mtu + TAG);
-            }
+            let Some(net) = networks.get(&port.bridge) else { continue };
+            let mtu = |name: &IfName| net.links.get(name).map(|link| link.mtu);
+            let Some(number) = mtu(&port.bridge).filter(|number| link.mtu < *number) else { continue };
+            let ours = [&net.tap].into_iter().chain(&net.vxlan).cloned().collect();
+            let longest = net.vxlan.as_ref().and_then(mtu).unwrap_or(number).max(number) + TAG;
+            self.fits.insert(name.clone(), Fits { most: link.mtu + TAG, ours: Some((ours, longest)) });
         }
     }
 
     /// Elements of the two maps.
     pub(super) fn elements(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
         let clamp = self.clamp.iter().map(|(name, most)| ("clamps", format!("\"{name}\" : goto {}", clamped(*most))));
-        clamp.chain(self.fits.iter().map(|(name, most)| ("fits", format!("\"{name}\" : goto {}", fitting(*most)))))
+        clamp.chain(self.fits.iter().map(|(name, fits)| ("fits", format!("\"{name}\" : goto {}", fits.chain()))))
     }
 
     /// Chains that `old` has not, inside of the table of family `bridge`.
@@ -113,9 +144,10 @@ impl Sizes {
 }
 
 /// Counter, sets and the chains that lead on. Only what is not TCP comes to `long`: the bulk of TCP comes in super-frames, which are cut
-/// before they are sent, and nothing tells a filter which of its frames those are.
+/// before they are sent.
 pub(super) fn write_common(out: &mut String, forgetful: &str) {
     let (large, _) = LARGE;
+    let [to, cut] = [TO_BE_CUT >> 16, TO_BE_CUT & 0xffff];
     let _ = writeln!(
         out,
         "    counter guest_{large} {{ }}
@@ -130,6 +162,7 @@ pub(super) fn write_common(out: &mut String, forgetful: &str) {
         counter name guest_{large} update @by_{large} {{ oifname counter }}
     }}
     chain sized {{
+        meta priority {to:x}:{cut:x} meta priority set none return
         oifname vmap @fits
     }}
     chain long {{

@@ -59,6 +59,7 @@ pub mod spans;
 pub mod strays;
 mod swapped;
 pub mod sync;
+mod target;
 pub mod unwatched;
 pub mod verdicts;
 pub mod watch;

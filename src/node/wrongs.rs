@@ -19,13 +19,18 @@ use crate::types::{IfName, Mac, Mono, Vlan};
 /// Reasons whose frames are sampled.
 pub const SAMPLED: [&str; 4] = ["mac", "ip", "arp", "nd"];
 /// Codes of what is said here.
-pub(super) const SAYS: [&str; 5] = ["M0675", NOT_ITS, "M0677", "M0678", "M0692"];
+pub(super) const SAYS: [&str; 5] = ["M0675", NOT_ITS, TAKEN, "M0678", "M0692"];
+/// Code of a guest that uses what is another's.
+const TAKEN: &str = "M0677";
 /// Code of a guest that uses an address that its port does not have.
 pub(super) const NOT_ITS: &str = "M0676";
 /// How long it is told after the last sample; they are taken every ten seconds.
 const QUIET: Duration = Duration::from_secs(60);
 /// Samples that make it more than a slip: a frame of before, of a guest that has just been changed.
 const REPEATED: u64 = 2;
+/// The same where a guest claims an address, by ARP or neighbour discovery: who finds that it is another's asks once and gives it up
+/// (RFC 4862 section 5.4.5, RFC 5227 section 2.1.1), and that one is told too.
+const CLAIMED: u64 = 1;
 /// How long samples of what is right by now are passed over: the kernel forgets them after a minute, and they are read within ten seconds.
 const STALE: Duration = Duration::from_secs(75);
 /// Interfaces that are told of at most.
@@ -63,6 +68,7 @@ impl Wrongs {
             seen.entry(&one.interface).or_default().push(one);
         }
         for (interface, all) in seen {
+            let least = if matches!(reason, "arp" | "nd") { CLAIMED } else { REPEATED };
             let (key, samples) = ((interface.clone(), reason), all.iter().map(|one| one.samples).sum());
             if let Some(wrong) = self.all.get_mut(&key) {
                 // Which value it is stays; old samples end without anything being said.
@@ -70,7 +76,7 @@ impl Wrongs {
                     wrong.last = now;
                 }
                 wrong.samples = samples;
-            } else if let Some(first) = all.first().filter(|_| samples >= REPEATED && self.all.len() < MOST) {
+            } else if let Some(first) = all.first().filter(|_| samples >= least && self.all.len() < MOST) {
                 self.all.insert(key, Wrong { mac: first.mac, value: first.value, samples, last: now, right: None });
             }
         }
@@ -148,6 +154,9 @@ impl Wrongs {
                 None => about_mac(slice, net, interface, &own, wrong.mac),
                 Some(value) => about_ip(slice, net, interface, wrong.mac, value),
             };
+            if wrong.samples < REPEATED && code != TAKEN {
+                continue;
+            }
             // Who uses a wrong IP address may use its own as well; who sends from another Ethernet address most often sends from no other.
             let guests = match wrong.value {
                 None => behind(desired, net, interface),
@@ -263,7 +272,7 @@ fn about_mac(
                 "; if its guest is behind {interface} now: meshctl port set {port} --interface {interface}"
             ));
         }
-        return ("M0677", what, help);
+        return (TAKEN, what, help);
     }
     if let Some((key, row)) = slice.rows.iter().find(|(key, _)| find(key)) {
         let other = key.net();
@@ -331,7 +340,7 @@ fn about_ip(
     if let Some((key, row)) = holders.first() {
         let owner = port_of(slice, net, key.mac);
         let what = format!("{who} uses the address {value} of {owner} on {}; it is dropped", row.node);
-        return ("M0677", what, shared(slice, net, (interface, mac), (key, row), value));
+        return (TAKEN, what, shared(slice, net, (interface, mac), (key, row), value));
     }
     let what = format!("{who} uses the address {value}, which the port does not have; it is dropped");
     if let Some(help) = outside(slice, net, value) {

@@ -131,6 +131,36 @@ fn a_slip_is_no_finding_what_goes_on_is_one_and_it_ends() {
 }
 
 #[test]
+fn who_tries_the_address_of_another_once_and_gives_it_up_is_told_for_a_minute() {
+    let own = "02:00:00:00:00:01";
+    for (reason, value, told_of) in [
+        ("arp", "192.168.10.2", Some("port two on a")),
+        ("arp", "192.168.10.3", Some("port far on b")),
+        ("arp", "192.168.10.99", None),
+        ("nd", "fd00::99", None),
+        ("ip", "192.168.10.2", None),
+    ] {
+        let mut wrongs = Wrongs::default();
+        wrongs.learn(reason, &[said("tap1", own, Some(value), 1)], at(0));
+        wrongs.end(&places(), at(1));
+        let Some(owner) = told_of else {
+            assert_eq!(told(&wrongs), [], "{reason} {value}: a slip");
+            continue;
+        };
+        let [(code, what)] = &told(&wrongs)[..] else { panic!("{:?}", told(&wrongs)) };
+        assert!(
+            code == "M0677"
+                && what.contains(&format!("port one (tap1) in network blue uses the address {value} of {owner}")),
+            "{what}"
+        );
+        wrongs.end(&places(), at(59));
+        assert_eq!(told(&wrongs).len(), 1);
+        wrongs.end(&places(), at(61));
+        assert_eq!(told(&wrongs), []);
+    }
+}
+
+#[test]
 fn a_guest_that_invents_values_is_one_finding_that_does_not_change() {
     let mut wrongs = Wrongs::default();
     let mut first = Vec::new();

@@ -86,7 +86,7 @@ fn one_mac_in_two_networks_or_vlans_is_two_rows() {
 fn a_bad_key_says_what_is_wrong() {
     for (text, why) in [
         ("default/10/-", "no MAC"),
-        ("default/0/-/2:0:0:0:0:1", "a VNI (the last one is reserved) is 1 to 16777215, not 0"),
+        ("default/0/-/2:0:0:0:0:1", "a network's VNI is 1 to 16777214, not 0"),
         ("../10/-/2:0:0:0:0:1", "'.' is none of them"),
         ("default/10/-/2:0:0:0:0:1/x", "too many parts"),
         ("default/10/4095/2:0:0:0:0:1", "a VLAN is 1 to 4094, not 4095"),

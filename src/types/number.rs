@@ -35,7 +35,7 @@ impl serde::de::Visitor<'_> for WholeNumber {
 }
 
 macro_rules! number_type {
-    ($(#[$doc:meta])* $name:ident, $inner:ty, $repr:ty, $what:literal, $min:literal, $max:literal) => {
+    ($(#[$doc:meta])* $name:ident, $inner:ty, $repr:ty, $what:literal, $min:literal, $max:literal $(, told $told:literal)?) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name($inner);
@@ -46,6 +46,9 @@ macro_rules! number_type {
             /// Largest value.
             pub const MAX: u64 = $max;
 
+            /// Largest value that a person may give.
+            const TOLD: u64 = [$max $(, $told)?][[$max $(, $told)?].len() - 1];
+
             /// The number.
             pub const fn get(self) -> $repr {
                 self.0.get()
@@ -54,7 +57,7 @@ macro_rules! number_type {
         impl TryFrom<u64> for $name {
             type Error = NumberError;
             fn try_from(given: u64) -> Result<Self, NumberError> {
-                let refuse = || NumberError { what: $what, min: $min, max: $max, given: given.to_string() };
+                let refuse = || NumberError { what: $what, min: $min, max: Self::TOLD, given: given.to_string() };
                 if !($min..=$max).contains(&given) {
                     return Err(refuse());
                 }
@@ -64,7 +67,7 @@ macro_rules! number_type {
         impl FromStr for $name {
             type Err = NumberError;
             fn from_str(text: &str) -> Result<Self, NumberError> {
-                let given = || NumberError { what: $what, min: $min, max: $max, given: format!("'{}'", text.escape_debug()) };
+                let given = || NumberError { what: $what, min: $min, max: Self::TOLD, given: format!("'{}'", text.escape_debug()) };
                 Self::try_from(text.parse::<u64>().map_err(|_| given())?)
             }
         }
@@ -94,7 +97,8 @@ macro_rules! number_type {
 
 number_type!(
     /// VXLAN network identifier, 1 to 2^24 - 1 (RFC 7348 section 5; zero is refused because switches treat it as "none").
-    Vni, NonZeroU32, u32, "a VNI (the last one is reserved)", 1, 16_777_215
+    /// The last one is no network's: nodes test their path with it.
+    Vni, NonZeroU32, u32, "a network's VNI", 1, 16_777_215, told 16_777_214
 );
 number_type!(
     /// 802.1Q VLAN identifier, 1 to 4094 (IEEE 802.1Q-2018 table 9-2).

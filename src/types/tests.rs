@@ -8,7 +8,7 @@ fn a_vni_is_one_to_2_to_the_24_minus_1() {
     for good in [1, 10, (1 << 24) - 1] {
         assert_eq!(u64::from(Vni::try_from(good).unwrap().get()), good);
     }
-    assert_eq!(Vni::try_from(0).unwrap_err().to_string(), "a VNI (the last one is reserved) is 1 to 16777215, not 0");
+    assert_eq!(Vni::try_from(0).unwrap_err().to_string(), "a network's VNI is 1 to 16777214, not 0");
     assert_eq!(size_of::<Option<Vni>>(), 4);
 }
 

@@ -76,12 +76,8 @@ fn a_manifest_with_one_wrong_object_changes_nothing_of_the_others() {
     };
     let good = network("good", "  vni: 77");
     for (bad, code, says) in [
-        (
-            network("red", "  vni: 0"),
-            3,
-            &["<stdin>:13:8", "a VNI (the last one is reserved) is 1 to 16777215, not 0"][..],
-        ),
-        (network("red", "  vni: 16777216"), 3, &["<stdin>:13:8", "a VNI (the last one is reserved) is 1 to 16777215"]),
+        (network("red", "  vni: 0"), 3, &["<stdin>:13:8", "a network's VNI is 1 to 16777214, not 0"][..]),
+        (network("red", "  vni: 16777216"), 3, &["<stdin>:13:8", "a network's VNI is 1 to 16777214"]),
         (network("red", "  vni: \"12\""), 3, &["<stdin>:13:3", "without quotes"]),
         (network("red", "  vni: 12\n  cidr: [10.1.2.3/24]"), 3, &["<stdin>:14:10", "the prefix is 10.1.2.0/24"]),
         (network("red", "  vni: 12\n  gatway: []"), 3, &["<stdin>:14:3", "did you mean 'gateway'?"]),

@@ -27,7 +27,7 @@ fn the_help_names_every_command() {
 fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
     for (arguments, says) in [
         (&["netwrok", "list"][..], "network"),
-        (&["network", "create", "blue", "--vni", "0"], "a VNI (the last one is reserved) is 1 to 16777215, not 0"),
+        (&["network", "create", "blue", "--vni", "0"], "a network's VNI is 1 to 16777214, not 0"),
         (&["network", "create", "blue", "--overlay", "default"], "--vni is needed"),
         (&["network", "create", "blue", "--flood", "no"], "known: one of off, suppress, replicate"),
         (&["network", "create", "blue", "--cidr", "10.0.0.1/24"], "the prefix is 10.0.0.0/24"),

@@ -63,6 +63,8 @@ fn root_may_run_backup_restore_and_check_and_the_installation_stays_its_users() 
     });
     let user = std::fs::metadata(format!("/proc/{}", child.id())).map(|found| found.uid());
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let shown =
+        ["comm", "cmdline"].map(|what| std::fs::read_to_string(format!("/proc/{}/{what}", child.id())).unwrap());
     let running = good(&["backup", &file]);
     let busy = run(MESHMGR, &["restore", &file, "--config", &config]);
     child.kill().unwrap();
@@ -70,6 +72,7 @@ fn root_may_run_backup_restore_and_check_and_the_installation_stays_its_users() 
     assert!(listens && running.contains("objects, in"));
     assert!(status.contains(&format!("Uid:\t{USER}\t{USER}\t{USER}\t{USER}")), "{user:?} {status}");
     assert!(busy.code == Some(1) && busy.stderr.contains("error[M0704]"), "{:?} {}", busy.code, busy.stderr);
+    assert!(shown[0].trim() == "meshmgr" && shown[1].starts_with("meshmgr\0run\0"), "{shown:?}");
     assert_eq!(not_its(root), Vec::<PathBuf>::new());
 
     // What is wrong is said by the right words, and the other's exit code is this one's.
@@ -77,7 +80,8 @@ fn root_may_run_backup_restore_and_check_and_the_installation_stays_its_users() 
     assert!(none.code == Some(1) && none.stderr.contains("error[M0606]"), "{}", none.stderr);
     std::fs::write(&file, "no backup").unwrap();
     let bad = run(MESHMGR, &["restore", &file, "--config", &config]);
-    assert!(bad.code == Some(3) && bad.stderr.contains("error[M0708]"), "{:?} {}", bad.code, bad.stderr);
+    let said = format!("error[M0708]: {file} cannot be put back");
+    assert!(bad.code == Some(3) && bad.stderr.contains(&said), "{:?} {}", bad.code, bad.stderr);
     for ended in [none, bad, busy] {
         assert!(!ended.stderr.contains("chown"), "no advice takes it away from its user: {}", ended.stderr);
     }

@@ -106,12 +106,7 @@ fn a_slip_in_what_there_shall_be_gets_its_words() {
         ("pdc create Fra", 3, "M0302", &["'Fra' is not the name of a pdc", "'F'"]),
         ("pdc create ams --intra clear", 2, "M0132", &["known: plain or encrypted"]),
         ("pdc create ams --underlay 10.3.0.1/24", 2, "M0132", &["10.3.0.0/24"]),
-        (
-            "network create red --overlay default --vni 99999999",
-            2,
-            "M0132",
-            &["a VNI (the last one is reserved) is 1 to 16777215"],
-        ),
+        ("network create red --overlay default --vni 99999999", 2, "M0132", &["a network's VNI is 1 to 16777214"]),
         ("network create red --overlay default", 2, "M0111", &["--vni is needed"]),
         ("network create red --overlay defualt --vni 11", 3, "M0330", &["did you mean 'default'?"]),
         ("network create red --overlay default --vni 10", 5, "M0316", &["same VNI 10"]),
@@ -204,7 +199,7 @@ fn a_slip_in_a_manifest_gets_its_words_and_its_place() {
     for (text, exit, code, says) in [
         (network("\toverlay: default\n  vni: 11\n"), 3, "M0305", &["a tab stands", "<stdin>:5:", "two spaces"][..]),
         (network("  overlay: default\n  vnii: 11\n"), 3, "M0301", &["'vnii'", "<stdin>:6:3", "did you mean 'vni'?"]),
-        (network("  overlay: default\n  vni: 0\n"), 3, "M0302", &["a VNI (the last one is reserved) is 1 to 16777215", "<stdin>:6:8"]),
+        (network("  overlay: default\n  vni: 0\n"), 3, "M0302", &["a network's VNI is 1 to 16777214", "<stdin>:6:8"]),
         (network("  overlay: default\n  vni: 010\n"), 3, "M0302", &["10 with a leading 0, a fraction or an exponent stands"]),
         (network("  overlay: default\n  vni: \"11\"\n"), 3, "M0302", &["without quotes"]),
         (network("  overlay: nope\n  vni: 11\n"), 3, "M0330", &["overlay 'nope' does not exist", "network red refers to it"]),

@@ -1,11 +1,14 @@
 //! Sizes on the plain path, on the real kernel: what TCP announces is lowered to the network's number, in both directions, and what is dropped
 //! for its size is counted by device.
 
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use vxmesh::linux::Kernel;
+use vxmesh::linux::checksums::{Checks, Program};
+use vxmesh::linux::{Kernel, sys};
 use vxmesh::table::Slice;
 use vxmesh::types::Mac;
 use vxmesh::wire::ip::Checksum;
@@ -45,7 +48,9 @@ impl World {
         for (n, host) in hosts.iter().enumerate() {
             let address = format!("10.9.0.{}", n + 1);
             host.sh(&format!("ip address add {address}/16 dev eth0"));
-            kernels.push(host.enter(|| Kernel::new().unwrap()));
+            let checks =
+                Program::load().map_or_else(|_| Checks::default(), |checks| Checks::new(Ok(checks), BTreeSet::new()));
+            kernels.push(host.enter(|| Kernel::new().unwrap().with_checks(checks)));
         }
         let addresses = |last: &str| [format!("192.168.10.{last}/24"), format!("fd10::{last}/64")];
         let plug = |n: usize, last: &str| {
@@ -217,4 +222,35 @@ fn what_is_larger_than_the_device_that_it_is_for_is_counted_at_that_device() {
     world.hosts[1].sh("ip link set dev g2 mtu 1500");
     world.again(|_| ());
     assert!(ping(&world, 0, "192.168.10.12", 1380 - 28));
+}
+
+/// A train of UDP datagrams, as QUIC sends it: it is one packet until it leaves.
+#[test]
+fn a_train_of_datagrams_that_are_cut_and_arrive_is_not_counted() {
+    if !can_run() {
+        return;
+    }
+    if let Err(why) = Program::load() {
+        eprintln!("SKIPPED: {why}");
+        return;
+    }
+    let mut world = World::new();
+    world.hosts[1].sh("ip link set dev g2 mtu 1350");
+    world.again(|_| ());
+    for (to, from) in [("192.168.10.12", "192.168.10.11"), ("fd10::12", "fd10::11")] {
+        let [to, from]: [IpAddr; 2] = [to, from].map(|address| address.parse().unwrap());
+        let sink = world.guests[1].enter(|| UdpSocket::bind((to, 4433)).unwrap());
+        sink.set_read_timeout(Some(LIMIT)).unwrap();
+        let source = world.guests[0].enter(|| UdpSocket::bind((from, 0)).unwrap());
+        sys::set_socket_option(source.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, 1200).unwrap();
+        let mut got = [0; 2048];
+        let mut arrives = || {
+            assert_eq!(source.send_to(&[7; 12_000], (to, 4433)).unwrap(), 12_000);
+            (0..10).all(|_| sink.recv(&mut got).is_ok_and(|length| length == 1200))
+        };
+        assert!((0..30).all(|_| arrives()), "{to}");
+    }
+    assert_eq!([world.large(0), world.large(1)], [vec![], vec![]]);
+    let signed = world.hosts[0].sh("nft list ruleset");
+    assert!(signed.contains("meta priority fffe:7650"), "{signed}");
 }

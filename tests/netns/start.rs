@@ -115,10 +115,11 @@ fn a_machine_that_has_not_joined_is_told_how_and_nothing_is_made() {
     gone.refused(1, &["error[M0601]", "/nonexistent/meshd.toml", "meshctl join", "nothing was changed"]);
 }
 
-/// `meshctl status` on a machine whose `/etc` holds these files, as this user.
-fn asked(folder: &std::path::Path, user: u32) -> String {
+/// `meshctl` with these words on a machine whose `/etc` holds these files, and which has labs, as this user.
+fn asked(folder: &std::path::Path, user: u32, words: &str) -> String {
     let script = format!(
-        "mount --bind {} /etc; mount -t tmpfs none /run; export HOME=/nowhere; exec setpriv --reuid {user} --clear-groups {MESHCTL} status",
+        "mount --bind {} /etc; mount -t tmpfs none /run; mkdir -m 700 /run/vxmesh-lab; export HOME=/nowhere; \
+         exec setpriv --reuid {user} --clear-groups {MESHCTL} {words} < /dev/null",
         folder.display()
     );
     let mut command = Command::new("unshare");
@@ -135,7 +136,7 @@ fn whom_meshctl_cannot_ask_it_says_and_what_to_do() {
     let etc = tempfile::tempdir().unwrap();
     std::fs::set_permissions(etc.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let says = |user: u32, words: &[&str]| {
-        let said = asked(etc.path(), user);
+        let said = asked(etc.path(), user, "status");
         assert!(words.iter().all(|word| said.contains(word)), "{words:?} is not in\n{said}");
     };
     says(0, &["M0810", "no credential", "/etc/vxmesh/admin", "meshctl join"]);
@@ -148,6 +149,13 @@ fn whom_meshctl_cannot_ask_it_says_and_what_to_do() {
     std::fs::create_dir(&admin).unwrap();
     std::fs::write(admin.join("admin.crt"), "").unwrap();
     std::fs::set_permissions(&admin, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    says(65_534, &["M0810", "may not be read by this user", "run as root"]);
+    says(65_534, &["M0810", "may not be read by this user", "sudo meshctl status"]);
+    // It is a node as well, whose daemon has nothing to do with it.
+    std::fs::write(folder.join("meshd.toml"), "").unwrap();
+    says(65_534, &["M0810", "/etc/vxmesh/admin may not be read by this user", "sudo meshctl status"]);
+    let labs = asked(etc.path(), 65_534, "lab list");
+    assert!(labs.contains("M0652") && labs.contains("sudo meshctl lab list"), "{labs}");
+    let join = asked(etc.path(), 65_534, "join mgmt.example.net");
+    assert!(join.contains("sudo meshctl join") && join.contains("no token was asked for"), "{join}");
     says(0, &["M0810", "/etc/vxmesh/admin/ca.crt cannot be used", "there is no such file", "copy the whole folder"]);
 }

@@ -18,7 +18,7 @@ use crate::meshctl::remote::Access;
 use crate::meshd::{belongings, control, disk};
 use crate::transport::client::Client;
 use crate::transport::tls;
-use crate::types::NodeId;
+use crate::types::{NodeId, PdcId};
 
 /// Take this machine out of the mesh: stop meshd, remove its devices, state and keys.
 #[derive(Debug, Args)]
@@ -33,6 +33,8 @@ pub struct LeaveArgs {
 
 /// How long the management node is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// What management answers whom it has deleted, or given to another machine.
+const NO_MEMBER: &str = "M0802";
 /// Files of others that are named.
 const NAMED: usize = 20;
 
@@ -78,20 +80,13 @@ pub(in crate::meshctl) async fn leave(access: &Access, args: &LeaveArgs) -> Done
     if left.foreign.len() > NAMED {
         say(&format!(" and {} more", left.foreign.len() - NAMED));
     }
-    let name = errand.as_ref().map_or("NAME", |errand| errand.name.as_str());
     let told = match &errand {
-        None => Err("it has no certificate to say it with".to_owned()),
+        None => Told::Not("it has no certificate to say it with".to_owned()),
         Some(errand) => errand.run().await,
     };
-    let heard = told.is_ok();
-    say(&match told {
-        Ok(()) => " management: told".to_owned(),
-        Err(why) => format!(" management: not told ({})", printable(&why)),
-    });
-    say(&format!(
-        "left. To come back: meshctl join with a token for this name ('meshctl token create --replace {name}' on the management side prints one; ports stay)."
-    ));
-    say(&format!("For good, on the management side: meshctl node delete {name}, unless it is deleted already"));
+    let heard = matches!(told, Told::Heard);
+    let place = errand.as_ref().map(|errand| (&errand.name, &errand.pdc));
+    told.lines(place).iter().for_each(|line| say(line));
     match access.output {
         Format::Table => Ok(()),
         format @ (Format::Json | Format::Yaml) => {
@@ -117,6 +112,7 @@ async fn running(config: &Config) -> Result<(), Problem> {
 /// Tells the management node that this machine has left.
 struct Errand {
     name: NodeId,
+    pdc: PdcId,
     client: Client,
 }
 
@@ -126,14 +122,53 @@ impl Errand {
         let file = path.display().to_string();
         let identity = disk::identity(config, Source::new(&file, "")).ok()?;
         let tls = tls::client_config(&identity.ca, Some((&identity.certificate, &identity.tls_key))).ok()?;
-        Some(Self { name: identity.name, client: Client::https(config.management.clone(), tls) })
+        Some(Self { name: identity.name, pdc: identity.pdc, client: Client::https(config.management.clone(), tls) })
     }
 
-    async fn run(&self) -> Result<(), String> {
+    async fn run(&self) -> Told {
         let report = Report { leaving: true, ..Report::default() };
         let told = self.client.call::<_, serde_json::Value>(Method::POST, "/v1/report", Some(&report));
-        let late = format!("no answer within {} s", PATIENCE.as_secs());
-        tokio::time::timeout(PATIENCE, told).await.map_err(|_| late)?.map(|_| ()).map_err(|problem| problem.what)
+        match tokio::time::timeout(PATIENCE, told).await {
+            Err(_) => Told::Not(format!("no answer within {} s", PATIENCE.as_secs())),
+            Ok(Ok(_)) => Told::Heard,
+            Ok(Err(problem)) if problem.code == NO_MEMBER => Told::Gone,
+            Ok(Err(problem)) => Told::Not(problem.what),
+        }
+    }
+}
+
+/// What management said to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    /// It knows now.
+    Heard,
+    /// It has no such member any more.
+    Gone,
+    /// It does not know, for this reason.
+    Not(String),
+}
+
+impl Told {
+    /// What is said of it, and how the machine comes back. `place` is what it was, where that is known.
+    fn lines(&self, place: Option<(&NodeId, &PdcId)>) -> Vec<String> {
+        let name = place.map_or("NAME", |(name, _)| name.as_str());
+        let pdc = place.map_or("PDC", |(_, pdc)| pdc.as_str());
+        let anew = format!("'meshctl token create --pdc {pdc} --name {name}' on the management side prints one");
+        let again = format!("'meshctl token create --replace {name}' on the management side prints one; ports stay");
+        let back = "left. To come back: meshctl join with a token for this name";
+        let end = format!("For good, on the management side: meshctl node delete {name}");
+        match self {
+            Self::Heard => vec![" management: told".to_owned(), format!("{back} ({again})."), end],
+            Self::Gone => vec![
+                format!(" management: it has no member {name} with this machine's key any more"),
+                format!("{back} ({anew}; ports that were deleted with the node are made anew)."),
+            ],
+            Self::Not(why) => vec![
+                format!(" management: not told ({})", printable(why)),
+                format!("{back} ({again}; where the node is deleted there: {anew})."),
+                format!("{end}, unless it is deleted already"),
+            ],
+        }
     }
 }
 
@@ -168,5 +203,26 @@ fn ask(paths: &Paths) -> Result<(), Problem> {
         Ok(())
     } else {
         Err(unasked())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_back_is_one_that_works() {
+        let (name, pdc): (NodeId, PdcId) = ("fra-1".parse().unwrap(), "fra".parse().unwrap());
+        let said = |told: Told| told.lines(Some((&name, &pdc))).join("\n");
+        let (replace, anew) = ("token create --replace fra-1'", "token create --pdc fra --name fra-1'");
+        for (told, replaces, is_anew, deletes) in [
+            (Told::Heard, true, false, true),
+            (Told::Gone, false, true, false),
+            (Told::Not("no answer within 3 s".to_owned()), true, true, true),
+        ] {
+            let said = said(told.clone());
+            assert_eq!((said.contains(replace), said.contains(anew)), (replaces, is_anew), "{told:?}: {said}");
+            assert_eq!(said.contains("meshctl node delete fra-1"), deletes, "{told:?}: {said}");
+        }
     }
 }

@@ -42,7 +42,11 @@ fn missing(code: &str, what: impl Into<String>, help: &str) -> Problem {
     Problem::new(code, Exit::Invalid, what).help(help)
 }
 
-fn rights() -> Result<(), Problem> {
+/// Whether this process may make devices.
+///
+/// # Errors
+/// It is not root's.
+pub(super) fn rights() -> Result<(), Problem> {
     caps::check().map_err(|error| Problem::from(&error).help("sudo meshctl join"))
 }
 

@@ -51,16 +51,19 @@ fn what_is_put_back_is_what_was_and_newer_than_what_came_since() {
     assert!(!std::fs::read_to_string(&file).unwrap().contains(inside), "no key is in it");
 
     let newest = change(&config, "new");
-    let told = backup::restore(&config, &file).unwrap();
+    let told = backup::restore(&config, &file, std::path::Path::new("/root/typed.backup")).unwrap();
     assert!(told.contains("incarnation 2") && told.contains("before-restore-1-3.backup"), "{told}");
     let core = load(&config);
     assert_eq!(pdcs(&core), ["old"]);
     assert!(core.view().version > newest && core.view().version.incarnation == 2, "{}", core.view().version);
-    assert!(core.events().unwrap().iter().any(|event| event.what == "restore"));
+    let named = |event: &crate::api::admin::AuditEvent| {
+        event.what == "restore" && format!("{event:?}").contains(" from /root/typed.backup, ")
+    };
+    assert!(core.events().unwrap().iter().any(named), "{:?}", core.events());
     drop(core);
     // What was there before can be put back too, and is newer again.
     let kept = config.paths.state.join("before-restore-1-3.backup");
-    backup::restore(&config, &kept).unwrap();
+    backup::restore(&config, &kept, &kept).unwrap();
     let core = load(&config);
     assert_eq!((pdcs(&core), core.view().version.incarnation), (vec!["new".to_owned(), "old".to_owned()], 3));
 }
@@ -73,7 +76,7 @@ fn what_cannot_be_put_back_changes_nothing() {
     backup::make(&config, &file).unwrap();
     backup::make(&other, &foreign).unwrap();
     let refused = |path: &std::path::Path, code: &str| {
-        let problem = backup::restore(&config, path).unwrap_err();
+        let problem = backup::restore(&config, path, path).unwrap_err();
         assert_eq!(problem.code, code, "{problem}");
         assert!(problem.notes.iter().any(|note| note == "nothing was changed"), "{problem}");
     };
@@ -111,7 +114,7 @@ fn a_damaged_store_is_set_aside_for_its_backup() {
     backup::make(&config, &file).unwrap();
     let store = config.paths.state.join(serve::STORE);
     std::fs::write(&store, vec![7; 100_000]).unwrap();
-    let told = backup::restore(&config, &file).unwrap();
+    let told = backup::restore(&config, &file, &file).unwrap();
     assert!(told.contains("damaged store is kept as"), "{told}");
     let core = load(&config);
     assert_eq!((pdcs(&core), core.view().version.incarnation), (vec!["old".to_owned()], 2));
@@ -138,7 +141,8 @@ async fn a_running_server_gives_its_backup_to_who_has_its_keys() {
     let read = crate::mgmt::backup::read(&text).unwrap();
     assert!(read.entries.contains_key("node/a-1") && read.entries.contains_key("network/blue"));
     assert!(world.log().await.iter().any(|(what, _)| what == "backup"));
-    let running = tokio::task::spawn_blocking(move || backup::restore(&config, &file)).await.unwrap().unwrap_err();
+    let running =
+        tokio::task::spawn_blocking(move || backup::restore(&config, &file, &file)).await.unwrap().unwrap_err();
     assert!(running.code == "M0704" && running.to_string().contains("systemctl stop meshmgr"), "{running}");
 }
 
