@@ -57,8 +57,9 @@ pub fn of_a_side(code: &str) -> bool {
 /// True where something of others takes what goes by the device by which this node watches its plain paths: what is not answered may be due to
 /// that alone, and guests' frames do not go by it.
 pub fn watch_is_hit<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> bool {
-    let own = format!(" vt{ECHO_VNI}.");
-    let hit = |finding: &Finding| ["M0686", "M0695"].contains(&finding.code.as_str()) && finding.what.contains(&own);
+    let own = ["vt", "vv"].map(|device| format!(" {device}{ECHO_VNI}."));
+    let names = |what: &str| own.iter().any(|own| what.contains(own));
+    let hit = |finding: &Finding| ["M0686", "M0695"].contains(&finding.code.as_str()) && names(&finding.what);
     findings.into_iter().any(hit)
 }
 
