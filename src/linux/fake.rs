@@ -32,6 +32,8 @@ pub const NEW_PORT: PortFlags = PortFlags {
     flood: true,
     mcast_flood: true,
     bcast_flood: true,
+    hairpin: false,
+    proxy_arp: false,
 };
 
 impl Fake {

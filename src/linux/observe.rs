@@ -9,9 +9,9 @@ use std::ops::ControlFlow;
 
 use netlink_packet_core::{NetlinkPayload, NlasIterator};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, BridgeBooleanOptionFlags, BridgePortState, In6AddrGenMode, InfoBridge, InfoBridgePort,
-    InfoData, InfoKind, InfoPortData, InfoTun, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
-    LinkMessage,
+    AfSpecInet6, AfSpecUnspec, BridgeBooleanOptionFlags, BridgePortState, BridgeStpState, In6AddrGenMode, InfoBridge,
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoTun, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags,
+    LinkInfo, LinkMessage,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -363,6 +363,7 @@ fn read_bridge(name: &IfName, data: &[InfoBridge]) -> Bridge {
         match attribute {
             InfoBridge::MulticastSnooping(on) => bridge.mcast_snooping = *on,
             InfoBridge::VlanFiltering(on) => bridge.vlan_filtering = *on,
+            InfoBridge::StpState(state) => bridge.stp = *state != BridgeStpState::Disabled,
             InfoBridge::FdbMaxLearned(most) => bridge.fdb_max_learned = *most,
             InfoBridge::GroupFwdMask(mask) => bridge.group_fwd_mask = *mask,
             InfoBridge::MultiBoolOpt(options) => {
@@ -426,6 +427,8 @@ fn read_port(data: &[InfoBridgePort]) -> PortFlags {
         flood: false,
         mcast_flood: false,
         bcast_flood: false,
+        hairpin: false,
+        proxy_arp: false,
     };
     for attribute in data {
         match attribute {
@@ -436,6 +439,8 @@ fn read_port(data: &[InfoBridgePort]) -> PortFlags {
             InfoBridgePort::UnicastFlood(on) => flags.flood = *on,
             InfoBridgePort::MulticastFlood(on) => flags.mcast_flood = *on,
             InfoBridgePort::BroadcastFlood(on) => flags.bcast_flood = *on,
+            InfoBridgePort::HairpinMode(on) => flags.hairpin = *on,
+            InfoBridgePort::ProxyARP(on) | InfoBridgePort::ProxyARPWifi(on) => flags.proxy_arp |= *on,
             _ => {}
         }
     }

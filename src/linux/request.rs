@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, BridgeBooleanOptionFlags, BridgeBooleanOptions, In6AddrGenMode, InfoBridge,
-    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo,
-    LinkMessage,
+    AfSpecInet6, AfSpecUnspec, BridgeBooleanOptionFlags, BridgeBooleanOptions, BridgeStpState, In6AddrGenMode,
+    InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVxlan, LinkAttribute, LinkFlags,
+    LinkInfo, LinkMessage,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -129,6 +129,7 @@ pub(super) fn bridge(index: u32, bridge: &Bridge) -> Request {
     bridge_data(
         index,
         vec![
+            InfoBridge::StpState(if bridge.stp { BridgeStpState::KernelStp } else { BridgeStpState::Disabled }),
             InfoBridge::MulticastSnooping(bridge.mcast_snooping),
             InfoBridge::GroupFwdMask(bridge.group_fwd_mask),
             InfoBridge::FdbMaxLearned(bridge.fdb_max_learned),
@@ -155,6 +156,9 @@ pub(super) fn port(index: u32, flags: PortFlags) -> Request {
         InfoBridgePort::UnicastFlood(flags.flood),
         InfoBridgePort::MulticastFlood(flags.mcast_flood),
         InfoBridgePort::BroadcastFlood(flags.bcast_flood),
+        InfoBridgePort::HairpinMode(flags.hairpin),
+        InfoBridgePort::ProxyARP(flags.proxy_arp),
+        InfoBridgePort::ProxyARPWifi(flags.proxy_arp),
     ];
     let info = vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(InfoPortData::BridgePort(data))];
     (RouteNetlinkMessage::NewLink(link(index, vec![LinkAttribute::LinkInfo(info)])), 0)

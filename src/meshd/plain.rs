@@ -8,9 +8,11 @@ use std::time::Duration;
 use super::lane::LaneStats;
 use super::outways::{self, Route};
 use super::shared::{Shared, Topic, View};
+use super::silent;
 use super::watch::Known;
 use crate::api::local::{Finding, PlainPeer, PlainState, PlainStatus};
 use crate::clock::{mono, wall};
+use crate::node::causes;
 use crate::node::detour::Detours;
 use crate::node::explain::{Live, Now};
 use crate::node::paths::Paths;
@@ -188,7 +190,15 @@ pub(super) fn narrow(view: &View, known: &Known) -> BTreeMap<NodeId, u16> {
 /// What `explain` is told of the paths as they are now.
 pub(super) fn live(view: &View, known: &Known, stats: &[LaneStats], now: Mono) -> Live {
     let plain = seen(view, known, stats, now).into_iter();
-    let plain = plain.map(|one| ((one.node.clone(), one.udp_port), plain_now(&one, now)));
+    // Guests' frames do not go by that device.
+    let hit = causes::watch_is_hit(view.findings.values().flatten());
+    let doubted = |now: Now| match now {
+        Now::Fails(text) if hit => {
+            Now::Unknown(format!("{text}; the watch of this node is hit itself, which may be all of it"))
+        }
+        now => now,
+    };
+    let plain = plain.map(|one| ((one.node.clone(), one.udp_port), doubted(plain_now(&one, now))));
     let tunnels = view.paths.values().flatten().filter(|(_, verdict)| verdict.path == Path::Tunnel);
     let tunnels = tunnels.map(|(node, _)| (node.clone(), tunnel_now(view, node, stats, now)));
     Live { plain: plain.collect(), tunnels: tunnels.collect() }
@@ -237,7 +247,9 @@ fn tunnel_now(view: &View, node: &NodeId, stats: &[LaneStats], now: Mono) -> Now
         return Now::Fails(format!("the tunnel to {node} is down: meshctl tunnel list"));
     }
     if !phases.is_empty() && phases.iter().all(|phase| *phase == Phase::Error) {
-        return Now::Fails(format!("the tunnel to {node} is dead: no probe is answered; meshctl status"));
+        let foreign =
+            view.slice.as_ref().and_then(|slice| slice.peers.get(node)).is_some_and(|peer| peer.foreign.is_some());
+        return silent::now(node, silent::silence(Some(slot), foreign, stats, now));
     }
     if phases.iter().all(|phase| *phase == Phase::Base) {
         return Now::Unknown(format!("the tunnel to {node} is up, and not probed yet"));

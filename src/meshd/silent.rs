@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use super::lane::LaneStats;
 use super::shared::View;
-use crate::api::cut::Cut;
+use crate::api::cut::{Cut, Direction};
 use crate::api::list::named;
 use crate::api::local::{Finding, Management, PeerStatus, Silence};
+use crate::node::explain::Now;
 use crate::node::watch_told::Down;
 use crate::policy::path::Path;
 use crate::probe;
 use crate::table::Slice;
-use crate::types::{IfName, Mono, PeerSlot};
+use crate::types::{IfName, Mono, NodeId, PeerSlot};
 
 /// A peer that hears nothing asks, and one that has nothing to say keeps alive: after so long without a word nothing arrives from it.
 const QUIET: Duration = Duration::from_secs(27);
@@ -42,6 +43,22 @@ pub(super) fn silence(peer: Option<PeerSlot>, foreign: bool, stats: &[LaneStats]
         true => Silence::Out,
         false => Silence::Unknown,
     })
+}
+
+/// What that says of the direction from here, where no probe is answered.
+pub(super) fn now(node: &NodeId, silence: Option<Silence>) -> Now {
+    match silence {
+        Some(Silence::Out) => Now::Fails(format!(
+            "what is sent from here does not arrive at {node}, what it sends arrives here: meshctl status"
+        )),
+        Some(Silence::In) => Now::Unknown(format!(
+            "nothing of {node} arrives here any more; whether what is sent from here arrives is known there alone: on {node}: meshctl status"
+        )),
+        Some(Silence::Unknown) => Now::Unknown(format!(
+            "the session with {node} stands and no probe is answered: which direction fails is not known yet; meshctl status"
+        )),
+        None => Now::Unknown(format!("the session with {node} stands, and it answers no probe; meshctl tunnel list")),
+    }
 }
 
 /// The interface that tunnels leave by.
@@ -106,15 +123,17 @@ pub(super) fn findings(peers: &[PeerStatus], slice: Option<&Slice>, line: &Line)
     let alone: Vec<&PeerStatus> =
         by_cause.iter().filter(|(cause, _)| unheard(cause)).flat_map(|(_, peers)| peers.clone()).collect();
     let alone: Vec<&PeerStatus> = alone.into_iter().filter(counts).collect();
-    let heard = carries > 0 || by_cause.contains_key(&Cause::Silent(Silence::Out)) || line.heard && line.down.is_none();
-    let own = !heard && (alone.len() > 1 || line.down.is_some() && !alone.is_empty());
+    let heard = carries > 0 || by_cause.contains_key(&Cause::Silent(Silence::Out)) || line.heard;
+    // An interface that is down is the cause at once: those that seem to carry have not been asked since.
+    let own = !alone.is_empty() && line.down.is_some() || !heard && alone.len() > 1;
+    let all = alone.len() == peers.iter().filter(|peer| peer.tunnel.is_some()).filter(counts).count();
     if own {
         for (_, peers) in by_cause.iter_mut().filter(|(cause, _)| unheard(cause)) {
             peers.retain(|peer| !counts(peer));
         }
         by_cause.retain(|_, peers| !peers.is_empty());
     }
-    let own = own.then(|| cut_off(&alone, line));
+    let own = own.then(|| cut_off(&alone, all, line));
     own.into_iter().chain(by_cause.into_iter().map(|(cause, peers)| cause.finding(&peers))).collect()
 }
 
@@ -140,30 +159,78 @@ impl Cause {
             }
             Self::Silent(Silence::In) => (format!("nothing of {} arrives here any more", somewhere(peers)), back),
         };
-        let what = format!("{the} to {names} {is} down: {why}; frames to {it} are dropped, never sent in clear");
-        Finding::new("M0410", what, help).cuts(cut(peers))
+        let (state, fate) = self.fate(is);
+        let what = format!("{the} to {names} {state}: {why}; {}", fate.replace("THEM", it));
+        Finding::new("M0410", what, help).cuts(self.cut(peers))
+    }
+
+    /// How it is with the tunnel, and what happens to frames. Of a direction of which nobody here knows anything, nothing sure is said.
+    const fn fate(self, is: &str) -> (&'static str, &'static str) {
+        let one = is.len() == "is".len();
+        match self {
+            Self::Silent(Silence::Unknown) => (
+                if one { "is not answering" } else { "are not answering" },
+                "which direction fails is not known yet: frames to THEM leave by the session, and may arrive",
+            ),
+            Self::Silent(Silence::Out) => (
+                if one { "is dead from here" } else { "are dead from here" },
+                "frames to THEM are lost on their way, those from there go on",
+            ),
+            Self::Silent(Silence::In) => (
+                if one { "is dead to here" } else { "are dead to here" },
+                "frames to THEM leave by the session for as long as it stands, and whether they arrive is known there alone",
+            ),
+            Self::NotJoined | Self::Nowhere | Self::NoHandshake | Self::ForeignNoHandshake => {
+                (if one { "is down" } else { "are down" }, "frames to THEM are dropped, never sent in clear")
+            }
+        }
+    }
+
+    /// What it keeps from arriving. By a session that stands only what is known to fail does.
+    fn cut(self, peers: &[&PeerStatus]) -> Cut {
+        let direction = match self {
+            Self::Silent(Silence::Out) => Some(Direction::FromGuests),
+            Self::Silent(Silence::In) => Some(Direction::ToGuests),
+            Self::Silent(Silence::Unknown)
+            | Self::NotJoined
+            | Self::Nowhere
+            | Self::NoHandshake
+            | Self::ForeignNoHandshake => None,
+        };
+        Cut { direction, ..cut(self != Self::Silent(Silence::Unknown), peers) }
     }
 }
 
-/// Nothing goes to these by their tunnels.
-fn cut(peers: &[&PeerStatus]) -> Cut {
-    Cut::peers(true, Path::Tunnel, peers.iter().map(|peer| &peer.node))
+/// What goes between here and these by their tunnels.
+fn cut(surely: bool, peers: &[&PeerStatus]) -> Cut {
+    Cut::peers(surely, Path::Tunnel, peers.iter().map(|peer| &peer.node))
 }
 
-/// None of several peers is heard: the fault is here.
-fn cut_off(peers: &[&PeerStatus], line: &Line) -> Finding {
+/// What an own line cuts off by which nothing arrives: all where it is down or no session stands; else what is sent from here may leave.
+fn cut_line(peers: &[&PeerStatus], line: &Line) -> Cut {
+    let tunnels = || peers.iter().filter_map(|peer| peer.tunnel.as_ref());
+    if line.down.is_some() || !tunnels().any(|tunnel| tunnel.up) {
+        return cut(true, peers);
+    }
+    let unheard = tunnels().all(|tunnel| !tunnel.up || tunnel.silence == Some(Silence::In));
+    Cut { direction: unheard.then_some(Direction::ToGuests), ..cut(unheard, peers) }
+}
+
+/// None of several peers is heard, or their interface is down: the fault is here. `all`: there are no other tunnels.
+fn cut_off(peers: &[&PeerStatus], all: bool, line: &Line) -> Finding {
     let interface = line.interface.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
     let why = match line.down {
         Some(how) => format!("interface {interface} {how}"),
         None => format!("no peer is heard by {interface}: it is this node's own line or packet filter"),
     };
-    let what = format!(
-        "all {} tunnels ({}) are down: {why}; frames to them are dropped, never sent in clear",
-        peers.len(),
-        some(peers)
-    );
+    let which = match peers.len() {
+        1 => format!("the tunnel to {} is", some(peers)),
+        count if all => format!("all {count} tunnels ({}) are", some(peers)),
+        _ => format!("the tunnels to {} are", some(peers)),
+    };
+    let what = format!("{which} down: {why}; nothing of them arrives here, and nothing is sent in clear");
     let help = format!("ip -s link show dev {interface}; ip address show dev {interface}; meshctl tunnel list");
-    Finding::new("M0410", what, help).cuts(cut(peers)).of_line(line.interface.as_ref())
+    Finding::new("M0410", what, help).cuts(cut_line(peers, line)).of_line(line.interface.as_ref())
 }
 
 fn some(peers: &[&PeerStatus]) -> String {

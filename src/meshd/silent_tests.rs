@@ -142,6 +142,45 @@ fn of_line(peers: &[PeerStatus], slice: &Slice, line: &Line) -> Vec<String> {
 }
 
 #[test]
+fn what_is_not_known_to_fail_is_not_called_dead() {
+    use crate::api::cut::Direction::{FromGuests, ToGuests};
+    for (up, silence, surely, direction) in [
+        (false, None, true, None),
+        (true, Some(Silence::Unknown), false, None),
+        (true, Some(Silence::Out), true, Some(FromGuests)),
+        (true, Some(Silence::In), true, Some(ToGuests)),
+    ] {
+        let peers = [peer(1, up, silence), peer(2, true, None)];
+        let line = Line { interface: "eth0".parse().ok(), down: None, heard: false };
+        let found = findings(&peers, Some(&slice(&peers)), &line);
+        let cut = found[0].cut.as_ref().unwrap();
+        assert_eq!((cut.surely, cut.direction), (surely, direction), "{found:?}");
+        assert_eq!(found[0].what.contains("are dropped") || found[0].what.contains("is dropped"), !up, "{found:?}");
+        let here = now(&"b-1".parse().unwrap(), silence);
+        assert_eq!(matches!(here, Now::Fails(_)), direction == Some(FromGuests), "{here:?}");
+    }
+    // Several are unheard by one line: what is sent from here may leave; and not where the line is down.
+    let peers = [peer(1, true, Some(Silence::In)), peer(2, true, Some(Silence::In))];
+    for (down, direction) in [(None, Some(ToGuests)), (Some(Down::Off), None)] {
+        let line = Line { interface: "eth0".parse().ok(), down, heard: false };
+        let found = findings(&peers, Some(&slice(&peers)), &line);
+        let cut = found[0].cut.as_ref().unwrap();
+        assert_eq!((cut.surely, cut.direction, found.len()), (true, direction, 1), "{found:?}");
+    }
+    let maybe = [peer(1, true, Some(Silence::In)), peer(2, true, Some(Silence::Unknown))];
+    let line = Line { interface: "eth0".parse().ok(), down: None, heard: false };
+    assert!(!findings(&maybe, Some(&slice(&maybe)), &line)[0].cut.as_ref().unwrap().surely);
+}
+
+#[test]
+fn an_interface_that_is_down_is_named_before_all_peers_are_missed() {
+    let peers = [peer(1, true, Some(Silence::Unknown)), peer(2, true, None), peer(3, true, None)];
+    let found = said(&peers, true);
+    assert!(found.len() == 1 && found[0].contains("the tunnel to b-1 is down: interface eth0 is down"), "{found:?}");
+    assert!(said(&[peer(1, true, None)], true).is_empty());
+}
+
+#[test]
 fn one_silent_tunnel_is_named_with_its_direction() {
     for (up, silence, words) in [
         (false, None, "the tunnel to b-1 is down: 198.51.100.1:51820 answers no handshake"),

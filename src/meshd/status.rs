@@ -226,9 +226,11 @@ fn problems(view: &View, peers: &[PeerStatus], plain: &[Finding]) -> Vec<Finding
     match &view.management {
         // That it no longer answers is no news then.
         Management::Away { .. } if removed => {}
-        Management::Away { since, why } => {
-            problems.push(Finding::new("M0120", format!("no management node since {since}: {why}"), way_out(&problems)))
-        }
+        Management::Away { since, why } => problems.push(Finding::new(
+            "M0120",
+            format!("no management node since {since}: {why}"),
+            way_out(&problems, view),
+        )),
         Management::Connected { .. } | Management::Files => {}
     }
     problems.extend(view.certificate_ends.and_then(|ends| ended(ends, wall())));
@@ -236,7 +238,7 @@ fn problems(view: &View, peers: &[PeerStatus], plain: &[Finding]) -> Vec<Finding
 }
 
 /// What to do about a management node that does not answer: where a side of this node itself is dead, that comes first.
-fn way_out(problems: &[Finding]) -> String {
+fn way_out(problems: &[Finding], view: &View) -> String {
     let side = |finding: &&Finding| finding.line.is_some() || causes::of_a_side(&finding.code);
     match problems.iter().find(side) {
         Some(side) => {
@@ -245,8 +247,18 @@ fn way_out(problems: &[Finding]) -> String {
                 side.code
             )
         }
-        None => "traffic goes on; check the management node".to_owned(),
+        None => dead_side(view).unwrap_or_else(|| "traffic goes on; check the management node".to_owned()),
     }
+}
+
+/// An interface of this node's sides that is down, before anything else tells of it.
+fn dead_side(view: &View) -> Option<String> {
+    let sides = [&view.local.admin, &view.local.external].into_iter().flatten();
+    let (name, how) = sides.filter_map(|side| view.down.get_key_value(&side.interface)).next()?;
+    Some(format!(
+        "interface {name} of this node first, which {how}: by that side nothing goes on, and it may be the way to the management node: \
+         ip link show dev {name}"
+    ))
 }
 
 /// A peer that some lanes reach and others do not: a packet filter that knows one UDP port of two, most likely.

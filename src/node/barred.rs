@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use super::desired::Desired;
 use super::fence::Refused;
+use super::paths;
 use super::presence::{Wrong, bounded, name_of};
 use super::wrongs::ports;
+use crate::api::list::named;
 use crate::api::local::Finding;
-use crate::table::{NetKey, PortRole, Row, Slice};
-use crate::types::{GroupRate, IfName, Mono, Vlan};
+use crate::policy::path::Outer;
+use crate::table::{NetKey, Peer, PortRole, Row, Slice};
+use crate::types::{GroupRate, IfName, Mono, NodeId, Vlan};
 
 /// Frames that make it more than a slip.
 const REPEATED: u64 = 2;
@@ -169,6 +172,9 @@ fn told(
     interface: &IfName,
     (reason, sends, help): (&str, &str, &str),
 ) -> (String, String) {
+    if let Some(told) = of_nodes(slice, desired, net, interface, (reason, sends)) {
+        return told;
+    }
     let own = ports(slice, desired, net, interface);
     let who = own.as_ref().map_or_else(|| interface.to_string(), |(port, _)| format!("{port} ({interface})"));
     let rate = || format!(" the {} a second that it may", group_rate(slice, net, interface));
@@ -177,6 +183,41 @@ fn told(
     let what = format!("{who} in network {} sends {sends}; {fate}", name_of(slice, net));
     let port = own.as_ref().map_or("PORT", |(port, _)| port.argument());
     (what, help.replace("PORT", port).replace("IF", interface.as_str()))
+}
+
+/// What comes by a vxlan device, which no guest is behind: one of the nodes that send there lets it out.
+fn of_nodes(
+    slice: &Slice,
+    desired: &Desired,
+    net: &NetKey,
+    interface: &IfName,
+    (reason, sends): (&str, &str),
+) -> Option<(String, String)> {
+    let (bridge, network) = desired.networks.iter().find(|(_, one)| one.vxlan.as_ref() == Some(interface))?;
+    let vteps: BTreeSet<_> = network.flood.iter().chain(network.vxlan_fdb.values()).map(|vtep| vtep.address).collect();
+    let sends_here = |peer: &Peer| {
+        let own = [Outer::Admin, Outer::External].map(|outer| paths::vtep(peer, outer));
+        own.into_iter().flatten().any(|address| vteps.contains(&address))
+    };
+    let nodes: Vec<&NodeId> = slice.peers.iter().filter(|(_, peer)| sends_here(peer)).map(|(node, _)| node).collect();
+    let who = match nodes.as_slice() {
+        [] => "another node".to_owned(),
+        [node] => format!("node {node}"),
+        nodes => format!("one of the nodes {}", named(nodes.iter(), 4)),
+    };
+    let sends = if reason == FLOOD { "more broadcast and multicast frames than it may" } else { sends };
+    let what = format!(
+        "{who} lets {sends} out by the plain path (they come by {interface}) in network {}; they are dropped here",
+        name_of(slice, net)
+    );
+    let help = if reason == "group" {
+        format!(
+            "there: ip -d link show {bridge} | grep stp_state, which has to be 0; meshctl events says who changed it"
+        )
+    } else {
+        "there: meshctl status, which names the guest".to_owned()
+    };
+    Some((what, help))
 }
 
 /// What ports behind an interface may send.

@@ -52,6 +52,19 @@ fn every_kind_is_told_by_name_and_one_frame_is_a_slip() {
 }
 
 #[test]
+fn what_comes_by_the_plain_path_is_another_nodes_and_no_guests() {
+    let slice = plans::slice("suppress", json!({}));
+    let desired = plans::planned(&slice, &plans::local()).desired;
+    let (net, vxlan): (NetKey, IfName) = ("default/10".parse().unwrap(), "vv10.12b5".parse().unwrap());
+    let mut barred = Barred::default();
+    barred.learn(&[Refused { interface: vxlan.clone(), mac: None, reason: "group", frames: 9 }], at(1));
+    let told = barred.findings(&slice, &desired, &[(vxlan, net)].into());
+    let [told] = &told[..] else { panic!("{told:?}") };
+    assert!(told.what.starts_with("node b lets") || told.what.starts_with("one of the nodes b"), "{told:?}");
+    assert!(told.help.contains("ip -d link show vb10.12b5"), "{told:?}");
+}
+
+#[test]
 fn it_is_told_for_as_long_as_it_goes_on() {
     let mut barred = Barred::default();
     barred.learn(&[refused("group", 9), refused("flood", 90)], at(1));

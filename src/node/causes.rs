@@ -4,6 +4,7 @@
 use super::outways::NO_WAY;
 use super::short::SHORT;
 use super::unwatched::UNWATCHED;
+use super::watch::ECHO_VNI;
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
 use crate::policy::path::Path;
@@ -53,6 +54,24 @@ pub fn of_a_side(code: &str) -> bool {
     ["M0630", "M0631", "M0632", "M0633", "M0667"].contains(&code)
 }
 
+/// True where something of others takes what goes by the device by which this node watches its plain paths: what is not answered may be due to
+/// that alone, and guests' frames do not go by it.
+pub fn watch_is_hit<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> bool {
+    let own = ["vt", "vv"].map(|device| format!(" {device}{ECHO_VNI}."));
+    let names = |what: &str| own.iter().any(|own| what.contains(own));
+    let hit = |finding: &Finding| ["M0686", "M0695"].contains(&finding.code.as_str()) && names(&finding.what);
+    findings.into_iter().any(hit)
+}
+
+fn doubt(finding: &mut Finding) {
+    if finding.code == "M0663"
+        && let Some(cut) = &mut finding.cut
+    {
+        cut.surely = false;
+        finding.what.push_str("; this node's own watch is hit here, which may be all of it");
+    }
+}
+
 fn whole(cause: &Finding) -> bool {
     cause.cut.as_ref().is_some_and(|cut| cut.node && cut.surely)
 }
@@ -82,6 +101,9 @@ pub fn once(findings: Vec<Finding>) -> Vec<Finding> {
     };
     let causes: Vec<Option<usize>> = findings.iter().map(cause).collect();
     let mut told = findings.clone();
+    if watch_is_hit(&findings) {
+        told.iter_mut().for_each(doubt);
+    }
     for (symptom, cause) in findings.iter().zip(&causes) {
         let Some((cause, more)) = cause.and_then(|at| told.get_mut(at)).zip(symptom.cut.as_ref()) else { continue };
         if cause.code == KEY {

@@ -69,6 +69,16 @@ fn what_follows_from_another_finding_is_left_off_and_what_does_not_stays() {
 }
 
 #[test]
+fn a_watch_that_is_hit_itself_is_not_certain_of_guests() {
+    let lost = || finding("M0663", "plain frames", Cut::peers(true, Path::Plain, &peers(&["b"])));
+    let at = |name: &str| finding("M0695", &format!("what comes from {name} in bridge vb is dropped"), Cut::default());
+    for (name, surely) in [("vt16777215.12b5", false), ("vv16777215.12b5", false), ("vt10.12b5", true)] {
+        let told = once(vec![at(name), lost()]);
+        assert_eq!(told[1].cut.as_ref().map(|cut| cut.surely), Some(surely), "{told:?}");
+    }
+}
+
+#[test]
 fn a_node_with_a_key_that_is_not_its_own_looks_for_no_line_and_no_filter() {
     let strange = || Finding::new("M0281", "the management node has the WireGuard key".to_owned(), "meshctl leave");
     let all = finding(

@@ -192,6 +192,8 @@ pub struct Bridge {
     pub fdb_max_learned: u32,
     /// Frames to those addresses teach the FDB nothing (`BR_BOOLOPT_NO_LL_LEARN`, Linux 5.0).
     pub no_linklocal_learn: bool,
+    /// Spanning tree (`IFLA_BR_STP_STATE`), by the kernel or by a daemon; off: a port forwards at once, and the bridge says nothing to guests.
+    pub stp: bool,
 }
 
 /// A VXLAN tunnel endpoint.
@@ -235,7 +237,7 @@ pub struct Port {
 
 /// How frames pass a bridge port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "seven independent switches of the kernel, under their own names")]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of the kernel, under their own names")]
 pub struct PortFlags {
     /// Exchanges no frame with other isolated ports: what comes from one node never goes on to another (split horizon).
     pub isolated: bool,
@@ -251,6 +253,10 @@ pub struct PortFlags {
     pub mcast_flood: bool,
     /// Broadcast leaves here.
     pub bcast_flood: bool,
+    /// A frame leaves by the port that it came by, so its sender gets it, too (`IFLA_BRPORT_MODE`).
+    pub hairpin: bool,
+    /// The bridge answers ARP in place of who is asked and keeps the question (`IFLA_BRPORT_PROXYARP`, `IFLA_BRPORT_PROXYARP_WIFI`).
+    pub proxy_arp: bool,
 }
 
 /// One entry of a bridge FDB.
@@ -361,7 +367,26 @@ impl Bridge {
         group_fwd_mask: 0xfff8,
         fdb_max_learned: 16_384,
         no_linklocal_learn: true,
+        stp: false,
     };
+}
+
+impl PortFlags {
+    /// The same for the port of a guest, which loses no frame and doubles none. What others may mean by it stays as it is: that it is isolated
+    /// (which is told), and that a program beside us manages what it learns.
+    #[must_use]
+    pub const fn of_guest(self, flood: bool) -> Self {
+        Self {
+            locked: false,
+            neigh_suppress: false,
+            flood,
+            mcast_flood: true,
+            bcast_flood: true,
+            hairpin: false,
+            proxy_arp: false,
+            ..self
+        }
+    }
 }
 
 impl Tap {

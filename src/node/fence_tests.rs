@@ -30,6 +30,8 @@ fn plugged(observed: &mut Observed, interface: &str, bridge: &str) {
         flood: true,
         mcast_flood: true,
         bcast_flood: true,
+        hairpin: false,
+        proxy_arp: false,
         locked: false,
     };
     let port = Some(Port { bridge: name(bridge), flags });
@@ -105,8 +107,23 @@ fn a_guest_is_pinned_where_its_interface_stands_and_let_go_when_its_row_is_gone(
     run(&mut fake, &bound());
     plugged(&mut fake.state, "tap1", "vb10.12b5");
     let pin = "bridge fdb replace 02:00:00:00:00:21 dev tap1 master static sticky";
-    let flags = "isolated off learning on locked off neigh_suppress off flood off mcast_flood on bcast_flood on";
+    let flags = "isolated off learning on locked off neigh_suppress off flood off mcast_flood on bcast_flood on hairpin off proxy_arp off";
     assert_eq!(run(&mut fake, &bound()), [pin.to_owned(), format!("bridge link set dev tap1 {flags}")]);
+    // Whatever would lose or double frames there is set back; that somebody has isolated it is told, and stays.
+    let wrong: [fn(&mut PortFlags); 6] = [
+        |flags| flags.bcast_flood = false,
+        |flags| flags.mcast_flood = false,
+        |flags| flags.hairpin = true,
+        |flags| flags.neigh_suppress = true,
+        |flags| flags.proxy_arp = true,
+        |flags| flags.locked = true,
+    ];
+    for (n, change) in wrong.into_iter().enumerate() {
+        change(&mut fake.state.links.get_mut(&name("tap1")).unwrap().port.as_mut().unwrap().flags);
+        assert_eq!(run(&mut fake, &bound()), [format!("bridge link set dev tap1 {flags}")], "{n}");
+    }
+    fake.state.links.get_mut(&name("tap1")).unwrap().port.as_mut().unwrap().flags.isolated = true;
+    assert!(run(&mut fake, &bound()).is_empty());
     let without = run(&mut fake, &slice("suppress", json!({})));
     assert!(without.contains(&"bridge fdb delete 02:00:00:00:00:21 dev tap1 master".to_owned()), "{without:?}");
 }

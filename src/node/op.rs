@@ -321,7 +321,8 @@ fn add_link(f: &mut fmt::Formatter<'_>, name: &IfName, link: &Link) -> fmt::Resu
 fn set_bridge(f: &mut fmt::Formatter<'_>, name: &IfName, bridge: &Bridge) -> fmt::Result {
     write!(
         f,
-        "ip link set dev {name} type bridge mcast_snooping {} group_fwd_mask {:#x} no_linklocal_learn {} fdb_max_learned {}",
+        "ip link set dev {name} type bridge stp_state {} mcast_snooping {} group_fwd_mask {:#x} no_linklocal_learn {} fdb_max_learned {}",
+        u8::from(bridge.stp),
         u8::from(bridge.mcast_snooping),
         bridge.group_fwd_mask,
         u8::from(bridge.no_linklocal_learn),
@@ -336,7 +337,7 @@ fn set_port(f: &mut fmt::Formatter<'_>, name: &IfName, flags: PortFlags) -> fmt:
     let word = |on| if on { "on" } else { "off" };
     write!(
         f,
-        "bridge link set dev {name} isolated {} learning {} locked {} neigh_suppress {} flood {} mcast_flood {} bcast_flood {}",
+        "bridge link set dev {name} isolated {} learning {} locked {} neigh_suppress {} flood {} mcast_flood {} bcast_flood {} hairpin {} proxy_arp {}",
         word(flags.isolated),
         word(flags.learning),
         word(flags.locked),
@@ -344,5 +345,7 @@ fn set_port(f: &mut fmt::Formatter<'_>, name: &IfName, flags: PortFlags) -> fmt:
         word(flags.flood),
         word(flags.mcast_flood),
         word(flags.bcast_flood),
+        word(flags.hairpin),
+        word(flags.proxy_arp),
     )
 }

@@ -353,6 +353,8 @@ fn port_flags(flood: Flood, used: bool) -> PortFlags {
         flood: used && flood == Flood::Replicate,
         mcast_flood: copies,
         bcast_flood: copies,
+        hairpin: false,
+        proxy_arp: false,
     }
 }
 

@@ -9,9 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::checksums;
-use super::desired::{
-    BridgeEntry, Desired, Hold, Kind, Link, Net, Observed, ObservedFence, ObservedGuard, PortFlags, Vtep,
-};
+use super::desired::{BridgeEntry, Desired, Hold, Kind, Link, Net, Observed, ObservedFence, ObservedGuard, Vtep};
 use super::fence::{self, Fence};
 use super::guard::Guard;
 use super::guard_path;
@@ -381,7 +379,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Guests' ports that are not to hear what is for guests that are not there.
+    /// Guests' ports that are not to hear what is for guests that are not there, and what loses or doubles frames there.
     fn keep_apart(&mut self) {
         if self.now(self.bridge).is_none() {
             return;
@@ -390,8 +388,9 @@ impl<'a> Work<'a> {
         for (name, link) in &self.observed.links {
             let Some(port) = link.port.as_ref().filter(|port| port.bridge == *self.bridge) else { continue };
             let flood = floods && (self.net.floods_unknown || !self.net.guests.contains_key(name));
-            if !is_ours(name, link) && port.flags.flood != flood {
-                self.ops.push(Op::SetPort { name: name.clone(), flags: PortFlags { flood, ..port.flags } });
+            let flags = port.flags.of_guest(flood);
+            if !is_ours(name, link) && port.flags != flags {
+                self.ops.push(Op::SetPort { name: name.clone(), flags });
             }
         }
     }

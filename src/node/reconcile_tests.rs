@@ -225,7 +225,11 @@ fn disturb(kernel: &mut Fake, drift: &Drift) {
         }
         Drift::Flags(n) => {
             if let Some(Port { flags, .. }) = kernel.state.links.get_mut(&at(n)).and_then(|l| l.port.as_mut()) {
-                flags.isolated = false;
+                (flags.isolated, flags.hairpin, flags.proxy_arp) = (false, true, true);
+                flags.bcast_flood = !flags.bcast_flood;
+            }
+            if let Some(Kind::Bridge(bridge)) = kernel.state.links.get_mut(&at(n)).map(|link| &mut link.kind) {
+                bridge.stp = true;
             }
         }
         Drift::Free(n) => {

@@ -10,11 +10,21 @@ use crate::api::local::Finding;
 use crate::api::mtu::{NetworkMtu, NodeMtu, PeerMtu, SizeCounts};
 use crate::policy::mtu::{Carrier, Family, IPV6_LEAST, MtuPolicy, Oversize, Span, Sum};
 use crate::policy::path::{Path, Verdict};
+use crate::probe::BASE;
 use crate::table::{NetKey, Network, Peer, Slice};
 use crate::types::{NodeId, Wall};
 
-/// What becomes of frames that are too large for a path but not for their network.
-const MEANWHILE: &str = "frames that use them go in fragments, none is lost";
+/// What becomes of frames that are too large for a path of that many bytes but not for their network. What carries less than [`BASE`] is not
+/// measured: who has a larger interface goes on sending that much, and loses it.
+pub fn meanwhile(size: u16) -> String {
+    if size >= BASE {
+        return "frames that use them go in fragments, none is lost".to_owned();
+    }
+    format!(
+        "frames that use them leave in fragments, but paths of fewer than {BASE} bytes are not measured: what is sent by a node with a larger \
+         interface is lost; raise this one's MTU"
+    )
+}
 
 /// What a tunnel was measured to carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,9 +91,10 @@ fn short(
     let since = since.map_or_else(String::new, |measured| format!(", since {}", measured.since));
     let needs = span.size().saturating_add(*missing);
     let what = format!(
-        "network {}: {missing} bytes short on the path to {node}{others} ({}, needs {needs}); its MTU is {guest}; {MEANWHILE}{since}",
+        "network {}: {missing} bytes short on the path to {node}{others} ({}, needs {needs}); its MTU is {guest}; {}{since}",
         network.name,
         span.size(),
+        meanwhile(span.size()),
     );
     let fits = span.sum(policy.vlan).guest();
     let alone = slice.version.incarnation == 0;

@@ -55,6 +55,12 @@ fn a_machine_that_has_not_joined_has_no_path() {
 }
 
 #[test]
+fn what_a_path_below_the_base_size_loses_is_said() {
+    assert!(meanwhile(1200).contains("none is lost"));
+    assert!(!meanwhile(1199).contains("none is lost") && meanwhile(1100).contains("is lost"));
+}
+
+#[test]
 fn a_shrunk_path_says_how_many_bytes_since_when_what_becomes_of_frames_and_what_to_do() {
     let found = findings(|_| (), &[("far", 1400)]);
     assert_eq!(found.len(), 1);

@@ -42,6 +42,8 @@ pub(super) const FLAGS: PortFlags = PortFlags {
     flood: false,
     mcast_flood: false,
     bcast_flood: false,
+    hairpin: false,
+    proxy_arp: false,
 };
 
 /// One overlay whose plain paths are watched.
