@@ -28,7 +28,7 @@ use crate::types::{IfName, Mac, Mono, Version};
 const PACE: Pace = Pace { every: Duration::from_secs(1), share: 20, longest: Duration::from_secs(60) };
 
 /// How often the older iptables is asked, which tells nobody of a change, where bridged frames are shown to it.
-const OLDER: Duration = Duration::from_secs(10);
+const OLDER: Duration = Duration::from_secs(5);
 
 /// What was looked at last, and what to look at.
 #[derive(Debug, Default)]
@@ -162,7 +162,7 @@ impl Barriers {
             (view.slice.clone(), Arc::clone(&view.presence))
         };
         if let Some(slice) = slice {
-            let named = named_guests::findings(&book, &slice, &presence, &found);
+            let named = named_guests::findings(&book, &seen.ports, (&slice, &presence), &found);
             found.extend(named);
         }
         shared.view().book = Arc::new(book);

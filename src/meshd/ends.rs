@@ -67,7 +67,7 @@ impl Known {
 
 /// Adds what the receiver's node says of it, where that is another one.
 pub(super) async fn add(shared: &Arc<Shared>, slice: &Slice, explanation: &mut Explanation) {
-    let Some((node, peer, [to, from], port)) = questions(shared, slice, explanation) else { return };
+    let Some((To { node, peer, port }, [to, from])) = questions(shared, slice, explanation) else { return };
     let Some(peer) = peer else {
         explanation.steps.push(end::unanswered(&node));
         return concerns::settle(explanation);
@@ -85,12 +85,15 @@ pub(super) async fn add(shared: &Arc<Shared>, slice: &Slice, explanation: &mut E
     concerns::settle(explanation);
 }
 
+/// Who is asked: the receiver's node, by its place in the lanes, if it has one; and the receiver's port.
+struct To {
+    node: NodeId,
+    peer: Option<PeerSlot>,
+    port: Option<PortId>,
+}
+
 /// Which node is asked what: about the receiver, and about the sender; without a place in the lanes nobody can be asked. A frame that does not get there needs no question.
-fn questions(
-    shared: &Shared,
-    slice: &Slice,
-    explanation: &Explanation,
-) -> Option<(NodeId, Option<PeerSlot>, [Oam; 2], Option<PortId>)> {
+fn questions(shared: &Shared, slice: &Slice, explanation: &Explanation) -> Option<(To, [Oam; 2])> {
     let view = shared.view();
     let way = Way::of(explanation, slice, &view.paths, None)?;
     let (key, row) = way.to.filter(|(_, row)| row.node != slice.node && explanation.may_arrive())?;
@@ -98,7 +101,7 @@ fn questions(
     let meshd = slice.peers.get(&row.node).is_some_and(|peer| peer.foreign.is_none());
     let peer = view.slots.peer(&row.node).filter(|_| meshd);
     let asks = [key.mac, way.from.mac].map(|mac| end::ask(&way.net, network.udp_port, mac));
-    Some((row.node.clone(), peer, asks, row.port.clone()))
+    Some((To { node: row.node.clone(), peer, port: row.port.clone() }, asks))
 }
 
 async fn ask(shared: &Arc<Shared>, peer: PeerSlot, question: Oam) -> Option<Stands> {

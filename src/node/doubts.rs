@@ -149,7 +149,7 @@ fn seen(base: &Base, protocol: Protocol, [bridge, near, far]: [Option<&IfName>; 
 /// What may drop a frame, the surest first.
 pub fn doubts(others: Others<'_>, passage: &Passage) -> Vec<Doubt> {
     let Others { book, queues } = others;
-    let found = book.map(|book| found(book, passage)).unwrap_or_default();
+    let found = book.map(|book| found(book, passage, true)).unwrap_or_default();
     let surely = is_sure(&found, passage.ipv6);
     let rules = found.into_iter().map(|found| found.told(surely, passage.protocols().len()));
     let slow = passage.far.as_ref().and_then(|far| queues?.get(far)).into_iter().flatten();
@@ -157,9 +157,10 @@ pub fn doubts(others: Others<'_>, passage: &Passage) -> Vec<Doubt> {
     rules.chain(slow).collect()
 }
 
-/// What drops all frames of one passage, or all of a family, for certain: in words ([`takers`]), by what, and what ends it.
+/// What drops all frames of one passage, or all of a family, for certain, whatever is not said of it: in words, whether it is IPv6 or IPv4 and its
+/// questions, by what, and what ends it.
 pub fn certain(book: &Book, passage: &Passage) -> Vec<(&'static str, Option<bool>, (String, String))> {
-    let found = found(book, passage);
+    let found = found(book, passage, false);
     let surest = |of: &dyn Fn(&Found<'_>) -> bool| {
         let one = found.iter().find(|one| one.drop.sure == Sure::Yes && of(one));
         one.map(|one| (one.by(), one.way_out()))
@@ -171,16 +172,17 @@ pub fn certain(book: &Book, passage: &Passage) -> Vec<(&'static str, Option<bool
     })
 }
 
-fn found<'a>(book: &'a Book, passage: &Passage) -> Vec<Found<'a>> {
+/// `strange`: what is not said of the passage is nobody that a rule names; else it may be anybody.
+fn found<'a>(book: &'a Book, passage: &Passage, strange: bool) -> Vec<Found<'a>> {
     let mut found: Vec<Found<'_>> = Vec::new();
     for base in &book.filters.bases {
         if let Some(rules) = book.filters.rules.get(&(base.family, base.table.clone())) {
-            of_chain(book, passage, (base, rules, None), &mut found);
+            of_chain(book, (passage, strange), (base, rules, None), &mut found);
         }
     }
     for older in &book.older {
         for base in &older.bases {
-            of_chain(book, passage, (base, &older.rules, Some(older)), &mut found);
+            of_chain(book, (passage, strange), (base, &older.rules, Some(older)), &mut found);
         }
     }
     found.sort_by_key(|found| found.drop.sure);
@@ -197,12 +199,12 @@ struct Found<'a> {
 
 fn of_chain<'a>(
     book: &Book,
-    passage: &Passage,
+    (passage, strange): (&Passage, bool),
     (base, rules, older): (&'a Base, &Rules, Option<&'a Older>),
     found: &mut Vec<Found<'a>>,
 ) {
     for protocol in passage.protocols().iter().copied().filter(|protocol| meets(book, base, passage, *protocol)) {
-        for drop in named(book, base, rules, &passage.frame(base, protocol)) {
+        for drop in named(book, base, rules, &Frame { strange, ..passage.frame(base, protocol) }) {
             let same = |one: &&mut Found<'_>| std::ptr::eq(one.base, base) && one.drop == drop;
             match found.iter_mut().find(same) {
                 Some(one) => {

@@ -1,39 +1,73 @@
-//! Rules that name one guest, by an address or by its interface as iptables sees it, and drop all that it sends or gets: told of the guest. Rules
-//! of bridges that name its interface are told of that ([`super::named`]).
+//! Rules that name one guest by an address, or a port of a bridge as iptables sees it, and drop all that comes from there or goes there. Rules of
+//! bridges that name a port are told by [`super::named`].
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::attached::bounded;
+use super::barriers::{Place, Ports};
 use super::doubts::{Book, Passage, certain, port};
 use super::named::BRIDGE_RULE;
 use super::names::{self, Device};
 use super::presence::Presence;
-use crate::api::cut::Cut;
+use crate::api::cut::{Cut, Direction};
 use crate::api::local::Finding;
 use crate::table::{Row, RowKey, Slice};
+use crate::types::IfName;
 
 /// Guests that are looked at, at most: what is not told of the others, `explain` finds all the same.
 const MOST: usize = 64;
 
 /// What is wrong, besides what is told already.
-pub fn findings(book: &Book, slice: &Slice, presence: &Presence, told: &[Finding]) -> Vec<Finding> {
+pub fn findings(book: &Book, ports: &Ports, (slice, presence): (&Slice, &Presence), told: &[Finding]) -> Vec<Finding> {
     let texts = texts(book);
     if texts.is_empty() {
         return Vec::new();
     }
     let here = slice.rows.iter().filter(|(_, row)| row.node == slice.node);
-    let named = here.filter(|(key, row)| is_named(&texts, slice, presence, (key, row)));
-    let found = named.take(MOST).flat_map(|guest| of_guest(book, slice, presence, guest));
-    bounded(found.filter(|one| told.iter().all(|other| other.help != one.help)).collect())
+    let named = here.filter(|(key, row)| is_named(&texts, (key, row)));
+    let guests = named.take(MOST).flat_map(|guest| of_guest(book, slice, presence, guest));
+    let ports = ports.iter().filter(|(name, _)| texts.contains(name.as_str())).take(MOST);
+    let ports = ports.flat_map(|(name, place)| of_port(book, name, place));
+    let mut found: Vec<Finding> = Vec::new();
+    for one in ports.chain(guests) {
+        // One rule is told once in each direction.
+        let same = |other: &Finding| other.help == one.help && way(other) == way(&one);
+        if !told.iter().chain(&found).any(same) {
+            found.push(one);
+        }
+    }
+    bounded(found)
 }
 
-/// True where a rule has an address of a guest in it, or its interface.
-fn is_named(texts: &BTreeSet<String>, slice: &Slice, presence: &Presence, (key, row): (&RowKey, &Row)) -> bool {
-    texts.contains(&key.mac.to_string())
-        || row.addresses().any(|address| texts.contains(&address.to_string()))
-        || port(slice, presence, (key, row), None).is_some_and(|port| texts.contains(port.as_str()))
+fn way(finding: &Finding) -> Option<Direction> {
+    finding.cut.as_ref().and_then(|cut| cut.direction)
+}
+
+/// What names a port of a bridge, of a guest or of ours.
+fn of_port(book: &Book, name: &IfName, Place { bridge, cut, .. }: &Place) -> Vec<Finding> {
+    let nobody = || Passage { bridge: bridge.clone(), near: None, far: None, from: None, to: None, ipv6: None };
+    let from = Passage { near: Some(name.clone()), ..nobody() };
+    let to = Passage { far: Some(name.clone()), ..nobody() };
+    let whose = format!("{name} in bridge {bridge}");
+    of(book, &[(from, format!("comes from {whose}"), false), (to, format!("goes to {whose}"), true)], cut)
+}
+
+fn of(book: &Book, passages: &[(Passage, String, bool)], cut: &Cut) -> Vec<Finding> {
+    let told = |(passage, whose, goes_to): &(Passage, String, bool)| {
+        let certain = certain(book, passage).into_iter().map(|(subject, ipv6, (by, help))| {
+            let cut = Cut { ipv6, ..cut.clone() }.at_interface(*goes_to);
+            Finding::new(BRIDGE_RULE, format!("{subject} {whose} is dropped by {by}"), help).cuts(cut)
+        });
+        certain.collect::<Vec<_>>()
+    };
+    passages.iter().flat_map(told).collect()
+}
+
+/// True where a rule has an address of a guest in it.
+fn is_named(texts: &BTreeSet<String>, (key, row): (&RowKey, &Row)) -> bool {
+    texts.contains(&key.mac.to_string()) || row.addresses().any(|address| texts.contains(&address.to_string()))
 }
 
 fn of_guest(book: &Book, slice: &Slice, presence: &Presence, (key, row): (&RowKey, &Row)) -> Vec<Finding> {
@@ -50,18 +84,8 @@ fn of_guest(book: &Book, slice: &Slice, presence: &Presence, (key, row): (&RowKe
     let to = Passage { near: None, far: from.near.clone(), from: None, to: from.from.clone(), ..from.clone() };
     let name =
         row.port.as_ref().map_or_else(|| format!("guest {}", key.mac), |port| format!("port {port} ({})", key.mac));
-    let both = [(from, "comes from", false), (to, "is for", true)];
-    let told = both.into_iter().flat_map(|(passage, way, goes_to)| {
-        let name = &name;
-        certain(book, &passage)
-            .into_iter()
-            .map(move |(subject, ipv6, (by, help))| {
-                let cut = Cut { ipv6, ..Cut::guests(true, &[(key.net(), key.mac)]) }.at_interface(goes_to);
-                Finding::new(BRIDGE_RULE, format!("{subject} {way} {name} is dropped by {by}"), help).cuts(cut)
-            })
-            .collect::<Vec<_>>()
-    });
-    told.collect()
+    let cut = Cut::guests(true, &[(key.net(), key.mac)]);
+    of(book, &[(from, format!("comes from {name}"), false), (to, format!("is for {name}"), true)], &cut)
 }
 
 /// All texts in rules.

@@ -270,7 +270,9 @@ impl Walk<'_> {
             match self.fact(left) {
                 Fact::Absent => return Match::No,
                 Fact::Unknown => return Match::Maybe,
-                fact => is(&fact, right),
+                fact @ (Fact::Text(_) | Fact::Number(_) | Fact::Addresses(_) | Fact::Mac(_) | Fact::Strange(_)) => {
+                    is(&fact, right)
+                }
             }
         };
         match (op, equal) {
@@ -515,7 +517,7 @@ fn address_is(address: IpAddr, right: &Value) -> Option<bool> {
         Value::String(name) if name.starts_with('@') => None,
         Value::String(other) => other.parse().ok().map(|other: IpAddr| other == address),
         Value::Object(object) => within(address, object),
-        _ => None,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
     }
 }
 
