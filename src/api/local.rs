@@ -425,7 +425,7 @@ impl From<Explanation> for Written {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
-    /// `port`, `guest`, `devices`, `row`, `holder`, `policy`, `path`, `outer`, `now`, `status`, `far`, `back`, `mtu`, `flood`.
+    /// `port`, `guest`, `devices`, `row`, `holder`, `policy`, `path`, `outer`, `now`, `status`, `rules`, `far`, `back`, `mtu`, `flood`.
     pub what: String,
     /// What came out, one line.
     pub text: String,

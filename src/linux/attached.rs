@@ -33,6 +33,14 @@ const SIDES: [(Side, u32); 2] = [(Side::Ingress, 0xffff_fff2), (Side::Egress, 0x
 const TBF_PARMS: u16 = 1;
 const TBF_RATE64: u16 = 4;
 const TBF_BURST: u16 = 6;
+/// `TCA_HTB_PARMS`, `TCA_HTB_CEIL64`; `TCA_HFSC_*`.
+const HTB_PARMS: u16 = 1;
+const HTB_CEIL64: u16 = 7;
+const HFSC_RSC: u16 = 1;
+const HFSC_FSC: u16 = 2;
+const HFSC_USC: u16 = 3;
+/// Queues whose classes have rates.
+const CLASSFUL: [&str; 2] = ["htb", "hfsc"];
 /// A tick of the scheduler's clock, ns (`PSCHED_SHIFT`, net/pkt_sched.h).
 const TICK_SHIFT: u32 = 6;
 /// Filters of one place that are kept, at most.
@@ -110,7 +118,11 @@ fn read(
                 let kind = raw.get(MESSAGE..).and_then(|attributes| attribute(attributes, KIND)).map(text);
                 filtered.insert(index, kind.as_deref() == Some("clsact"));
             }
-            _ => {}
+            // Of a class, or of a place of one that has many, as cards do.
+            _ => {
+                let inner = queue(raw).map(|queue| (handle(parent), queue));
+                all.entry(name.clone()).or_default().inner.extend(inner.filter(|(_, queue)| queue.does != Does::Other));
+            }
         }
         Ok(ControlFlow::Continue(()))
     });
@@ -118,6 +130,12 @@ fn read(
         // A kernel without `tc` has nothing of it.
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(all),
         dumped => drop(dumped?),
+    }
+    for (index, name) in names {
+        let Some(attached) = all.get_mut(name) else { continue };
+        if attached.queue.as_ref().is_some_and(|queue| CLASSFUL.contains(&queue.kind.as_str())) {
+            attached.classes = classes(netlink, *index)?;
+        }
     }
     for (index, both) in filtered {
         let Some(name) = names.get(&index) else { continue };
@@ -130,6 +148,48 @@ fn read(
         }
     }
     Ok(all)
+}
+
+/// A handle as `tc` writes it.
+fn handle(handle: u32) -> String {
+    format!("{:x}:{:x}", handle >> 16, handle & 0xffff)
+}
+
+/// Classes of an interface that have a rate, with what they may send at most.
+fn classes(netlink: &mut Netlink, index: u32) -> io::Result<Vec<(String, u64)>> {
+    let mut classes = Vec::new();
+    let header = TcHeader { index: index.cast_signed(), ..TcHeader::default() };
+    let request = RouteNetlinkMessage::GetTrafficClass(TcMessage::from_parts(header, Vec::new()));
+    let dumped = netlink.dump_each(request, |raw| {
+        let class = word(raw, HEADER + 8).map(handle).zip(rate(raw));
+        classes.extend(class.filter(|_| classes.len() < MOST));
+        Ok(ControlFlow::Continue(()))
+    });
+    match dumped {
+        // It went meanwhile.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::EINVAL | libc::ENOENT)) => {}
+        dumped => drop(dumped?),
+    }
+    Ok(classes)
+}
+
+/// The most that a class sends, bytes per second.
+fn rate(raw: &[u8]) -> Option<u64> {
+    let attributes = raw.get(MESSAGE..)?;
+    let options = attribute(attributes, OPTIONS)?;
+    match text(attribute(attributes, KIND)?).as_str() {
+        // struct tc_htb_opt: twelve bytes of the rate, then those of what it may borrow up to.
+        "htb" => attribute(options, HTB_CEIL64)
+            .and_then(long)
+            .or_else(|| word(attribute(options, HTB_PARMS)?, 20).map(u64::from)),
+        // struct tc_service_curve: at first, for how long, then.
+        "hfsc" => {
+            let then = |kind| word(attribute(options, kind)?, 8).map(u64::from);
+            let most = [HFSC_RSC, HFSC_FSC].into_iter().filter_map(then).max();
+            most.map(|most| then(HFSC_USC).unwrap_or(u64::MAX).min(most))
+        }
+        _ => None,
+    }
 }
 
 /// Filters at one place, in the kernel's order.

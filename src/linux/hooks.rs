@@ -1,6 +1,7 @@
 //! Chains of all packet filters at the hooks of the kernel, whoever has made them, asked of the kernel itself: a host may have thousands of
 //! chains, and `nft` of Debian 12 does not say at which interfaces those of family `netdev` are.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use netlink_packet_core::NLM_F_DUMP;
@@ -12,8 +13,10 @@ use super::netfilter::{self, BUFFER, HEADERS, TABLE_NAME};
 use super::netlink::{HEADER, Messages, half, word};
 use super::nft;
 use crate::node::barriers::{Base, Table};
+use crate::node::older::Older;
 use crate::node::shown::Legacy;
 use crate::node::verdicts::Rules;
+use crate::probe::crossing::Protocol;
 
 /// `NFTA_GEN_ID`.
 const GENERATION: u16 = 1;
@@ -65,6 +68,26 @@ impl Kernel {
         legacy(|tables| !tables.is_empty())
     }
 
+    /// What all bridges of this host show to its packet filters.
+    pub fn bridges_show(&self) -> BTreeSet<Protocol> {
+        let on = |path: &str| std::fs::read_to_string(path).is_ok_and(|text| !matches!(text.trim(), "" | "0"));
+        SHOWS.into_iter().filter(|(path, _)| on(path)).map(|(_, protocol)| protocol).collect()
+    }
+
+    /// All tables of the older iptables that this kernel has, as far as its tools are here.
+    pub fn older_tables(&self) -> Vec<Older> {
+        let tables = |(path, tool): (&str, &'static str)| {
+            let names = std::fs::read_to_string(path).unwrap_or_default();
+            names.split_whitespace().map(|table| (tool, table.to_owned())).collect::<Vec<_>>()
+        };
+        let all = LEGACY.into_iter().filter(|(_, tool)| tool.starts_with("ip")).flat_map(tables);
+        all.filter_map(|(tool, table)| {
+            let text = nft::listing(tool, &["-t", &table, "-S"]).ok()?;
+            Some(Older::read(tool, &table, &text))
+        })
+        .collect()
+    }
+
     /// What the tools of the older iptables say of the chain FORWARD, where the kernel has it. One that is not here, or fails, says nothing.
     pub fn legacy_forward(&self) -> Legacy {
         // Where the table is not there, asking for it would make it.
@@ -76,6 +99,13 @@ impl Kernel {
             .collect()
     }
 }
+
+/// Switches of `br_netfilter` for all bridges, and what is shown by each.
+const SHOWS: [(&str, Protocol); 3] = [
+    ("/proc/sys/net/bridge/bridge-nf-call-iptables", Protocol::Ipv4),
+    ("/proc/sys/net/bridge/bridge-nf-call-ip6tables", Protocol::Ipv6),
+    ("/proc/sys/net/bridge/bridge-nf-call-arptables", Protocol::Arp),
+];
 
 /// Tools of the older iptables whose tables in the kernel are as asked.
 fn legacy(are: impl Fn(&[&str]) -> bool) -> Vec<&'static str> {
@@ -107,9 +137,20 @@ fn read() -> io::Result<Vec<Base>> {
 }
 
 /// Asks, and hands each message of the answer on, until one says that it was enough or the last has come.
-fn ask(kind: u16, flags: u16, mut each: impl FnMut(&[u8]) -> Option<bool>) -> io::Result<()> {
+fn ask(kind: u16, flags: u16, each: impl FnMut(&[u8]) -> Option<bool>) -> io::Result<()> {
+    ask_with(kind, flags, 0, &[], each)
+}
+
+/// The same of one family, with attributes.
+pub(super) fn ask_with(
+    kind: u16,
+    flags: u16,
+    family: u8,
+    attributes: &[(u16, &[u8])],
+    mut each: impl FnMut(&[u8]) -> Option<bool>,
+) -> io::Result<()> {
     let socket = netfilter::connect()?;
-    socket.send(&netfilter::question(kind, flags, 0, &[]), 0)?;
+    socket.send(&netfilter::question(kind, flags, family, attributes), 0)?;
     let mut buffer = vec![0; BUFFER];
     loop {
         let length = socket.recv(&mut &mut buffer[..], 0)?;

@@ -45,6 +45,7 @@ pub mod terminal;
 pub mod udp;
 pub mod underlay;
 mod watch;
+mod xt;
 
 pub use self::error::KernelError;
 pub use self::kernel::Kernel;

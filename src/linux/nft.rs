@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use super::error::KernelError;
+use super::xt;
 use crate::node::barriers::Table;
 use crate::node::fence::{Refused, Said};
 use crate::node::fence_sizes::LARGE;
@@ -142,7 +143,8 @@ pub(super) fn shut() -> Result<BTreeSet<IfName>, KernelError> {
 }
 
 /// Rules of a table of others, by chain, without what is in sets: those may be as large as packets make them.
-pub(super) fn rules((family, table): &Table) -> Result<Rules, KernelError> {
+pub(super) fn rules(of: &Table) -> Result<Rules, KernelError> {
+    let (family, table) = of;
     let mut rules = Rules::new();
     for item in json(&["-t", "list", "table", family, table])? {
         let Some(rule) = item.get("rule") else { continue };
@@ -151,6 +153,8 @@ pub(super) fn rules((family, table): &Table) -> Result<Rules, KernelError> {
         let handle = rule.get("handle").and_then(serde_json::Value::as_u64).unwrap_or_default();
         rules.entry(chain.to_owned()).or_default().push(Rule { handle, parts: parts.clone() });
     }
+    // What is not told is not known: it may match or not.
+    drop(xt::spell(of, &mut rules));
     Ok(rules)
 }
 

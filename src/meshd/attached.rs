@@ -2,6 +2,7 @@
 //! listen to all that anybody does with `tc`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::kernel::Kernel;
@@ -9,7 +10,7 @@ use super::pace::Pace;
 use super::shared::{Shared, Topic};
 use crate::api::cut::Cut;
 use crate::clock::mono;
-use crate::node::attached::{At, findings};
+use crate::node::attached::{At, doubtful, findings};
 use crate::node::barriers::Ports;
 use crate::node::plan::Underlay;
 use crate::node::shown::Shown;
@@ -46,6 +47,7 @@ impl Attachments {
             let shows = attached.iter().filter(|(_, attached)| !attached.shows.is_empty());
             self.shown = shows.map(|(name, attached)| (name.clone(), attached.shows.clone())).collect();
             shared.find(Topic::Attached, findings(&places, &attached));
+            shared.view().queues = Arc::new(doubtful(&attached));
             true
         });
         shared.looked(Eye::Attached, outcome);

@@ -2,6 +2,7 @@
 //! an interface of a guest drops everything. Rules are read only then, and chains only where some packet filter has changed.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::kernel::Kernel;
@@ -11,16 +12,23 @@ use crate::api::cut::Cut;
 use crate::clock::mono;
 use crate::linux::KernelError;
 use crate::node::barriers::{self, Ends, Filters, Place, Ports};
+use crate::node::crossing::Way;
 use crate::node::desired::{Desired, Link, Observed};
+use crate::node::doubts::{Book, Crossing};
+use crate::node::named_guests;
+use crate::node::older::Older;
 use crate::node::reconcile::is_ours;
 use crate::node::shown::{self, Legacy, Shown};
 use crate::node::unwatched::Eye;
 use crate::policy::path::Path;
-use crate::probe::crossing::Flow;
-use crate::types::{IfName, Mac, Mono};
+use crate::probe::crossing::{Crossed, Flow, Protocol};
+use crate::types::{IfName, Mac, Mono, Version};
 
 /// How often it is seen whether something has changed.
 const PACE: Pace = Pace { every: Duration::from_secs(1), share: 20, longest: Duration::from_secs(60) };
+
+/// How often the older iptables is asked, which tells nobody of a change, where bridged frames are shown to it.
+const OLDER: Duration = Duration::from_secs(5);
 
 /// What was looked at last, and what to look at.
 #[derive(Debug, Default)]
@@ -28,6 +36,8 @@ pub(super) struct Barriers {
     at: Mono,
     ports: Ports,
     seen: Option<Seen>,
+    older: Vec<Older>,
+    older_at: Mono,
 }
 
 /// Where an interface stands that is a guest's or ours, and what is cut off where nothing passes there.
@@ -63,6 +73,13 @@ struct Seen {
     shown: Shown,
     /// What the older iptables says, where somebody shows it anything.
     legacy: Legacy,
+    /// The same in whole, where frames are shown to it.
+    older: Vec<Older>,
+    /// What all bridges show.
+    host: BTreeSet<Protocol>,
+    crossing: Option<Crossing>,
+    /// Rules may name a guest that was not there before.
+    version: Version,
     generation: u32,
 }
 
@@ -96,10 +113,16 @@ impl Barriers {
     fn told<K: Kernel>(&mut self, kernel: &mut K, shown: &Shown, shared: &Shared) -> Result<bool, KernelError> {
         let (way, crossed) = shared.watch.crossing();
         let generation = kernel.filter_generation();
+        let host = kernel.bridges_show();
+        self.look_at_older(kernel, host.is_empty() && shown.is_empty());
         let seen = Seen {
             ports: self.ports.clone(),
             shown: shown.clone(),
             legacy: if shown.is_empty() && crossed.lost.is_empty() { Legacy::new() } else { kernel.legacy_forward() },
+            older: self.older.clone(),
+            host,
+            crossing: crossing_of(way.as_ref(), &crossed),
+            version: shared.view().applied,
             generation: generation.as_ref().copied().unwrap_or_default(),
             lost: crossed.lost,
         };
@@ -112,7 +135,7 @@ impl Barriers {
             Ok(bases) => filters.bases = bases,
             Err(error) => failed = Some(error),
         }
-        let asked = !seen.lost.is_empty() || !seen.shown.is_empty();
+        let asked = !seen.lost.is_empty() || !seen.shown.is_empty() || !seen.host.is_empty();
         for table in barriers::wanted(&filters.bases, asked, &seen.ports) {
             match kernel.rules(&table) {
                 Ok(rules) => drop(filters.rules.insert(table, rules)),
@@ -127,6 +150,22 @@ impl Barriers {
         let flows = way.as_ref().map(|way| way.flows.as_slice()).unwrap_or_default();
         let mut found = barriers::findings(ends, &seen.lost, flows, &seen.ports, &filters);
         found.extend(shown::findings(&seen.shown, &seen.lost, &seen.ports, &filters, &seen.legacy));
+        let book = Book {
+            filters,
+            older: seen.older.clone(),
+            host: seen.host.clone(),
+            shown: seen.shown.clone(),
+            crossing: seen.crossing.clone(),
+        };
+        let (slice, presence) = {
+            let view = shared.view();
+            (view.slice.clone(), Arc::clone(&view.presence))
+        };
+        if let Some(slice) = slice {
+            let named = named_guests::findings(&book, &seen.ports, (&slice, &presence), &found);
+            found.extend(named);
+        }
+        shared.view().book = Arc::new(book);
         shared.find(Topic::Bridges, found);
         match failed {
             Some(error) => Err(error),
@@ -136,4 +175,20 @@ impl Barriers {
             }
         }
     }
+
+    fn look_at_older<K: Kernel>(&mut self, kernel: &mut K, unseen: bool) {
+        let now = mono();
+        if unseen {
+            (self.older, self.older_at) = (Vec::new(), now);
+        } else if now >= self.older_at {
+            self.older = kernel.older_tables();
+            self.older_at = now + OLDER;
+        }
+    }
+}
+
+/// Where frames of our own cross, if all of them do.
+fn crossing_of(way: Option<&Way>, crossed: &Crossed) -> Option<Crossing> {
+    let way = way.filter(|_| crossed.asked && crossed.lost.is_empty())?;
+    Some(Crossing { bridge: way.bridge.clone(), near: way.near.clone(), far: way.far.clone() })
 }

@@ -26,6 +26,7 @@ use crate::api::problem::{Exit, Problem};
 use crate::clock::mono;
 use crate::linux::file;
 use crate::node::concerns::{self, Way};
+use crate::node::doubts::{self, Others};
 use crate::node::explain::{Far, Here, Target, explain};
 use crate::node::explain_guests::{self, Now};
 use crate::node::unwatched::UNWATCHED;
@@ -209,6 +210,8 @@ fn explained(
     let mut explanation = explain(here, from, to)?;
     if let Some(way) = Way::of(&explanation, slice, &view.paths, to.family()) {
         explain_guests::add(&mut explanation, Now { slice, presence: &view.presence, findings }, &way);
+        let others = Others { book: Some(&view.book), queues: Some(&view.queues) };
+        doubts::add(&mut explanation, others, (slice, &view.presence), &way);
         explain_guests::add_users(&mut explanation, &way.net, to, findings);
         // A daemon that has just begun, or whose frames cannot cross, knows nothing of it.
         let told = explanation.steps.iter().any(|step| step.open && step.text.contains(UNWATCHED));

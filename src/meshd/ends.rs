@@ -9,9 +9,10 @@ use super::status;
 use crate::api::local::{Explanation, Finding};
 use crate::clock::mono;
 use crate::node::concerns::{self, Way};
+use crate::node::doubts::Others;
 use crate::node::end::{self, Here, Stands};
 use crate::table::Slice;
-use crate::types::{Mono, NodeId, PeerSlot};
+use crate::types::{Mono, NodeId, PeerSlot, PortId};
 use crate::wire::oam::{Kind, Oam};
 
 /// How long an answer may take: each of the two daemons looks twice a second.
@@ -57,7 +58,8 @@ impl Known {
         let (_, findings) = self.0.as_ref()?;
         let view = shared.view();
         let (slice, name) = (view.slice.as_deref()?, view.slots.peer_name(peer)?);
-        let here = Here { slice, presence: &view.presence, findings };
+        let others = Others { book: Some(&view.book), queues: Some(&view.queues) };
+        let here = Here { slice, presence: &view.presence, findings, others };
         let path = |net: &crate::table::NetKey| Some(view.paths.get(net)?.get(name)?.path);
         end::answer(here, name, path, question)
     }
@@ -65,27 +67,41 @@ impl Known {
 
 /// Adds what the receiver's node says of it, where that is another one.
 pub(super) async fn add(shared: &Arc<Shared>, slice: &Slice, explanation: &mut Explanation) {
-    let Some((node, peer, question)) = question(shared, slice, explanation) else { return };
-    let step = match peer {
-        Some(peer) => match ask(shared, peer, question).await {
-            Some(stands) => stands.step(&node),
-            None => end::unanswered(&node),
-        },
-        None => end::unanswered(&node),
+    let Some((To { node, peer, port }, [to, from])) = questions(shared, slice, explanation) else { return };
+    let Some(peer) = peer else {
+        explanation.steps.push(end::unanswered(&node));
+        return concerns::settle(explanation);
     };
-    explanation.steps.push(step);
+    let (to, from) = tokio::join!(ask(shared, peer, to), ask(shared, peer, from));
+    let back = port.as_ref().map(|port| (port, &explanation.from));
+    let mut steps = vec![match to {
+        Some(Stands::Named) => end::named(&node, "receiver", back),
+        Some(stands) => stands.step(&node),
+        None => end::unanswered(&node),
+    }];
+    // An earlier version says nothing of guests that are not its own.
+    steps.extend((from == Some(Stands::Named)).then(|| end::named(&node, "sender", back)));
+    explanation.steps.extend(steps);
     concerns::settle(explanation);
 }
 
-/// Which node is asked what; without a place in the lanes nobody can be asked. A frame that does not get there needs no question.
-fn question(shared: &Shared, slice: &Slice, explanation: &Explanation) -> Option<(NodeId, Option<PeerSlot>, Oam)> {
+/// Who is asked: the receiver's node, by its place in the lanes, if it has one; and the receiver's port.
+struct To {
+    node: NodeId,
+    peer: Option<PeerSlot>,
+    port: Option<PortId>,
+}
+
+/// Which node is asked what: about the receiver, and about the sender; without a place in the lanes nobody can be asked. A frame that does not get there needs no question.
+fn questions(shared: &Shared, slice: &Slice, explanation: &Explanation) -> Option<(To, [Oam; 2])> {
     let view = shared.view();
     let way = Way::of(explanation, slice, &view.paths, None)?;
     let (key, row) = way.to.filter(|(_, row)| row.node != slice.node && explanation.may_arrive())?;
     let network = slice.networks.get(&way.net)?;
     let meshd = slice.peers.get(&row.node).is_some_and(|peer| peer.foreign.is_none());
     let peer = view.slots.peer(&row.node).filter(|_| meshd);
-    Some((row.node.clone(), peer, end::ask(&way.net, network.udp_port, key.mac)))
+    let asks = [key.mac, way.from.mac].map(|mac| end::ask(&way.net, network.udp_port, mac));
+    Some((To { node: row.node.clone(), peer, port: row.port.clone() }, asks))
 }
 
 async fn ask(shared: &Arc<Shared>, peer: PeerSlot, question: Oam) -> Option<Stands> {

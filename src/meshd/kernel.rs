@@ -9,10 +9,12 @@ use crate::node::attached::Attached;
 use crate::node::barriers::{Base, Table};
 use crate::node::desired::Observed;
 use crate::node::fence::{Refused, Said};
+use crate::node::older::Older;
 use crate::node::op::Op;
 use crate::node::shown::Legacy;
 use crate::node::strays::{Ask, Way, Ways};
 use crate::node::verdicts::Rules;
+use crate::probe::crossing::Protocol;
 use crate::types::{IfName, Mac};
 
 /// The kernel as two verbs, and the counters of its packet filters.
@@ -71,6 +73,14 @@ pub trait Kernel {
     /// What the older iptables says of its chain FORWARD.
     fn legacy_forward(&mut self) -> Legacy {
         Legacy::new()
+    }
+    /// What all bridges of the host show to its packet filters.
+    fn bridges_show(&mut self) -> BTreeSet<Protocol> {
+        BTreeSet::new()
+    }
+    /// All tables of the older iptables.
+    fn older_tables(&mut self) -> Vec<Older> {
+        Vec::new()
     }
     /// What is attached to interfaces, beside packet filters.
     ///
@@ -177,6 +187,14 @@ impl Kernel for linux::Kernel {
 
     fn legacy_forward(&mut self) -> Legacy {
         Self::legacy_forward(self)
+    }
+
+    fn bridges_show(&mut self) -> BTreeSet<Protocol> {
+        Self::bridges_show(self)
+    }
+
+    fn older_tables(&mut self) -> Vec<Older> {
+        Self::older_tables(self)
     }
 
     fn attached(&mut self, of: &BTreeSet<IfName>) -> Result<BTreeMap<IfName, Attached>, KernelError> {

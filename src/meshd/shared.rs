@@ -20,6 +20,7 @@ use crate::forward::Slots;
 use crate::linux::KernelError;
 use crate::node::called;
 use crate::node::crossing::Way;
+use crate::node::doubts::{Book, Queues};
 use crate::node::outways::OutWays;
 use crate::node::paths::Paths;
 use crate::node::plan::Local;
@@ -193,6 +194,10 @@ pub struct View {
     pub filtered: BTreeMap<String, u64>,
     /// Where this node's guests are.
     pub presence: Arc<Presence>,
+    /// Packet filters of others, as they were read last.
+    pub book: Arc<Book>,
+    /// Queues that may take what goes to an interface.
+    pub queues: Arc<Queues>,
     /// Each offload, and what is made of it.
     pub offload: Vec<Feature>,
     /// Since when the daemon runs.
@@ -240,6 +245,8 @@ impl Shared {
             findings: BTreeMap::new(),
             filtered: BTreeMap::new(),
             presence: Arc::default(),
+            book: Arc::default(),
+            queues: Arc::default(),
             offload: Vec::new(),
             started: mono(),
         };

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::doubts::Queues;
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
 use crate::probe::crossing::Protocol;
@@ -20,6 +21,36 @@ const WHOLE: u64 = 1294;
 const SLOW: u64 = 8_000;
 /// One that loses so much of what it gets: nine of ten.
 const LOSES: u32 = u32::MAX / 10 * 9;
+/// Queues that give each frame its turn, as far as their classes and inner queues do.
+const USUAL: [&str; 27] = [
+    "noqueue",
+    "pfifo_fast",
+    "mq",
+    "mqprio",
+    "multiq",
+    "fq",
+    "fq_codel",
+    "fq_pie",
+    "codel",
+    "pie",
+    "cake",
+    "sfq",
+    "sfb",
+    "red",
+    "gred",
+    "choke",
+    "hhf",
+    "prio",
+    "ets",
+    "drr",
+    "qfq",
+    "htb",
+    "hfsc",
+    "cbs",
+    "cbq",
+    "skbprio",
+    "dualpi2",
+];
 /// `ETH_P_ALL`, `ETH_P_IP`, `ETH_P_ARP`, `ETH_P_IPV6` (linux/if_ether.h).
 const ALL: u16 = 0x0003;
 const IPV4: u16 = 0x0800;
@@ -31,6 +62,10 @@ const IPV6: u16 = 0x86dd;
 pub struct Attached {
     /// The queue of what goes out.
     pub queue: Option<Queue>,
+    /// Queues inside of that, by the class that they are of.
+    pub inner: Vec<(String, Queue)>,
+    /// Classes of that which may send no more than so many bytes per second.
+    pub classes: Vec<(String, u64)>,
     /// Filters of what comes in and of what goes out, each in the order in which the kernel asks them.
     pub filters: BTreeMap<Side, Vec<Filter>>,
     /// Of a bridge: what it shows to the packet filters of the host, by a switch of its own.
@@ -154,9 +189,37 @@ pub fn bounded(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings
 }
 
-fn queue_told(name: &IfName, at: &At, queue: &Queue) -> Option<Finding> {
-    let kind = &queue.kind;
-    let (surely, why) = match queue.does {
+/// Queues and classes that may take what goes to an interface, by whatever filters send frames to them: in words.
+pub fn doubtful(attached: &BTreeMap<IfName, Attached>) -> Queues {
+    let of = |name: &IfName, attached: &Attached| {
+        let slow = attached.classes.iter().filter(|(_, rate)| *rate < SLOW).map(|(class, rate)| {
+            let bits = rate.saturating_mul(8);
+            format!("what goes to {name} may be dropped by class {class} of its queue ({bits} bit/s): tc -s class show dev {name}")
+        });
+        let inner = attached.inner.iter().filter_map(|(class, queue)| {
+            let (_, why) = takes(queue)?;
+            let kind = &queue.kind;
+            Some(format!(
+                "what goes to {name} may be dropped by the queue of its class {class} ({kind}, {why}): tc -s qdisc show dev {name}"
+            ))
+        });
+        let root =
+            attached.queue.iter().filter(|queue| queue.does == Does::Other && !USUAL.contains(&queue.kind.as_str()));
+        let root = root.map(|queue| {
+            format!(
+                "what goes to {name} may be dropped by its queue ({}, not known here): tc -s qdisc show dev {name}",
+                queue.kind
+            )
+        });
+        root.chain(slow).chain(inner).collect::<Vec<_>>()
+    };
+    let all = attached.iter().map(|(name, attached)| (name.clone(), of(name, attached)));
+    all.filter(|(_, told)| !told.is_empty()).collect()
+}
+
+/// Whether a queue takes all, or much, of what it gets, and why.
+fn takes(queue: &Queue) -> Option<(bool, String)> {
+    Some(match queue.does {
         Does::Packets(0) | Does::Loses(_, 0) => (true, "limit 0 packets".to_owned()),
         Does::Bytes(limit) if u64::from(limit) < SHORTEST => (true, format!("limit {limit} bytes")),
         Does::Drops => (true, "it drops all".to_owned()),
@@ -178,7 +241,11 @@ fn queue_told(name: &IfName, at: &At, queue: &Queue) -> Option<Finding> {
             (false, format!("loss {}%", u64::from(loss) * 100 / u64::from(u32::MAX)))
         }
         Does::Packets(_) | Does::Bytes(_) | Does::Shapes { .. } | Does::Loses(..) | Does::Other => return None,
-    };
+    })
+}
+
+fn queue_told(name: &IfName, at: &At, queue: &Queue) -> Option<Finding> {
+    let (kind, (surely, why)) = (&queue.kind, takes(queue)?);
     let much = if surely { "is" } else { "is in part or nearly all" };
     let what = format!("what goes to {} {much} dropped by its queue ({kind}, {why})", at.words);
     let help = format!("tc qdisc del dev {name} root; who made it: tc -s qdisc show dev {name}");

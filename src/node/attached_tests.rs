@@ -88,3 +88,29 @@ fn what_is_said_names_side_fate_and_the_command_that_ends_it() {
     let one = filters(Side::Ingress, vec![filter(IPV6, true, Fate::Dropped)]);
     assert!(one[0].what.starts_with("IPv6 that comes from tap1 in bridge vb10.12b5 is dropped"), "{one:?}");
 }
+
+#[test]
+fn a_slow_class_or_a_queue_of_one_that_takes_all_is_doubtful_and_what_cards_have_is_not() {
+    let queue = |kind: &str, does| Queue { kind: kind.to_owned(), does };
+    let told = |attached: Attached| {
+        let all = doubtful(&[(TAP.parse().unwrap(), attached)].into());
+        all.into_values().flatten().collect::<Vec<_>>()
+    };
+    let root = |kind: &str| Attached { queue: Some(queue(kind, Does::Other)), ..Attached::default() };
+    let class = |rate| Attached { classes: vec![("1:10".to_owned(), rate)], ..root("htb") };
+    let inner = |does| Attached { inner: vec![("1:10".to_owned(), queue("blackhole", does))], ..root("prio") };
+    assert_eq!(
+        told(class(125)),
+        ["what goes to tap1 may be dropped by class 1:10 of its queue (1000 bit/s): tc -s class show dev tap1"]
+    );
+    assert_eq!(
+        told(inner(Does::Drops)),
+        [
+            "what goes to tap1 may be dropped by the queue of its class 1:10 (blackhole, it drops all): tc -s qdisc show dev tap1"
+        ]
+    );
+    assert_eq!(told(root("plug")).len(), 1);
+    for well in [class(8_000), inner(Does::Packets(1000)), root("mq"), root("fq_codel"), root("noqueue")] {
+        assert_eq!(told(well.clone()), Vec::<String>::new(), "{well:?}");
+    }
+}

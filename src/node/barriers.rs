@@ -92,7 +92,7 @@ pub(super) fn is_crossed(base: &Base) -> bool {
     family && !ours && matches!(base.hook, "prerouting" | "forward" | "postrouting")
 }
 
-fn is_at(base: &Base, port: &str) -> bool {
+pub(super) fn is_at(base: &Base, port: &str) -> bool {
     base.family == "netdev" && base.table != FENCE && base.devices.iter().any(|device| device == port)
 }
 
@@ -202,8 +202,11 @@ fn frame(base: &Base, ends: Ends<'_>, flow: &Flow) -> Frame {
         bridge: Some(bridge),
         protocol: Some(flow.protocol),
         any: false,
-        from: Some(flow.from),
-        to: Some(flow.to),
+        from: vec![flow.from],
+        to: vec![flow.to],
+        near: Some(ends.near.to_string()),
+        far: Some(ends.far.to_string()),
+        ..Frame::default()
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::api::local::{Arrival, Explanation};
 use crate::node::desired::{Kind, Link, Observed, Place};
+use crate::node::doubts::Others;
 use crate::node::end::{self, Stands};
 use crate::node::explain_guests::{self, Now};
 use crate::node::plan::tests as plans;
@@ -103,7 +104,7 @@ fn there(findings: &[Finding], to: u8) -> Stands {
     let mut presence = Presence::default();
     let desired = plans::planned(&slice, &plans::local()).desired;
     presence.learn(&desired, &observed, &Plugs::default(), (NOW, Wall::default()));
-    let here = end::Here { slice: &slice, presence: &presence, findings };
+    let here = end::Here { slice: &slice, presence: &presence, findings, others: Others::default() };
     let mac = format!("02:00:00:00:00:0{to}").parse().unwrap();
     end::stands(here, &"default/10".parse().unwrap(), mac, (&peer, path))
 }

@@ -3,13 +3,14 @@
 //! for a guest of a network that the two share arrive.
 
 use super::concerns::{self, End};
+use super::doubts::{self, Others};
 use super::presence::{At, Presence};
 use super::wrongs::SAYS;
 use crate::api::cut::Direction;
 use crate::api::local::{Finding, Step};
 use crate::policy::path::Path;
 use crate::table::{Learning, NetKey, RowKey, Slice};
-use crate::types::{Mac, NodeId, UdpPort, Vni};
+use crate::types::{Mac, NodeId, PortId, UdpPort, Vni};
 use crate::wire::oam::{Kind, Oam};
 
 /// How a guest stands. The numbers are part of the protocol.
@@ -43,10 +44,12 @@ pub enum Stands {
     Dark,
     /// Something of that host drops what goes by its interface.
     Dropped,
+    /// A rule or queue of that host names the guest, and may drop its frames.
+    Named,
 }
 
 /// All of them, by number.
-const ALL: [Stands; 14] = [
+const ALL: [Stands; 15] = [
     Stands::Unknown,
     Stands::Well,
     Stands::Silent,
@@ -61,6 +64,7 @@ const ALL: [Stands; 14] = [
     Stands::Path,
     Stands::Dark,
     Stands::Dropped,
+    Stands::Named,
 ];
 
 impl Stands {
@@ -95,6 +99,7 @@ impl Stands {
             Self::Refused => cut("the guest speaks as somebody else, and that is dropped"),
             Self::Cut => cut("its networks carry nothing"),
             Self::Path => cut("nothing passes between it and here"),
+            Self::Named => open("a rule or queue of that host names this guest, and may drop its frames"),
             Self::Dropped => cut("something of that host drops what goes by the guest's interface"),
             Self::Dark => cut("the guest's interface has no carrier: its own link is down, or it does not run"),
         }
@@ -108,6 +113,14 @@ pub fn unanswered(node: &NodeId) -> Step {
         "far",
         format!("whether the guest is plugged in on {node} is not known here: {why}; ask there: meshctl explain"),
     )
+}
+
+/// The step about a peer of which a rule or queue names a guest, the receiver or the sender. `back` are the receiver's port, which can be asked
+/// about there, and the sender's.
+pub fn named(node: &NodeId, who: &str, back: Option<(&PortId, &PortId)>) -> Step {
+    let command = back.map_or_else(|| "meshctl status".to_owned(), |(to, from)| format!("meshctl explain {to} {from}"));
+    let what = format!("a rule or queue of that host names the {who}, and may drop its frames");
+    Step::open("far", format!("{node} says that {what}; which, says there: {command}"))
 }
 
 /// The question about a guest.
@@ -135,6 +148,8 @@ pub struct Here<'a> {
     pub presence: &'a Presence,
     /// All that is wrong.
     pub findings: &'a [Finding],
+    /// What others have set up.
+    pub others: Others<'a>,
 }
 
 /// The answer to a question of `peer`, to which the path of that network is `path`.
@@ -152,8 +167,13 @@ pub fn answer(here: Here<'_>, peer: &NodeId, path: impl Fn(&NetKey) -> Option<Pa
 
 /// How a guest of this node stands, for frames of a peer.
 pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> Stands {
-    let own = |(key, row): (&RowKey, &crate::table::Row)| key.mac == mac && row.node == here.slice.node;
-    let Some((_, row)) = here.slice.rows_of(net).find(|row| own(*row)) else { return Stands::Unknown };
+    let of = |node: &NodeId| here.slice.rows_of(net).find(|(key, row)| key.mac == mac && row.node == *node);
+    let doubted = |key: &RowKey| doubts::doubted(here.others, (here.slice, here.presence), key, peer.1);
+    let Some((key, row)) = of(&here.slice.node) else {
+        // The peer's own: whether what it sends passes here.
+        let theirs = of(peer.0);
+        return theirs.map_or(Stands::Unknown, |(key, _)| if doubted(key) { Stands::Named } else { Stands::Well });
+    };
     // Where guests are found, who is not plugged in has not been found.
     let found_here = here.slice.networks.get(net).is_some_and(|network| network.learning == Learning::Local);
     let at = here.presence.of(&(net.clone(), mac)).map(|here| &here.at);
@@ -184,7 +204,8 @@ pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> 
         Some(_) | None => Stands::Cut,
     });
     // Where the interface is, is told first: the rest follows from it, most often.
-    if place > Stands::Maybe { place } else { found.chain([place]).max().unwrap_or(place) }
+    let stands = if place > Stands::Maybe { place } else { found.chain([place]).max().unwrap_or(place) };
+    if stands <= Stands::Maybe && doubted(key) { Stands::Named } else { stands }
 }
 
 #[cfg(test)]

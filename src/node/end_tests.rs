@@ -32,7 +32,7 @@ fn a_question_names_network_and_guest_to_the_bit() {
 fn who_shares_no_network_with_a_guest_learns_nothing_of_it() {
     let slice = crate::node::plan::tests::slice("suppress", serde_json::json!({}));
     let presence = Presence::default();
-    let here = Here { slice: &slice, presence: &presence, findings: &[] };
+    let here = Here { slice: &slice, presence: &presence, findings: &[], others: Others::default() };
     let own = slice.rows.iter().find(|(_, row)| row.node == slice.node).map(|(key, _)| key).unwrap();
     let question = ask(&own.net(), UdpPort::try_from(4789).unwrap(), own.mac);
     let answer = |peer: &str, path| {
@@ -56,4 +56,27 @@ fn who_shares_no_network_with_a_guest_learns_nothing_of_it() {
     assert_eq!(Stands::of(stands), Stands::Unknown, "a guest of nobody");
     let echo = Oam { kind: Kind::EchoRequest, token: 1 };
     assert_eq!(super::answer(here, &"b".parse().unwrap(), |_| Some(Path::Plain), echo), None);
+}
+
+#[test]
+fn a_rule_that_names_the_guest_or_who_sends_to_it_is_said_and_one_that_names_another_is_not() {
+    let slice = crate::node::plan::tests::slice("suppress", serde_json::json!({}));
+    let presence = Presence::default();
+    let of = |node: &NodeId| slice.rows.iter().find(|(_, row)| row.node == *node).map(|(key, _)| key.clone()).unwrap();
+    let peer: NodeId = "b".parse().unwrap();
+    let (own, theirs) = (of(&slice.node), of(&peer));
+    let told = |field: &str, named: Mac, asked: &RowKey| {
+        let text = format!("-P FORWARD ACCEPT\n-A FORWARD {field} {named} -j DROP");
+        let older = vec![crate::node::older::Older::read("iptables-legacy", "filter", &text)];
+        let host = [crate::probe::crossing::Protocol::Ipv4].into();
+        let book = doubts::Book { older, host, ..doubts::Book::default() };
+        let others = Others { book: Some(&book), queues: None };
+        let here = Here { slice: &slice, presence: &presence, findings: &[], others };
+        stands(here, &own.net(), asked.mac, (&peer, Path::Plain))
+    };
+    assert_eq!(told("-m mac --mac-source", theirs.mac, &theirs), Stands::Named);
+    assert_eq!(told("-m mac --mac-source", theirs.mac, &own), Stands::Silent);
+    // Who only answers is in no way of what is sent to it.
+    assert_eq!(told("-m mac --mac-source", own.mac, &own), Stands::Silent);
+    assert_eq!(told("-m mac --mac-source", own.mac, &theirs), Stands::Well);
 }

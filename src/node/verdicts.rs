@@ -7,12 +7,14 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use crate::probe::crossing::Protocol;
-use crate::types::Prefix;
+use crate::types::{Mac, Prefix};
 
 /// Chains in chains that are followed, at most (`NFT_JUMP_STACK_SIZE`, include/net/netfilter/nf_tables.h).
 const DEPTH: u8 = 16;
 /// Rules that are looked at for one frame.
 const STEPS: usize = 50_000;
+/// Rules of one chain at a hook that may drop a frame and are kept, at most.
+const MAYBE: usize = 32;
 
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,10 +41,22 @@ pub struct Frame {
     pub protocol: Option<Protocol>,
     /// What it carries, and who has marked it, may be anything.
     pub any: bool,
-    /// Who sends it.
-    pub from: Option<IpAddr>,
-    /// Whom it is for.
-    pub to: Option<IpAddr>,
+    /// Addresses of who sends it: it bears one of them.
+    pub from: Vec<IpAddr>,
+    /// Addresses of whom it is for.
+    pub to: Vec<IpAddr>,
+    /// Ethernet address of who sends it.
+    pub from_mac: Option<Mac>,
+    /// Ethernet address of whom it is for.
+    pub to_mac: Option<Mac>,
+    /// The port of the bridge that it comes by, whatever the family of the chain sees.
+    pub near: Option<String>,
+    /// The port of the bridge that it leaves by.
+    pub far: Option<String>,
+    /// Interfaces and addresses of it that are not known are nobody's: no rule names them.
+    pub strange: bool,
+    /// What is nobody's is in no set and no map.
+    pub unlisted: bool,
 }
 
 /// What drops a frame, and how sure that is; the surest first.
@@ -67,13 +81,19 @@ pub enum Sure {
 
 /// What becomes of a frame in a chain at a hook. None: it passes.
 pub fn judge(rules: &Rules, chain: &str, policy_drops: bool, frame: &Frame) -> Option<Drop> {
-    let mut walk = Walk { rules, frame, sure: Sure::Yes, maybe: None, steps: 0 };
+    all(rules, chain, policy_drops, frame).into_iter().min_by_key(|drop| drop.sure)
+}
+
+/// All that may drop a frame in a chain at a hook, in the order in which it is asked; what drops it surely, or most likely, is the last.
+pub fn all(rules: &Rules, chain: &str, policy_drops: bool, frame: &Frame) -> Vec<Drop> {
+    let mut walk = Walk { rules, frame, sure: Sure::Yes, maybe: Vec::new(), steps: 0 };
     let dropped = match walk.chain(chain, DEPTH) {
         End::Accepted => None,
         End::Dropped(rule) => Some(Drop { sure: walk.sure, rule: Some(rule) }),
         End::Through => policy_drops.then_some(Drop { sure: walk.sure, rule: None }),
     };
-    dropped.or_else(|| walk.maybe.map(|rule| Drop { sure: Sure::Maybe, rule: Some(rule) }))
+    let maybe = walk.maybe.into_iter().map(|rule| Drop { sure: Sure::Maybe, rule: Some(rule) });
+    maybe.chain(dropped).collect()
 }
 
 /// How a chain ends.
@@ -98,14 +118,25 @@ enum Fact {
     Unknown,
     Text(String),
     Number(u64),
-    Address(IpAddr),
+    /// One of these.
+    Addresses(Vec<IpAddr>),
+    Mac(Mac),
+    /// Of nobody that a rule names; true: it is in no set either.
+    Strange(bool),
+}
+
+/// What a part of a rule that only iptables and its like have comes to.
+enum Old {
+    Match(Match),
+    Drops,
+    Queues,
 }
 
 struct Walk<'a> {
     rules: &'a Rules,
     frame: &'a Frame,
     sure: Sure,
-    maybe: Option<(String, u64)>,
+    maybe: Vec<(String, u64)>,
     steps: usize,
 }
 
@@ -142,12 +173,20 @@ impl Walk<'_> {
                     }
                     // Something in it may be about the frame all the same.
                     None => {
+                        if self.hidden(value) {
+                            self.may(chain, rule.handle);
+                        }
                         self.sure = Sure::Likely;
                         Match::No
                     }
                 },
-                // Matches and targets of iptables, and what passes for some frames only.
-                "xt" | "limit" | "quota" | "connlimit" => Match::Maybe,
+                "xt" => match old(value) {
+                    Old::Match(one) => one,
+                    Old::Drops => return self.verdict(("drop", value), chain, rule, matches, depth),
+                    Old::Queues => return self.verdict(("queue", value), chain, rule, matches, depth),
+                },
+                // What passes for some frames only.
+                "limit" | "quota" | "connlimit" => Match::Maybe,
                 "accept" | "drop" | "reject" | "jump" | "goto" | "return" | "continue" | "queue" | "fwd" => {
                     return self.verdict((word, value), chain, rule, matches, depth);
                 }
@@ -176,7 +215,7 @@ impl Walk<'_> {
             "accept" => End::Accepted,
             // Whoever takes it from the queue decides.
             "queue" => {
-                self.maybe.get_or_insert_with(here);
+                self.may(chain, rule.handle);
                 self.sure = Sure::Likely;
                 return None;
             }
@@ -195,20 +234,46 @@ impl Walk<'_> {
             return Some(end);
         }
         match end {
-            End::Dropped(rule) => drop(self.maybe.get_or_insert(rule)),
+            End::Dropped((chain, handle)) => self.may(&chain, handle),
             End::Accepted | End::Through => self.sure = Sure::Likely,
         }
         None
     }
 
+    /// A rule may drop the frame.
+    fn may(&mut self, chain: &str, handle: u64) {
+        let rule = (chain.to_owned(), handle);
+        if self.maybe.len() < MAYBE && !self.maybe.contains(&rule) {
+            self.maybe.push(rule);
+        }
+    }
+
+    /// True for a map of verdicts by who sends or gets a frame, of which nothing is read but its name, and that may be about this one.
+    fn hidden(&self, value: &Value) -> bool {
+        let of = |key| match self.fact(key) {
+            Fact::Text(_) | Fact::Addresses(_) | Fact::Mac(_) => self.frame.strange,
+            Fact::Absent | Fact::Unknown | Fact::Number(_) | Fact::Strange(_) => false,
+        };
+        let key = value.get("key");
+        let parts = key.and_then(|key| key.get("concat")).and_then(Value::as_array);
+        let named = value.get("data").is_some_and(Value::is_string);
+        let about = parts.map_or_else(|| key.is_some_and(of), |parts| parts.iter().any(of));
+        named && about && self.frame.unlisted
+    }
+
     fn matches(&self, value: &Value) -> Match {
         let (Some(left), Some(right)) = (value.get("left"), value.get("right")) else { return Match::Maybe };
         let op = value.get("op").and_then(Value::as_str).unwrap_or("==");
-        let fact = self.fact(left);
-        let equal = match fact {
-            Fact::Absent => return Match::No,
-            Fact::Unknown => return Match::Maybe,
-            Fact::Text(_) | Fact::Number(_) | Fact::Address(_) => is(&fact, right),
+        let equal = if let Some(parts) = left.get("concat").and_then(Value::as_array) {
+            self.together(parts, right)
+        } else {
+            match self.fact(left) {
+                Fact::Absent => return Match::No,
+                Fact::Unknown => return Match::Maybe,
+                fact @ (Fact::Text(_) | Fact::Number(_) | Fact::Addresses(_) | Fact::Mac(_) | Fact::Strange(_)) => {
+                    is(&fact, right)
+                }
+            }
         };
         match (op, equal) {
             ("==" | "in", equal) => equal,
@@ -216,6 +281,25 @@ impl Walk<'_> {
             ("!=", Match::No) => Match::Yes,
             _ => Match::Maybe,
         }
+    }
+
+    /// Several parts of a frame, compared together.
+    fn together(&self, parts: &[Value], right: &Value) -> Match {
+        let facts: Vec<Fact> = parts.iter().map(|part| self.fact(part)).collect();
+        if facts.iter().any(|fact| matches!(fact, Fact::Absent)) {
+            return Match::No;
+        }
+        if right.is_string() {
+            let out = facts.iter().any(|fact| matches!(fact, Fact::Strange(true)));
+            return if out { Match::No } else { Match::Maybe };
+        }
+        let all = right.get("set").and_then(Value::as_array);
+        let elements = all.map_or_else(|| std::slice::from_ref(right), Vec::as_slice);
+        let one = |element: &Value| {
+            let Some(values) = element.get("concat").and_then(Value::as_array) else { return Match::Maybe };
+            every(facts.iter().zip(values).map(|(fact, value)| is(fact, value)))
+        };
+        some(elements.iter().map(one))
     }
 
     /// The verdict of a map that is written in the rule. None: nothing is said of the frame.
@@ -232,6 +316,9 @@ impl Walk<'_> {
     fn fact(&self, left: &Value) -> Fact {
         let Some((word, value)) = left.as_object().and_then(|left| left.iter().next()) else { return Fact::Unknown };
         match word.as_str() {
+            // Ports of bridges, as iptables sees them.
+            "physdev" if value.as_str() == Some("in") => self.name(&self.frame.near),
+            "physdev" => self.name(&self.frame.far),
             "meta" => self.meta(value.get("key").or(Some(value)).and_then(Value::as_str).unwrap_or_default()),
             "payload" => {
                 let of = |name| value.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -244,8 +331,25 @@ impl Walk<'_> {
         }
     }
 
+    const fn missing(&self) -> Fact {
+        if self.frame.strange { Fact::Strange(self.frame.unlisted) } else { Fact::Unknown }
+    }
+
+    fn name(&self, name: &Option<String>) -> Fact {
+        name.clone().map_or_else(|| self.missing(), Fact::Text)
+    }
+
+    fn mac(&self, mac: Option<Mac>) -> Fact {
+        mac.map_or_else(|| self.missing(), Fact::Mac)
+    }
+
+    fn addresses(&self, addresses: &[IpAddr], ipv6: bool) -> Fact {
+        let of: Vec<IpAddr> = addresses.iter().copied().filter(|address| address.is_ipv6() == ipv6).collect();
+        if of.is_empty() { self.missing() } else { Fact::Addresses(of) }
+    }
+
     fn meta(&self, key: &str) -> Fact {
-        let text = |text: &Option<String>| text.clone().map_or(Fact::Unknown, Fact::Text);
+        let text = |text: &Option<String>| self.name(text);
         let Some(protocol) = self.frame.protocol else {
             return match key {
                 "iif" | "iifname" => text(&self.frame.iif),
@@ -272,6 +376,11 @@ impl Walk<'_> {
 
     fn payload(&self, protocol: &str, field: &str) -> Fact {
         let frame = self.frame;
+        match (protocol, field) {
+            ("ether", "saddr") => return self.mac(frame.from_mac),
+            ("ether", "daddr") => return self.mac(frame.to_mac),
+            _ => {}
+        }
         let Some(of) = frame.protocol else { return Fact::Unknown };
         let is = match protocol {
             "ether" if field == "type" => return Fact::Text(ethertype(of).into()),
@@ -290,10 +399,11 @@ impl Walk<'_> {
         if !is {
             return Fact::Absent;
         }
-        let address = |address: Option<IpAddr>| address.map_or(Fact::Unknown, Fact::Address);
+        let ipv6 = of == Protocol::Ipv6;
         match (protocol, field) {
-            ("ip" | "ip6", "saddr") => address(frame.from),
-            ("ip" | "ip6", "daddr") => address(frame.to),
+            ("ip" | "ip6", "saddr") | ("arp", "saddr ip") => self.addresses(&frame.from, ipv6),
+            ("ip" | "ip6", "daddr") | ("arp", "daddr ip") => self.addresses(&frame.to, ipv6),
+            ("arp", "saddr ether") => self.mac(frame.from_mac),
             ("ip", "protocol") | ("ip6", "nexthdr") if frame.any => Fact::Unknown,
             ("ip", "protocol") | ("ip6", "nexthdr") => Fact::Text("udp".into()),
             ("udp" | "th", "dport") => Fact::Number(7),
@@ -310,21 +420,60 @@ fn ethertype(protocol: Protocol) -> &'static str {
     }
 }
 
+/// What parts of iptables come to that have no other form: what is known of them here has been put into words of `nft` before
+/// ([`crate::linux`]).
+fn old(value: &Value) -> Old {
+    let of = |key| value.get(key).and_then(Value::as_str);
+    match (of("type"), of("name")) {
+        (Some("match"), Some("comment")) | (Some("watcher"), _) => Old::Match(Match::Yes),
+        (Some("target"), Some("REJECT")) => Old::Drops,
+        // Whoever gets it decides, or it goes elsewhere, or it is answered here.
+        (Some("target"), Some("NFQUEUE" | "arpreply" | "redirect" | "dnat" | "TPROXY")) => Old::Queues,
+        (Some("target"), _) => Old::Match(Match::Yes),
+        _ => Old::Match(Match::Maybe),
+    }
+}
+
+fn some(each: impl Iterator<Item = Match>) -> Match {
+    each.fold(Match::No, |all, one| match (all, one) {
+        (Match::Yes, _) | (_, Match::Yes) => Match::Yes,
+        (Match::Maybe, _) | (_, Match::Maybe) => Match::Maybe,
+        (Match::No, Match::No) => Match::No,
+    })
+}
+
+fn every(each: impl Iterator<Item = Match>) -> Match {
+    each.fold(Match::Yes, |all, one| match (all, one) {
+        (Match::No, _) | (_, Match::No) => Match::No,
+        (Match::Maybe, _) | (_, Match::Maybe) => Match::Maybe,
+        (Match::Yes, Match::Yes) => Match::Yes,
+    })
+}
+
 /// Whether a fact is what a rule writes.
 fn is(fact: &Fact, right: &Value) -> Match {
     if let Some(all) = right.as_array().or_else(|| right.get("set").and_then(Value::as_array)) {
-        let each: Vec<Match> = all.iter().map(|one| is(fact, one)).collect();
-        let some = |wanted| each.contains(&wanted);
-        return if some(Match::Yes) {
+        return some(all.iter().map(|one| is(fact, one)));
+    }
+    if let Fact::Addresses(addresses) = fact {
+        let each: Vec<Match> = addresses.iter().map(|address| told(address_is(*address, right))).collect();
+        let all = each.iter().all(|one| *one == Match::Yes);
+        let none = each.iter().all(|one| *one == Match::No);
+        return if all {
             Match::Yes
-        } else if some(Match::Maybe) {
-            Match::Maybe
-        } else {
+        } else if none {
             Match::No
+        } else {
+            Match::Maybe
         };
     }
-    let told = match (fact, right) {
+    let is = match (fact, right) {
+        (Fact::Strange(true), Value::String(name)) if name.starts_with('@') => Some(false),
         (_, Value::String(name)) if name.starts_with('@') => None,
+        (Fact::Strange(_), Value::Object(object)) if is_all(object) => Some(true),
+        (Fact::Strange(_), _) => Some(false),
+        (Fact::Mac(mac), Value::String(other)) => other.parse().ok().map(|other: Mac| other == *mac),
+        (Fact::Mac(mac), Value::Object(object)) => begins(*mac, object),
         (Fact::Text(text), Value::String(name)) => match name.strip_suffix('*') {
             Some(head) => Some(text.starts_with(head)),
             None => Some(text == name),
@@ -336,14 +485,39 @@ fn is(fact: &Fact, right: &Value) -> Match {
             let ends = range.as_array()?;
             Some((ends.first()?.as_u64()?..=ends.get(1)?.as_u64()?).contains(number))
         }),
-        (Fact::Address(address), Value::String(other)) => other.parse().ok().map(|other: IpAddr| other == *address),
-        (Fact::Address(address), Value::Object(object)) => within(*address, object),
         _ => None,
     };
-    match told {
+    told(is)
+}
+
+const fn told(is: Option<bool>) -> Match {
+    match is {
         Some(true) => Match::Yes,
         Some(false) => Match::No,
         None => Match::Maybe,
+    }
+}
+
+/// True for a prefix of no length.
+fn is_all(object: &serde_json::Map<String, Value>) -> bool {
+    object.get("prefix").and_then(|prefix| prefix.get("len")?.as_u64()) == Some(0)
+}
+
+/// Whether an Ethernet address begins as a rule writes.
+fn begins(mac: Mac, object: &serde_json::Map<String, Value>) -> Option<bool> {
+    let prefix = object.get("prefix")?;
+    let number = |mac: Mac| mac.0.iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+    let other: Mac = prefix.get("addr")?.as_str()?.parse().ok()?;
+    let rest = u32::try_from(48_u64.checked_sub(prefix.get("len")?.as_u64()?)?).ok()?;
+    Some(number(mac) >> rest == number(other) >> rest)
+}
+
+fn address_is(address: IpAddr, right: &Value) -> Option<bool> {
+    match right {
+        Value::String(name) if name.starts_with('@') => None,
+        Value::String(other) => other.parse().ok().map(|other: IpAddr| other == address),
+        Value::Object(object) => within(address, object),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
     }
 }
 

@@ -10,8 +10,9 @@ fn frame(protocol: Protocol) -> Frame {
         bridge: Some("vb16777215.12b5".into()),
         protocol: Some(protocol),
         any: false,
-        from: Some(from.parse().unwrap()),
-        to: Some(to.parse().unwrap()),
+        from: vec![from.parse().unwrap()],
+        to: vec![to.parse().unwrap()],
+        ..Frame::default()
     }
 }
 

@@ -1,5 +1,5 @@
-//! What others attach with `tc`, rules of bridges that name one port, and switches of one bridge: told within 30 s with its place, `explain` never says that a frame arrives, the finding's own
-//! command ends it; a queue or filter that lets frames pass is nobody's fault.
+//! What others attach with `tc`, rules that name one port or one guest, and switches of one bridge: told within 30 s with its place, `explain` never says that a frame arrives, the finding's own
+//! command ends it; a queue or filter that lets frames pass is nobody's fault. What may drop a frame makes `explain` uncertain on both nodes, and names the command that shows it.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ struct Fault {
     undo: &'static str,
 }
 
-const FAULTS: [Fault; 9] = [
+const FAULTS: [Fault; 14] = [
     Fault {
         make: "tc qdisc add dev g1 root pfifo limit 0",
         to: "b-1",
@@ -115,9 +115,122 @@ const FAULTS: [Fault; 9] = [
         to: "b-1",
         code: "M0697",
         words: "IPv4 frames on bridge vb10.12b5 are dropped by iptables-legacy -S FORWARD",
-        undo: "iptables-legacy -P FORWARD ACCEPT",
+        undo: "iptables-legacy -P FORWARD ACCEPT; ip link set vb10.12b5 type bridge nf_call_iptables 0",
+    },
+    Fault {
+        make: "ebtables-nft -t nat -A PREROUTING -s @MAC -j DROP",
+        to: "b-1",
+        code: "M0696",
+        words: "what comes from port a-1-g1 (@MAC) is dropped by a rule in chain PREROUTING of table bridge nat",
+        undo: "nft delete table bridge nat",
+    },
+    Fault {
+        make: "nft add table bridge op; nft 'add chain bridge op forward { type filter hook forward priority 0; }'
+               nft add rule bridge op forward ip daddr @IP drop",
+        to: "b-1",
+        code: "M0696",
+        words: "IPv4 that is for port a-1-g1 (@MAC) is dropped by a rule in chain forward of table bridge op",
+        undo: "nft delete table bridge op",
+    },
+    Fault {
+        make: "ebtables-nft -A FORWARD -p IPv4 -o g1 -j DROP",
+        to: "b-1",
+        code: "M0696",
+        words: "IPv4 that goes to g1 in bridge vb10.12b5 is dropped by a rule in chain FORWARD of table bridge filter",
+        undo: "nft delete table bridge filter",
+    },
+    Fault {
+        make: "sysctl -qw net.bridge.bridge-nf-call-iptables=1; iptables-nft -A FORWARD -m physdev --physdev-in g1 -j DROP",
+        to: "b-1",
+        code: "M0696",
+        words: "IPv4 that comes from g1 in bridge vb10.12b5 is dropped by a rule in chain FORWARD of table ip filter",
+        undo: "sysctl -qw net.bridge.bridge-nf-call-iptables=0; nft delete table ip filter",
+    },
+    Fault {
+        make: "sysctl -qw net.bridge.bridge-nf-call-iptables=1; iptables-legacy -A FORWARD -m physdev --physdev-out vv10.12b5 -j DROP",
+        to: "a-2",
+        code: "M0696",
+        words: "IPv4 that goes to vv10.12b5 in bridge vb10.12b5 is dropped by rule 1 in chain FORWARD of iptables-legacy",
+        undo: "sysctl -qw net.bridge.bridge-nf-call-iptables=0",
     },
 ];
+
+/// On a node: what may drop some of what a-1's guest sends to another one, what `explain` on a-1 says of it, what takes it away.
+struct Doubt {
+    node: &'static str,
+    make: &'static str,
+    to: &'static str,
+    says: &'static str,
+    undo: &'static str,
+}
+
+const DOUBTS: [Doubt; 6] = [
+    Doubt {
+        node: "a-1",
+        make: "tc qdisc replace dev vt10.12b5 root handle 1: htb default 10
+               tc class add dev vt10.12b5 parent 1: classid 1:10 htb rate 1kbit",
+        to: "b-1",
+        says: "what goes to vt10.12b5 may be dropped by class 1:10 of its queue (1000 bit/s): tc -s class show dev vt10.12b5",
+        undo: "tc qdisc del dev vt10.12b5 root",
+    },
+    Doubt {
+        node: "a-1",
+        make: "tc qdisc replace dev vv10.12b5 root handle 1: htb default 10
+               tc class add dev vv10.12b5 parent 1: classid 1:10 htb rate 100mbit
+               tc qdisc add dev vv10.12b5 parent 1:10 blackhole",
+        to: "a-2",
+        says: "may be dropped by the queue of its class 1:10 (blackhole, it drops all): tc -s qdisc show dev vv10.12b5",
+        undo: "tc qdisc del dev vv10.12b5 root",
+    },
+    Doubt {
+        node: "a-1",
+        make: "nft add table bridge op; nft 'add chain bridge op forward { type filter hook forward priority 0; }'
+               nft add rule bridge op forward iifname g1 tcp dport 25 drop",
+        to: "a-2",
+        says: "may be dropped by a rule in chain forward of table bridge op (hook forward), handle 2: nft -a list chain bridge op forward",
+        undo: "nft delete table bridge op",
+    },
+    Doubt {
+        node: "a-1",
+        make: "ebtables-nft -A FORWARD -p IPv4 --ip-dst @FAR --ip-proto tcp -j DROP",
+        to: "b-1",
+        says: "may be dropped by a rule in chain FORWARD of table bridge filter",
+        undo: "nft delete table bridge filter",
+    },
+    Doubt {
+        node: "b-1",
+        make: "nft add table bridge op; nft 'add chain bridge op forward { type filter hook forward priority 0; }'
+               nft add rule bridge op forward ether saddr @MAC tcp dport 25 drop",
+        to: "b-1",
+        says: "names the sender, and may drop its frames; which, says there: meshctl explain b-1-g1 a-1-g1",
+        undo: "nft delete table bridge op",
+    },
+    Doubt {
+        node: "b-1",
+        make: "nft add table bridge op; nft 'add chain bridge op forward { type filter hook forward priority 0; }'
+               nft add rule bridge op forward ip daddr @FAR udp dport 53 drop",
+        to: "b-1",
+        says: "names the receiver, and may drop its frames; which, says there: meshctl explain b-1-g1 a-1-g1",
+        undo: "nft delete table bridge op",
+    },
+];
+
+/// What hosts have, or what others have set up against others, and is in no guest's way.
+const HARMLESS: &str = "sysctl -qw net.bridge.bridge-nf-call-iptables=1
+    for rule in '-i docker0 ! -o docker0 -j ACCEPT' '-o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT' '-o virbr0 -j REJECT' \
+        '-m conntrack --ctstate INVALID -j DROP' '-m physdev --physdev-in g9 -j DROP' '-m physdev --physdev-in g1 -j ACCEPT'; do
+        iptables-nft -A FORWARD $rule; iptables-legacy -A FORWARD $rule
+    done
+    ebtables-nft -t nat -A PREROUTING -s 02:00:00:00:99:01 -j DROP; ebtables-nft -t nat -A PREROUTING -s @MAC --log
+    ebtables-nft -t nat -A PREROUTING -p IPv4 --ip-src 192.0.2.1 -j DROP; ebtables-nft -t nat -A PREROUTING -p IPv6 -i g9 -j DROP";
+
+/// With the addresses of guests put in.
+fn filled(lab: &Lab, text: &str) -> String {
+    let layout = lab.layout();
+    let mac = layout.node("a-1").unwrap().guests[0].mac.to_string();
+    let far = lab.guest("b-1").1.to_string();
+    text.replace("@MAC", &mac).replace("@FAR", &far).replace("@IP", &lab.guest("a-1").1.to_string())
+}
 
 #[test]
 fn what_tc_takes_away_is_told_with_its_place_and_ends_by_the_command_that_is_told() {
@@ -127,14 +240,17 @@ fn what_tc_takes_away_is_told_with_its_place_and_ends_by_the_command_that_is_tol
     let lab = well();
     for Fault { make, to, code, words, undo } in FAULTS {
         let start = clock::mono();
-        on(&lab, "a-1", make);
-        let says = || found(&lab, code).is_some_and(|finding| finding.what.starts_with(words));
+        let (make, words) = (filled(&lab, make), filled(&lab, words));
+        on(&lab, "a-1", &make);
+        let says = || found(&lab, code).is_some_and(|finding| finding.what.starts_with(&words));
         wait_until(&format!("it is told: {words}"), BAR, says);
         println!("told after {:?}: {words}", clock::mono().since(start));
         let explained = explained(&lab, to);
         // The frame is of the guest behind g1: what goes to g1 is the answer to it.
-        let back =
-            words.contains(" goes to g1 ") || words.contains(" comes from v") || words.contains(" comes from admin0");
+        let back = words.contains(" goes to g1 ")
+            || words.contains(" is for port ")
+            || words.contains(" comes from v")
+            || words.contains(" comes from admin0");
         let says = if back { "arrives" } else { "does not arrive" };
         assert!(explained.lines().next().unwrap().ends_with(says), "{make}: {explained}");
         let answer = format!("the answer does not come back: {code}");
@@ -167,4 +283,17 @@ fn what_tc_lets_pass_is_nobodys_fault() {
         std::thread::sleep(Duration::from_millis(500));
     }
     assert!(explained(&lab, "b-1").lines().next().unwrap().ends_with(" arrives"), "{}", explained(&lab, "b-1"));
+    on(&lab, "a-1", &filled(&lab, HARMLESS));
+    for Doubt { node, make, to, says, undo } in DOUBTS {
+        on(&lab, node, &filled(&lab, make));
+        let doubted = || {
+            let text = explained(&lab, to);
+            text.lines().next().is_some_and(|line| line.contains("not certain")) && text.contains(says)
+        };
+        wait_until(&format!("{make}: it is not certain: {says}: {}", explained(&lab, to)), BAR, doubted);
+        on(&lab, node, undo);
+        let over = || explained(&lab, to).lines().next().is_some_and(|line| line.ends_with(" arrives"));
+        wait_until(&format!("{make}: it arrives again: {}", explained(&lab, to)), BAR, over);
+    }
+    assert_eq!(problems(&lab, "a-1"), []);
 }

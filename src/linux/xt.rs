@@ -1,0 +1,235 @@
+//! Parts of rules that come from iptables, ebtables and arptables and that `nft` tells by their names alone: their parameters, asked of the
+//! kernel, in the words that `nft` has for its own (linux/netfilter/xt_*.h, linux/netfilter_bridge/ebt_*.h).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use netlink_packet_core::NLM_F_DUMP;
+use serde_json::{Value, json};
+
+use super::attributes::{attribute, each, text};
+use super::hooks::ask_with;
+use super::netfilter::{self, HEADERS, TABLE_NAME};
+use crate::node::barriers::Table;
+use crate::node::verdicts::Rules;
+use crate::types::Mac;
+
+/// `NFTA_RULE_HANDLE`, `NFTA_RULE_EXPRESSIONS`.
+const HANDLE: u16 = 3;
+const EXPRESSIONS: u16 = 4;
+/// `NFTA_EXPR_NAME`, `NFTA_EXPR_DATA`.
+const NAME: u16 = 1;
+const DATA: u16 = 2;
+/// `NFTA_MATCH_NAME`, `NFTA_MATCH_INFO`.
+const MATCH_NAME: u16 = 1;
+const MATCH_INFO: u16 = 3;
+/// Bits of `struct xt_physdev_info`.
+const BY_IN: u8 = 0x01;
+const BY_OUT: u8 = 0x02;
+const ON_BRIDGE: u8 = 0x04 | 0x08 | 0x10;
+/// Bytes of a name (`IFNAMSIZ`).
+const NAMED: usize = 16;
+
+/// Puts what is known of parts of iptables into words, where a table has some.
+///
+/// # Errors
+/// The kernel does not tell.
+pub(super) fn spell(table: &Table, rules: &mut Rules) -> io::Result<()> {
+    let has = |parts: &[Value]| parts.iter().any(|part| part.get("xt").is_some());
+    if !rules.values().flatten().any(|rule| has(&rule.parts)) {
+        return Ok(());
+    }
+    let known = read(table)?;
+    for rule in rules.values_mut().flatten().filter(|rule| has(&rule.parts)) {
+        let Some(known) = known.get(&rule.handle) else { continue };
+        let mut known = known.iter();
+        let spelt = rule.parts.iter().flat_map(|part| match part.get("xt").and_then(|_| known.next()) {
+            Some(Some(words)) => words.clone(),
+            Some(None) | None => vec![part.clone()],
+        });
+        rule.parts = spelt.collect();
+    }
+    Ok(())
+}
+
+/// What is known of each part of iptables, by rule; none: nothing.
+type Known = BTreeMap<u64, Vec<Option<Vec<Value>>>>;
+
+fn read((family, table): &Table) -> io::Result<Known> {
+    let number = match *family {
+        "inet" => 1,
+        "ip" => 2,
+        "arp" => 3,
+        "netdev" => 5,
+        "bridge" => 7,
+        "ip6" => 10,
+        _ => return Ok(Known::new()),
+    };
+    let mut all = Known::new();
+    let name = [table.as_bytes(), &[0]].concat();
+    ask_with(netfilter::GET_RULE, NLM_F_DUMP, number, &[(TABLE_NAME, &name)], |message| {
+        let attributes = message.get(HEADERS..)?;
+        let of = attribute(attributes, TABLE_NAME).map(text);
+        let handle = u64::from_be_bytes(attribute(attributes, HANDLE)?.try_into().ok()?);
+        if of.as_ref() == Some(table) {
+            let parts = each(attribute(attributes, EXPRESSIONS)?).filter_map(|(_, one)| part(family, one)).collect();
+            all.insert(handle, parts);
+        }
+        Some(false)
+    })?;
+    Ok(all)
+}
+
+/// None: it is none of iptables.
+fn part(family: &str, expression: &[u8]) -> Option<Option<Vec<Value>>> {
+    let kind = attribute(expression, NAME).map(text)?;
+    if kind == "target" {
+        return Some(None);
+    }
+    if kind != "match" {
+        return None;
+    }
+    let data = attribute(expression, DATA)?;
+    let (name, info) = (attribute(data, MATCH_NAME).map(text)?, attribute(data, MATCH_INFO)?);
+    Some(spelt(family, &name, info))
+}
+
+/// A match in words.
+fn spelt(family: &str, name: &str, info: &[u8]) -> Option<Vec<Value>> {
+    match name {
+        "physdev" => physdev(info),
+        "mac" => mac(info),
+        "ip" if family == "bridge" => ip(info),
+        "ip6" if family == "bridge" => ip6(info),
+        "arp" if family == "bridge" => arp(info),
+        _ => None,
+    }
+}
+
+fn compare(inverted: bool, left: Value, right: Value) -> Value {
+    json!({"match": {"op": if inverted { "!=" } else { "==" }, "left": left, "right": right}})
+}
+
+/// Something more that is not read.
+fn more() -> Value {
+    json!({"xt": {"type": "match", "name": "more"}})
+}
+
+/// What never matches.
+fn never() -> Value {
+    compare(false, json!({"meta": {"key": "protocol"}}), json!("none"))
+}
+
+/// struct xt_physdev_info: two names with their masks, what is turned round, what is asked.
+fn physdev(info: &[u8]) -> Option<Vec<Value>> {
+    let (inverted, asked) = (*info.get(4 * NAMED)?, *info.get(4 * NAMED + 1)?);
+    let name = |at: usize| {
+        let (name, mask) = (info.get(at..at + NAMED)?, info.get(at + NAMED..at + 2 * NAMED)?);
+        let name = text(name.split(|byte| *byte == 0).next()?);
+        // Of a name that is whole, the zero behind it counts.
+        let whole = mask.get(name.len()).is_none_or(|mask| *mask != 0);
+        Some(if whole { name } else { name + "*" })
+    };
+    let mut parts = Vec::new();
+    if asked & BY_IN != 0 {
+        parts.push(compare(inverted & BY_IN != 0, json!({"physdev": "in"}), json!(name(0)?)));
+    }
+    if asked & BY_OUT != 0 {
+        parts.push(compare(inverted & BY_OUT != 0, json!({"physdev": "out"}), json!(name(2 * NAMED)?)));
+    }
+    // Frames of bridges always are.
+    parts.extend((asked & inverted & ON_BRIDGE != 0).then(never));
+    Some(parts)
+}
+
+fn address_of_mac(bytes: &[u8]) -> Option<Mac> {
+    Some(Mac(bytes.try_into().ok()?))
+}
+
+fn ether(field: &str) -> Value {
+    json!({"payload": {"protocol": "ether", "field": field}})
+}
+
+/// struct xt_mac_info
+fn mac(info: &[u8]) -> Option<Vec<Value>> {
+    let mac = address_of_mac(info.get(..6)?)?;
+    let inverted = i32::from_ne_bytes(info.get(8..12)?.try_into().ok()?) != 0;
+    Some(vec![compare(inverted, ether("saddr"), json!(mac.to_string()))])
+}
+
+fn payload(protocol: &str, field: &str) -> Value {
+    json!({"payload": {"protocol": protocol, "field": field}})
+}
+
+/// An address and its mask as a prefix; a mask that is none is not read.
+fn masked(protocol: &str, field: &str, inverted: bool, (address, mask): (&[u8], &[u8])) -> Option<Value> {
+    let (address, length) = match (address.len(), mask.len()) {
+        (4, 4) => {
+            let (address, mask) = (<[u8; 4]>::try_from(address).ok()?, u32::from_be_bytes(mask.try_into().ok()?));
+            let length = mask.leading_ones();
+            (IpAddr::V4(Ipv4Addr::from(address)), Some(length).filter(|length| mask.count_ones() == *length)?)
+        }
+        (16, 16) => {
+            let (address, mask) = (<[u8; 16]>::try_from(address).ok()?, u128::from_be_bytes(mask.try_into().ok()?));
+            let length = mask.leading_ones();
+            (IpAddr::V6(Ipv6Addr::from(address)), Some(length).filter(|length| mask.count_ones() == *length)?)
+        }
+        _ => return None,
+    };
+    let prefix = json!({"prefix": {"addr": address.to_string(), "len": length}});
+    Some(compare(inverted, payload(protocol, field), prefix))
+}
+
+/// struct ebt_ip_info: source, destination and their masks, TOS, protocol, what is asked, what is turned round.
+fn ip(info: &[u8]) -> Option<Vec<Value>> {
+    let (asked, inverted) = (*info.get(18)?, *info.get(19)?);
+    let mut parts = Vec::new();
+    for (bit, field, address, mask) in [(1, "saddr", 0, 8), (2, "daddr", 4, 12)] {
+        if asked & bit != 0 {
+            let both = (info.get(address..address + 4)?, info.get(mask..mask + 4)?);
+            parts.push(masked("ip", field, inverted & bit != 0, both).unwrap_or_else(more));
+        }
+    }
+    parts.extend((asked & !3 != 0).then(more));
+    Some(parts)
+}
+
+/// struct ebt_ip6_info, the same with 16 bytes each.
+fn ip6(info: &[u8]) -> Option<Vec<Value>> {
+    let (asked, inverted) = (*info.get(66)?, *info.get(67)?);
+    let mut parts = Vec::new();
+    for (bit, field, address, mask) in [(1, "saddr", 0, 32), (2, "daddr", 16, 48)] {
+        if asked & bit != 0 {
+            let both = (info.get(address..address + 16)?, info.get(mask..mask + 16)?);
+            parts.push(masked("ip6", field, inverted & bit != 0, both).unwrap_or_else(more));
+        }
+    }
+    parts.extend((asked & !3 != 0).then(more));
+    Some(parts)
+}
+
+/// struct ebt_arp_info: types and operation, both IPv4 addresses with masks, both Ethernet addresses with masks, what is asked, what is turned
+/// round.
+fn arp(info: &[u8]) -> Option<Vec<Value>> {
+    let (asked, inverted) = (*info.get(48)?, *info.get(49)?);
+    let mut parts = Vec::new();
+    for (bit, field, address, mask) in [(0x08, "saddr ip", 8, 12), (0x10, "daddr ip", 16, 20)] {
+        if asked & bit != 0 {
+            let both = (info.get(address..address + 4)?, info.get(mask..mask + 4)?);
+            parts.push(masked("arp", field, inverted & bit != 0, both).unwrap_or_else(more));
+        }
+    }
+    if asked & 0x20 != 0 {
+        let whole = info.get(30..36)?.iter().all(|byte| *byte == 0xff);
+        let mac = address_of_mac(info.get(24..30)?)?.to_string();
+        let one = compare(inverted & 0x20 != 0, payload("arp", "saddr ether"), json!(mac));
+        parts.push(if whole { one } else { more() });
+    }
+    parts.extend((asked & !0x38 != 0).then(more));
+    Some(parts)
+}
+
+#[cfg(test)]
+#[path = "xt_tests.rs"]
+mod tests;

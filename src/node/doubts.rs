@@ -1,0 +1,404 @@
+//! Rules of others that name one of the two guests of a frame, its bridge or an interface on its way, and may drop it: asked for just that frame, by
+//! who explains it. What drops every guest's frames alike is told elsewhere ([`super::barriers`]), and what cannot meet the frame is nothing.
+//!
+//! A rule names a frame if it may drop it and could not drop the same frame of somebody whom no rule knows. What ends in a policy, or in a rule
+//! for all, is compared with the frames that cross a bridge of ours, which are known to pass.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::attached::takers;
+use super::barriers::{Base, Filters, is_at, is_crossed, sees, way_out, words};
+use super::concerns::{self, Way};
+use super::names::{self, Device};
+use super::older::Older;
+use super::presence::Presence;
+use super::shown::Shown;
+use super::verdicts::{Drop, Frame, Rules, Sure, all};
+use crate::api::local::{Explanation, Step};
+use crate::policy::path::Path;
+use crate::probe::crossing::Protocol;
+use crate::table::{Row, RowKey, Slice};
+use crate::types::{IfName, Mac};
+
+/// Rules of one way that are named.
+const NAMED: usize = 4;
+
+/// Packet filters of others, as they were read last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Book {
+    /// What `nft` shows.
+    pub filters: Filters,
+    /// What the older iptables shows.
+    pub older: Vec<Older>,
+    /// What all bridges of this host show to its packet filters (`net.bridge.bridge-nf-call-*`).
+    pub host: BTreeSet<Protocol>,
+    /// What single bridges show.
+    pub shown: Shown,
+    /// Ports by which our own frames cross a bridge: in by the first, out by the second.
+    pub crossing: Option<Crossing>,
+}
+
+/// Where frames of our own cross, and that they do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crossing {
+    /// The bridge.
+    pub bridge: IfName,
+    /// In by this port.
+    pub near: IfName,
+    /// Out by this one.
+    pub far: IfName,
+}
+
+/// Queues of `tc` that may take what goes to an interface, in words, by interface.
+pub type Queues = BTreeMap<IfName, Vec<String>>;
+
+/// What others have set up on this node, as far as it is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Others<'a> {
+    /// Packet filters.
+    pub book: Option<&'a Book>,
+    /// Queues.
+    pub queues: Option<&'a Queues>,
+}
+
+/// One frame on one bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passage {
+    /// The bridge.
+    pub bridge: IfName,
+    /// By which port it comes, where that is known.
+    pub near: Option<IfName>,
+    /// By which port it leaves.
+    pub far: Option<IfName>,
+    /// Who sends it, by Ethernet address, and by addresses of which it bears one; none: anybody.
+    pub from: Option<(Mac, Vec<IpAddr>)>,
+    /// Whom it is for; none: anybody, or all.
+    pub to: Option<(Mac, Vec<IpAddr>)>,
+    /// It is IPv6, or IPv4; none: that is not known.
+    pub ipv6: Option<bool>,
+}
+
+/// What may drop a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// It is dropped, whatever it carries.
+    pub surely: bool,
+    /// What drops it, without what it does.
+    pub by: String,
+    /// One sentence, with the command that shows it.
+    pub text: String,
+}
+
+impl Passage {
+    /// The answer to it, on the same bridge. None: what is for all has none.
+    #[must_use]
+    pub fn back(&self) -> Option<Self> {
+        let (from, to) = (Some(self.to.clone()?), self.from.clone());
+        let (near, far) = (self.far.clone(), self.near.clone());
+        Some(Self { bridge: self.bridge.clone(), near, far, from, to, ipv6: self.ipv6 })
+    }
+
+    fn protocols(&self) -> &'static [Protocol] {
+        match self.ipv6 {
+            None => &[Protocol::Ipv4, Protocol::Arp, Protocol::Ipv6],
+            Some(false) => &[Protocol::Ipv4, Protocol::Arp],
+            Some(true) => &[Protocol::Ipv6],
+        }
+    }
+
+    /// What a chain sees of it.
+    fn frame(&self, base: &Base, protocol: Protocol) -> Frame {
+        let addresses = |end: &Option<(Mac, Vec<IpAddr>)>| end.as_ref().map(|(_, all)| all.clone()).unwrap_or_default();
+        let mac = |end: &Option<(Mac, Vec<IpAddr>)>| end.as_ref().map(|(mac, _)| *mac);
+        Frame {
+            from: addresses(&self.from),
+            to: addresses(&self.to),
+            from_mac: mac(&self.from),
+            to_mac: mac(&self.to),
+            ..seen(base, protocol, [Some(&self.bridge), self.near.as_ref(), self.far.as_ref()])
+        }
+    }
+}
+
+/// A frame of nobody in particular on a bridge.
+fn seen(base: &Base, protocol: Protocol, [bridge, near, far]: [Option<&IfName>; 3]) -> Frame {
+    let text = |name: Option<&IfName>| name.map(ToString::to_string);
+    let by_port = matches!(base.family, "bridge" | "netdev");
+    let (iif, oif) = if by_port { (near, far) } else { (bridge, bridge) };
+    let (comes, leaves) = match base.hook {
+        "prerouting" | "ingress" => (true, false),
+        "postrouting" | "egress" => (false, true),
+        _ => (true, true),
+    };
+    Frame {
+        iif: text(iif.filter(|_| comes)),
+        oif: text(oif.filter(|_| leaves)),
+        bridge: text(bridge),
+        protocol: Some(protocol),
+        any: true,
+        near: text(near),
+        far: text(far.filter(|_| leaves)),
+        strange: true,
+        // Who blocks addresses of the world by sets does it where packets are routed.
+        unlisted: by_port || base.family == "arp",
+        ..Frame::default()
+    }
+}
+
+/// What may drop a frame, the surest first.
+pub fn doubts(others: Others<'_>, passage: &Passage) -> Vec<Doubt> {
+    let Others { book, queues } = others;
+    let found = book.map(|book| found(book, passage, true)).unwrap_or_default();
+    let surely = is_sure(&found, passage.ipv6);
+    let rules = found.into_iter().map(|found| found.told(surely, passage.protocols().len()));
+    let slow = passage.far.as_ref().and_then(|far| queues?.get(far)).into_iter().flatten();
+    let slow = slow.map(|text| Doubt { surely: false, by: text.clone(), text: text.clone() });
+    rules.chain(slow).collect()
+}
+
+/// What drops all frames of one passage, or all of a family, for certain, whatever is not said of it: in words, whether it is IPv6 or IPv4 and its
+/// questions, by what, and what ends it.
+pub fn certain(book: &Book, passage: &Passage) -> Vec<(&'static str, Option<bool>, (String, String))> {
+    let found = found(book, passage, false);
+    let surest = |of: &dyn Fn(&Found<'_>) -> bool| {
+        let one = found.iter().find(|one| one.drop.sure == Sure::Yes && of(one));
+        one.map(|one| (one.by(), one.way_out()))
+    };
+    let four = |one: &Found<'_>| one.of.contains(&Protocol::Ipv4) || one.of.contains(&Protocol::Arp);
+    takers(|protocol| match protocol {
+        None => surest(&|one| four(one) && one.of.contains(&Protocol::Ipv6)),
+        Some(protocol) => surest(&|one| one.of.contains(&protocol)),
+    })
+}
+
+/// `strange`: what is not said of the passage is nobody that a rule names; else it may be anybody.
+fn found<'a>(book: &'a Book, passage: &Passage, strange: bool) -> Vec<Found<'a>> {
+    let mut found: Vec<Found<'_>> = Vec::new();
+    for base in &book.filters.bases {
+        if let Some(rules) = book.filters.rules.get(&(base.family, base.table.clone())) {
+            of_chain(book, (passage, strange), (base, rules, None), &mut found);
+        }
+    }
+    for older in &book.older {
+        for base in &older.bases {
+            of_chain(book, (passage, strange), (base, &older.rules, Some(older)), &mut found);
+        }
+    }
+    found.sort_by_key(|found| found.drop.sure);
+    found
+}
+
+/// A rule or policy that may drop, and which protocols.
+struct Found<'a> {
+    base: &'a Base,
+    older: Option<&'a Older>,
+    drop: Drop,
+    of: BTreeSet<Protocol>,
+}
+
+fn of_chain<'a>(
+    book: &Book,
+    (passage, strange): (&Passage, bool),
+    (base, rules, older): (&'a Base, &Rules, Option<&'a Older>),
+    found: &mut Vec<Found<'a>>,
+) {
+    for protocol in passage.protocols().iter().copied().filter(|protocol| meets(book, base, passage, *protocol)) {
+        for drop in named(book, base, rules, &Frame { strange, ..passage.frame(base, protocol) }) {
+            let same = |one: &&mut Found<'_>| std::ptr::eq(one.base, base) && one.drop == drop;
+            match found.iter_mut().find(same) {
+                Some(one) => {
+                    one.of.insert(protocol);
+                }
+                None => found.push(Found { base, older, drop, of: [protocol].into() }),
+            }
+        }
+    }
+}
+
+/// True where frames of a protocol come by a chain.
+fn meets(book: &Book, base: &Base, passage: &Passage, protocol: Protocol) -> bool {
+    let at = |name: &Option<IfName>| name.as_ref().is_some_and(|name| is_at(base, name.as_str()));
+    let shown =
+        || book.host.contains(&protocol) || book.shown.get(&passage.bridge).is_some_and(|of| of.contains(&protocol));
+    match (base.family, base.hook) {
+        ("netdev", "ingress") => at(&passage.near),
+        ("netdev", _) => at(&passage.far),
+        ("bridge", _) => is_crossed(base),
+        ("arp", "forward") => protocol == Protocol::Arp && book.host.contains(&protocol),
+        // Questions for addresses are shown to family `arp` alone.
+        _ => is_crossed(base) && protocol != Protocol::Arp && sees(base.family, protocol) && shown(),
+    }
+}
+
+/// What may drop this frame, and not that of anybody.
+fn named(book: &Book, base: &Base, rules: &Rules, frame: &Frame) -> Vec<Drop> {
+    let may = |frame: &Frame| all(rules, &base.name, base.drops, frame);
+    let Some(protocol) = frame.protocol else { return Vec::new() };
+    let found = may(frame);
+    if found.is_empty() || base.family == "netdev" {
+        return found;
+    }
+    let nobody = may(&seen(base, protocol, [None; 3]));
+    let ours = book
+        .crossing
+        .as_ref()
+        .map(|Crossing { bridge, near, far }| may(&seen(base, protocol, [Some(bridge), Some(near), Some(far)])));
+    let alike = |drop: &Drop, others: &[Drop]| others.iter().any(|one| one.rule == drop.rule && one.sure <= drop.sure);
+    let is_named = |drop: &Drop| match (&ours, drop.sure) {
+        (Some(ours), Sure::Yes | Sure::Likely) => !alike(drop, ours),
+        _ => !alike(drop, &nobody),
+    };
+    found.into_iter().filter(is_named).collect()
+}
+
+/// True where all that the frame may be is dropped.
+fn is_sure(found: &[Found<'_>], ipv6: Option<bool>) -> bool {
+    let dead = |protocol| found.iter().any(|one| one.drop.sure == Sure::Yes && one.of.contains(&protocol));
+    let (four, six) = (dead(Protocol::Ipv4) || dead(Protocol::Arp), dead(Protocol::Ipv6));
+    match ipv6 {
+        None => four && six,
+        Some(ipv6) => {
+            if ipv6 {
+                six
+            } else {
+                four
+            }
+        }
+    }
+}
+
+impl Found<'_> {
+    /// What drops, in words.
+    fn by(&self) -> String {
+        self.older.map_or_else(|| words(self.base, &self.drop), |older| older.words(self.base, &self.drop))
+    }
+
+    /// The command that ends it.
+    fn way_out(&self) -> String {
+        let Base { family, table, .. } = self.base;
+        match (self.older, &self.drop.rule) {
+            (Some(older), _) => older.way_out(self.base, &self.drop),
+            (None, Some((chain, handle))) => format!("nft delete rule {family} {table} {chain} handle {handle}"),
+            (None, None) => way_out(self.base, &self.drop),
+        }
+    }
+
+    fn told(self, surely: bool, protocols: usize) -> Doubt {
+        let by = self.by();
+        let Self { base, older, drop, of } = self;
+        let sure = drop.sure == Sure::Yes;
+        let handle = match (older, &drop.rule) {
+            (None, Some((_, handle))) => format!(", handle {handle}"),
+            _ => String::new(),
+        };
+        let show = match older {
+            Some(older) => older.shows(base, &drop),
+            None => {
+                let chain = drop.rule.as_ref().map_or(&base.name, |(chain, _)| chain);
+                format!("nft -a list chain {} {} {chain}", base.family, base.table)
+            }
+        };
+        let what = match of.first() {
+            Some(first) if of.len() < protocols && of.len() == 1 => format!("{first} of it"),
+            _ => "it".to_owned(),
+        };
+        let fate = if sure { "is dropped" } else { "may be dropped" };
+        Doubt { surely: surely && sure, text: format!("{what} {fate} by {by}{handle}: {show}"), by }
+    }
+}
+
+/// Where a guest's frames go by on this node.
+pub(super) fn port(
+    slice: &Slice,
+    presence: &Presence,
+    (key, row): (&RowKey, &Row),
+    path: Option<Path>,
+) -> Option<IfName> {
+    if row.node == slice.node {
+        let seen = presence.of(&(key.net(), key.mac)).and_then(|here| here.interface.clone());
+        return seen.or_else(|| row.interface.clone());
+    }
+    let udp_port = slice.networks.get(&key.net())?.udp_port;
+    let of = |kind| Some(names::device(kind, key.vni, udp_port));
+    match path? {
+        Path::Plain => of(Device::Vxlan),
+        Path::Tunnel => of(Device::Tap),
+        Path::Forbidden => None,
+    }
+}
+
+/// A frame between two rows as it crosses the bridge of this node. `to`: an address that was asked for.
+pub fn passage(
+    (slice, presence): (&Slice, &Presence),
+    (from, to): (&RowKey, Option<&RowKey>),
+    (path, ipv6, asked): (Option<Path>, Option<bool>, Option<IpAddr>),
+) -> Option<Passage> {
+    let row = |key: &RowKey| slice.rows.get(key);
+    let udp_port = slice.networks.get(&from.net())?.udp_port;
+    let sender = row(from)?;
+    let target = to.and_then(|key| Some((key, row(key)?)));
+    let addresses = |(key, row): (&RowKey, &Row)| {
+        let own: Vec<IpAddr> = row.addresses().collect();
+        let all = match asked {
+            Some(asked) if own.contains(&asked) => vec![asked],
+            // It goes on to somebody else.
+            Some(asked) => [own, vec![asked]].concat(),
+            None => own,
+        };
+        (key.mac, all)
+    };
+    Some(Passage {
+        bridge: names::device(Device::Bridge, from.vni, udp_port),
+        near: port(slice, presence, (from, sender), path),
+        far: target.and_then(|target| port(slice, presence, target, path)),
+        from: Some((from.mac, sender.addresses().collect())),
+        to: target.map(addresses),
+        ipv6,
+    })
+}
+
+/// Adds what may drop a frame of an explanation on this node, and the answer to it.
+pub fn add(explanation: &mut Explanation, others: Others<'_>, (slice, presence): (&Slice, &Presence), way: &Way<'_>) {
+    let to = way.to.map(|(key, _)| key);
+    let asked = explanation.to.parse().ok();
+    let Some(forth) = passage((slice, presence), (way.from, to), (way.path, way.ipv6, asked)) else { return };
+    let said = |what: &str, doubt: &Doubt| {
+        explanation.steps.iter().any(|step| step.what == what && step.text.contains(&doubt.by))
+    };
+    let of = |what: &'static str, passage: &Passage| {
+        let all = doubts(others, passage).into_iter();
+        all.filter(move |doubt| !said(what, doubt)).take(NAMED).collect::<Vec<_>>()
+    };
+    let step = |doubt: Doubt| {
+        if doubt.surely { Step::new("rules", false, doubt.text) } else { Step::open("rules", doubt.text) }
+    };
+    let back = |doubt: Doubt| Step::new("back", true, format!("the answer may not come back: {}", doubt.text));
+    let steps: Vec<Step> = of("status", &forth).into_iter().map(step).collect();
+    let answer = forth.back().map(|passage| of("back", &passage)).unwrap_or_default();
+    let steps = [steps, answer.into_iter().map(back).collect()].concat();
+    explanation.steps.extend(steps);
+    concerns::settle(explanation);
+}
+
+/// True where something of this node may drop what comes from a peer, by a path of this kind, for a guest of this node: or, of a guest of the peer,
+/// what it sends here.
+pub fn doubted(others: Others<'_>, (slice, presence): (&Slice, &Presence), guest: &RowKey, path: Path) -> bool {
+    let Some((row, network)) = slice.rows.get(guest).zip(slice.networks.get(&guest.net())) else { return false };
+    let device = |kind| names::device(kind, guest.vni, network.udp_port);
+    let near = match path {
+        Path::Plain => device(Device::Vxlan),
+        Path::Tunnel => device(Device::Tap),
+        Path::Forbidden => return false,
+    };
+    let own = row.node == slice.node;
+    let end = Some((guest.mac, row.addresses().collect()));
+    let (from, to) = if own { (None, end) } else { (end, None) };
+    let far = if own { port(slice, presence, (guest, row), None) } else { None };
+    let ipv6 = concerns::family(row);
+    !doubts(others, &Passage { bridge: device(Device::Bridge), near: Some(near), far, from, to, ipv6 }).is_empty()
+}
+
+#[cfg(test)]
+#[path = "doubts_tests.rs"]
+mod tests;

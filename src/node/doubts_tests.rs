@@ -1,0 +1,299 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::node::verdicts::Rule;
+
+fn name(text: &str) -> IfName {
+    text.parse().unwrap()
+}
+
+fn mac(last: u8) -> Mac {
+    Mac([2, 0, 0, 0, 0, last])
+}
+
+fn ip(text: &str) -> Vec<IpAddr> {
+    vec![text.parse().unwrap()]
+}
+
+/// From the guest behind g1, 192.168.10.11, to one on another node, 192.168.10.12.
+fn away(ipv6: Option<bool>) -> Passage {
+    Passage {
+        bridge: name("vb10.12b5"),
+        near: Some(name("g1")),
+        far: Some(name("vv10.12b5")),
+        from: Some((mac(11), ip("192.168.10.11"))),
+        to: Some((mac(12), ip("192.168.10.12"))),
+        ipv6,
+    }
+}
+
+fn book(family: &'static str, hook: &'static str, drops: bool, chains: &[(&str, Value)]) -> Book {
+    let devices = if family == "netdev" { vec!["g1".to_owned()] } else { Vec::new() };
+    let base = Base { family, table: "op".into(), name: "c".into(), hook, drops, devices };
+    let rule = |(parts, handle): (&Value, u64)| Rule { handle, parts: parts.as_array().unwrap().clone() };
+    let of = |(chain, rules): &(&str, Value)| {
+        ((*chain).to_owned(), rules.as_array().unwrap().iter().zip(7..).map(rule).collect())
+    };
+    let rules = [((family, "op".to_owned()), chains.iter().map(of).collect())].into();
+    let crossing =
+        Crossing { bridge: name("vb16777215.12b5"), near: name("vp16777215.12b5"), far: name("vq16777215.12b5") };
+    Book {
+        filters: Filters { bases: vec![base], rules, ..Filters::default() },
+        host: [Protocol::Ipv4, Protocol::Ipv6, Protocol::Arp].into(),
+        crossing: Some(crossing),
+        ..Book::default()
+    }
+}
+
+fn asked(book: &Book, passage: &Passage) -> Vec<Doubt> {
+    doubts(Others { book: Some(book), queues: None }, passage)
+}
+
+fn one(family: &'static str, hook: &'static str, rule: &Value) -> Vec<Doubt> {
+    asked(&book(family, hook, false, &[("c", json!([rule]))]), &away(Some(false)))
+}
+
+fn is(left: Value, right: Value) -> Value {
+    json!({"match": {"op": "==", "left": left, "right": right}})
+}
+
+fn meta(key: &str, value: &str) -> Value {
+    is(json!({"meta": {"key": key}}), json!(value))
+}
+
+fn payload(protocol: &str, field: &str, value: Value) -> Value {
+    is(json!({"payload": {"protocol": protocol, "field": field}}), value)
+}
+
+fn dropping() -> Value {
+    json!({"drop": null})
+}
+
+#[test]
+fn a_rule_that_names_a_guest_its_interface_or_its_bridge_is_told_with_the_command_that_shows_it() {
+    let smtp = || payload("tcp", "dport", json!(25));
+    for (family, hook, parts, surely) in [
+        ("bridge", "prerouting", json!([payload("ether", "saddr", json!("02:00:00:00:00:0b")), dropping()]), true),
+        ("bridge", "forward", json!([payload("ether", "daddr", json!("02:00:00:00:00:0c")), dropping()]), true),
+        ("bridge", "forward", json!([payload("ip", "daddr", json!("192.168.10.12")), dropping()]), true),
+        ("bridge", "forward", json!([payload("arp", "daddr ip", json!("192.168.10.12")), dropping()]), true),
+        ("bridge", "forward", json!([meta("iifname", "g1"), smtp(), dropping()]), false),
+        ("bridge", "forward", json!([meta("oifname", "vv*"), meta("iifname", "g1"), dropping()]), true),
+        ("bridge", "postrouting", json!([meta("obrname", "vb10.12b5"), {"limit": {}}, dropping()]), false),
+        ("bridge", "forward", json!([meta("iifname", "g1"), {"queue": null}]), false),
+        ("bridge", "forward", json!([payload("ether", "saddr", json!("@blocked")), dropping()]), false),
+        ("bridge", "forward", json!([{"vmap": {"key": {"meta": {"key": "iifname"}}, "data": "@ports"}}]), false),
+        (
+            "bridge",
+            "forward",
+            json!([
+                is(
+                    json!({"concat": [{"payload": {"protocol": "ether", "field": "saddr"}}, {"payload": {"protocol": "ip", "field": "saddr"}}]}),
+                    json!({"set": [{"concat": ["02:00:00:00:00:0b", {"prefix": {"addr": "0.0.0.0", "len": 0}}]}]})
+                ),
+                dropping()
+            ]),
+            true,
+        ),
+        ("netdev", "ingress", json!([smtp(), dropping()]), false),
+        ("arp", "forward", json!([payload("arp", "daddr ip", json!("192.168.10.12")), dropping()]), true),
+        ("ip", "forward", json!([is(json!({"physdev": "in"}), json!("g1")), dropping()]), true),
+        (
+            "ip",
+            "forward",
+            json!([is(json!({"physdev": "out"}), json!("vv10.*")), {"xt": {"type": "target", "name": "REJECT"}}]),
+            true,
+        ),
+        (
+            "ip",
+            "forward",
+            json!([payload("ip", "saddr", json!({"prefix": {"addr": "192.168.10.8", "len": 29}})), smtp(), dropping()]),
+            false,
+        ),
+        (
+            "inet",
+            "prerouting",
+            json!([payload("ether", "saddr", json!({"prefix": {"addr": "02:00:00:00:00:08", "len": 44}})), dropping()]),
+            true,
+        ),
+    ] {
+        let found = one(family, hook, &parts);
+        let [one] = found.as_slice() else { panic!("{family} {parts}: {found:?}") };
+        assert_eq!(one.surely, surely, "{parts}: {one:?}");
+        let rule = format!(
+            "by a rule in chain c of table {family} op (hook {hook}), handle 7: nft -a list chain {family} op c"
+        );
+        assert!(one.text.ends_with(&rule), "{one:?}");
+    }
+}
+
+#[test]
+fn a_rule_that_cannot_meet_the_frame_or_lets_it_pass_or_names_nobody_is_not_told() {
+    let ct = |state: &str| is(json!({"ct": {"key": "state"}}), json!(state));
+    for (family, hook, parts) in [
+        ("bridge", "forward", json!([payload("ether", "saddr", json!("02:00:00:00:00:0c")), dropping()])),
+        ("bridge", "forward", json!([payload("ip", "daddr", json!("192.168.10.21")), dropping()])),
+        ("bridge", "forward", json!([payload("ip6", "daddr", json!("fd00::1")), dropping()])),
+        ("bridge", "forward", json!([meta("iifname", "g2"), dropping()])),
+        ("bridge", "forward", json!([meta("oifname", "g1"), dropping()])),
+        ("bridge", "forward", json!([meta("ibrname", "br0"), dropping()])),
+        ("bridge", "forward", json!([meta("iifname", "g1"), meta("protocol", "ip6"), dropping()])),
+        ("bridge", "forward", json!([meta("iifname", "g1"), {"counter": {"packets": 1}}])),
+        ("bridge", "forward", json!([meta("iifname", "g1"), {"log": null}])),
+        ("bridge", "forward", json!([meta("iifname", "g1"), {"accept": null}])),
+        (
+            "bridge",
+            "forward",
+            json!([meta("iifname", "g1"), {"mangle": {"key": {"meta": {"key": "mark"}}, "value": 7}}]),
+        ),
+        ("bridge", "forward", json!([meta("iifname", "g1"), {"xt": {"type": "watcher", "name": "log"}}])),
+        ("bridge", "input", json!([meta("iifname", "g1"), dropping()])),
+        // Whom it is about is said by nothing that is a guest's, or is everybody.
+        ("bridge", "forward", json!([payload("tcp", "dport", json!(25)), dropping()])),
+        ("ip", "forward", json!([ct("invalid"), dropping()])),
+        ("ip", "forward", json!([{"xt": {"type": "match", "name": "conntrack"}}, dropping()])),
+        ("ip", "forward", json!([payload("ip", "saddr", json!("@blocklist")), dropping()])),
+        ("ip", "forward", json!([is(json!({"physdev": "in"}), json!("g2")), dropping()])),
+        ("ip", "forward", json!([meta("iifname", "docker0"), dropping()])),
+        ("ip6", "forward", json!([meta("iifname", "vb10.12b5"), dropping()])),
+        ("netdev", "egress", json!([dropping()])),
+    ] {
+        assert_eq!(one(family, hook, &parts), [], "{family} {hook} {parts}");
+    }
+    // Frames that nobody shows to packet filters do not meet them.
+    let mut hidden =
+        book("ip", "forward", false, &[("c", json!([[is(json!({"physdev": "in"}), json!("g1")), dropping()]]))]);
+    assert_eq!(asked(&hidden, &away(None)).len(), 1);
+    hidden.host.clear();
+    assert_eq!(asked(&hidden, &away(None)), []);
+    hidden.shown = [(name("vb10.12b5"), [Protocol::Ipv4].into())].into();
+    assert_eq!(asked(&hidden, &away(None)).len(), 1);
+}
+
+#[test]
+fn of_a_family_that_may_not_be_meant_it_is_not_certain() {
+    let four = json!([payload("ip", "daddr", json!("192.168.10.12")), dropping()]);
+    for (ipv6, surely) in [(Some(false), Some(true)), (None, Some(false)), (Some(true), None)] {
+        let found = asked(&book("bridge", "forward", false, &[("c", json!([four]))]), &away(ipv6));
+        assert_eq!(found.first().map(|one| one.surely), surely, "{found:?}");
+        assert!(found.iter().all(|one| one.text.starts_with("IPv4 of it is dropped by")), "{found:?}");
+    }
+}
+
+#[test]
+fn a_guest_that_is_not_on_the_list_of_those_that_may_pass_is_told() {
+    let listed =
+        |of: &[&str]| json!(of.iter().map(|of| json!([meta("iifname", of), {"accept": null}])).collect::<Vec<_>>());
+    let told = |of: &[&str]| asked(&book("bridge", "prerouting", true, &[("c", listed(of))]), &away(None));
+    let found = told(&["vp16777215.12b5", "g2"]);
+    assert!(found.len() == 1 && found[0].surely && found[0].by.contains("policy drop"), "{found:?}");
+    assert_eq!(told(&["vp16777215.12b5", "g1"]), []);
+    // What drops our own frames as well is told with them.
+    assert_eq!(told(&["g2"]), []);
+}
+
+#[test]
+fn a_security_group_is_followed_into_its_chains() {
+    let group = |last: Value| {
+        [
+            (
+                "c",
+                json!([[is(json!({"physdev": "in"}), json!("g1")), {"jump": {"target": "g1-out"}}], [is(json!({"physdev": "in"}), json!("g2")), {"jump": {"target": "g2-out"}}]]),
+            ),
+            (
+                "g1-out",
+                json!([[payload("ether", "saddr", json!("02:00:00:00:00:0b")), payload("ip", "saddr", json!("192.168.10.11")), {"return": null}], last]),
+            ),
+            ("g2-out", json!([[dropping()]])),
+        ]
+    };
+    let told = |chains: &[(&str, Value)]| asked(&book("ip", "forward", false, chains), &away(Some(false)));
+    assert_eq!(told(&group(json!([dropping()]))), []);
+    let mut other = group(json!([dropping()]));
+    other[1].1 = json!([[payload("ip", "saddr", json!("192.168.10.99")), {"return": null}], [dropping()]]);
+    let found = told(&other);
+    assert!(
+        found.len() == 1 && found[0].surely && found[0].text.contains("chain g1-out of table ip op (by chain c"),
+        "{found:?}"
+    );
+}
+
+/// What hosts have that nobody has set up against guests.
+const USUAL: [&str; 4] = [
+    // docker
+    "-P FORWARD DROP\n-N DOCKER\n-N DOCKER-USER\n-N DOCKER-ISOLATION-STAGE-1\n-N DOCKER-ISOLATION-STAGE-2\n-A FORWARD -j DOCKER-USER
+     -A FORWARD -j DOCKER-ISOLATION-STAGE-1\n-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+     -A FORWARD -o docker0 -j DOCKER\n-A FORWARD -i docker0 ! -o docker0 -j ACCEPT\n-A FORWARD -i docker0 -o docker0 -j ACCEPT
+     -A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n-A DOCKER ! -i docker0 -o docker0 -j DROP
+     -A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2\n-A DOCKER-ISOLATION-STAGE-1 -j RETURN
+     -A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP\n-A DOCKER-ISOLATION-STAGE-2 -j RETURN\n-A DOCKER-USER -j RETURN",
+    // libvirt's default network
+    "-P FORWARD ACCEPT\n-N LIBVIRT_FWI\n-N LIBVIRT_FWO\n-N LIBVIRT_FWX\n-A FORWARD -j LIBVIRT_FWX\n-A FORWARD -j LIBVIRT_FWI\n-A FORWARD -j LIBVIRT_FWO
+     -A LIBVIRT_FWI -d 192.168.122.0/24 -o virbr0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+     -A LIBVIRT_FWI -o virbr0 -j REJECT --reject-with icmp-port-unreachable\n-A LIBVIRT_FWO -s 192.168.122.0/24 -i virbr0 -j ACCEPT
+     -A LIBVIRT_FWO -i virbr0 -j REJECT --reject-with icmp-port-unreachable\n-A LIBVIRT_FWX -i virbr0 -o virbr0 -j ACCEPT",
+    // kube-proxy
+    "-P FORWARD ACCEPT\n-N KUBE-FORWARD\n-N KUBE-FIREWALL\n-N KUBE-SERVICES\n-A FORWARD -m comment --comment \"kubernetes forwarding rules\" -j KUBE-FORWARD
+     -A FORWARD -m conntrack --ctstate NEW -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n-A FORWARD -j KUBE-FIREWALL
+     -A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment \"block incoming localnet connections\" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
+     -A KUBE-FIREWALL -m mark --mark 0x8000/0x8000 -j DROP\n-A KUBE-FORWARD -m conntrack --ctstate INVALID -m nfacct --nfacct-name ct_state_invalid_dropped_pkts -j DROP
+     -A KUBE-FORWARD -m comment --comment \"kubernetes forwarding rules\" -m mark --mark 0x4000/0x4000 -j ACCEPT
+     -A KUBE-SERVICES -d 10.96.0.10/32 -p tcp -m comment --comment \"kube-system/dns has no endpoints\" -m tcp --dport 53 -j REJECT --reject-with icmp-port-unreachable",
+    // firewalld with iptables, and what keeps guests of bridges out of docker's way
+    "-P FORWARD DROP\n-N FORWARD_direct\n-N FORWARD_IN_ZONES\n-N FWDI_public\n-A FORWARD -m physdev --physdev-is-bridged -j ACCEPT
+     -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT\n-A FORWARD -i lo -j ACCEPT\n-A FORWARD -j FORWARD_IN_ZONES
+     -A FORWARD -m conntrack --ctstate INVALID -j DROP\n-A FORWARD -j REJECT --reject-with icmp-host-prohibited
+     -A FORWARD_IN_ZONES -i eth0 -g FWDI_public\n-A FORWARD_IN_ZONES -g FWDI_public\n-A FWDI_public -p icmp -j ACCEPT",
+];
+
+fn older(tool: &'static str, text: &str) -> Book {
+    let crossing = book("bridge", "forward", false, &[]).crossing;
+    let older = vec![Older::read(tool, "filter", text)];
+    Book { older, crossing, host: [Protocol::Ipv4, Protocol::Ipv6].into(), ..Book::default() }
+}
+
+#[test]
+fn what_hosts_usually_have_is_in_no_guests_way() {
+    for text in USUAL {
+        for passage in [away(None), away(Some(false)), away(None).back().unwrap()] {
+            assert_eq!(asked(&older("iptables-legacy", text), &passage), [], "{text}");
+        }
+    }
+}
+
+#[test]
+fn rules_of_the_older_iptables_are_judged_as_all_others() {
+    for (rule, surely) in [
+        ("-m physdev --physdev-in g1 -j DROP", Some(true)),
+        (
+            "-m physdev --physdev-out vv10.12b5 --physdev-is-bridged -j REJECT --reject-with icmp-port-unreachable",
+            Some(true),
+        ),
+        ("-m physdev --physdev-in g+ -p tcp -m tcp --dport 25 -j DROP", Some(false)),
+        ("-m mac --mac-source 02:00:00:00:00:0B -j DROP", Some(true)),
+        ("-d 192.168.10.12/32 -j DROP", Some(true)),
+        ("-d 192.168.10.12/32 -m comment --comment \"a -j ACCEPT\" -j DROP", Some(true)),
+        ("-i vb10.12b5 -m limit --limit 5/sec -j DROP", Some(false)),
+        ("-m physdev ! --physdev-in g1 -j DROP", None),
+        ("-m physdev --physdev-in g2 -j DROP", None),
+        ("-m physdev --physdev-in g1 ! --physdev-is-bridged -j DROP", None),
+        ("-m mac ! --mac-source 02:00:00:00:00:0b -j ACCEPT", None),
+        ("-s 192.168.10.11/32 -j LOG", None),
+        ("-s 10.0.0.0/8 -j DROP", None),
+    ] {
+        let found =
+            asked(&older("iptables-legacy", &format!("-P FORWARD ACCEPT\n-A FORWARD {rule}")), &away(Some(false)));
+        assert_eq!(found.first().map(|one| one.surely), surely, "{rule}: {found:?}");
+        let shows = "by rule 1 in chain FORWARD of iptables-legacy (table filter, hook forward): iptables-legacy -t filter -vnL FORWARD --line-numbers";
+        assert!(found.iter().all(|one| one.text.ends_with(shows)), "{found:?}");
+    }
+}
+
+#[test]
+fn a_slow_class_is_in_the_way_of_what_goes_there_alone() {
+    let queues = Queues::from([(name("vv10.12b5"), vec!["what goes to vv10.12b5 may be dropped".to_owned()])]);
+    let told = |passage: &Passage| doubts(Others { book: None, queues: Some(&queues) }, passage);
+    let found = told(&away(None));
+    assert!(found.len() == 1 && !found[0].surely, "{found:?}");
+    assert_eq!(told(&away(None).back().unwrap()), []);
+}

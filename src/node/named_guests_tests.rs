@@ -1,0 +1,104 @@
+use serde_json::json;
+
+use super::*;
+use crate::api::cut::Direction;
+use crate::node::barriers::{Base, Filters};
+use crate::node::plan::tests as plans;
+use crate::node::verdicts::Rule;
+use crate::probe::crossing::Protocol;
+
+/// `two` on this node, behind tap2.
+fn slice() -> Slice {
+    let mut slice = plans::slice("suppress", json!({}));
+    slice.rows.clear();
+    for (n, port, node) in [(1, "one", "a"), (2, "two", "a"), (3, "three", "b")] {
+        let row =
+            json!({"node": node, "interface": format!("tap{n}"), "port": port, "arp": [format!("192.168.10.{n}")]});
+        let key = format!("default/10/-/02:00:00:00:00:0{n}").parse().unwrap();
+        slice.rows.insert(key, serde_json::from_value(row).unwrap());
+    }
+    slice
+}
+
+fn told(family: &'static str, parts: Value) -> Vec<Finding> {
+    all(family, &json!([parts]))
+}
+
+fn all(family: &'static str, rules: &Value) -> Vec<Finding> {
+    let hook = "forward";
+    let base = Base { family, table: "op".into(), name: "c".into(), hook, drops: false, devices: Vec::new() };
+    let rule = |(parts, handle): (&Value, u64)| Rule { handle, parts: parts.as_array().unwrap().clone() };
+    let rules = [("c".to_owned(), rules.as_array().unwrap().iter().zip(7..).map(rule).collect())].into();
+    let filters =
+        Filters { bases: vec![base], rules: [((family, "op".to_owned()), rules)].into(), ..Filters::default() };
+    let book = Book { filters, host: [Protocol::Ipv4].into(), ..Book::default() };
+    let place = |cut| Place { bridge: "vb10.12b5".parse().unwrap(), key: "default/10".parse().unwrap(), cut };
+    let guest = Cut::guests(true, &[("default/10".parse().unwrap(), "02:00:00:00:00:02".parse().unwrap())]);
+    let ports = [("tap2".parse().unwrap(), place(guest))].into();
+    findings(&book, &ports, (&slice(), &Presence::default()), &[])
+}
+
+#[test]
+fn a_rule_that_drops_all_of_one_guest_is_told_with_the_guest_and_its_direction() {
+    let is = |left: Value, right: &str| json!({"match": {"op": "==", "left": left, "right": right}});
+    let payload = |protocol: &str, field: &str| json!({"payload": {"protocol": protocol, "field": field}});
+    let drop = || json!({"drop": null});
+    for (family, part, begins, ipv6, direction) in [
+        (
+            "bridge",
+            is(payload("ether", "saddr"), "02:00:00:00:00:02"),
+            "what comes from port two (02:00:00:00:00:02) is",
+            None,
+            Direction::FromGuests,
+        ),
+        (
+            "bridge",
+            is(payload("ether", "daddr"), "02:00:00:00:00:02"),
+            "what is for port two (",
+            None,
+            Direction::ToGuests,
+        ),
+        (
+            "bridge",
+            is(payload("ip", "daddr"), "192.168.10.2"),
+            "IPv4 that is for port two (",
+            Some(false),
+            Direction::ToGuests,
+        ),
+        (
+            "bridge",
+            is(payload("arp", "saddr ip"), "192.168.10.2"),
+            "ARP that comes from port two (",
+            Some(false),
+            Direction::FromGuests,
+        ),
+        (
+            "ip",
+            is(json!({"physdev": "in"}), "tap2"),
+            "IPv4 that comes from tap2 in bridge vb10.12b5",
+            Some(false),
+            Direction::FromGuests,
+        ),
+        ("ip", is(json!({"physdev": "out"}), "tap2"), "IPv4 that goes to tap2 in", Some(false), Direction::ToGuests),
+    ] {
+        let found = told(family, json!([part, drop()]));
+        let [one] = found.as_slice() else { panic!("{part}: {found:?}") };
+        assert!(one.code == BRIDGE_RULE && one.what.starts_with(begins), "{one:?}");
+        assert_eq!(one.help, format!("nft delete rule {family} op c handle 7"));
+        let cut = one.cut.as_ref().unwrap();
+        assert_eq!((cut.surely, cut.ipv6, cut.direction, cut.guests.len()), (true, ipv6, Some(direction), 1));
+    }
+    let smtp = json!({"match": {"op": "==", "left": payload("tcp", "dport"), "right": 25}});
+    for parts in [
+        json!([is(payload("ether", "saddr"), "02:00:00:00:00:02"), smtp, drop()]),
+        json!([is(payload("ether", "saddr"), "02:00:00:00:00:02"), {"accept": null}]),
+        // It is of another node.
+        json!([is(payload("ether", "saddr"), "02:00:00:00:00:03"), drop()]),
+        json!([drop()]),
+    ] {
+        assert_eq!(told("bridge", parts.clone()), [], "{parts}");
+    } // To some it may send.
+    let from = || is(json!({"physdev": "in"}), "tap2");
+    let some = json!([[from(), is(json!({"physdev": "out"}), "vv10.12b5"), {"accept": null}], [from(), drop()]]);
+    assert_eq!(all("ip", &some), []);
+}
