@@ -73,7 +73,8 @@ pub(super) async fn add(shared: &Arc<Shared>, slice: &Slice, explanation: &mut E
         return concerns::settle(explanation);
     };
     let (to, from) = tokio::join!(ask(shared, peer, to), ask(shared, peer, from));
-    let back = port.as_ref().map(|port| (port, &explanation.from));
+    let from_name = explanation.from.clone();
+    let back = port.as_ref().map(|port| (port, from_name.as_str()));
     let mut steps = vec![match to {
         Some(Stands::Named) => end::named(&node, "receiver", back),
         Some(stands) => stands.step(&node),

@@ -196,7 +196,7 @@ pub(super) fn live(view: &View, known: &Known, stats: &[LaneStats], now: Mono) -
         Now::Fails(text) if hit => {
             Now::Unknown(format!("{text}; the watch of this node is hit itself, which may be all of it"))
         }
-        now => now,
+        now @ (Now::Answers(_) | Now::Fails(_) | Now::Unknown(_)) => now,
     };
     let plain = plain.map(|one| ((one.node.clone(), one.udp_port), doubted(plain_now(&one, now))));
     let tunnels = view.paths.values().flatten().filter(|(_, verdict)| verdict.path == Path::Tunnel);

@@ -116,8 +116,8 @@ pub fn unanswered(node: &NodeId) -> Step {
 }
 
 /// The step about a peer of which a rule or queue names a guest, the receiver or the sender. `back` are the receiver's port, which can be asked
-/// about there, and the sender's.
-pub fn named(node: &NodeId, who: &str, back: Option<(&PortId, &PortId)>) -> Step {
+/// about there, and the sender as it was named.
+pub fn named(node: &NodeId, who: &str, back: Option<(&PortId, &str)>) -> Step {
     let command = back.map_or_else(|| "meshctl status".to_owned(), |(to, from)| format!("meshctl explain {to} {from}"));
     let what = format!("a rule or queue of that host names the {who}, and may drop its frames");
     Step::open("far", format!("{node} says that {what}; which, says there: {command}"))
