@@ -128,7 +128,7 @@ fn drift_is_seen_at_once_and_repaired() {
         format!("bridge link set dev {VXLAN} isolated off learning on flood on neigh_suppress off"),
         format!("ip link set dev {BRIDGE} type bridge stp_state 1"),
         format!("bridge link set dev {VXLAN} hairpin on"),
-        format!("bridge link set dev {TAP} proxy_arp on bcast_flood off mcast_flood off"),
+        format!("ip link set dev {TAP} type bridge_slave proxy_arp on bcast_flood off mcast_flood off"),
         format!("bridge fdb del 02:00:00:00:00:02 dev {VXLAN} master"),
         format!("bridge fdb replace 02:00:00:00:00:02 dev {VXLAN} self static dst 10.9.0.66"),
         format!("bridge fdb append 00:00:00:00:00:00 dev {VXLAN} self permanent dst 10.9.0.66"),
