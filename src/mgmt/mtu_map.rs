@@ -123,8 +123,7 @@ pub fn findings(index: &Index, known: &Known<'_>) -> Vec<Finding> {
         Finding::new(
             "M0502",
             format!(
-                "network {}: {} bytes short of its MTU {} on the tightest path (fits {}: {}); frames that use them go in fragments, \
-             none is lost",
+                "network {}: {} bytes short of its MTU {} on the tightest path (fits {}: {}); frames that use them go in fragments",
                 line.network, line.missing, line.mtu, line.whole, line.limit
             ),
             format!("repair the path (meshctl mtu map), or: meshctl network set {} --mtu {}", line.network, line.whole),
