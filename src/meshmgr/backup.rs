@@ -169,11 +169,12 @@ pub(super) fn restore(config: &Config, path: &Path, named: &Path) -> Result<Stri
     let range = store.range("").map_err(|e| core::problem(&e))?;
     let incarnation = core::incarnation(&range)?;
     let kept = format!("{aside}{}", keep(config, &keys, &range)?);
-    let plan = backup::restored(&read, incarnation, range.entries.iter().map(|(key, _)| key.as_str()));
-    let raised = plan.incarnation;
+    let before = range.entries.iter().map(|(key, entry)| (key.as_str(), entry.value.as_slice()));
+    let plan = backup::restored(&read, incarnation, before, crate::clock::wall());
+    let (raised, carried) = (plan.incarnation, plan.carried.told());
     store.commit(&transaction(plan, &read, named)).map_err(|e| core::problem(&e))?;
     Ok(format!(
-        "version {} of {} is in force, as incarnation {raised}: {} objects\n{kept}next:  meshmgr run\n",
+        "version {} of {} is in force, as incarnation {raised}: {} objects\n{kept}{carried}next:  meshmgr run\n",
         read.version,
         read.made,
         objects(&read)

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::carried::{self, Before, Carried};
 use super::certs::{hex, hex_sha256};
 use super::{audit, state};
 use crate::api::API_VERSION;
@@ -143,15 +144,24 @@ pub struct Restored {
     pub writes: BTreeMap<String, Vec<u8>>,
     /// Keys to delete.
     pub deletes: BTreeSet<String>,
+    /// What is kept of the store of before, and what a person has to know of it.
+    pub carried: Carried,
 }
 
-/// Puts a backup in the place of what a store with this incarnation holds under `keys`.
-pub fn restored<'a>(backup: &Backup, incarnation: u64, keys: impl Iterator<Item = &'a str>) -> Restored {
+/// Puts a backup in the place of what a store with this incarnation holds as `before`, at `now`. Who was cut off stays so: see [`carried`].
+pub fn restored<'a>(
+    backup: &Backup,
+    incarnation: u64,
+    before: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
+    now: Wall,
+) -> Restored {
     let incarnation = backup.version.incarnation.max(incarnation).saturating_add(1);
+    let carried = carried::carried(&Before::of(before.clone()), &backup.entries, now);
     let mut writes = backup.entries.clone();
+    writes.extend(carried.writes.clone());
     writes.insert(INCARNATION.to_owned(), incarnation.to_string().into_bytes());
-    let deletes = keys.filter(|key| !writes.contains_key(*key)).map(str::to_owned).collect();
-    Restored { incarnation, writes, deletes }
+    let deletes = before.map(|(key, _)| key).filter(|key| !writes.contains_key(*key)).map(str::to_owned).collect();
+    Restored { incarnation, writes, deletes, carried }
 }
 
 #[cfg(test)]

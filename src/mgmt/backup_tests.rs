@@ -55,9 +55,9 @@ fn a_file_that_hashes_right_and_holds_something_else_is_refused() {
 #[test]
 fn what_is_put_back_is_newer_than_anything_a_node_has_seen() {
     let backup = backup();
-    let keys = ["pdc/a", "pdc/later", INCARNATION];
+    let before = ["pdc/a", "pdc/later", INCARNATION].map(|key| (key, &b""[..]));
     for (here, expected) in [(1, 4), (3, 4), (9, 10)] {
-        let restored = restored(&backup, here, keys.into_iter());
+        let restored = restored(&backup, here, before.into_iter(), Wall::from_secs(10));
         assert_eq!(restored.incarnation, expected, "store {here}, backup 3");
         assert_eq!(restored.writes[INCARNATION], expected.to_string().into_bytes());
         assert_eq!(restored.deletes, ["pdc/later".to_owned()].into(), "what came later goes");

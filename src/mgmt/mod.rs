@@ -6,6 +6,7 @@
 pub mod addresses;
 pub mod audit;
 pub mod backup;
+pub mod carried;
 pub mod certs;
 pub mod clones;
 pub mod edit;

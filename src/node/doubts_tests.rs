@@ -65,6 +65,23 @@ fn payload(protocol: &str, field: &str, value: Value) -> Value {
     is(json!({"payload": {"protocol": protocol, "field": field}}), value)
 }
 
+fn payload_of(protocol: &str, field: &str) -> Value {
+    json!({"payload": {"protocol": protocol, "field": field}})
+}
+
+fn raw(base: &str, offset: u32, len: u32) -> Value {
+    json!({"payload": {"base": base, "offset": offset, "len": len}})
+}
+
+/// An Ethernet address begins with 02:00:00:00:00.
+fn begins(field: &str, mask: &str) -> Value {
+    is(json!({"&": [payload_of("ether", field), mask]}), json!("02:00:00:00:00:00"))
+}
+
+fn set(key: &Value, value: Value) -> Value {
+    json!({"mangle": {"key": key, "value": value}})
+}
+
 fn dropping() -> Value {
     json!({"drop": null})
 }
@@ -94,6 +111,18 @@ fn a_rule_that_names_a_guest_its_interface_or_its_bridge_is_told_with_the_comman
                 dropping()
             ]),
             true,
+        ),
+        ("bridge", "forward", json!([is(raw("nh", 96, 32), json!(3_232_238_091_u32)), dropping()]), true),
+        ("bridge", "forward", json!([is(raw("ll", 0, 48), json!("02:00:00:00:00:0c")), dropping()]), true),
+        ("bridge", "forward", json!([begins("saddr", "ff:ff:ff:ff:ff:00"), dropping()]), true),
+        (
+            "bridge",
+            "prerouting",
+            json!([
+                payload("ip", "daddr", json!("192.168.10.12")),
+                set(&payload_of("ether", "daddr"), json!("02:00:00:00:00:99"))
+            ]),
+            false,
         ),
         ("netdev", "ingress", json!([smtp(), dropping()]), false),
         ("arp", "forward", json!([payload("arp", "daddr ip", json!("192.168.10.12")), dropping()]), true),
@@ -296,4 +325,23 @@ fn a_slow_class_is_in_the_way_of_what_goes_there_alone() {
     let found = told(&away(None));
     assert!(found.len() == 1 && !found[0].surely, "{found:?}");
     assert_eq!(told(&away(None).back().unwrap()), []);
+}
+
+#[test]
+fn a_mark_counts_where_its_table_drops_what_has_it_and_other_writing_does_not() {
+    let guest = || payload("ip", "saddr", json!("192.168.10.11"));
+    let mark = json!({"meta": {"key": "mark"}});
+    let marked = || json!([guest(), set(&mark, json!(7))]);
+    let drops = |left: Value| json!([is(left, json!(7)), dropping()]);
+    let of = |rules: Value| asked(&book("bridge", "forward", false, &[("c", rules)]), &away(Some(false)));
+    for left in [mark.clone(), json!({"&": [mark.clone(), 7]})] {
+        let [one] = &of(json!([marked(), drops(left)]))[..] else { panic!() };
+        assert!(!one.surely && one.text.contains("handle 7"), "{one:?}");
+    }
+    assert_eq!(of(json!([marked()])), [], "nobody asks for it");
+    assert_eq!(of(json!([marked(), [is(mark.clone(), json!(7)), {"accept": null}]])), []);
+    assert_eq!(of(json!([[set(&mark, json!(7))], drops(mark.clone())])), [], "everybody has it");
+    assert_eq!(of(json!([[guest(), set(&payload_of("ip", "dscp"), json!(8))]])), [], "it goes where it went");
+    let other = is(json!({"&": [payload_of("ether", "saddr"), "ff:ff:ff:00:00:00"]}), json!("02:76:78:00:00:00"));
+    assert_eq!(of(json!([[other, dropping()]])), [], "of another range");
 }

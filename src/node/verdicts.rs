@@ -185,6 +185,11 @@ impl Walk<'_> {
                     Old::Drops => return self.verdict(("drop", value), chain, rule, matches, depth),
                     Old::Queues => return self.verdict(("queue", value), chain, rule, matches, depth),
                 },
+                // What it is for, or bears, is another from here on.
+                "mangle" if self.turns(value) && matches != Match::No => {
+                    self.may(chain, rule.handle);
+                    Match::Yes
+                }
                 // What passes for some frames only.
                 "limit" | "quota" | "connlimit" => Match::Maybe,
                 "accept" | "drop" | "reject" | "jump" | "goto" | "return" | "continue" | "queue" | "fwd" => {
@@ -238,6 +243,17 @@ impl Walk<'_> {
             End::Accepted | End::Through => self.sure = Sure::Likely,
         }
         None
+    }
+
+    /// True for a statement that writes other addresses into the frame, or gives it a mark that this table asks for where it drops.
+    fn turns(&self, value: &Value) -> bool {
+        let Some(key) = value.get("key") else { return false };
+        let marks = || key.get("meta").and_then(|meta| meta.get("key")).and_then(Value::as_str) == Some("mark");
+        let whom = |at: &Value| {
+            let field = at.get("field").and_then(Value::as_str);
+            field.is_none_or(|field| field.starts_with("saddr") || field.starts_with("daddr"))
+        };
+        key.get("payload").is_some_and(whom) || (marks() && self.rules.values().flatten().any(drops_marked))
     }
 
     /// A rule may drop the frame.
@@ -320,6 +336,8 @@ impl Walk<'_> {
             "physdev" if value.as_str() == Some("in") => self.name(&self.frame.near),
             "physdev" => self.name(&self.frame.far),
             "meta" => self.meta(value.get("key").or(Some(value)).and_then(Value::as_str).unwrap_or_default()),
+            "&" => self.masked(value),
+            "payload" if value.get("base").is_some() => self.raw(value),
             "payload" => {
                 let of = |name| value.get(name).and_then(Value::as_str).unwrap_or_default();
                 self.payload(of("protocol"), of("field"))
@@ -327,6 +345,32 @@ impl Walk<'_> {
             // Frames of our bridges are not tracked.
             "ct" if value.get("key").and_then(Value::as_str) == Some("state") => Fact::Text("untracked".into()),
             "ct" => Fact::Absent,
+            _ => Fact::Unknown,
+        }
+    }
+
+    /// A fact of which only some bits are asked.
+    fn masked(&self, value: &Value) -> Fact {
+        let Some([of, mask]) = value.as_array().map(Vec::as_slice) else { return Fact::Unknown };
+        let mask = mask.as_str().and_then(|mask| mask.parse().ok());
+        match (self.fact(of), mask) {
+            (Fact::Mac(mac), Some(Mac(mask))) => Fact::Mac(Mac(std::array::from_fn(|at| mac.0[at] & mask[at]))),
+            (fact @ (Fact::Strange(_) | Fact::Absent), _) => fact,
+            _ => Fact::Unknown,
+        }
+    }
+
+    /// What a rule asks by its place: the addresses of IPv4 and IPv6 (RFC 791 section 3.1, RFC 8200 section 3), and those of Ethernet.
+    fn raw(&self, value: &Value) -> Fact {
+        let of = |name| value.get(name).and_then(Value::as_u64);
+        let base = value.get("base").and_then(Value::as_str);
+        match (base, of("offset"), of("len"), self.frame.protocol) {
+            (Some("nh"), Some(96), Some(32), Some(Protocol::Ipv4)) => self.payload("ip", "saddr"),
+            (Some("nh"), Some(128), Some(32), Some(Protocol::Ipv4)) => self.payload("ip", "daddr"),
+            (Some("nh"), Some(64), Some(128), Some(Protocol::Ipv6)) => self.payload("ip6", "saddr"),
+            (Some("nh"), Some(192), Some(128), Some(Protocol::Ipv6)) => self.payload("ip6", "daddr"),
+            (Some("ll"), Some(0), Some(48), _) => self.payload("ether", "daddr"),
+            (Some("ll"), Some(48), Some(48), _) => self.payload("ether", "saddr"),
             _ => Fact::Unknown,
         }
     }
@@ -410,6 +454,17 @@ impl Walk<'_> {
             _ => Fact::Unknown,
         }
     }
+}
+
+/// True for a rule that asks for a mark and drops.
+fn drops_marked(rule: &Rule) -> bool {
+    let asks = |part: &Value| {
+        let left = part.get("match").and_then(|asked| asked.get("left"));
+        let left = left.map(|left| left.get("&").and_then(|of| of.get(0)).unwrap_or(left));
+        left.and_then(|left| left.get("meta")?.get("key")?.as_str()) == Some("mark")
+    };
+    let drops = |part: &Value| ["drop", "reject", "queue", "jump", "goto"].iter().any(|word| part.get(word).is_some());
+    rule.parts.iter().any(asks) && rule.parts.iter().any(drops)
 }
 
 fn ethertype(protocol: Protocol) -> &'static str {
@@ -517,7 +572,11 @@ fn address_is(address: IpAddr, right: &Value) -> Option<bool> {
         Value::String(name) if name.starts_with('@') => None,
         Value::String(other) => other.parse().ok().map(|other: IpAddr| other == address),
         Value::Object(object) => within(address, object),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
+        Value::Number(number) => match address {
+            IpAddr::V4(four) => number.as_u64().map(|number| number == u64::from(u32::from(four))),
+            IpAddr::V6(_) => None,
+        },
+        Value::Null | Value::Bool(_) | Value::Array(_) => None,
     }
 }
 
