@@ -51,10 +51,7 @@ fn live(status: &NodeStatus) -> Vec<String> {
 
 fn node(key: &str, value: &[u8]) -> Option<Node> {
     let (Kind::Node, _) = state::object_of_key(key)? else { return None };
-    match state::decode(key, value, 0).ok()? {
-        Any::Node(node) => Some(node),
-        _ => None,
-    }
+    if let Any::Node(node) = state::decode(key, value, 0).ok()? { Some(node) } else { None }
 }
 
 /// What of `before` holds for the entries of a backup that is put back at `now`.
