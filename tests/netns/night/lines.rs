@@ -1,7 +1,7 @@
 //! Links, packet filters on one side or the other, sizes.
 
 use super::table::Act::On;
-use super::table::At::{Audit, Events, Explain, Management, Node, Perhaps};
+use super::table::At::{Audit, Events, Explain, Management, Node, Perhaps, Unsure};
 use super::table::Row;
 
 /// A packet filter of somebody else on a host, at `input`.
@@ -108,7 +108,7 @@ fn tunnels() -> Vec<Row> {
             .says(Node("a-1"), "M0410", &["tunnel to b-1"])
             .says(Node("b-1"), "M0410", &["tunnel to a-1"])
             .says(Management, "M0410", &["node a-1", "tunnel to b-1"])
-            .says(Explain("a-1", "b-1"), "now", &["tunnel to b-1"])
+            .says(Unsure("a-1", "b-1"), "now", &["tunnel to b-1"])
             .ci(),
         // On a busy machine once in seven times not within 35 s; so it is not for CI.
         Row::new("a firewall drops the tunnel of one peer, and each end says which direction it is")
@@ -138,7 +138,7 @@ fn tunnels() -> Vec<Row> {
             .says(Node("a-1"), "M0410", &["b-1"])
             .says(Node("a-2"), "M0410", &["b-1"])
             .says(Management, "M0410", &["b-1"])
-            .says(Explain("a-1", "b-1"), "now", &["tunnel to b-1"]),
+            .says(Unsure("a-1", "b-1"), "now", &["tunnel to b-1"]),
         Row::new("a firewall drops the tunnel of one peer while its guests speak")
             .make([On("b-1", input!("ip saddr 198.18.1.1 udp dport 51820-51835")),
                 On("a-1-g1", "ping -i 0.2 -w 45 192.168.10.13 >/dev/null 2>&1 &")])
@@ -146,7 +146,7 @@ fn tunnels() -> Vec<Row> {
             .cut(&[("a-1", "b-1"), ("b-1", "a-1")])
             .says(Node("a-1"), "M0410", &["b-1"])
             .says(Management, "M0410", &["b-1"])
-            .says(Explain("a-1", "b-1"), "now", &["tunnel to b-1"])
+            .says(Unsure("a-1", "b-1"), "now", &["tunnel to b-1"])
             .may(&[(Node("b-1"), "M0410")]),
         Row::new("the way to management is shut without a word")
             .make([On("a-1", "nft add table inet fw

@@ -24,7 +24,7 @@ const WELL: Duration = Duration::from_secs(90);
 
 const fn bar(at: At) -> Duration {
     match at {
-        At::Node(_) | At::Explain(..) | At::Perhaps(..) | At::Events(_) => NODE,
+        At::Node(_) | At::Explain(..) | At::Perhaps(..) | At::Unsure(..) | At::Events(_) => NODE,
         At::Management | At::Audit | At::Screen => MANAGEMENT,
     }
 }
@@ -132,6 +132,10 @@ impl Run<'_> {
                     let mut steps = answer.steps.iter();
                     answer.may_arrive() && steps.any(|step| step.what == says.code && says.is_in(&step.text))
                 }),
+                At::Unsure(from, to) => self.ground.explain(from, to).is_some_and(|answer| {
+                    let mut steps = answer.steps.iter();
+                    !answer.arrives() && steps.any(|step| step.what == says.code && says.is_in(&step.text))
+                }),
                 At::Screen => {
                     let text = self.ground.screen();
                     text.lines().any(|line| line.contains(says.code) && says.is_in(line))
@@ -220,7 +224,9 @@ impl Run<'_> {
             let left = || found.iter().flat_map(|(at, found)| found.iter().map(move |one| (*at, one)));
             let deaf = self.row.says.iter().filter(|says| says.open.is_none()).any(|says| match says.at {
                 At::Explain(from, to) => !self.ground.explain(from, to).is_some_and(|answer| answer.may_arrive()),
-                At::Perhaps(from, to) => !self.ground.explain(from, to).is_some_and(|answer| answer.arrives()),
+                At::Perhaps(from, to) | At::Unsure(from, to) => {
+                    !self.ground.explain(from, to).is_some_and(|answer| answer.arrives())
+                }
                 At::Node(_) | At::Management | At::Events(_) | At::Audit | At::Screen => false,
             });
             if left().next().is_none() && !deaf && found.len() == super::NODES.len() + 1 {

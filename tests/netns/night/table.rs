@@ -11,6 +11,8 @@ pub enum At {
     Explain(&'static str, &'static str),
     /// The same, and nothing is said to keep it from arriving.
     Perhaps(&'static str, &'static str),
+    /// The same: it does not arrive, or nobody knows. Which direction of a tunnel is dead is not known at once to the end that hears nothing.
+    Unsure(&'static str, &'static str),
     /// `meshctl events` on a node, since the fault.
     Events(&'static str),
     /// `meshctl events` at management, since the fault.
