@@ -139,9 +139,13 @@ fn silence(long: Duration) {
     for (at, told) in ground.told() {
         let alarming = |line: &String| match at {
             At::Audit => line.contains("node-away") || line.contains("node-back"),
-            At::Node(_) | At::Management | At::Explain(..) | At::Perhaps(..) | At::Events(_) | At::Screen => {
-                line.split_ascii_whitespace().nth(1).is_some_and(|kind| ALARMS.contains(&kind))
-            }
+            At::Node(_)
+            | At::Management
+            | At::Explain(..)
+            | At::Perhaps(..)
+            | At::Unsure(..)
+            | At::Events(_)
+            | At::Screen => line.split_ascii_whitespace().nth(1).is_some_and(|kind| ALARMS.contains(&kind)),
         };
         let (early, late): (Vec<_>, Vec<_>) =
             told.into_iter().filter(alarming).partition(|line| first[&at].contains(line));
