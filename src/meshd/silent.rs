@@ -49,15 +49,17 @@ pub(super) fn silence(peer: Option<PeerSlot>, foreign: bool, stats: &[LaneStats]
 pub(super) fn now(node: &NodeId, silence: Option<Silence>) -> Now {
     match silence {
         Some(Silence::Out) => Now::Fails(format!(
-            "what is sent from here does not arrive at {node}, what it sends arrives here: meshctl status"
+            "the tunnel to {node} is dead from here: what is sent does not arrive there, what it sends arrives here: meshctl status"
         )),
         Some(Silence::In) => Now::Unknown(format!(
-            "nothing of {node} arrives here any more; whether what is sent from here arrives is known there alone: on {node}: meshctl status"
+            "the tunnel to {node} is dead to here: nothing of it arrives any more; whether what is sent from here arrives is known there alone: on {node}: meshctl status"
         )),
         Some(Silence::Unknown) => Now::Unknown(format!(
-            "the session with {node} stands and no probe is answered: which direction fails is not known yet; meshctl status"
+            "the tunnel to {node} is not answering: its session stands, and which direction fails is not known yet; meshctl status"
         )),
-        None => Now::Unknown(format!("the session with {node} stands, and it answers no probe; meshctl tunnel list")),
+        None => {
+            Now::Unknown(format!("the tunnel to {node} answers no probe, and its session stands; meshctl tunnel list"))
+        }
     }
 }
 
