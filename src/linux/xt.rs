@@ -12,6 +12,7 @@ use super::attributes::{attribute, each, text};
 use super::hooks::ask_with;
 use super::netfilter::{self, HEADERS, TABLE_NAME};
 use crate::node::barriers::Table;
+use crate::node::older::{self, never, payload, unknown};
 use crate::node::verdicts::Rules;
 use crate::types::Mac;
 
@@ -28,6 +29,8 @@ const MATCH_INFO: u16 = 3;
 const BY_IN: u8 = 0x01;
 const BY_OUT: u8 = 0x02;
 const ON_BRIDGE: u8 = 0x04 | 0x08 | 0x10;
+/// Something more that is not read.
+const MORE: &str = "more";
 /// Bytes of a name (`IFNAMSIZ`).
 const NAMED: usize = 16;
 
@@ -100,25 +103,16 @@ fn spelt(family: &str, name: &str, info: &[u8]) -> Option<Vec<Value>> {
     match name {
         "physdev" => physdev(info),
         "mac" => mac(info),
-        "ip" if family == "bridge" => ip(info),
-        "ip6" if family == "bridge" => ip6(info),
+        "ip" if family == "bridge" => ip("ip", 4, info),
+        "ip6" if family == "bridge" => ip("ip6", 16, info),
         "arp" if family == "bridge" => arp(info),
         _ => None,
     }
 }
 
+/// A comparison that may be turned round.
 fn compare(inverted: bool, left: Value, right: Value) -> Value {
-    json!({"match": {"op": if inverted { "!=" } else { "==" }, "left": left, "right": right}})
-}
-
-/// Something more that is not read.
-fn more() -> Value {
-    json!({"xt": {"type": "match", "name": "more"}})
-}
-
-/// What never matches.
-fn never() -> Value {
-    compare(false, json!({"meta": {"key": "protocol"}}), json!("none"))
+    older::compare(if inverted { "!=" } else { "==" }, left, right)
 }
 
 /// struct xt_physdev_info: two names with their masks, what is turned round, what is asked.
@@ -147,19 +141,11 @@ fn address_of_mac(bytes: &[u8]) -> Option<Mac> {
     Some(Mac(bytes.try_into().ok()?))
 }
 
-fn ether(field: &str) -> Value {
-    json!({"payload": {"protocol": "ether", "field": field}})
-}
-
 /// struct xt_mac_info
 fn mac(info: &[u8]) -> Option<Vec<Value>> {
     let mac = address_of_mac(info.get(..6)?)?;
     let inverted = i32::from_ne_bytes(info.get(8..12)?.try_into().ok()?) != 0;
-    Some(vec![compare(inverted, ether("saddr"), json!(mac.to_string()))])
-}
-
-fn payload(protocol: &str, field: &str) -> Value {
-    json!({"payload": {"protocol": protocol, "field": field}})
+    Some(vec![compare(inverted, payload("ether", "saddr"), json!(mac.to_string()))])
 }
 
 /// An address and its mask as a prefix; a mask that is none is not read.
@@ -181,31 +167,19 @@ fn masked(protocol: &str, field: &str, inverted: bool, (address, mask): (&[u8], 
     Some(compare(inverted, payload(protocol, field), prefix))
 }
 
-/// struct ebt_ip_info: source, destination and their masks, TOS, protocol, what is asked, what is turned round.
-fn ip(info: &[u8]) -> Option<Vec<Value>> {
-    let (asked, inverted) = (*info.get(18)?, *info.get(19)?);
+/// struct ebt_ip_info and struct ebt_ip6_info, with addresses of `width` bytes: source, destination and their masks, TOS or class, protocol, what
+/// is asked, what is turned round.
+fn ip(protocol: &str, width: usize, info: &[u8]) -> Option<Vec<Value>> {
+    let (asked, inverted) = (*info.get(4 * width + 2)?, *info.get(4 * width + 3)?);
+    let of = |number: usize| info.get(number * width..(number + 1) * width);
     let mut parts = Vec::new();
-    for (bit, field, address, mask) in [(1, "saddr", 0, 8), (2, "daddr", 4, 12)] {
+    for (bit, field, at) in [(1, "saddr", 0), (2, "daddr", 1)] {
         if asked & bit != 0 {
-            let both = (info.get(address..address + 4)?, info.get(mask..mask + 4)?);
-            parts.push(masked("ip", field, inverted & bit != 0, both).unwrap_or_else(more));
+            let both = (of(at)?, of(at + 2)?);
+            parts.push(masked(protocol, field, inverted & bit != 0, both).unwrap_or_else(|| unknown(MORE)));
         }
     }
-    parts.extend((asked & !3 != 0).then(more));
-    Some(parts)
-}
-
-/// struct ebt_ip6_info, the same with 16 bytes each.
-fn ip6(info: &[u8]) -> Option<Vec<Value>> {
-    let (asked, inverted) = (*info.get(66)?, *info.get(67)?);
-    let mut parts = Vec::new();
-    for (bit, field, address, mask) in [(1, "saddr", 0, 32), (2, "daddr", 16, 48)] {
-        if asked & bit != 0 {
-            let both = (info.get(address..address + 16)?, info.get(mask..mask + 16)?);
-            parts.push(masked("ip6", field, inverted & bit != 0, both).unwrap_or_else(more));
-        }
-    }
-    parts.extend((asked & !3 != 0).then(more));
+    parts.extend((asked & !3 != 0).then(|| unknown(MORE)));
     Some(parts)
 }
 
@@ -217,16 +191,16 @@ fn arp(info: &[u8]) -> Option<Vec<Value>> {
     for (bit, field, address, mask) in [(0x08, "saddr ip", 8, 12), (0x10, "daddr ip", 16, 20)] {
         if asked & bit != 0 {
             let both = (info.get(address..address + 4)?, info.get(mask..mask + 4)?);
-            parts.push(masked("arp", field, inverted & bit != 0, both).unwrap_or_else(more));
+            parts.push(masked("arp", field, inverted & bit != 0, both).unwrap_or_else(|| unknown(MORE)));
         }
     }
     if asked & 0x20 != 0 {
         let whole = info.get(30..36)?.iter().all(|byte| *byte == 0xff);
         let mac = address_of_mac(info.get(24..30)?)?.to_string();
         let one = compare(inverted & 0x20 != 0, payload("arp", "saddr ether"), json!(mac));
-        parts.push(if whole { one } else { more() });
+        parts.push(if whole { one } else { unknown(MORE) });
     }
-    parts.extend((asked & !0x38 != 0).then(more));
+    parts.extend((asked & !0x38 != 0).then(|| unknown(MORE)));
     Some(parts)
 }
 

@@ -20,16 +20,22 @@ pub struct Older {
 }
 
 /// A part that never matches.
-fn never() -> Value {
+pub fn never() -> Value {
     compare("==", json!({"meta": {"key": "protocol"}}), json!("none"))
 }
 
-fn compare(op: &str, left: Value, right: Value) -> Value {
+/// A comparison of a fact with a value; `op` is `==` or `!=`.
+pub fn compare(op: &str, left: Value, right: Value) -> Value {
     json!({"match": {"op": op, "left": left, "right": right}})
 }
 
-/// A part of which is known that it is there.
-fn unknown(name: &str) -> Value {
+/// A field of a header.
+pub fn payload(protocol: &str, field: &str) -> Value {
+    json!({"payload": {"protocol": protocol, "field": field}})
+}
+
+/// A part of which is known that it is there, and not what it asks.
+pub fn unknown(name: &str) -> Value {
     json!({"xt": {"type": "match", "name": name}})
 }
 
@@ -135,7 +141,6 @@ fn parts(family: &str, mut words: &[&str]) -> Vec<Value> {
 /// What an option says, and how many words behind it belong to it.
 fn part(family: &str, op: &str, word: &str, value: &str) -> Option<(Option<Value>, usize)> {
     let name = || json!(value.strip_suffix('+').map_or_else(|| value.to_owned(), |head| format!("{head}*")));
-    let payload = |protocol: &str, field: &str| json!({"payload": {"protocol": protocol, "field": field}});
     let states = || json!(value.split(',').map(str::to_lowercase).collect::<Vec<_>>());
     let is = if op == "==" { None } else { Some(never()) };
     Some(match word {
