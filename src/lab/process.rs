@@ -34,7 +34,7 @@ impl Process {
         start_time(pid).map(|started| Self { pid, started }).ok_or_else(gone)
     }
 
-    /// True while it runs; a zombie does not.
+    /// True while any of its threads runs: what is left of one that has ended holds no socket any more.
     pub fn alive(self) -> bool {
         start_time(self.pid) == Some(self.started)
     }
@@ -73,7 +73,8 @@ impl Process {
     }
 }
 
-/// Field 22 of `/proc/PID/stat`; none where there is no such process or only its remains.
+/// Field 22 of `/proc/PID/stat`; none where there is no such process or only its remains. A leader is a zombie as soon as it has ended
+/// itself, while other threads still have all files open: fields 3 and 20 tell (kernel/exit.c, `exit_notify`).
 fn start_time(pid: u32) -> Option<u64> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -82,8 +83,9 @@ fn parse_stat(stat: &str) -> Option<u64> {
     // The name in parentheses may itself hold spaces and parentheses.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
-    let started = fields.nth(18)?.parse().ok()?;
-    (!matches!(state, "Z" | "X")).then_some(started)
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
+    let started = fields.nth(1)?.parse().ok()?;
+    (!matches!(state, "Z" | "X") || threads > 1).then_some(started)
 }
 
 /// What to start.
@@ -160,6 +162,8 @@ mod tests {
         assert_eq!(parse_stat(&format!("7 (meshd) {rest}")), Some(4242));
         assert_eq!(parse_stat(&format!("7 (a ) S 9) {rest}")), Some(4242));
         assert_eq!(parse_stat(&format!("7 (meshd) Z{}", &rest[1..])), None, "a zombie is gone");
+        let others = rest[1..].replace(" 20 0 1 ", " 20 0 3 ");
+        assert_eq!(parse_stat(&format!("7 (meshd) Z{others}")), Some(4242), "its other threads hold its sockets");
         assert_eq!(parse_stat("7 (meshd) S 1"), None);
     }
 

@@ -1,5 +1,7 @@
 //! Guests that have guests: docker's rules, VXLAN as flannel makes it, virtual machines inside of one.
 
+use std::process::Stdio;
+
 use super::ground::{self, Guest, OWN0, OWN1, OWN2, Seat, Stage, THREE, converses};
 use super::{Behaviour, End};
 use crate::harness::{Space, cable, wait_until};
@@ -192,4 +194,9 @@ fn macvlan(stage: &Stage<'_>) {
         host.meets(other);
         assert!(!ground::pings(&inner, &other.four.to_string()), "one that nobody has declared");
     }
+    // It goes on for as long as somebody looks for what is said of it: one frame that was sampled is taken for a slip.
+    let mut asks = inner.command("ping");
+    asks.args(["-n", &others[0].four.to_string()]).stdout(Stdio::null());
+    let _asks = inner.start(&mut asks);
+    End::Refused(&["mac"], "M0675").holds(stage);
 }
