@@ -69,10 +69,13 @@ fn print(answer: &Explanation) -> Done {
         Arrival::NotCertain => "would arrive; whether the path carries now is not known here",
         Arrival::DoesNotArrive => "does not arrive",
     };
+    // Who reads the first line alone asked why a ping fails, more often than not.
+    let lost = answer.verdict < Arrival::DoesNotArrive && answer.steps.iter().any(|step| step.what == "back");
+    let back = if lost { "; the answer may be lost, see back" } else { "" };
     // The header says nothing that the lines do not say themselves.
     let text = lines.text();
     let body = text.split_once('\n').map_or("", |(_, body)| body);
-    out::text(&format!("{} on {} -> {}: {end}\n{body}", answer.from, answer.from_node, answer.to))
+    out::text(&format!("{} on {} -> {}: {end}{back}\n{body}", answer.from, answer.from_node, answer.to))
 }
 
 #[cfg(test)]

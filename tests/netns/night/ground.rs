@@ -136,7 +136,8 @@ impl Ground {
     fn call<R: DeserializeOwned>(socket: PathBuf, path: &str) -> Option<R> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let call = async {
-            let limit = Duration::from_secs(2);
+            // `explain` waits two seconds for the other node.
+            let limit = Duration::from_secs(5);
             tokio::time::timeout(limit, Client::unix(socket).call::<(), R>(Method::GET, path, None)).await
         };
         runtime.block_on(call).ok()?.ok()

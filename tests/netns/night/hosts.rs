@@ -1,7 +1,7 @@
 //! Addresses and routes of hosts, bridges and devices, guests.
 
 use super::table::Act::{Admin, On};
-use super::table::At::{Events, Explain, Management, Node};
+use super::table::At::{Events, Explain, Management, Node, Perhaps};
 use super::table::Row;
 
 pub(super) fn rows() -> Vec<Row> {
@@ -160,7 +160,8 @@ fn attached() -> Vec<Row> {
             .whole(&[("a-2", "b-1")])
             .says(Node("a-1"), "M0695", &["what goes to g1", "pfifo, limit 0"])
             .says(Management, "M0695", &["node a-1", "what goes to g1"])
-            .says(Explain("a-1", "a-2"), "status", &["M0695"]),
+            .says(Perhaps("a-1", "a-2"), "back", &["does not come back", "M0695"])
+            .says(Explain("a-2", "a-1"), "far", &["something of that host drops"]),
         Row::new("somebody redirects what a guest sends")
             .make([On(
                 "b-1",
@@ -182,7 +183,8 @@ fn attached() -> Vec<Row> {
             .whole(&[("a-2", "b-1")])
             .says(Node("a-2"), "M0695", &["what comes from vv10.12b5", "is dropped"])
             .says(Management, "M0695", &["node a-2", "what comes from vv10.12b5"])
-            .says(Explain("a-2", "a-1"), "status", &["M0695"]),
+            .says(Perhaps("a-2", "a-1"), "back", &["does not come back", "M0695"])
+            .says(Explain("a-1", "a-2"), "far", &["carry nothing"]),
     ]
 }
 

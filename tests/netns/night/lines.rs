@@ -180,8 +180,8 @@ fn links() -> Vec<Row> {
             .says(Node("a-1"), "M0631", &["admin0"])
             .says(Management, "M0631", &["node a-1", "admin0"])
             .says(Node("a-2"), "M0410", &["a-1"])
-            .says(Explain("a-1", "a-2"), "outer", &["no admin address"])
-            .may(&[(Node("a-2"), "M0663|M0666|M0669")]),
+            .says(Unsure("a-1", "a-2"), "outer", &["no admin address"])
+            .may(&[(Node("a-1"), "M0410"), (Node("a-2"), "M0663|M0666|M0669")]),
         Row::new("a route of a node refuses a peer of its PDC")
             .make([On("a-1", "ip route add prohibit 10.1.0.2/32")])
             .undo([On("a-1", "ip route del prohibit 10.1.0.2/32")])
