@@ -303,8 +303,8 @@ pub struct Finding {
     /// What is cut off by it; none: nothing, as far as is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
-    /// The interface of this node's own that is the fault, where it is one. It is for this node alone, to tell one cause once.
-    #[serde(skip)]
+    /// The interface of this node's own that is the fault, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<IfName>,
 }
 

@@ -249,7 +249,8 @@ fn tunnel_now(view: &View, node: &NodeId, stats: &[LaneStats], now: Mono) -> Now
     if !phases.is_empty() && phases.iter().all(|phase| *phase == Phase::Error) {
         let foreign =
             view.slice.as_ref().and_then(|slice| slice.peers.get(node)).is_some_and(|peer| peer.foreign.is_some());
-        return silent::now(node, silent::silence(Some(slot), foreign, stats, now));
+        let silence = silent::silence(Some(slot), foreign, stats, now);
+        return silent::now(node, silence.map(|silence| silent::told(silence, view.words.get(node))));
     }
     if phases.iter().all(|phase| *phase == Phase::Base) {
         return Now::Unknown(format!("the tunnel to {node} is up, and not probed yet"));
