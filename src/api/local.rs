@@ -340,6 +340,19 @@ pub struct Event {
     pub kind: String,
     /// One sentence.
     pub text: String,
+    /// The port of the guest that it is about, where one alone is behind the interface. This and the next three are written of what guests do; older
+    /// versions neither write nor read them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<PortId>,
+    /// The interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<IfName>,
+    /// The network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkId>,
+    /// The node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
 }
 
 /// The whole chain for one frame.
