@@ -167,7 +167,15 @@ fn place(here: &Here) -> (bool, String) {
     let look = match at {
         At::Blocked | At::Isolated => format!("bridge -d link show dev {interface}"),
         At::Hosts => format!("ip address show dev {interface}"),
-        _ => format!("ip link show dev {interface}"),
+        At::Plugged
+        | At::Silent
+        | At::Down
+        | At::Dark
+        | At::Elsewhere(_)
+        | At::OtherNetwork(_)
+        | At::Refused(_)
+        | At::Nowhere
+        | At::Absent => format!("ip link show dev {interface}"),
     };
     (passes, format!("{text}: {look}"))
 }
