@@ -261,7 +261,10 @@ fn every_answer_of_the_management_node_with_one_field_more_says_the_same() {
 #[test]
 fn every_answer_of_the_daemon_with_one_field_more_says_the_same() {
     holds::<Status>(&status());
-    holds::<Vec<local::Event>>(&json!([{"at": 1_700_000_000_u64, "kind": "k", "text": "t"}]));
+    holds::<Vec<local::Event>>(
+        &json!([{"at": 1_700_000_000_u64, "kind": "k", "text": "t", "port": "p", "interface": "tap1",
+        "network": "blue", "node": "a-1"}]),
+    );
     holds::<Explanation>(&json!({"from": "web", "fromNode": "a-1", "to": "t", "steps": [{"what": "port", "text": "t",
         "passes": true}], "verdict": "arrives", "delivered": true, "probed": true, "mac": "02:00:00:00:00:01"}));
     holds::<NodeMtu>(&json!({"node": "a-1", "peers": [{"node": "b-1", "pdc": "b", "path": "tunnel", "underlay": 1500,

@@ -303,8 +303,8 @@ pub struct Finding {
     /// What is cut off by it; none: nothing, as far as is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
-    /// The interface of this node's own that is the fault, where it is one. It is for this node alone, to tell one cause once.
-    #[serde(skip)]
+    /// The interface of this node's own that is the fault, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<IfName>,
 }
 
@@ -340,6 +340,19 @@ pub struct Event {
     pub kind: String,
     /// One sentence.
     pub text: String,
+    /// The port of the guest that it is about, where one alone is behind the interface. This and the next three are written of what guests do; older
+    /// versions neither write nor read them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<PortId>,
+    /// The interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<IfName>,
+    /// The network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkId>,
+    /// The node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
 }
 
 /// The whole chain for one frame.

@@ -17,7 +17,7 @@ use super::problem::{clip, printable};
 use super::proof::Proof;
 use crate::policy::mtu::MtuPolicy;
 use crate::table::{Delta, NetKey, Slice};
-use crate::types::{Mac, NodeId, PublicKey, Version, Wall};
+use crate::types::{IfName, Mac, NodeId, PublicKey, Version, Wall};
 
 /// How often a node answers on its stream.
 pub const ANSWERS: Duration = Duration::from_secs(5);
@@ -50,6 +50,9 @@ pub enum Message {
         /// Guests that this node has found and that other nodes hear as well; all of them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         contested: Vec<Contested>,
+        /// What is wrong with peers of this node, which it cannot see itself; all of them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        peers: Vec<PeerWord>,
     },
     /// This node is no member any more; its certificate is not accepted from now on.
     Removed,
@@ -102,6 +105,28 @@ struct CurrentLine {
     at: Option<Wall>,
     #[serde(default)]
     contested: Vec<Contested>,
+    #[serde(default)]
+    peers: Vec<PeerWord>,
+}
+
+/// What the management node knows of a peer that its reader does not hear, and cannot know itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerWord {
+    /// The peer.
+    pub node: NodeId,
+    /// The management node hears nothing of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub away: bool,
+    /// The interface of its own that is the fault, as it says itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<IfName>,
+    /// Other nodes hear nothing of it by their tunnels either.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub missed: bool,
+    /// It hears the reader, and what it sends does not arrive there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_way: bool,
 }
 
 /// A guest of one node that another one hears behind an interface of its own.
@@ -133,8 +158,8 @@ pub fn read(line: &[u8]) -> Result<Line<'_>, serde_json::Error> {
             (Some(Message::Delta { delta }), unknown)
         }
         "current" => {
-            let Heard { said: CurrentLine { version, at, contested, .. }, unknown } = heard::read(line)?;
-            (Some(Message::Current { version, at, contested }), unknown)
+            let Heard { said: CurrentLine { version, at, contested, peers, .. }, unknown } = heard::read(line)?;
+            (Some(Message::Current { version, at, contested, peers }), unknown)
         }
         "removed" => (Some(Message::Removed), Vec::new()),
         other => (None, vec![format!("type '{}'", printable(clip(other)))]),

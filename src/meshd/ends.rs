@@ -12,7 +12,7 @@ use crate::node::concerns::{self, Way};
 use crate::node::doubts::Others;
 use crate::node::end::{self, Here, Stands};
 use crate::table::Slice;
-use crate::types::{Mono, NodeId, PeerSlot, PortId};
+use crate::types::{Mono, NodeId, PeerSlot};
 use crate::wire::oam::{Kind, Oam};
 
 /// How long an answer may take: each of the two daemons looks twice a second.
@@ -67,30 +67,28 @@ impl Known {
 
 /// Adds what the receiver's node says of it, where that is another one.
 pub(super) async fn add(shared: &Arc<Shared>, slice: &Slice, explanation: &mut Explanation) {
-    let Some((To { node, peer, port }, [to, from])) = questions(shared, slice, explanation) else { return };
+    let Some((To { node, peer, look }, [to, from])) = questions(shared, slice, explanation) else { return };
     let Some(peer) = peer else {
-        explanation.steps.push(end::unanswered(&node));
+        explanation.steps.push(end::unanswered(&node, &look));
         return concerns::settle(explanation);
     };
     let (to, from) = tokio::join!(ask(shared, peer, to), ask(shared, peer, from));
-    let from_name = explanation.from.clone();
-    let back = port.as_ref().map(|port| (port, from_name.as_str()));
     let mut steps = vec![match to {
-        Some(Stands::Named) => end::named(&node, "receiver", back),
-        Some(stands) => stands.step(&node),
-        None => end::unanswered(&node),
+        Some(Stands::Named) => end::named(&node, "receiver", &look),
+        Some(stands) => stands.step(&node, &look),
+        None => end::unanswered(&node, &look),
     }];
     // An earlier version says nothing of guests that are not its own.
-    steps.extend((from == Some(Stands::Named)).then(|| end::named(&node, "sender", back)));
+    steps.extend((from == Some(Stands::Named)).then(|| end::named(&node, "sender", &look)));
     explanation.steps.extend(steps);
     concerns::settle(explanation);
 }
 
-/// Who is asked: the receiver's node, by its place in the lanes, if it has one; and the receiver's port.
+/// Who is asked: the receiver's node, by its place in the lanes, if it has one; and what is asked on that node itself.
 struct To {
     node: NodeId,
     peer: Option<PeerSlot>,
-    port: Option<PortId>,
+    look: String,
 }
 
 /// Which node is asked what: about the receiver, and about the sender; without a place in the lanes nobody can be asked. A frame that does not get there needs no question.
@@ -102,7 +100,8 @@ fn questions(shared: &Shared, slice: &Slice, explanation: &Explanation) -> Optio
     let meshd = slice.peers.get(&row.node).is_some_and(|peer| peer.foreign.is_none());
     let peer = view.slots.peer(&row.node).filter(|_| meshd);
     let asks = [key.mac, way.from.mac].map(|mac| end::ask(&way.net, network.udp_port, mac));
-    Some((To { node: row.node.clone(), peer, port: row.port.clone() }, asks))
+    let look = end::look(row.port.as_ref(), key.mac, &explanation.from);
+    Some((To { node: row.node.clone(), peer, look }, asks))
 }
 
 async fn ask(shared: &Arc<Shared>, peer: PeerSlot, question: Oam) -> Option<Stands> {

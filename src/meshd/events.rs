@@ -9,7 +9,7 @@ use super::quota::Quota;
 use crate::api::local::Event;
 use crate::api::problem::printable;
 use crate::clock::mono;
-use crate::types::Mono;
+use crate::types::{IfName, Mono, NetworkId, NodeId, PortId};
 
 /// Most events of this node itself that are kept.
 pub const KEPT: usize = 1000;
@@ -29,6 +29,19 @@ struct Ring {
     quota: Quota,
 }
 
+/// Which guest an event is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// Its port, where one alone is behind the interface.
+    pub port: Option<PortId>,
+    /// The interface.
+    pub interface: Option<IfName>,
+    /// The network.
+    pub network: Option<NetworkId>,
+    /// The node.
+    pub node: Option<NodeId>,
+}
+
 /// Whether what happened is as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
@@ -41,12 +54,12 @@ pub enum Tone {
 impl Events {
     /// Something happened as it should.
     pub fn info(&self, kind: &str, text: impl AsRef<str>) {
-        self.keep(Tone::Fine, kind, text.as_ref(), false);
+        self.keep(Tone::Fine, kind, text.as_ref(), None);
     }
 
     /// Something happened that should not.
     pub fn warn(&self, kind: &str, text: impl AsRef<str>) {
-        self.keep(Tone::Wrong, kind, text.as_ref(), false);
+        self.keep(Tone::Wrong, kind, text.as_ref(), None);
     }
 
     /// Something happened that others decide: `source` is whose budget it is on, an interface or a peer, never what a frame says.
@@ -54,11 +67,19 @@ impl Events {
         self.by_others_at(tone, kind, source, text.as_ref(), mono());
     }
 
+    /// A guest did something that it may not. It is on the budget of its interface.
+    pub fn by_guest(&self, kind: &str, interface: &IfName, text: impl AsRef<str>, about: About) {
+        let admitted = self.ring().quota.admit(kind, interface.as_str(), mono());
+        if admitted {
+            self.keep(Tone::Wrong, kind, text.as_ref(), Some(about));
+        }
+    }
+
     fn by_others_at(&self, tone: Tone, kind: &str, source: &str, text: &str, now: Mono) {
         // Not within the call below: the lock is given back first.
         let admitted = self.ring().quota.admit(kind, source, now);
         if admitted {
-            self.keep(tone, kind, text, true);
+            self.keep(tone, kind, text, Some(About::default()));
         }
     }
 
@@ -66,7 +87,7 @@ impl Events {
     pub fn tend(&self, now: Mono) {
         let held = self.ring().quota.held(now);
         for (kind, lines) in held {
-            self.keep(Tone::Wrong, &kind, &format!("{lines} more like this suppressed"), true);
+            self.keep(Tone::Wrong, &kind, &format!("{lines} more like this suppressed"), Some(About::default()));
         }
     }
 
@@ -74,7 +95,8 @@ impl Events {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, tone: Tone, kind: &str, text: &str, others: bool) {
+    /// `others`: others decide about it, and what it is about.
+    fn keep(&self, tone: Tone, kind: &str, text: &str, others: Option<About>) {
         let text = printable(text);
         match tone {
             Tone::Fine => tracing::info!("{kind}: {text}"),
@@ -82,8 +104,15 @@ impl Events {
         }
         let mut ring = self.ring();
         ring.next += 1;
-        let event = (ring.next, Event { at: crate::clock::wall(), kind: kind.to_owned(), text });
-        let (place, most) = if others { (&mut ring.others, KEPT_OF_OTHERS) } else { (&mut ring.own, KEPT) };
+        let next = ring.next;
+        let (place, most) = match &others {
+            Some(_) => (&mut ring.others, KEPT_OF_OTHERS),
+            None => (&mut ring.own, KEPT),
+        };
+        let about = others.unwrap_or_default();
+        let About { port, interface, network, node } = about;
+        let (at, kind) = (crate::clock::wall(), kind.to_owned());
+        let event = (next, Event { at, kind, text, port, interface, network, node });
         if place.len() == most {
             place.pop_front();
         }

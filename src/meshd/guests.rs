@@ -2,11 +2,12 @@
 //! the address of another guest is told as a loop, because that is what bridging two networks looks like. The guard is read with it, so
 //! that the status can count what both filters have dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::events::{Events, Tone};
+use super::events::{About, Events};
 use super::kernel::Kernel;
+use crate::api::list::named;
 use crate::api::local::Finding;
 use crate::clock::mono;
 use crate::linux::KernelError;
@@ -19,8 +20,8 @@ use crate::node::fence_text::{CHECKSUM, QUIET as NO_NEWS, REASONS, SPOKEN};
 use crate::node::guard;
 use crate::node::presence::Presence;
 use crate::node::wrongs::{SAMPLED, Wrongs};
-use crate::table::{Learning, NetKey, RowKey, Slice};
-use crate::types::{IfName, Mono};
+use crate::table::{Learning, NetKey, Row, RowKey, Slice};
+use crate::types::{IfName, Mono, PortId};
 
 /// How often the counters are read.
 const EVERY: Duration = Duration::from_millis(1500);
@@ -32,6 +33,8 @@ const COST_SHARE: u32 = 20;
 const LATEST: Duration = Duration::from_secs(10);
 /// The same reason for the same interface is told once in this time.
 const QUIET: Duration = Duration::from_secs(60);
+/// Ports of one interface that are named.
+const NAMED: usize = 3;
 /// Most that is told at once: what is above is told with the next look, if it goes on.
 const MOST: usize = 16;
 
@@ -147,25 +150,45 @@ impl Guests {
         }
         self.told.insert(what, now);
         let Refused { interface, frames, .. } = refused;
-        let place =
-            self.places.get(interface).map_or_else(|| "no network now".to_owned(), |net| format!("network {net}"));
+        let (place, about) = self.place(slice, interface);
         match owner {
             Some((RowKey { overlay, vni, mac, .. }, row)) => {
                 let whose =
                     row.port.as_ref().map_or_else(|| format!("guest {mac}"), |port| format!("port {port} ({mac})"));
                 let text = format!(
-                    "{interface} ({place}): {frames} frames of {whose} of network {overlay}/{vni} came in there and were dropped: its \
+                    "{place}: {frames} frames of {whose} of network {overlay}/{vni} came in there and were dropped: its \
                      guest joins two networks, or takes the address of another"
                 );
-                events.by_others(Tone::Wrong, "guest-loop", interface.as_str(), text);
+                events.by_guest("guest-loop", interface, text, about);
             }
             None => {
                 let from = refused.mac.map_or_else(String::new, |mac| format!(", such as {mac}"));
-                let text = format!("{interface} ({place}): {frames} frames dropped: {meaning}{from}");
-                events.by_others(Tone::Wrong, "guest-refused", interface.as_str(), text);
+                let text = format!("{place}: {frames} frames dropped: {meaning}{from}");
+                events.by_guest("guest-refused", interface, text, about);
             }
         }
         true
+    }
+
+    /// An interface in words, with its ports, network and node, and the same in fields.
+    fn place(&self, slice: &Slice, interface: &IfName) -> (String, About) {
+        let node = &slice.node;
+        let mut about = About { interface: Some(interface.clone()), node: Some(node.clone()), ..About::default() };
+        let Some(net) = self.places.get(interface) else {
+            return (format!("{interface} (no network now) on {node}"), about);
+        };
+        let own = |row: &Row| row.node == *node && row.interface.as_ref() == Some(interface);
+        let ports: BTreeSet<&PortId> =
+            slice.rows_of(net).filter(|(_, row)| own(row)).filter_map(|(_, row)| row.port.as_ref()).collect();
+        about.port = ports.first().filter(|_| ports.len() == 1).map(|port| (*port).clone());
+        about.network = slice.networks.get(net).map(|network| network.name.clone());
+        let whose = match ports.len() {
+            0 => "which no port names".to_owned(),
+            1 => format!("of port {}", named(&ports, NAMED)),
+            _ => format!("of ports {}", named(&ports, NAMED)),
+        };
+        let name = about.network.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        (format!("{interface} {whose} (network {name}, {net}) on {node}"), about)
     }
 }
 

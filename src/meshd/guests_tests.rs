@@ -100,3 +100,41 @@ fn what_the_filters_have_dropped_is_told_without_what_passed_and_what_never_happ
     let counts = [("guest_flood".to_owned(), 5), ("in_unknown".to_owned(), 3)];
     assert_eq!(guests.counts(), BTreeMap::from(counts));
 }
+
+#[test]
+fn what_is_refused_of_a_guest_is_told_with_its_port_interface_network_and_node() {
+    let mut slice = crate::node::plan::tests::slice("suppress", serde_json::json!({}));
+    slice.rows.clear();
+    let row = |port: &str| Row {
+        port: Some(port.parse().unwrap()),
+        interface: "tap7".parse().ok(),
+        ..Row::of(slice.node.clone())
+    };
+    let (one, two) = (row("db"), row("web"));
+    slice.rows.insert("default/10/-/02:00:00:00:00:01".parse().unwrap(), one);
+    let strange = Some("06:00:00:00:00:09".parse().unwrap());
+    let told = |slice: &Slice| {
+        let (mut guests, events) = (Guests::default(), Events::default());
+        guests.places.insert("tap7".parse().unwrap(), "default/10".parse().unwrap());
+        let refused = ["tap7", "tap8"].map(|interface| refused(interface, strange, "mac", 9)).to_vec();
+        guests.look(&mut Dropped { refused, ..Dropped::default() }, slice, &events, at(1)).unwrap();
+        events.list()
+    };
+    let events = told(&slice);
+    let value = serde_json::to_value(&events[0]).unwrap();
+    let field = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    assert_eq!(
+        ["kind", "port", "interface", "network", "node"].map(field),
+        ["guest-refused", "db", "tap7", "blue", slice.node.as_str()]
+    );
+    assert!(field("text").starts_with("tap7 of port db (network blue, default/10) on a: 9 frames"), "{value}");
+    assert_eq!(events[1].port, None, "it stands in no network of ours");
+    slice.rows.insert("default/10/-/02:00:00:00:00:02".parse().unwrap(), two);
+    let events = told(&slice);
+    assert!(events[0].text.starts_with("tap7 of ports db, web (network blue"), "{events:?}");
+    assert_eq!(events[0].port, None, "which of them it was is not known");
+    // Of an earlier version, and for one.
+    let old = serde_json::json!({"at": value["at"], "kind": "guest-refused", "text": "x"});
+    let read: crate::api::local::Event = serde_json::from_value(old.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), old);
+}

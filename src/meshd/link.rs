@@ -173,6 +173,9 @@ impl Link {
         if let Some(contested) = sync.contested() {
             self.contested(contested);
         }
+        if let Some(peers) = sync.peers() {
+            self.shared.view().words = peers.into_iter().map(|word| (word.node.clone(), word)).collect();
+        }
         Ok(())
     }
 
@@ -225,6 +228,8 @@ impl Link {
         };
         let news = !matches!(&view.management, Management::Away { why: old, .. } if *old == why);
         view.management = Management::Away { since, why: why.clone() };
+        // What it said is not what is so now.
+        view.words.clear();
         drop(view);
         if news {
             self.shared.events.by_others(Tone::Wrong, "management", "away", format!("away: {why}"));

@@ -139,7 +139,12 @@ fn line(message: &Message) -> String {
 
 /// A sign of life, so that the daemon comes back at once, and then a lie.
 fn after_life(revision: u64, lie: &str) -> String {
-    line(&Message::Current { version: Version { incarnation: 1, revision }, at: None, contested: Vec::new() }) + lie
+    line(&Message::Current {
+        version: Version { incarnation: 1, revision },
+        at: None,
+        contested: Vec::new(),
+        peers: Vec::new(),
+    }) + lie
 }
 
 fn whole(slice: Slice) -> Message {
@@ -206,7 +211,12 @@ async fn whatever_a_stream_says_the_last_good_slice_stands_and_the_lie_is_told()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_far_from_the_servers_is_told_and_one_that_is_not_told_is_not_judged() {
     let life = |at: Option<Wall>| {
-        line(&Message::Current { version: Version { incarnation: 1, revision: 5 }, at, contested: Vec::new() })
+        line(&Message::Current {
+            version: Version { incarnation: 1, revision: 5 },
+            at,
+            contested: Vec::new(),
+            peers: Vec::new(),
+        })
     };
     let near = wall();
     let (late, early) = (Wall::from_secs(near.as_secs() - 600), Wall::from_secs(near.as_secs() + 600));

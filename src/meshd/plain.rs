@@ -16,7 +16,7 @@ use crate::node::causes;
 use crate::node::detour::Detours;
 use crate::node::explain::{Live, Now};
 use crate::node::paths::Paths;
-use crate::node::watch::Echoed;
+use crate::node::watch::{ECHO_VNI, Echoed};
 use crate::node::watch_told::{self, Seen};
 use crate::policy::path::Path;
 use crate::probe::plain::Report;
@@ -192,16 +192,23 @@ pub(super) fn live(view: &View, known: &Known, stats: &[LaneStats], now: Mono) -
     let plain = seen(view, known, stats, now).into_iter();
     // Guests' frames do not go by that device.
     let hit = causes::watch_is_hit(view.findings.values().flatten());
-    let doubted = |now: Now| match now {
-        Now::Fails(text) if hit => {
-            Now::Unknown(format!("{text}; the watch of this node is hit itself, which may be all of it"))
-        }
-        now @ (Now::Answers(_) | Now::Fails(_) | Now::Unknown(_)) => now,
-    };
-    let plain = plain.map(|one| ((one.node.clone(), one.udp_port), doubted(plain_now(&one, now))));
+    let plain = plain.map(|one| ((one.node.clone(), one.udp_port), doubted(plain_now(&one, now), hit, &one, now)));
     let tunnels = view.paths.values().flatten().filter(|(_, verdict)| verdict.path == Path::Tunnel);
     let tunnels = tunnels.map(|(node, _)| (node.clone(), tunnel_now(view, node, stats, now)));
     Live { plain: plain.collect(), tunnels: tunnels.collect() }
+}
+
+/// What is said of a path where what it is watched by is hit at this end (`hit`) or at the other one.
+fn doubted(is: Now, hit: bool, one: &Seen<'_>, now: Mono) -> Now {
+    let whose = match hit {
+        true => "this node is hit itself".to_owned(),
+        false if one.is_doubted(now) => format!("{} is hit on its own host", one.node),
+        false => return is,
+    };
+    match is {
+        Now::Fails(text) => Now::Unknown(format!("{text}; the watch of {whose}, which may be all of it")),
+        Now::Answers(_) | Now::Unknown(_) => is,
+    }
 }
 
 fn plain_now(one: &Seen<'_>, now: Mono) -> Now {
@@ -213,7 +220,10 @@ fn plain_now(one: &Seen<'_>, now: Mono) -> Now {
             let rtt = status.rtt_micros.map_or_else(String::new, |micros| format!(", round trip {micros} us"));
             let bytes = status.bytes.map_or_else(String::new, |bytes| format!(", packets of {bytes} bytes pass"));
             let some = if status.state == PlainState::Legs { "some flows are lost; others: " } else { "" };
-            Now::Answers(format!("{some}{node} answered over this path{age}{rtt}{bytes}"))
+            // The echoes have a VNI of their own.
+            Now::Answers(format!(
+                "{some}{node} answered over this path{age}{rtt}{bytes}; asked with VNI {ECHO_VNI}: what drops the VNI of this network alone on its way is not seen"
+            ))
         }
         PlainState::OutLost => {
             Now::Fails(format!("what is sent from here does not arrive at {node} ({address}); meshctl status"))
@@ -249,7 +259,8 @@ fn tunnel_now(view: &View, node: &NodeId, stats: &[LaneStats], now: Mono) -> Now
     if !phases.is_empty() && phases.iter().all(|phase| *phase == Phase::Error) {
         let foreign =
             view.slice.as_ref().and_then(|slice| slice.peers.get(node)).is_some_and(|peer| peer.foreign.is_some());
-        return silent::now(node, silent::silence(Some(slot), foreign, stats, now));
+        let silence = silent::silence(Some(slot), foreign, stats, now);
+        return silent::now(node, silence.map(|silence| silent::told(silence, view.words.get(node))));
     }
     if phases.iter().all(|phase| *phase == Phase::Base) {
         return Now::Unknown(format!("the tunnel to {node} is up, and not probed yet"));
@@ -263,3 +274,7 @@ fn closed(port: UdpPort, why: &str) -> Finding {
     let help = "it is tried again every second; meshctl events says who changes devices";
     watch_told::unwatched(&format!("the plain paths of UDP port {port}"), why, help)
 }
+
+#[cfg(test)]
+#[path = "plain_tests.rs"]
+mod tests;

@@ -10,6 +10,7 @@ use super::beat::Beat;
 use super::events::{Events, Tone};
 use super::lanes::Lanes;
 use super::prove::Provers;
+use super::silent::Words;
 use super::watch::Watching;
 use crate::api::cut::Cut;
 use crate::api::local::{Finding, Management};
@@ -186,6 +187,8 @@ pub struct View {
     pub management: Management,
     /// This host's address that packets to it leave with, as far as that is known.
     pub management_by: Option<IpAddr>,
+    /// What it knows of peers that do not answer; empty while it is away.
+    pub words: Words,
     /// When the certificate ends.
     pub certificate_ends: Option<Wall>,
     /// What is wrong.
@@ -241,6 +244,7 @@ impl Shared {
             applied: Version::default(),
             management,
             management_by: None,
+            words: Words::new(),
             certificate_ends: None,
             findings: BTreeMap::new(),
             filtered: BTreeMap::new(),

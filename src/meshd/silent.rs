@@ -8,6 +8,8 @@ use super::shared::View;
 use crate::api::cut::{Cut, Direction};
 use crate::api::list::named;
 use crate::api::local::{Finding, Management, PeerStatus, Silence};
+use crate::api::stream::PeerWord;
+use crate::mgmt::uplinks::{AWAY_TOO, ITS_FAULT};
 use crate::node::explain::Now;
 use crate::node::watch_told::Down;
 use crate::policy::path::Path;
@@ -63,6 +65,66 @@ pub(super) fn now(node: &NodeId, silence: Option<Silence>) -> Now {
     }
 }
 
+/// What management knows of peers that this node does not hear.
+pub(super) type Words = BTreeMap<NodeId, PeerWord>;
+
+/// The direction, with what management knows: the peer hears this node and says that it does not reach it.
+pub(super) fn told(silence: Silence, word: Option<&PeerWord>) -> Silence {
+    match silence {
+        Silence::Unknown if word.is_some_and(|word| word.one_way) => Silence::In,
+        Silence::Unknown | Silence::Out | Silence::In => silence,
+    }
+}
+
+/// What is known of a peer that is not heard, the surest first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Theirs {
+    /// It says itself that this interface of its own is the fault.
+    Line(IfName),
+    /// Management does not hear it either.
+    Away,
+    /// Other nodes do not hear it either.
+    Missed,
+    Nothing,
+}
+
+impl Theirs {
+    fn of(word: Option<&PeerWord>) -> Self {
+        match word {
+            Some(PeerWord { line: Some(line), .. }) => Self::Line(line.clone()),
+            Some(PeerWord { away: true, .. }) => Self::Away,
+            // It hears this node, so its line works, one way.
+            Some(PeerWord { missed: true, one_way: false, .. }) => Self::Missed,
+            Some(_) | None => Self::Nothing,
+        }
+    }
+
+    /// It is said first, with where to look first.
+    fn says(&self, peers: &[&PeerStatus]) -> Option<(String, String)> {
+        let many = peers.len() > 1;
+        let names = some(peers);
+        let on = if many { "on each of them" } else { "on it" };
+        Some(match self {
+            Self::Line(line) => (
+                format!(
+                    "{names} {} that interface {line} {ITS_FAULT}",
+                    if many { "say themselves" } else { "says itself" }
+                ),
+                format!("on {names} first: ip link show dev {line}; meshctl status"),
+            ),
+            Self::Away => (
+                format!("the management node hears nothing of {} either {AWAY_TOO}", if many { "them" } else { "it" }),
+                format!("M0107 at management first; {on}: is the machine up; ip -brief link; systemctl status meshd"),
+            ),
+            Self::Missed => (
+                format!("other nodes hear nothing of {} either", if many { "them" } else { "it" }),
+                format!("on {names} first: meshctl status; ip -brief link: its own line is likelier than one here"),
+            ),
+            Self::Nothing => return None,
+        })
+    }
+}
+
 /// The interface that tunnels leave by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
@@ -94,7 +156,7 @@ enum Cause {
 }
 
 /// One finding for each cause, or one for all where no tunnel of the node carries.
-pub(super) fn findings(peers: &[PeerStatus], slice: Option<&Slice>, line: &Line) -> Vec<Finding> {
+pub(super) fn findings(peers: &[PeerStatus], slice: Option<&Slice>, line: &Line, words: &Words) -> Vec<Finding> {
     let known = |peer: &PeerStatus| slice.and_then(|slice| slice.peers.get(&peer.node));
     let joined = |peer: &PeerStatus| known(peer).is_some_and(|peer| peer.public_key.is_some());
     let foreign = |peer: &PeerStatus| known(peer).is_some_and(|peer| peer.foreign.is_some());
@@ -102,6 +164,7 @@ pub(super) fn findings(peers: &[PeerStatus], slice: Option<&Slice>, line: &Line)
     let counts = |peer: &&PeerStatus| {
         !foreign(peer) || peer.tunnel.as_ref().is_some_and(|tunnel| tunnel.handshake_age.is_some())
     };
+    let theirs = |peer: &PeerStatus| Theirs::of(words.get(&peer.node));
     let mut by_cause: BTreeMap<Cause, Vec<&PeerStatus>> = BTreeMap::new();
     let mut carries = 0;
     for peer in peers {
@@ -127,7 +190,9 @@ pub(super) fn findings(peers: &[PeerStatus], slice: Option<&Slice>, line: &Line)
     let alone: Vec<&PeerStatus> = alone.into_iter().filter(counts).collect();
     let heard = carries > 0 || by_cause.contains_key(&Cause::Silent(Silence::Out)) || line.heard;
     // An interface that is down is the cause at once: those that seem to carry have not been asked since.
-    let own = !alone.is_empty() && line.down.is_some() || !heard && alone.len() > 1;
+    // Who is known to be cut off at its own end tells nothing of this one.
+    let unexplained = alone.iter().filter(|peer| matches!(theirs(peer), Theirs::Missed | Theirs::Nothing)).count();
+    let own = !alone.is_empty() && line.down.is_some() || !heard && unexplained > 1;
     let all = alone.len() == peers.iter().filter(|peer| peer.tunnel.is_some()).filter(counts).count();
     if own {
         for (_, peers) in by_cause.iter_mut().filter(|(cause, _)| unheard(cause)) {
@@ -136,17 +201,24 @@ pub(super) fn findings(peers: &[PeerStatus], slice: Option<&Slice>, line: &Line)
         by_cause.retain(|_, peers| !peers.is_empty());
     }
     let own = own.then(|| cut_off(&alone, all, line));
-    own.into_iter().chain(by_cause.into_iter().map(|(cause, peers)| cause.finding(&peers))).collect()
+    let mut parts: BTreeMap<(Cause, Theirs), Vec<&PeerStatus>> = BTreeMap::new();
+    for (cause, peers) in by_cause {
+        for peer in peers {
+            let theirs = if unheard(&cause) { theirs(peer) } else { Theirs::Nothing };
+            parts.entry((cause, theirs)).or_default().push(peer);
+        }
+    }
+    own.into_iter().chain(parts.into_iter().map(|((cause, theirs), peers)| cause.finding(&theirs, &peers))).collect()
 }
 
 impl Cause {
-    fn finding(self, peers: &[&PeerStatus]) -> Finding {
+    fn finding(self, theirs: &Theirs, peers: &[&PeerStatus]) -> Finding {
         let names = some(peers);
         let (the, is, it) = if peers.len() > 1 { ("the tunnels", "are", "them") } else { ("the tunnel", "is", "it") };
         let check = "meshctl status there first: it says so where meshd does not run or has a key that is not its own; then look for what drops UDP, here and there: meshctl tunnel list names the ports; nft list tables | grep -v vxmesh";
         let foreign = "what it has to be set to: meshctl node list says which are foreign, meshctl node foreign NODE prints it; there: wg show; then look for what drops UDP, here and there: meshctl tunnel list names the ports";
         let out = "look for what drops UDP from here, there first: nft list tables | grep -v vxmesh; then here: meshctl tunnel list";
-        let back = "look for what drops UDP from there, here first: nft list tables | grep -v vxmesh; then there: meshctl tunnel list";
+        let back = "meshctl status there first: it names an interface of its own that is down; then look for what drops UDP from there, here first: nft list tables | grep -v vxmesh; then there: meshctl tunnel list";
         let (why, help) = match self {
             Self::NotJoined if peers.len() > 1 => ("they have not joined yet".to_owned(), "run meshctl join there"),
             Self::NotJoined => ("it has not joined yet".to_owned(), "run meshctl join there"),
@@ -162,6 +234,10 @@ impl Cause {
             Self::Silent(Silence::In) => (format!("nothing of {} arrives here any more", somewhere(peers)), back),
         };
         let (state, fate) = self.fate(is);
+        let (why, help) = match theirs.says(peers) {
+            Some((known, first)) => (format!("{known}; {why}"), format!("{first}; only then {help}")),
+            None => (why, help.to_owned()),
+        };
         let what = format!("{the} to {names} {state}: {why}; {}", fate.replace("THEM", it));
         Finding::new("M0410", what, help).cuts(self.cut(peers))
     }

@@ -135,7 +135,7 @@ fn said(peers: &[PeerStatus], down: bool) -> Vec<String> {
 }
 
 fn of_line(peers: &[PeerStatus], slice: &Slice, line: &Line) -> Vec<String> {
-    let found = findings(peers, Some(slice), line);
+    let found = findings(peers, Some(slice), line, &Words::new());
     crate::node::concerns::tests::codes::as_decided(&found);
     assert!(found.iter().all(|finding| finding.code == "M0410" && finding.cut.is_some()), "{found:?}");
     found.into_iter().map(|finding| finding.what).collect()
@@ -152,7 +152,7 @@ fn what_is_not_known_to_fail_is_not_called_dead() {
     ] {
         let peers = [peer(1, up, silence), peer(2, true, None)];
         let line = Line { interface: "eth0".parse().ok(), down: None, heard: false };
-        let found = findings(&peers, Some(&slice(&peers)), &line);
+        let found = findings(&peers, Some(&slice(&peers)), &line, &Words::new());
         let cut = found[0].cut.as_ref().unwrap();
         assert_eq!((cut.surely, cut.direction), (surely, direction), "{found:?}");
         assert_eq!(found[0].what.contains("are dropped") || found[0].what.contains("is dropped"), !up, "{found:?}");
@@ -163,13 +163,13 @@ fn what_is_not_known_to_fail_is_not_called_dead() {
     let peers = [peer(1, true, Some(Silence::In)), peer(2, true, Some(Silence::In))];
     for (down, direction) in [(None, Some(ToGuests)), (Some(Down::Off), None)] {
         let line = Line { interface: "eth0".parse().ok(), down, heard: false };
-        let found = findings(&peers, Some(&slice(&peers)), &line);
+        let found = findings(&peers, Some(&slice(&peers)), &line, &Words::new());
         let cut = found[0].cut.as_ref().unwrap();
         assert_eq!((cut.surely, cut.direction, found.len()), (true, direction, 1), "{found:?}");
     }
     let maybe = [peer(1, true, Some(Silence::In)), peer(2, true, Some(Silence::Unknown))];
     let line = Line { interface: "eth0".parse().ok(), down: None, heard: false };
-    assert!(!findings(&maybe, Some(&slice(&maybe)), &line)[0].cut.as_ref().unwrap().surely);
+    assert!(!findings(&maybe, Some(&slice(&maybe)), &line, &Words::new())[0].cut.as_ref().unwrap().surely);
 }
 
 #[test]
@@ -226,9 +226,81 @@ fn an_own_line_by_which_management_is_heard_or_that_another_make_never_answered_
     table.peers.get_mut(&peers[1].node).unwrap().foreign =
         Some(crate::table::Foreign { tunnel_address: std::net::Ipv4Addr::LOCALHOST, endpoint: None });
     let silent = Line { interface: "eth0".parse().ok(), down: None, heard: false };
-    let found = findings(&peers, Some(&table), &silent);
+    let found = findings(&peers, Some(&table), &silent, &Words::new());
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found.iter().all(|finding| !finding.what.contains("own line")), "{found:?}");
     let [_, foreign] = &found[..] else { panic!("{found:?}") };
     assert!(foreign.what.contains("b-2") && !foreign.help.contains("meshctl status there"), "{foreign:?}");
+}
+
+/// What management knows of b-1.
+fn word(line: Option<&str>, [away, missed, one_way]: [bool; 3]) -> Words {
+    let node: NodeId = "b-1".parse().unwrap();
+    let line = line.map(|line| line.parse().unwrap());
+    Words::from([(node.clone(), PeerWord { node, away, line, missed, one_way })])
+}
+
+#[test]
+fn what_is_known_of_the_peer_itself_comes_before_what_may_drop_packets() {
+    let line = Line { interface: "eth0".parse().ok(), down: None, heard: false };
+    for (up, silence) in [(false, None), (true, Some(Silence::In)), (true, Some(Silence::Unknown))] {
+        let peers = [peer(1, up, silence), peer(2, true, None)];
+        for (words, says, first) in [
+            (
+                word(Some("ext0"), [false, true, false]),
+                "b-1 says itself that interface ext0 there is the fault",
+                "on b-1 first: ip link show dev ext0",
+            ),
+            (
+                word(None, [true, true, false]),
+                "the management node hears nothing of it either (M0107 there)",
+                "M0107 at management first",
+            ),
+            (
+                word(None, [false, true, false]),
+                "other nodes hear nothing of it either",
+                "on b-1 first: meshctl status; ip -brief link",
+            ),
+        ] {
+            let found = findings(&peers, Some(&slice(&peers)), &line, &words);
+            let [one] = &found[..] else { panic!("{found:?}") };
+            let (_, reason) = one.what.split_once(": ").unwrap();
+            assert!(reason.starts_with(says), "{one:?}");
+            assert!(one.help.starts_with(first), "{one:?}");
+            assert!(one.help.find("drops UDP").is_some_and(|at| at > first.len()), "filters come after: {one:?}");
+        }
+        // Nobody knows anything: the peer itself is asked all the same before a filter is looked for here.
+        let found = findings(&peers, Some(&slice(&peers)), &line, &Words::new());
+        assert!(found[0].help.starts_with("meshctl status there first"), "{found:?}");
+    }
+    // What arrives from a peer shows that its line works, whatever is said of it.
+    let peers = [peer(1, true, Some(Silence::Out))];
+    let found = findings(&peers, Some(&slice(&peers)), &line, &word(Some("ext0"), [true, true, false]));
+    assert!(found[0].help.starts_with("look for what drops UDP from here"), "{found:?}");
+}
+
+#[test]
+fn peers_that_are_cut_off_at_their_own_end_are_no_sign_of_this_nodes_own_line() {
+    let peers = [peer(1, false, None), peer(2, false, None)];
+    let line = Line { interface: "eth0".parse().ok(), down: None, heard: false };
+    let mut words = word(Some("ext0"), [false; 3]);
+    let own = |words: &Words| findings(&peers, Some(&slice(&peers)), &line, words).iter().any(|f| f.line.is_some());
+    assert!(own(&Words::new()));
+    assert!(!own(&words));
+    let node: NodeId = "b-2".parse().unwrap();
+    words.insert(node.clone(), PeerWord { node, away: false, line: None, missed: true, one_way: false });
+    assert!(!own(&words), "one that is left is no proof");
+}
+
+#[test]
+fn the_end_that_hears_nothing_knows_by_the_other_ends_word() {
+    let (says, silent) = (word(None, [false, false, true]), word(None, [true, true, false]));
+    for (before, word, after) in [
+        (Silence::Unknown, says.values().next(), Silence::In),
+        (Silence::Unknown, silent.values().next(), Silence::Unknown),
+        (Silence::Unknown, None, Silence::Unknown),
+        (Silence::Out, says.values().next(), Silence::Out),
+    ] {
+        assert_eq!(told(before, word), after);
+    }
 }

@@ -102,7 +102,8 @@ fn tunnels_of(view: &View, stats: &[LaneStats], now: Mono) -> BTreeMap<NodeId, T
             sent: lanes.iter().map(|lane| lane.sent).sum(),
             starting: !lanes.iter().any(|lane| lane.up) && now.since(view.started) <= GRACE,
             lanes,
-            silence: silent::silence(view.slots.peer(node), peer.foreign.is_some(), stats, now),
+            silence: silent::silence(view.slots.peer(node), peer.foreign.is_some(), stats, now)
+                .map(|silence| silent::told(silence, view.words.get(node))),
         };
         tunnels.insert(node.clone(), tunnel);
     }
@@ -210,7 +211,7 @@ fn found(view: &View, peers: &[PeerStatus], plain: &[Finding]) -> Vec<Finding> {
     let all: BTreeMap<Topic, Vec<Finding>> = first.chain(view.findings.clone()).collect();
     let mut found: Vec<Finding> = all.iter().flat_map(of).collect();
     if mono().since(view.started) > GRACE {
-        let mut silent = silent::findings(peers, view.slice.as_deref(), &silent::Line::of(view));
+        let mut silent = silent::findings(peers, view.slice.as_deref(), &silent::Line::of(view), &view.words);
         outways::explain(view, &mut silent, peers);
         found.extend(silent);
         found.extend(peers.iter().filter_map(lame));

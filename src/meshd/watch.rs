@@ -17,6 +17,7 @@ use crate::clock::{self, mono};
 use crate::forward::Said;
 use crate::linux::poll::Poll;
 use crate::linux::tap::{Offloads, Tap, TapError};
+use crate::node::causes;
 use crate::node::crossing::Way;
 use crate::node::unwatched::Eye;
 use crate::node::watch::Echoes;
@@ -228,14 +229,15 @@ impl Watcher {
                     self.overlays.iter().filter(|overlay| overlay.tap.is_some() && overlay.watch.knows(peer));
                 looks.next()?;
                 let heard = self.overlays.iter().filter_map(|overlay| overlay.watch.heard(peer, now)).min();
-                let kind = Kind::PlainTell { heard: heard.map_or(u16::MAX, tenths) };
+                let hit = causes::watch_is_hit(self.shared.view().findings.values().flatten());
+                let kind = Kind::PlainTell { heard: heard.map_or(u16::MAX, tenths), hit };
                 Some((peer, Oam { kind, ..message }))
             }
-            Kind::PlainTell { heard } => {
+            Kind::PlainTell { heard, hit } => {
                 let heard = Some(heard).filter(|heard| *heard != u16::MAX);
                 let heard = heard.map(|tenths| Duration::from_millis(u64::from(tenths) * 100));
                 for overlay in &mut self.overlays {
-                    overlay.watch.told(peer, message.token, heard, now);
+                    overlay.watch.told(peer, message.token, (heard, hit), now);
                 }
                 None
             }

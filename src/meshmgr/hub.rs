@@ -15,6 +15,7 @@ use crate::mgmt::facts::FactsError;
 use crate::mgmt::found::Refusal;
 use crate::mgmt::index::Index;
 use crate::mgmt::told::Said;
+use crate::mgmt::uplinks::Uplinks;
 use crate::mgmt::{limits, slice};
 use crate::policy::mtu::MtuPolicy;
 use crate::policy::quiet::Hush;
@@ -103,6 +104,8 @@ pub(super) struct Hub {
     seats: Mutex<BTreeMap<NodeId, Arc<Mutex<Seat>>>>,
     /// Who has what others claim.
     contests: tokio::sync::watch::Sender<Arc<Contests>>,
+    /// What nodes cannot know of their peers.
+    uplinks: Mutex<Arc<Uplinks>>,
     /// Claims that all nodes wait with.
     waiting: AtomicUsize,
 }
@@ -134,6 +137,16 @@ impl Hub {
     /// What others claim of each node, and when that changes.
     pub(super) fn contests(&self) -> tokio::sync::watch::Receiver<Arc<Contests>> {
         self.contests.subscribe()
+    }
+
+    /// What is known of peers that are not heard, as of the last look.
+    pub(super) fn uplinks(&self) -> Arc<Uplinks> {
+        Arc::clone(&lock(&self.uplinks))
+    }
+
+    /// Replaces that.
+    pub(super) fn set_uplinks(&self, known: Uplinks) {
+        *lock(&self.uplinks) = Arc::new(known);
     }
 
     /// Sees anew who has what others claim.

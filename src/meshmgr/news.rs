@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::app::{App, every};
 use crate::mgmt::audit::Origin;
 use crate::mgmt::news::{Item, News, Says};
+use crate::mgmt::nodes::COMES_BACK;
+use crate::mgmt::uplinks::Uplinks;
+use crate::types::NodeId;
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(5);
@@ -30,7 +33,16 @@ fn look(app: &App, news: &mut News) -> Vec<Item> {
         let (here, findings) = app.hub.with(&node, |seat| (seat.streams > 0, seat.told.findings()));
         Says { node, here, findings }
     });
-    news.look(&says.collect::<Vec<_>>(), crate::clock::mono())
+    let (says, now) = (says.collect::<Vec<_>>(), crate::clock::mono());
+    // Who is expected back is not away yet; one of another make never comes, and one in quarantine is told as that.
+    let away = |node: &NodeId| {
+        let of = view.index.state.nodes.get(node);
+        let foreign = of.is_none_or(|node| node.spec.foreign.is_some() || node.status.quarantined.is_some());
+        let back = now.since(app.started.0) >= COMES_BACK || app.hub.with(node, |seat| seat.seen.is_some());
+        !foreign && back
+    };
+    app.hub.set_uplinks(Uplinks::new(&says, away));
+    news.look(&says, now)
 }
 
 /// On the account of the node that says it: a node that invents problems uses up its own place in the log.

@@ -15,7 +15,7 @@ use super::answers::Answers;
 use super::app::{App, blocking};
 use super::core::View;
 use super::hub::{Claimed, Contests, Made};
-use crate::api::stream::{Contested, Message};
+use crate::api::stream::{Contested, Message, PeerWord};
 use crate::mgmt::audit::Origin;
 use crate::mgmt::limits;
 use crate::node::questions;
@@ -171,12 +171,13 @@ pub(super) async fn run(
             held = resumed(&app, &node, &resume, &made, view.version);
         }
         let contested = contested(&contests.borrow_and_update(), &view, &node);
-        let (message, next) = message(held, made, &view, &contested);
+        let words = app.hub.uplinks().of(&node, made.slice.peers.keys());
+        let (message, next) = message(held, made, &view, (&contested, &words));
         app.hub.with(&node, |seat| seat.called = Some((Arc::clone(&next.made), next.version)));
         held = Some(next);
         // What changes hides what is contested; a guest that has moved is waited for.
         let says = matches!(message, Message::Current { .. }) || contested.is_empty();
-        let more = (!says).then(|| current_line(&view, &contested));
+        let more = (!says).then(|| current_line(&view, (&contested, &words)));
         let both = async {
             writer.line(&message).await
                 && match &more {
@@ -269,8 +270,9 @@ fn resumed(app: &App, node: &NodeId, resume: &Resume, newest: &Arc<Made>, now: V
 }
 
 /// That nothing changed.
-fn current_line(view: &View, contested: &[Contested]) -> Message {
-    Message::Current { version: view.version, at: Some(crate::clock::wall()), contested: contested.to_vec() }
+fn current_line(view: &View, (contested, words): (&[Contested], &[PeerWord])) -> Message {
+    let at = Some(crate::clock::wall());
+    Message::Current { version: view.version, at, contested: contested.to_vec(), peers: words.to_vec() }
 }
 
 /// Guests that a node has found and that others hear. A declared port is where it was declared, whoever hears its guest.
@@ -288,9 +290,9 @@ fn contested(contests: &Contests, view: &View, node: &NodeId) -> Vec<Contested> 
 }
 
 /// The next line for a node that has `held`, and what it has then.
-fn message(held: Option<Held>, newest: Arc<Made>, view: &View, contested: &[Contested]) -> (Message, Held) {
+fn message(held: Option<Held>, newest: Arc<Made>, view: &View, beside: (&[Contested], &[PeerWord])) -> (Message, Held) {
     match held {
-        Some(held) if held.made.hash == newest.hash => (current_line(view, contested), held),
+        Some(held) if held.made.hash == newest.hash => (current_line(view, beside), held),
         Some(held) if newest.slice.version > held.version => {
             let delta = Delta { from: held.version, ..Delta::between(&held.made.slice, &newest.slice) };
             let version = newest.slice.version;

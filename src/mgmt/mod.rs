@@ -37,6 +37,7 @@ pub mod slice;
 pub mod state;
 pub mod token;
 pub mod told;
+pub mod uplinks;
 pub mod validate;
 
 #[cfg(test)]

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::limits::{FINDINGS, FINDINGS_OF_NODE};
-use crate::api::cut::Cut;
+use super::uplinks::{AWAY_TOO, ITS_FAULT, TUNNEL, own_line};
+use crate::api::cut::{Cut, Direction};
 use crate::api::list::named;
 use crate::api::local::Finding;
 use crate::api::problem::{clip, printable};
 use crate::node::watch_told::{SILENT, UNHEARD};
-use crate::types::NodeId;
+use crate::types::{IfName, NodeId};
 
 /// Longest code that is kept, bytes.
 const CODE: usize = 8;
@@ -41,6 +42,7 @@ impl Said {
             what: format!("said without proof of its WireGuard key: {}", finding.what),
             // Nobody is told for sure that nothing arrives because a thief says so.
             cut: finding.cut.clone().map(|cut| Cut { surely: false, ..cut }),
+            line: None,
             ..finding.clone()
         });
         self.proved.iter().cloned().chain(marked).collect()
@@ -60,7 +62,7 @@ pub fn bounded(said: &[Finding]) -> Vec<Finding> {
         what: text(&finding.what),
         help: text(&finding.help),
         cut: finding.cut.clone().map(Cut::bounded),
-        line: None,
+        line: finding.line.clone(),
     });
     kept.collect()
 }
@@ -71,9 +73,13 @@ pub fn of_mesh<'a>(
     told: impl IntoIterator<Item = (&'a NodeId, &'a [Finding])>,
     heard: &BTreeSet<NodeId>,
 ) -> Vec<Finding> {
+    let told: Vec<(&NodeId, &[Finding])> = told.into_iter().collect();
+    let lines: BTreeMap<&NodeId, &IfName> =
+        told.iter().filter_map(|(node, findings)| Some((*node, own_line(findings)?))).collect();
+    let known = |node, finding: &Finding| first(beside(node, finding, heard), &lines, heard);
     let told: Vec<(&NodeId, Vec<Finding>)> = told
-        .into_iter()
-        .map(|(node, findings)| (node, findings.iter().map(|finding| beside(node, finding, heard)).collect()))
+        .iter()
+        .map(|(node, findings)| (*node, findings.iter().map(|finding| known(node, finding)).collect()))
         .collect();
     let mut alike: BTreeMap<(&str, &str, &str), Vec<&NodeId>> = BTreeMap::new();
     for (node, findings) in &told {
@@ -112,6 +118,22 @@ fn beside(node: &NodeId, finding: &Finding, heard: &BTreeSet<NodeId>) -> Finding
     Finding { what, ..finding.clone() }
 }
 
+/// Of a tunnel by which nothing arrives, what is known of its other end comes first: that it is away, or that it calls its own interface the fault.
+fn first(finding: Finding, lines: &BTreeMap<&NodeId, &IfName>, heard: &BTreeSet<NodeId>) -> Finding {
+    let cut = finding.cut.as_ref().filter(|cut| cut.direction != Some(Direction::FromGuests) && finding.line.is_none());
+    let peers = cut.map(|cut| cut.peers.as_slice()).filter(|_| finding.code == TUNNEL).unwrap_or_default();
+    let said = [AWAY_TOO, ITS_FAULT].iter().any(|words| finding.what.contains(words));
+    let cause = |peer: &NodeId| match lines.get(peer) {
+        Some(line) => Some(format!("{peer} says itself that its interface {line} is the fault, and that first")),
+        None if !heard.contains(peer) => Some(format!("{peer} is not heard here either, so M0107 of it first")),
+        None => None,
+    };
+    match peers.iter().find_map(cause).filter(|_| !said) {
+        Some(cause) => Finding { what: format!("{cause}: {}", finding.what), ..finding },
+        None => finding,
+    }
+}
+
 /// Nodes in words.
 pub(super) fn names(nodes: &[&NodeId]) -> String {
     let names = named(nodes, NAMED);
@@ -141,6 +163,29 @@ mod tests {
             let heard = heard.iter().map(|n| node(*n)).collect();
             let said = of_mesh([(&node(1), std::slice::from_ref(finding))], &heard);
             assert_eq!(said[0].what.contains("both daemons run, so it is the line between them"), line, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_the_other_end_comes_before_what_the_end_says_that_hears_nothing() {
+        let dead = |direction| {
+            let cut = Cut { direction, ..Cut::peers(true, crate::policy::path::Path::Tunnel, [&node(2)]) };
+            Finding::new("M0410", "the tunnel to a-2 is dead to here".to_owned(), "look").cuts(cut)
+        };
+        let down = finding("M0410", "interface ext0 is down").of_line("ext0".parse().ok().as_ref());
+        let (none, out) = (dead(None), dead(Some(Direction::FromGuests)));
+        let knows = Finding { what: format!("{AWAY_TOO}: {}", none.what), ..none.clone() };
+        for (says, own, heard, begins) in [
+            (&none, vec![down.clone()], &[1, 2][..], "node a-1: a-2 says itself that its interface ext0 is the fault"),
+            (&none, vec![], &[1], "node a-1: a-2 is not heard here either, so M0107 of it first: the tunnel to a-2"),
+            (&none, vec![], &[1, 2], "node a-1: the tunnel to a-2 is dead"),
+            (&out, vec![], &[1], "node a-1: the tunnel to a-2 is dead"),
+            (&knows, vec![], &[1], "node a-1: (M0107"),
+        ] {
+            let heard = heard.iter().map(|n| node(*n)).collect();
+            let (one, two) = (node(1), node(2));
+            let said = of_mesh([(&one, std::slice::from_ref(says)), (&two, own.as_slice())], &heard);
+            assert!(said[0].what.starts_with(begins), "{begins}: {said:?}");
         }
     }
 

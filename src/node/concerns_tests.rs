@@ -167,7 +167,7 @@ fn of_peer(peer: &str) -> Vec<(&'static str, Vec<Finding>)> {
         quiet(report);
         report.heard = since(30);
         report.theirs = None;
-        report.told = Some(crate::probe::plain::Told { heard: Some(Duration::from_secs(1)), at: NOW });
+        report.told = Some(crate::probe::plain::Told { heard: Some(Duration::from_secs(1)), hit: false, at: NOW });
     };
     vec![
         ("M0663", plain(peer, out, false)),

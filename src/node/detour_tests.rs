@@ -30,7 +30,7 @@ enum Looks {
 
 fn report(looks: Looks, since: u64, now: u64) -> Report {
     let quiet = (looks != Looks::Answers).then(|| at(since));
-    let told = Told { heard: None, at: at(now) };
+    let told = Told { heard: None, hit: false, at: at(now) };
     Report {
         peer: PeerSlot(0),
         quiet,

@@ -78,12 +78,18 @@ impl Stands {
         ALL.get(usize::from(number)).copied().unwrap_or(Self::Maybe)
     }
 
-    /// The step that it becomes.
-    pub fn step(self, node: &NodeId) -> Step {
-        let cut = |why: &str| Step::new("far", false, format!("{node} says that {why}: meshctl status there"));
-        let open = |why: &str| Step::open("far", format!("{node} says that {why}: meshctl status there"));
+    /// The step that it becomes; `look` is the command that shows it there ([`look`]).
+    pub fn step(self, node: &NodeId, look: &str) -> Step {
+        let cut =
+            |why: &str| Step::new("far", false, format!("{node} says that {why}; which and where, says there: {look}"));
+        let open = |why: &str| Step::open("far", format!("{node} says that {why}; what it knows, says there: {look}"));
         match self {
-            Self::Unknown => open("it has no such guest in its table yet"),
+            Self::Unknown => Step::open(
+                "far",
+                format!(
+                    "{node} says that it has no such guest in its table yet; which version it follows, says there: meshctl status"
+                ),
+            ),
             Self::Well => Step::new(
                 "far",
                 true,
@@ -106,21 +112,23 @@ impl Stands {
     }
 }
 
-/// What is said of a peer that has not answered.
-pub fn unanswered(node: &NodeId) -> Step {
-    let why = "it did not answer by its session, or is of an earlier version";
-    Step::open(
-        "far",
-        format!("whether the guest is plugged in on {node} is not known here: {why}; ask there: meshctl explain"),
-    )
+/// What is asked on the receiver's node to see what it knows: the way back, from the guest there, by its port where it has one. `status` tells
+/// as a problem only who was at work, and this tells whoever is asked for.
+pub fn look(to: Option<&PortId>, mac: Mac, from: &str) -> String {
+    let to = to.map_or_else(|| mac.to_string(), ToString::to_string);
+    format!("meshctl explain {to} {from}")
 }
 
-/// The step about a peer of which a rule or queue names a guest, the receiver or the sender. `back` are the receiver's port, which can be asked
-/// about there, and the sender as it was named.
-pub fn named(node: &NodeId, who: &str, back: Option<(&PortId, &str)>) -> Step {
-    let command = back.map_or_else(|| "meshctl status".to_owned(), |(to, from)| format!("meshctl explain {to} {from}"));
+/// What is said of a peer that has not answered.
+pub fn unanswered(node: &NodeId, look: &str) -> Step {
+    let why = "it did not answer by its session, or is of an earlier version";
+    Step::open("far", format!("whether the guest is plugged in on {node} is not known here: {why}; ask there: {look}"))
+}
+
+/// The step about a peer of which a rule or queue names a guest, the receiver or the sender; `look` as above.
+pub fn named(node: &NodeId, who: &str, look: &str) -> Step {
     let what = format!("a rule or queue of that host names the {who}, and may drop its frames");
-    Step::open("far", format!("{node} says that {what}; which, says there: {command}"))
+    Step::open("far", format!("{node} says that {what}; which, says there: {look}"))
 }
 
 /// The question about a guest.

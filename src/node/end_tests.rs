@@ -7,9 +7,9 @@ fn each_word_has_its_number_and_what_is_not_known_may_be_anything() {
     }
     assert_eq!(Stands::of(200), Stands::Maybe);
     let node = "b-1".parse().unwrap();
-    let kinds = ALL.map(|one| (one.step(&node).passes, one.step(&node).open));
+    let kinds = ALL.map(|one| (one.step(&node, "x").passes, one.step(&node, "x").open));
     assert_eq!(kinds.iter().filter(|kind| **kind == (true, false)).count(), 1, "one word says that it arrives");
-    assert!(unanswered(&node).open);
+    assert!(unanswered(&node, "x").open);
 }
 
 #[test]

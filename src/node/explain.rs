@@ -190,7 +190,13 @@ impl<'a> Chain<'a> {
         };
         let tag = self.key.vlan.map_or_else(String::new, |vlan| format!(", VLAN {vlan}"));
         let name = &network.name;
-        self.pass("port", format!("{from} is {} in {name} ({}{tag}) on {}", self.key.mac, self.net, slice.node));
+        let port = slice.rows.get(self.key).map(|row| of_port(slice, self.net, row)).unwrap_or_default();
+        let who = match from {
+            Target::Port(_) => format!("{from} is {}", self.key.mac),
+            Target::Mac(_) => format!("{from} is a guest{port}"),
+            Target::Ip(_) => format!("{from} is {}{port}", self.key.mac),
+        };
+        self.pass("port", format!("{who} in {name} ({}{tag}) on {}", self.net, slice.node));
         if let Some(why) = for_all(network, to) {
             return self.broadcast(network, &why);
         }
@@ -229,7 +235,10 @@ impl<'a> Chain<'a> {
                 let key = RowKey { mac: *mac, ..self.key.clone() };
                 match self.here.slice.rows.get_key_value(&key) {
                     Some((key, row)) => {
-                        self.pass("row", format!("{mac} is on {}", row.node));
+                        self.pass(
+                            "row",
+                            format!("{mac} is a guest{} on {}", of_port(self.here.slice, self.net, row), row.node),
+                        );
                         Some((key, row))
                     }
                     None => match self.here.slice.rows_of(self.net).find(|(key, _)| key.mac == *mac) {
@@ -290,7 +299,8 @@ impl<'a> Chain<'a> {
             return self.held(network, protocol, ip);
         };
         let asks = asks(slice, network, row);
-        self.pass("row", format!("{ip} is {} on {}; {protocol} questions for it {asks}", key.mac, row.node));
+        let port = of_port(slice, self.net, row);
+        self.pass("row", format!("{ip} is {}{port} on {}; {protocol} questions for it {asks}", key.mac, row.node));
         Some((key, row))
     }
 
@@ -508,6 +518,16 @@ impl<'a> Chain<'a> {
         }
         Some(())
     }
+}
+
+/// Whose port a guest is, in words that follow it. A guest of a guest has none, and is behind the interface of the other's.
+fn of_port(slice: &Slice, net: &NetKey, row: &Row) -> String {
+    if let Some(port) = &row.port {
+        return format!(" of port {port}");
+    }
+    let outer = |other: &&Row| other.node == row.node && row.interface.is_some() && other.interface == row.interface;
+    let behind = slice.rows_of(net).map(|(_, other)| other).filter(outer).find_map(|other| other.port.as_ref());
+    behind.map_or_else(|| " without a port".to_owned(), |port| format!(" behind the guest of port {port}"))
 }
 
 /// Why a target is everybody, if it is.

@@ -140,9 +140,9 @@ fn place(here: &Here) -> (bool, String) {
     };
     let heard =
         heard.map_or_else(|| "it has not been heard".to_owned(), |ago| format!("heard {} s ago", ago.as_secs()));
-    match at {
-        At::Plugged => (true, format!("{interface} stands in {bridge} and is up; {heard}")),
-        At::Silent => (true, format!("{interface} has not spoken in {bridge} yet")),
+    let (passes, text) = match at {
+        At::Plugged => return (true, format!("{interface} stands in {bridge} and is up; {heard}")),
+        At::Silent => return (true, format!("{interface} has not spoken in {bridge} yet")),
         At::Down => (false, format!("{interface} stands in {bridge} and is down")),
         At::Dark => (
             false,
@@ -161,8 +161,23 @@ fn place(here: &Here) -> (bool, String) {
         At::Refused(why) => (false, format!("{interface} cannot be put into {bridge}: {why}")),
         At::Hosts => (false, format!("{interface} is this host's own, no guest is taken to be behind it")),
         At::Nowhere => (false, format!("{interface} stands in no bridge, not in {bridge}")),
-        At::Absent => (false, format!("there is no interface {interface}")),
-    }
+        At::Absent => (false, format!("there is no interface {interface}: most often its guest does not run")),
+    };
+    // Each of them is seen by a command here, also what `status` does not tell, or no longer.
+    let look = match at {
+        At::Blocked | At::Isolated => format!("bridge -d link show dev {interface}"),
+        At::Hosts => format!("ip address show dev {interface}"),
+        At::Plugged
+        | At::Silent
+        | At::Down
+        | At::Dark
+        | At::Elsewhere(_)
+        | At::OtherNetwork(_)
+        | At::Refused(_)
+        | At::Nowhere
+        | At::Absent => format!("ip link show dev {interface}"),
+    };
+    (passes, format!("{text}: {look}"))
 }
 
 /// True for an IP address that is nobody's: multicast, or the broadcast address of everywhere or of a prefix.

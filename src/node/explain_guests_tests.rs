@@ -111,6 +111,52 @@ fn a_bridge_hands_nothing_to_a_guest_without_a_carrier() {
 }
 
 #[test]
+fn whatever_a_node_says_of_a_guest_its_own_explanation_shows_with_a_command() {
+    let slice = slice();
+    let desired = plans::planned(&slice, &plans::local()).desired;
+    let own: NetKey = "default/10".parse().unwrap();
+    let mac = "02:00:00:00:00:01".parse().unwrap();
+    let stand = |master: Option<&str>, up| Some((master.map(str::to_owned), up));
+    let ours = || stand(Some(BLUE), true);
+    for (what, place, state, command) in [
+        ("down", stand(Some(BLUE), false), "", "ip link show dev tap1"),
+        ("dark", ours(), "dark", "ip link show dev tap1"),
+        ("blocked", ours(), "blocked", "bridge -d link show dev tap1"),
+        ("in a bridge of others", stand(Some("virbr0"), true), "", "ip link show dev tap1"),
+        ("in none", stand(None, true), "", "ip link show dev tap1"),
+        ("gone", None, "", "ip link show dev tap1"),
+    ] {
+        let mut observed = Observed::default();
+        let places = [("tap1", place), ("tap2", ours())];
+        for (index, (name, place)) in (1..).zip(places) {
+            let Some((master, up)) = place else { continue };
+            observed.places.insert(name.parse().unwrap(), Place { index, master, up, card: false });
+        }
+        match state {
+            "dark" => observed.dark.insert("tap1".parse().unwrap()),
+            "blocked" => observed.blocked.insert("tap1".parse().unwrap()),
+            _ => true,
+        };
+        let mut presence = Presence::default();
+        presence.learn(&desired, &observed, &Plugs::default(), (Mono::default(), Wall::default()));
+        // It was quiet for long, so that status names no fault.
+        let found = presence.findings(&slice, Mono::from_nanos(1));
+        assert_eq!(found, [], "{what}");
+        let others = crate::node::doubts::Others::default();
+        let here = crate::node::end::Here { slice: &slice, presence: &presence, findings: &[], others };
+        let peer = ("b".parse().unwrap(), crate::policy::path::Path::Plain);
+        let stands = crate::node::end::stands(here, &own, mac, (&peer.0, peer.1));
+        let look = crate::node::end::look("one".parse().ok().as_ref(), mac, "three");
+        let far = stands.step(&"a".parse().unwrap(), &look);
+        assert!(!far.passes && far.text.ends_with("says there: meshctl explain one three"), "{what}: {far:?}");
+        let answer = ask(&presence, &slice, &[]);
+        let ends: Vec<_> = answer.steps.iter().filter(|step| !step.passes).collect();
+        assert!(ends.len() == 1 && ends[0].text.ends_with(&format!(": {command}")), "{what}: {ends:?}");
+    }
+    assert_eq!(crate::node::end::look(None, mac, "three"), "meshctl explain 02:00:00:00:00:01 three");
+}
+
+#[test]
 fn an_isolated_guest_is_cut_off_from_other_nodes_and_from_other_isolated_guests_alone() {
     let slice = slice();
     let desired = plans::planned(&slice, &plans::local()).desired;

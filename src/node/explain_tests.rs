@@ -91,13 +91,37 @@ fn a_pair_inside_is_decided_by_its_pdc() {
     assert_eq!(
         text,
         "port: p11 is 02:00:00:00:00:0b in blue (default/10) on a-1\n\
-         row: 192.168.10.12 is 02:00:00:00:00:0c on a-2; ARP questions for it are for it alone, and nobody else answers\n\
+         row: 192.168.10.12 is 02:00:00:00:00:0c of port p12 on a-2; ARP questions for it are for it alone, and nobody else answers\n\
          policy: plain: same PDC a, intra: plain, both VTEPs inside its underlay\n\
          path: plain VXLAN by the kernel, device vv10.12b5, VNI 10\n\
          outer: 10.1.0.1 -> 10.1.0.2, UDP port 4789 (admin)\n\
          mtu: 1500 underlay - 20 IPv4 - 8 UDP - 8 VXLAN - 14 Ethernet = 1450\n\
          mtu: guests of blue have 1418: it fits\n"
     );
+}
+
+#[test]
+fn the_first_row_names_port_network_and_node_whatever_it_was_asked_by() {
+    let mut slice = slice();
+    let key = slice.rows.iter().find(|(_, row)| row.port.as_ref().is_some_and(|port| port.as_str() == "p11"));
+    let (key, row) = key.map(|(key, row)| (key.clone(), row.clone())).unwrap();
+    let (mac, ip) = (key.mac.to_string(), row.addresses().next().unwrap().to_string());
+    let first = |slice: &Slice, from: &str, to: &str| {
+        let own = Own { admin: Some("10.1.0.1".parse().unwrap()), external: Some("203.0.113.1".parse().unwrap()) };
+        let (paths, measured, far) = (decide_all(slice, own), AllMeasured::new(), Far::new());
+        let (admin_mtu, external_mtu) = (None, None);
+        let here =
+            Here { slice, paths: &paths, own, admin_mtu, external_mtu, far: &far, measured: &measured, live: None };
+        let answer = explain(here, &from.parse().unwrap(), &to.parse().unwrap()).unwrap();
+        [answer.steps[0].text.clone(), answer.steps[1].text.clone()]
+    };
+    let tail = "in blue (default/10) on a-1";
+    assert_eq!(first(&slice, "p11", "p12")[0], format!("p11 is {mac} {tail}"));
+    assert_eq!(first(&slice, &mac, "p12")[0], format!("{mac} is a guest of port p11 {tail}"));
+    assert_eq!(first(&slice, &ip, "p12")[0], format!("{ip} is {mac} of port p11 {tail}"));
+    assert_eq!(first(&slice, "p11", "02:00:00:00:00:0c")[1], "02:00:00:00:00:0c is a guest of port p12 on a-2");
+    slice.rows.get_mut(&key).unwrap().port = None;
+    assert_eq!(first(&slice, &mac, "p12")[0], format!("{mac} is a guest without a port {tail}"));
 }
 
 #[test]
@@ -253,7 +277,10 @@ fn an_unknown_or_distant_sender_is_an_error_with_a_hint() {
 fn who_sends_is_named_by_its_port_or_by_any_address_of_it() {
     let mut slice = slice();
     let (key, row) = slice.rows.iter().find(|(_, row)| row.port == "p11".parse().ok()).unwrap();
+    let (key, mut row) = (key.clone(), row.clone());
+    row.interface = "tap11".parse().ok();
     let (mac, ip, interface) = (key.mac, *row.arp.first().unwrap(), row.interface.clone());
+    slice.rows.insert(key.clone(), row.clone());
     // A guest of that guest, as `--allowed IP=MAC` makes it: its row has no port.
     let nested = RowKey { mac: "02:00:00:00:0e:01".parse().unwrap(), ..key.clone() };
     let inner = Row { arp: ["192.168.10.77".parse().unwrap()].into(), interface, ..Row::of(row.node.clone()) };
@@ -271,8 +298,9 @@ fn who_sends_is_named_by_its_port_or_by_any_address_of_it() {
         ("02:00:00:00:0e:01".to_owned(), "02:00:00:00:0e:01".parse().unwrap()),
     ] {
         let answer = explain(here, &from.parse().unwrap(), &"p13".parse().unwrap()).unwrap();
-        let begin = format!("{from} is {is} in ");
-        assert!(answer.from == from && answer.steps[0].text.starts_with(&begin), "{:?}", answer.steps);
+        let first = &answer.steps[0].text;
+        assert!(answer.from == from && first.starts_with(&format!("{from} is ")), "{:?}", answer.steps);
+        assert!(first.contains(&is.to_string()) && first.contains("p11"), "{:?}", answer.steps);
         let way = concerns::Way::of(&answer, &slice, &paths, None).unwrap();
         assert_eq!(way.from.mac, is, "{from}");
     }

@@ -99,7 +99,12 @@ impl OutWays {
             let end = all.iter().copied().find(amiss).or_else(|| all.first().copied().filter(|_| all.len() == 1));
             let Some((to, says)) = end.and_then(|end| Some((end.to, self.says(end)?))) else { continue };
             let _ = write!(finding.what, "; {says}");
-            finding.help = format!("ip route get {to}; {}", finding.help);
+            // A way that is as it should be is no first place to look.
+            finding.help = if end.is_some_and(|end| amiss(&end)) {
+                format!("ip route get {to}; {}", finding.help)
+            } else {
+                format!("{}; ip route get {to}", finding.help)
+            };
         }
     }
 }

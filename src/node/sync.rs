@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::api::heard::Names;
 use crate::api::problem::clip;
-use crate::api::stream::{self, Contested, Message};
+use crate::api::stream::{self, Contested, Message, PeerWord};
 use crate::table::delta::DeltaError;
 use crate::table::{Delta, Slice, Told};
 use crate::types::{Mono, NodeId, PdcId, Version, Wall};
@@ -37,6 +37,8 @@ pub struct Sync {
     their_time: Option<Wall>,
     /// Guests of this node that others hear as well, if the newest line told.
     contested: Option<Vec<Contested>>,
+    /// What is wrong with peers, if the newest line told.
+    peers: Option<Vec<PeerWord>>,
     link: Link,
     /// Connections since the last one that brought something useful.
     failures: u32,
@@ -125,6 +127,7 @@ impl Sync {
             fresh: false,
             their_time: None,
             contested: None,
+            peers: None,
             link,
             failures: 0,
         }
@@ -188,6 +191,11 @@ impl Sync {
         self.contested.take()
     }
 
+    /// What is wrong with peers that only the management node knows, as the newest line says, once.
+    pub const fn peers(&mut self) -> Option<Vec<PeerWord>> {
+        self.peers.take()
+    }
+
     /// What the clock of the other end said in the newest line, once.
     pub const fn their_time(&mut self) -> Option<Wall> {
         self.their_time.take()
@@ -213,9 +221,10 @@ impl Sync {
                 told.change(line.text).map_err(unreadable)?;
                 self.delta(*delta, told)
             }
-            Message::Current { version, at, contested } => {
+            Message::Current { version, at, contested, peers } => {
                 self.not_older(version)?;
                 self.contested = Some(contested);
+                self.peers = Some(peers);
                 self.their_time = at.or(self.their_time);
                 self.failures = 0;
                 Ok(Outcome::Current)

@@ -55,7 +55,7 @@ fn the_first_contact_asks_for_everything_and_deltas_follow() {
     assert_eq!(sync.message(change(v(1, 5), v(1, 9)), at(2)), Ok(Outcome::Adopted));
     assert_eq!(sync.slice(), Some(&slice(v(1, 9))));
     assert_eq!(
-        sync.message(Message::Current { version: v(1, 20), at: None, contested: Vec::new() }, at(3)),
+        sync.message(Message::Current { version: v(1, 20), at: None, contested: Vec::new(), peers: Vec::new() }, at(3)),
         Ok(Outcome::Current)
     );
     assert_eq!(sync.slice().unwrap().version, v(1, 9), "the server tells deltas from what it last sent");
@@ -105,7 +105,7 @@ fn older_foreign_and_damaged_slices_are_refused() {
     assert_eq!(sync.message(snapshot(slice(v(2, 4))), at(1)), older(v(2, 4)));
     assert_eq!(sync.message(snapshot(slice(v(1, 900))), at(1)), older(v(1, 900)), "a restored backup of before");
     assert_eq!(
-        sync.message(Message::Current { version: v(1, 9), at: None, contested: Vec::new() }, at(1)),
+        sync.message(Message::Current { version: v(1, 9), at: None, contested: Vec::new(), peers: Vec::new() }, at(1)),
         older(v(1, 9))
     );
     let mut foreign = slice(v(2, 9));

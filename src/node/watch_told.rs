@@ -99,6 +99,12 @@ impl Seen<'_> {
         }
     }
 
+    /// True where the peer says that its own watch is hit: that it hears nothing is no proof then, and neither is that nothing comes.
+    pub fn is_doubted(&self, now: Mono) -> bool {
+        let told = self.report.as_ref().and_then(|report| report.told);
+        told.is_some_and(|told| told.hit && now.since(told.at) <= FRESH)
+    }
+
     /// The largest packet of guests that passes in both directions, bytes, where they may send larger ones.
     pub fn passes(&self, now: Mono) -> Option<u16> {
         if self.state(now) != PlainState::Small {
@@ -176,7 +182,7 @@ pub fn findings(own: &NodeId, seen: &[Seen<'_>], down: &BTreeMap<IfName, Down>, 
 
 /// One finding for each way in which pairs of one interface and UDP port fail.
 fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> Vec<Finding> {
-    let mut by_cause: BTreeMap<(Cause, UdpPort), Vec<&Seen<'_>>> = BTreeMap::new();
+    let mut by_cause: BTreeMap<(Cause, UdpPort, bool), Vec<&Seen<'_>>> = BTreeMap::new();
     for (one, state) in pairs {
         let causes = match state {
             PlainState::Small => sizes(one, now),
@@ -197,11 +203,18 @@ fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> V
         };
         let scattered = *state == PlainState::Answers && one.report.as_ref().is_some_and(|report| report.scattered);
         for cause in causes.into_iter().chain(scattered.then_some(Cause::Scattered)) {
-            by_cause.entry((cause, one.udp_port)).or_default().push(one);
+            let doubted = cause.surely() && one.is_doubted(now);
+            by_cause.entry((cause, one.udp_port, doubted)).or_default().push(one);
         }
     }
-    let told = |((cause, port), pairs): ((Cause, UdpPort), Vec<&Seen<'_>>)| {
-        cause.finding(own, port, &pairs).cuts(cause.cut(&pairs))
+    let told = |((cause, port, doubted), pairs): ((Cause, UdpPort, bool), Vec<&Seen<'_>>)| {
+        let (finding, cut) = (cause.finding(own, port, &pairs), cause.cut(&pairs));
+        if !doubted {
+            return finding.cuts(cut);
+        }
+        let names = some(&pairs.iter().map(|one| one.node).collect());
+        let what = format!("{}; the watch of {names} is hit on its own host, which may be all of it", finding.what);
+        Finding { what, ..finding }.cuts(Cut { surely: false, ..cut })
     };
     by_cause.into_iter().map(told).collect()
 }
@@ -238,14 +251,16 @@ impl Cause {
     fn cut(self, pairs: &[&Seen<'_>]) -> Cut {
         let peers = pairs.iter().map(|one| one.node);
         match self {
-            Self::State(PlainState::BothLost | PlainState::OutLost | PlainState::InLost) => {
-                Cut { direction: self.direction(), ..Cut::peers(true, Path::Plain, peers) }
-            }
             Self::State(_) | Self::Small { .. } | Self::Hole(_) | Self::Scattered => {
-                Cut { direction: self.direction(), ..Cut::peers(false, Path::Plain, peers) }
+                Cut { direction: self.direction(), ..Cut::peers(self.surely(), Path::Plain, peers) }
             }
             Self::Session | Self::Unheard => Cut::default(),
         }
+    }
+
+    /// It is told as sure.
+    const fn surely(self) -> bool {
+        matches!(self, Self::State(PlainState::BothLost | PlainState::OutLost | PlainState::InLost))
     }
 
     /// Which way frames are lost; none: both, or that is not known.

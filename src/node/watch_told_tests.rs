@@ -42,7 +42,7 @@ fn quiet(seconds: u64, heard: u64, told: Option<Option<Duration>>, theirs: Optio
         quiet: Some(ago(seconds)),
         answered: Some(ago(seconds)),
         heard: Some(ago(heard)),
-        told: told.map(|heard| Told { heard, at: ago(1) }),
+        told: told.map(|heard| Told { heard, hit: false, at: ago(1) }),
         theirs: theirs.map(said),
         ..good()
     }
@@ -57,7 +57,7 @@ fn lost(report: Report) -> Report {
 fn dead(seconds: u64, said: u64, heard: u64) -> Report {
     let (at, heard) = (ago(said), secs(heard));
     Report {
-        told: Some(Told { heard, at }),
+        told: Some(Told { heard, hit: false, at }),
         theirs: Some(Theirs { heard, passes: 1450, at }),
         ..quiet(seconds, said, None, None)
     }
@@ -288,5 +288,35 @@ fn a_dead_plain_path_is_looked_for_where_it_can_be_cut() {
             assert!(help.contains(command), "{command}: {help}");
         }
         assert_eq!(crate::api::problem::clip(&help), help, "it is cut at management");
+    }
+}
+
+#[test]
+fn a_peer_whose_own_watch_is_hit_is_no_proof_that_frames_are_lost() {
+    let mesh = Mesh::new(2);
+    let silent = |hit, at| {
+        let mut report = quiet(9, 9, Some(None), None);
+        report.told = Some(Told { heard: None, hit, at });
+        report
+    };
+    for (hit, at, surely) in [(false, ago(1), true), (true, ago(1), false), (true, ago(600), true)] {
+        let mut seen = mesh.seen(&silent(false, ago(1)));
+        seen[0].report = Some(silent(hit, at));
+        let state = seen[0].state(NOW);
+        let found = findings(&"a-1".parse().unwrap(), &seen, &BTreeMap::new(), NOW);
+        let of = |node: &str| {
+            let of = |finding: &&Finding| {
+                finding.cut.as_ref().is_some_and(|cut| cut.peers.iter().any(|p| p.as_str() == node))
+            };
+            found.iter().find(of).unwrap()
+        };
+        let (first, second) = (of("a-2"), of("a-3"));
+        if first.code == "M0663" {
+            assert_eq!(first.cut.as_ref().unwrap().surely, surely, "{hit} {state:?}: {first:?}");
+            assert_eq!(first.what.contains("the watch of a-2 is hit on its own host"), !surely, "{first:?}");
+        } else {
+            assert_eq!(at, ago(600), "old news: {first:?}");
+        }
+        assert!(second.cut.as_ref().unwrap().surely && second.code == "M0663", "another peer's: {second:?}");
     }
 }

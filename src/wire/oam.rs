@@ -22,6 +22,8 @@ const PLAIN_ASK: u8 = 24;
 const PLAIN_TELL: u8 = 25;
 const GUEST_ASK: u8 = 26;
 const GUEST_TELL: u8 = 27;
+/// Bit of the second byte of [`PLAIN_TELL`].
+const HIT: u8 = 1;
 
 /// A control message. A request may be followed by any filling, which is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub enum Kind {
     PlainTell {
         /// Tenths of a second since then; [`u16::MAX`]: not within what this can say, or never.
         heard: u16,
+        /// What the answerer watches plain paths by is hit by something of its own host: that it hears nothing may be due to that.
+        hit: bool,
     },
     /// How does this guest of yours stand?
     GuestAsk {
@@ -75,7 +79,7 @@ impl Header for Oam {
             REQUEST => Kind::EchoRequest,
             REPLY => Kind::EchoReply { size: u16::from_be_bytes([s0, s1]) },
             PLAIN_ASK => Kind::PlainAsk,
-            PLAIN_TELL => Kind::PlainTell { heard: u16::from_be_bytes([s0, s1]) },
+            PLAIN_TELL => Kind::PlainTell { heard: u16::from_be_bytes([s0, s1]), hit: more & HIT != 0 },
             GUEST_ASK => Kind::GuestAsk { vni: more, udp_port: u16::from_be_bytes([s0, s1]) },
             GUEST_TELL => Kind::GuestTell { stands: more, udp_port: u16::from_be_bytes([s0, s1]) },
             _ => return Err(WireError::Field { header: Self::NAME, field: "kind" }),
@@ -89,7 +93,7 @@ impl Header for Oam {
             Kind::EchoRequest => (REQUEST, 0, 0),
             Kind::EchoReply { size } => (REPLY, 0, size),
             Kind::PlainAsk => (PLAIN_ASK, 0, 0),
-            Kind::PlainTell { heard } => (PLAIN_TELL, 0, heard),
+            Kind::PlainTell { heard, hit } => (PLAIN_TELL, if hit { HIT } else { 0 }, heard),
             Kind::GuestAsk { vni, udp_port } => (GUEST_ASK, vni, udp_port),
             Kind::GuestTell { stands, udp_port } => (GUEST_TELL, stands, udp_port),
         };

@@ -77,7 +77,7 @@ fn oam() -> impl Strategy<Value = Oam> {
         Just(Kind::EchoRequest),
         any::<u16>().prop_map(|size| Kind::EchoReply { size }),
         Just(Kind::PlainAsk),
-        any::<u16>().prop_map(|heard| Kind::PlainTell { heard }),
+        any::<(u16, bool)>().prop_map(|(heard, hit)| Kind::PlainTell { heard, hit }),
         any::<(u8, u16)>().prop_map(|(vni, udp_port)| Kind::GuestAsk { vni, udp_port }),
         any::<(u8, u16)>().prop_map(|(stands, udp_port)| Kind::GuestTell { stands, udp_port }),
     ];

@@ -109,7 +109,7 @@ fn a_session_with_a_peer_of_the_plain_path_carries_control_messages_and_no_frame
         assert_eq!(world.arrive(peer, &payload), Err(DropReason::SessionOnly), "{what}");
     }
     assert_eq!(world.arrive_all(peer, &control(7, 12)).tunnels.len(), 1, "an echo request is answered");
-    for kind in [Kind::PlainAsk, Kind::PlainTell { heard: 3 }] {
+    for kind in [Kind::PlainAsk, Kind::PlainTell { heard: 3, hit: true }] {
         let mut trains = Vec::new();
         let (pool, message) = (&mut Pool::default(), Oam { kind, token: 9 });
         echo(kind, 9, Oam::LEN, peer, pool, &mut trains).unwrap();

@@ -60,6 +60,8 @@ pub struct PairConfig {
 pub struct Told {
     /// How long before that it heard this node over the plain path; none: never, or too long ago to say.
     pub heard: Option<Duration>,
+    /// Its own watch is hit there, and may be all that does not hear.
+    pub hit: bool,
     /// When it said so.
     pub at: Mono,
 }

@@ -89,7 +89,7 @@ impl World {
             assert_eq!(peer, PEER);
             if self.session && self.alive[1 - end] {
                 let heard = self.ends[1 - end].heard(PEER, self.now);
-                self.ends[end].told(PEER, token, heard, self.now);
+                self.ends[end].told(PEER, token, (heard, false), self.now);
             }
         }
         self.now = until;

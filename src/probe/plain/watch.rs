@@ -141,10 +141,10 @@ impl Watch {
         self.pairs.iter_mut().filter(|pair| pair.config.peer == peer).for_each(|pair| pair.again(now));
     }
 
-    /// A peer has told by the session how long ago it heard us.
-    pub fn told(&mut self, peer: PeerSlot, token: u64, heard: Option<Duration>, now: Mono) {
+    /// A peer has told by the session how long ago it heard us, and whether its own watch is hit.
+    pub fn told(&mut self, peer: PeerSlot, token: u64, (heard, hit): (Option<Duration>, bool), now: Mono) {
         for pair in self.pairs.iter_mut().filter(|pair| pair.config.peer == peer) {
-            pair.told(token, Told { heard, at: now });
+            pair.told(token, Told { heard, hit, at: now });
         }
     }
 

@@ -216,6 +216,7 @@ fn links() -> Vec<Row> {
             .says(Node("a-1"), "M0410", &["b-1"])
             .says(Node("a-2"), "M0410", &["b-1"])
             .says(Management, "M0107", &["node b-1 is away"])
+            .says(Management, "M0410", &["b-1", "M0107"])
             .says(Audit, "node-away", &["b-1"])
             .may(&[(Node("b-1"), "M0410")]),
         Row::new("the cable of an external interface is pulled")
