@@ -2,12 +2,12 @@
 //! here (sets by name, matches of iptables, limits) may match or not, and that is said.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use serde_json::Value;
 
-use crate::probe::crossing::Protocol;
-use crate::types::{Mac, Prefix};
+use super::compared::{Match, every, is, some};
+use super::facts::Fact;
+pub use super::facts::Frame;
 
 /// Chains in chains that are followed, at most (`NFT_JUMP_STACK_SIZE`, include/net/netfilter/nf_tables.h).
 const DEPTH: u8 = 16;
@@ -27,37 +27,6 @@ pub struct Rule {
 
 /// All rules of a table, by chain.
 pub type Rules = BTreeMap<String, Vec<Rule>>;
-
-/// A frame, as far as it is known. What is not known may be anything.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Frame {
-    /// Interface that it comes by, as the family of the chain sees it.
-    pub iif: Option<String>,
-    /// Interface that it leaves by.
-    pub oif: Option<String>,
-    /// Its bridge.
-    pub bridge: Option<String>,
-    /// Its protocol. What is IP is UDP to port 7, if `any` is not set.
-    pub protocol: Option<Protocol>,
-    /// What it carries, and who has marked it, may be anything.
-    pub any: bool,
-    /// Addresses of who sends it: it bears one of them.
-    pub from: Vec<IpAddr>,
-    /// Addresses of whom it is for.
-    pub to: Vec<IpAddr>,
-    /// Ethernet address of who sends it.
-    pub from_mac: Option<Mac>,
-    /// Ethernet address of whom it is for.
-    pub to_mac: Option<Mac>,
-    /// The port of the bridge that it comes by, whatever the family of the chain sees.
-    pub near: Option<String>,
-    /// The port of the bridge that it leaves by.
-    pub far: Option<String>,
-    /// Interfaces and addresses of it that are not known are nobody's: no rule names them.
-    pub strange: bool,
-    /// What is nobody's is in no set and no map.
-    pub unlisted: bool,
-}
 
 /// What drops a frame, and how sure that is; the surest first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,28 +70,6 @@ enum End {
     Accepted,
     Dropped((String, u64)),
     Through,
-}
-
-/// Whether something matches.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Match {
-    Yes,
-    No,
-    Maybe,
-}
-
-/// One side of a comparison.
-enum Fact {
-    /// The frame does not have it: the rule ends there.
-    Absent,
-    Unknown,
-    Text(String),
-    Number(u64),
-    /// One of these.
-    Addresses(Vec<IpAddr>),
-    Mac(Mac),
-    /// Of nobody that a rule names; true: it is in no set either.
-    Strange(bool),
 }
 
 /// What a part of a rule that only iptables and its like have comes to.
@@ -266,7 +213,7 @@ impl Walk<'_> {
 
     /// True for a map of verdicts by who sends or gets a frame, of which nothing is read but its name, and that may be about this one.
     fn hidden(&self, value: &Value) -> bool {
-        let of = |key| match self.fact(key) {
+        let of = |key| match self.frame.fact(key) {
             Fact::Text(_) | Fact::Addresses(_) | Fact::Mac(_) => self.frame.strange,
             Fact::Absent | Fact::Unknown | Fact::Number(_) | Fact::Strange(_) => false,
         };
@@ -283,7 +230,7 @@ impl Walk<'_> {
         let equal = if let Some(parts) = left.get("concat").and_then(Value::as_array) {
             self.together(parts, right)
         } else {
-            match self.fact(left) {
+            match self.frame.fact(left) {
                 Fact::Absent => return Match::No,
                 Fact::Unknown => return Match::Maybe,
                 fact @ (Fact::Text(_) | Fact::Number(_) | Fact::Addresses(_) | Fact::Mac(_) | Fact::Strange(_)) => {
@@ -301,7 +248,7 @@ impl Walk<'_> {
 
     /// Several parts of a frame, compared together.
     fn together(&self, parts: &[Value], right: &Value) -> Match {
-        let facts: Vec<Fact> = parts.iter().map(|part| self.fact(part)).collect();
+        let facts: Vec<Fact> = parts.iter().map(|part| self.frame.fact(part)).collect();
         if facts.iter().any(|fact| matches!(fact, Fact::Absent)) {
             return Match::No;
         }
@@ -320,139 +267,13 @@ impl Walk<'_> {
 
     /// The verdict of a map that is written in the rule. None: nothing is said of the frame.
     fn mapped<'v>(&self, value: &'v Value) -> Option<&'v serde_json::Map<String, Value>> {
-        let fact = self.fact(value.get("key")?);
+        let fact = self.frame.fact(value.get("key")?);
         let pairs = value.get("data")?.get("set")?.as_array()?;
         let pair = pairs
             .iter()
             .filter_map(Value::as_array)
             .find(|pair| pair.first().is_some_and(|key| is(&fact, key) == Match::Yes))?;
         pair.get(1)?.as_object()
-    }
-
-    fn fact(&self, left: &Value) -> Fact {
-        let Some((word, value)) = left.as_object().and_then(|left| left.iter().next()) else { return Fact::Unknown };
-        match word.as_str() {
-            // Ports of bridges, as iptables sees them.
-            "physdev" if value.as_str() == Some("in") => self.name(&self.frame.near),
-            "physdev" => self.name(&self.frame.far),
-            "meta" => self.meta(value.get("key").or(Some(value)).and_then(Value::as_str).unwrap_or_default()),
-            "&" => self.masked(value),
-            "payload" if value.get("base").is_some() => self.raw(value),
-            "payload" => {
-                let of = |name| value.get(name).and_then(Value::as_str).unwrap_or_default();
-                self.payload(of("protocol"), of("field"))
-            }
-            // Frames of our bridges are not tracked.
-            "ct" if value.get("key").and_then(Value::as_str) == Some("state") => Fact::Text("untracked".into()),
-            "ct" => Fact::Absent,
-            _ => Fact::Unknown,
-        }
-    }
-
-    /// A fact of which only some bits are asked.
-    fn masked(&self, value: &Value) -> Fact {
-        let Some([of, mask]) = value.as_array().map(Vec::as_slice) else { return Fact::Unknown };
-        let mask = mask.as_str().and_then(|mask| mask.parse().ok());
-        match (self.fact(of), mask) {
-            (Fact::Mac(mac), Some(Mac(mask))) => Fact::Mac(Mac(std::array::from_fn(|at| mac.0[at] & mask[at]))),
-            (fact @ (Fact::Strange(_) | Fact::Absent), _) => fact,
-            _ => Fact::Unknown,
-        }
-    }
-
-    /// What a rule asks by its place: the addresses of IPv4 and IPv6 (RFC 791 section 3.1, RFC 8200 section 3), and those of Ethernet.
-    fn raw(&self, value: &Value) -> Fact {
-        let of = |name| value.get(name).and_then(Value::as_u64);
-        let base = value.get("base").and_then(Value::as_str);
-        match (base, of("offset"), of("len"), self.frame.protocol) {
-            (Some("nh"), Some(96), Some(32), Some(Protocol::Ipv4)) => self.payload("ip", "saddr"),
-            (Some("nh"), Some(128), Some(32), Some(Protocol::Ipv4)) => self.payload("ip", "daddr"),
-            (Some("nh"), Some(64), Some(128), Some(Protocol::Ipv6)) => self.payload("ip6", "saddr"),
-            (Some("nh"), Some(192), Some(128), Some(Protocol::Ipv6)) => self.payload("ip6", "daddr"),
-            (Some("ll"), Some(0), Some(48), _) => self.payload("ether", "daddr"),
-            (Some("ll"), Some(48), Some(48), _) => self.payload("ether", "saddr"),
-            _ => Fact::Unknown,
-        }
-    }
-
-    const fn missing(&self) -> Fact {
-        if self.frame.strange { Fact::Strange(self.frame.unlisted) } else { Fact::Unknown }
-    }
-
-    fn name(&self, name: &Option<String>) -> Fact {
-        name.clone().map_or_else(|| self.missing(), Fact::Text)
-    }
-
-    fn mac(&self, mac: Option<Mac>) -> Fact {
-        mac.map_or_else(|| self.missing(), Fact::Mac)
-    }
-
-    fn addresses(&self, addresses: &[IpAddr], ipv6: bool) -> Fact {
-        let of: Vec<IpAddr> = addresses.iter().copied().filter(|address| address.is_ipv6() == ipv6).collect();
-        if of.is_empty() { self.missing() } else { Fact::Addresses(of) }
-    }
-
-    fn meta(&self, key: &str) -> Fact {
-        let text = |text: &Option<String>| self.name(text);
-        let Some(protocol) = self.frame.protocol else {
-            return match key {
-                "iif" | "iifname" => text(&self.frame.iif),
-                "oif" | "oifname" => text(&self.frame.oif),
-                "ibrname" | "obrname" => text(&self.frame.bridge),
-                _ => Fact::Unknown,
-            };
-        };
-        match key {
-            "iif" | "iifname" => text(&self.frame.iif),
-            "oif" | "oifname" => text(&self.frame.oif),
-            "ibrname" | "obrname" => text(&self.frame.bridge),
-            "protocol" => Fact::Text(ethertype(protocol).into()),
-            "nfproto" if protocol == Protocol::Ipv6 => Fact::Text("ipv6".into()),
-            "nfproto" if protocol == Protocol::Ipv4 => Fact::Text("ipv4".into()),
-            "l4proto" if protocol == Protocol::Arp => Fact::Absent,
-            "l4proto" | "mark" | "pkttype" if self.frame.any => Fact::Unknown,
-            "l4proto" => Fact::Text("udp".into()),
-            "mark" => Fact::Number(0),
-            "pkttype" if protocol == Protocol::Arp => Fact::Text("broadcast".into()),
-            _ => Fact::Unknown,
-        }
-    }
-
-    fn payload(&self, protocol: &str, field: &str) -> Fact {
-        let frame = self.frame;
-        match (protocol, field) {
-            ("ether", "saddr") => return self.mac(frame.from_mac),
-            ("ether", "daddr") => return self.mac(frame.to_mac),
-            _ => {}
-        }
-        let Some(of) = frame.protocol else { return Fact::Unknown };
-        let is = match protocol {
-            "ether" if field == "type" => return Fact::Text(ethertype(of).into()),
-            "ip" => of == Protocol::Ipv4,
-            "ip6" => of == Protocol::Ipv6,
-            "arp" => of == Protocol::Arp,
-            "udp" | "th" | "tcp" | "icmp" | "icmpv6" | "sctp" | "dccp" | "esp" | "ah" | "comp"
-                if frame.any && of != Protocol::Arp =>
-            {
-                return Fact::Unknown;
-            }
-            "udp" | "th" => of != Protocol::Arp,
-            "tcp" | "icmp" | "icmpv6" | "sctp" | "dccp" | "esp" | "ah" | "comp" | "vlan" => false,
-            _ => return Fact::Unknown,
-        };
-        if !is {
-            return Fact::Absent;
-        }
-        let ipv6 = of == Protocol::Ipv6;
-        match (protocol, field) {
-            ("ip" | "ip6", "saddr") | ("arp", "saddr ip") => self.addresses(&frame.from, ipv6),
-            ("ip" | "ip6", "daddr") | ("arp", "daddr ip") => self.addresses(&frame.to, ipv6),
-            ("arp", "saddr ether") => self.mac(frame.from_mac),
-            ("ip", "protocol") | ("ip6", "nexthdr") if frame.any => Fact::Unknown,
-            ("ip", "protocol") | ("ip6", "nexthdr") => Fact::Text("udp".into()),
-            ("udp" | "th", "dport") => Fact::Number(7),
-            _ => Fact::Unknown,
-        }
     }
 }
 
@@ -467,14 +288,6 @@ fn drops_marked(rule: &Rule) -> bool {
     rule.parts.iter().any(asks) && rule.parts.iter().any(drops)
 }
 
-fn ethertype(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Arp => "arp",
-        Protocol::Ipv4 => "ip",
-        Protocol::Ipv6 => "ip6",
-    }
-}
-
 /// What parts of iptables come to that have no other form: what is known of them here has been put into words of `nft` before
 /// ([`crate::linux`]).
 fn old(value: &Value) -> Old {
@@ -487,108 +300,6 @@ fn old(value: &Value) -> Old {
         (Some("target"), _) => Old::Match(Match::Yes),
         _ => Old::Match(Match::Maybe),
     }
-}
-
-fn some(each: impl Iterator<Item = Match>) -> Match {
-    each.fold(Match::No, |all, one| match (all, one) {
-        (Match::Yes, _) | (_, Match::Yes) => Match::Yes,
-        (Match::Maybe, _) | (_, Match::Maybe) => Match::Maybe,
-        (Match::No, Match::No) => Match::No,
-    })
-}
-
-fn every(each: impl Iterator<Item = Match>) -> Match {
-    each.fold(Match::Yes, |all, one| match (all, one) {
-        (Match::No, _) | (_, Match::No) => Match::No,
-        (Match::Maybe, _) | (_, Match::Maybe) => Match::Maybe,
-        (Match::Yes, Match::Yes) => Match::Yes,
-    })
-}
-
-/// Whether a fact is what a rule writes.
-fn is(fact: &Fact, right: &Value) -> Match {
-    if let Some(all) = right.as_array().or_else(|| right.get("set").and_then(Value::as_array)) {
-        return some(all.iter().map(|one| is(fact, one)));
-    }
-    if let Fact::Addresses(addresses) = fact {
-        let each: Vec<Match> = addresses.iter().map(|address| told(address_is(*address, right))).collect();
-        let all = each.iter().all(|one| *one == Match::Yes);
-        let none = each.iter().all(|one| *one == Match::No);
-        return if all {
-            Match::Yes
-        } else if none {
-            Match::No
-        } else {
-            Match::Maybe
-        };
-    }
-    let is = match (fact, right) {
-        (Fact::Strange(true), Value::String(name)) if name.starts_with('@') => Some(false),
-        (_, Value::String(name)) if name.starts_with('@') => None,
-        (Fact::Strange(_), Value::Object(object)) if is_all(object) => Some(true),
-        (Fact::Strange(_), _) => Some(false),
-        (Fact::Mac(mac), Value::String(other)) => other.parse().ok().map(|other: Mac| other == *mac),
-        (Fact::Mac(mac), Value::Object(object)) => begins(*mac, object),
-        (Fact::Text(text), Value::String(name)) => match name.strip_suffix('*') {
-            Some(head) => Some(text.starts_with(head)),
-            None => Some(text == name),
-        },
-        // Protocols that `nft` has no name for are others.
-        (Fact::Text(_), Value::Number(_)) => Some(false),
-        (Fact::Number(number), Value::Number(other)) => other.as_u64().map(|other| *number == other),
-        (Fact::Number(number), Value::Object(object)) => object.get("range").and_then(|range| {
-            let ends = range.as_array()?;
-            Some((ends.first()?.as_u64()?..=ends.get(1)?.as_u64()?).contains(number))
-        }),
-        _ => None,
-    };
-    told(is)
-}
-
-const fn told(is: Option<bool>) -> Match {
-    match is {
-        Some(true) => Match::Yes,
-        Some(false) => Match::No,
-        None => Match::Maybe,
-    }
-}
-
-/// True for a prefix of no length.
-fn is_all(object: &serde_json::Map<String, Value>) -> bool {
-    object.get("prefix").and_then(|prefix| prefix.get("len")?.as_u64()) == Some(0)
-}
-
-/// Whether an Ethernet address begins as a rule writes.
-fn begins(mac: Mac, object: &serde_json::Map<String, Value>) -> Option<bool> {
-    let prefix = object.get("prefix")?;
-    let number = |mac: Mac| mac.0.iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
-    let other: Mac = prefix.get("addr")?.as_str()?.parse().ok()?;
-    let rest = u32::try_from(48_u64.checked_sub(prefix.get("len")?.as_u64()?)?).ok()?;
-    Some(number(mac) >> rest == number(other) >> rest)
-}
-
-fn address_is(address: IpAddr, right: &Value) -> Option<bool> {
-    match right {
-        Value::String(name) if name.starts_with('@') => None,
-        Value::String(other) => other.parse().ok().map(|other: IpAddr| other == address),
-        Value::Object(object) => within(address, object),
-        Value::Number(number) => match address {
-            IpAddr::V4(four) => number.as_u64().map(|number| number == u64::from(u32::from(four))),
-            IpAddr::V6(_) => None,
-        },
-        Value::Null | Value::Bool(_) | Value::Array(_) => None,
-    }
-}
-
-/// Whether an address is inside a prefix or a range.
-fn within(address: IpAddr, object: &serde_json::Map<String, Value>) -> Option<bool> {
-    let parse = |value: &Value| value.as_str()?.parse::<IpAddr>().ok();
-    if let Some(prefix) = object.get("prefix") {
-        let length = u8::try_from(prefix.get("len")?.as_u64()?).ok()?;
-        return Some(Prefix::new(parse(prefix.get("addr")?)?, length)?.contains(address));
-    }
-    let ends = object.get("range")?.as_array()?;
-    Some((parse(ends.first()?)?..=parse(ends.get(1)?)?).contains(&address))
 }
 
 #[cfg(test)]

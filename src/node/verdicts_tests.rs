@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::probe::crossing::Protocol;
 
 fn frame(protocol: Protocol) -> Frame {
     let (from, to) = if protocol == Protocol::Ipv6 { ("fd00::1", "fd00::2") } else { ("192.168.10.1", "192.168.10.2") };
