@@ -33,26 +33,24 @@ pub(super) fn every(each: impl Iterator<Item = Match>) -> Match {
 
 /// Whether a fact is what a rule writes.
 pub(super) fn is(fact: &Fact, right: &Value) -> Match {
+    // With a time or a counter of its own.
+    if let Some(value) = right.get("elem").and_then(|element| element.get("val")) {
+        return is(fact, value);
+    }
     if let Some(all) = right.as_array().or_else(|| right.get("set").and_then(Value::as_array)) {
         return some(all.iter().map(|one| is(fact, one)));
     }
-    if let Fact::Addresses(addresses) = fact {
-        let each: Vec<Match> = addresses.iter().map(|address| told(address_is(*address, right))).collect();
-        let all = each.iter().all(|one| *one == Match::Yes);
-        let none = each.iter().all(|one| *one == Match::No);
-        return if all {
-            Match::Yes
-        } else if none {
-            Match::No
-        } else {
-            Match::Maybe
-        };
+    match fact {
+        Fact::Addresses(addresses) => return one_of(addresses.iter().map(|address| told(address_is(*address, right)))),
+        Fact::Numbers(numbers) => return one_of(numbers.iter().map(|number| told(number_is(*number, right)))),
+        Fact::Unknown | Fact::Content => return Match::Maybe,
+        Fact::Absent | Fact::Text(_) | Fact::Mac(_) | Fact::Strange => {}
     }
     let is = match (fact, right) {
-        (Fact::Strange(true), Value::String(name)) if name.starts_with('@') => Some(false),
+        (Fact::Strange, Value::String(name)) if name.starts_with('@') => Some(false),
         (_, Value::String(name)) if name.starts_with('@') => None,
-        (Fact::Strange(_), Value::Object(object)) if is_all(object) => Some(true),
-        (Fact::Strange(_), _) => Some(false),
+        (Fact::Strange, Value::Object(object)) if is_all(object) => Some(true),
+        (Fact::Strange, _) => Some(false),
         (Fact::Mac(mac), Value::String(other)) => other.parse().ok().map(|other: Mac| other == *mac),
         (Fact::Mac(mac), Value::Object(object)) => begins(*mac, object),
         (Fact::Text(text), Value::String(name)) => match name.strip_suffix('*') {
@@ -61,14 +59,32 @@ pub(super) fn is(fact: &Fact, right: &Value) -> Match {
         },
         // Protocols that `nft` has no name for are others.
         (Fact::Text(_), Value::Number(_)) => Some(false),
-        (Fact::Number(number), Value::Number(other)) => other.as_u64().map(|other| *number == other),
-        (Fact::Number(number), Value::Object(object)) => object.get("range").and_then(|range| {
-            let ends = range.as_array()?;
-            Some((ends.first()?.as_u64()?..=ends.get(1)?.as_u64()?).contains(number))
-        }),
         _ => None,
     };
     told(is)
+}
+
+/// Of something that is one of several: what holds for all of them.
+fn one_of(each: impl Iterator<Item = Match>) -> Match {
+    let all: Vec<Match> = each.collect();
+    match all.first() {
+        Some(first) if all.iter().all(|one| one == first) => *first,
+        _ => Match::Maybe,
+    }
+}
+
+fn number_is(number: u64, right: &Value) -> Option<bool> {
+    let of = |value: &Value| match value {
+        Value::Number(_) => value.as_u64(),
+        Value::String(text) => {
+            text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |digits| u64::from_str_radix(digits, 16).ok())
+        }
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    if let Some([first, last]) = right.get("range").and_then(Value::as_array).map(Vec::as_slice) {
+        return Some((of(first)?..=of(last)?).contains(&number));
+    }
+    Some(number == of(right)?)
 }
 
 const fn told(is: Option<bool>) -> Match {
