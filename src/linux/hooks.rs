@@ -24,6 +24,7 @@ const GENERATION: u16 = 1;
 const NAME: u16 = 3;
 const HOOK: u16 = 4;
 const POLICY: u16 = 5;
+const KIND: u16 = 7;
 /// `NFTA_HOOK_*`.
 const NUMBER: u16 = 1;
 const DEVICE: u16 = 3;
@@ -179,6 +180,10 @@ fn base(message: &[u8]) -> Option<Base> {
     let hook = attribute(attributes, HOOK)?;
     let number_of_hook = attribute(hook, NUMBER).and_then(number)?;
     let (family, hook_name) = names(*message.get(HEADER)?, number_of_hook)?;
+    // Frames of our bridges are not tracked, and so never come by address translation.
+    if attribute(attributes, KIND).map(text).as_deref() == Some("nat") {
+        return None;
+    }
     let one = attribute(hook, DEVICE).into_iter();
     let many = attribute(hook, DEVICES).into_iter().flat_map(|devices| each(devices).map(|(_, name)| name));
     Some(Base {
@@ -209,6 +214,8 @@ fn names(family: u8, hook: u32) -> Option<(&'static str, &'static str)> {
         ("arp", 0) => "input",
         ("arp", 1) => "output",
         ("arp", 2) => "forward",
+        // Before the bridge, at interfaces that it names, as in family `netdev`.
+        ("inet", 5) => "ingress",
         ("netdev" | "arp", _) => return None,
         (_, 0) => "prerouting",
         (_, 1) => "input",

@@ -1,9 +1,15 @@
 //! What a filter of `tc` does with frames, as far as its attributes say it (linux/pkt_cls.h, linux/tc_act/).
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde_json::{Value, json};
+
 use super::attached::{KIND, MESSAGE, OPTIONS};
 use super::attributes::{attribute, each, text};
 use super::netlink::{HEADER, half, word};
 use crate::node::attached::{Fate, Filter};
+use crate::node::older::{compare, payload, unknown};
+use crate::types::Mac;
 
 /// `TCA_CHAIN`: filters of others than the first are asked only where an action says so.
 const CHAIN: u16 = 11;
@@ -21,6 +27,8 @@ const U32_OWN: u32 = 0x800;
 /// `struct tc_u32_sel` and `struct tc_u32_key`.
 const SELECTOR: usize = 16;
 const KEY: usize = 16;
+/// Bytes of an Ethernet header (`ETH_HLEN`).
+const ETHERNET: i32 = 14;
 /// `TCA_BPF_*`.
 const BPF_ACTIONS: u16 = 1;
 const BPF_OPS: u16 = 5;
@@ -87,11 +95,75 @@ pub(super) fn read(raw: &[u8]) -> Option<Step> {
         }
         _ => (false, Does::Is(Fate::Unread)),
     };
+    let parts = if whole { Vec::new() } else { asked(&kind, options) };
     let (fate, to) = match does {
         Does::Is(fate) => (fate, None),
         Does::Redirects(index) => (Fate::Unread, Some(index)),
     };
-    Some(Step { filter: Filter { kind, pref, protocol, whole, fate }, to })
+    Some(Step { filter: Filter { kind, pref, protocol, whole, parts, fate }, to })
+}
+
+/// What a filter asks of a frame, in the words of `nft -j`; what is not read may be about anybody.
+fn asked(kind: &str, options: &[u8]) -> Vec<Value> {
+    match kind {
+        "matchall" => Vec::new(),
+        "u32" => keys(options).unwrap_or_else(|| vec![unknown(kind)]),
+        "flower" => each(options).filter_map(|(of, value)| flower(options, of, value)).collect(),
+        _ => vec![unknown(kind)],
+    }
+}
+
+/// `struct tc_u32_key`: mask, value, where behind the beginning of the header of IP, and whether that is to be read from the frame.
+fn keys(options: &[u8]) -> Option<Vec<Value>> {
+    let selector = attribute(options, U32_SELECTOR)?;
+    let narrow = [U32_LINK, U32_INDEV, U32_MARK].iter().any(|of| attribute(options, *of).is_some());
+    let mut parts: Vec<Value> = narrow.then(|| unknown("u32")).into_iter().collect();
+    for key in 0..usize::from(*selector.get(2)?) {
+        let of = |at: usize| Some(<[u8; 4]>::try_from(selector.get(SELECTOR + key * KEY + at..)?.get(..4)?).ok()?);
+        let (mask, value) = (u32::from_be_bytes(of(0)?), u32::from_be_bytes(of(4)?));
+        let (at, moved) = (i32::from_ne_bytes(of(8)?), i32::from_ne_bytes(of(12)?));
+        if mask == 0 {
+            continue;
+        }
+        let (before, behind) = (mask.leading_zeros(), mask.trailing_zeros());
+        // The header of Ethernet lies before that of IP.
+        let (base, at) = if at < 0 { ("ll", at + ETHERNET) } else { ("nh", at) };
+        let Some(offset) = u32::try_from(at).ok().filter(|_| moved == 0) else {
+            parts.push(unknown("u32"));
+            continue;
+        };
+        let field = json!({"payload": {"base": base, "offset": offset * 8 + before, "len": 32 - before - behind}});
+        let (mask, value) = (mask >> behind, value >> behind);
+        let whole = mask.count_ones() == 32 - before - behind;
+        let left = if whole { field } else { json!({"&": [field, mask]}) };
+        parts.push(compare("==", left, json!(value)));
+    }
+    Some(parts)
+}
+
+/// What one attribute of a flower asks (`TCA_FLOWER_KEY_*`).
+fn flower(options: &[u8], of: u16, value: &[u8]) -> Option<Value> {
+    const MASKS: [u16; 10] = [5, 7, 11, 13, 15, 17, 35, 36, 37, 38];
+    // The protocol above IP, and its ports.
+    const CONTENT: [u16; 5] = [9, 18, 19, 20, 21];
+    if FLOWER_ANY.contains(&of) || MASKS.contains(&of) {
+        return None;
+    }
+    let whole = || attribute(options, of + 1).is_none_or(|mask| mask.iter().all(|byte| *byte == u8::MAX));
+    let mac = |bytes: &[u8]| Some(json!(Mac(bytes.try_into().ok()?).to_string()));
+    let four = |bytes: &[u8]| Some(json!(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).to_string()));
+    let six = |bytes: &[u8]| Some(json!(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_string()));
+    let (field, right) = match of {
+        4 => (payload("ether", "daddr"), mac(value)),
+        6 => (payload("ether", "saddr"), mac(value)),
+        10 => (payload("ip", "saddr"), four(value)),
+        12 => (payload("ip", "daddr"), four(value)),
+        14 => (payload("ip6", "saddr"), six(value)),
+        16 => (payload("ip6", "daddr"), six(value)),
+        of if CONTENT.contains(&of) => return Some(unknown("tcp")),
+        _ => return Some(unknown("flower")),
+    };
+    Some(right.filter(|_| whole()).map_or_else(|| unknown("flower"), |right| compare("==", field, right)))
 }
 
 fn software(options: &[u8], flags: u16) -> bool {

@@ -33,6 +33,8 @@ const ON_BRIDGE: u8 = 0x04 | 0x08 | 0x10;
 const MORE: &str = "more";
 /// Bytes of a name (`IFNAMSIZ`).
 const NAMED: usize = 16;
+/// Bytes of the kernel's `long`.
+const LONG: usize = size_of::<usize>();
 
 /// Puts what is known of parts of iptables into words, where a table has some.
 ///
@@ -87,15 +89,13 @@ fn read((family, table): &Table) -> io::Result<Known> {
 /// None: it is none of iptables.
 fn part(family: &str, expression: &[u8]) -> Option<Option<Vec<Value>>> {
     let kind = attribute(expression, NAME).map(text)?;
-    if kind == "target" {
-        return Some(None);
-    }
-    if kind != "match" {
+    if !matches!(kind.as_str(), "match" | "target") {
         return None;
     }
+    // `NFTA_TARGET_*` have the same numbers.
     let data = attribute(expression, DATA)?;
     let (name, info) = (attribute(data, MATCH_NAME).map(text)?, attribute(data, MATCH_INFO)?);
-    Some(spelt(family, &name, info))
+    Some(if kind == "match" { spelt(family, &name, info) } else { target(&name, info) })
 }
 
 /// A match in words.
@@ -103,11 +103,91 @@ fn spelt(family: &str, name: &str, info: &[u8]) -> Option<Vec<Value>> {
     match name {
         "physdev" => physdev(info),
         "mac" => mac(info),
+        "mark" => mark(info),
+        "mark_m" => mark_of_ebtables(info),
+        "iprange" => iprange(family, info),
         "ip" if family == "bridge" => ip("ip", 4, info),
         "ip6" if family == "bridge" => ip("ip6", 16, info),
         "arp" if family == "bridge" => arp(info),
         _ => None,
     }
+}
+
+/// A target in words.
+fn target(name: &str, info: &[u8]) -> Option<Vec<Value>> {
+    match name {
+        "MARK" => Some(vec![older::write_mark(number(info, 0)?, number(info, 4)?)]),
+        "mark" => write_of_ebtables(info),
+        _ => None,
+    }
+}
+
+fn number(info: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(info.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// A number of the kernel's `long`, of which a mark has 32 bits.
+fn long(info: &[u8], at: usize) -> Option<u32> {
+    let number = usize::from_ne_bytes(info.get(at * LONG..(at + 1) * LONG)?.try_into().ok()?);
+    u32::try_from(number).ok()
+}
+
+fn mark_key() -> Value {
+    json!({"meta": {"key": "mark"}})
+}
+
+/// struct xt_mark_mtinfo1: mark, mask, turned round.
+fn mark(info: &[u8]) -> Option<Vec<Value>> {
+    let op = if *info.get(8)? == 0 { "==" } else { "!=" };
+    Some(vec![older::compare_bits(op, mark_key(), number(info, 0)?, number(info, 4)?)])
+}
+
+/// struct ebt_mark_m_info: mark, mask, turned round, and whether the bits are compared or one is enough (`EBT_MARK_OR`, 2).
+fn mark_of_ebtables(info: &[u8]) -> Option<Vec<Value>> {
+    let (value, mask) = (long(info, 0)?, long(info, 1)?);
+    let (inverted, how) = (*info.get(2 * LONG)? != 0, *info.get(2 * LONG + 1)?);
+    let (value, inverted) = if how & 2 == 0 { (value, inverted) } else { (0, !inverted) };
+    Some(vec![older::compare_bits(if inverted { "!=" } else { "==" }, mark_key(), value, mask)])
+}
+
+/// struct ebt_mark_t_info: mark, and what is done with it (`MARK_*_VALUE`) together with the verdict (`EBT_*`).
+fn write_of_ebtables(info: &[u8]) -> Option<Vec<Value>> {
+    let (value, does) = (long(info, 0)?, number(info, LONG)?);
+    let written = match does | 0x0f {
+        0xffff_ffff => json!(value),
+        0xffff_ffef => json!({"|": [mark_key(), value]}),
+        0xffff_ffdf => json!({"&": [mark_key(), value]}),
+        0xffff_ffcf => json!({"^": [mark_key(), value]}),
+        _ => return None,
+    };
+    let verdict = match does & 0x0f {
+        0x0f => json!({"accept": null}),
+        0x0e => json!({"drop": null}),
+        0x0c => json!({"return": null}),
+        _ => json!({"continue": null}),
+    };
+    Some(vec![json!({"mangle": {"key": mark_key(), "value": written}}), verdict])
+}
+
+/// struct xt_iprange_mtinfo: first and last of the sources and of the destinations, what is asked and turned round (`IPRANGE_*`).
+fn iprange(family: &str, info: &[u8]) -> Option<Vec<Value>> {
+    let flags = *info.get(64)?;
+    let address = |at: usize| {
+        let bytes = info.get(at * 16..(at + 1) * 16)?;
+        Some(if family == "ip6" {
+            IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?).to_string()
+        } else {
+            IpAddr::from(<[u8; 4]>::try_from(bytes.get(..4)?).ok()?).to_string()
+        })
+    };
+    let mut parts = Vec::new();
+    for (bit, turned, field, at) in [(0x01, 0x10, "saddr", 0), (0x02, 0x20, "daddr", 2)] {
+        if flags & bit != 0 {
+            let range = json!({"range": [address(at)?, address(at + 1)?]});
+            parts.push(compare(flags & turned != 0, payload(family, field), range));
+        }
+    }
+    Some(parts)
 }
 
 /// A comparison that may be turned round.

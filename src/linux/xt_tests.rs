@@ -46,3 +46,30 @@ fn addresses_of_bridges_rules_are_told_with_their_masks() {
     arp[48] = 0x10;
     assert_eq!(words("bridge", "arp", &arp), [compare(false, payload("arp", "daddr ip"), host(32))]);
 }
+
+#[test]
+fn marks_and_ranges_are_read_from_what_the_kernel_keeps() {
+    let key = mark_key;
+    let of = |numbers: &[u32], more: &[u8]| {
+        let all: Vec<u8> = numbers.iter().flat_map(|number| number.to_ne_bytes()).chain(more.iter().copied()).collect();
+        all
+    };
+    let long = |numbers: &[usize], more: &[u8]| {
+        let all: Vec<u8> = numbers.iter().flat_map(|number| number.to_ne_bytes()).chain(more.iter().copied()).collect();
+        all
+    };
+    assert_eq!(words("ip", "mark", &of(&[7, 0xff], &[0])), [compare(false, json!({"&": [key(), 0xff]}), json!(7))]);
+    assert_eq!(words("ip", "mark", &of(&[7, u32::MAX], &[1])), [compare(true, key(), json!(7))]);
+    assert_eq!(words("bridge", "mark_m", &long(&[7, 0xffff_ffff], &[0, 1])), [compare(false, key(), json!(7))]);
+    assert_eq!(words("bridge", "mark_m", &long(&[0, 6], &[0, 2])), [compare(true, json!({"&": [key(), 6]}), json!(0))]);
+    assert_eq!(target("MARK", &of(&[7, u32::MAX], &[])).unwrap(), [older::write_mark(7, u32::MAX)]);
+    let set = target("mark", &[&long(&[7], &[])[..], &(-3_i32).to_ne_bytes()].concat()).unwrap();
+    assert_eq!(set, [json!({"mangle": {"key": key(), "value": 7}}), json!({"continue": null})]);
+    assert_eq!(target("mark", &long(&[7], &[0, 0, 0, 0])), None, "not what it is known to be");
+    let mut info = [0_u8; 68];
+    info[32..36].copy_from_slice(&[192, 168, 10, 11]);
+    info[48..52].copy_from_slice(&[192, 168, 10, 12]);
+    info[64] = 0x02 | 0x20;
+    let range = json!({"range": ["192.168.10.11", "192.168.10.12"]});
+    assert_eq!(words("ip", "iprange", &info), [compare(true, payload("ip", "daddr"), range)]);
+}

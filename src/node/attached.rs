@@ -52,10 +52,10 @@ const USUAL: [&str; 27] = [
     "dualpi2",
 ];
 /// `ETH_P_ALL`, `ETH_P_IP`, `ETH_P_ARP`, `ETH_P_IPV6` (linux/if_ether.h).
-const ALL: u16 = 0x0003;
-const IPV4: u16 = 0x0800;
-const ARP: u16 = 0x0806;
-const IPV6: u16 = 0x86dd;
+pub(super) const ALL: u16 = 0x0003;
+pub(super) const IPV4: u16 = 0x0800;
+pub(super) const ARP: u16 = 0x0806;
+pub(super) const IPV6: u16 = 0x86dd;
 
 /// What is attached to an interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -125,6 +125,8 @@ pub struct Filter {
     pub protocol: u16,
     /// Every frame of these matches; false: that cannot be said.
     pub whole: bool,
+    /// What it asks of a frame, in the words of `nft -j`.
+    pub parts: Vec<serde_json::Value>,
     /// What becomes of a frame that matches.
     pub fate: Fate,
 }
@@ -189,7 +191,7 @@ pub fn bounded(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings
 }
 
-/// Queues and classes that may take what goes to an interface, by whatever filters send frames to them: in words.
+/// Queues and classes that may take what goes to an interface, by whatever filters send frames to them, in words; and filters.
 pub fn doubtful(attached: &BTreeMap<IfName, Attached>) -> Queues {
     let of = |name: &IfName, attached: &Attached| {
         let slow = attached.classes.iter().filter(|(_, rate)| *rate < SLOW).map(|(class, rate)| {
@@ -213,8 +215,12 @@ pub fn doubtful(attached: &BTreeMap<IfName, Attached>) -> Queues {
         });
         root.chain(slow).chain(inner).collect::<Vec<_>>()
     };
-    let all = attached.iter().map(|(name, attached)| (name.clone(), of(name, attached)));
-    all.filter(|(_, told)| !told.is_empty()).collect()
+    let slow = attached.iter().map(|(name, attached)| (name.clone(), of(name, attached)));
+    let filters = attached.iter().flat_map(|(name, attached)| {
+        let each = attached.filters.iter();
+        each.map(|(side, filters)| ((name.clone(), *side), filters.clone()))
+    });
+    Queues { slow: slow.filter(|(_, told)| !told.is_empty()).collect(), filters: filters.collect() }
 }
 
 /// Whether a queue takes all, or much, of what it gets, and why.

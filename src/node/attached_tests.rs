@@ -13,7 +13,7 @@ fn queue(kind: &str, does: Does) -> Vec<Finding> {
 }
 
 fn filter(protocol: u16, whole: bool, fate: Fate) -> Filter {
-    Filter { kind: "u32".to_owned(), pref: 7, protocol, whole, fate }
+    Filter { kind: "u32".to_owned(), pref: 7, protocol, whole, parts: Vec::new(), fate }
 }
 
 fn filters(side: Side, filters: Vec<Filter>) -> Vec<Finding> {
@@ -94,7 +94,7 @@ fn a_slow_class_or_a_queue_of_one_that_takes_all_is_doubtful_and_what_cards_have
     let queue = |kind: &str, does| Queue { kind: kind.to_owned(), does };
     let told = |attached: Attached| {
         let all = doubtful(&[(TAP.parse().unwrap(), attached)].into());
-        all.into_values().flatten().collect::<Vec<_>>()
+        all.slow.into_values().flatten().collect::<Vec<_>>()
     };
     let root = |kind: &str| Attached { queue: Some(queue(kind, Does::Other)), ..Attached::default() };
     let class = |rate| Attached { classes: vec![("1:10".to_owned(), rate)], ..root("htb") };

@@ -38,7 +38,7 @@ pub struct Base {
     pub hook: &'static str,
     /// What no rule decides is dropped.
     pub drops: bool,
-    /// Of family `netdev`: the interfaces that it is at.
+    /// At the hooks `ingress` and `egress`: the interfaces that it is at.
     pub devices: Vec<String>,
 }
 
@@ -93,7 +93,7 @@ pub(super) fn is_crossed(base: &Base) -> bool {
 }
 
 pub(super) fn is_at(base: &Base, port: &str) -> bool {
-    base.family == "netdev" && base.table != FENCE && base.devices.iter().any(|device| device == port)
+    matches!(base.hook, "ingress" | "egress") && base.table != FENCE && base.devices.iter().any(|device| device == port)
 }
 
 /// Tables whose rules are to be read. `asked`: frames are lost, or a bridge of guests shows its own to the packet filters of the host.
@@ -236,9 +236,12 @@ pub(super) fn words(base: &Base, drop: &Drop) -> String {
     let Base { family, table, name, hook, .. } = base;
     match &drop.rule {
         None => format!("chain {name} of table {family} {table} (hook {hook}, policy drop)"),
-        Some((chain, _)) if chain == name => format!("a rule in chain {name} of table {family} {table} (hook {hook})"),
+        Some((chain, _)) if chain == name => {
+            format!("a rule in chain {name} of table {family} {table} (hook {hook}){}", drop.fate.words())
+        }
         Some((chain, _)) => {
-            format!("a rule in chain {chain} of table {family} {table} (by chain {name}, hook {hook})")
+            let fate = drop.fate.words();
+            format!("a rule in chain {chain} of table {family} {table} (by chain {name}, hook {hook}){fate}")
         }
     }
 }
@@ -252,6 +255,9 @@ pub(super) fn way_out(base: &Base, drop: &Drop) -> String {
         _ => "iifname \"vb*\" oifname \"vb*\"",
     };
     match (*family, &drop.rule) {
+        (_, Some((chain, handle))) if *hook == "ingress" => {
+            format!("nft delete rule {family} {table} {chain} handle {handle}")
+        }
         // These see no bridge, but its ports.
         ("bridge" | "netdev", None) => format!("nft add chain {family} {table} {name} '{{ policy accept; }}'"),
         ("bridge" | "netdev", Some((chain, handle))) => {

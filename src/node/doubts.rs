@@ -7,14 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::attached::takers;
+use super::attached::{Filter, Side, takers};
 use super::barriers::{Base, Filters, is_at, is_crossed, sees, way_out, words};
 use super::concerns::{self, Way};
+use super::filtered;
 use super::names::{self, Device};
 use super::older::Older;
 use super::presence::Presence;
 use super::shown::Shown;
-use super::verdicts::{Drop, Frame, Rules, Sure, all};
+use super::verdicts::{Drop, Frame, Marks, Rules, Sure, all, marks, may_mark};
 use crate::api::local::{Explanation, Step};
 use crate::policy::path::Path;
 use crate::probe::crossing::Protocol;
@@ -50,15 +51,21 @@ pub struct Crossing {
     pub far: IfName,
 }
 
-/// Queues of `tc` that may take what goes to an interface, in words, by interface.
-pub type Queues = BTreeMap<IfName, Vec<String>>;
+/// What of `tc` may take a frame.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Queues {
+    /// Queues and classes that may take what goes to an interface, in words.
+    pub slow: BTreeMap<IfName, Vec<String>>,
+    /// Filters of interfaces, each in the order in which the kernel asks them.
+    pub filters: BTreeMap<(IfName, Side), Vec<Filter>>,
+}
 
 /// What others have set up on this node, as far as it is known.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Others<'a> {
     /// Packet filters.
     pub book: Option<&'a Book>,
-    /// Queues.
+    /// What of `tc` may take a frame.
     pub queues: Option<&'a Queues>,
 }
 
@@ -77,6 +84,8 @@ pub struct Passage {
     pub to: Option<(Mac, Vec<IpAddr>)>,
     /// It is IPv6, or IPv4; none: that is not known.
     pub ipv6: Option<bool>,
+    /// An end that is not said may be anybody, and not only somebody whom no rule names.
+    pub open: bool,
 }
 
 /// What may drop a frame.
@@ -96,7 +105,7 @@ impl Passage {
     pub fn back(&self) -> Option<Self> {
         let (from, to) = (Some(self.to.clone()?), self.from.clone());
         let (near, far) = (self.far.clone(), self.near.clone());
-        Some(Self { bridge: self.bridge.clone(), near, far, from, to, ipv6: self.ipv6 })
+        Some(Self { bridge: self.bridge.clone(), near, far, from, to, ..*self })
     }
 
     fn protocols(&self) -> &'static [Protocol] {
@@ -116,15 +125,20 @@ impl Passage {
             to: addresses(&self.to),
             from_mac: mac(&self.from),
             to_mac: mac(&self.to),
+            open: self.open(),
             ..seen(base, protocol, [Some(&self.bridge), self.near.as_ref(), self.far.as_ref()])
         }
+    }
+
+    const fn open(&self) -> (bool, bool) {
+        (self.open && self.from.is_none(), self.open && self.to.is_none())
     }
 }
 
 /// A frame of nobody in particular on a bridge.
 fn seen(base: &Base, protocol: Protocol, [bridge, near, far]: [Option<&IfName>; 3]) -> Frame {
     let text = |name: Option<&IfName>| name.map(ToString::to_string);
-    let by_port = matches!(base.family, "bridge" | "netdev");
+    let by_port = matches!(base.family, "bridge" | "netdev") || !base.devices.is_empty();
     let (iif, oif) = if by_port { (near, far) } else { (bridge, bridge) };
     let (comes, leaves) = match base.hook {
         "prerouting" | "ingress" => (true, false),
@@ -140,8 +154,6 @@ fn seen(base: &Base, protocol: Protocol, [bridge, near, far]: [Option<&IfName>; 
         near: text(near),
         far: text(far.filter(|_| leaves)),
         strange: true,
-        // Who blocks addresses of the world by sets does it where packets are routed.
-        unlisted: by_port || base.family == "arp",
         ..Frame::default()
     }
 }
@@ -152,9 +164,33 @@ pub fn doubts(others: Others<'_>, passage: &Passage) -> Vec<Doubt> {
     let found = book.map(|book| found(book, passage, true)).unwrap_or_default();
     let surely = is_sure(&found, passage.ipv6);
     let rules = found.into_iter().map(|found| found.told(surely, passage.protocols().len()));
-    let slow = passage.far.as_ref().and_then(|far| queues?.get(far)).into_iter().flatten();
-    let slow = slow.map(|text| Doubt { surely: false, by: text.clone(), text: text.clone() });
-    rules.chain(slow).collect()
+    let slow = passage.far.as_ref().and_then(|far| queues?.slow.get(far)).into_iter().flatten().cloned();
+    let filters = queues.map(|queues| filtered(queues, passage)).unwrap_or_default();
+    let of_tc = slow.chain(filters).map(|text| Doubt { surely: false, by: text.clone(), text });
+    rules.chain(of_tc).collect()
+}
+
+/// Filters of `tc` where it comes in and where it leaves that may take it.
+fn filtered(queues: &Queues, passage: &Passage) -> BTreeSet<String> {
+    let ends = [(&passage.near, Side::Ingress, "ingress"), (&passage.far, Side::Egress, "egress")];
+    let each = ends.into_iter().filter_map(|(name, side, hook)| Some((name.as_ref()?, side, hook)));
+    each.flat_map(|(name, side, hook)| {
+        let filters = queues.filters.get(&(name.clone(), side)).map(Vec::as_slice).unwrap_or_default();
+        let base = Base {
+            family: "netdev",
+            table: String::new(),
+            name: String::new(),
+            hook,
+            drops: false,
+            devices: Vec::new(),
+        };
+        let of = move |protocol: &Protocol| {
+            let nobody = Frame { nobody: true, ..seen(&base, *protocol, [None; 3]) };
+            filtered::doubts(filters, (name, side), *protocol, [&passage.frame(&base, *protocol), &nobody])
+        };
+        passage.protocols().iter().flat_map(of)
+    })
+    .collect()
 }
 
 /// What drops all frames of one passage, or all of a family, for certain, whatever is not said of it: in words, whether it is IPv6 or IPv4 and its
@@ -175,18 +211,38 @@ pub fn certain(book: &Book, passage: &Passage) -> Vec<(&'static str, Option<bool
 /// `strange`: what is not said of the passage is nobody that a rule names; else it may be anybody.
 fn found<'a>(book: &'a Book, passage: &Passage, strange: bool) -> Vec<Found<'a>> {
     let mut found: Vec<Found<'_>> = Vec::new();
-    for base in &book.filters.bases {
-        if let Some(rules) = book.filters.rules.get(&(base.family, base.table.clone())) {
-            of_chain(book, (passage, strange), (base, rules, None), &mut found);
-        }
-    }
-    for older in &book.older {
-        for base in &older.bases {
-            of_chain(book, (passage, strange), (base, &older.rules, Some(older)), &mut found);
+    for protocol in passage.protocols().iter().copied() {
+        let asked = Asked::new(book, passage, strange, protocol);
+        for (base, rules, older) in book.chains().filter(|(base, ..)| meets(book, base, passage, protocol)) {
+            for drop in asked.named(base, rules) {
+                let same = |one: &&mut Found<'_>| std::ptr::eq(one.base, base) && one.drop == drop;
+                match found.iter_mut().find(same) {
+                    Some(one) => {
+                        one.of.insert(protocol);
+                    }
+                    None => found.push(Found { base, older, drop, of: [protocol].into() }),
+                }
+            }
         }
     }
     found.sort_by_key(|found| found.drop.sure);
     found
+}
+
+impl Book {
+    /// All chains at hooks, with the rules of their tables.
+    fn chains(&self) -> impl Iterator<Item = (&Base, &Rules, Option<&Older>)> {
+        let of_nft = self
+            .filters
+            .bases
+            .iter()
+            .filter_map(|base| Some((base, self.filters.rules.get(&(base.family, base.table.clone()))?, None)));
+        let of_older = self.older.iter().flat_map(|older| {
+            let each = older.bases.iter();
+            each.map(move |base| (base, &older.rules, Some(older)))
+        });
+        of_nft.chain(of_older)
+    }
 }
 
 /// A rule or policy that may drop, and which protocols.
@@ -197,33 +253,14 @@ struct Found<'a> {
     of: BTreeSet<Protocol>,
 }
 
-fn of_chain<'a>(
-    book: &Book,
-    (passage, strange): (&Passage, bool),
-    (base, rules, older): (&'a Base, &Rules, Option<&'a Older>),
-    found: &mut Vec<Found<'a>>,
-) {
-    for protocol in passage.protocols().iter().copied().filter(|protocol| meets(book, base, passage, *protocol)) {
-        for drop in named(book, base, rules, &Frame { strange, ..passage.frame(base, protocol) }) {
-            let same = |one: &&mut Found<'_>| std::ptr::eq(one.base, base) && one.drop == drop;
-            match found.iter_mut().find(same) {
-                Some(one) => {
-                    one.of.insert(protocol);
-                }
-                None => found.push(Found { base, older, drop, of: [protocol].into() }),
-            }
-        }
-    }
-}
-
 /// True where frames of a protocol come by a chain.
 fn meets(book: &Book, base: &Base, passage: &Passage, protocol: Protocol) -> bool {
     let at = |name: &Option<IfName>| name.as_ref().is_some_and(|name| is_at(base, name.as_str()));
     let shown =
         || book.host.contains(&protocol) || book.shown.get(&passage.bridge).is_some_and(|of| of.contains(&protocol));
     match (base.family, base.hook) {
-        ("netdev", "ingress") => at(&passage.near),
-        ("netdev", _) => at(&passage.far),
+        (family, "ingress") => at(&passage.near) && sees(family, protocol),
+        (_, "egress") => at(&passage.far),
         ("bridge", _) => is_crossed(base),
         ("arp", "forward") => protocol == Protocol::Arp && book.host.contains(&protocol),
         // Questions for addresses are shown to family `arp` alone.
@@ -231,25 +268,67 @@ fn meets(book: &Book, base: &Base, passage: &Passage, protocol: Protocol) -> boo
     }
 }
 
-/// What may drop this frame, and not that of anybody.
-fn named(book: &Book, base: &Base, rules: &Rules, frame: &Frame) -> Vec<Drop> {
-    let may = |frame: &Frame| all(rules, &base.name, base.drops, frame);
-    let Some(protocol) = frame.protocol else { return Vec::new() };
-    let found = may(frame);
-    if found.is_empty() || base.family == "netdev" {
-        return found;
+/// One frame of a protocol, the same of nobody in particular, and one of our own that crosses a bridge.
+struct Asked<'a> {
+    book: &'a Book,
+    passage: &'a Passage,
+    strange: bool,
+    protocol: Protocol,
+    /// What each of the three may be marked with.
+    marks: [Marks; 3],
+}
+
+impl<'a> Asked<'a> {
+    fn new(book: &'a Book, passage: &'a Passage, strange: bool, protocol: Protocol) -> Self {
+        let mut asked = Asked { book, passage, strange, protocol, marks: <[Marks; 3]>::default() };
+        let bases: Vec<(&Base, &Rules)> = book
+            .chains()
+            .filter(|(base, rules, _)| meets(book, base, passage, protocol) && may_mark(rules))
+            .map(|(base, rules, _)| (base, rules))
+            .collect();
+        // What one chain marks, another one may drop, in a table of any family. Once more: one may write over what the other has written.
+        for (base, rules) in bases.iter().chain(&bases) {
+            let (one, nobody, ours) = asked.frames(base);
+            let of = |frame: &Frame| marks(rules, &base.name, frame);
+            asked.marks = [of(&one), of(&nobody), ours.as_ref().map(of).unwrap_or_default()];
+        }
+        asked
     }
-    let nobody = may(&seen(base, protocol, [None; 3]));
-    let ours = book
-        .crossing
-        .as_ref()
-        .map(|Crossing { bridge, near, far }| may(&seen(base, protocol, [Some(bridge), Some(near), Some(far)])));
-    let alike = |drop: &Drop, others: &[Drop]| others.iter().any(|one| one.rule == drop.rule && one.sure <= drop.sure);
-    let is_named = |drop: &Drop| match (&ours, drop.sure) {
-        (Some(ours), Sure::Yes | Sure::Likely) => !alike(drop, ours),
-        _ => !alike(drop, &nobody),
-    };
-    found.into_iter().filter(is_named).collect()
+
+    /// What a chain sees of each.
+    fn frames(&self, base: &Base) -> (Frame, Frame, Option<Frame>) {
+        let Self { book, passage, strange, protocol, marks: [one, nobody, ours] } = self;
+        let of_nobody = |names, marks: &Marks| Frame {
+            nobody: true,
+            open: passage.open(),
+            marks: marks.clone(),
+            ..seen(base, *protocol, names)
+        };
+        let crossing = book.crossing.as_ref();
+        (
+            Frame { strange: *strange, marks: one.clone(), ..passage.frame(base, *protocol) },
+            of_nobody([None; 3], nobody),
+            crossing.map(|Crossing { bridge, near, far }| of_nobody([Some(bridge), Some(near), Some(far)], ours)),
+        )
+    }
+
+    /// What may drop this frame, and not that of anybody.
+    fn named(&self, base: &Base, rules: &Rules) -> Vec<Drop> {
+        let may = |frame: &Frame| all(rules, &base.name, base.drops, frame);
+        let (one, nobody, ours) = self.frames(base);
+        let found = may(&one);
+        if found.is_empty() || !base.devices.is_empty() {
+            return found;
+        }
+        let (nobody, ours) = (may(&nobody), ours.as_ref().map(may));
+        let alike =
+            |drop: &Drop, others: &[Drop]| others.iter().any(|one| one.rule == drop.rule && one.sure <= drop.sure);
+        let is_named = |drop: &Drop| match (&ours, drop.sure) {
+            (Some(ours), Sure::Yes | Sure::Likely) => !alike(drop, ours),
+            _ => !alike(drop, &nobody),
+        };
+        found.into_iter().filter(is_named).collect()
+    }
 }
 
 /// True where all that the frame may be is dropped.
@@ -355,6 +434,7 @@ pub fn passage(
         from: Some((from.mac, sender.addresses().collect())),
         to: target.map(addresses),
         ipv6,
+        open: false,
     })
 }
 
@@ -396,9 +476,14 @@ pub fn doubted(others: Others<'_>, (slice, presence): (&Slice, &Presence), guest
     let (from, to) = if own { (None, end) } else { (end, None) };
     let far = if own { port(slice, presence, (guest, row), None) } else { None };
     let ipv6 = concerns::family(row);
-    !doubts(others, &Passage { bridge: device(Device::Bridge), near: Some(near), far, from, to, ipv6 }).is_empty()
+    let passage = Passage { bridge: device(Device::Bridge), near: Some(near), far, from, to, ipv6, open: true };
+    !doubts(others, &passage).is_empty()
 }
 
 #[cfg(test)]
 #[path = "doubts_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "doubts_usual_tests.rs"]
+mod usual_tests;

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::node::attached::Fate;
 use crate::node::verdicts::Rule;
 
 fn name(text: &str) -> IfName {
@@ -16,7 +17,7 @@ fn ip(text: &str) -> Vec<IpAddr> {
 }
 
 /// From the guest behind g1, 192.168.10.11, to one on another node, 192.168.10.12.
-fn away(ipv6: Option<bool>) -> Passage {
+pub(super) fn away(ipv6: Option<bool>) -> Passage {
     Passage {
         bridge: name("vb10.12b5"),
         near: Some(name("g1")),
@@ -24,11 +25,12 @@ fn away(ipv6: Option<bool>) -> Passage {
         from: Some((mac(11), ip("192.168.10.11"))),
         to: Some((mac(12), ip("192.168.10.12"))),
         ipv6,
+        open: false,
     }
 }
 
-fn book(family: &'static str, hook: &'static str, drops: bool, chains: &[(&str, Value)]) -> Book {
-    let devices = if family == "netdev" { vec!["g1".to_owned()] } else { Vec::new() };
+pub(super) fn book(family: &'static str, hook: &'static str, drops: bool, chains: &[(&str, Value)]) -> Book {
+    let devices = if matches!(hook, "ingress" | "egress") { vec!["g1".to_owned()] } else { Vec::new() };
     let base = Base { family, table: "op".into(), name: "c".into(), hook, drops, devices };
     let rule = |(parts, handle): (&Value, u64)| Rule { handle, parts: parts.as_array().unwrap().clone() };
     let of = |(chain, rules): &(&str, Value)| {
@@ -45,7 +47,7 @@ fn book(family: &'static str, hook: &'static str, drops: bool, chains: &[(&str, 
     }
 }
 
-fn asked(book: &Book, passage: &Passage) -> Vec<Doubt> {
+pub(super) fn asked(book: &Book, passage: &Passage) -> Vec<Doubt> {
     doubts(Others { book: Some(book), queues: None }, passage)
 }
 
@@ -53,19 +55,19 @@ fn one(family: &'static str, hook: &'static str, rule: &Value) -> Vec<Doubt> {
     asked(&book(family, hook, false, &[("c", json!([rule]))]), &away(Some(false)))
 }
 
-fn is(left: Value, right: Value) -> Value {
+pub(super) fn is(left: Value, right: Value) -> Value {
     json!({"match": {"op": "==", "left": left, "right": right}})
 }
 
-fn meta(key: &str, value: &str) -> Value {
+pub(super) fn meta(key: &str, value: &str) -> Value {
     is(json!({"meta": {"key": key}}), json!(value))
 }
 
-fn payload(protocol: &str, field: &str, value: Value) -> Value {
+pub(super) fn payload(protocol: &str, field: &str, value: Value) -> Value {
     is(json!({"payload": {"protocol": protocol, "field": field}}), value)
 }
 
-fn payload_of(protocol: &str, field: &str) -> Value {
+pub(super) fn payload_of(protocol: &str, field: &str) -> Value {
     json!({"payload": {"protocol": protocol, "field": field}})
 }
 
@@ -82,7 +84,7 @@ fn set(key: &Value, value: Value) -> Value {
     json!({"mangle": {"key": key, "value": value}})
 }
 
-fn dropping() -> Value {
+pub(super) fn dropping() -> Value {
     json!({"drop": null})
 }
 
@@ -125,6 +127,7 @@ fn a_rule_that_names_a_guest_its_interface_or_its_bridge_is_told_with_the_comman
             false,
         ),
         ("netdev", "ingress", json!([smtp(), dropping()]), false),
+        ("inet", "ingress", json!([payload("ip", "daddr", json!("192.168.10.12")), dropping()]), true),
         ("arp", "forward", json!([payload("arp", "daddr ip", json!("192.168.10.12")), dropping()]), true),
         ("ip", "forward", json!([is(json!({"physdev": "in"}), json!("g1")), dropping()]), true),
         (
@@ -149,8 +152,13 @@ fn a_rule_that_names_a_guest_its_interface_or_its_bridge_is_told_with_the_comman
         let found = one(family, hook, &parts);
         let [one] = found.as_slice() else { panic!("{family} {parts}: {found:?}") };
         assert_eq!(one.surely, surely, "{parts}: {one:?}");
+        let does = match parts.as_array().unwrap().last().unwrap() {
+            last if last.get("mangle").is_some() => ", which rewrites it",
+            last if last.get("queue").is_some() => ", which leaves it to a program",
+            _ => "",
+        };
         let rule = format!(
-            "by a rule in chain c of table {family} op (hook {hook}), handle 7: nft -a list chain {family} op c"
+            "by a rule in chain c of table {family} op (hook {hook}){does}, handle 7: nft -a list chain {family} op c"
         );
         assert!(one.text.ends_with(&rule), "{one:?}");
     }
@@ -181,7 +189,6 @@ fn a_rule_that_cannot_meet_the_frame_or_lets_it_pass_or_names_nobody_is_not_told
         ("bridge", "forward", json!([payload("tcp", "dport", json!(25)), dropping()])),
         ("ip", "forward", json!([ct("invalid"), dropping()])),
         ("ip", "forward", json!([{"xt": {"type": "match", "name": "conntrack"}}, dropping()])),
-        ("ip", "forward", json!([payload("ip", "saddr", json!("@blocklist")), dropping()])),
         ("ip", "forward", json!([is(json!({"physdev": "in"}), json!("g2")), dropping()])),
         ("ip", "forward", json!([meta("iifname", "docker0"), dropping()])),
         ("ip6", "forward", json!([meta("iifname", "vb10.12b5"), dropping()])),
@@ -247,47 +254,163 @@ fn a_security_group_is_followed_into_its_chains() {
     );
 }
 
-/// What hosts have that nobody has set up against guests.
-const USUAL: [&str; 4] = [
-    // docker
-    "-P FORWARD DROP\n-N DOCKER\n-N DOCKER-USER\n-N DOCKER-ISOLATION-STAGE-1\n-N DOCKER-ISOLATION-STAGE-2\n-A FORWARD -j DOCKER-USER
-     -A FORWARD -j DOCKER-ISOLATION-STAGE-1\n-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
-     -A FORWARD -o docker0 -j DOCKER\n-A FORWARD -i docker0 ! -o docker0 -j ACCEPT\n-A FORWARD -i docker0 -o docker0 -j ACCEPT
-     -A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n-A DOCKER ! -i docker0 -o docker0 -j DROP
-     -A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2\n-A DOCKER-ISOLATION-STAGE-1 -j RETURN
-     -A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP\n-A DOCKER-ISOLATION-STAGE-2 -j RETURN\n-A DOCKER-USER -j RETURN",
-    // libvirt's default network
-    "-P FORWARD ACCEPT\n-N LIBVIRT_FWI\n-N LIBVIRT_FWO\n-N LIBVIRT_FWX\n-A FORWARD -j LIBVIRT_FWX\n-A FORWARD -j LIBVIRT_FWI\n-A FORWARD -j LIBVIRT_FWO
-     -A LIBVIRT_FWI -d 192.168.122.0/24 -o virbr0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
-     -A LIBVIRT_FWI -o virbr0 -j REJECT --reject-with icmp-port-unreachable\n-A LIBVIRT_FWO -s 192.168.122.0/24 -i virbr0 -j ACCEPT
-     -A LIBVIRT_FWO -i virbr0 -j REJECT --reject-with icmp-port-unreachable\n-A LIBVIRT_FWX -i virbr0 -o virbr0 -j ACCEPT",
-    // kube-proxy
-    "-P FORWARD ACCEPT\n-N KUBE-FORWARD\n-N KUBE-FIREWALL\n-N KUBE-SERVICES\n-A FORWARD -m comment --comment \"kubernetes forwarding rules\" -j KUBE-FORWARD
-     -A FORWARD -m conntrack --ctstate NEW -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n-A FORWARD -j KUBE-FIREWALL
-     -A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment \"block incoming localnet connections\" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
-     -A KUBE-FIREWALL -m mark --mark 0x8000/0x8000 -j DROP\n-A KUBE-FORWARD -m conntrack --ctstate INVALID -m nfacct --nfacct-name ct_state_invalid_dropped_pkts -j DROP
-     -A KUBE-FORWARD -m comment --comment \"kubernetes forwarding rules\" -m mark --mark 0x4000/0x4000 -j ACCEPT
-     -A KUBE-SERVICES -d 10.96.0.10/32 -p tcp -m comment --comment \"kube-system/dns has no endpoints\" -m tcp --dport 53 -j REJECT --reject-with icmp-port-unreachable",
-    // firewalld with iptables, and what keeps guests of bridges out of docker's way
-    "-P FORWARD DROP\n-N FORWARD_direct\n-N FORWARD_IN_ZONES\n-N FWDI_public\n-A FORWARD -m physdev --physdev-is-bridged -j ACCEPT
-     -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT\n-A FORWARD -i lo -j ACCEPT\n-A FORWARD -j FORWARD_IN_ZONES
-     -A FORWARD -m conntrack --ctstate INVALID -j DROP\n-A FORWARD -j REJECT --reject-with icmp-host-prohibited
-     -A FORWARD_IN_ZONES -i eth0 -g FWDI_public\n-A FORWARD_IN_ZONES -g FWDI_public\n-A FWDI_public -p icmp -j ACCEPT",
-];
-
-fn older(tool: &'static str, text: &str) -> Book {
+pub(super) fn older(tool: &'static str, text: &str) -> Book {
     let crossing = book("bridge", "forward", false, &[]).crossing;
     let older = vec![Older::read(tool, "filter", text)];
     Book { older, crossing, host: [Protocol::Ipv4, Protocol::Ipv6].into(), ..Book::default() }
 }
 
 #[test]
-fn what_hosts_usually_have_is_in_no_guests_way() {
-    for text in USUAL {
-        for passage in [away(None), away(Some(false)), away(None).back().unwrap()] {
-            assert_eq!(asked(&older("iptables-legacy", text), &passage), [], "{text}");
+fn what_cannot_be_read_of_a_rule_that_drops_may_be_about_the_guest() {
+    for rule in [
+        "-m iprange --dst-range 192.168.10.12-192.168.10.12 -j DROP",
+        "-m u32 --u32 0x10=0xc0a80a0c -j DROP",
+        "-m bpf --bytecode \"4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0\" -j DROP",
+        "-m string --hex-string \"|c0a80a0c|\" --algo bm --to 65535 -j REJECT --reject-with icmp-port-unreachable",
+        "-m set --match-set blocked dst -j DROP",
+        "-m statistic --mode random --probability 0.99 -j DROP",
+        "-m recent --rcheck --name x --mask 255.255.255.255 --rdest -j DROP",
+        "-m a_match_of_tomorrow -p tcp -j DROP",
+        "-d 0.0.0.12/0.0.0.255 -j DROP",
+        "-d 192.168.10.12/32 -j TPROXY --on-port 9",
+        "-m u32 --u32 0x10=0xc0a80a0c -j X",
+    ] {
+        let text = format!("-P FORWARD ACCEPT\n-N X\n-A FORWARD {rule}\n-A X -j DROP");
+        let found = asked(&older("iptables-legacy", &text), &away(Some(false)));
+        assert!(
+            matches!(&found[..], [one] if one.text.contains("iptables-legacy -t filter -vnL")),
+            "{rule}: {found:?}"
+        );
+    }
+    for rule in [
+        "-m iprange --dst-range 192.168.10.13-192.168.10.19 -j DROP",
+        "-m iprange --src-range 10.0.0.1-10.0.0.9 -j DROP",
+        "-m set --match-set open dst -j ACCEPT",
+    ] {
+        let found = asked(&older("iptables-legacy", &format!("-A FORWARD {rule}")), &away(Some(false)));
+        assert_eq!(found, [], "{rule}");
+    }
+}
+
+#[test]
+fn what_nft_asks_of_a_part_of_an_address_or_of_a_set_is_followed() {
+    let last = |number: u64| is(raw("nh", 152, 8), json!(number));
+    let masked = || json!({"&": [payload_of("ip", "daddr"), "0.0.0.255"]});
+    let vmap = |key: Value, data: Value| json!({"vmap": {"key": key, "data": data}});
+    let timed = json!({"set": [{"elem": {"val": "192.168.10.12", "timeout": 60}}]});
+    let seen = |family, parts: Value| one(family, "forward", &parts).first().map(|one| one.surely);
+    for family in ["bridge", "ip"] {
+        for (parts, told) in [
+            (json!([last(12), dropping()]), Some(true)),
+            (json!([last(13), dropping()]), None),
+            (json!([is(masked(), json!("0.0.0.12")), dropping()]), Some(true)),
+            (json!([is(masked(), json!("0.0.0.13")), dropping()]), None),
+            (json!([vmap(masked(), json!({"set": [["0.0.0.12", {"drop": null}]]}))]), Some(true)),
+            (json!([vmap(payload_of("ip", "daddr"), json!("@verdicts"))]), Some(false)),
+            (json!([payload("ip", "daddr", json!("@blocked")), dropping()]), Some(false)),
+            (json!([payload("ip", "daddr", timed.clone()), dropping()]), Some(true)),
+            (
+                json!([is(json!({"jhash": {"mod": 2, "expr": payload_of("ip", "daddr")}}), json!(0)), dropping()]),
+                Some(false),
+            ),
+            (json!([payload("ip", "daddr", json!("192.168.10.12")), {"tproxy": {"port": 9}}]), Some(false)),
+        ] {
+            assert_eq!(seen(family, parts.clone()), told, "{family} {parts}");
         }
     }
+}
+
+#[test]
+fn a_mark_of_one_table_counts_in_another_of_any_family() {
+    let marks = book(
+        "bridge",
+        "prerouting",
+        false,
+        &[(
+            "c",
+            json!([[
+                payload("ether", "daddr", json!("02:00:00:00:00:0c")),
+                set(&json!({"meta": {"key": "mark"}}), json!(7))
+            ]]),
+        )],
+    );
+    let of = |rule: &str| Book {
+        older: vec![Older::read("iptables-legacy", "filter", &format!("-A FORWARD {rule}"))],
+        ..marks.clone()
+    };
+    let told = |rule: &str| asked(&of(rule), &away(Some(false))).len();
+    assert_eq!(
+        [
+            told("-m mark --mark 0x7 -j DROP"),
+            told("-m mark --mark 0x3/0x3 -j DROP"),
+            told("-m mark ! --mark 0x0 -j DROP")
+        ],
+        [1; 3]
+    );
+    assert_eq!([told("-m mark --mark 0x8 -j DROP"), told("-m connmark --mark 0x7 -j DROP")], [0; 2], "nobody has it");
+    let both = [
+        Older::read("iptables-legacy", "mangle", "-A PREROUTING -d 192.168.10.12/32 -j MARK --set-xmark 0x10/0xf0"),
+        Older::read("iptables-legacy", "filter", "-A FORWARD -m mark --mark 0x10/0xff -j DROP"),
+    ];
+    let book = Book { older: both.to_vec(), ..marks.clone() };
+    assert_eq!(
+        (asked(&book, &away(Some(false))).len(), asked(&book, &away(Some(false)).back().unwrap()).len()),
+        (1, 0)
+    );
+}
+
+#[test]
+fn a_rule_for_a_pair_is_told_of_each_of_them_where_the_other_is_not_said() {
+    let pair = is(
+        json!({"concat": [payload_of("ether", "saddr"), payload_of("ether", "daddr")]}),
+        json!({"set": [{"concat": ["02:00:00:00:00:0b", "02:00:00:00:00:0c"]}]}),
+    );
+    let of = |parts: Value| book("bridge", "forward", false, &[("c", json!([parts]))]);
+    let sender = Passage { to: None, far: None, open: true, ..away(None) };
+    let receiver = Passage { from: None, open: true, ..away(None) };
+    let other = Passage { from: Some((mac(21), ip("192.168.10.21"))), ..sender.clone() };
+    for (parts, told) in [
+        (json!([pair, dropping()]), [1, 1, 0]),
+        (
+            json!([
+                payload("ip", "saddr", json!("192.168.10.11")),
+                payload("ip", "daddr", json!("192.168.10.12")),
+                dropping()
+            ]),
+            [1, 1, 0],
+        ),
+        (json!([payload("ip", "saddr", json!("192.168.10.99")), dropping()]), [0; 3]),
+        (json!([payload("tcp", "dport", json!(25)), dropping()]), [0; 3]),
+    ] {
+        let book = of(parts.clone());
+        assert_eq!([&sender, &receiver, &other].map(|passage| asked(&book, passage).len()), told, "{parts}");
+    }
+}
+
+#[test]
+fn filters_of_tc_are_asked_as_rules_are() {
+    let filter = |parts: Value, fate| Filter {
+        kind: "u32".to_owned(),
+        pref: 7,
+        protocol: 0x0800,
+        whole: false,
+        parts: parts.as_array().unwrap().clone(),
+        fate,
+    };
+    let told = |filters: Vec<Filter>| {
+        let filters = [((name("g1"), Side::Ingress), filters)].into();
+        let queues = Queues { filters, ..Queues::default() };
+        doubts(Others { book: None, queues: Some(&queues) }, &away(Some(false)))
+    };
+    let to = |number: u32| is(raw("nh", 128, 32), json!(number));
+    let drops = |parts: Value| filter(parts, Fate::Dropped);
+    let found = told(vec![drops(json!([to(3_232_238_092)]))]);
+    let text = "what comes from g1 may be dropped by a filter of tc (u32, pref 7): tc filter show dev g1 ingress";
+    assert!(matches!(&found[..], [one] if !one.surely && one.text == text), "{found:?}");
+    assert_eq!(told(vec![drops(json!([to(3_232_238_093)]))]), [], "another one's");
+    assert_eq!(told(vec![drops(json!([is(raw("nh", 176, 16), json!(25))]))]), [], "anybody's");
+    assert_eq!(told(vec![filter(json!([{"xt": {"type": "match", "name": "bpf"}}]), Fate::Unread)]).len(), 1);
+    assert_eq!(told(vec![filter(json!([to(3_232_238_092)]), Fate::Passes), drops(json!([to(3_232_238_092)]))]), []);
 }
 
 #[test]
@@ -320,7 +443,8 @@ fn rules_of_the_older_iptables_are_judged_as_all_others() {
 
 #[test]
 fn a_slow_class_is_in_the_way_of_what_goes_there_alone() {
-    let queues = Queues::from([(name("vv10.12b5"), vec!["what goes to vv10.12b5 may be dropped".to_owned()])]);
+    let slow = [(name("vv10.12b5"), vec!["what goes to vv10.12b5 may be dropped".to_owned()])].into();
+    let queues = Queues { slow, ..Queues::default() };
     let told = |passage: &Passage| doubts(Others { book: None, queues: Some(&queues) }, passage);
     let found = told(&away(None));
     assert!(found.len() == 1 && !found[0].surely, "{found:?}");
@@ -336,7 +460,7 @@ fn a_mark_counts_where_its_table_drops_what_has_it_and_other_writing_does_not() 
     let of = |rules: Value| asked(&book("bridge", "forward", false, &[("c", rules)]), &away(Some(false)));
     for left in [mark.clone(), json!({"&": [mark.clone(), 7]})] {
         let [one] = &of(json!([marked(), drops(left)]))[..] else { panic!() };
-        assert!(!one.surely && one.text.contains("handle 7"), "{one:?}");
+        assert!(!one.surely && one.text.contains("handle 8"), "what drops is told: {one:?}");
     }
     assert_eq!(of(json!([marked()])), [], "nobody asks for it");
     assert_eq!(of(json!([marked(), [is(mark.clone(), json!(7)), {"accept": null}]])), []);

@@ -47,7 +47,8 @@ fn way(finding: &Finding) -> Option<Direction> {
 
 /// What names a port of a bridge, of a guest or of ours.
 fn of_port(book: &Book, name: &IfName, Place { bridge, cut, .. }: &Place) -> Vec<Finding> {
-    let nobody = || Passage { bridge: bridge.clone(), near: None, far: None, from: None, to: None, ipv6: None };
+    let nobody =
+        || Passage { bridge: bridge.clone(), near: None, far: None, from: None, to: None, ipv6: None, open: false };
     let from = Passage { near: Some(name.clone()), ..nobody() };
     let to = Passage { far: Some(name.clone()), ..nobody() };
     let whose = format!("{name} in bridge {bridge}");
@@ -80,6 +81,7 @@ fn of_guest(book: &Book, slice: &Slice, presence: &Presence, (key, row): (&RowKe
         from: Some((key.mac, row.addresses().collect())),
         to: None,
         ipv6: None,
+        open: false,
     };
     let to = Passage { near: None, far: from.near.clone(), from: None, to: from.from.clone(), ..from.clone() };
     let name =

@@ -1,6 +1,8 @@
 //! Rules of the older iptables, in the words of its option `-S`, as the rules that `nft` tells: so both are judged alike
 //! ([`super::verdicts`]). What is not known here may match or not.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::barriers::Base;
@@ -58,6 +60,14 @@ impl Older {
                 _ => {}
             }
         }
+        // What is no chain is an extension.
+        let chains: BTreeSet<String> = rules.keys().cloned().collect();
+        for part in rules.values_mut().flatten().flat_map(|rule| &mut rule.parts) {
+            let target = part.get("jump").or_else(|| part.get("goto")).and_then(|to| to.get("target")?.as_str());
+            if let Some(name) = target.filter(|name| !chains.contains(*name)) {
+                *part = extension(name);
+            }
+        }
         Self { tool, table: table.to_owned(), bases, rules }
     }
 
@@ -66,7 +76,8 @@ impl Older {
         let Self { tool, table, .. } = self;
         match &drop.rule {
             Some((chain, number)) => {
-                format!("rule {number} in chain {chain} of {tool} (table {table}, hook {})", base.hook)
+                let fate = drop.fate.words();
+                format!("rule {number} in chain {chain} of {tool} (table {table}, hook {}){fate}", base.hook)
             }
             None => format!("the policy of chain {} of {tool} (table {table})", base.name),
         }
@@ -88,7 +99,11 @@ impl Older {
     }
 }
 
+/// Frames of our bridges are not tracked, and so never come by the table `nat`.
 fn base(family: &'static str, table: &str, chain: &str, drops: bool) -> Option<Base> {
+    if table == "nat" {
+        return None;
+    }
     let hook = match chain {
         "PREROUTING" => "prerouting",
         "FORWARD" => "forward",
@@ -118,50 +133,102 @@ fn words(line: &str) -> Vec<String> {
 }
 
 fn parts(family: &str, mut words: &[&str]) -> Vec<Value> {
-    let (mut parts, mut op) = (Vec::new(), "==");
+    let (mut parts, mut op, mut module) = (Vec::new(), "==", "");
     while let [word, rest @ ..] = words {
         words = rest;
-        if *word == "!" {
-            op = "!=";
-            continue;
-        }
-        if matches!(*word, "-j" | "-g") {
-            parts.extend(target(word, rest.first().copied().unwrap_or_default()));
-            break;
-        }
-        if let Some((part, used)) = part(family, op, word, rest.first().copied().unwrap_or_default()) {
-            parts.extend(part);
-            words = rest.get(used..).unwrap_or_default();
+        let value = rest.first().copied().unwrap_or_default();
+        match *word {
+            "!" => {
+                op = "!=";
+                continue;
+            }
+            "-j" | "-g" => {
+                parts.extend(target(word, value, rest.get(1..).unwrap_or_default()));
+                break;
+            }
+            "-m" => {
+                module = value;
+                words = rest.get(1..).unwrap_or_default();
+                parts.extend(Some(unknown(value)).filter(|_| !READ.contains(&value)));
+            }
+            _ => {
+                if let Some((part, used)) = part(family, (op, module), word, value) {
+                    parts.extend(part);
+                    words = rest.get(used..).unwrap_or_default();
+                }
+            }
         }
         op = "==";
     }
     parts
 }
 
+/// Modules whose options say all that they ask.
+const READ: [&str; 11] =
+    ["comment", "connmark", "conntrack", "icmp", "iprange", "mac", "mark", "physdev", "state", "tcp", "udp"];
+
 /// What an option says, and how many words behind it belong to it.
-fn part(family: &str, op: &str, word: &str, value: &str) -> Option<(Option<Value>, usize)> {
+fn part(family: &str, (op, module): (&str, &str), word: &str, value: &str) -> Option<(Option<Value>, usize)> {
     let name = || json!(value.strip_suffix('+').map_or_else(|| value.to_owned(), |head| format!("{head}*")));
     let states = || json!(value.split(',').map(str::to_lowercase).collect::<Vec<_>>());
     let is = if op == "==" { None } else { Some(never()) };
-    Some(match word {
-        "-s" => (Some(compare(op, payload(family, "saddr"), prefix(value))), 1),
-        "-d" => (Some(compare(op, payload(family, "daddr"), prefix(value))), 1),
-        "-i" => (Some(compare(op, json!({"meta": {"key": "iifname"}}), name())), 1),
-        "-o" => (Some(compare(op, json!({"meta": {"key": "oifname"}}), name())), 1),
-        "-p" if value == "all" => (is, 1),
-        "-p" => (Some(compare(op, json!({"meta": {"key": "l4proto"}}), json!(value))), 1),
-        "--physdev-in" => (Some(compare(op, json!({"physdev": "in"}), name())), 1),
-        "--physdev-out" => (Some(compare(op, json!({"physdev": "out"}), name())), 1),
-        "--physdev-is-bridged" | "--physdev-is-in" | "--physdev-is-out" => (is, 0),
-        "--mac-source" => (Some(compare(op, payload("ether", "saddr"), json!(value.to_lowercase()))), 1),
-        "--ctstate" | "--state" => (Some(compare(op, json!({"ct": {"key": "state"}}), states())), 1),
-        "--comment" => (None, 1),
-        "-m" if matches!(value, "physdev" | "mac" | "comment" | "conntrack" | "state" | "tcp" | "udp") => (None, 1),
-        "-m" => (Some(unknown(value)), 1),
-        option if option.starts_with('-') => (Some(unknown(option)), 0),
+    let mark = |of: &str| Some(marked(op, json!({of: {"key": "mark"}}), value).unwrap_or_else(|| unknown(module)));
+    let range = || value.split_once('-').map_or_else(|| json!("@"), |(from, to)| json!({"range": [from, to]}));
+    Some(match (module, word) {
+        (_, "-s") => (Some(compare(op, payload(family, "saddr"), prefix(value))), 1),
+        (_, "-d") => (Some(compare(op, payload(family, "daddr"), prefix(value))), 1),
+        (_, "-i") => (Some(compare(op, json!({"meta": {"key": "iifname"}}), name())), 1),
+        (_, "-o") => (Some(compare(op, json!({"meta": {"key": "oifname"}}), name())), 1),
+        (_, "-p") if value == "all" => (is, 1),
+        (_, "-p") => (Some(compare(op, json!({"meta": {"key": "l4proto"}}), json!(value))), 1),
+        ("physdev", "--physdev-in") => (Some(compare(op, json!({"physdev": "in"}), name())), 1),
+        ("physdev", "--physdev-out") => (Some(compare(op, json!({"physdev": "out"}), name())), 1),
+        ("physdev", "--physdev-is-bridged" | "--physdev-is-in" | "--physdev-is-out") => (is, 0),
+        ("mac", "--mac-source") => (Some(compare(op, payload("ether", "saddr"), json!(value.to_lowercase()))), 1),
+        ("conntrack" | "state", "--ctstate" | "--state") => {
+            (Some(compare(op, json!({"ct": {"key": "state"}}), states())), 1)
+        }
+        ("iprange", "--src-range") => (Some(compare(op, payload(family, "saddr"), range())), 1),
+        ("iprange", "--dst-range") => (Some(compare(op, payload(family, "daddr"), range())), 1),
+        ("mark", "--mark") => (mark("meta"), 1),
+        ("connmark", "--mark") => (mark("ct"), 1),
+        (_, "--comment") => (None, 1),
+        (_, option) if option.starts_with('-') => (Some(unknown(module)), 0),
         // The value of an option that is not known.
         _ => return None,
     })
+}
+
+/// A value and its mask, as iptables writes both.
+fn bits(text: &str) -> Option<(u32, u32)> {
+    let number = |text: &str| match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    match text.split_once('/') {
+        Some((value, mask)) => Some((number(value)?, number(mask)?)),
+        None => Some((number(text)?, u32::MAX)),
+    }
+}
+
+/// A comparison of some bits of a mark.
+fn marked(op: &str, mark: Value, text: &str) -> Option<Value> {
+    let (value, mask) = bits(text)?;
+    Some(compare_bits(op, mark, value, mask))
+}
+
+/// The same of what is known.
+pub fn compare_bits(op: &str, mark: Value, value: u32, mask: u32) -> Value {
+    let left = if mask == u32::MAX { mark } else { json!({"&": [mark, mask]}) };
+    compare(op, left, json!(value))
+}
+
+/// Writes the bits `mask` of a mark, as `--set-xmark` does: those that are set are cleared, and then the value's are turned.
+pub fn write_mark(value: u32, mask: u32) -> Value {
+    let mark = json!({"meta": {"key": "mark"}});
+    let kept = json!({"&": [mark, !mask]});
+    let value = if mask == u32::MAX { json!(value) } else { json!({"^": [kept, value]}) };
+    json!({"mangle": {"key": mark, "value": value}})
 }
 
 /// An address, or a prefix as `nft` tells it. What is not one matches or not.
@@ -174,17 +241,27 @@ fn prefix(text: &str) -> Value {
     }
 }
 
-fn target(word: &str, name: &str) -> Option<Value> {
+/// `-` options behind a target are its own.
+fn target(word: &str, name: &str, options: &[&str]) -> Option<Value> {
     Some(match name {
         "DROP" | "REJECT" => json!({"drop": null}),
         "ACCEPT" => json!({"accept": null}),
         "RETURN" => json!({"return": null}),
         "NFQUEUE" | "QUEUE" => json!({"queue": null}),
-        "LOG" | "NFLOG" | "MARK" | "CONNMARK" | "CT" | "NOTRACK" | "TRACE" | "AUDIT" | "CLASSIFY" | "TCPMSS"
-        | "SET" | "DSCP" | "TOS" | "CHECKSUM" | "MASQUERADE" | "SNAT" | "" => return None,
+        "MARK" => match options {
+            ["--set-xmark", text] => {
+                bits(text).map_or_else(|| extension(name), |(value, mask)| write_mark(value, mask))
+            }
+            _ => extension(name),
+        },
+        "LOG" | "" => return None,
         chain if word == "-g" => json!({"goto": {"target": chain}}),
         chain => json!({"jump": {"target": chain}}),
     })
+}
+
+fn extension(name: &str) -> Value {
+    json!({"xt": {"type": "target", "name": name}})
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ fn what_is_known_is_put_into_the_words_of_nft_and_the_rest_may_match_or_not() {
         ),
         (
             "-p tcp -m tcp --dport 25 -j DROP",
-            vec![compare("==", json!({"meta": {"key": "l4proto"}}), json!("tcp")), unknown("--dport"), verdict("drop")],
+            vec![compare("==", json!({"meta": {"key": "l4proto"}}), json!("tcp")), unknown("tcp"), verdict("drop")],
         ),
         ("-m comment --comment \"say \\\"-j DROP\\\" aloud\" -j ACCEPT", vec![verdict("accept")]),
         (
@@ -46,7 +46,11 @@ fn chains_at_hooks_have_their_policies_and_rules_their_numbers() {
     let [base] = older.bases.as_slice() else { panic!("{older:?}") };
     assert!(base.family == "ip6" && base.hook == "forward" && base.drops, "{base:?}");
     assert_eq!(older.rules["X"].iter().map(|rule| rule.handle).collect::<Vec<_>>(), [1, 2]);
-    let drop = Drop { sure: crate::node::verdicts::Sure::Yes, rule: Some(("X".to_owned(), 1)) };
+    let drop = Drop {
+        sure: crate::node::verdicts::Sure::Yes,
+        rule: Some(("X".to_owned(), 1)),
+        fate: crate::node::verdicts::Fate::Dropped,
+    };
     assert_eq!(older.way_out(base, &drop), "ip6tables-legacy -t filter -D X 1");
     assert_eq!(older.way_out(base, &Drop { rule: None, ..drop }), "ip6tables-legacy -t filter -P FORWARD ACCEPT");
 }

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::probe::crossing::Protocol;
 
 fn frame(protocol: Protocol) -> Frame {
     let (from, to) = if protocol == Protocol::Ipv6 { ("fd00::1", "fd00::2") } else { ("192.168.10.1", "192.168.10.2") };
@@ -71,17 +72,17 @@ fn every_form_of_a_match_is_read_or_is_said_to_be_unread() {
 #[test]
 fn policies_drop_what_no_rule_lets_pass_and_what_cannot_be_read_makes_it_likely() {
     let frame = frame(Protocol::Ipv4);
-    let policy = |sure| Some(Drop { sure, rule: None });
+    let policy = |sure| Some(Drop { sure, rule: None, fate: Fate::Dropped });
     assert_eq!(one(json!([]), true, &frame), policy(Sure::Yes));
     assert_eq!(one(json!([]), false, &frame), None);
     assert_eq!(one(json!([{"counter": {"packets": 1}}, {"accept": null}]), true, &frame), None);
     assert_eq!(one(json!([{"xt": null}, {"accept": null}]), true, &frame), policy(Sure::Likely));
     assert_eq!(one(json!([{"limit": {}}, {"accept": null}]), true, &frame), policy(Sure::Likely));
     assert_eq!(one(json!([{"return": null}]), true, &frame), policy(Sure::Yes));
-    let by_rule = Drop { sure: Sure::Maybe, rule: Some(("c".into(), 7)) };
+    let by_rule = Drop { sure: Sure::Maybe, rule: Some(("c".into(), 7)), fate: Fate::Dropped };
     assert_eq!(one(json!([{"xt": null}, {"drop": null}]), false, &frame), Some(by_rule));
     for word in ["drop", "reject"] {
-        let by_rule = Drop { sure: Sure::Yes, rule: Some(("c".into(), 7)) };
+        let by_rule = Drop { sure: Sure::Yes, rule: Some(("c".into(), 7)), fate: Fate::Dropped };
         assert_eq!(one(json!([{ word: null }]), false, &frame), Some(by_rule));
     }
 }

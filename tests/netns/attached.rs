@@ -164,7 +164,7 @@ struct Doubt {
     undo: &'static str,
 }
 
-const DOUBTS: [Doubt; 6] = [
+const DOUBTS: [Doubt; 10] = [
     Doubt {
         node: "a-1",
         make: "tc qdisc replace dev vt10.12b5 root handle 1: htb default 10
@@ -204,6 +204,36 @@ const DOUBTS: [Doubt; 6] = [
         to: "b-1",
         says: "names the sender, and may drop its frames; which, says there: meshctl explain b-1-g1 a-1-g1",
         undo: "nft delete table bridge op",
+    },
+    Doubt {
+        node: "a-1",
+        make: "iptables-legacy -A FORWARD -m u32 --u32 '16=0xc0a80a0d' -j DROP",
+        to: "b-1",
+        says: "in chain FORWARD of iptables-legacy (table filter, hook forward): iptables-legacy -t filter -vnL FORWARD --line-numbers",
+        undo: "iptables-legacy -D FORWARD -m u32 --u32 '16=0xc0a80a0d' -j DROP",
+    },
+    Doubt {
+        node: "a-1",
+        make: "ebtables-nft -t nat -A PREROUTING -s @MAC -j mark --mark-set 7 --mark-target CONTINUE
+               nft add table inet op; nft 'add chain inet op c { type filter hook forward priority 0; }'; nft add rule inet op c meta mark 7 drop",
+        to: "b-1",
+        says: "by a rule in chain c of table inet op (hook forward), handle 2: nft -a list chain inet op c",
+        undo: "nft delete table inet op; ebtables-nft -t nat -D PREROUTING -s @MAC -j mark --mark-set 7 --mark-target CONTINUE",
+    },
+    Doubt {
+        node: "b-1",
+        make: "nft add table netdev op; nft 'add chain netdev op c { type filter hook egress device g1 priority 0; }'
+               nft add rule netdev op c ip saddr @IP ip daddr @FAR drop",
+        to: "b-1",
+        says: "names the receiver, and may drop its frames; which, says there: meshctl explain b-1-g1 a-1-g1",
+        undo: "nft delete table netdev op",
+    },
+    Doubt {
+        node: "a-1",
+        make: "ip link add x8 type veth peer name y8; tc filter add dev g1 ingress protocol ip pref 9 u32 match ip dst @FAR/32 action mirred egress redirect dev x8",
+        to: "b-1",
+        says: "what comes from g1 may be dropped by a filter of tc (u32, pref 9): tc filter show dev g1 ingress",
+        undo: "tc filter del dev g1 ingress pref 9; ip link del x8",
     },
     Doubt {
         node: "b-1",
@@ -291,7 +321,7 @@ fn what_tc_lets_pass_is_nobodys_fault() {
             text.lines().next().is_some_and(|line| line.contains("not certain")) && text.contains(says)
         };
         wait_until(&format!("{make}: it is not certain: {says}: {}", explained(&lab, to)), BAR, doubted);
-        on(&lab, node, undo);
+        on(&lab, node, &filled(&lab, undo));
         let over = || explained(&lab, to).lines().next().is_some_and(|line| line.ends_with(" arrives"));
         wait_until(&format!("{make}: it arrives again: {}", explained(&lab, to)), BAR, over);
     }
