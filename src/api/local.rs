@@ -249,6 +249,9 @@ pub struct TunnelStatus {
     pub received: u64,
     /// Payload bytes sent.
     pub sent: u64,
+    /// Lost of the datagrams of the last 20 s from there to here, percent; none: they are too few.
+    #[serde(default)]
+    pub loss: Option<u8>,
     /// The session of each lane that the pair uses, which the above sums up.
     #[serde(default)]
     pub lanes: Vec<LaneTunnel>,

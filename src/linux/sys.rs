@@ -106,6 +106,23 @@ pub fn packet_missed(socket: &impl AsRawFd) -> io::Result<u32> {
     if code < 0 { Err(io::Error::last_os_error()) } else { Ok(stats.tp_drops) }
 }
 
+/// How many packets a socket could not take since it was opened (`SK_MEMINFO_DROPS` of linux/sock_diag.h, by `SO_MEMINFO`): its buffer was
+/// full, or they were damaged. What the kernel had joined is one packet; the number wraps.
+///
+/// # Errors
+/// Of `getsockopt(2)`; before Linux 4.12 there is no such option.
+pub fn socket_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    /// asm-generic/socket.h
+    const SO_MEMINFO: libc::c_int = 55;
+    const DROPS: usize = 8;
+    let mut info = [0_u32; DROPS + 1];
+    let mut length = u32::try_from(size_of_val(&info)).unwrap_or_default();
+    let (level, name) = (libc::SOL_SOCKET, SO_MEMINFO);
+    // SAFETY: `info` and `length` are valid and writable, and `length` is the size of `info`.
+    let code = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, info.as_mut_ptr().cast(), &raw mut length) };
+    if code < 0 { Err(io::Error::last_os_error()) } else { Ok(info[DROPS]) }
+}
+
 /// Gives a socket room for `bytes` that wait to be read, past the system's limit for everybody (`SO_RCVBUFFORCE`, socket(7)).
 ///
 /// # Errors

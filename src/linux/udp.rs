@@ -141,6 +141,12 @@ impl LaneSocket {
         self.socket.local_addr()
     }
 
+    /// How many packets it could not take since it was opened, because its buffer was full: what comes in is more than is read. None: the kernel
+    /// does not say. The number wraps, and datagrams that the kernel had joined count once.
+    pub fn dropped(&self) -> Option<u32> {
+        sys::socket_drops(self.socket.as_fd()).ok()
+    }
+
     /// Empties the inbox and fills it with what has arrived, in at most `most` reads; the kernel may have put datagrams of one
     /// origin together.
     ///

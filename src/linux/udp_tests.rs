@@ -42,6 +42,20 @@ fn batches_cross_in_order_and_a_buffer_may_hold_several() {
 }
 
 #[test]
+fn what_a_full_socket_could_not_take_is_counted() {
+    let (mut a, b) = (any_port("127.0.0.1"), any_port("::"));
+    let there = SocketAddr::from(([127, 0, 0, 1], b.address().unwrap().port()));
+    a.send(&[to(there, b"one", 3)], NOW);
+    assert_eq!(b.dropped(), Some(0));
+    let large = to(there, &vec![0; 60_000], 60_000);
+    let sent: u64 = (0..800).map(|_| a.send(std::slice::from_ref(&large), NOW).sent).sum();
+    let arrived = received(&b).len();
+    assert!(arrived > 1, "{arrived}");
+    assert_eq!(b.dropped().map(u64::from), Some(sent + 1 - arrived as u64));
+    assert!(b.dropped().is_some_and(|dropped| dropped > 0));
+}
+
+#[test]
 fn an_ipv6_socket_speaks_ipv4_too() {
     let (mut dual, mut v4) = (any_port("::"), any_port("127.0.0.1"));
     let port = dual.address().unwrap().port();

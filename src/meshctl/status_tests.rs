@@ -33,6 +33,7 @@ fn peer(n: usize) -> PeerStatus {
         sent: 5,
         lanes: Vec::new(),
         starting: false,
+        loss: None,
         silence: None,
     });
     PeerStatus {

@@ -36,7 +36,7 @@ pub(super) async fn run(access: &Access, command: Command) -> Done {
             bytes(tunnel.received),
             bytes(tunnel.sent),
             String::new(),
-            String::new(),
+            or_none(tunnel.loss.map(|loss| format!("{loss} %"))),
             String::new(),
         ]);
     }

@@ -30,6 +30,7 @@ pub mod lanes;
 pub mod link;
 pub mod log;
 pub mod look;
+mod lossy;
 mod mtu;
 pub mod offload;
 mod others;

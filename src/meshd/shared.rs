@@ -22,6 +22,7 @@ use crate::linux::KernelError;
 use crate::node::called;
 use crate::node::crossing::Way;
 use crate::node::doubts::{Book, Queues};
+use crate::node::losses::Loss;
 use crate::node::outways::OutWays;
 use crate::node::paths::Paths;
 use crate::node::plan::Local;
@@ -33,7 +34,7 @@ use crate::node::watch_told::Down;
 use crate::policy::mtu::MtuPolicy;
 use crate::policy::offload::Feature;
 use crate::table::{NetKey, Slice};
-use crate::types::{IfName, Mono, Mtu, NodeId, PdcId, PublicKey, Version, Wall};
+use crate::types::{IfName, Mono, Mtu, NodeId, PdcId, PeerSlot, PublicKey, Version, Wall};
 
 /// Where a finding comes from, worst first: `status` lists them in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +61,8 @@ pub enum Topic {
     Plain,
     /// Plain paths whose frames take the tunnel meanwhile.
     Detours,
+    /// Tunnels that lose much on the way to here.
+    Losses,
     /// What the plan cannot do.
     Plan,
     /// Paths about which management decides otherwise.
@@ -120,6 +123,7 @@ impl Topic {
             | Self::Plugs => Some(Cut::node(false)),
             Self::Mtu
             | Self::Detours
+            | Self::Losses
             | Self::Guests
             | Self::Disk
             | Self::Keys
@@ -177,6 +181,8 @@ pub struct View {
     pub measured: AllMeasured,
     /// Whose plain paths are watched.
     pub echoes: Arc<Vec<Echoes>>,
+    /// What tunnels lose on the way to here.
+    pub losses: BTreeMap<PeerSlot, Loss>,
     /// Interfaces that should carry, and do not.
     pub down: BTreeMap<IfName, Down>,
     /// By which way packets leave for the other ends of tunnels.
@@ -239,6 +245,7 @@ impl Shared {
             mtus: BTreeMap::new(),
             measured: AllMeasured::new(),
             echoes: Arc::default(),
+            losses: BTreeMap::new(),
             down: BTreeMap::new(),
             outways: Arc::default(),
             applied: Version::default(),

@@ -24,6 +24,7 @@ fn lane(number: u8, up: bool, heard: u64, silent: Option<u64>) -> LaneStats {
         handshaking_since: None,
         staged: 0,
         received_bytes: 0,
+        arrivals: tunnel::Arrivals::default(),
         sent_bytes: 0,
     };
     let phase = if silent.is_some() { Phase::Error } else { Phase::Complete };
@@ -96,6 +97,7 @@ fn peer(n: u8, up: bool, silence: Option<Silence>) -> PeerStatus {
         sent: 0,
         lanes: Vec::new(),
         starting: false,
+        loss: None,
         silence,
     };
     PeerStatus {

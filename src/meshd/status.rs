@@ -102,6 +102,7 @@ fn tunnels_of(view: &View, stats: &[LaneStats], now: Mono) -> BTreeMap<NodeId, T
             sent: lanes.iter().map(|lane| lane.sent).sum(),
             starting: !lanes.iter().any(|lane| lane.up) && now.since(view.started) <= GRACE,
             lanes,
+            loss: view.slots.peer(node).and_then(|slot| view.losses.get(&slot)?.percent),
             silence: silent::silence(view.slots.peer(node), peer.foreign.is_some(), stats, now)
                 .map(|silence| silent::told(silence, view.words.get(node))),
         };

@@ -20,7 +20,7 @@ struct Rule {
 const KEY: &str = "M0281";
 
 /// What says that something does not pass between this node and peers.
-const PEERS: &[&str] = &["M0410", "M0412", "M0663", "M0664", "M0665", "M0666", "M0669", "M0721", "M0722"];
+const PEERS: &[&str] = &["M0410", "M0412", "M0663", "M0664", "M0665", "M0666", "M0669", "M0721", "M0722", "M0723"];
 
 const RULES: &[Rule] = &[
     // No member speaks with a node in quarantine, or that was removed.

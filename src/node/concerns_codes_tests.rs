@@ -20,8 +20,8 @@ enum Says {
     Plain(bool),
     /// A peer, by whatever path; maybe.
     Peer,
-    /// A peer, by the tunnel.
-    Tunnel,
+    /// A peer, by the tunnel; surely or maybe.
+    Tunnel(bool),
     /// A network on its node.
     Network(bool),
     /// What of a network enters or leaves by plain paths; maybe.
@@ -53,7 +53,8 @@ const DECIDED: &[(Says, &[&str])] = &[
         &["M0220", "M0264", "M0286", "M0621", "M0622", "M0623", "M0624", "M0625", "M0626", "M0635", "M0685"],
     ),
     (Says::Plain(true), &["M0404", "M0405", "M0663", "M0667"]),
-    (Says::Tunnel, &["M0410"]),
+    (Says::Tunnel(true), &["M0410"]),
+    (Says::Tunnel(false), &["M0723"]),
     (Says::Peer, &["M0413"]),
     (Says::Plain(false), &["M0414", "M0664", "M0665", "M0666", "M0721", "M0722"]),
     (Says::Network(false), &["M0501", "M0604"]),
@@ -70,8 +71,9 @@ const DECIDED: &[(Says, &[&str])] = &[
 ];
 
 /// Codes whose findings are about something else in one of their forms: a guest's own interface that is too small; a device of others that comes
-/// to a UDP port when ours is there.
-const ALSO: &[(Says, &[&str])] = &[(Says::Network(false), &["M0513"]), (Says::Nothing, &["M0612"])];
+/// to a UDP port when ours is there; a tunnel of which nobody knows yet which direction fails.
+const ALSO: &[(Says, &[&str])] =
+    &[(Says::Network(false), &["M0513"]), (Says::Nothing, &["M0612"]), (Says::Tunnel(false), &["M0410"])];
 
 /// Codes that refuse something, and are no finding about frames. One that stands in `meshd.toml` or a table file comes as a finding, too, and then
 /// it cuts off what its topic says (`meshd::shared`).
@@ -140,7 +142,7 @@ fn cut(says: Says, other: bool) -> Cut {
         Says::Node(surely) => Cut::node(surely),
         Says::Plain(surely) => Cut::peers(surely, Path::Plain, &peer("b", "c")),
         Says::Peer => Cut { peers: peer("b", "c"), ..Cut::default() },
-        Says::Tunnel => Cut::peers(true, Path::Tunnel, &peer("far", "c")),
+        Says::Tunnel(surely) => Cut::peers(surely, Path::Tunnel, &peer("far", "c")),
         Says::Network(surely) => Cut { surely, ..Cut::network(&network()) },
         Says::Way => Cut { surely: false, ..Cut::way(&network(), Path::Plain) },
         Says::Guest(surely) => {
@@ -156,14 +158,17 @@ const fn meets(says: Says, to: u8) -> bool {
         Says::Nothing => false,
         Says::Node(_) | Says::Network(_) | Says::Guest(_) => true,
         Says::Plain(_) | Says::Peer | Says::Way => to == 3,
-        Says::Tunnel => to == 4,
+        Says::Tunnel(_) => to == 4,
     }
 }
 
 const fn surely(says: Says) -> bool {
     match says {
-        Says::Node(surely) | Says::Plain(surely) | Says::Network(surely) | Says::Guest(surely) => surely,
-        Says::Tunnel => true,
+        Says::Node(surely)
+        | Says::Plain(surely)
+        | Says::Tunnel(surely)
+        | Says::Network(surely)
+        | Says::Guest(surely) => surely,
         Says::Nothing | Says::Peer | Says::Way => false,
     }
 }
@@ -212,7 +217,7 @@ fn kind(cut: &Cut) -> Says {
         (true, ..) => Says::Node(cut.surely),
         (_, Some(Path::Plain), Cut { networks, .. }) if !networks.is_empty() => Says::Way,
         (_, Some(Path::Plain), _) => Says::Plain(cut.surely),
-        (_, Some(_), _) => Says::Tunnel,
+        (_, Some(_), _) => Says::Tunnel(cut.surely),
         (.., Cut { guests, .. }) if !guests.is_empty() => Says::Guest(cut.surely),
         (.., Cut { networks, .. }) if !networks.is_empty() => Says::Network(cut.surely),
         (.., Cut { peers, .. }) if !peers.is_empty() => Says::Peer,

@@ -222,6 +222,27 @@ fn a_path_that_does_not_carry_is_in_the_way_at_both_ends_and_at_management_and_o
 }
 
 #[test]
+fn a_tunnel_that_loses_is_told_by_who_receives_and_is_known_to_who_sends() {
+    let lossy = |node: &NodeId, peer: &NodeId| {
+        let whence = crate::node::losses::Whence::Way;
+        crate::node::losses_told::findings(
+            node,
+            [crate::node::losses_told::Lossy { node: peer, from: None, whence }],
+            None,
+        )
+    };
+    let (a, far): (NodeId, NodeId) = ("a".parse().unwrap(), "far".parse().unwrap());
+    let findings = lossy(&far, &a);
+    assert_eq!(said((&well(&slice()), &[]), &findings, 4), [true, false, false], "what a sends");
+    assert_eq!(there(&findings, 4), Stands::Lossy);
+    let step = Stands::Lossy.step(&far, "meshctl status");
+    assert!(step.open && step.text.contains("many datagrams of the tunnel from here"), "{step:?}");
+    // What it gets is in the way of the answer alone.
+    assert_eq!(said((&well(&slice()), &lossy(&a, &far)), &[], 4), [true; 3]);
+    assert_eq!(said((&well(&slice()), &lossy(&a, &far)), &[], 3), [true; 3]);
+}
+
+#[test]
 fn a_guest_that_is_not_in_its_place_is_in_the_way_of_its_own_frames_and_of_no_others() {
     let slice = slice();
     for (code, stands) in [

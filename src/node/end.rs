@@ -4,6 +4,7 @@
 
 use super::concerns::{self, End};
 use super::doubts::{self, Others};
+use super::losses_told::LOSSY;
 use super::presence::{At, Presence};
 use super::wrongs::SAYS;
 use crate::api::cut::Direction;
@@ -24,6 +25,8 @@ pub enum Stands {
     Silent,
     /// Something is wrong there that may be in the way.
     Maybe,
+    /// Many datagrams of the tunnel from who asks are lost on their way.
+    Lossy,
     /// Its interface is down.
     Down,
     /// Its interface stands elsewhere.
@@ -49,7 +52,7 @@ pub enum Stands {
 }
 
 /// All of them, by number.
-const ALL: [Stands; 15] = [
+const ALL: [Stands; 16] = [
     Stands::Unknown,
     Stands::Well,
     Stands::Silent,
@@ -65,6 +68,7 @@ const ALL: [Stands; 15] = [
     Stands::Dark,
     Stands::Dropped,
     Stands::Named,
+    Stands::Lossy,
 ];
 
 impl Stands {
@@ -97,6 +101,7 @@ impl Stands {
             ),
             Self::Silent => open("it does not know yet behind which interface the guest is"),
             Self::Maybe => open("something is wrong there that may be in the way"),
+            Self::Lossy => open("many datagrams of the tunnel from here are lost on their way, while others arrive"),
             Self::Down => cut("the guest's interface is down"),
             Self::Elsewhere => cut("the guest's interface stands in another bridge"),
             Self::Unplugged => cut("the guest's interface stands in no bridge"),
@@ -205,6 +210,7 @@ pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> 
         direction: Some(Direction::ToGuests),
     };
     let found = concerns::in_the_way(here.findings, end).into_iter().map(|(finding, surely)| match &finding.cut {
+        _ if finding.code == LOSSY => Stands::Lossy,
         _ if !surely => Stands::Maybe,
         Some(cut) if cut.peers.contains(peer.0) => Stands::Path,
         Some(cut) if !cut.guests.is_empty() && SAYS.contains(&finding.code.as_str()) => Stands::Refused,
@@ -212,8 +218,8 @@ pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> 
         Some(_) | None => Stands::Cut,
     });
     // Where the interface is, is told first: the rest follows from it, most often.
-    let stands = if place > Stands::Maybe { place } else { found.chain([place]).max().unwrap_or(place) };
-    if stands <= Stands::Maybe && doubted(key) { Stands::Named } else { stands }
+    let stands = if place > Stands::Lossy { place } else { found.chain([place]).max().unwrap_or(place) };
+    if stands <= Stands::Lossy && doubted(key) { Stands::Named } else { stands }
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ pub mod guard;
 mod guard_host;
 mod guard_path;
 pub mod larger;
+pub mod losses;
+pub mod losses_told;
 pub mod named;
 pub mod named_guests;
 pub mod names;

@@ -167,8 +167,19 @@ pub struct PeerStatus {
     pub staged: usize,
     /// UDP payload bytes of data messages received.
     pub received_bytes: u64,
+    /// How many data messages of the peer have arrived, and how many it must have made.
+    pub arrivals: Arrivals,
     /// UDP payload bytes of data messages sealed.
     pub sent_bytes: u64,
+}
+
+/// Data messages of a peer since the start, over all its sessions. What the second number lacks was lost, or is still on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Arrivals {
+    /// How many the peer has sealed, up to the newest that arrived: each has the next counter of its session (whitepaper 5.4.6).
+    pub sealed: u64,
+    /// How many of them were accepted, each once.
+    pub accepted: u64,
 }
 
 /// Counters since the start. Plain numbers; the owner sums them over lanes.

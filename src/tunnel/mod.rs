@@ -58,7 +58,8 @@ mod window;
 pub use self::agree::{agree, is_sound};
 pub use self::drops::{DropReason, Drops};
 pub use self::interface::{
-    Counters, Event, HEADROOM, Open, OwnKey, PeerConfig, PeerStatus, Random, Refusal, Seal, TAILROOM, Transmit,
+    Arrivals, Counters, Event, HEADROOM, Open, OwnKey, PeerConfig, PeerStatus, Random, Refusal, Seal, TAILROOM,
+    Transmit,
 };
 pub use self::message::{TAG, is_call};
 pub use self::tunnels::{Tunnels, public_key};

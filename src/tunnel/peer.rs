@@ -7,7 +7,7 @@ use super::callers::Callers;
 use super::common::Common;
 use super::cookie::Jar;
 use super::drops::DropReason;
-use super::interface::{Event, PeerConfig, PeerStatus};
+use super::interface::{Arrivals, Event, PeerConfig, PeerStatus};
 use super::limits::{KEY_KNOWN, MOVE_EVENT_INTERVAL, REKEY_TIMEOUT, STAGED};
 use super::noise::{Initiator, NO_PSK};
 use super::session::{Ended, Pair, Sessions};
@@ -70,6 +70,7 @@ pub(super) struct Peer {
     last_handshake: Option<Mono>,
     pub(super) last_received: Option<Mono>,
     pub(super) received_bytes: u64,
+    pub(super) arrivals: Arrivals,
     pub(super) sent_bytes: u64,
 }
 
@@ -95,6 +96,7 @@ impl Peer {
             last_handshake: None,
             last_received: None,
             received_bytes: 0,
+            arrivals: Arrivals::default(),
             sent_bytes: 0,
             config,
         };
@@ -283,6 +285,7 @@ impl Peer {
             handshaking_since: self.unanswered,
             staged: self.staged.len(),
             received_bytes: self.received_bytes,
+            arrivals: self.arrivals,
             sent_bytes: self.sent_bytes,
         }
     }

@@ -146,8 +146,8 @@ impl Session {
         Ok(data::MIN + padded)
     }
 
-    /// Opens a data message in place; gives its payload and whether its counter is the newest yet.
-    pub(super) fn open<'a>(&mut self, datagram: &'a mut [u8], now: Mono) -> Result<(&'a mut [u8], bool), DropReason> {
+    /// Opens a data message in place; gives its payload and by how much the newest counter has advanced with it; zero: it is late.
+    pub(super) fn open<'a>(&mut self, datagram: &'a mut [u8], now: Mono) -> Result<(&'a mut [u8], u64), DropReason> {
         let (_, counter) = read_data(datagram);
         if self.expired(now) {
             return Err(DropReason::SessionExpired);

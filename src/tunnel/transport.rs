@@ -71,7 +71,7 @@ impl Peer {
         let (local, _) = read_data(datagram);
         let bytes = datagram.len() as u64;
         let (session, place) = self.sessions.find(local).ok_or(DropReason::UnknownIndex)?;
-        let (payload, newest) = session.open(datagram, now)?;
+        let (payload, ahead) = session.open(datagram, now)?;
         let stale = session.stale_on_receive(now);
         if let Some((remote, stamp)) = session.shown() {
             self.remote(remote).callers.confirm(stamp);
@@ -83,10 +83,12 @@ impl Peer {
             self.handshake_done(common, now);
         }
         // Only the newest packet of the newest session moves the endpoint: a late one tells where the peer was.
-        if newest && place != Place::Previous && self.endpoint != Some(from) {
+        if ahead > 0 && place != Place::Previous && self.endpoint != Some(from) {
             self.moved_to(from, common, now);
         }
         self.received_bytes += bytes;
+        self.arrivals.sealed = self.arrivals.sealed.saturating_add(ahead);
+        self.arrivals.accepted += 1;
         self.last_received = Some(now);
         self.timers.received(now);
         if payload.is_empty() {

@@ -34,16 +34,16 @@ impl Window {
         self.ring[word] & bit == 0
     }
 
-    /// Marks `counter` as seen; it was [`Self::fresh`]. Says whether it is the newest.
-    pub(super) fn commit(&mut self, counter: u64) -> bool {
-        let newest = counter >= self.next;
-        if newest {
+    /// Marks `counter` as seen; it was [`Self::fresh`]. Says by how much the newest counter has advanced; zero: this one is late.
+    pub(super) fn commit(&mut self, counter: u64) -> u64 {
+        let ahead = (counter + 1).saturating_sub(self.next);
+        if ahead > 0 {
             self.clear_up_to(counter);
             self.next = counter + 1;
         }
         let (word, bit) = place(counter);
         self.ring[word] |= bit;
-        newest
+        ahead
     }
 
     /// Clears the words between the newest counter's and `counter`'s.

@@ -1,8 +1,8 @@
 //! A tunnel that a route of the host's own leads astray is told with that route, and `explain` takes nothing that is heard of the peer for a
 //! proof that the peer hears; a port that names the wrong interface is told as that. With daemons, on the real kernel.
 
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -48,6 +48,7 @@ fn a_route_that_leads_a_tunnel_astray_is_named() {
     let text = explain(&lab, "a-1", "b-1-g1");
     let tunnel = text.lines().find(|line| line.contains("the tunnel to b-1 is up")).unwrap();
     assert!(tunnel.contains("answered") && !tunnel.contains("heard"), "what is heard is the other direction: {text}");
+    a_tunnel_that_loses_is_told(&lab);
     let status = lab.ctl("exec", &["a-1", "--", env!("CARGO_BIN_EXE_meshctl"), "status", "-o", "json"]);
     let status: Value = serde_json::from_slice(&status.stdout).unwrap();
     let endpoint = status["peers"].as_array().unwrap().iter().find_map(|peer| peer["tunnel"]["endpoint"].as_str());
@@ -70,6 +71,50 @@ fn a_route_that_leads_a_tunnel_astray_is_named() {
     });
     within(&lab, "a-1", "ip link delete vpn0");
     wait_until("it arrives again", BAR, arrives);
+}
+
+/// What is lost of the datagrams of this node's tunnel to here, percent.
+fn loss(lab: &Lab, node: &str) -> Option<u64> {
+    let output = lab.ctl("exec", &[node, "--", env!("CARGO_BIN_EXE_meshctl"), "tunnel", "list", "-o", "json"]);
+    let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+    list["items"].as_array().unwrap().iter().find_map(|tunnel| tunnel["loss"].as_u64())
+}
+
+/// A wire that loses by chance in one direction, under some hundred datagrams a second.
+fn a_tunnel_that_loses_is_told(lab: &Lab) {
+    let ((space, _), (_, far)) = (lab.guest("b-1"), lab.guest("a-1"));
+    let ping =
+        ["netns", "exec", &space, "ping", "-n", "-q", "-i", "0.004", "-w", "150", &far.to_string()].map(str::to_owned);
+    let mut speaks = Command::new("ip").args(ping).stdout(Stdio::null()).spawn().unwrap();
+    wait_until("nothing is lost", BAR, || ["a-1", "b-1"].iter().all(|node| loss(lab, node) == Some(0)));
+    let told = |node: &str| says(lab, node, &["M0723"]);
+    assert!(!told("a-1") && !told("b-1"), "a healthy flood");
+    within(
+        lab,
+        "a-1",
+        "nft add table inet fw; nft 'add chain inet fw i { type filter hook input priority -10; }'
+         nft add rule inet fw i udp dport 51820-51823 numgen random mod 100 '<' 20 drop",
+    );
+    let begun = Instant::now();
+    wait_until("it is told where datagrams are missing", Duration::from_secs(30), || {
+        says(lab, "a-1", &["M0723", "of the tunnel from b-1 to a-1", "on the way from 198.18.2.1"])
+    });
+    println!("M0723 after {:?}, {:?} % lost", begun.elapsed(), loss(lab, "a-1"));
+    assert!(!told("b-1"), "the other direction is whole");
+    assert!(loss(lab, "a-1").is_some_and(|percent| (5..40).contains(&percent)), "{:?}", loss(lab, "a-1"));
+    let text = explain(lab, "b-1", "a-1-g1");
+    assert!(
+        text.contains("many datagrams of the tunnel from here") && text.contains("would arrive; not certain"),
+        "{text}"
+    );
+    let text = explain(lab, "a-1", "b-1-g1");
+    assert!(text.contains("the answer may not come back: M0723"), "{text}");
+    within(lab, "a-1", "nft delete table inet fw");
+    let ended = Instant::now();
+    wait_until("it ends with the fault", Duration::from_secs(30), || !told("a-1"));
+    println!("ended after {:?}", ended.elapsed());
+    let _ = speaks.kill();
+    let _ = speaks.wait();
 }
 
 #[test]

@@ -121,6 +121,8 @@ pub struct LaneStats {
     pub traffic: Traffic,
     /// What was dropped, by reason.
     pub drops: Drops,
+    /// Packets that its socket could not take: more comes than it reads. The number wraps.
+    pub overflows: u32,
     /// What was done about sizes, by peer and by network: frames too large, fragments, ICMP answers, MSS.
     pub sizes: Tallies,
     /// What the tunnels did, with their own drop reasons.

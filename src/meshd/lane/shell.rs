@@ -243,6 +243,7 @@ impl Shell {
                 ..self.traffic
             },
             drops,
+            overflows: self.socket.dropped().unwrap_or_default(),
             sizes,
             tunnels: *self.tunnels.counters(),
             peers: self.setup.peers.iter().filter_map(|peer| status(peer.slot)).collect(),

@@ -148,6 +148,14 @@ fn tunnels() -> Vec<Row> {
             .says(Management, "M0410", &["b-1"])
             .says(Unsure("a-1", "b-1"), "now", &["tunnel to b-1"])
             .may(&[(Node("b-1"), "M0410")]),
+        Row::new("a line loses datagrams of a tunnel by chance, in one direction")
+            .make([On("a-1-g1", "ping -n -q -i 0.005 -w 90 192.168.10.13 >/dev/null 2>&1 &"),
+                On("b-1", input!("ip saddr 198.18.1.1 udp dport 51820-51835 numgen random mod 100 < 20"))])
+            .undo([On("b-1", OFF)])
+            .whole(&[("a-2", "b-1"), ("a-1", "b-2")])
+            .says(Node("b-1"), "M0723", &["of the tunnel from a-1 to b-1 are lost on the way from 198.18.1.1"])
+            .says(Management, "M0723", &["node b-1", "from a-1 to b-1"])
+            .says(Events("b-1"), "problem", &["M0723", "from a-1"]),
         Row::new("the way to management is shut without a word")
             .make([On("a-1", "nft add table inet fw
                 nft 'add chain inet fw i { type filter hook input priority -10; }'; nft 'add rule inet fw i tcp sport 7443 drop'
