@@ -182,7 +182,8 @@ impl Frame {
                     all = all.into_iter().flat_map(behind).take(VALUES).collect();
                 }
                 Fact::Content => content = true,
-                other => return other,
+                other @ (Fact::Absent | Fact::Strange) => return other,
+                Fact::Unknown | Fact::Text(_) | Fact::Addresses(_) | Fact::Mac(_) => return Fact::Unknown,
             }
             from = end;
         }
@@ -269,10 +270,9 @@ impl Frame {
             ("ip" | "ip6", "daddr") | ("arp", "daddr ip") => self.addresses(&self.to, ipv6, to),
             ("arp", "saddr ether") => self.mac(self.from_mac, from),
             // A question has none there.
-            ("arp", "daddr ether") => match self.mac(self.to_mac, to) {
-                Fact::Mac(mac) => Fact::Numbers(vec![0, number_of(mac)]),
-                other => other,
-            },
+            ("arp", "daddr ether") => {
+                self.to_mac.map_or_else(|| self.missing(to), |mac| Fact::Numbers(vec![0, number_of(mac)]))
+            }
             ("ip", "protocol") | ("ip6", "nexthdr") if self.any => Fact::Content,
             ("arp", "operation" | "htype" | "ptype" | "hlen" | "plen") => Fact::Content,
             ("ip", "protocol") | ("ip6", "nexthdr") => Fact::Text("udp".into()),
