@@ -119,7 +119,7 @@ fn keys(options: &[u8]) -> Option<Vec<Value>> {
     let narrow = [U32_LINK, U32_INDEV, U32_MARK].iter().any(|of| attribute(options, *of).is_some());
     let mut parts: Vec<Value> = narrow.then(|| unknown("u32")).into_iter().collect();
     for key in 0..usize::from(*selector.get(2)?) {
-        let of = |at: usize| Some(<[u8; 4]>::try_from(selector.get(SELECTOR + key * KEY + at..)?.get(..4)?).ok()?);
+        let of = |at: usize| <[u8; 4]>::try_from(selector.get(SELECTOR + key * KEY + at..)?.get(..4)?).ok();
         let (mask, value) = (u32::from_be_bytes(of(0)?), u32::from_be_bytes(of(4)?));
         let (at, moved) = (i32::from_ne_bytes(of(8)?), i32::from_ne_bytes(of(12)?));
         if mask == 0 {

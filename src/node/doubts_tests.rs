@@ -287,7 +287,8 @@ fn what_cannot_be_read_of_a_rule_that_drops_may_be_about_the_guest() {
         "-m iprange --src-range 10.0.0.1-10.0.0.9 -j DROP",
         "-m set --match-set open dst -j ACCEPT",
     ] {
-        let found = asked(&older("iptables-legacy", &format!("-A FORWARD {rule}")), &away(Some(false)));
+        let found =
+            asked(&older("iptables-legacy", &format!("-P FORWARD ACCEPT\n-A FORWARD {rule}")), &away(Some(false)));
         assert_eq!(found, [], "{rule}");
     }
 }
@@ -335,7 +336,7 @@ fn a_mark_of_one_table_counts_in_another_of_any_family() {
         )],
     );
     let of = |rule: &str| Book {
-        older: vec![Older::read("iptables-legacy", "filter", &format!("-A FORWARD {rule}"))],
+        older: vec![Older::read("iptables-legacy", "filter", &format!("-P FORWARD ACCEPT\n-A FORWARD {rule}"))],
         ..marks.clone()
     };
     let told = |rule: &str| asked(&of(rule), &away(Some(false))).len();
@@ -349,8 +350,12 @@ fn a_mark_of_one_table_counts_in_another_of_any_family() {
     );
     assert_eq!([told("-m mark --mark 0x8 -j DROP"), told("-m connmark --mark 0x7 -j DROP")], [0; 2], "nobody has it");
     let both = [
-        Older::read("iptables-legacy", "mangle", "-A PREROUTING -d 192.168.10.12/32 -j MARK --set-xmark 0x10/0xf0"),
-        Older::read("iptables-legacy", "filter", "-A FORWARD -m mark --mark 0x10/0xff -j DROP"),
+        Older::read(
+            "iptables-legacy",
+            "mangle",
+            "-P PREROUTING ACCEPT\n-A PREROUTING -d 192.168.10.12/32 -j MARK --set-xmark 0x10/0xf0",
+        ),
+        Older::read("iptables-legacy", "filter", "-P FORWARD ACCEPT\n-A FORWARD -m mark --mark 0x10/0xff -j DROP"),
     ];
     let book = Book { older: both.to_vec(), ..marks.clone() };
     assert_eq!(

@@ -52,8 +52,8 @@ pub struct Marks {
     pub more: bool,
 }
 
-/// Marks of one frame that are followed, at most.
-const MARKS: usize = 64;
+/// Values of one fact that are followed, at most.
+const VALUES: usize = 64;
 
 impl Marks {
     /// A rule writes some bits of it.
@@ -61,7 +61,7 @@ impl Marks {
         let of = |old: u32| old & !mask ^ value;
         let new: Vec<u32> = self.known.iter().copied().map(of).chain([of(0)]).collect();
         self.known.extend(new);
-        self.more |= self.known.len() > MARKS;
+        self.more |= self.known.len() > VALUES;
     }
 }
 
@@ -83,6 +83,9 @@ pub(super) enum Fact {
     /// Of nobody that a rule names.
     Strange,
 }
+
+/// A field of a header: where it begins, how many bits it has, and its name.
+type Field = (u64, u64, &'static str, &'static str);
 
 /// Bits of a number that is asked for by its place.
 const WIDEST: u64 = 64;
@@ -138,24 +141,53 @@ impl Frame {
         else {
             return Fact::Unknown;
         };
-        let fields: &[(u64, u64, &str, &str)] = match (base, self.protocol) {
+        let fields: &[Field] = match (base, self.protocol) {
             ("nh", Some(Protocol::Ipv4)) => &[(96, 32, "ip", "saddr"), (128, 32, "ip", "daddr")],
             ("nh", Some(Protocol::Ipv6)) => &[(64, 128, "ip6", "saddr"), (192, 128, "ip6", "daddr")],
+            // RFC 826, of Ethernet and IPv4.
+            ("nh", Some(Protocol::Arp)) => &[
+                (64, 48, "arp", "saddr ether"),
+                (112, 32, "arp", "saddr ip"),
+                (144, 48, "arp", "daddr ether"),
+                (192, 32, "arp", "daddr ip"),
+            ],
             ("ll", _) => &[(0, 48, "ether", "daddr"), (48, 48, "ether", "saddr")],
             _ => &[],
         };
-        let inside = fields.iter().find(|(begin, width, ..)| at >= *begin && at + bits <= begin + width);
-        match inside {
-            Some((begin, width, protocol, field)) if bits == *width => {
-                debug_assert_eq!(at, *begin, "all of it");
-                self.payload(protocol, field)
-            }
-            Some((begin, width, protocol, field)) if bits <= WIDEST => {
-                part_of(self.payload(protocol, field), *width, begin + width - at - bits, bits)
-            }
-            _ if is_content(base, self.protocol, at, bits) => Fact::Content,
-            _ => Fact::Unknown,
+        match fields.iter().find(|(begin, width, ..)| at == *begin && bits == *width) {
+            Some((_, _, protocol, field)) => self.payload(protocol, field),
+            None if is_content(base, self.protocol, at, bits) => Fact::Content,
+            None => self.joined(fields, at, bits),
         }
+    }
+
+    /// Some bits of one field, or of several that lie behind each other.
+    fn joined(&self, fields: &[Field], at: u64, bits: u64) -> Fact {
+        let (mut all, mut content, mut from) = (vec![0_u64], false, at);
+        let to = at.saturating_add(bits);
+        if bits > WIDEST {
+            return Fact::Unknown;
+        }
+        while from < to {
+            let inside = fields.iter().find(|(begin, width, ..)| (*begin..begin + width).contains(&from));
+            let Some((begin, width, protocol, field)) = inside else { return Fact::Unknown };
+            let end = to.min(begin + width);
+            match part_of(self.payload(protocol, field), begin + width - end, end - from) {
+                Fact::Numbers(some) => {
+                    let behind = |front: u64| {
+                        some.iter().map(move |one| {
+                            front.checked_shl(u32::try_from(end - from).unwrap_or(u32::MAX)).unwrap_or(0) | one
+                        })
+                    };
+                    all = all.into_iter().flat_map(behind).take(VALUES).collect();
+                }
+                Fact::Content => content = true,
+                other @ (Fact::Absent | Fact::Strange) => return other,
+                Fact::Unknown | Fact::Text(_) | Fact::Addresses(_) | Fact::Mac(_) => return Fact::Unknown,
+            }
+            from = end;
+        }
+        if content { Fact::Content } else { Fact::Numbers(all) }
     }
 
     const fn missing(&self, open: bool) -> Fact {
@@ -237,6 +269,10 @@ impl Frame {
             ("ip" | "ip6", "saddr") | ("arp", "saddr ip") => self.addresses(&self.from, ipv6, from),
             ("ip" | "ip6", "daddr") | ("arp", "daddr ip") => self.addresses(&self.to, ipv6, to),
             ("arp", "saddr ether") => self.mac(self.from_mac, from),
+            // A question has none there.
+            ("arp", "daddr ether") => {
+                self.to_mac.map_or_else(|| self.missing(to), |mac| Fact::Numbers(vec![0, number_of(mac)]))
+            }
             ("ip", "protocol") | ("ip6", "nexthdr") if self.any => Fact::Content,
             ("arp", "operation" | "htype" | "ptype" | "hlen" | "plen") => Fact::Content,
             ("ip", "protocol") | ("ip6", "nexthdr") => Fact::Text("udp".into()),
@@ -261,8 +297,13 @@ fn masked_address(address: IpAddr, mask: &Value) -> Option<IpAddr> {
     }
 }
 
-/// Some bits of a field of `width` bits, of which `behind` lie behind them.
-fn part_of(field: Fact, width: u64, behind: u64, bits: u64) -> Fact {
+/// An Ethernet address as a number.
+fn number_of(mac: Mac) -> u64 {
+    mac.0.iter().fold(0, |all, byte| all << 8 | u64::from(*byte))
+}
+
+/// Some bits of a field, of which `behind` bits lie behind them.
+fn part_of(field: Fact, behind: u64, bits: u64) -> Fact {
     let cut = |number: u128| {
         let mask = 1_u128.checked_shl(u32::try_from(bits).unwrap_or(u32::MAX)).map_or(u128::MAX, |one| one - 1);
         u64::try_from(number.checked_shr(u32::try_from(behind).unwrap_or(u32::MAX)).unwrap_or(0) & mask)
@@ -275,10 +316,9 @@ fn part_of(field: Fact, width: u64, behind: u64, bits: u64) -> Fact {
                 IpAddr::V6(six) => cut(u128::from(six)),
             })
             .collect(),
-        Fact::Mac(mac) if width == 48 => {
-            [cut(mac.0.iter().fold(0, |all, byte| all << 8 | u128::from(*byte)))].into_iter().collect()
-        }
-        other => return other,
+        Fact::Mac(mac) => [cut(u128::from(number_of(mac)))].into_iter().collect(),
+        Fact::Numbers(all) => all.into_iter().map(|number| cut(u128::from(number))).collect(),
+        other @ (Fact::Absent | Fact::Unknown | Fact::Content | Fact::Text(_) | Fact::Strange) => return other,
     };
     numbers.map_or(Fact::Unknown, Fact::Numbers)
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 fn rule(text: &str) -> Vec<Value> {
-    Older::read("iptables-legacy", "filter", &format!("-A FORWARD {text}")).rules["FORWARD"][0].parts.clone()
+    Older::read("iptables-legacy", "filter", &format!("-N X\n-A FORWARD {text}")).rules["FORWARD"][0].parts.clone()
 }
 
 #[test]

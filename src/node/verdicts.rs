@@ -264,7 +264,8 @@ impl<'a> Walk<'a> {
                     Some(_) | None => self.mark_of_somebody(&left),
                 }
             }
-            value => match number(value) {
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => match number(value)
+            {
                 Some(value) => self.marks.write(value, u32::MAX),
                 None => self.marks.more = true,
             },
@@ -337,16 +338,14 @@ impl<'a> Walk<'a> {
 
     /// What the frame has, for a comparison. What cannot be read names nobody who is not named.
     fn fact(&self, left: &Value) -> Fact {
-        match self.frame.fact(left) {
-            Fact::Unknown if self.frame.nobody => Fact::Strange,
-            fact => fact,
-        }
+        let fact = self.frame.fact(left);
+        if self.frame.nobody && matches!(fact, Fact::Unknown) { Fact::Strange } else { fact }
     }
 
     /// What a map or a set is asked about.
     fn key(&self, key: &Value) -> Vec<Fact> {
         let parts = key.get("concat").and_then(Value::as_array).map(Vec::as_slice);
-        parts.unwrap_or(std::slice::from_ref(key)).iter().map(|part| self.fact(part)).collect()
+        parts.unwrap_or_else(|| std::slice::from_ref(key)).iter().map(|part| self.fact(part)).collect()
     }
 
     fn matches(&self, value: &Value) -> Match {
