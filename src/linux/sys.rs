@@ -5,9 +5,9 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
-use socket2::SockAddr;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::types::IfName;
 
@@ -48,10 +48,7 @@ pub fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     let number = libc::pid_t::try_from(pid).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     // SAFETY: the system call takes two integers and touches no memory of ours.
     let code = unsafe { libc::syscall(libc::SYS_pidfd_open, number, 0) };
-    let raw = i32::try_from(code).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-    if raw < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let raw = check(i32::try_from(code).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?)?;
     // SAFETY: the kernel has just given us this descriptor and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
@@ -73,15 +70,8 @@ pub fn pidfd_signal(process: &OwnedFd, signal: i32) -> io::Result<()> {
 /// No `CAP_NET_RAW`, or no such interface.
 pub fn packet_socket(interface: u32) -> io::Result<OwnedFd> {
     let every = u16::try_from(libc::ETH_P_ALL).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?.to_be();
-    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // Of no protocol until it is bound, or it would hear every interface until then.
-    // SAFETY: the system call takes three integers.
-    let raw = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
-    if raw < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just given us this descriptor and nobody else has it.
-    let socket = unsafe { OwnedFd::from_raw_fd(raw) };
+    let socket = OwnedFd::from(Socket::new(Domain::from(libc::AF_PACKET), Type::RAW, None)?);
     // SAFETY: all zeros is a valid sockaddr_ll.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = u16::try_from(libc::AF_PACKET).unwrap_or_default();
@@ -89,8 +79,14 @@ pub fn packet_socket(interface: u32) -> io::Result<OwnedFd> {
     address.sll_ifindex = i32::try_from(interface).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let length = u32::try_from(size_of::<libc::sockaddr_ll>()).unwrap_or_default();
     // SAFETY: `address` is a valid sockaddr_ll of `length` bytes for the whole call.
-    let code = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
-    if code < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
+    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) }).map(|_| socket)
+}
+
+/// An option of a socket that is some words.
+fn socket_words(socket: RawFd, level: i32, option: i32, words: &mut [u32]) -> io::Result<()> {
+    let mut length = u32::try_from(size_of_val(words)).unwrap_or_default();
+    // SAFETY: `words` and `length` are valid and writable, and `length` is the size of `words` in bytes.
+    check(unsafe { libc::getsockopt(socket, level, option, words.as_mut_ptr().cast(), &raw mut length) }).map(drop)
 }
 
 /// How many frames a packet socket could not keep since the last call (`PACKET_STATISTICS`, packet(7)).
@@ -98,43 +94,30 @@ pub fn packet_socket(interface: u32) -> io::Result<OwnedFd> {
 /// # Errors
 /// Not a packet socket.
 pub fn packet_missed(socket: &impl AsRawFd) -> io::Result<u32> {
-    let mut stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
-    let mut length = u32::try_from(size_of::<libc::tpacket_stats>()).unwrap_or_default();
-    let (level, name) = (libc::SOL_PACKET, libc::PACKET_STATISTICS);
-    // SAFETY: `stats` and `length` are valid and writable, and `length` is the size of `stats`.
-    let code = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut stats).cast(), &raw mut length) };
-    if code < 0 { Err(io::Error::last_os_error()) } else { Ok(stats.tp_drops) }
+    // `struct tpacket_stats`: packets and drops.
+    let mut stats = [0; 2];
+    socket_words(socket.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, &mut stats).map(|()| stats[1])
 }
 
-/// How many packets a socket could not take since it was opened (`SK_MEMINFO_DROPS` of linux/sock_diag.h, by `SO_MEMINFO`): its buffer was
-/// full, or they were damaged. What the kernel had joined is one packet; the number wraps.
+/// How many packets a socket could not take since it was opened (`SK_MEMINFO_DROPS` of linux/sock_diag.h, by `SO_MEMINFO` of
+/// asm-generic/socket.h): its buffer was full, or they were damaged. What the kernel had joined is one packet; the number wraps.
 ///
 /// # Errors
 /// Of `getsockopt(2)`; before Linux 4.12 there is no such option.
 pub fn socket_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
-    /// asm-generic/socket.h
-    const SO_MEMINFO: libc::c_int = 55;
-    const DROPS: usize = 8;
-    let mut info = [0_u32; DROPS + 1];
-    let mut length = u32::try_from(size_of_val(&info)).unwrap_or_default();
-    let (level, name) = (libc::SOL_SOCKET, SO_MEMINFO);
-    // SAFETY: `info` and `length` are valid and writable, and `length` is the size of `info`.
-    let code = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, info.as_mut_ptr().cast(), &raw mut length) };
-    if code < 0 { Err(io::Error::last_os_error()) } else { Ok(info[DROPS]) }
+    const SO_MEMINFO: i32 = 55;
+    let mut info = [0; 9];
+    socket_words(socket.as_raw_fd(), libc::SOL_SOCKET, SO_MEMINFO, &mut info).map(|()| info[8])
 }
 
 /// Gives a socket room for `bytes` that wait to be read, past the system's limit for everybody (`SO_RCVBUFFORCE`, socket(7)).
 ///
 /// # Errors
 /// No `CAP_NET_ADMIN`.
-pub fn receive_buffer(socket: &impl AsRawFd, bytes: usize) -> io::Result<()> {
+pub fn receive_buffer(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
     // The kernel doubles the value that it is given.
     let half = libc::c_int::try_from(bytes / 2).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let length = u32::try_from(size_of::<libc::c_int>()).unwrap_or_default();
-    let (level, name) = (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE);
-    // SAFETY: `half` is a valid integer of `length` bytes for the whole call.
-    let code = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const half).cast(), length) };
-    if code < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    set_socket_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, half)
 }
 
 /// `TUNSETIFF` (linux/if_tun.h): makes the open `/dev/net/tun` a queue of device `name`, creating the device if it is missing.
@@ -410,10 +393,7 @@ pub fn landlock_ruleset(handled: &[u64]) -> io::Result<OwnedFd> {
     let (start, size) = (handled.as_ptr(), size_of_val(handled));
     // SAFETY: `start` points to `size` bytes for the whole call, which the kernel only reads.
     let code = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, start, size, 0) };
-    let raw = i32::try_from(code).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-    if raw < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let raw = check(i32::try_from(code).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?)?;
     // SAFETY: the kernel has just given us this descriptor and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
@@ -547,7 +527,7 @@ impl BpfTable {
 }
 
 impl AsRawFd for BpfTable {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+    fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 }

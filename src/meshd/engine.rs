@@ -17,7 +17,6 @@ use super::held::Held;
 use super::kernel::{Kernel, told};
 use super::keys::Keyring;
 use super::look::{Before, Host, look};
-use super::lossy::Loser;
 use super::mtu::Watch;
 use super::others::Others;
 use super::plain::Plain;
@@ -106,7 +105,6 @@ pub struct Engine<K> {
     dropped: Guests,
     others: Others,
     plain: Plain,
-    lossy: Loser,
     plugs: Memory,
     presence: Arc<Presence>,
     /// Where this node and management decide differently, and since when.
@@ -150,7 +148,6 @@ impl<K: Kernel> Engine<K> {
             dropped: Guests::default(),
             others: Others::default(),
             plain: Plain::default(),
-            lossy: Loser::default(),
             plugs,
             presence: Arc::default(),
             differing: Differing::default(),
@@ -243,7 +240,6 @@ impl<K: Kernel> Engine<K> {
             // Paths that have died or answer again; no file changes with them.
             drop(self.settle(&slice, false));
         }
-        self.lossy.look(&self.shared, mono());
         self.differing.tell(&self.shared, mono());
         self.tell();
         if mono() >= self.check_at {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::lane::LaneStats;
+use super::lossy::Loser;
 use super::outways::{self, Route};
 use super::shared::{Shared, Topic, View};
 use super::silent;
@@ -39,6 +40,7 @@ const LATE: Duration = Duration::from_secs(2);
 pub(super) struct Plain {
     due: Mono,
     detours: Detours,
+    lossy: Loser,
 }
 
 impl Plain {
@@ -53,6 +55,7 @@ impl Plain {
             return false;
         }
         self.due = now + LOOK;
+        self.lossy.look(shared, now);
         let known = shared.watch.known();
         // Before the view is held: a lane may take its time.
         let stats = if known.reports.is_empty() { Vec::new() } else { shared.lanes.stats() };

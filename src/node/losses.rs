@@ -90,7 +90,7 @@ impl Losses {
         for Counted { lane, peers, .. } in lanes {
             let full = before.contains(lane) || self.full.contains(lane);
             for (peer, arrivals) in peers {
-                let slice = slices.entry(*peer).or_insert(Slice { at: now, ..Slice::default() });
+                let slice = slices.entry(*peer).or_insert_with(|| Slice { at: now, ..Slice::default() });
                 seen.insert((*lane, *peer), *arrivals);
                 if let Some(was) = self.seen.get(&(*lane, *peer)) {
                     slice.add(*was, *arrivals, full);

@@ -61,7 +61,7 @@ fn a_standing_loss_is_told_in_twenty_seconds_and_ends_in_twenty() {
         assert_eq!(line.stands(), Some(Whence::Way));
         let after = line.run(30, rate, |_| 0);
         let last = after.iter().position(|told| !told).unwrap();
-        assert!(last >= 9 && last <= 20 && after[last..].iter().all(|told| !told), "{lost} of {rate}: {after:?}");
+        assert!((9..=20).contains(&last) && after[last..].iter().all(|told| !told), "{lost} of {rate}: {after:?}");
     }
 }
 
