@@ -51,8 +51,11 @@ fn what_hosts_usually_have_is_in_no_guests_way() {
     }
 }
 
+/// Who makes it, and in which table, with the rules of each chain.
+type Usual = (&'static str, &'static str, Vec<(&'static str, Value)>);
+
 /// Default installs that are told by `nft`: firewalld, kube-proxy, libvirt, fail2ban.
-fn usual_of_nft() -> Vec<(&'static str, &'static str, Vec<(&'static str, Value)>)> {
+fn usual_of_nft() -> Vec<Usual> {
     let ct = |states: Value| is(json!({"ct": {"key": "state"}}), states);
     let jump = |to: &str| json!({"jump": {"target": to}});
     let service =
