@@ -138,7 +138,7 @@ fn status() -> Value {
             "problem": "p"}],
         "peers": [{"node": "b-1", "pdc": "b", "paths": ["tunnel"], "why": "w", "vtep": "10.0.0.1",
             "tunnel": {"node": "b-1", "endpoint": "198.51.100.1:51820", "handshakeAge": 1, "up": true,
-                "suite": "aesgcm", "received": 1, "sent": 1, "lanes": [{"lane": 0, "endpoint": "198.51.100.1:51820",
+                "suite": "aesgcm", "received": 1, "sent": 1, "loss": 1, "lanes": [{"lane": 0, "endpoint": "198.51.100.1:51820",
                     "handshakeAge": 1, "up": true, "received": 1, "sent": 1}], "silence": "out"}, "plain": [{"udpPort": 4789,
                 "state": "out-lost", "answeredAge": 1, "rttMicros": 1, "loss": 1, "bytes": 1450}]}],
         "problems": [{"code": "M0410", "what": "w", "help": "h"}], "drops": {"oversize": 1}, "sizes": sizes(),
