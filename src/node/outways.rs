@@ -90,14 +90,28 @@ impl OutWays {
         self.0.get(&end.to).is_some_and(|known| end.by.as_ref().is_some_and(|by| known.strays(by)))
     }
 
-    /// Adds to what is said of tunnels that carry nothing by which way packets leave: of the one peer, or of the first whose way is amiss.
+    /// By which way packets to several peers leave, where it is the same one for all.
+    fn together(&self, ends: &[&End]) -> Option<String> {
+        let ways = ends.iter().map(|end| self.0.get(&end.to)?.way.as_ref());
+        let ways: Vec<&Way> = ways.collect::<Option<_>>()?;
+        let first = ways.first().filter(|_| ways.len() > 1)?;
+        ways.iter().all(|way| way.hops == first.hops).then(|| format!("packets to them leave {}", by(first)))
+    }
+
+    /// Adds to what is said of tunnels that carry nothing by which way packets leave: of the one peer, of the first whose way is amiss, or of
+    /// all whose way is the same.
     pub fn explain(&self, findings: &mut [Finding], ends: &BTreeMap<NodeId, End>) {
         for finding in findings.iter_mut() {
             let peers = finding.cut.as_ref().map(|cut| cut.peers.as_slice()).unwrap_or_default();
             let amiss = |end: &&End| self.astray(end) || self.changed(end.to).is_some();
             let all: Vec<&End> = peers.iter().filter_map(|peer| ends.get(peer)).collect();
             let end = all.iter().copied().find(amiss).or_else(|| all.first().copied().filter(|_| all.len() == 1));
-            let Some((to, says)) = end.and_then(|end| Some((end.to, self.says(end)?))) else { continue };
+            let Some((to, says)) = end.and_then(|end| Some((end.to, self.says(end)?))) else {
+                if let Some(says) = self.together(&all) {
+                    let _ = write!(finding.what, "; {says}");
+                }
+                continue;
+            };
             let _ = write!(finding.what, "; {says}");
             // A way that is as it should be is no first place to look.
             finding.help = if end.is_some_and(|end| amiss(&end)) {

@@ -95,5 +95,13 @@ fn a_dead_tunnel_is_told_with_the_way_that_its_packets_take() {
     let (what, help) = told(&learnt(&[way("eth1", "10.0.0.1")]), &nodes[..1]);
     assert!(what.ends_with("; packets to 198.18.2.1 leave by eth1 via 10.0.0.1") && help.contains("ip route get"));
     assert_eq!(told(&learnt(&[way("eth1", "10.0.0.1")]), &nodes), ("down".to_owned(), "look".to_owned()));
+    let both = |other: &str| {
+        let mut ways = OutWays::default();
+        let answers = vec![(to(), way("eth1", "10.0.0.1")), (ends[&nodes[1]].to, way(other, "10.0.0.1"))];
+        ways.learn(answers, at(1).0, at(1).1);
+        told(&ways, &nodes).0
+    };
+    assert_eq!(both("eth1"), "down; packets to them leave by eth1 via 10.0.0.1");
+    assert_eq!(both("eth2"), "down; packets to 198.18.2.2 leave by eth2 via 10.0.0.1, not by eth1 as they should");
     assert_eq!(told(&vpn, &nodes[1..]), ("down".to_owned(), "look".to_owned()), "of that one nothing is known");
 }
