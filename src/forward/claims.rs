@@ -90,8 +90,14 @@ impl Sender<'_> {
         if self.station.v4 == Some(header.source) || self.station.rights.route || self.owns_v4(header.source) {
             return Ok(());
         }
-        let asks = header.source.is_unspecified() && header.protocol == ip::UDP && !header.is_fragment();
-        if asks && dhcp::V4.is_request(message) { Ok(()) } else { Err(DropReason::IpForeign) }
+        let begins = header.source.is_unspecified() && !header.is_fragment();
+        let passes = match header.protocol {
+            ip::UDP => dhcp::V4.is_request(message),
+            // Reports of groups by who has no address yet: RFC 3376 section 4.2.13.
+            ip::IGMP => header.destination.is_multicast(),
+            _ => false,
+        };
+        if begins && passes { Ok(()) } else { Err(DropReason::IpForeign) }
     }
 
     /// Redirects and router advertisements (RFC 1256): of routers, and for themselves. Errors about packets that were for others, of routers.

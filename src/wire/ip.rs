@@ -17,6 +17,8 @@ use super::{Header, WireError, front, front_mut};
 
 /// ICMP's protocol number (RFC 792).
 pub const ICMP: u8 = 1;
+/// IGMP's protocol number (RFC 3376 section 4).
+pub const IGMP: u8 = 2;
 /// TCP's protocol number (RFC 9293 section 3.1).
 pub const TCP: u8 = 6;
 /// UDP's protocol number (RFC 768).

@@ -122,6 +122,7 @@ pub(crate) fn all(me: Party, other: Party) -> Vec<Said> {
     let mut speaker = Speaker { me, other, said: Vec::new() };
     speaker.sources();
     speaker.dhcp4();
+    speaker.reports4();
     speaker.dhcp4_shapes();
     speaker.dhcp6();
     speaker.icmp();
@@ -241,6 +242,25 @@ impl Speaker {
         let unexpected = Some(D::DhcpUnexpected);
         let verdicts = [unexpected, unexpected, Some(D::IpForeign), unexpected];
         self.v4("a DHCP client without an address, in fragments", &cut, verdicts);
+    }
+
+    /// Reports of groups by who has no address yet (RFC 3376 section 4.2.13).
+    fn reports4(&mut self) {
+        let group = Ipv4Addr::new(239, 1, 2, 3);
+        let alert: &'static [u8] = &[0x94, 4, 0, 0];
+        for (kind, what) in [(0x12, "IGMPv1"), (0x16, "IGMPv2"), (0x17, "leaving"), (0x22, "IGMPv3")] {
+            let payload = [vec![kind, 0, 0, 0], group.octets().to_vec()].concat();
+            let unspecified = Ipv4Addr::UNSPECIFIED;
+            let report = Four { source: unspecified, destination: group, protocol: 2, payload, ..self.four() };
+            let report = Four { options: alert, ttl: 1, ..report };
+            self.v4(format!("a report of groups without an address: {what}"), &report, PASSES);
+            let one = Four { destination: self.other.v4, ..report.clone() };
+            let to = self.other.mac;
+            let foreign = nobodys(D::IpForeign);
+            self.push(format!("the same to one guest: {what}"), to, 0x0800, &one.bytes(), foreign);
+            let cut = Four { fragment: FIRST, ..report };
+            self.v4(format!("a fragment of a report without an address: {what}"), &cut, foreign);
+        }
     }
 
     /// What stands around an answer changes nothing.
