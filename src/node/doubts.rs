@@ -11,11 +11,12 @@ use super::attached::{Filter, Side, takers};
 use super::barriers::{Base, Filters, is_at, is_crossed, sees, way_out, words};
 use super::concerns::{self, Way};
 use super::filtered;
+use super::marks::{self as marked, HOOKS, Marks};
 use super::names::{self, Device};
 use super::older::Older;
 use super::presence::Presence;
 use super::shown::Shown;
-use super::verdicts::{Drop, Frame, Marks, Rules, Sure, all, marks, may_mark};
+use super::verdicts::{Drop, Frame, Rules, Sure, all, marks, may_mark};
 use crate::api::local::{Explanation, Step};
 use crate::policy::path::Path;
 use crate::probe::crossing::Protocol;
@@ -274,30 +275,49 @@ struct Asked<'a> {
     passage: &'a Passage,
     strange: bool,
     protocol: Protocol,
-    /// What each of the three may be marked with.
-    marks: [Marks; 3],
+    /// What each of the three may be marked with where it comes to a hook.
+    marks: [[Marks; HOOKS]; 3],
 }
 
 impl<'a> Asked<'a> {
     fn new(book: &'a Book, passage: &'a Passage, strange: bool, protocol: Protocol) -> Self {
-        let mut asked = Asked { book, passage, strange, protocol, marks: <[Marks; 3]>::default() };
+        let mut asked = Asked { book, passage, strange, protocol, marks: Default::default() };
         let bases: Vec<(&Base, &Rules)> = book
             .chains()
             .filter(|(base, rules, _)| meets(book, base, passage, protocol) && may_mark(rules))
             .map(|(base, rules, _)| (base, rules))
             .collect();
-        // What one chain marks, another one may drop, in a table of any family. Once more: one may write over what the other has written.
-        for (base, rules) in bases.iter().chain(&bases) {
-            let (one, nobody, ours) = asked.frames(base);
-            let of = |frame: &Frame| marks(rules, &base.name, frame);
-            asked.marks = [of(&one), of(&nobody), ours.as_ref().map(of).unwrap_or_default()];
-        }
+        let hooks: Vec<usize> = bases.iter().map(|(base, _)| marked::hook(base)).collect();
+        // What one chain marks, another one may drop, in a table of any family.
+        asked.marks = std::array::from_fn(|which| {
+            marked::at_hooks(&hooks, |number, bears| {
+                let (base, rules) = bases[number];
+                let frame = asked.frames(base)[which].clone().filter(|_| asked.goes_by(which, base));
+                frame.map_or_else(
+                    || bears.clone(),
+                    |frame| marks(rules, &base.name, &Frame { marks: bears.clone(), ..frame }),
+                )
+            })
+        });
         asked
     }
 
+    /// Whether one of the three comes by a chain that is at single interfaces.
+    fn goes_by(&self, which: usize, base: &Base) -> bool {
+        let ours = || self.book.crossing.as_ref();
+        let at = |name: &IfName| is_at(base, name.as_str());
+        match which {
+            _ if base.devices.is_empty() => true,
+            0 => true,
+            1 => false,
+            _ => ours().is_some_and(|crossing| at(&crossing.near) || at(&crossing.far)),
+        }
+    }
+
     /// What a chain sees of each.
-    fn frames(&self, base: &Base) -> (Frame, Frame, Option<Frame>) {
-        let Self { book, passage, strange, protocol, marks: [one, nobody, ours] } = self;
+    fn frames(&self, base: &Base) -> [Option<Frame>; 3] {
+        let Self { book, passage, strange, protocol, marks } = self;
+        let [one, nobody, ours] = marks.each_ref().map(|at| &at[marked::hook(base)]);
         let of_nobody = |names, marks: &Marks| Frame {
             nobody: true,
             open: passage.open(),
@@ -305,22 +325,22 @@ impl<'a> Asked<'a> {
             ..seen(base, *protocol, names)
         };
         let crossing = book.crossing.as_ref();
-        (
-            Frame { strange: *strange, marks: one.clone(), ..passage.frame(base, *protocol) },
-            of_nobody([None; 3], nobody),
+        [
+            Some(Frame { strange: *strange, marks: one.clone(), ..passage.frame(base, *protocol) }),
+            Some(of_nobody([None; 3], nobody)),
             crossing.map(|Crossing { bridge, near, far }| of_nobody([Some(bridge), Some(near), Some(far)], ours)),
-        )
+        ]
     }
 
     /// What may drop this frame, and not that of anybody.
     fn named(&self, base: &Base, rules: &Rules) -> Vec<Drop> {
         let may = |frame: &Frame| all(rules, &base.name, base.drops, frame);
-        let (one, nobody, ours) = self.frames(base);
-        let found = may(&one);
+        let [one, nobody, ours] = self.frames(base);
+        let found = one.as_ref().map(may).unwrap_or_default();
         if found.is_empty() || !base.devices.is_empty() {
             return found;
         }
-        let (nobody, ours) = (may(&nobody), ours.as_ref().map(may));
+        let (nobody, ours) = (nobody.as_ref().map(may).unwrap_or_default(), ours.as_ref().map(may));
         let alike =
             |drop: &Drop, others: &[Drop]| others.iter().any(|one| one.rule == drop.rule && one.sure <= drop.sure);
         let is_named = |drop: &Drop| match (&ours, drop.sure) {

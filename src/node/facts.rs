@@ -1,10 +1,10 @@
 //! A frame as packet filters see it: what it answers to what a rule asks of it, in the words of `nft -j` (libnftables-json(5)).
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde_json::Value;
 
+use super::marks::Marks;
 use crate::probe::crossing::Protocol;
 use crate::types::Mac;
 
@@ -43,27 +43,8 @@ pub struct Frame {
     pub marks: Marks,
 }
 
-/// Marks that a frame may bear beside 0 (`skb->mark`).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Marks {
-    /// Those that are known.
-    pub known: BTreeSet<u32>,
-    /// There may be others.
-    pub more: bool,
-}
-
 /// Values of one fact that are followed, at most.
 const VALUES: usize = 64;
-
-impl Marks {
-    /// A rule writes some bits of it.
-    pub(super) fn write(&mut self, value: u32, mask: u32) {
-        let of = |old: u32| old & !mask ^ value;
-        let new: Vec<u32> = self.known.iter().copied().map(of).chain([of(0)]).collect();
-        self.known.extend(new);
-        self.more |= self.known.len() > VALUES;
-    }
-}
 
 /// One side of a comparison.
 #[derive(Debug)]
@@ -212,10 +193,8 @@ impl Frame {
     }
 
     fn mark(&self) -> Fact {
-        if self.marks.more {
-            return if self.nobody { Fact::Content } else { Fact::Unknown };
-        }
-        Fact::Numbers(self.marks.known.iter().copied().chain([0]).map(u64::from).collect())
+        let any = if self.nobody { Fact::Content } else { Fact::Unknown };
+        self.marks.values().map_or(any, Fact::Numbers)
     }
 
     fn meta(&self, key: &str) -> Fact {

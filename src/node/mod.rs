@@ -41,6 +41,7 @@ mod guard_path;
 pub mod larger;
 pub mod losses;
 pub mod losses_told;
+mod marks;
 pub mod named;
 pub mod named_guests;
 pub mod names;

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::compared::{Match, every, is, some};
 use super::extensions::{self, Part};
 use super::facts::Fact;
-pub use super::facts::{Frame, Marks};
+pub use super::facts::Frame;
+pub use super::marks::Marks;
 
 /// Chains in chains that are followed, at most: nftables has 16 (`NFT_JUMP_STACK_SIZE`, include/net/netfilter/nf_tables.h), the older iptables
 /// no such bound.
@@ -101,7 +102,7 @@ pub fn all(rules: &Rules, chain: &str, policy_drops: bool, frame: &Frame) -> Vec
 pub(super) fn marks(rules: &Rules, chain: &str, frame: &Frame) -> Marks {
     let mut walk = Walk::new(rules, frame);
     walk.chain(chain, DEPTH);
-    walk.marks
+    walk.frame.marks
 }
 
 /// True where a table may mark a frame.
@@ -132,16 +133,18 @@ enum At {
 
 struct Walk<'a> {
     rules: &'a Rules,
-    frame: &'a Frame,
+    /// As it is at the rule that is looked at: rules mark it.
+    frame: Frame,
     sure: Sure,
     maybe: Vec<((String, u64), Fate)>,
-    marks: Marks,
+    /// The chain that is looked at was not surely jumped to.
+    perhaps: bool,
     steps: usize,
 }
 
 impl<'a> Walk<'a> {
-    fn new(rules: &'a Rules, frame: &'a Frame) -> Self {
-        Walk { rules, frame, sure: Sure::Yes, maybe: Vec::new(), marks: frame.marks.clone(), steps: 0 }
+    fn new(rules: &'a Rules, frame: &Frame) -> Self {
+        Walk { rules, frame: frame.clone(), sure: Sure::Yes, maybe: Vec::new(), perhaps: false, steps: 0 }
     }
 
     fn chain(&mut self, name: &str, depth: u8) -> End {
@@ -175,7 +178,7 @@ impl<'a> Walk<'a> {
                     Err(at) => at,
                 }
             } else {
-                self.part(word, value)
+                self.part(word, value, matches)
             };
             match at {
                 At::Is(Match::No) => {
@@ -195,7 +198,7 @@ impl<'a> Walk<'a> {
         if self.frame.nobody { Match::No } else { Match::Maybe }
     }
 
-    fn part(&mut self, word: &str, value: &Value) -> At {
+    fn part(&mut self, word: &str, value: &Value, matches: Match) -> At {
         match word {
             "match" => At::Is(self.matches(value)),
             "xt" => match extensions::part(value) {
@@ -205,13 +208,13 @@ impl<'a> Walk<'a> {
                 Part::Rewrites => At::May(Fate::Rewritten),
                 Part::Takes => At::May(Fate::Taken),
                 Part::Marks => {
-                    self.marks.more = true;
+                    self.frame.marks.write_anything();
                     At::Is(Match::Yes)
                 }
                 Part::Drops | Part::Queues => At::Verdict,
             },
             // What it is for, or bears, is another from here on.
-            "mangle" => self.written(value),
+            "mangle" => self.written(value, matches),
             // What passes for some frames only.
             "limit" | "quota" | "connlimit" | "ct count" | "meter" => At::Is(Match::Maybe),
             "set" | "map" if value.get("stmt").is_some() => At::Is(Match::Maybe),
@@ -227,7 +230,7 @@ impl<'a> Walk<'a> {
     }
 
     /// What it comes to that a part of the frame is written.
-    fn written(&mut self, value: &Value) -> At {
+    fn written(&mut self, value: &Value, matches: Match) -> At {
         let key = value.get("key");
         let of = |word: &str, field: &str| key.and_then(|key| key.get(word)?.get(field)?.as_str());
         if let Some(payload) = key.and_then(|key| key.get("payload")) {
@@ -237,7 +240,8 @@ impl<'a> Walk<'a> {
         }
         match of("meta", "key") {
             Some("mark") => {
-                self.marked(value.get("value").unwrap_or(&Value::Null));
+                let surely = matches == Match::Yes && self.sure == Sure::Yes && !self.perhaps;
+                self.marked(value.get("value").unwrap_or(&Value::Null), surely);
                 At::Is(Match::Yes)
             }
             Some("pkttype" | "broute") => At::May(Fate::Taken),
@@ -245,7 +249,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn marked(&mut self, value: &Value) {
+    fn marked(&mut self, value: &Value, surely: bool) {
         let number = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
         match value {
             Value::Object(object) => {
@@ -259,15 +263,15 @@ impl<'a> Walk<'a> {
                 let turned = pair("^", &of).or_else(|| pair("|", &of));
                 let (left, value) = turned.unwrap_or((of, 0));
                 match pair("&", &left) {
-                    Some((left, kept)) if is_mark(&left) => self.marks.write(value, !kept),
-                    None if is_mark(&left) => self.marks.write(value, value),
+                    Some((left, kept)) if is_mark(&left) => self.frame.marks.write(value, !kept, surely),
+                    None if is_mark(&left) => self.frame.marks.write(value, value, surely),
                     Some(_) | None => self.mark_of_somebody(&left),
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => match number(value)
             {
-                Some(value) => self.marks.write(value, u32::MAX),
-                None => self.marks.more = true,
+                Some(value) => self.frame.marks.write(value, u32::MAX, surely),
+                None => self.frame.marks.write_anything(),
             },
         }
     }
@@ -275,14 +279,16 @@ impl<'a> Walk<'a> {
     /// A mark that is written nowhere but in the frame, or in a map, which has it for those whom it names.
     fn mark_of_somebody(&mut self, value: &Value) {
         let key = value.get("map").and_then(|map| map.get("key")).unwrap_or(value);
-        self.marks.more |= !self.key(key).iter().any(|fact| matches!(fact, Fact::Strange | Fact::Absent));
+        if !self.key(key).iter().any(|fact| matches!(fact, Fact::Strange | Fact::Absent)) {
+            self.frame.marks.write_anything();
+        }
     }
 
     /// A rule for marks that nobody has been seen to give lets nobody pass, as far as it is known.
     fn unmarked(&mut self, word: &str, value: &Value, rule: &Rule) {
         let marks = value.get("left").is_some_and(asks_mark);
         let drops = rule.parts.iter().any(|part| part.get("drop").is_some() || part.get("reject").is_some());
-        if word == "match" && marks && self.frame.any && !drops {
+        if word == "match" && marks && self.may_be_marked() && !drops {
             self.sure = Sure::Likely;
         }
     }
@@ -310,7 +316,10 @@ impl<'a> Walk<'a> {
             "return" => End::Through,
             "jump" | "goto" => {
                 let target = value.get("target").and_then(Value::as_str).unwrap_or_default();
+                let before = self.perhaps;
+                self.perhaps |= matches != Match::Yes;
                 let end = if depth == 0 { End::Through } else { self.chain(target, depth - 1) };
+                self.perhaps = before;
                 match end {
                     End::Through if word == "jump" => return None,
                     End::Accepted | End::Dropped(..) | End::Through => end,
@@ -348,6 +357,11 @@ impl<'a> Walk<'a> {
         parts.unwrap_or_else(|| std::slice::from_ref(key)).iter().map(|part| self.fact(part)).collect()
     }
 
+    /// Somebody who cannot be read may have marked it.
+    fn may_be_marked(&self) -> bool {
+        self.frame.any && !self.frame.marks.is_certain()
+    }
+
     fn matches(&self, value: &Value) -> Match {
         let (Some(left), Some(right)) = (value.get("left"), value.get("right")) else { return self.unknown() };
         let op = value.get("op").and_then(Value::as_str).unwrap_or("==");
@@ -358,7 +372,7 @@ impl<'a> Walk<'a> {
         let strange = facts.iter().any(|fact| matches!(fact, Fact::Strange));
         match (op, are(&facts, right)) {
             // Who has marked a frame is not known for certain.
-            ("==" | "in", Match::Yes) | ("!=", Match::No) if self.frame.any && asks_mark(left) => Match::Maybe,
+            ("==" | "in", Match::Yes) | ("!=", Match::No) if asks_mark(left) && self.may_be_marked() => Match::Maybe,
             ("==" | "in", equal) => equal,
             ("!=", Match::Yes) => Match::No,
             ("!=", Match::No) => Match::Yes,
