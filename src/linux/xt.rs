@@ -200,10 +200,10 @@ fn physdev(info: &[u8]) -> Option<Vec<Value>> {
     let (inverted, asked) = (*info.get(4 * NAMED)?, *info.get(4 * NAMED + 1)?);
     let name = |at: usize| {
         let (name, mask) = (info.get(at..at + NAMED)?, info.get(at + NAMED..at + 2 * NAMED)?);
-        let name = text(name.split(|byte| *byte == 0).next()?);
-        // Of a name that is whole, the zero behind it counts.
-        let whole = mask.get(name.len()).is_none_or(|mask| *mask != 0);
-        Some(if whole { name } else { name + "*" })
+        // Of a name that is whole, the zero behind it counts; of another, what the tool writes behind the part that counts does not.
+        let counts = mask.iter().take_while(|mask| **mask != 0).count();
+        let all = name.split(|byte| *byte == 0).next()?;
+        Some(if counts > all.len() { text(all) } else { text(&all[..counts]) + "*" })
     };
     let mut parts = Vec::new();
     if asked & BY_IN != 0 {

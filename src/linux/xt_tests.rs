@@ -9,7 +9,7 @@ fn ports_of_bridges_are_told_whole_and_by_their_beginning() {
     let mut info = [0_u8; 66];
     info[..2].copy_from_slice(b"g1");
     info[16..19].fill(0xff);
-    info[32..36].copy_from_slice(b"vv10");
+    info[32..37].copy_from_slice(b"vv10+");
     info[48..52].fill(0xff);
     for (inverted, asked, told) in [
         (0, 1, vec![compare(false, json!({"physdev": "in"}), json!("g1"))]),

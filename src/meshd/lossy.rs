@@ -6,6 +6,7 @@ use super::lane::LaneStats;
 use super::outways;
 use super::shared::{Shared, Topic, View};
 use crate::api::local::Finding;
+use crate::linux;
 use crate::node::losses::{Counted, Losses};
 use crate::node::losses_told::{self, Lossy};
 use crate::policy::path::Path;
@@ -37,7 +38,8 @@ impl Loser {
         }
         // Before the view is held: a lane may take its time.
         let stats = shared.lanes.stats();
-        self.losses.look(&stats.iter().map(counted).collect::<Vec<_>>(), now);
+        let no_room = linux::udp_without_room().unwrap_or_default();
+        self.losses.look(&stats.iter().map(counted).collect::<Vec<_>>(), no_room, now);
         let findings = {
             let mut view = shared.view();
             let losses = tunnels(&view).filter_map(|slot| Some((slot, self.losses.of(slot)?))).collect();

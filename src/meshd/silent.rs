@@ -218,7 +218,7 @@ impl Cause {
         let check = "meshctl status there first: it says so where meshd does not run or has a key that is not its own; then look for what drops UDP, here and there: meshctl tunnel list names the ports; nft list tables | grep -v vxmesh";
         let foreign = "what it has to be set to: meshctl node list says which are foreign, meshctl node foreign NODE prints it; there: wg show; then look for what drops UDP, here and there: meshctl tunnel list names the ports";
         let out = "look for what drops UDP from here, there first: nft list tables | grep -v vxmesh; then here: meshctl tunnel list";
-        let back = "meshctl status there first: it names an interface of its own that is down; then look for what drops UDP from there, here first: nft list tables | grep -v vxmesh; then there: meshctl tunnel list";
+        let back = "meshctl status there first: if an interface of its own is down, it says so; then look for what drops UDP from there, here first: nft list tables | grep -v vxmesh; then there: meshctl tunnel list";
         let (why, help) = match self {
             Self::NotJoined if peers.len() > 1 => ("they have not joined yet".to_owned(), "run meshctl join there"),
             Self::NotJoined => ("it has not joined yet".to_owned(), "run meshctl join there"),

@@ -16,6 +16,8 @@ pub const TUNNEL: &str = "M0410";
 pub const AWAY_TOO: &str = "(M0107 there)";
 /// In what a node says of a tunnel whose other end calls its own interface the fault.
 pub const ITS_FAULT: &str = "there is the fault";
+/// Others that have to say of a node that they do not hear it: one alone may lie, or have a fault of its own.
+const WITNESSES: usize = 2;
 /// Peers that one node is told of at most.
 const MOST: usize = 64;
 
@@ -24,7 +26,7 @@ const MOST: usize = 64;
 struct Known {
     away: bool,
     line: Option<IfName>,
-    /// Who hears nothing of it, two of them at most: with one that asks there is another.
+    /// Who hears nothing of it, [`WITNESSES`] and one of them at most.
     missed_by: BTreeSet<NodeId>,
     /// Who it hears, and does not reach.
     unreached: BTreeSet<NodeId>,
@@ -62,7 +64,7 @@ impl Uplinks {
                         continue;
                     }
                     let missed = &mut known.entry(peer.clone()).or_default().missed_by;
-                    if missed.len() < 2 {
+                    if missed.len() <= WITNESSES {
                         missed.insert(node.clone());
                     }
                 }
@@ -82,7 +84,7 @@ impl Uplinks {
                 node: node.clone(),
                 away: known.away,
                 line: known.line.clone(),
-                missed: known.missed_by.iter().any(|other| other != reader),
+                missed: known.missed_by.iter().filter(|other| *other != reader).count() >= WITNESSES,
                 one_way: known.unreached.contains(reader),
             };
             (word.away || word.line.is_some() || word.missed || word.one_way).then_some(word)

@@ -31,8 +31,13 @@ fn a_node_is_told_of_its_peers_what_it_cannot_see_itself() {
         ("its own word alone is no news to it", vec![here(&[]), says("b-1", true, &[deaf()])], None),
         (
             "others miss it",
-            vec![here(&[]), says("b-2", true, &[deaf()])],
+            vec![here(&[]), says("b-2", true, &[deaf()]), says("b-3", true, &[deaf()])],
             Some(PeerWord { missed: true, ..word("a-1") }),
+        ),
+        (
+            "one other alone accuses nobody",
+            vec![here(&[]), says("b-1", true, &[deaf()]), says("b-2", true, &[deaf()])],
+            None,
         ),
         ("who is not sure accuses nobody", vec![here(&[]), says("b-2", true, &[unknown])], None),
         ("it is away", vec![gone], Some(PeerWord { away: true, ..word("a-1") })),

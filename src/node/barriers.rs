@@ -151,6 +151,10 @@ fn dropped(ends: Ends<'_>, lost: &BTreeSet<Flow>, all: &[Flow], filters: &Filter
 fn cost(lost: &BTreeSet<Flow>) -> &'static str {
     if lost.iter().all(|flow| flow.protocol == Protocol::Arp) {
         "its guests find no neighbour by IPv4 any more, on this node or another; those that they know already they reach until they ask again"
+    } else if lost.iter().all(|flow| flow.protocol == Protocol::Ipv6) {
+        "its guests are cut off from each other and from all other nodes by IPv6; by IPv4 they go on"
+    } else if lost.iter().all(|flow| flow.protocol != Protocol::Ipv6) {
+        "its guests are cut off from each other and from all other nodes by IPv4; by IPv6 they go on"
     } else {
         "its guests are cut off from each other and from all other nodes"
     }

@@ -27,7 +27,7 @@ const OUTLIERS: usize = 2;
 pub struct Counted {
     /// Which lane.
     pub lane: u8,
-    /// Packets that its socket could not take; wraps.
+    /// Packets that its socket could not take, damaged ones among them; wraps.
     pub overflows: u32,
     /// The messages of each peer.
     pub peers: Vec<(PeerSlot, Arrivals)>,
@@ -56,6 +56,8 @@ pub struct Loss {
 pub struct Losses {
     seen: BTreeMap<(u8, PeerSlot), Arrivals>,
     overflows: BTreeMap<u8, u32>,
+    /// Datagrams that no socket of the machine had room for, and whether there were more at the look before.
+    no_room: (u64, bool),
     /// Lanes whose socket has overflowed between the two looks before this one: gaps show when what had waited before them is read.
     full: Vec<u8>,
     tracks: BTreeMap<PeerSlot, Track>,
@@ -80,9 +82,16 @@ struct Track {
 
 impl Losses {
     /// Takes what the lanes have counted since they began; to be called about once a second. A lane that begins anew counts from there.
-    pub fn look(&mut self, lanes: &[Counted], now: Mono) {
+    /// `no_room`: datagrams that no UDP socket of the machine had room for. Where it stands still, what a socket could not take was damaged,
+    /// as anybody's may be.
+    pub fn look(&mut self, lanes: &[Counted], no_room: u64, now: Mono) {
         let before = std::mem::take(&mut self.full);
-        let overflowed = |lane: &&Counted| self.overflows.get(&lane.lane).is_some_and(|was| *was != lane.overflows);
+        // The two are not counted at the same moment.
+        let (was, just) = self.no_room;
+        self.no_room = (no_room, no_room != was);
+        let room = no_room == was && !just;
+        let changed = |lane: &Counted| self.overflows.get(&lane.lane).is_some_and(|was| *was != lane.overflows);
+        let overflowed = |lane: &&Counted| !room && changed(lane);
         self.full = lanes.iter().filter(overflowed).map(|lane| lane.lane).collect();
         self.overflows = lanes.iter().map(|lane| (lane.lane, lane.overflows)).collect();
         let mut slices: BTreeMap<PeerSlot, Slice> = BTreeMap::new();

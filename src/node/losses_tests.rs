@@ -10,6 +10,7 @@ struct Line {
     losses: Losses,
     arrivals: Arrivals,
     overflows: u32,
+    no_room: u64,
     seconds: u64,
 }
 
@@ -25,7 +26,7 @@ impl Line {
     fn look(&mut self) {
         let now = Mono::from_nanos((1000 + self.seconds) * 1_000_000_000);
         let counted = Counted { lane: 0, overflows: self.overflows, peers: vec![(PEER, self.arrivals)] };
-        self.losses.look(&[counted], now);
+        self.losses.look(&[counted], self.no_room, now);
     }
 
     fn stands(&self) -> Option<Whence> {
@@ -130,19 +131,29 @@ fn what_a_full_socket_takes_is_told_as_that_and_hides_no_loss_on_the_way() {
     let mut line = begun();
     for _ in 0..30 {
         line.overflows = line.overflows.wrapping_add(7);
+        line.no_room += 7;
         line.second(300, 60);
     }
     assert_eq!(line.stands(), Some(Whence::Socket));
+    // What is damaged is not taken either, and tells nothing of this machine.
+    let mut line = begun();
+    for _ in 0..30 {
+        line.overflows += 2;
+        line.second(300, 60);
+    }
+    assert_eq!(line.stands(), Some(Whence::Way));
     // A gap that the first look after it shows is the socket's still.
     let mut line = begun();
     for second in 0..40 {
         line.overflows += u32::from(second % 3 == 0);
+        line.no_room += u64::from(second % 3 == 0);
         line.second(300, if second % 3 == 1 { 200 } else { 0 });
     }
     assert_eq!(line.stands(), Some(Whence::Socket));
     let mut line = begun();
     for second in 0..40 {
         line.overflows += u32::from(second % 4 == 0);
+        line.no_room += u64::from(second % 4 == 0);
         line.second(300, 60);
     }
     assert_eq!(line.stands(), Some(Whence::Way));
@@ -157,7 +168,7 @@ fn a_lane_that_begins_anew_loses_nothing() {
         assert_eq!(line.second(300, 0), None);
     }
     // And a peer that is none any more is forgotten.
-    line.losses.look(&[Counted { lane: 0, overflows: 0, peers: Vec::new() }], Mono::from_nanos(5_000_000_000_000));
+    line.losses.look(&[Counted { lane: 0, overflows: 0, peers: Vec::new() }], 0, Mono::from_nanos(5_000_000_000_000));
     assert_eq!(line.losses.of(PEER), None);
 }
 
@@ -170,7 +181,7 @@ fn lanes_of_a_peer_are_judged_together() {
             let arrivals = Arrivals { sealed: second * 100, accepted: second * 100 - lost };
             Counted { lane, overflows: 0, peers: vec![(PEER, arrivals)] }
         };
-        losses.look(&[counted(0), counted(1)], Mono::from_nanos(second * 1_000_000_000));
+        losses.look(&[counted(0), counted(1)], 0, Mono::from_nanos(second * 1_000_000_000));
     }
     assert_eq!(losses.of(PEER), Some(Loss { percent: Some(10), stands: Some(Whence::Way) }));
 }
@@ -184,7 +195,7 @@ proptest! {
         for (sealed, accepted, later) in looks {
             at += later;
             let peers = vec![(PEER, Arrivals { sealed, accepted })];
-            losses.look(&[Counted { lane: 0, overflows: 0, peers }], Mono::from_nanos(at));
+            losses.look(&[Counted { lane: 0, overflows: 0, peers }], 0, Mono::from_nanos(at));
             prop_assert!(losses.of(PEER).is_some_and(|loss| loss.percent.is_none_or(|percent| percent <= 100)));
         }
     }

@@ -43,6 +43,12 @@ impl OutWays {
         for (to, way) in answers.into_iter().take(MOST) {
             let known = match old.remove(&to) {
                 Some(known) if same(known.way.as_ref(), way.as_ref()) => Known { way, ..known },
+                // A way that is there again is no other one.
+                Some(Known { way: None, before })
+                    if before.as_ref().is_some_and(|(was, ..)| same(was.as_ref(), way.as_ref())) =>
+                {
+                    Known { way, before: None }
+                }
                 Some(known) => Known { way, before: Some((known.way, now, wall)) },
                 None => Known { way, before: None },
             };

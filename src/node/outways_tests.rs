@@ -33,6 +33,20 @@ fn end(to: &str) -> End {
 }
 
 #[test]
+fn a_way_that_was_gone_for_a_moment_is_no_other_one() {
+    let right = way("eth1", "10.0.0.1");
+    let gone = learnt(&[right.clone(), None]);
+    assert!(gone.changed(to()).is_some());
+    let back = learnt(&[right.clone(), None, right.clone()]);
+    assert_eq!(
+        (back.changed(to()), back.says(&end(PEER))),
+        (None, Some(format!("packets to {PEER} leave by eth1 via 10.0.0.1")))
+    );
+    let other = learnt(&[right, None, way("vpn0", "172.30.0.1")]);
+    assert!(other.changed(to()).is_some());
+}
+
+#[test]
 fn a_way_says_interface_and_router_and_what_it_was_before() {
     let (right, vpn, other) = (way("eth1", "10.0.0.1"), way("vpn0", "172.30.0.1"), way("eth1", "10.0.0.9"));
     let since = at(2).1;

@@ -19,7 +19,7 @@ const STEPS: usize = 50_000;
 /// Rules of one chain at a hook that may drop a frame and are kept, at most.
 const MAYBE: usize = 512;
 /// Fields whose value keeps no frame from arriving.
-const WRITABLE: [&str; 8] = ["dscp", "ecn", "ttl", "hoplimit", "flowlabel", "checksum", "id", "pcp"];
+const WRITABLE: [&str; 7] = ["dscp", "ecn", "ttl", "hoplimit", "flowlabel", "id", "pcp"];
 
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]

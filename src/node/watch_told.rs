@@ -353,7 +353,7 @@ impl Cause {
                 ),
                 format!(
                     "how many: meshctl tunnel list; a line that is full or faulty: ip -s -s link show {interface}, here and on {peer}, and what is \
-                     between them: ping -c 50 -i 0.2 -I {interface} {}",
+                     between them: ping -c 50 -i 0.2 -I {interface} {}; rules that drop some, here and there: {rules}",
                     first.address
                 ),
             ),

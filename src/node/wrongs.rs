@@ -291,6 +291,13 @@ fn about_mac(
                 "{port} ({interface}) in network {network}: its guest sends from {mac}, and the port has {right}; it is dropped"
             );
             let name = port.argument();
+            if is_virtual_router(mac) {
+                let help = format!(
+                    "that is the address of a virtual router (VRRP, RFC 5798 section 7.3), which moves between guests and is nobody's here: leave \
+                     use_vmac out of keepalived's configuration, and let each of them hold the IP address: meshctl port set {name} --allowed IP"
+                );
+                return ("M0675", what, help);
+            }
             let help = format!(
                 "give the guest {right}; where it is {mac} now: meshctl port set {name} --mac {mac}; where that is a guest of this guest \
                  (nested, macvlan): meshctl port set {name} --allowed {}",
@@ -307,6 +314,11 @@ fn about_mac(
             ("M0675", what, format!("meshctl port create NAME --network {network} --node {} --mac {mac}", slice.node))
         }
     }
+}
+
+/// An Ethernet address of VRRP, for IPv4 or IPv6 (RFC 5798 section 7.3).
+fn is_virtual_router(mac: Mac) -> bool {
+    matches!(mac.0, [0, 0, 0x5e, 0, 1 | 2, _])
 }
 
 /// The VLAN of a guest's own port, where it has no row without one.

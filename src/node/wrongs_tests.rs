@@ -79,6 +79,7 @@ fn each_wrong_value_says_whose_it_is() {
     let own = "02:00:00:00:00:01";
     for (reason, sample, code, words) in [
         ("mac", said("tap1", "02:00:00:00:00:99", None, 3), "M0675", &["port one", "02:00:00:00:00:99", own][..]),
+        ("mac", said("tap1", "00:00:5e:00:01:33", None, 3), "M0675", &["port one", "leave use_vmac out"]),
         ("mac", said("x9", "02:00:00:00:00:99", None, 3), "M0675", &["x9", "which no port has"]),
         ("mac", said("tap1", "02:00:00:00:00:02", None, 3), "M0677", &["port one", "port two", "on a"]),
         ("mac", said("tap1", "02:00:00:00:00:03", None, 3), "M0677", &["port one", "port far", "on b"]),
