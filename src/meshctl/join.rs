@@ -193,6 +193,9 @@ fn read_token(access: &Access, args: &JoinArgs) -> Result<Token, Problem> {
     } else {
         // Nobody is asked for a secret that could not be used.
         preflight::rights().map_err(|problem| problem.note("nothing was changed and no token was asked for"))?;
+        if args.config.exists() {
+            not_joined(&setup(args, None)?.config)?;
+        }
         terminal::read_hidden("Token (hidden): ").map_err(|e| unreadable(&e))?
     };
     let mut token = Token::parse(&text).map_err(|error| in_pieces(&text, error.problem()))?;

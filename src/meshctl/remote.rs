@@ -11,9 +11,10 @@ use tokio::time::timeout;
 use super::out;
 use crate::api::heard::Heard;
 use crate::api::problem::{Exit, Problem};
-use crate::config::Period;
+use crate::config::{Period, meshd};
 use crate::linux::file;
 use crate::mgmt::certs;
+use crate::node::enroll;
 use crate::transport::client::Client;
 use crate::transport::tls;
 use crate::types::Wall;
@@ -165,6 +166,14 @@ impl Server {
     }
 }
 
+/// True where the certificate of a node is not in its folder, as far as this user may see.
+fn has_left() -> bool {
+    let Ok(bytes) = file::read(Path::new(NODE)) else { return false };
+    let config = String::from_utf8(bytes).ok().and_then(|text| meshd::Config::parse(NODE, &text).ok());
+    let certificate = config.map(|config| config.paths.keys.join(enroll::CERTIFICATE));
+    certificate.is_some_and(|path| matches!(path.try_exists(), Ok(false)))
+}
+
 impl Access {
     /// The `meshd` of this machine if its socket is there and no management node is named, else a management node.
     ///
@@ -179,6 +188,14 @@ impl Access {
         // Where a credential is that this user may not read, a management node may be meant: that it may not is said there.
         if unsaid && Path::new(NODE).exists() && places().is_empty() && closed(&folders()).is_none() {
             // A node whose daemon does not run; nobody meant a management node.
+            if has_left() {
+                return Err(Problem::new(
+                    "M0223",
+                    Exit::Unreachable,
+                    format!("this machine has not joined, or has left: there is {NODE}, and no certificate"),
+                )
+                .help("meshctl join, with a token that meshctl token create prints on the management side"));
+            }
             return Err(Problem::new(
                 "M0811",
                 Exit::Unreachable,
@@ -278,7 +295,7 @@ impl Access {
             return Ok(addresses);
         }
         let node = read(Path::new(NODE));
-        let node = node.and_then(|text| crate::config::meshd::Config::parse("meshd.toml", &text).ok());
+        let node = node.and_then(|text| meshd::Config::parse("meshd.toml", &text).ok());
         if let Some(config) = node.filter(|config| !config.management.is_empty()) {
             return Ok(config.management);
         }
@@ -298,8 +315,7 @@ fn nowhere(looked: &str, node: Option<&str>) -> Problem {
         .note(format!("looked into {looked}"))
         .help("with the folder that `meshmgr init` made: meshctl --credential DIR status");
     let Some(node) = node else { return problem.help("on a machine that is to be a node: meshctl join") };
-    let management =
-        crate::config::meshd::Config::parse(NODE, node).map(|config| config.management).unwrap_or_default();
+    let management = meshd::Config::parse(NODE, node).map(|config| config.management).unwrap_or_default();
     let host = |address: &String| address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host).to_owned();
     let hosts: Vec<String> = management.iter().map(host).collect();
     let whose = if hosts.is_empty() { String::new() } else { format!(" ({})", hosts.join(", ")) };

@@ -91,7 +91,7 @@ enum Theirs {
 impl Theirs {
     fn of(word: Option<&PeerWord>) -> Self {
         match word {
-            Some(PeerWord { line: Some(line), .. }) => Self::Line(line.clone()),
+            Some(PeerWord { line: Some(line), .. }) if line.is_plain() => Self::Line(line.clone()),
             Some(PeerWord { away: true, .. }) => Self::Away,
             // It hears this node, so its line works, one way.
             Some(PeerWord { missed: true, one_way: false, .. }) => Self::Missed,
@@ -164,7 +164,8 @@ pub(super) fn findings(peers: &[PeerStatus], slice: Option<&Slice>, line: &Line,
     let counts = |peer: &&PeerStatus| {
         !foreign(peer) || peer.tunnel.as_ref().is_some_and(|tunnel| tunnel.handshake_age.is_some())
     };
-    let theirs = |peer: &PeerStatus| Theirs::of(words.get(&peer.node));
+    // There is no `meshctl` at one of another make.
+    let theirs = |peer: &PeerStatus| Theirs::of(words.get(&peer.node).filter(|_| !foreign(peer)));
     let mut by_cause: BTreeMap<Cause, Vec<&PeerStatus>> = BTreeMap::new();
     let mut carries = 0;
     for peer in peers {

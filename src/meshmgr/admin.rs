@@ -452,7 +452,9 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     problems.extend(app.key_age.iter().flat_map(|age| rotation::stuck(&view.index, *age, clock::wall())));
     problems.extend(app.hub.ahead().into_iter().map(|(node, theirs)| set_back(&node, theirs, view.version)));
     let heard = nodes.iter().filter(|node| node.connected && !node.quarantined).map(|node| node.node.clone()).collect();
-    problems.extend(told::of_mesh(findings.iter().map(|(node, findings)| (*node, findings.as_slice())), &heard));
+    let is_away = |node: &&NodeLine| nodes::wrong(node, app.started.1).is_some_and(|finding| finding.code == "M0107");
+    let away = nodes.iter().filter(is_away).map(|node| node.node.clone()).collect();
+    problems.extend(told::of_mesh(findings.iter().map(|(node, findings)| (*node, findings.as_slice())), &heard, &away));
     Ok(Json(MeshStatus { daemon, version: view.version, objects, nodes, problems }))
 }
 

@@ -248,9 +248,13 @@ fn has_room(here: &Here<'_>, mine: usize) -> Result<(), Refusal> {
     }
 }
 
-/// Those of the claimed addresses that a guest of the network may have and no other guest has; they are this guest's now.
+/// Those of the claimed addresses that a guest of the network may have and no other guest has; they are this guest's now. Whose the gateway's are
+/// an operator declares.
 fn addresses(here: &mut Here<'_>, claim: &FoundPort) -> BTreeSet<IpAddr> {
-    let free = |ip: &&IpAddr| belongs(here.network, **ip) && here.ips.get(ip).is_none_or(|owner| *owner == claim.mac);
+    let free = |ip: &&IpAddr| {
+        let may_be = belongs(here.network, **ip) && !here.network.spec.gateway.contains(ip);
+        may_be && here.ips.get(ip).is_none_or(|owner| *owner == claim.mac)
+    };
     let ips: BTreeSet<IpAddr> = claim.ips.iter().filter(free).take(limits::FOUND_ADDRESSES).copied().collect();
     here.ips.extend(ips.iter().map(|ip| (*ip, claim.mac)));
     ips

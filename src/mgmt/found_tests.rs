@@ -8,6 +8,7 @@ fn learning() -> State {
     let mut network = fixture::network("learn", "default", 12, "192.168.12.0/24");
     network.spec.learning = Learning::Local;
     network.spec.nodes = Some(BTreeSet::from(["*".parse().unwrap()]));
+    network.spec.gateway = vec!["192.168.12.254".parse().unwrap()];
     state.put(Any::Network(network));
     state
 }
@@ -72,9 +73,9 @@ fn a_declared_port_that_is_found_stays_declared() {
 }
 
 #[test]
-fn addresses_outside_of_the_network_are_left_out() {
-    let (state, _) =
-        report(&learning(), "a-1", &[claim(12, 1, &["10.0.0.1", "fe80::1", "224.0.0.1", "192.168.12.255"])]);
+fn addresses_outside_of_the_network_and_gateways_are_left_out() {
+    let claimed = ["10.0.0.1", "fe80::1", "224.0.0.1", "192.168.12.255", "192.168.12.254"];
+    let (state, _) = report(&learning(), "a-1", &[claim(12, 1, &claimed)]);
     let port = &state.ports[&"learn-020000000901".parse().unwrap()];
     assert_eq!(port.spec.ips, BTreeSet::from(["fe80::1".parse().unwrap()]));
 }

@@ -142,6 +142,12 @@ fn fields(shared: &[u8], nonce: &str, key: &PublicKey, said: Statement<'_>, by: 
             let fields = findings.iter().flat_map(|finding| [&finding.code, &finding.what, &finding.help]);
             fields.for_each(|field| add(&mut mac, field.as_bytes()));
             findings.iter().for_each(|finding| add(&mut mac, cut_of(finding).as_bytes()));
+            // Earlier versions know of no such interface, and prove what has none.
+            let lines =
+                findings.iter().zip(0_u32..).filter_map(|(finding, number)| Some((number, finding.line.as_ref()?)));
+            for (number, line) in lines {
+                add(&mut mac, format!("line {number} {line}").as_bytes());
+            }
         }
         Claim::Paths(paths) => {
             add(&mut mac, b"paths");

@@ -19,18 +19,30 @@ struct World {
     tls: String,
     by: u8,
     claim: (u8, u8, NodeFacts),
+    /// A finding names an interface, which is written as the external MTU.
+    line: bool,
     now: Wall,
 }
 
 impl World {
     fn new() -> Self {
         let (node, tls) = ("a-1".parse().unwrap(), "a".repeat(64));
-        Self { installation: 1, node, tls, by: 3, claim: (0, 4, fixture::facts("10.0.0.1", "198.51.0.1")), now: NOW }
+        Self {
+            installation: 1,
+            node,
+            tls,
+            by: 3,
+            claim: (0, 4, fixture::facts("10.0.0.1", "198.51.0.1")),
+            line: false,
+            now: NOW,
+        }
     }
 
     fn claims(&self, work: impl FnOnce(Statement<'_>) -> bool) -> bool {
         let (old, new) = (public(3), public(self.claim.1));
-        let found = [Finding::new("M0410", self.claim.1.to_string(), self.claim.2.version.to_string())];
+        let line = self.claim.2.external_mtu.to_string().parse().ok().filter(|_| self.line);
+        let found =
+            [Finding::new("M0410", self.claim.1.to_string(), self.claim.2.version.to_string()).of_line(line.as_ref())];
         let paths = [MeasuredPath { node: "a-9".parse().unwrap(), bytes: 1400 + u16::from(self.claim.1) }];
         let text = format!("{:064}", self.claim.1);
         let claim = match self.claim.0 {
@@ -95,6 +107,13 @@ fn each_part_of_what_is_claimed_is_bound() {
         world.claim.1 = 5;
         assert!(!world.takes(&proof), "another new key, text, finding or size");
     }
+    let mut world = World { line: true, ..World::new() };
+    world.claim.0 = 5;
+    let proof = world.proof();
+    assert!(world.takes(&proof));
+    assert!(!World { line: false, ..world.clone() }.takes(&proof), "an interface that is taken away");
+    world.claim.2.external_mtu = 1400_u64.try_into().unwrap();
+    assert!(!world.takes(&proof), "another interface");
     let parts: [fn(&mut NodeFacts); 8] = [
         |f| f.admin = "10.0.0.2".parse().ok(),
         |f| f.external = None,

@@ -62,21 +62,23 @@ pub fn bounded(said: &[Finding]) -> Vec<Finding> {
         what: text(&finding.what),
         help: text(&finding.help),
         cut: finding.cut.clone().map(Cut::bounded),
-        line: finding.line.clone(),
+        // It goes into commands of others.
+        line: finding.line.clone().filter(IfName::is_plain),
     });
     kept.collect()
 }
 
 /// The problems of a mesh out of those of its nodes; what most nodes say comes first.
-/// `heard` are nodes whose daemons are connected now.
+/// `heard` are nodes whose daemons are connected now, `away` those of which M0107 is told.
 pub fn of_mesh<'a>(
     told: impl IntoIterator<Item = (&'a NodeId, &'a [Finding])>,
     heard: &BTreeSet<NodeId>,
+    away: &BTreeSet<NodeId>,
 ) -> Vec<Finding> {
     let told: Vec<(&NodeId, &[Finding])> = told.into_iter().collect();
     let lines: BTreeMap<&NodeId, &IfName> =
         told.iter().filter_map(|(node, findings)| Some((*node, own_line(findings)?))).collect();
-    let known = |node, finding: &Finding| first(beside(node, finding, heard), &lines, heard);
+    let known = |node, finding: &Finding| first(beside(node, finding, heard), &lines, away);
     let told: Vec<(&NodeId, Vec<Finding>)> = told
         .iter()
         .map(|(node, findings)| (*node, findings.iter().map(|finding| known(node, finding)).collect()))
@@ -119,13 +121,13 @@ fn beside(node: &NodeId, finding: &Finding, heard: &BTreeSet<NodeId>) -> Finding
 }
 
 /// Of a tunnel by which nothing arrives, what is known of its other end comes first: that it is away, or that it calls its own interface the fault.
-fn first(finding: Finding, lines: &BTreeMap<&NodeId, &IfName>, heard: &BTreeSet<NodeId>) -> Finding {
+fn first(finding: Finding, lines: &BTreeMap<&NodeId, &IfName>, away: &BTreeSet<NodeId>) -> Finding {
     let cut = finding.cut.as_ref().filter(|cut| cut.direction != Some(Direction::FromGuests) && finding.line.is_none());
     let peers = cut.map(|cut| cut.peers.as_slice()).filter(|_| finding.code == TUNNEL).unwrap_or_default();
     let said = [AWAY_TOO, ITS_FAULT].iter().any(|words| finding.what.contains(words));
     let cause = |peer: &NodeId| match lines.get(peer) {
         Some(line) => Some(format!("{peer} says itself that its interface {line} is the fault, and that first")),
-        None if !heard.contains(peer) => Some(format!("{peer} is not heard here either, so M0107 of it first")),
+        None if away.contains(peer) => Some(format!("{peer} is not heard here either, so M0107 of it first")),
         None => None,
     };
     match peers.iter().find_map(cause).filter(|_| !said) {
@@ -161,7 +163,7 @@ mod tests {
             [(&silent, &[1, 2][..], true), (&silent, &[1], false), (&silent, &[2], false), (&quiet, &[1, 2], false)]
         {
             let heard = heard.iter().map(|n| node(*n)).collect();
-            let said = of_mesh([(&node(1), std::slice::from_ref(finding))], &heard);
+            let said = of_mesh([(&node(1), std::slice::from_ref(finding))], &heard, &BTreeSet::new());
             assert_eq!(said[0].what.contains("both daemons run, so it is the line between them"), line, "{said:?}");
         }
     }
@@ -175,17 +177,27 @@ mod tests {
         let down = finding("M0410", "interface ext0 is down").of_line("ext0".parse().ok().as_ref());
         let (none, out) = (dead(None), dead(Some(Direction::FromGuests)));
         let knows = Finding { what: format!("{AWAY_TOO}: {}", none.what), ..none.clone() };
-        for (says, own, heard, begins) in [
-            (&none, vec![down.clone()], &[1, 2][..], "node a-1: a-2 says itself that its interface ext0 is the fault"),
-            (&none, vec![], &[1], "node a-1: a-2 is not heard here either, so M0107 of it first: the tunnel to a-2"),
-            (&none, vec![], &[1, 2], "node a-1: the tunnel to a-2 is dead"),
-            (&out, vec![], &[1], "node a-1: the tunnel to a-2 is dead"),
-            (&knows, vec![], &[1], "node a-1: (M0107"),
+        for (says, own, away, begins) in [
+            (&none, vec![down.clone()], &[][..], "node a-1: a-2 says itself that its interface ext0 is the fault"),
+            (&none, vec![], &[2], "node a-1: a-2 is not heard here either, so M0107 of it first: the tunnel to a-2"),
+            (&none, vec![], &[], "node a-1: the tunnel to a-2 is dead"),
+            (&out, vec![], &[2], "node a-1: the tunnel to a-2 is dead"),
+            (&knows, vec![], &[2], "node a-1: (M0107"),
         ] {
-            let heard = heard.iter().map(|n| node(*n)).collect();
+            let away = away.iter().map(|n: &usize| node(*n)).collect();
             let (one, two) = (node(1), node(2));
-            let said = of_mesh([(&one, std::slice::from_ref(says)), (&two, own.as_slice())], &heard);
+            let said = of_mesh([(&one, std::slice::from_ref(says)), (&two, own.as_slice())], &BTreeSet::new(), &away);
             assert!(said[0].what.starts_with(begins), "{begins}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn an_interface_that_a_shell_would_read_otherwise_is_nobodys() {
+        for (line, plain) in
+            [("ext0", true), ("br-lan.7@if5", true), (";reboot;#", false), ("$(id)", false), ("-x", false)]
+        {
+            let found = finding("M0410", "down").of_line(line.parse().ok().as_ref());
+            assert_eq!(bounded(&[found])[0].line.is_some(), plain, "{line}");
         }
     }
 
@@ -195,7 +207,11 @@ mod tests {
         let nodes: Vec<(NodeId, Vec<Finding>)> = (0..5)
             .map(|n| (node(n), if n == 2 { vec![one.clone(), many.clone()] } else { vec![many.clone()] }))
             .collect();
-        let said = of_mesh(nodes.iter().map(|(node, findings)| (node, findings.as_slice())), &BTreeSet::new());
+        let said = of_mesh(
+            nodes.iter().map(|(node, findings)| (node, findings.as_slice())),
+            &BTreeSet::new(),
+            &BTreeSet::new(),
+        );
         assert_eq!(said.len(), 2);
         assert_eq!(said[0].what, "5 nodes (a-0, a-1, a-2 and 2 more): the tunnel to b-1 is down");
         assert_eq!((said[1].code.as_str(), said[1].what.as_str()), ("M0615", "node a-2: vb10 has an address"));
@@ -228,7 +244,11 @@ mod tests {
         assert!(kept.iter().all(|finding| finding.what.len() + finding.help.len() < 16_384), "bytes, too");
         let nodes: Vec<(NodeId, Vec<Finding>)> =
             (0..200).map(|n| (node(n), vec![finding("M0410", &format!("number {n}"))])).collect();
-        let said = of_mesh(nodes.iter().map(|(node, findings)| (node, findings.as_slice())), &BTreeSet::new());
+        let said = of_mesh(
+            nodes.iter().map(|(node, findings)| (node, findings.as_slice())),
+            &BTreeSet::new(),
+            &BTreeSet::new(),
+        );
         assert_eq!(said.len(), FINDINGS + 1);
         assert!(said[FINDINGS].what.contains(&format!("{} more", 200 - FINDINGS)), "{:?}", said[FINDINGS]);
     }

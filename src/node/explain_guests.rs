@@ -69,7 +69,7 @@ pub fn add_users(explanation: &mut Explanation, net: &NetKey, to: &Target, findi
 /// Adds what nodes have told of the two ends to what the table says of them.
 pub fn add_told(explanation: &mut Explanation, way: &Way<'_>, from: &[Finding], to: &[Finding]) {
     let own = explanation.from_node.clone();
-    let before = explanation.steps.len();
+    let (before, names) = (explanation.steps.len(), (explanation.from.clone(), explanation.to.clone()));
     concerns::add(explanation, from, way.near());
     let mut asked = own.to_string();
     if let Some((far, (_, row))) = way.far(&own).zip(way.to) {
@@ -79,8 +79,11 @@ pub fn add_told(explanation: &mut Explanation, way: &Way<'_>, from: &[Finding], 
         }
     }
     if explanation.may_arrive() && explanation.steps.len() == before {
-        let text =
-            format!("nothing that is in its way is known here of {asked}; whether the path carries now, {own} knows");
+        let (from, to) = names;
+        let text = format!(
+            "nothing that is in its way is known here of {asked}; whether the path carries now and both guests are plugged in, nodes know: \
+             on {own}: meshctl explain {from} {to}"
+        );
         explanation.steps.push(Step::new("status", true, text));
     }
 }

@@ -18,6 +18,13 @@ impl IfName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// True where no shell reads anything else into it, so that it can stand in a command as it is. The kernel lets a name hold `;` and `$`.
+    pub fn is_plain(&self) -> bool {
+        let plain =
+            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'@' | b'+' | b',' | b'=' | b'%');
+        self.0.bytes().all(plain) && !self.0.starts_with('-')
+    }
 }
 
 impl FromStr for IfName {
