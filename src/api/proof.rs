@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::PublicKey;
 
-/// Proofs of one message that are looked at: with two keys of facts, findings, paths and a change of keys, and one that the old key can go.
-pub const PROOFS_MAX: usize = 9;
+/// Proofs of one message that are looked at: with two keys of facts, findings, paths, ports and a change of keys, and one that the old key can go.
+pub const PROOFS_MAX: usize = 11;
 
 /// `GET /v1/challenge`: something to prove against, for some minutes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -44,9 +44,12 @@ impl Provers {
         if let Some((_, key)) = keys.iter().find(|(public, _)| report.key_in_use == Some(*public)) {
             prove(key, Claim::InUse);
         }
-        // Last: a management node of a version that asks no proof of paths looks at one proof less.
+        // Last: a management node of a version that asks no proof of these looks at fewer proofs.
         if let Some(paths) = &report.paths {
             keys.iter().for_each(|(_, key)| prove(key, Claim::Paths(paths)));
+        }
+        if let Some(ports) = &report.ports {
+            keys.iter().for_each(|(_, key)| prove(key, Claim::Ports(ports)));
         }
         proofs
     }
@@ -57,6 +60,7 @@ pub(super) const fn needed(report: &Report) -> bool {
     report.facts.is_some()
         || report.findings.is_some()
         || report.paths.is_some()
+        || report.ports.is_some()
         || report.next_key.is_some()
         || report.key_in_use.is_some()
 }

@@ -351,7 +351,20 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
         // A body takes its time to come, and who sends it may be no member by now.
         current(&app.core.view(), member)?;
     }
-    let let_go = said.ports.map_or(Ok(false), |ports| take_claims(app, &member.node, Some(&ports), origin))?;
+    // Guests of other nodes are answered by them: who has the TLS key alone brings none, and takes none away.
+    let ports = said.ports.filter(|ports| {
+        let proved = shown(Claim::Ports(ports));
+        if !proved && !ports.is_empty() {
+            let text = format!(
+                "{} guests found on node {}: said without proof of its WireGuard key",
+                ports.len(),
+                member.node
+            );
+            app.note_of(&member.node, origin.event("port-refused", text, &[]));
+        }
+        proved
+    });
+    let let_go = ports.map_or(Ok(false), |ports| take_claims(app, &member.node, Some(&ports), origin))?;
     if let_go {
         // What this node no longer has may be what another has been waiting for: a guest that moved.
         for waiting in app.hub.waiting().into_iter().filter(|node| *node != member.node) {

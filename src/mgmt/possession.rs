@@ -24,7 +24,7 @@ use super::certs::hex;
 use crate::api::local::Finding;
 use crate::api::objects::NodeFacts;
 use crate::api::proof::{Challenge, PROOFS_MAX, Proof};
-use crate::api::stream::MeasuredPath;
+use crate::api::stream::{FoundPort, MeasuredPath};
 use crate::tunnel::{agree, public_key};
 use crate::types::{NodeId, PublicKey, SecretKey, Wall};
 
@@ -57,6 +57,8 @@ pub enum Claim<'a> {
     Findings(&'a [Finding]),
     /// "This is what my paths carry": with the key in force or the next one.
     Paths(&'a [MeasuredPath]),
+    /// "These are the guests behind me": with the key in force or the next one.
+    Ports(&'a [FoundPort]),
 }
 
 /// Who says what.
@@ -153,6 +155,10 @@ fn fields(shared: &[u8], nonce: &str, key: &PublicKey, said: Statement<'_>, by: 
             add(&mut mac, b"paths");
             paths.iter().for_each(|path| add(&mut mac, format!("{} {}", path.node, path.bytes).as_bytes()));
         }
+        Claim::Ports(ports) => {
+            add(&mut mac, b"ports");
+            ports.iter().for_each(|port| add(&mut mac, text_of_port(port).as_bytes()));
+        }
     }
     mac
 }
@@ -171,6 +177,11 @@ fn text_of(facts: &NodeFacts) -> String {
         facts.aes,
         facts.version
     )
+}
+
+/// A found guest, as both ends write it.
+fn text_of_port(port: &FoundPort) -> String {
+    port.ips.iter().fold(format!("{} {}", port.network, port.mac), |text, ip| text + &format!(" {ip}"))
 }
 
 /// What a finding cuts off, as both ends write it.

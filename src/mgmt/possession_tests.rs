@@ -1,5 +1,6 @@
 use super::*;
 use crate::mgmt::fixture;
+use crate::types::Mac;
 
 const NOW: Wall = Wall::from_secs(1_800_000_000);
 
@@ -19,7 +20,7 @@ struct World {
     tls: String,
     by: u8,
     claim: (u8, u8, NodeFacts),
-    /// A finding names an interface, which is written as the external MTU.
+    /// A finding names an interface, which is written as the external MTU; a found guest has an address.
     line: bool,
     now: Wall,
 }
@@ -44,6 +45,12 @@ impl World {
         let found =
             [Finding::new("M0410", self.claim.1.to_string(), self.claim.2.version.to_string()).of_line(line.as_ref())];
         let paths = [MeasuredPath { node: "a-9".parse().unwrap(), bytes: 1400 + u16::from(self.claim.1) }];
+        let port = |ips: &[&str]| FoundPort {
+            network: "default/10".parse().unwrap(),
+            mac: Mac([2, 0, 0, 0, 0, self.claim.1]),
+            ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
+        };
+        let ports = if self.line { [port(&["10.0.0.1"])] } else { [port(&[])] };
         let text = format!("{:064}", self.claim.1);
         let claim = match self.claim.0 {
             0 => Claim::Join,
@@ -52,7 +59,8 @@ impl World {
             3 => Claim::Renew(&text),
             4 => Claim::Facts(&self.claim.2),
             5 => Claim::Findings(&found),
-            _ => Claim::Paths(&paths),
+            6 => Claim::Paths(&paths),
+            _ => Claim::Ports(&ports),
         };
         work(Statement { node: &self.node, tls_key: &self.tls, claim })
     }
@@ -82,9 +90,9 @@ fn a_proof_is_of_one_node_key_claim_and_time_and_of_nothing_else() {
         ("another TLS key", |w| w.tls = "b".repeat(64)),
         ("another WireGuard key", |w| w.by = 4),
         ("too late", |w| w.now = NOW + LIFE + Duration::from_secs(1)),
-        ("another claim", |w| w.claim.0 = (w.claim.0 + 1) % 7),
+        ("another claim", |w| w.claim.0 = (w.claim.0 + 1) % 8),
     ];
-    for claim in 0..7 {
+    for claim in 0..8 {
         let mut world = World::new();
         world.claim.0 = claim;
         let proof = world.proof();
@@ -100,7 +108,7 @@ fn a_proof_is_of_one_node_key_claim_and_time_and_of_nothing_else() {
 
 #[test]
 fn each_part_of_what_is_claimed_is_bound() {
-    for claim in [1, 3, 5, 6] {
+    for claim in [1, 3, 5, 6, 7] {
         let mut world = World::new();
         world.claim.0 = claim;
         let proof = world.proof();
@@ -108,6 +116,8 @@ fn each_part_of_what_is_claimed_is_bound() {
         assert!(!world.takes(&proof), "another new key, text, finding or size");
     }
     let mut world = World { line: true, ..World::new() };
+    world.claim.0 = 7;
+    assert!(!World { line: false, ..world.clone() }.takes(&world.proof()), "an address that is taken away");
     world.claim.0 = 5;
     let proof = world.proof();
     assert!(world.takes(&proof));

@@ -11,7 +11,8 @@ use crate::store::{Memory, Transaction};
 use crate::types::{Mac, Mono, Mtu};
 
 async fn report(world: &World, node: &Node, report: &Report) -> Result<Value, Problem> {
-    world.node(node).call(Method::POST, "/v1/report", Some(report)).await
+    let report = world.of_found(node, report).await;
+    world.node(node).call(Method::POST, "/v1/report", Some(&report)).await
 }
 
 fn mac(n: usize) -> Mac {

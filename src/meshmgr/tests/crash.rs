@@ -163,7 +163,7 @@ async fn a_disk_that_is_full_at_any_write_leaves_the_state_of_before_and_says_so
         mac: crate::types::Mac([2, 0, 0, 0, 0, 1]),
         ips: Default::default(),
     };
-    let report = Report { ports: Some(vec![claim]), ..Report::default() };
+    let report = world.of_found(&node, &Report { ports: Some(vec![claim]), ..Report::default() }).await;
     let refused = world.node(&node).call::<_, Value>(Method::POST, "/v1/report", Some(&report)).await.unwrap_err();
     assert_eq!(refused.code, "M0702");
     let _: Value = world.node(&node).call(Method::POST, "/v1/report", Some(&report)).await.unwrap();

@@ -19,7 +19,8 @@ fn claim(network: &str, mac: Mac, ip: &str) -> FoundPort {
 }
 
 async fn report(world: &World, node: &Node, report: &Report) -> Result<Value, Problem> {
-    world.node(node).call(Method::POST, "/v1/report", Some(report)).await
+    let report = world.of_found(node, report).await;
+    world.node(node).call(Method::POST, "/v1/report", Some(&report)).await
 }
 
 fn ports(claims: &[FoundPort]) -> Report {
@@ -88,7 +89,7 @@ async fn a_node_cannot_take_the_admin_address_of_another() {
     let says = async |change: &dyn Fn(&mut NodeFacts)| {
         let mut said = facts(2);
         change(&mut said);
-        let said = Report { facts: Some(said), ..ports(&[]) };
+        let said = Report { facts: Some(said), ..Report::default() };
         let claim = said.facts.clone().unwrap();
         world.report(&liar, said, &[(2, Claim::Facts(&claim))]).await
     };
