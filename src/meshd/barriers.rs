@@ -15,6 +15,7 @@ use crate::node::barriers::{self, Ends, Filters, Place, Ports};
 use crate::node::crossing::Way;
 use crate::node::desired::{Desired, Link, Observed};
 use crate::node::doubts::{Book, Crossing};
+use crate::node::let_through;
 use crate::node::named_guests;
 use crate::node::older::Older;
 use crate::node::reconcile::is_ours;
@@ -162,6 +163,7 @@ impl Barriers {
             (view.slice.clone(), Arc::clone(&view.presence))
         };
         if let Some(slice) = slice {
+            found = let_through::judge(found, &book, way.as_ref(), (&slice, &presence));
             let named = named_guests::findings(&book, &seen.ports, (&slice, &presence), &found);
             found.extend(named);
         }

@@ -209,6 +209,21 @@ pub fn certain(book: &Book, passage: &Passage) -> Vec<(&'static str, Option<bool
     })
 }
 
+/// What drops a frame, by a rule that may be about it or by one for all: in words, and what ends it. Nothing that may match or not counts.
+pub(super) fn dropping(book: &Book, passage: &Passage) -> Option<(String, String)> {
+    passage.protocols().iter().copied().find_map(|protocol| {
+        let asked = Asked::new(book, passage, true, protocol);
+        let mut chains = book.chains().filter(|(base, ..)| meets(book, base, passage, protocol));
+        chains.find_map(|(base, rules, older)| {
+            let [frame, ..] = asked.frames(base);
+            let drops = all(rules, &base.name, base.drops, &frame?);
+            let drop = drops.into_iter().find(|drop| drop.sure < Sure::Maybe)?;
+            let one = Found { base, older, drop, of: [protocol].into() };
+            Some((one.by(), one.way_out()))
+        })
+    })
+}
+
 /// `strange`: what is not said of the passage is nobody that a rule names; else it may be anybody.
 fn found<'a>(book: &'a Book, passage: &Passage, strange: bool) -> Vec<Found<'a>> {
     let mut found: Vec<Found<'_>> = Vec::new();

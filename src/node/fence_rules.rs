@@ -300,7 +300,7 @@ const CHAINS: [&str; 11] = ["nd", "from6", "error6", "icmp6", "udp6", "ip6", "fr
 /// What stands behind ports and type is looked at in whole packets only (`@nh,50,14` is "more fragments" and the offset): behind a first fragment
 /// it may be padding, and what a receiver puts there comes later.
 ///
-/// Without an address a host asks, and reports groups (131, 132, 143; RFC 3590 section 4; IGMP: RFC 3376 section 4.2.13), but nothing else: an echo would be answered.
+/// Without an address a host asks, and reports groups (131, 132, 143; RFC 3590 section 4; IGMP, protocol 2, by whose name `nft` would read the chain `group` otherwise: RFC 3376 section 4.2.13), but nothing else: an echo would be answered.
 ///
 /// Options of discovery: receivers differ in which of several Ethernet addresses they believe, and no rule can walk options. So hosts may
 /// send what hosts do send: their own address first, or a nonce (RFC 7527), and behind the address nothing but a nonce. What reads behind
@@ -364,7 +364,7 @@ const RULES: &str = "    chain KIND_from6 {
     chain KIND_from4 {
         WHO . @nh,96,32 @KIND_ip4 accept
         @nh,96,32 0 udp sport 68 udp dport 67 accept
-        meta l4proto igmp @nh,50,14 0 @nh,96,32 0 @nh,128,4 0xe accept
+        meta l4proto 2 @nh,50,14 0 @nh,96,32 0 @nh,128,4 0xe accept
         WHO @KIND_any accept
         WHO @KIND_router accept
         goto drop_ip

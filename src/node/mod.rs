@@ -39,6 +39,7 @@ pub mod guard;
 mod guard_host;
 mod guard_path;
 pub mod larger;
+pub mod let_through;
 pub mod losses;
 pub mod losses_told;
 mod marks;

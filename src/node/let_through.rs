@@ -1,0 +1,112 @@
+//! Packet filters that let guests' frames through and drop what this node watches its bridges and plain paths by: a firewall that accepts the guests'
+//! addresses and nothing else. What the watch loses says nothing of guests then.
+
+use super::barriers::{AT_PORT, DROPS_FRAMES};
+use super::crossing::Way;
+use super::doubts::{Book, Passage, dropping, passage};
+use super::names::{self, Device};
+use super::presence::Presence;
+use crate::api::cut::Cut;
+use crate::api::local::Finding;
+use crate::policy::path::Path;
+use crate::table::{Row, RowKey, Slice};
+
+/// Guests of this node, and others of the network of each, that are looked at, at most.
+const MOST: (usize, usize) = (16, 4);
+
+/// What rules make of frames between guests, as far as they are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Pairs {
+    pass: usize,
+    dropped: usize,
+}
+
+/// Takes from what is found what is not so, and adds what drops the watch's own frames. `way`: where own frames cross a bridge of this host.
+pub fn judge(
+    found: Vec<Finding>,
+    book: &Book,
+    way: Option<&Way>,
+    (slice, presence): (&Slice, &Presence),
+) -> Vec<Finding> {
+    let Some(way) = way else { return found };
+    let crossing = own(way, [Device::Near, Device::Far]);
+    let echo = own(way, [Device::Tap, Device::Vxlan]);
+    let lost = found.iter().any(|finding| finding.code == DROPS_FRAMES);
+    let by = |own: Option<&Passage>| own.and_then(|own| dropping(book, own));
+    // What drops and cannot be read may well drop all.
+    let Some((by, help)) = by(echo.as_ref()).or_else(|| by(crossing.as_ref().filter(|_| lost))) else { return found };
+    let pairs = pairs(book, slice, presence);
+    if pairs.pass == 0 {
+        return found;
+    }
+    let kept = found
+        .into_iter()
+        .filter_map(|finding| if finding.code == DROPS_FRAMES { doubted(finding, pairs) } else { Some(finding) });
+    kept.chain(echo.map(|echo| told(&echo, &by, &help))).collect()
+}
+
+/// A frame of our own in the bridge of echoes.
+fn own(way: &Way, ends: [Device; 2]) -> Option<Passage> {
+    let (_, vni, udp_port) = names::parse(way.bridge.as_str())?;
+    let [near, far] = ends.map(|device| Some(names::device(device, vni, udp_port)));
+    Some(Passage { bridge: way.bridge.clone(), near, far, from: None, to: None, ipv6: Some(false), open: false })
+}
+
+fn pairs(book: &Book, slice: &Slice, presence: &Presence) -> Pairs {
+    let mut pairs = Pairs::default();
+    for from in slice.rows.iter().filter(|(_, row)| row.node == slice.node).take(MOST.0) {
+        let net = from.0.net();
+        let others = slice.rows_of(&net).filter(|(key, _)| **key != *from.0);
+        for to in others.take(MOST.1) {
+            for passage in passages((slice, presence), from, to) {
+                if dropping(book, &passage).is_some() {
+                    pairs.dropped += 1;
+                } else {
+                    pairs.pass += 1;
+                }
+            }
+        }
+    }
+    pairs
+}
+
+/// A frame of each family that both have an address of.
+fn passages(
+    (slice, presence): (&Slice, &Presence),
+    (from, sender): (&RowKey, &Row),
+    (to, target): (&RowKey, &Row),
+) -> Vec<Passage> {
+    let near = slice.peers.get(&target.node).is_some_and(|peer| peer.pdc == slice.pdc);
+    let path = if near { Path::Plain } else { Path::Tunnel };
+    let has = |row: &Row, ipv6: bool| row.addresses().any(|address| address.is_ipv6() == ipv6);
+    let families = [false, true].into_iter().filter(|ipv6| has(sender, *ipv6) && has(target, *ipv6));
+    families.filter_map(|ipv6| passage((slice, presence), (from, Some(to)), (Some(path), Some(ipv6), None))).collect()
+}
+
+/// What is said of all guests, where rules let some or all of them through. None: it is not so.
+fn doubted(finding: Finding, pairs: Pairs) -> Option<Finding> {
+    if pairs.dropped == 0 {
+        return None;
+    }
+    let what = format!(
+        "{}; rules let {} of {} looked-at kinds of frames between its guests through",
+        finding.what,
+        pairs.pass,
+        pairs.pass + pairs.dropped
+    );
+    let cut = finding.cut.clone().map(|cut| Cut { surely: false, ..cut });
+    Some(Finding { what, cut, ..finding })
+}
+
+fn told(echo: &Passage, by: &str, help: &str) -> Finding {
+    let tap = echo.near.as_ref().map_or_else(String::new, ToString::to_string);
+    let what = format!(
+        "what goes by {tap}, by which this node watches its bridges and plain paths, is dropped by {by}, which lets guests' frames through: whether \
+         those arrive on the way is not seen"
+    );
+    Finding::new(AT_PORT, what, format!("let what crosses {} pass, too, or: {help}", echo.bridge))
+}
+
+#[cfg(test)]
+#[path = "let_through_tests.rs"]
+mod tests;
