@@ -83,7 +83,7 @@ impl Kernel {
         };
         let all = LEGACY.into_iter().filter(|(_, tool)| tool.starts_with("ip")).flat_map(tables);
         all.filter_map(|(tool, table)| {
-            let text = nft::listing(tool, &["-t", &table, "-S"]).ok()?;
+            let text = nft::listing(tool, &[&WAITS[..], &["-t", &table, "-S"]].concat()).ok()?;
             Some(Older::read(tool, &table, &text))
         })
         .collect()
@@ -96,10 +96,14 @@ impl Kernel {
         tools
             .into_iter()
             .filter(|tool| tool.starts_with("ip"))
-            .filter_map(|tool| Some((tool, nft::listing(tool, &["-S", "FORWARD"]).ok()?)))
+            .filter_map(|tool| Some((tool, nft::listing(tool, &[&WAITS[..], &["-S", "FORWARD"]].concat()).ok()?)))
             .collect()
     }
 }
+
+/// The older iptables has one lock for all that run, in all network namespaces, for questions too: who finds it taken says nothing, unless it waits.
+/// Seconds.
+const WAITS: [&str; 2] = ["-w", "3"];
 
 /// Switches of `br_netfilter` for all bridges, and what is shown by each.
 const SHOWS: [(&str, Protocol); 3] = [

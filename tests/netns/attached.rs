@@ -118,7 +118,7 @@ const FAULTS: [Fault; 14] = [
         undo: "iptables-legacy -P FORWARD ACCEPT; ip link set vb10.12b5 type bridge nf_call_iptables 0",
     },
     Fault {
-        make: "ebtables-nft -t nat -A PREROUTING -s @MAC -j DROP",
+        make: "sysctl -qw net.bridge.bridge-nf-call-iptables=1; ebtables-nft -t nat -A PREROUTING -s @MAC -j DROP",
         to: "b-1",
         code: "M0696",
         words: "what comes from port a-1-g1 (@MAC) is dropped by a rule in chain PREROUTING of table bridge nat",
@@ -207,18 +207,18 @@ const DOUBTS: [Doubt; 10] = [
     },
     Doubt {
         node: "a-1",
-        make: "iptables-legacy -A FORWARD -m u32 --u32 '16=0xc0a80a0d' -j DROP",
+        make: "sysctl -qw net.bridge.bridge-nf-call-iptables=1; iptables-legacy -A FORWARD -m u32 --u32 '16=0xc0a80a0d' -j DROP",
         to: "b-1",
         says: "in chain FORWARD of iptables-legacy (table filter, hook forward): iptables-legacy -t filter -vnL FORWARD --line-numbers",
-        undo: "iptables-legacy -D FORWARD -m u32 --u32 '16=0xc0a80a0d' -j DROP",
+        undo: "sysctl -qw net.bridge.bridge-nf-call-iptables=0; iptables-legacy -D FORWARD -m u32 --u32 '16=0xc0a80a0d' -j DROP",
     },
     Doubt {
         node: "a-1",
-        make: "ebtables-nft -t nat -A PREROUTING -s @MAC -j mark --mark-set 7 --mark-target CONTINUE
+        make: "sysctl -qw net.bridge.bridge-nf-call-iptables=1; ebtables-nft -t nat -A PREROUTING -s @MAC -j mark --mark-set 7 --mark-target CONTINUE
                nft add table inet op; nft 'add chain inet op c { type filter hook forward priority 0; }'; nft add rule inet op c meta mark 7 drop",
         to: "b-1",
         says: "by a rule in chain c of table inet op (hook forward), handle 2: nft -a list chain inet op c",
-        undo: "nft delete table inet op; ebtables-nft -t nat -D PREROUTING -s @MAC -j mark --mark-set 7 --mark-target CONTINUE",
+        undo: "sysctl -qw net.bridge.bridge-nf-call-iptables=0; nft delete table inet op; ebtables-nft -t nat -D PREROUTING -s @MAC -j mark --mark-set 7 --mark-target CONTINUE",
     },
     Doubt {
         node: "b-1",
@@ -281,7 +281,7 @@ fn what_tc_takes_away_is_told_with_its_place_and_ends_by_the_command_that_is_tol
             || words.contains(" is for port ")
             || words.contains(" comes from v")
             || words.contains(" comes from admin0");
-        let says = if back { "arrives" } else { "does not arrive" };
+        let says = if back { "arrives; the answer may be lost, see back" } else { "does not arrive" };
         assert!(explained.lines().next().unwrap().ends_with(says), "{make}: {explained}");
         let answer = format!("the answer does not come back: {code}");
         assert_eq!(explained.contains(&answer), back, "{make}: {explained}");

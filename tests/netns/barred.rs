@@ -221,7 +221,7 @@ fn what_drops_everything_at_a_port_is_named_with_its_port() {
             let explained = ask(&lab, node, &format!("explain {node}-g1 {across}-g1"));
             // The frame is of the guest behind g1: what goes to g1, or comes from elsewhere, is the answer to it.
             let back = words.contains("goes to g1") || words.contains("comes from vt");
-            let says = if back { "arrives" } else { "does not arrive" };
+            let says = if back { "arrives; the answer may be lost, see back" } else { "does not arrive" };
             assert!(explained.lines().next().unwrap().ends_with(says), "{explained}");
             assert_eq!(explained.contains("the answer does not come back: M0686"), back, "{explained}");
             on(&lab, node, &found(&lab, node, "M0686").unwrap().help);

@@ -163,9 +163,10 @@ fn a_plain_path_that_fails_is_named_with_its_direction_on_both_nodes_within_30_s
             if fault.says.iter().all(|(code, _)| *code == "M0663") {
                 // One direction is lost: what goes the other way arrives, and its answer does not come back.
                 let ends = |words: &str| both.iter().filter(|line| line.ends_with(words)).count();
-                assert_eq!([ends(": does not arrive"), ends(": arrives")], [1, 1], "{}: {both:?}", fault.what);
+                let back = ": arrives; the answer may be lost, see back";
+                assert_eq!([ends(": does not arrive"), ends(back)], [1, 1], "{}: {both:?}", fault.what);
             } else {
-                assert!(both.iter().all(|line| !line.ends_with(": arrives")), "{}: {both:?}", fault.what);
+                assert!(both.iter().all(|line| !line.contains(": arrives")), "{}: {both:?}", fault.what);
             }
         });
     }

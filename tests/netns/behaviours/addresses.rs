@@ -1,6 +1,8 @@
 //! Addresses that guests make themselves, and what becomes of them: stable privacy addresses (RFC 7217), temporary ones (RFC 8981), duplicates (RFC
 //! 4862 section 5.4, RFC 5227), and sizes of their own.
 
+use std::process::Stdio;
+
 use super::ground::{self, Guest, LIMIT, OWN1, OWN2, Seat, Stage};
 use super::{Behaviour, End};
 use crate::harness::wait_until;
@@ -158,6 +160,11 @@ fn temporary_declared(stage: &Stage<'_>) {
     }
     // The one that its port has goes on.
     wait_until("its own address", LIMIT, || speaks(guest, &guest.six.to_string(), others));
+    // It goes on for as long as somebody looks for what is said of it.
+    let mut asks = guest.space.command("ping");
+    asks.args(["-n", "-I", &made, &others[0].six.to_string()]).stdout(Stdio::null());
+    let _asks = guest.space.start(&mut asks);
+    End::Refused(&["nd"], "M0676").holds(stage);
 }
 
 fn temporary_free(stage: &Stage<'_>) {
