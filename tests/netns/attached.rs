@@ -164,7 +164,7 @@ struct Doubt {
     undo: &'static str,
 }
 
-const DOUBTS: [Doubt; 10] = [
+const DOUBTS: [Doubt; 9] = [
     Doubt {
         node: "a-1",
         make: "tc qdisc replace dev vt10.12b5 root handle 1: htb default 10
@@ -207,18 +207,10 @@ const DOUBTS: [Doubt; 10] = [
     },
     Doubt {
         node: "a-1",
-        make: "sysctl -qw net.bridge.bridge-nf-call-iptables=1; iptables-legacy -A FORWARD -m u32 --u32 '16=0xc0a80a0d' -j DROP",
+        make: "iptables-legacy -I FORWARD -m u32 --u32 '16=0xc0a80a0d' -j DROP",
         to: "b-1",
         says: "in chain FORWARD of iptables-legacy (table filter, hook forward): iptables-legacy -t filter -vnL FORWARD --line-numbers",
-        undo: "sysctl -qw net.bridge.bridge-nf-call-iptables=0; iptables-legacy -D FORWARD -m u32 --u32 '16=0xc0a80a0d' -j DROP",
-    },
-    Doubt {
-        node: "a-1",
-        make: "sysctl -qw net.bridge.bridge-nf-call-iptables=1; ebtables-nft -t nat -A PREROUTING -s @MAC -j mark --mark-set 7 --mark-target CONTINUE
-               nft add table inet op; nft 'add chain inet op c { type filter hook forward priority 0; }'; nft add rule inet op c meta mark 7 drop",
-        to: "b-1",
-        says: "by a rule in chain c of table inet op (hook forward), handle 2: nft -a list chain inet op c",
-        undo: "sysctl -qw net.bridge.bridge-nf-call-iptables=0; nft delete table inet op; ebtables-nft -t nat -D PREROUTING -s @MAC -j mark --mark-set 7 --mark-target CONTINUE",
+        undo: "iptables-legacy -D FORWARD -m u32 --u32 '16=0xc0a80a0d' -j DROP",
     },
     Doubt {
         node: "b-1",
