@@ -166,11 +166,14 @@ impl Server {
     }
 }
 
+/// What this machine's `meshd.toml` says, as far as this user may read it.
+fn of_node() -> Option<meshd::Config> {
+    meshd::Config::parse(NODE, &std::fs::read_to_string(NODE).ok()?).ok()
+}
+
 /// True where the certificate of a node is not in its folder, as far as this user may see.
 fn has_left() -> bool {
-    let Ok(bytes) = file::read(Path::new(NODE)) else { return false };
-    let config = String::from_utf8(bytes).ok().and_then(|text| meshd::Config::parse(NODE, &text).ok());
-    let certificate = config.map(|config| config.paths.keys.join(enroll::CERTIFICATE));
+    let certificate = of_node().map(|config| config.paths.keys.join(enroll::CERTIFICATE));
     certificate.is_some_and(|path| matches!(path.try_exists(), Ok(false)))
 }
 
@@ -294,9 +297,7 @@ impl Access {
             }
             return Ok(addresses);
         }
-        let node = read(Path::new(NODE));
-        let node = node.and_then(|text| meshd::Config::parse("meshd.toml", &text).ok());
-        if let Some(config) = node.filter(|config| !config.management.is_empty()) {
+        if let Some(config) = of_node().filter(|config| !config.management.is_empty()) {
             return Ok(config.management);
         }
         match read(Path::new(SERVER)) {

@@ -439,7 +439,10 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     };
     let findings: Vec<_> = here.map(|node| (&node.node, told(node))).collect();
     let daemon = env!("CARGO_PKG_VERSION").to_owned();
-    let mut problems: Vec<Finding> = nodes.iter().filter_map(|node| nodes::wrong(node, app.started.1)).collect();
+    let wrong: Vec<(&NodeId, Finding)> =
+        nodes.iter().filter_map(|node| Some((&node.node, nodes::wrong(node, app.started.1)?))).collect();
+    let away = wrong.iter().filter(|(_, finding)| finding.code == "M0107").map(|(node, _)| (*node).clone()).collect();
+    let mut problems: Vec<Finding> = wrong.into_iter().map(|(_, finding)| finding).collect();
     problems.extend(blocking(&app, |app| Ok(app.room.as_ref().and_then(|room| room.finding(clock::mono())))).await?);
     problems.extend(sizes::with_known(&app, |known| mtu_map::findings(&view.index, known)));
     let own = nodes.iter().filter(|node| node.connected && !node.quarantined);
@@ -452,8 +455,6 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     problems.extend(app.key_age.iter().flat_map(|age| rotation::stuck(&view.index, *age, clock::wall())));
     problems.extend(app.hub.ahead().into_iter().map(|(node, theirs)| set_back(&node, theirs, view.version)));
     let heard = nodes.iter().filter(|node| node.connected && !node.quarantined).map(|node| node.node.clone()).collect();
-    let is_away = |node: &&NodeLine| nodes::wrong(node, app.started.1).is_some_and(|finding| finding.code == "M0107");
-    let away = nodes.iter().filter(is_away).map(|node| node.node.clone()).collect();
     problems.extend(told::of_mesh(findings.iter().map(|(node, findings)| (*node, findings.as_slice())), &heard, &away));
     Ok(Json(MeshStatus { daemon, version: view.version, objects, nodes, problems }))
 }

@@ -319,14 +319,9 @@ impl<'a> Asked<'a> {
 
     /// Whether one of the three comes by a chain that is at single interfaces.
     fn goes_by(&self, which: usize, base: &Base) -> bool {
-        let ours = || self.book.crossing.as_ref();
         let at = |name: &IfName| is_at(base, name.as_str());
-        match which {
-            _ if base.devices.is_empty() => true,
-            0 => true,
-            1 => false,
-            _ => ours().is_some_and(|crossing| at(&crossing.near) || at(&crossing.far)),
-        }
+        let ours = || self.book.crossing.as_ref().is_some_and(|way| at(&way.near) || at(&way.far));
+        base.devices.is_empty() || which == 0 || which == 2 && ours()
     }
 
     /// What a chain sees of each.

@@ -17,8 +17,23 @@ const MOST: (usize, usize) = (16, 4);
 /// What rules make of frames between guests, as far as they are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Pairs {
-    pass: usize,
+    /// Kinds of frames that pass, IPv4 and IPv6.
+    pass: [usize; 2],
     dropped: usize,
+    /// There are more guests than were looked at.
+    more: bool,
+}
+
+impl Pairs {
+    fn passing(self) -> usize {
+        self.pass.iter().sum()
+    }
+
+    /// True where all frames of a family pass, or of both.
+    fn all_pass(self, ipv6: Option<bool>) -> bool {
+        let families = [false, true].into_iter().filter(|six| ipv6.is_none_or(|ipv6| ipv6 == *six));
+        !self.more && self.dropped == 0 && families.into_iter().all(|six| self.pass[usize::from(six)] > 0)
+    }
 }
 
 /// Takes from what is found what is not so, and adds what drops the watch's own frames. `way`: where own frames cross a bridge of this host.
@@ -36,13 +51,13 @@ pub fn judge(
     // What drops and cannot be read may well drop all.
     let Some((by, help)) = by(echo.as_ref()).or_else(|| by(crossing.as_ref().filter(|_| lost))) else { return found };
     let pairs = pairs(book, slice, presence);
-    if pairs.pass == 0 {
+    if pairs.passing() == 0 {
         return found;
     }
     let kept = found
         .into_iter()
         .filter_map(|finding| if finding.code == DROPS_FRAMES { doubted(finding, pairs) } else { Some(finding) });
-    kept.chain(echo.map(|echo| told(&echo, &by, &help))).collect()
+    kept.chain(echo.map(|echo| told(&echo, &by, &help, pairs))).collect()
 }
 
 /// A frame of our own in the bridge of echoes.
@@ -54,15 +69,18 @@ fn own(way: &Way, ends: [Device; 2]) -> Option<Passage> {
 
 fn pairs(book: &Book, slice: &Slice, presence: &Presence) -> Pairs {
     let mut pairs = Pairs::default();
-    for from in slice.rows.iter().filter(|(_, row)| row.node == slice.node).take(MOST.0) {
+    for (number, from) in slice.rows.iter().filter(|(_, row)| row.node == slice.node).enumerate() {
         let net = from.0.net();
-        let others = slice.rows_of(&net).filter(|(key, _)| **key != *from.0);
-        for to in others.take(MOST.1) {
+        for (other, to) in slice.rows_of(&net).filter(|(key, _)| **key != *from.0).enumerate() {
+            if number >= MOST.0 || other >= MOST.1 {
+                pairs.more = true;
+                break;
+            }
             for passage in passages((slice, presence), from, to) {
                 if dropping(book, &passage).is_some() {
                     pairs.dropped += 1;
                 } else {
-                    pairs.pass += 1;
+                    pairs.pass[usize::from(passage.ipv6 == Some(true))] += 1;
                 }
             }
         }
@@ -83,25 +101,26 @@ fn passages(
     families.filter_map(|ipv6| passage((slice, presence), (from, Some(to)), (Some(path), Some(ipv6), None))).collect()
 }
 
-/// What is said of all guests, where rules let some or all of them through. None: it is not so.
+/// What is said of all guests, where rules let some or all of them through. None: it is not so of any of them.
 fn doubted(finding: Finding, pairs: Pairs) -> Option<Finding> {
-    if pairs.dropped == 0 {
+    if finding.cut.as_ref().is_some_and(|cut| pairs.all_pass(cut.ipv6)) {
         return None;
     }
     let what = format!(
         "{}; rules let {} of {} looked-at kinds of frames between its guests through",
         finding.what,
-        pairs.pass,
-        pairs.pass + pairs.dropped
+        pairs.passing(),
+        pairs.passing() + pairs.dropped
     );
     let cut = finding.cut.clone().map(|cut| Cut { surely: false, ..cut });
     Some(Finding { what, cut, ..finding })
 }
 
-fn told(echo: &Passage, by: &str, help: &str) -> Finding {
+fn told(echo: &Passage, by: &str, help: &str, pairs: Pairs) -> Finding {
+    let whose = if pairs.dropped == 0 && !pairs.more { "guests' frames" } else { "frames of guests" };
     let tap = echo.near.as_ref().map_or_else(String::new, ToString::to_string);
     let what = format!(
-        "what goes by {tap}, by which this node watches its bridges and plain paths, is dropped by {by}, which lets guests' frames through: whether \
+        "what goes by {tap}, by which this node watches its bridges and plain paths, is dropped by {by}, which lets {whose} through: whether \
          those arrive on the way is not seen"
     );
     Finding::new(AT_PORT, what, format!("let what crosses {} pass, too, or: {help}", echo.bridge))

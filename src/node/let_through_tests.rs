@@ -1,25 +1,10 @@
 use std::collections::BTreeSet;
 
-use serde_json::json;
-
 use super::*;
 use crate::node::causes;
+use crate::node::named_guests::tests::slice;
 use crate::node::older::Older;
-use crate::node::plan::tests as plans;
 use crate::probe::crossing::Protocol;
-
-/// `one` and `two` on this node, `three` on another of its PDC.
-fn slice() -> Slice {
-    let mut slice = plans::slice("suppress", json!({}));
-    slice.rows.clear();
-    for (n, port, node) in [(1, "one", "a"), (2, "two", "a"), (3, "three", "b")] {
-        let row =
-            json!({"node": node, "interface": format!("tap{n}"), "port": port, "arp": [format!("192.168.10.{n}")]});
-        let key = format!("default/10/-/02:00:00:00:00:0{n}").parse().unwrap();
-        slice.rows.insert(key, serde_json::from_value(row).unwrap());
-    }
-    slice
-}
 
 fn way() -> Way {
     let [bridge, near, far] =
@@ -28,7 +13,12 @@ fn way() -> Way {
 }
 
 fn cut_off() -> Finding {
-    Finding::new(DROPS_FRAMES, "IPv4 is dropped".to_owned(), "open it").cuts(Cut::node(true))
+    lost(Some(false))
+}
+
+fn lost(ipv6: Option<bool>) -> Finding {
+    let cut = Cut { ipv6, ..Cut::node(true) };
+    Finding::new(DROPS_FRAMES, "IPv4 is dropped".to_owned(), "open it").cuts(cut)
 }
 
 fn judged(rules: &str, found: Vec<Finding>) -> Vec<Finding> {
@@ -56,6 +46,24 @@ fn where_some_guests_are_let_through_the_others_are_not_certain() {
     assert_eq!(codes, [DROPS_FRAMES, AT_PORT].into());
     let lost = told.iter().find(|one| one.code == DROPS_FRAMES).unwrap();
     assert!(lost.what.contains("3 of 4") && lost.cut.as_ref().is_some_and(|cut| !cut.surely && cut.node), "{lost:?}");
+}
+
+#[test]
+fn what_was_not_looked_at_is_not_certain_and_never_gone() {
+    let rules = "-P FORWARD DROP\n-A FORWARD -s 192.168.10.0/24 -d 192.168.10.0/24 -j ACCEPT";
+    let doubted = |told: &[Finding]| {
+        let one = told.iter().find(|one| one.code == DROPS_FRAMES);
+        one.is_some_and(|one| one.cut.as_ref().is_some_and(|cut| !cut.surely))
+    };
+    assert!(doubted(&judged(rules, vec![lost(None)])), "no guest has an IPv6 address");
+    let mut many = slice();
+    for n in 10..40 {
+        let row = many.rows.values().next().unwrap().clone();
+        many.rows.insert(format!("default/10/-/02:00:00:00:00:{n}").parse().unwrap(), row);
+    }
+    let older = vec![Older::read("iptables-legacy", "filter", rules)];
+    let book = Book { older, host: [Protocol::Ipv4].into(), ..Book::default() };
+    assert!(doubted(&judge(vec![cut_off()], &book, Some(&way()), (&many, &Presence::default()))), "more guests");
 }
 
 #[test]

@@ -110,4 +110,4 @@ fn collect(value: &Value, texts: &mut BTreeSet<String>) {
 
 #[cfg(test)]
 #[path = "named_guests_tests.rs"]
-mod tests;
+pub(super) mod tests;

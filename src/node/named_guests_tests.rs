@@ -7,8 +7,8 @@ use crate::node::plan::tests as plans;
 use crate::node::verdicts::Rule;
 use crate::probe::crossing::Protocol;
 
-/// `two` on this node, behind tap2.
-fn slice() -> Slice {
+/// `one` and `two` on this node, behind tap1 and tap2; `three` on another of its PDC.
+pub(crate) fn slice() -> Slice {
     let mut slice = plans::slice("suppress", json!({}));
     slice.rows.clear();
     for (n, port, node) in [(1, "one", "a"), (2, "two", "a"), (3, "three", "b")] {
