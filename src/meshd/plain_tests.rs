@@ -10,23 +10,12 @@ const NOW: Mono = Mono::from_nanos(1_000_000_000_000);
 fn report(answers: bool, hit: bool) -> Report {
     let ago = |seconds| NOW - Duration::from_secs(seconds);
     Report {
-        peer: PeerSlot(1),
         quiet: (!answers).then(|| ago(9)),
-        unanswered: false,
-        answered: Some(ago(if answers { 3 } else { 9 })),
         heard: None,
         rtt: None,
-        loss: Some(0),
-        size: 1450,
-        exact: true,
-        largest: 1450,
-        needed: 1418,
-        legs: Vec::new(),
-        scattered: false,
-        hole: None,
-        mute: None,
         told: Some(Told { heard: None, hit, at: ago(1) }),
         theirs: None,
+        ..Report::well(ago(if answers { 3 } else { 9 }))
     }
 }
 

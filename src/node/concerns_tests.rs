@@ -17,8 +17,8 @@ use crate::node::plugs::Plugs;
 use crate::node::presence::Presence;
 use crate::node::watch_told::{self, Seen};
 use crate::node::{paths, reconcile};
-use crate::probe::plain::{Report, Theirs};
-use crate::types::{IfName, Mono, PeerSlot, UdpPort, Wall};
+use crate::probe::plain::Report;
+use crate::types::{IfName, Mono, UdpPort, Wall};
 
 #[path = "concerns_codes_tests.rs"]
 pub(crate) mod codes;
@@ -112,25 +112,7 @@ fn there(findings: &[Finding], to: u8) -> Stands {
 /// What echoes of the plain path have found of a peer.
 fn plain(peer: &str, change: impl Fn(&mut Report), down: bool) -> Vec<Finding> {
     let ago = |seconds| NOW - Duration::from_secs(seconds);
-    let mut report = Report {
-        peer: PeerSlot(1),
-        quiet: None,
-        unanswered: false,
-        answered: Some(ago(1)),
-        heard: Some(ago(1)),
-        rtt: None,
-        loss: None,
-        size: 1450,
-        exact: true,
-        largest: 1450,
-        needed: 1418,
-        legs: Vec::new(),
-        scattered: false,
-        hole: None,
-        mute: None,
-        told: None,
-        theirs: Some(Theirs { heard: Some(Duration::from_secs(1)), passes: 1450, at: ago(1) }),
-    };
+    let mut report = Report { rtt: None, loss: None, ..Report::well(ago(1)) };
     change(&mut report);
     let (node, interface): (NodeId, IfName) = (peer.parse().unwrap(), "eth0".parse().unwrap());
     let one = Seen {

@@ -1,6 +1,5 @@
 use super::*;
 use crate::probe::plain::{Theirs, Told};
-use crate::types::PeerSlot;
 
 const NOW: Mono = Mono::from_nanos(1_000_000_000_000);
 
@@ -14,25 +13,7 @@ fn secs(seconds: u64) -> Option<Duration> {
 
 /// A path that has answered 3 s ago.
 fn good() -> Report {
-    Report {
-        peer: PeerSlot(1),
-        quiet: None,
-        unanswered: false,
-        answered: Some(ago(3)),
-        heard: Some(ago(3)),
-        rtt: Some(Duration::from_micros(300)),
-        loss: Some(0),
-        size: 1450,
-        exact: true,
-        largest: 1450,
-        needed: 1418,
-        legs: Vec::new(),
-        scattered: false,
-        hole: None,
-        mute: None,
-        told: None,
-        theirs: Some(Theirs { heard: secs(1), passes: 1450, at: ago(3) }),
-    }
+    Report::well(ago(3))
 }
 
 /// One that has answered nothing for so long: what arrived here lately, and what the peer said by its session or over the path.

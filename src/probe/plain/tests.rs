@@ -538,3 +538,28 @@ fn a_path_that_dies_and_comes_back_again_and_again_is_no_loss_at_random() {
         }
     }
 }
+
+impl Report {
+    /// A path that carries all that it should, as of an answer at that time.
+    pub(crate) fn well(answered: Mono) -> Self {
+        Self {
+            peer: PeerSlot(1),
+            quiet: None,
+            unanswered: false,
+            answered: Some(answered),
+            heard: Some(answered),
+            rtt: Some(Duration::from_micros(300)),
+            loss: Some(0),
+            size: 1450,
+            exact: true,
+            largest: 1450,
+            needed: 1418,
+            legs: Vec::new(),
+            scattered: false,
+            hole: None,
+            mute: None,
+            told: None,
+            theirs: Some(Theirs { heard: Some(Duration::from_secs(1)), passes: 1450, at: answered }),
+        }
+    }
+}
