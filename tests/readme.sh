@@ -72,6 +72,8 @@ machine() {
     mkdir -p /run/own/{etc,lib}/{upper,work} /run/own/home
     mount -t overlay -o lowerdir=/etc,upperdir=/run/own/etc/upper,workdir=/run/own/etc/work none /etc
     mount -t overlay -o lowerdir=/var/lib,upperdir=/run/own/lib/upper,workdir=/run/own/lib/work none /var/lib
+    # These machines are fresh, whatever is on the real one: both folders are overlays by now.
+    rm -rf /etc/vxmesh /var/lib/vxmesh
     mkdir /run/own/vxmesh /run/vxmesh 2>/dev/null || true
     mount --bind /run/own/vxmesh /run/vxmesh
     touch /run/ready.'"$1"'

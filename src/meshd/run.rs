@@ -53,6 +53,9 @@ const ENDS: Duration = Duration::from_secs(8);
 /// Something that the daemon cannot do without has failed.
 const FAILED: &str = "M0638";
 
+/// The folder of the state: what is in it tells others nothing that `meshctl` does not, and files with secrets have modes of their own.
+const STATE_MODE: u32 = 0o755;
+
 /// A configuration and where it came from.
 #[derive(Debug)]
 struct Loaded {
@@ -159,7 +162,6 @@ fn prepare(loaded: Loaded, program: Result<Program, String>, spare: Spare) -> Re
     linux::Kernel::new().and_then(|mut kernel| kernel.observe()).map_err(|e| Problem::from(&e))?;
     let claim = control::claim(&config.paths.run)?;
     let checks = prepare_checks(&config.paths.run, program);
-    file::ensure_dir(&config.paths.state, 0o755).map_err(failed)?;
     strict(&loaded).map_err(failed)?;
     for folder in [&config.paths.state, &config.paths.keys] {
         file::clean(folder).map_err(failed)?;
@@ -173,6 +175,8 @@ fn prepare(loaded: Loaded, program: Result<Program, String>, spare: Spare) -> Re
         Table::Management => disk::secret(config)?,
         Table::Files(_) => own_secret(config).map_err(failed)?,
     };
+    // A machine that has not joined gets no folder: it may become something else.
+    file::ensure_dir(&config.paths.state, STATE_MODE).map_err(failed)?;
     Ok(Ready { loaded, identity, secret, claim, checks, spare })
 }
 
@@ -192,6 +196,7 @@ fn prepare_checks(run: &Path, program: Result<Program, String>) -> Checks {
 fn strict(loaded: &Loaded) -> std::io::Result<()> {
     let paths = &loaded.config.paths;
     file::refuse_loose(&paths.keys, 0o700)?;
+    file::refuse_loose(&paths.state, STATE_MODE)?;
     file::refuse_loose(&paths.state.join(SLICE), 0o600)?;
     // Many may read it, and a group may be trusted to write it; nobody trusts everybody.
     file::refuse_loose(&loaded.path, 0o775)

@@ -110,7 +110,10 @@ fn a_machine_that_has_not_joined_is_told_how_and_nothing_is_made() {
     std::fs::write(&config, text).unwrap();
     let start = || run(host.command(MESHD).args(["run", "--config"]).arg(&config));
     start().refused(1, &["error[M0223]", "has not joined", "nothing was changed", "meshctl join"]);
-    assert!(!folder.path().join("keys").exists());
+    assert!(
+        ["keys", "state"].iter().all(|made| !folder.path().join(made).exists()),
+        "it says that nothing was changed"
+    );
     let gone = run(Command::new(MESHD).args(["run", "--config", "/nonexistent/meshd.toml"]));
     gone.refused(1, &["error[M0601]", "/nonexistent/meshd.toml", "meshctl join", "nothing was changed"]);
 }
