@@ -120,7 +120,7 @@ fn legacy(are: impl Fn(&[&str]) -> bool) -> Vec<&'static str> {
     LEGACY.into_iter().filter(|(path, _)| has(path)).map(|(_, tool)| tool).collect()
 }
 
-fn generation() -> io::Result<u32> {
+pub(super) fn generation() -> io::Result<u32> {
     let mut generation = None;
     ask(netfilter::GET_GENERATION, 0, |message| {
         if half(message, 4) == Some(netfilter::NEW_GENERATION) {

@@ -1,5 +1,4 @@
-//! What netlink does not offer: two switches of a bridge, and whether connections are tracked. `/proc/sys/net` is the calling thread's
-//! network namespace.
+//! What netlink does not offer: two switches of a bridge. `/proc/sys/net` is the calling thread's network namespace.
 
 use std::fs;
 use std::io;
@@ -23,12 +22,6 @@ pub(super) fn accept_ra(device: &IfName) -> Option<u8> {
 /// `net.ipv4.conf.DEVICE.arp_ignore`.
 pub(super) fn arp_ignore(device: &IfName) -> Option<u8> {
     read(&path("ipv4", device, "arp_ignore"))
-}
-
-/// True where this network namespace has an entry of a tracked connection; false where nobody tracks, or the kernel cannot.
-pub fn tracks() -> bool {
-    let count = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
-    count.is_ok_and(|count| count.trim() != "0")
 }
 
 /// Sets what differs, so that a container with a read-only `/proc/sys` and the right values works.

@@ -68,7 +68,7 @@ pub struct Observed {
     pub fence: ObservedFence,
     /// The kernel takes packet filter rules on a device by its name while there is no such device, and keeps them when it goes (Linux 6.16).
     pub rules_before_devices: bool,
-    /// This host tracks connections: there is an entry of one (`nf_conntrack_count`).
+    /// This host tracks connections: there is an entry of one, or a rule for which the kernel makes some.
     pub tracks: bool,
     /// The check of guests' checksums.
     pub checks: Checks,
