@@ -22,6 +22,10 @@ const LASTS: Duration = Duration::from_secs(30);
 const FORGET: Duration = Duration::from_secs(10);
 /// How long a claim may take before it is told that it is not granted: the other node asks for a second, and tables follow.
 const GRANTED: Duration = Duration::from_secs(6);
+/// How often a claim is said again while it stands: management forgets one that is not (`mgmt::found`).
+const REPEATED: Duration = Duration::from_secs(5);
+/// How long a guest that did not answer here is not claimed: who speaks as it at once is not to get it back as its owner.
+const RESTS: Duration = Duration::from_secs(15);
 /// Most claims of one interface, and of all of them. A guest that joins two networks has as many as these have guests.
 const OF_INTERFACE: usize = 16;
 const MOST: usize = 256;
@@ -43,6 +47,10 @@ struct Claim {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Claims {
     all: BTreeMap<Guest, Claim>,
+    /// Guests that this node has let go because they did not answer, and when.
+    rest: BTreeMap<Guest, Mono>,
+    /// When the claims were last said again.
+    said: Option<Mono>,
 }
 
 /// The row of a guest that a network with `learning: local` has on another node. Tagged guests have none: they are held to no port.
@@ -57,7 +65,7 @@ impl Claims {
     pub fn learn(&mut self, slice: &Slice, places: &BTreeMap<IfName, NetKey>, spoken: &[(IfName, Mac)], now: Mono) {
         for (interface, mac) in spoken {
             let Some(guest) = places.get(interface).map(|net| (net.clone(), *mac)) else { continue };
-            if elsewhere(slice, &guest).is_none() {
+            if self.rest.contains_key(&guest) || elsewhere(slice, &guest).is_none() {
                 continue;
             }
             let of_interface = self.all.values().filter(|claim| claim.interface == *interface).count();
@@ -100,10 +108,30 @@ impl Claims {
 
     /// Ends the claims of guests that are not heard any more, whose interface is in no bridge of ours, and that the bridge has learned here.
     pub fn end(&mut self, places: &BTreeMap<IfName, NetKey>, found: &BTreeSet<Guest>, now: Mono) {
+        self.rest.retain(|_, since| now.since(*since) < RESTS);
         self.all.retain(|guest, claim| {
             let here = places.get(&claim.interface) == Some(&guest.0);
             here && now.since(claim.last) < LASTS && !found.contains(guest)
         });
+    }
+
+    /// A guest that did not answer here is another node's.
+    pub fn let_go(&mut self, guest: &Guest, now: Mono) {
+        self.rest.insert(guest.clone(), now);
+    }
+
+    /// True where claims stand that have to be said again now.
+    pub fn repeat(&mut self, now: Mono) -> bool {
+        if self.all.is_empty() {
+            self.said = None;
+            return false;
+        }
+        // What is new is said as such.
+        let due = now.since(*self.said.get_or_insert(now)) >= REPEATED;
+        if due {
+            self.said = Some(now);
+        }
+        due
     }
 
     /// What is claimed. What addresses such a guest has is found when it is known to be here.

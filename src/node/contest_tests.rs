@@ -119,3 +119,27 @@ fn a_guest_that_joins_two_networks_makes_few_claims() {
     assert_eq!(claims.ports().count(), OF_INTERFACE + 1);
     assert_eq!(claims.findings(&slice, at(99)).len(), NAMED + 1);
 }
+
+#[test]
+fn claims_are_said_again_for_as_long_as_they_stand() {
+    let mut claims = Claims::default();
+    assert!(!claims.repeat(at(1)));
+    claims.learn(&slice(), &places(), &[spoken("tap1", FAR)], at(10));
+    let said: Vec<u64> = (10..30).filter(|second| claims.repeat(at(*second))).collect();
+    assert_eq!(said, [15, 20, 25]);
+    assert!(REPEATED * 2 < crate::mgmt::found::FRESH, "one may be lost");
+    claims.end(&places(), &BTreeSet::new(), at(60));
+    assert!(!claims.repeat(at(60)));
+}
+
+#[test]
+fn a_guest_that_did_not_answer_here_is_not_claimed_at_once_again() {
+    let mut claims = Claims::default();
+    claims.let_go(&("default/10".parse().unwrap(), FAR.parse().unwrap()), at(1));
+    claims.learn(&slice(), &places(), &[spoken("tap1", FAR)], at(2));
+    assert_eq!(claims.ports().count(), 0);
+    assert!(RESTS > crate::mgmt::found::BACK, "nor got back for having had it");
+    claims.end(&places(), &BTreeSet::new(), at(17));
+    claims.learn(&slice(), &places(), &[spoken("tap1", FAR)], at(17));
+    assert_eq!(claims.ports().count(), 1);
+}
