@@ -21,7 +21,7 @@ use crate::types::{Mac, NetworkId, NodeId, PortId};
 /// How long a refused claim counts after its node has said it: nodes say it again every 5 s while they hear the guest.
 pub const FRESH: Duration = Duration::from_secs(15);
 /// How long who had a guest and let go of it gets it back when it says so: its interface was gone for a moment.
-pub const BACK: Duration = Duration::from_secs(10);
+pub const BACK: Duration = Duration::from_secs(6);
 
 /// A guest that a claim is about.
 pub type Claimed = (NetKey, Mac);

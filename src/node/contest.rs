@@ -25,7 +25,7 @@ const GRANTED: Duration = Duration::from_secs(6);
 /// How often a claim is said again while it stands: management forgets one that is not (`mgmt::found`).
 const REPEATED: Duration = Duration::from_secs(5);
 /// How long a guest that did not answer here is not claimed: who speaks as it at once is not to get it back as its owner.
-const RESTS: Duration = Duration::from_secs(15);
+const RESTS: Duration = Duration::from_secs(8);
 /// Most claims of one interface, and of all of them. A guest that joins two networks has as many as these have guests.
 const OF_INTERFACE: usize = 16;
 const MOST: usize = 256;
