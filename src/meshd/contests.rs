@@ -54,7 +54,10 @@ impl Contests {
         let gone = self.found.iter().filter(|(port, interface)| {
             ports.get(*port) != Some(interface) && find(&ports, &(port.network.clone(), port.mac)).is_none()
         });
-        self.left.extend(gone.map(|(port, interface)| (interface.clone(), port.mac)));
+        for (port, interface) in gone {
+            self.claims.let_go(&(port.network.clone(), port.mac), Some(interface), now);
+            self.left.push((interface.clone(), port.mac));
+        }
         self.found = ports;
         self.looked = true;
         self.say(shared, false);
@@ -143,7 +146,7 @@ impl Contests {
         removed.unwrap_or_else(|error| tracing::debug!("{} behind {interface}: {error}", guest.1));
         self.found.remove(&port);
         self.heard.forget(guest, now);
-        self.claims.let_go(guest, now);
+        self.claims.let_go(guest, None, now);
         // It may come back.
         forget(kernel, &[(interface.clone(), guest.1)]);
         let text = format!(

@@ -31,7 +31,7 @@ pub(super) fn take(app: &App, node: &NodeId, found: &[FoundPort], origin: &Origi
         let from = app.hub.with(&by, |seat| seat.claims_from.clone());
         let origin = Origin { who: format!("node/{by}"), from, ..origin.clone() };
         let judged = write(app, &by, &origin, |index| found::retry(index, &by, &claims))?;
-        app.hub.judged(&by, &claims, &judged.refused);
+        app.hub.judged(&by, &claims, &judged.refused, now);
     }
     Ok(())
 }

@@ -156,7 +156,7 @@ impl Hub {
         let seat = lock(&self.seats).remove(node);
         if let Some(seat) = seat {
             self.waiting.fetch_sub(lock(&seat).waiting.len(), Ordering::Relaxed);
-            self.contest();
+            self.contest(crate::clock::mono());
         }
     }
 
@@ -175,11 +175,11 @@ impl Hub {
         *lock(&self.uplinks) = Arc::new(known);
     }
 
-    /// Sees anew who has what others claim.
-    fn contest(&self) {
+    /// Sees anew who has what others claim, and still say.
+    pub(super) fn contest(&self, now: Mono) {
         let mut contests = Contests::new();
         for (by, seat) in self.all() {
-            for (claimed, waiting) in &lock(&seat).waiting {
+            for (claimed, waiting) in lock(&seat).waiting.iter().filter(|(_, waiting)| waiting.counts(now)) {
                 if let Refusal::Owned { port, node } = &waiting.why {
                     let of_node = contests.entry(node.clone()).or_default();
                     of_node.entry(claimed.clone()).or_insert_with(|| (port.clone(), by.clone()));
@@ -230,13 +230,13 @@ impl Hub {
             (was || contested(seat), (new, left_out))
         });
         if contested {
-            self.contest();
+            self.contest(now);
         }
         news
     }
 
     /// Takes what became of claims of a node that were judged again. Of those that are refused it is known anew whose the guest is.
-    pub(super) fn judged(&self, node: &NodeId, again: &[FoundPort], refused: &BTreeMap<FoundPort, Refusal>) {
+    pub(super) fn judged(&self, node: &NodeId, again: &[FoundPort], refused: &BTreeMap<FoundPort, Refusal>, now: Mono) {
         self.with(node, |seat| {
             for claim in again {
                 let about = (claim.network.clone(), claim.mac);
@@ -250,7 +250,7 @@ impl Hub {
                 }
             }
         });
-        self.contest();
+        self.contest(now);
     }
 
     /// Claims of a node that are not believed.

@@ -24,7 +24,8 @@ const FORGET: Duration = Duration::from_secs(10);
 const GRANTED: Duration = Duration::from_secs(6);
 /// How often a claim is said again while it stands: management forgets one that is not (`mgmt::found`).
 const REPEATED: Duration = Duration::from_secs(5);
-/// How long a guest that did not answer here is not claimed: who speaks as it at once is not to get it back as its owner.
+/// How long a guest that this node has let go is claimed only behind the interface that it was behind, and not at all where it did not answer
+/// there: management gives it back (`mgmt::found::BACK`), and another guest that speaks as it at once is not to get it so.
 const RESTS: Duration = Duration::from_secs(8);
 /// Most claims of one interface, and of all of them. A guest that joins two networks has as many as these have guests.
 const OF_INTERFACE: usize = 16;
@@ -43,12 +44,24 @@ struct Claim {
     forgotten: Option<Mono>,
 }
 
+/// A guest that was let go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rest {
+    since: Mono,
+    /// May come back behind this interface at once.
+    behind: Option<IfName>,
+    /// Was heard behind this one meanwhile.
+    heard: Option<IfName>,
+}
+
 /// All of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Claims {
     all: BTreeMap<Guest, Claim>,
-    /// Guests that this node has let go because they did not answer, and when.
-    rest: BTreeMap<Guest, Mono>,
+    /// Guests that this node has let go.
+    rest: BTreeMap<Guest, Rest>,
+    /// What the filter is to tell again: it was heard too soon.
+    again: Vec<(IfName, Mac)>,
     /// When the claims were last said again.
     said: Option<Mono>,
 }
@@ -65,7 +78,11 @@ impl Claims {
     pub fn learn(&mut self, slice: &Slice, places: &BTreeMap<IfName, NetKey>, spoken: &[(IfName, Mac)], now: Mono) {
         for (interface, mac) in spoken {
             let Some(guest) = places.get(interface).map(|net| (net.clone(), *mac)) else { continue };
-            if self.rest.contains_key(&guest) || elsewhere(slice, &guest).is_none() {
+            if elsewhere(slice, &guest).is_none() {
+                continue;
+            }
+            if let Some(rest) = self.rest.get_mut(&guest).filter(|rest| rest.behind.as_ref() != Some(interface)) {
+                rest.heard = Some(interface.clone());
                 continue;
             }
             let of_interface = self.all.values().filter(|claim| claim.interface == *interface).count();
@@ -89,7 +106,7 @@ impl Claims {
             claim.forgotten = Some(now);
             (claim.interface.clone(), *mac)
         };
-        due.map(forget).collect()
+        std::mem::take(&mut self.again).into_iter().chain(due.map(forget)).collect()
     }
 
     /// Takes out the claims that are granted: the table has these guests on this node.
@@ -108,16 +125,19 @@ impl Claims {
 
     /// Ends the claims of guests that are not heard any more, whose interface is in no bridge of ours, and that the bridge has learned here.
     pub fn end(&mut self, places: &BTreeMap<IfName, NetKey>, found: &BTreeSet<Guest>, now: Mono) {
-        self.rest.retain(|_, since| now.since(*since) < RESTS);
+        let over = self.rest.extract_if(.., |_, rest| now.since(rest.since) >= RESTS);
+        self.again.extend(over.filter_map(|((_, mac), rest)| Some((rest.heard?, mac))));
         self.all.retain(|guest, claim| {
             let here = places.get(&claim.interface) == Some(&guest.0);
             here && now.since(claim.last) < LASTS && !found.contains(guest)
         });
     }
 
-    /// A guest that did not answer here is another node's.
-    pub fn let_go(&mut self, guest: &Guest, now: Mono) {
-        self.rest.insert(guest.clone(), now);
+    /// This node has let go of a guest. `behind`: its interface, where that has gone; none where the guest did not answer.
+    pub fn let_go(&mut self, guest: &Guest, behind: Option<&IfName>, now: Mono) {
+        if self.rest.len() < MOST || self.rest.contains_key(guest) {
+            self.rest.insert(guest.clone(), Rest { since: now, behind: behind.cloned(), heard: None });
+        }
     }
 
     /// True where claims stand that have to be said again now.

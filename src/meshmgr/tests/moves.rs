@@ -44,10 +44,12 @@ fn a_claim_counts_for_as_long_as_it_is_said_and_who_has_begun_last_goes_first() 
     assert_eq!(claimants(&hub, at(117)), ["a-3", "a-2", "b-1"]);
     assert_eq!(claimants(&hub, at(129)), ["a-3", "a-2"], "b-1 has not said it for too long");
     let refused = [(guest(), Refusal::Owned { port: "p".parse().unwrap(), node: name("a-3") })].into();
-    hub.judged(&name("a-2"), &[guest()], &refused);
-    hub.judged(&name("a-3"), &[guest()], &Default::default());
+    hub.judged(&name("a-2"), &[guest()], &refused, at(129));
+    hub.judged(&name("a-3"), &[guest()], &Default::default(), at(129));
     let contests = hub.contests().borrow().clone();
     assert_eq!(contests[&name("a-3")].len(), 1, "the new owner is asked: {contests:?}");
+    hub.contest(at(131));
+    assert!(hub.contests().borrow().is_empty(), "nobody is asked for what nobody says any more");
 }
 
 #[test]
