@@ -127,7 +127,7 @@ fn reporting(mesh: &Mesh, body: &[u8]) {
         let _ = facts::check(&mesh.state, Some(before), &changed);
     }
     if let Some(ports) = &said.ports {
-        let found = found::decide(&mesh.index, &mesh.node, ports);
+        let found = found::decide(&mesh.index, &mesh.node, ports, &std::collections::BTreeSet::new());
         let after = validate::check(&mesh.state, &found.edits).expect("what is believed fits");
         let here = |any: &Option<Any>| matches!(any, Some(Any::Port(port)) if port.spec.node == mesh.node);
         for edit in &found.edits {

@@ -198,7 +198,7 @@ pub struct Report {
     /// True: this machine has left, and nobody runs as this node from now on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaving: bool,
-    /// That the node itself says `facts`, `findings`, `paths`, `ports`, `next_key` and `key_in_use`: a stolen TLS key says none of them.
+    /// That the node itself says `facts`, `findings`, `paths`, `ports`, `next_key`, `key_in_use` and `leaving`: a stolen TLS key says none of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proofs: Vec<Proof>,
 }

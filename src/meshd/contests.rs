@@ -32,6 +32,8 @@ pub(super) struct Contests {
     spoken: u64,
     /// Guests that have gone, which the packet filter is to tell when they come back.
     left: Vec<(IfName, Mac)>,
+    /// The bridges were looked at: what is not in `found` is not here.
+    looked: bool,
 }
 
 impl Contests {
@@ -52,9 +54,13 @@ impl Contests {
         let gone = self.found.iter().filter(|(port, interface)| {
             ports.get(*port) != Some(interface) && find(&ports, &(port.network.clone(), port.mac)).is_none()
         });
-        self.left.extend(gone.map(|(port, interface)| (interface.clone(), port.mac)));
+        for (port, interface) in gone {
+            self.claims.let_go(&(port.network.clone(), port.mac), Some(interface), now);
+            self.left.push((interface.clone(), port.mac));
+        }
         self.found = ports;
-        self.say(shared);
+        self.looked = true;
+        self.say(shared, false);
     }
 
     /// Guests found at the last look.
@@ -96,7 +102,9 @@ impl Contests {
         for guest in &gone {
             self.let_go(kernel, guest, shared, now);
         }
-        self.say(shared);
+        let denied = self.looked && steps.iter().any(|(_, step)| *step == Step::Deny);
+        let again = self.claims.repeat(now) || denied;
+        self.say(shared, again);
         shared.find(Topic::Contests, [self.questions.findings(), self.claims.findings(slice, now)].concat());
         !gone.is_empty()
     }
@@ -138,6 +146,7 @@ impl Contests {
         removed.unwrap_or_else(|error| tracing::debug!("{} behind {interface}: {error}", guest.1));
         self.found.remove(&port);
         self.heard.forget(guest, now);
+        self.claims.let_go(guest, None, now);
         // It may come back.
         forget(kernel, &[(interface.clone(), guest.1)]);
         let text = format!(
@@ -147,12 +156,16 @@ impl Contests {
         shared.events.info("guest-moved", text);
     }
 
-    fn say(&self, shared: &Shared) {
+    /// Says which guests are here, `again`: though nothing has changed.
+    fn say(&self, shared: &Shared, again: bool) {
         let claims =
             self.claims.ports().filter(|claim| find(&self.found, &(claim.network.clone(), claim.mac)).is_none());
         let mut ports: Vec<FoundPort> = self.found.keys().cloned().chain(claims).collect();
         ports.sort();
-        shared.say(|outgoing| outgoing.ports = ports);
+        shared.say(|outgoing| {
+            outgoing.ports = ports;
+            outgoing.ports_said = outgoing.ports_said.wrapping_add(u64::from(again));
+        });
     }
 }
 

@@ -209,7 +209,8 @@ fn explained(
     };
     let mut explanation = explain(here, from, to)?;
     if let Some(way) = Way::of(&explanation, slice, &view.paths, to.family()) {
-        explain_guests::add(&mut explanation, Now { slice, presence: &view.presence, findings }, &way);
+        let found = &shared.outgoing.borrow().ports.clone();
+        explain_guests::add(&mut explanation, Now { slice, presence: &view.presence, found, findings }, &way);
         let others = Others { book: Some(&view.book), queues: Some(&view.queues) };
         doubts::add(&mut explanation, others, (slice, &view.presence), &way);
         explain_guests::add_users(&mut explanation, &way.net, to, findings);

@@ -59,7 +59,8 @@ impl Known {
         let view = shared.view();
         let (slice, name) = (view.slice.as_deref()?, view.slots.peer_name(peer)?);
         let others = Others { book: Some(&view.book), queues: Some(&view.queues) };
-        let here = Here { slice, presence: &view.presence, findings, others };
+        let outgoing = shared.outgoing.borrow();
+        let here = Here { slice, presence: &view.presence, found: &outgoing.ports, findings, others };
         let path = |net: &crate::table::NetKey| Some(view.paths.get(net)?.get(name)?.path);
         end::answer(here, name, path, question)
     }

@@ -370,7 +370,8 @@ fn difference(sent: Option<&Outgoing>, wanted: &Outgoing) -> Report {
     Report {
         applied: wanted.applied.filter(|_| changed(sent.is_some_and(|s| s.applied == wanted.applied))),
         facts: wanted.facts.clone().filter(|_| changed(sent.is_some_and(|s| s.facts == wanted.facts))),
-        ports: changed(sent.is_some_and(|s| s.ports == wanted.ports)).then(|| wanted.ports.clone()),
+        ports: changed(sent.is_some_and(|s| (&s.ports, s.ports_said) == (&wanted.ports, wanted.ports_said)))
+            .then(|| wanted.ports.clone()),
         next_key: wanted.next_key.filter(|_| changed(sent.is_some_and(|s| s.next_key == wanted.next_key))),
         key_in_use: wanted.key_in_use.filter(|_| changed(sent.is_some_and(|s| s.key_in_use == wanted.key_in_use))),
         paths: changed(sent.is_some_and(|s| s.paths == wanted.paths)).then(|| wanted.paths.clone()),

@@ -22,6 +22,8 @@ fn a_new_connection_is_told_everything_and_later_only_what_changed() {
     assert_eq!((next.applied.map(|v| v.revision), next.ports), (Some(2), None));
     let same = difference(Some(&outgoing(2)), &outgoing(2));
     assert!(same.applied.is_none() && same.facts.is_none() && same.ports.is_none());
+    let again = difference(Some(&outgoing(2)), &Outgoing { ports_said: 1, ..outgoing(2) });
+    assert_eq!((again.applied, again.ports), (None, Some(Vec::new())), "said again though nothing changed");
 }
 
 /// A daemon's link and what it leads to, without engine, lanes and kernel.

@@ -39,7 +39,7 @@ mod pace;
 mod plain;
 mod plugs;
 mod probing;
-mod prove;
+pub mod prove;
 mod quota;
 pub mod run;
 pub mod shared;

@@ -51,6 +51,9 @@ impl Provers {
         if let Some(ports) = &report.ports {
             keys.iter().for_each(|(_, key)| prove(key, Claim::Ports(ports)));
         }
+        if report.leaving {
+            keys.iter().for_each(|(_, key)| prove(key, Claim::Leaving));
+        }
         proofs
     }
 }
@@ -63,6 +66,7 @@ pub(super) const fn needed(report: &Report) -> bool {
         || report.ports.is_some()
         || report.next_key.is_some()
         || report.key_in_use.is_some()
+        || report.leaving
 }
 
 impl std::fmt::Debug for Provers {

@@ -148,6 +148,8 @@ pub struct Outgoing {
     pub facts: Option<NodeFacts>,
     /// Guests found on bridges.
     pub ports: Vec<FoundPort>,
+    /// Counts how often these are to be said again though they have not changed.
+    pub ports_said: u64,
     /// The WireGuard key that is to follow the one in force.
     pub next_key: Option<PublicKey>,
     /// The same, once every tunnel that is up was made under it.

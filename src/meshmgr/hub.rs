@@ -12,7 +12,7 @@ use super::presence::Presence;
 use crate::api::stream::FoundPort;
 use crate::mgmt::clones::Voices;
 use crate::mgmt::facts::FactsError;
-use crate::mgmt::found::Refusal;
+use crate::mgmt::found::{self, Claimed, Refusal};
 use crate::mgmt::index::Index;
 use crate::mgmt::told::Said;
 use crate::mgmt::uplinks::Uplinks;
@@ -20,11 +20,13 @@ use crate::mgmt::{limits, slice};
 use crate::policy::mtu::MtuPolicy;
 use crate::policy::quiet::Hush;
 use crate::policy::sources::Bucket;
-use crate::table::{NetKey, Slice, delta};
-use crate::types::{Mac, Mono, NodeId, PortId, SecretKey, Version, Wall};
+use crate::table::{Slice, delta};
+use crate::types::{Mono, NodeId, PortId, SecretKey, Version, Wall};
 
 /// Slices of one node that a delta can start from.
 const RECENT: usize = 4;
+/// How long a guest that has come back to the node that let it go does not do so again: who holds it then is asked.
+const ONCE: Duration = Duration::from_secs(600);
 /// How long a node may take to follow a change before it is wrong that it does not.
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
@@ -75,6 +77,8 @@ pub(super) struct Seat {
     pub(super) unbelieved: Option<FactsError>,
     /// What it found on its bridges and is not believed.
     waiting: BTreeMap<Claimed, Waiting>,
+    /// The address that it said it from.
+    pub(super) claims_from: String,
     /// Held while a request of the node is read and worked on: one at a time, so that they need the room of one.
     turn: Arc<tokio::sync::Mutex<()>>,
     /// How often it may ask for more than a sign of life.
@@ -85,14 +89,30 @@ pub(super) struct Seat {
     pub(super) noted: Hush,
 }
 
-/// What a claim is about.
-pub(super) type Claimed = (NetKey, Mac);
-
 /// A claim that is not believed.
 #[derive(Debug)]
 struct Waiting {
     ips: BTreeSet<IpAddr>,
     why: Refusal,
+    /// When its node began to say it, and when it said it last.
+    since: Mono,
+    said: Mono,
+}
+
+impl Waiting {
+    /// May it count when another node lets go?
+    fn counts(&self, now: Mono) -> bool {
+        matches!(self.why, Refusal::Owned { .. }) && now.since(self.said) <= found::FRESH
+    }
+}
+
+/// A guest that its node has let go.
+#[derive(Debug)]
+struct LetGo {
+    by: NodeId,
+    at: Mono,
+    /// It has come back since: not again for as long as this is remembered.
+    back: bool,
 }
 
 /// Guests that a node hears and another one has, by the node that has them: the port, and who hears it.
@@ -108,6 +128,12 @@ pub(super) struct Hub {
     uplinks: Mutex<Arc<Uplinks>>,
     /// Claims that all nodes wait with.
     waiting: AtomicUsize,
+    /// Guests that were let go lately.
+    let_go: Mutex<BTreeMap<Claimed, LetGo>>,
+}
+
+fn claim_of((network, mac): &Claimed, waiting: &Waiting) -> FoundPort {
+    FoundPort { network: network.clone(), mac: *mac, ips: waiting.ips.clone() }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -130,7 +156,7 @@ impl Hub {
         let seat = lock(&self.seats).remove(node);
         if let Some(seat) = seat {
             self.waiting.fetch_sub(lock(&seat).waiting.len(), Ordering::Relaxed);
-            self.contest();
+            self.contest(crate::clock::mono());
         }
     }
 
@@ -149,11 +175,11 @@ impl Hub {
         *lock(&self.uplinks) = Arc::new(known);
     }
 
-    /// Sees anew who has what others claim.
-    fn contest(&self) {
+    /// Sees anew who has what others claim, and still say.
+    pub(super) fn contest(&self, now: Mono) {
         let mut contests = Contests::new();
         for (by, seat) in self.all() {
-            for (claimed, waiting) in &lock(&seat).waiting {
+            for (claimed, waiting) in lock(&seat).waiting.iter().filter(|(_, waiting)| waiting.counts(now)) {
                 if let Refusal::Owned { port, node } = &waiting.why {
                     let of_node = contests.entry(node.clone()).or_default();
                     of_node.entry(claimed.clone()).or_insert_with(|| (port.clone(), by.clone()));
@@ -169,12 +195,13 @@ impl Hub {
         });
     }
 
-    /// Remembers which claims of a node are not believed, as far as there is room: first those that may count when another node
-    /// lets go. Returns those that were not refused for the same reason before, and how many it did not look at.
+    /// Remembers which of the claims that a node has just said are not believed, as far as there is room: first those that may count when
+    /// another node lets go. Returns those that were not refused for the same reason before, and how many it did not look at.
     pub(super) fn wait(
         &self,
         node: &NodeId,
         refused: BTreeMap<FoundPort, Refusal>,
+        now: Mono,
     ) -> (Vec<(FoundPort, Refusal)>, usize) {
         let (contested, news) = self.with(node, |seat| {
             let contested = |seat: &Seat| seat.waiting.values().any(|claim| matches!(claim.why, Refusal::Owned { .. }));
@@ -192,34 +219,104 @@ impl Hub {
                 }
                 let about = (claim.network.clone(), claim.mac);
                 let ips = claim.ips.iter().take(limits::FOUND_ADDRESSES).copied().collect();
-                if before.get(&about).is_none_or(|old| old.why != why) {
+                let old = before.get(&about);
+                if old.is_none_or(|old| old.why != why) {
                     new.push((claim, why.clone()));
                 }
-                seat.waiting.insert(about, Waiting { ips, why });
+                let since = old.filter(|old| now.since(old.said) <= found::FRESH).map_or(now, |old| old.since);
+                seat.waiting.insert(about, Waiting { ips, why, since, said: now });
             }
             self.waiting.fetch_add(seat.waiting.len(), Ordering::Relaxed);
             (was || contested(seat), (new, left_out))
         });
         if contested {
-            self.contest();
+            self.contest(now);
         }
         news
     }
 
-    /// Claims of a node that are not believed.
-    pub(super) fn waits_with(&self, node: &NodeId) -> Vec<FoundPort> {
-        let claim = |((network, mac), waiting): (&Claimed, &Waiting)| FoundPort {
-            network: network.clone(),
-            mac: *mac,
-            ips: waiting.ips.clone(),
-        };
-        self.with(node, |seat| seat.waiting.iter().map(claim).collect())
+    /// Takes what became of claims of a node that were judged again. Of those that are refused it is known anew whose the guest is.
+    pub(super) fn judged(&self, node: &NodeId, again: &[FoundPort], refused: &BTreeMap<FoundPort, Refusal>, now: Mono) {
+        self.with(node, |seat| {
+            for claim in again {
+                let about = (claim.network.clone(), claim.mac);
+                match (refused.get(claim), seat.waiting.get_mut(&about)) {
+                    (Some(why), Some(waiting)) => waiting.why = why.clone(),
+                    (None, Some(_)) => {
+                        seat.waiting.remove(&about);
+                        self.waiting.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    (_, None) => {}
+                }
+            }
+        });
+        self.contest(now);
     }
 
-    /// Nodes with claims that another node's letting go would make good.
-    pub(super) fn waiting(&self) -> Vec<NodeId> {
-        let waits = |seat: &Seat| seat.waiting.values().any(|claim| matches!(claim.why, Refusal::Owned { .. }));
-        self.all().into_iter().filter(|(_, seat)| waits(&lock(seat))).map(|(node, _)| node).collect()
+    /// Claims of a node that are not believed.
+    #[cfg(test)]
+    pub(super) fn waits_with(&self, node: &NodeId) -> Vec<FoundPort> {
+        self.with(node, |seat| seat.waiting.iter().map(|(about, waiting)| claim_of(about, waiting)).collect())
+    }
+
+    /// Who claims guests that `node` has let go, in the order in which they are judged: of each guest first the node that has begun last to hear it.
+    /// A claim that is not said any more counts for nothing.
+    pub(super) fn claimants(
+        &self,
+        node: &NodeId,
+        let_go: &BTreeSet<Claimed>,
+        now: Mono,
+    ) -> Vec<(NodeId, Vec<FoundPort>)> {
+        let mut newest: BTreeMap<Claimed, (Mono, NodeId, FoundPort)> = BTreeMap::new();
+        let mut others: BTreeMap<NodeId, Vec<FoundPort>> = BTreeMap::new();
+        for (by, seat) in self.all().into_iter().filter(|(by, _)| by != node) {
+            for (about, waiting) in &lock(&seat).waiting {
+                if !let_go.contains(about) || !waiting.counts(now) {
+                    continue;
+                }
+                let mine = (waiting.since, by.clone(), claim_of(about, waiting));
+                let later = match newest.get(about) {
+                    Some((since, ..)) if *since >= waiting.since => Some(mine),
+                    Some(_) | None => newest.insert(about.clone(), mine),
+                };
+                if let Some((_, by, claim)) = later {
+                    others.entry(by).or_default().push(claim);
+                }
+            }
+        }
+        let mut first: BTreeMap<NodeId, Vec<FoundPort>> = BTreeMap::new();
+        for (_, by, claim) in newest.into_values() {
+            first.entry(by).or_default().push(claim);
+        }
+        first.into_iter().chain(others).collect()
+    }
+
+    /// Remembers which guests a node has let go, and which it has got back.
+    pub(super) fn set_let_go(
+        &self,
+        node: &NodeId,
+        (let_go, back): (&BTreeSet<Claimed>, &BTreeSet<Claimed>),
+        now: Mono,
+    ) {
+        let mut all = lock(&self.let_go);
+        all.retain(|_, known| now.since(known.at) <= if known.back { ONCE } else { found::BACK });
+        for about in back {
+            if let Some(known) = all.get_mut(about) {
+                known.back = true;
+            }
+        }
+        for about in let_go {
+            let known = all.get(about).is_some_and(|known| known.back);
+            if !known && (all.len() < limits::WAITING || all.contains_key(about)) {
+                all.insert(about.clone(), LetGo { by: node.clone(), at: now, back: false });
+            }
+        }
+    }
+
+    /// Guests that a node has let go within [`found::BACK`].
+    pub(super) fn lately(&self, node: &NodeId, now: Mono) -> BTreeSet<Claimed> {
+        let counts = |known: &LetGo| known.by == *node && !known.back && now.since(known.at) <= found::BACK;
+        lock(&self.let_go).iter().filter(|(_, known)| counts(known)).map(|(about, _)| about.clone()).collect()
     }
 
     /// The turn of a node's requests; whoever has it goes first.

@@ -14,14 +14,14 @@ use super::answers::Answers;
 use super::app::{App, Member, blocking};
 use super::core::{Plan, View};
 use super::http::{Answer, ENROLL_MAX, Json, REPORT_MAX, Refused, said};
-use super::identity;
 use super::stream::{self, Resume};
+use super::{claims, identity};
 use crate::api::enroll::{EnrollAnswer, EnrollRequest, RenewAnswer, RenewRequest};
 use crate::api::heard::Heard;
 use crate::api::objects::{Any, Node, NodeFacts};
 use crate::api::problem::{Exit, Problem, clip, printable};
 use crate::api::proof::{Challenge, Proof};
-use crate::api::stream::{FoundPort, Report};
+use crate::api::stream::Report;
 use crate::mgmt::audit::Origin;
 use crate::mgmt::certs::{self, CertError};
 use crate::mgmt::clones::Voice;
@@ -29,12 +29,9 @@ use crate::mgmt::facts::{self, FactsError};
 use crate::mgmt::index::Index;
 use crate::mgmt::possession::{self, Claim, Statement};
 use crate::mgmt::state::Edit;
-use crate::mgmt::{enroll as decisions, found, interfaces, keys, limits, mtus, slice as slices, validate};
+use crate::mgmt::{enroll as decisions, interfaces, keys, limits, mtus, slice as slices};
 use crate::transport::server::Caller;
 use crate::types::{NodeId, PdcId, PublicKey, SecretKey, Version, Wall};
-
-/// Refused claims that get an audit entry each in one report; the rest is in the log only.
-const CLAIMS_NOTED: usize = 16;
 
 fn cert_problem(error: &CertError) -> Problem {
     let problem = Problem::new("M0258", Exit::Invalid, error.to_string());
@@ -324,16 +321,12 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
         let now = app.core.view().version;
         seat.acknowledged = said.applied.filter(|applied| *applied <= now).or(seat.acknowledged);
     });
-    if said.leaving && !app.hub.with(&member.node, |seat| std::mem::replace(&mut seat.left, true)) {
-        let text = format!(
-            "the machine of node {0} has left; its place and its ports stay until: meshctl node delete {0}",
-            member.node
-        );
-        app.note_of(&member.node, origin.event("node-left", text, &[]));
-    }
     // What is wrong with one part of a report takes nothing from the others.
     let judge = Judge::new(app, member, &said.proofs, origin.at);
     let shown = |claim: Claim<'_>| current(&app.core.view(), member).is_ok_and(|node| judge.by_node(&node, claim));
+    if said.leaving {
+        take_leave(app, &member.node, shown(Claim::Leaving), origin);
+    }
     if let Some(findings) = &said.findings {
         let proved = shown(Claim::Findings(findings));
         app.hub.with(&member.node, |seat| seat.told.hear(findings, proved));
@@ -364,15 +357,26 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
         }
         proved
     });
-    let let_go = ports.map_or(Ok(false), |ports| take_claims(app, &member.node, Some(&ports), origin))?;
-    if let_go {
-        // What this node no longer has may be what another has been waiting for: a guest that moved.
-        for waiting in app.hub.waiting().into_iter().filter(|node| *node != member.node) {
-            let origin = Origin { who: format!("node/{waiting}"), ..origin.clone() };
-            take_claims(app, &waiting, None, &origin)?;
-        }
+    if let Some(ports) = ports {
+        claims::take(app, &member.node, &ports, origin)?;
     }
     believed.and(keys)
+}
+
+/// Notes that the machine of a node has left. Said without proof it may be a thief's word, or that of an earlier version, and counts for nothing.
+fn take_leave(app: &App, node: &NodeId, proved: bool, origin: &Origin) {
+    if !proved {
+        let text = format!(
+            "somebody with the TLS key of node {node} says that its machine has left, without proof of its WireGuard key: a thief of that key, or \
+             meshctl leave of an earlier version. Nothing was changed; whether it is there, says: meshctl status"
+        );
+        app.note_of(node, origin.event("leave-refused", text, &[]));
+    } else if !app.hub.with(node, |seat| std::mem::replace(&mut seat.left, true)) {
+        let text = format!(
+            "the machine of node {node} has left; its place and its ports stay until: meshctl node delete {node}"
+        );
+        app.note_of(node, origin.event("node-left", text, &[]));
+    }
 }
 
 /// Writes what a node says of itself, where it is believed: proved with its WireGuard key, and nothing that is another's.
@@ -418,37 +422,4 @@ fn take_facts(app: &App, member: &Member, new: &NodeFacts, judge: &Judge<'_>, or
         app.note_of(&member.node, origin.event("facts-refused", format!("of node {}: {why}", member.node), &[]));
     }
     done
-}
-
-/// Judges what a node found on its bridges (`None`: what it waits with) and writes what is believed. True: some port went.
-fn take_claims(app: &App, node: &NodeId, found: Option<&[FoundPort]>, origin: &Origin) -> Result<bool, Problem> {
-    let waiting = app.hub.waits_with(node);
-    let (refused, let_go) = app.core.change(|view| {
-        let found = match found {
-            Some(found) => found::decide(&view.index, node, found),
-            None => found::retry(&view.index, node, &waiting),
-        };
-        validate::check(&view.index.state, &found.edits)?;
-        let event = (!found.edits.is_empty()).then(|| {
-            origin.event("ports-found", format!("{} changes on node {node}", found.edits.len()), &found.edits)
-        });
-        let let_go = found.edits.iter().any(|edit| edit.after.is_none());
-        Ok(Plan { edits: found.edits, event, answer: (found.refused, let_go) })
-    })?;
-    let (new, left_out) = app.hub.wait(node, refused);
-    let unsaid = new.len().saturating_sub(CLAIMS_NOTED) + left_out;
-    for (claim, why) in new.iter().take(CLAIMS_NOTED) {
-        let text = format!("{} in {} found on node {node}: {why}", claim.mac, claim.network);
-        app.note_of(node, origin.event("port-refused", text, &[]));
-    }
-    app.hub.with(node, |seat| {
-        if let Some((claim, why)) = new.first()
-            && let Some(kept_back) = seat.logged.may(limits::OF_MEMBER, crate::clock::mono())
-        {
-            let (more, network, mac) = (new.len() - 1 + left_out, &claim.network, claim.mac);
-            tracing::warn!(%node, %network, %mac, %why, more, kept_back, "found port refused");
-        }
-        seat.noted.keep_back(u64::try_from(unsaid).unwrap_or(u64::MAX));
-    });
-    Ok(let_go)
 }

@@ -5,6 +5,7 @@ mod admin;
 mod answers;
 mod app;
 mod backup;
+mod claims;
 mod core;
 mod http;
 mod hub;

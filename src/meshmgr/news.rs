@@ -42,6 +42,7 @@ fn look(app: &App, news: &mut News) -> Vec<Item> {
         !foreign && back
     };
     app.hub.set_uplinks(Uplinks::new(&says, away));
+    app.hub.contest(now);
     news.look(&says, now)
 }
 

@@ -8,6 +8,7 @@ mod impostor;
 mod lies;
 mod matrix;
 mod mixed;
+mod moves;
 mod restore;
 mod siege;
 

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::certs::hex_sha256;
 use super::index::{Index, admits};
@@ -17,6 +18,14 @@ use crate::api::stream::FoundPort;
 use crate::table::{Learning, NetKey};
 use crate::types::{Mac, NetworkId, NodeId, PortId};
 
+/// How long a refused claim counts after its node has said it: nodes say it again every 5 s while they hear the guest.
+pub const FRESH: Duration = Duration::from_secs(15);
+/// How long who had a guest and let go of it gets it back when it says so: its interface was gone for a moment.
+pub const BACK: Duration = Duration::from_secs(6);
+
+/// A guest that a claim is about.
+pub type Claimed = (NetKey, Mac);
+
 /// What a report leads to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
@@ -24,6 +33,10 @@ pub struct Found {
     pub edits: Vec<Edit>,
     /// Claims that are not believed.
     pub refused: BTreeMap<FoundPort, Refusal>,
+    /// Guests that the node does not have any more.
+    pub let_go: BTreeSet<Claimed>,
+    /// Guests that the node gets back from another one.
+    pub back: BTreeSet<Claimed>,
 }
 
 /// Why a claim is not believed.
@@ -86,11 +99,14 @@ struct Judge<'a> {
     mine: usize,
     /// True: what stands already counts, whether or not the report names it.
     adds: bool,
+    /// Guests that the node has let go a moment ago.
+    lately: &'a BTreeSet<Claimed>,
 }
 
-/// Judges the whole list of what `node` found. What it found before and does not name any more goes.
-pub fn decide(index: &Index, node: &NodeId, found: &[FoundPort]) -> Found {
-    let mut judge = Judge { index, node, places: Places::new(), mine: 0, adds: false };
+/// Judges the whole list of what `node` found. What it found before and does not name any more goes. Of `lately`, which it has let go within
+/// [`BACK`], it gets back what another node has found since.
+pub fn decide(index: &Index, node: &NodeId, found: &[FoundPort], lately: &BTreeSet<Claimed>) -> Found {
+    let mut judge = Judge { index, node, places: Places::new(), mine: 0, adds: false, lately };
     let mut outcome = Found::default();
     let mut kept: BTreeSet<PortId> = BTreeSet::new();
     // Who is in stays in: addresses that a guest invents do not push out the guests that were there before it.
@@ -101,15 +117,20 @@ pub fn decide(index: &Index, node: &NodeId, found: &[FoundPort]) -> Found {
             }
         }
     }
-    let gone = of_node(index, node).filter(|port| !kept.contains(&port.metadata.name));
-    outcome.edits.extend(gone.map(|port| Edit::delete(Any::Port(port.as_ref().clone()))));
+    for port in of_node(index, node).filter(|port| !kept.contains(&port.metadata.name)) {
+        let network = index.state.networks.get(&port.spec.network);
+        let key = network.map(|network| NetKey { overlay: network.spec.overlay.clone(), vni: network.spec.vni });
+        outcome.let_go.extend(key.map(|key| (key, port.spec.mac)));
+        outcome.edits.push(Edit::delete(Any::Port(port.as_ref().clone())));
+    }
     outcome
 }
 
 /// Judges again what was refused before, and leaves alone what stands.
 pub fn retry(index: &Index, node: &NodeId, waiting: &[FoundPort]) -> Found {
     let mine = of_node(index, node).count();
-    let mut judge = Judge { index, node, places: Places::new(), mine, adds: true };
+    let lately = BTreeSet::new();
+    let mut judge = Judge { index, node, places: Places::new(), mine, adds: true, lately: &lately };
     let mut outcome = Found::default();
     for claim in waiting {
         judge.take(claim, &mut outcome);
@@ -157,8 +178,10 @@ impl<'a> Judge<'a> {
     /// Judges one claim; returns the port that stands for it.
     fn take(&mut self, claim: &FoundPort, outcome: &mut Found) -> Option<PortId> {
         let (index, node, mine) = (self.index, self.node, self.mine);
+        let about = (claim.network.clone(), claim.mac);
+        let back = self.lately.contains(&about);
         let judged = match self.place(&claim.network) {
-            Ok(here) => judge(index, here, (node, mine), claim).map(|(name, counts, edit)| {
+            Ok(here) => judge(index, here, (node, mine, back), claim).map(|(name, counts, edit)| {
                 here.mine += usize::from(counts);
                 (name, counts, edit)
             }),
@@ -167,6 +190,10 @@ impl<'a> Judge<'a> {
         match judged {
             Ok((name, counts, edit)) => {
                 self.mine += usize::from(counts);
+                let moved = edit
+                    .as_ref()
+                    .is_some_and(|edit| matches!(&edit.before, Some(Any::Port(was)) if was.spec.node != *node));
+                outcome.back.extend(moved.then_some(about));
                 outcome.edits.extend(edit);
                 Some(name)
             }
@@ -200,16 +227,17 @@ fn look<'a>(index: &'a Index, node: &NodeId, key: &NetKey, adds: bool) -> Result
     Ok(Here { network, macs, ips, others: reported().count() - own, mine: if adds { own } else { 0 } })
 }
 
-/// The port's name, whether it takes room as a found one, and what changes. `mine`: found ports of the node that stand so far.
+/// The port's name, whether it takes room as a found one, and what changes. `mine`: found ports of the node that stand so far; `back`: it had
+/// this guest a moment ago.
 fn judge(
     index: &Index,
     here: &mut Here<'_>,
-    (node, mine): (&NodeId, usize),
+    (node, mine, back): (&NodeId, usize, bool),
     claim: &FoundPort,
 ) -> Result<(PortId, bool, Option<Edit>), Refusal> {
     claim.mac.unicast().map_err(|_| Refusal::NotUnicast)?;
     let known = here.macs.get(&claim.mac).copied();
-    if let Some(port) = known.filter(|port| port.spec.node != *node) {
+    if let Some(port) = known.filter(|port| port.spec.node != *node && !(back && port.spec.reported)) {
         return Err(Refusal::Owned { port: port.metadata.name.clone(), node: port.spec.node.clone() });
     }
     // What is declared here already is found too; the declaration says all of it.
@@ -227,11 +255,11 @@ fn judge(
         return Ok((name, true, Some(made)));
     };
     let name = port.metadata.name.clone();
-    if port.spec.ips == ips {
+    if port.spec.ips == ips && port.spec.node == *node {
         return Ok((name, true, None));
     }
     let mut changed = port.clone();
-    changed.spec.ips = ips;
+    (changed.spec.ips, changed.spec.node) = (ips, node.clone());
     Ok((name, true, Some(Edit::update(Any::Port(port.clone()), Any::Port(changed)))))
 }
 

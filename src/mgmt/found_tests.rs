@@ -19,7 +19,7 @@ fn claim(vni: u64, mac: u8, ips: &[&str]) -> FoundPort {
 }
 
 fn report(state: &State, node: &str, claims: &[FoundPort]) -> (State, Found) {
-    let found = decide(&Index::new(Arc::new(state.clone())), &node.parse().unwrap(), claims);
+    let found = decide(&Index::new(Arc::new(state.clone())), &node.parse().unwrap(), claims, &BTreeSet::new());
     (validate::check(state, &found.edits).unwrap(), found)
 }
 
@@ -141,7 +141,7 @@ fn nodes_that_fill_a_network_leave_every_other_its_part() {
         }
         n += 1;
     }
-    let found = decide(&Index::new(Arc::new(state)), &"b-1".parse().unwrap(), &invented(40_000, 200));
+    let found = decide(&Index::new(Arc::new(state)), &"b-1".parse().unwrap(), &invented(40_000, 200), &BTreeSet::new());
     assert_eq!(found.edits.len(), limits::FOUND_ALWAYS);
     assert_eq!(found.refused.values().next(), Some(&Refusal::NetworkFull("learn".parse().unwrap())));
 }
@@ -166,4 +166,28 @@ fn a_learning_network_that_nobody_hosts_is_told() {
     state.put(Any::Network(network));
     let found = findings(&Index::new(Arc::new(state)));
     assert!(found.len() == 1 && found[0].code == "M0372" && found[0].help.contains("--nodes"), "{found:?}");
+}
+
+#[test]
+fn who_has_just_let_go_gets_back_what_was_found_elsewhere_and_nothing_that_is_declared() {
+    let (state, found) = report(&learning(), "a-1", &[claim(12, 1, &[])]);
+    assert!(found.let_go.is_empty() && found.back.is_empty());
+    let (state, gone) = report(&state, "a-1", &[]);
+    assert_eq!(gone.let_go.len(), 1);
+    let (state, _) = report(&state, "b-1", &[claim(12, 1, &[])]);
+    let again = |state: &State| {
+        let claims = [claim(12, 1, &["192.168.12.5"])];
+        decide(&Index::new(Arc::new(state.clone())), &"a-1".parse().unwrap(), &claims, &gone.let_go)
+    };
+    let back = again(&state);
+    assert_eq!((back.refused.len(), &back.back), (0, &gone.let_go));
+    let after = validate::check(&state, &back.edits).unwrap();
+    let port = &after.ports[&"learn-020000000901".parse().unwrap()];
+    assert_eq!((port.spec.node.as_str(), port.spec.ips.len()), ("a-1", 1));
+    let mut declared = state.clone();
+    let mut port = fixture::port("web", "learn", "b-1", 0x901, "192.168.12.9");
+    port.spec.mac = Mac([2, 0, 0, 0, 9, 1]);
+    declared.ports.retain(|_, port| !port.spec.reported);
+    declared.put(Any::Port(port));
+    assert_eq!(again(&declared).refused.len(), 1);
 }

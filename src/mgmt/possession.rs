@@ -59,6 +59,8 @@ pub enum Claim<'a> {
     Paths(&'a [MeasuredPath]),
     /// "These are the guests behind me": with the key in force or the next one.
     Ports(&'a [FoundPort]),
+    /// "This machine has left": with the key in force or the next one.
+    Leaving,
 }
 
 /// Who says what.
@@ -134,6 +136,7 @@ fn fields(shared: &[u8], nonce: &str, key: &PublicKey, said: Statement<'_>, by: 
         Claim::Join => add(&mut mac, b"join"),
         Claim::Change { old, new } => [b"change".as_slice(), &old.0, &new.0].iter().for_each(|f| add(&mut mac, f)),
         Claim::InUse => add(&mut mac, b"in-use"),
+        Claim::Leaving => add(&mut mac, b"leaving"),
         Claim::Renew(tls) => [b"renew", tls.as_bytes()].iter().for_each(|f| add(&mut mac, f)),
         Claim::Facts(facts) => {
             add(&mut mac, b"facts");

@@ -180,7 +180,7 @@ fn explained(findings: &[Finding], to: u8) -> [Explanation; 2] {
     let mut here = arrives(&slice, to);
     let way = Way::of(&here, &slice, &paths, None).unwrap();
     let there = well(&slice);
-    explain_guests::add(&mut here, Now { slice: &slice, presence: &there, findings }, &way);
+    explain_guests::add(&mut here, Now { slice: &slice, presence: &there, found: &[], findings }, &way);
     let mut management = arrives(&slice, to);
     explain_guests::add_told(&mut management, &way, findings, &[]);
     [here, management]

@@ -86,7 +86,7 @@ fn said(near: (&Presence, &[Finding]), far: &[Finding], to: u8) -> [bool; 3] {
     let paths = decided(&slice);
     let mut here = arrives(&slice, to);
     let way = Way::of(&here, &slice, &paths, None).unwrap();
-    explain_guests::add(&mut here, Now { slice: &slice, presence: near.0, findings: near.1 }, &way);
+    explain_guests::add(&mut here, Now { slice: &slice, presence: near.0, found: &[], findings: near.1 }, &way);
     let mut management = arrives(&slice, to);
     explain_guests::add_told(&mut management, &way, near.1, far);
     [here.arrives(), there(far, to) == Stands::Well, management.arrives()]
@@ -104,7 +104,7 @@ fn there(findings: &[Finding], to: u8) -> Stands {
     let mut presence = Presence::default();
     let desired = plans::planned(&slice, &plans::local()).desired;
     presence.learn(&desired, &observed, &Plugs::default(), (NOW, Wall::default()));
-    let here = end::Here { slice: &slice, presence: &presence, findings, others: Others::default() };
+    let here = end::Here { slice: &slice, presence: &presence, found: &[], findings, others: Others::default() };
     let mac = format!("02:00:00:00:00:0{to}").parse().unwrap();
     end::stands(here, &"default/10".parse().unwrap(), mac, (&peer, path))
 }

@@ -22,6 +22,11 @@ const LASTS: Duration = Duration::from_secs(30);
 const FORGET: Duration = Duration::from_secs(10);
 /// How long a claim may take before it is told that it is not granted: the other node asks for a second, and tables follow.
 const GRANTED: Duration = Duration::from_secs(6);
+/// How often a claim is said again while it stands: management forgets one that is not (`mgmt::found`).
+const REPEATED: Duration = Duration::from_secs(5);
+/// How long a guest that this node has let go is claimed only behind the interface that it was behind, and not at all where it did not answer
+/// there: management gives it back (`mgmt::found::BACK`), and another guest that speaks as it at once is not to get it so.
+const RESTS: Duration = Duration::from_secs(8);
 /// Most claims of one interface, and of all of them. A guest that joins two networks has as many as these have guests.
 const OF_INTERFACE: usize = 16;
 const MOST: usize = 256;
@@ -39,10 +44,26 @@ struct Claim {
     forgotten: Option<Mono>,
 }
 
+/// A guest that was let go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rest {
+    since: Mono,
+    /// May come back behind this interface at once.
+    behind: Option<IfName>,
+    /// Was heard behind this one meanwhile.
+    heard: Option<IfName>,
+}
+
 /// All of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Claims {
     all: BTreeMap<Guest, Claim>,
+    /// Guests that this node has let go.
+    rest: BTreeMap<Guest, Rest>,
+    /// What the filter is to tell again: it was heard too soon.
+    again: Vec<(IfName, Mac)>,
+    /// When the claims were last said again.
+    said: Option<Mono>,
 }
 
 /// The row of a guest that a network with `learning: local` has on another node. Tagged guests have none: they are held to no port.
@@ -58,6 +79,10 @@ impl Claims {
         for (interface, mac) in spoken {
             let Some(guest) = places.get(interface).map(|net| (net.clone(), *mac)) else { continue };
             if elsewhere(slice, &guest).is_none() {
+                continue;
+            }
+            if let Some(rest) = self.rest.get_mut(&guest).filter(|rest| rest.behind.as_ref() != Some(interface)) {
+                rest.heard = Some(interface.clone());
                 continue;
             }
             let of_interface = self.all.values().filter(|claim| claim.interface == *interface).count();
@@ -81,7 +106,7 @@ impl Claims {
             claim.forgotten = Some(now);
             (claim.interface.clone(), *mac)
         };
-        due.map(forget).collect()
+        std::mem::take(&mut self.again).into_iter().chain(due.map(forget)).collect()
     }
 
     /// Takes out the claims that are granted: the table has these guests on this node.
@@ -100,10 +125,33 @@ impl Claims {
 
     /// Ends the claims of guests that are not heard any more, whose interface is in no bridge of ours, and that the bridge has learned here.
     pub fn end(&mut self, places: &BTreeMap<IfName, NetKey>, found: &BTreeSet<Guest>, now: Mono) {
+        let over = self.rest.extract_if(.., |_, rest| now.since(rest.since) >= RESTS);
+        self.again.extend(over.filter_map(|((_, mac), rest)| Some((rest.heard?, mac))));
         self.all.retain(|guest, claim| {
             let here = places.get(&claim.interface) == Some(&guest.0);
             here && now.since(claim.last) < LASTS && !found.contains(guest)
         });
+    }
+
+    /// This node has let go of a guest. `behind`: its interface, where that has gone; none where the guest did not answer.
+    pub fn let_go(&mut self, guest: &Guest, behind: Option<&IfName>, now: Mono) {
+        if self.rest.len() < MOST || self.rest.contains_key(guest) {
+            self.rest.insert(guest.clone(), Rest { since: now, behind: behind.cloned(), heard: None });
+        }
+    }
+
+    /// True where claims stand that have to be said again now.
+    pub fn repeat(&mut self, now: Mono) -> bool {
+        if self.all.is_empty() {
+            self.said = None;
+            return false;
+        }
+        // What is new is said as such.
+        let due = now.since(*self.said.get_or_insert(now)) >= REPEATED;
+        if due {
+            self.said = Some(now);
+        }
+        due
     }
 
     /// What is claimed. What addresses such a guest has is found when it is known to be here.

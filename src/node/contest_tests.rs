@@ -119,3 +119,34 @@ fn a_guest_that_joins_two_networks_makes_few_claims() {
     assert_eq!(claims.ports().count(), OF_INTERFACE + 1);
     assert_eq!(claims.findings(&slice, at(99)).len(), NAMED + 1);
 }
+
+#[test]
+fn claims_are_said_again_for_as_long_as_they_stand() {
+    let mut claims = Claims::default();
+    assert!(!claims.repeat(at(1)));
+    claims.learn(&slice(), &places(), &[spoken("tap1", FAR)], at(10));
+    let said: Vec<u64> = (10..30).filter(|second| claims.repeat(at(*second))).collect();
+    assert_eq!(said, [15, 20, 25]);
+    assert!(REPEATED * 2 < crate::mgmt::found::FRESH, "one may be lost");
+    claims.end(&places(), &BTreeSet::new(), at(60));
+    assert!(!claims.repeat(at(60)));
+}
+
+#[test]
+fn a_guest_that_was_let_go_is_claimed_at_once_behind_its_old_interface_alone() {
+    let guest = ("default/10".parse().unwrap(), FAR.parse().unwrap());
+    for (behind, heard, at_once) in [(None, "tap1", 0), (Some("tap1"), "tap1", 1), (Some("tap1"), "tap2", 0)] {
+        let (mut claims, behind): (_, Option<IfName>) = (Claims::default(), behind.map(|name| name.parse().unwrap()));
+        claims.let_go(&guest, behind.as_ref(), at(1));
+        claims.learn(&slice(), &places(), &[spoken(heard, FAR)], at(2));
+        assert_eq!(claims.ports().count(), at_once, "{behind:?} {heard}");
+        assert_eq!(claims.forget(at(2)).len(), at_once);
+        assert!(RESTS > crate::mgmt::found::BACK, "nor got back for having had it");
+        claims.end(&places(), &BTreeSet::new(), at(9));
+        if at_once == 0 {
+            assert_eq!(claims.forget(at(9)), [spoken(heard, FAR)], "the filter tells it again");
+            claims.learn(&slice(), &places(), &[spoken(heard, FAR)], at(9));
+        }
+        assert_eq!(claims.ports().count(), 1);
+    }
+}

@@ -9,6 +9,7 @@ use super::presence::{At, Presence};
 use super::wrongs::SAYS;
 use crate::api::cut::Direction;
 use crate::api::local::{Finding, Step};
+use crate::api::stream::FoundPort;
 use crate::policy::path::Path;
 use crate::table::{Learning, NetKey, RowKey, Slice};
 use crate::types::{Mac, NodeId, PortId, UdpPort, Vni};
@@ -23,6 +24,8 @@ pub enum Stands {
     Well,
     /// Behind which interface it is, is not known there yet.
     Silent,
+    /// A network that finds its guests has it there, and that node has never heard it.
+    Unheard,
     /// Something is wrong there that may be in the way.
     Maybe,
     /// Many datagrams of the tunnel from who asks are lost on their way.
@@ -52,7 +55,7 @@ pub enum Stands {
 }
 
 /// All of them, by number.
-const ALL: [Stands; 16] = [
+const ALL: [Stands; 17] = [
     Stands::Unknown,
     Stands::Well,
     Stands::Silent,
@@ -69,6 +72,7 @@ const ALL: [Stands; 16] = [
     Stands::Dropped,
     Stands::Named,
     Stands::Lossy,
+    Stands::Unheard,
 ];
 
 impl Stands {
@@ -100,6 +104,7 @@ impl Stands {
                 format!("{node} says that the guest is plugged in there, and nothing is in its way"),
             ),
             Self::Silent => open("it does not know yet behind which interface the guest is"),
+            Self::Unheard => open("no such guest is heard behind any interface there, though the table has it there"),
             Self::Maybe => open("something is wrong there that may be in the way"),
             Self::Lossy => open("many datagrams of the tunnel from here are lost on their way, while others arrive"),
             Self::Down => cut("the guest's interface is down"),
@@ -159,6 +164,8 @@ pub struct Here<'a> {
     pub slice: &'a Slice,
     /// Where its guests are.
     pub presence: &'a Presence,
+    /// Guests that it has found.
+    pub found: &'a [FoundPort],
     /// All that is wrong.
     pub findings: &'a [Finding],
     /// What others have set up.
@@ -178,6 +185,11 @@ pub fn answer(here: Here<'_>, peer: &NodeId, path: impl Fn(&NetKey) -> Option<Pa
     Some(Oam { kind: Kind::GuestTell { stands, udp_port }, ..question })
 }
 
+/// Is this guest among those that a node has found?
+pub fn has(found: &[FoundPort], net: &NetKey, mac: Mac) -> bool {
+    found.iter().any(|port| port.mac == mac && port.network == *net)
+}
+
 /// How a guest of this node stands, for frames of a peer.
 pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> Stands {
     let of = |node: &NodeId| here.slice.rows_of(net).find(|(key, row)| key.mac == mac && row.node == *node);
@@ -187,11 +199,11 @@ pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> 
         let theirs = of(peer.0);
         return theirs.map_or(Stands::Unknown, |(key, _)| if doubted(key) { Stands::Named } else { Stands::Well });
     };
-    // Where guests are found, who is not plugged in has not been found.
-    let found_here = here.slice.networks.get(net).is_some_and(|network| network.learning == Learning::Local);
+    let finds = here.slice.networks.get(net).is_some_and(|network| network.learning == Learning::Local);
     let at = here.presence.of(&(net.clone(), mac)).map(|here| &here.at);
     let place = match at {
-        None | Some(At::Silent) if found_here => Stands::Well,
+        None | Some(At::Silent) if finds && has(here.found, net, mac) => Stands::Well,
+        None | Some(At::Silent) if finds => Stands::Unheard,
         None | Some(At::Silent) => Stands::Silent,
         Some(At::Plugged) => Stands::Well,
         Some(At::Down) => Stands::Down,

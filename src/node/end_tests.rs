@@ -32,7 +32,7 @@ fn a_question_names_network_and_guest_to_the_bit() {
 fn who_shares_no_network_with_a_guest_learns_nothing_of_it() {
     let slice = crate::node::plan::tests::slice("suppress", serde_json::json!({}));
     let presence = Presence::default();
-    let here = Here { slice: &slice, presence: &presence, findings: &[], others: Others::default() };
+    let here = Here { slice: &slice, presence: &presence, found: &[], findings: &[], others: Others::default() };
     let own = slice.rows.iter().find(|(_, row)| row.node == slice.node).map(|(key, _)| key).unwrap();
     let question = ask(&own.net(), UdpPort::try_from(4789).unwrap(), own.mac);
     let answer = |peer: &str, path| {
@@ -71,7 +71,7 @@ fn a_rule_that_names_the_guest_or_who_sends_to_it_is_said_and_one_that_names_ano
         let host = [crate::probe::crossing::Protocol::Ipv4].into();
         let book = doubts::Book { older, host, ..doubts::Book::default() };
         let others = Others { book: Some(&book), queues: None };
-        let here = Here { slice: &slice, presence: &presence, findings: &[], others };
+        let here = Here { slice: &slice, presence: &presence, found: &[], findings: &[], others };
         stands(here, &own.net(), asked.mac, (&peer, Path::Plain))
     };
     assert_eq!(told("-m mac --mac-source", theirs.mac, &theirs), Stands::Named);
@@ -79,4 +79,23 @@ fn a_rule_that_names_the_guest_or_who_sends_to_it_is_said_and_one_that_names_ano
     // Who only answers is in no way of what is sent to it.
     assert_eq!(told("-m mac --mac-source", own.mac, &own), Stands::Silent);
     assert_eq!(told("-m mac --mac-source", own.mac, &theirs), Stands::Well);
+}
+
+#[test]
+fn a_guest_that_the_table_has_here_and_nobody_has_heard_here_is_not_said_to_be_plugged_in() {
+    let mut slice = crate::node::plan::tests::slice("suppress", serde_json::json!({}));
+    let key = slice.rows.iter().find(|(_, row)| row.node == slice.node).map(|(key, _)| key.clone()).unwrap();
+    let net = key.net();
+    slice.networks.get_mut(&net).unwrap().learning = Learning::Local;
+    let presence = Presence::default();
+    let (peer, heard) =
+        ("b".parse().unwrap(), [FoundPort { network: net.clone(), mac: key.mac, ips: Default::default() }]);
+    let told = |found| {
+        let here = Here { slice: &slice, presence: &presence, found, findings: &[], others: Others::default() };
+        stands(here, &net, key.mac, (&peer, Path::Plain))
+    };
+    assert_eq!(told(&heard), Stands::Well);
+    assert_eq!(told(&[]), Stands::Unheard);
+    let step = Stands::Unheard.step(&peer, "x");
+    assert!(step.open && step.text.contains("no such guest is heard"), "{step:?}");
 }

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::concerns::{self, End, Way};
+use super::end::has;
 use super::explain::Target;
 use super::presence::{At, Here, Presence, port_of};
 use super::wrongs::{self, SAYS};
 use crate::api::local::{Explanation, Finding, Step};
+use crate::api::stream::FoundPort;
 use crate::table::{Learning, NetKey, RowKey, Slice};
 use crate::types::Vlan;
 
@@ -22,6 +24,8 @@ pub struct Now<'a> {
     pub slice: &'a Slice,
     /// Where its guests are.
     pub presence: &'a Presence,
+    /// Guests that it has found.
+    pub found: &'a [FoundPort],
     /// What is wrong, all of it.
     pub findings: &'a [Finding],
 }
@@ -108,7 +112,7 @@ fn guest(now: Now<'_>, key: &RowKey, name: &str, (meet, by_ip): (bool, bool)) ->
     let (passes, text) = place(here);
     let passes = passes || meet && here.at == At::Isolated;
     let learnt = now.slice.networks.get(&key.net()).is_some_and(|network| network.learning == Learning::Local);
-    let silent = here.at == At::Silent && !learnt;
+    let silent = here.at == At::Silent && !(learnt && has(now.found, &key.net(), key.mac));
     let said = here.interface.as_ref().map(|interface| {
         let about = format!("({interface})");
         let of = |finding: &&Finding| SAYS.contains(&finding.code.as_str()) && finding.what.contains(&about);

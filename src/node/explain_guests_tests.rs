@@ -63,7 +63,7 @@ fn explanation() -> Explanation {
 fn ask(presence: &Presence, slice: &Slice, findings: &[Finding]) -> Explanation {
     let mut explanation = explanation();
     let way = Way::of(&explanation, slice, &Paths::default(), None).unwrap();
-    add(&mut explanation, Now { slice, presence, findings }, &way);
+    add(&mut explanation, Now { slice, presence, found: &[], findings }, &way);
     explanation
 }
 
@@ -143,7 +143,7 @@ fn whatever_a_node_says_of_a_guest_its_own_explanation_shows_with_a_command() {
         let found = presence.findings(&slice, Mono::from_nanos(1));
         assert_eq!(found, [], "{what}");
         let others = crate::node::doubts::Others::default();
-        let here = crate::node::end::Here { slice: &slice, presence: &presence, findings: &[], others };
+        let here = crate::node::end::Here { slice: &slice, presence: &presence, found: &[], findings: &[], others };
         let peer = ("b".parse().unwrap(), crate::policy::path::Path::Plain);
         let stands = crate::node::end::stands(here, &own, mac, (&peer.0, peer.1));
         let look = crate::node::end::look("one".parse().ok().as_ref(), mac, "three");

@@ -2,7 +2,8 @@
 //! was, and then nothing here says that the guest has gone; and whoever lies about an address must not get it while its owner is there. So
 //! the guest is asked, on the wire: an ARP probe for each of its IPv4 addresses (RFC 5227), a neighbour solicitation for each of its IPv6
 //! addresses (RFC 4861 section 7.2.2). Any frame that it sends from then on is an answer. One that has addresses and does not answer three
-//! times within a second is let go; one of which no address is known cannot be asked, and stays.
+//! times within a second is let go; one of which no address is known cannot be asked, and stays. Of one that this node does not have at all it
+//! says so at once: the table has it here by somebody else's word.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -22,7 +23,7 @@ use crate::wire::{Header, WireError};
 const TIMES: u32 = 3;
 const APART: Duration = Duration::from_millis(200);
 const LAST: Duration = Duration::from_millis(400);
-/// How long a guest that was there is not asked again, and one that could not be asked.
+/// How long a guest that was there is not asked again, one that could not be asked, and one that is not here is not denied again.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Guests that are asked at a time; of the others the claims wait.
 pub const MOST: usize = 64;
@@ -51,6 +52,8 @@ pub enum Step {
     Ask,
     /// Let go of it.
     LetGo,
+    /// Say anew which guests are here: this one is not.
+    Deny,
 }
 
 /// How far asking has come.
@@ -67,6 +70,8 @@ enum State {
     There(IfName, Mono),
     /// It cannot be asked.
     Unknown(IfName, Mono),
+    /// This node has no such guest, and has said so.
+    Absent(Mono),
 }
 
 /// One guest that is claimed by another node.
@@ -98,17 +103,18 @@ impl Questions {
         self.all.values().any(|question| matches!(question.state, State::New | State::Asked { .. }))
     }
 
-    /// What is due. `own` says what is known of a guest now; none: it is no longer this node's.
+    /// What is due. `own` says what is known of a guest now; none: it is not here, whatever the table says.
     pub fn tend(&mut self, now: Mono, mut own: impl FnMut(&Guest) -> Option<Own>) -> Vec<(Guest, Step)> {
         let mut steps = Vec::new();
         for (guest, question) in &mut self.all {
-            if let State::There(_, at) | State::Unknown(_, at) = &question.state
+            if let State::There(_, at) | State::Unknown(_, at) | State::Absent(at) = &question.state
                 && now.since(*at) < AGAIN
             {
                 continue;
             }
             let Some(own) = own(guest) else {
-                question.state = State::New;
+                question.state = State::Absent(now);
+                steps.push((guest.clone(), Step::Deny));
                 continue;
             };
             if let Some(step) = question.next(&own, now) {
@@ -129,7 +135,7 @@ impl Questions {
             let (interface, why) = match &question.state {
                 State::There(interface, _) => (interface, "it has answered here, so it stays"),
                 State::Unknown(interface, _) => (interface, "no IP address of it is known to ask it for, so it stays"),
-                State::New | State::Asked { .. } => return None,
+                State::New | State::Asked { .. } | State::Absent(_) => return None,
             };
             let what = format!(
                 "network {net}: the guest {mac} behind {interface} is heard by {} as well; {why}: two guests have one address, a guest joins \

@@ -100,3 +100,14 @@ fn questions_are_what_a_guest_answers() {
         assert_eq!(Solicitation::parse(message).unwrap().target, target);
     }
 }
+
+#[test]
+fn a_guest_that_was_never_here_is_denied_and_again_later() {
+    let mut questions = asked();
+    assert_eq!(questions.tend(at(0), |_| None), [(guest(), Step::Deny)]);
+    assert!(!questions.is_asking() && questions.findings().is_empty());
+    assert_eq!(questions.tend(at(9_000), |_| None), []);
+    assert_eq!(questions.tend(at(10_000), |_| None), [(guest(), Step::Deny)]);
+    // It has come here since.
+    assert_eq!(questions.tend(at(20_000), |_| own(at(20_000), None, true)), [(guest(), Step::Ask)]);
+}

@@ -9,13 +9,17 @@ use hyper::Method;
 
 use super::{CONFIG, beside, say, systemctl};
 use crate::api::problem::{Exit, Problem, printable};
+use crate::api::proof::Challenge;
 use crate::api::stream::Report;
 use crate::config::Source;
 use crate::config::meshd::{Config, Paths};
 use crate::linux::file;
 use crate::meshctl::out::{self, Done, Format};
 use crate::meshctl::remote::Access;
+use crate::meshd::keys::NEXT_KEY;
+use crate::meshd::prove::Provers;
 use crate::meshd::{belongings, control, disk};
+use crate::mgmt::certs;
 use crate::transport::client::Client;
 use crate::transport::tls;
 use crate::types::{NodeId, PdcId};
@@ -114,6 +118,9 @@ struct Errand {
     name: NodeId,
     pdc: PdcId,
     client: Client,
+    /// SHA-256 of its TLS key, and the WireGuard keys that say it.
+    tls_key: String,
+    provers: Provers,
 }
 
 impl Errand {
@@ -122,18 +129,28 @@ impl Errand {
         let file = path.display().to_string();
         let identity = disk::identity(config, Source::new(&file, "")).ok()?;
         let tls = tls::client_config(&identity.ca, Some((&identity.certificate, &identity.tls_key))).ok()?;
-        Some(Self { name: identity.name, pdc: identity.pdc, client: Client::https(config.management.clone(), tls) })
+        let tls_key = certs::identity_of_pem(&identity.certificate).ok()?.key;
+        let provers = Provers::default();
+        let keys = [disk::secret(config).ok(), disk::next_secret(config, NEXT_KEY).ok().flatten()];
+        provers.set(keys.iter().flatten());
+        let client = Client::https(config.management.clone(), tls);
+        Some(Self { name: identity.name, pdc: identity.pdc, client, tls_key, provers })
     }
 
     async fn run(&self) -> Told {
-        let report = Report { leaving: true, ..Report::default() };
-        let told = self.client.call::<_, serde_json::Value>(Method::POST, "/v1/report", Some(&report));
-        match tokio::time::timeout(PATIENCE, told).await {
+        match tokio::time::timeout(PATIENCE, self.tell()).await {
             Err(_) => Told::Not(format!("no answer within {} s", PATIENCE.as_secs())),
             Ok(Ok(_)) => Told::Heard,
             Ok(Err(problem)) if problem.code == NO_MEMBER => Told::Gone,
             Ok(Err(problem)) => Told::Not(problem.what),
         }
+    }
+
+    async fn tell(&self) -> Result<(), Problem> {
+        let challenge: Challenge = self.client.call::<(), _>(Method::GET, "/v1/challenge", None).await?;
+        let mut report = Report { leaving: true, ..Report::default() };
+        report.proofs = self.provers.of(&report, &self.name, &self.tls_key, &challenge);
+        self.client.call::<_, serde_json::Value>(Method::POST, "/v1/report", Some(&report)).await.map(drop)
     }
 }
 

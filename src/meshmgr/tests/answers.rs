@@ -81,9 +81,17 @@ async fn the_machine_of_before_is_told_that_it_is_replaced_and_takes_nothing_of_
     assert!(status.nodes[0].connected, "the new machine is there");
     let log = world.log().await;
     assert!(log.iter().any(|(what, text)| what == "enroll" && text.contains("whose keys are taken back")), "{log:?}");
-    let left = Report { leaving: true, ..Report::default() };
-    let _: Value = world.node(&new).call(Method::POST, "/v1/report", Some(&left)).await.unwrap();
-    let _: Value = world.node(&new).call(Method::POST, "/v1/report", Some(&left)).await.unwrap();
+    let leaves = async |proofs: &[(u8, Claim<'_>)]| {
+        let left = Report { leaving: true, ..Report::default() };
+        world.report(&new, left, proofs).await.unwrap();
+    };
+    leaves(&[]).await;
+    leaves(&[(3, Claim::Leaving), (2, Claim::InUse)]).await;
+    let log = world.log().await;
+    assert!(!log.iter().any(|(what, _)| what == "node-left"), "a thief of the TLS key cannot say it: {log:?}");
+    assert!(log.iter().any(|(what, text)| what == "leave-refused" && text.contains("without proof")), "{log:?}");
+    leaves(&[(2, Claim::Leaving)]).await;
+    leaves(&[(2, Claim::Leaving)]).await;
     let status: MeshStatus = world.get("/v1/status").await;
     assert!(status.nodes[0].connected && !status.nodes[0].left, "who is there has not left, whatever is said");
     drop(lines);

@@ -252,7 +252,7 @@ async fn a_token_without_names_does_not_take_the_place_of_a_declared_node() {
 /// The most that one report holds, of a thousand nodes: what stays has bounds in entries and bytes, and nobody's part is taken.
 #[test]
 fn a_thousand_nodes_that_claim_all_they_can_leave_little_in_memory() {
-    let hub = Hub::default();
+    let (hub, now) = (Hub::default(), crate::clock::mono());
     let owned = || Refusal::Owned { port: "p".parse().unwrap(), node: "n".parse().unwrap() };
     let ips: std::collections::BTreeSet<std::net::IpAddr> =
         (0..20_u128).map(|n| std::net::Ipv6Addr::from_bits(0xfe80 << 112 | n).into()).collect();
@@ -262,10 +262,10 @@ fn a_thousand_nodes_that_claim_all_they_can_leave_little_in_memory() {
     };
     let names: Vec<crate::types::NodeId> = (0..1_000).map(|n| format!("n-{n}").parse().unwrap()).collect();
     for (n, name) in names.iter().enumerate() {
-        hub.wait(name, many(n, 600));
+        hub.wait(name, many(n, 600), now);
     }
     let honest: crate::types::NodeId = "honest".parse().unwrap();
-    hub.wait(&honest, many(9, 20));
+    hub.wait(&honest, many(9, 20), now);
     assert_eq!(hub.waits_with(&honest).len(), 20, "who comes late has its part");
     let kept: Vec<FoundPort> = names.iter().flat_map(|name| hub.waits_with(name)).collect();
     assert!(kept.len() <= limits::WAITING + 1_000 * limits::WAITING_ALWAYS, "{}", kept.len());
@@ -276,9 +276,9 @@ fn a_thousand_nodes_that_claim_all_they_can_leave_little_in_memory() {
     assert!(bytes < 48 << 20, "{bytes}");
     // Again changes nothing, and a node that is gone gives its room back.
     for name in &names[..50] {
-        hub.wait(name, many(3, 600));
+        hub.wait(name, many(3, 600), now);
     }
     names.iter().for_each(|name| hub.forget(name));
-    hub.wait(&names[0], many(0, 600));
+    hub.wait(&names[0], many(0, 600), now);
     assert_eq!(hub.waits_with(&names[0]).len(), limits::WAITING_OF_NODE);
 }
