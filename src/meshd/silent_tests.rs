@@ -245,7 +245,10 @@ fn a_path_that_answers_small_packets_is_not_called_dead() {
     };
     let one = small(lane(0, true, 99, Some(60)));
     assert_eq!(
-        (little(Some(PEER), &[one.clone()]), silence(Some(PEER), false, &[one.clone()], at(100))),
+        (
+            little(Some(PEER), std::slice::from_ref(&one)),
+            silence(Some(PEER), false, std::slice::from_ref(&one), at(100))
+        ),
         (Some(800), None)
     );
     // Another lane carries all, or has no session.

@@ -515,7 +515,7 @@ impl PathMtu {
         self.quiet.get_or_insert(self.asked);
         self.one_way |= self.back.is_some_and(|(first, _)| self.burst.started > first);
         let [this, before] = self.burst.little;
-        self.little = this.and(this.max(before));
+        self.little = this.map(|size| before.map_or(size, |before| before.max(size)));
         let pace = if quick { RETRY } else { self.little.map_or_else(|| self.idle(), |_| RECALL) };
         self.stage = Stage::Silent { until: Some(now + pace) };
     }
