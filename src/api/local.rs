@@ -261,6 +261,9 @@ pub struct TunnelStatus {
     /// The session stands, and nothing that is asked in it is answered any more.
     #[serde(default)]
     pub silence: Option<Silence>,
+    /// No packet of 1200 bytes and more is answered, and smaller ones are: up to so many bytes, of the outer IP packet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub little: Option<u16>,
 }
 
 /// Which direction of a silent tunnel fails.

@@ -121,6 +121,9 @@ pub struct PeerWord {
     /// The interface of its own that is the fault, as it says itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<IfName>,
+    /// The interface of its own that is down, by which the reader's plain frames would arrive, as it says itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain: Option<IfName>,
     /// Other nodes hear nothing of it by their tunnels either.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub missed: bool,

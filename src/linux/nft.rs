@@ -1,10 +1,12 @@
 //! The program `nft`: loads the packet filter in one transaction, and lists whose frames it has dropped.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
 
 use super::error::KernelError;
 use super::xt;
@@ -13,8 +15,12 @@ use crate::node::fence::{Refused, Said};
 use crate::node::fence_sizes::LARGE;
 use crate::node::fence_text::{HEARD, OWN, REASONS, SPOKEN, TABLE as FENCE, samples};
 use crate::node::guard::TABLE;
+use crate::node::sets::{self, Set};
 use crate::node::verdicts::{Rule, Rules};
 use crate::types::{IfName, Mac};
+
+/// Bytes of the listing of a set that are read, at most: [`sets::ELEMENTS`] addresses with their times.
+const LISTING: u64 = 16 << 20;
 
 /// Runs a transaction: all of it or nothing. `started` is told the process before it can change anything.
 pub(super) fn run(text: &str, started: impl FnOnce(u32)) -> Result<(), KernelError> {
@@ -44,13 +50,13 @@ pub(super) fn refused_guests(reason: &str) -> Result<Vec<Refused>, KernelError> 
     Ok(items.iter().flat_map(of_set).collect())
 }
 
-fn of_set(item: &serde_json::Value) -> Vec<Refused> {
+fn of_set(item: &Value) -> Vec<Refused> {
     let Some(set) = item.get("set") else { return Vec::new() };
     let name = set.get("name").and_then(|name| name.as_str()?.strip_prefix("by_"));
     let Some(&(reason, _)) = REASONS.iter().chain([&LARGE]).find(|(reason, _)| Some(*reason) == name) else {
         return Vec::new();
     };
-    let element = |element: &serde_json::Value| {
+    let element = |element: &Value| {
         let element = element.get("elem")?;
         let (value, frames) = (element.get("val")?, element.get("counter")?.get("packets")?.as_u64()?);
         let (interface, mac) = match value.get("concat").and_then(|parts| parts.as_array()) {
@@ -75,7 +81,7 @@ pub(super) fn said(reason: &str) -> Result<Vec<Said>, KernelError> {
 
 /// Guests that were heard for the first time in a while, by interface.
 pub(super) fn spoken() -> Result<Vec<(IfName, Mac)>, KernelError> {
-    let place = |parts: &[serde_json::Value]| {
+    let place = |parts: &[Value]| {
         let [interface, mac] = parts else { return None };
         Some((interface.as_str()?.parse().ok()?, mac.as_str()?.parse().ok()?))
     };
@@ -95,7 +101,7 @@ pub(super) fn forget_spoken(guests: &[(IfName, Mac)]) -> String {
 
 /// IP addresses that guests behind an interface have spoken for, by Ethernet address.
 pub(super) fn own_addresses() -> Result<Vec<(IfName, Mac, IpAddr)>, KernelError> {
-    let own = |parts: &[serde_json::Value]| {
+    let own = |parts: &[Value]| {
         let [interface, mac, value] = parts else { return None };
         Some((interface.as_str()?.parse().ok()?, mac.as_str()?.parse().ok()?, address(value)?))
     };
@@ -107,13 +113,13 @@ pub(super) fn own_addresses() -> Result<Vec<(IfName, Mac, IpAddr)>, KernelError>
 }
 
 /// The elements of a set, each with its parts.
-fn concatenations(set: &str) -> Result<Vec<Vec<serde_json::Value>>, KernelError> {
+fn concatenations(set: &str) -> Result<Vec<Vec<Value>>, KernelError> {
     let items = json(&["list", "set", "bridge", FENCE, set])?;
     let elements = items.iter().filter_map(|item| item.get("set")?.get("elem")?.as_array()).flatten();
     Ok(elements.filter_map(|element| element.get("elem")?.get("val")?.get("concat")?.as_array().cloned()).collect())
 }
 
-fn sample(element: &serde_json::Value) -> Option<Said> {
+fn sample(element: &Value) -> Option<Said> {
     let element = element.get("elem")?;
     let parts = element.get("val")?.get("concat")?.as_array()?;
     let samples = element.get("counter")?.get("packets")?.as_u64()?;
@@ -127,7 +133,7 @@ fn sample(element: &serde_json::Value) -> Option<Said> {
 
 /// A raw address: `nft` writes what fits 64 bits as a number, anything larger as hexadecimal text. An IPv6 address that small is none of a
 /// guest's.
-fn address(value: &serde_json::Value) -> Option<IpAddr> {
+fn address(value: &Value) -> Option<IpAddr> {
     if let Some(number) = value.as_u64() {
         return u32::try_from(number).ok().map(|number| IpAddr::V4(Ipv4Addr::from(number)));
     }
@@ -142,30 +148,58 @@ pub(super) fn shut() -> Result<BTreeSet<IfName>, KernelError> {
     Ok(elements.filter_map(|name| name.as_str()?.parse().ok()).collect())
 }
 
-/// Rules of a table of others, by chain, without what is in sets: those may be as large as packets make them.
+/// Rules of a table of others, by chain, with what is in the sets that they ask, where that is not too much and no packet changes it.
 pub(super) fn rules(of: &Table) -> Result<Rules, KernelError> {
     let (family, table) = of;
     let mut rules = Rules::new();
-    for item in json(&["-t", "list", "table", family, table])? {
+    let told = json(&["-t", "list", "table", family, table])?;
+    for item in &told {
         let Some(rule) = item.get("rule") else { continue };
         let (chain, parts) = (rule.get("chain").and_then(|chain| chain.as_str()), rule.get("expr"));
         let (Some(chain), Some(parts)) = (chain, parts.and_then(|parts| parts.as_array())) else { continue };
-        let handle = rule.get("handle").and_then(serde_json::Value::as_u64).unwrap_or_default();
+        let handle = rule.get("handle").and_then(Value::as_u64).unwrap_or_default();
         rules.entry(chain.to_owned()).or_default().push(Rule { handle, parts: parts.clone() });
     }
     // What is not told is not known: it may match or not.
     drop(xt::spell(of, &mut rules));
+    for name in sets::asked(rules.values().flatten(), &told) {
+        let listed = listed(&["-j", "list", "set", family, table, &name])?;
+        let set = listed.iter().find_map(|item| item.get("set"));
+        rules.sets.extend(set.and_then(Set::read).map(|set| (name, set)));
+    }
     Ok(rules)
 }
 
+/// The same of something that may be too large to be read: it is not read then.
+fn listed(words: &[&str]) -> Result<Vec<Value>, KernelError> {
+    let run = || -> io::Result<Vec<u8>> {
+        let mut command = Command::new(program("nft")?);
+        command.args(words).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn()?;
+        let mut text = Vec::new();
+        let read = child.stdout.take().map(|out| out.take(LISTING).read_to_end(&mut text));
+        // It may have more to say.
+        drop(child.kill());
+        child.wait()?;
+        read.transpose()?;
+        Ok(text)
+    };
+    let text = run().map_err(|why| KernelError::Socket { what: "running nft", why })?;
+    Ok(items(&text))
+}
+
 /// The items of a listing; none where there is no such thing.
-fn json(words: &[&str]) -> Result<Vec<serde_json::Value>, KernelError> {
+fn json(words: &[&str]) -> Result<Vec<Value>, KernelError> {
     let output = nft(&[&["-j"], words].concat(), "", drop)?;
-    let mut listing: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    let items = listing.get_mut("nftables").map(serde_json::Value::take);
-    Ok(items
-        .and_then(|items| if let serde_json::Value::Array(items) = items { Some(items) } else { None })
-        .unwrap_or_default())
+    Ok(items(&output.stdout))
+}
+
+fn items(text: &[u8]) -> Vec<Value> {
+    let mut listing: Value = serde_json::from_slice(text).unwrap_or_default();
+    match listing.get_mut("nftables").map(Value::take) {
+        Some(Value::Array(items)) => items,
+        Some(_) | None => Vec::new(),
+    }
 }
 
 fn nft(arguments: &[&str], input: &str, started: impl FnOnce(u32)) -> Result<Output, KernelError> {

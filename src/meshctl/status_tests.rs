@@ -35,6 +35,7 @@ fn peer(n: usize) -> PeerStatus {
         starting: false,
         loss: None,
         silence: None,
+        little: None,
     });
     PeerStatus {
         node,

@@ -89,6 +89,7 @@ pub(super) const fn state(tunnel: &TunnelStatus) -> &'static str {
     match (tunnel.up, tunnel.silence) {
         (false, _) if tunnel.starting => "starting",
         (false, _) => "down",
+        (true, None) if tunnel.little.is_some() => "small packets only",
         (true, None) => "up",
         (true, Some(Silence::Unknown)) => "silent",
         (true, Some(Silence::Out)) => "dead from here",

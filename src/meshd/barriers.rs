@@ -1,7 +1,7 @@
 //! What others of this host do to frames between guests: told where frames that cross a bridge do not come out, or where a packet filter at
 //! an interface of a guest drops everything. Rules are read only then, and chains only where some packet filter has changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::node::doubts::{Book, Crossing};
 use crate::node::let_through;
 use crate::node::named_guests;
 use crate::node::older::Older;
+use crate::node::outer;
 use crate::node::reconcile::is_ours;
 use crate::node::shown::{self, Legacy, Shown};
 use crate::node::unwatched::Eye;
@@ -143,6 +144,13 @@ impl Barriers {
                 Err(error) => failed = Some(error),
             }
         }
+        let mut sent = BTreeMap::new();
+        for table in outer::wanted(&filters.bases, &filters.rules) {
+            match kernel.rules(&table) {
+                Ok(rules) => drop(sent.insert(table, rules)),
+                Err(error) => failed = Some(error),
+            }
+        }
         if !seen.lost.is_empty() {
             filters.legacy = kernel.legacy_filters();
             (filters.forward, filters.shown) = (seen.legacy.clone(), seen.shown.clone());
@@ -153,6 +161,7 @@ impl Barriers {
         found.extend(shown::findings(&seen.shown, &seen.lost, &seen.ports, &filters, &seen.legacy));
         let book = Book {
             filters,
+            sent,
             older: seen.older.clone(),
             host: seen.host.clone(),
             shown: seen.shown.clone(),

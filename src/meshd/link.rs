@@ -174,7 +174,7 @@ impl Link {
             self.contested(contested);
         }
         if let Some(peers) = sync.peers() {
-            self.shared.view().words = peers.into_iter().map(|word| (word.node.clone(), word)).collect();
+            self.shared.view().words.learn(peers, mono());
         }
         Ok(())
     }

@@ -207,7 +207,7 @@ pub(super) fn lanes(view: &View, stats: &[LaneStats], node: &NodeId, now: Mono) 
     });
     let line = |(lane, status): (u8, &probe::Status)| LaneMtu {
         lane,
-        bytes: status.size,
+        bytes: status.little.unwrap_or(status.size),
         phase: phase(status.phase).to_owned(),
         seconds: now.since(status.since).as_secs(),
     };

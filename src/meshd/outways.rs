@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::kernel::Kernel;
+use super::lane::LaneStats;
 use super::pace::Pace;
 use super::shared::{Shared, View};
 use super::status;
@@ -43,12 +44,21 @@ impl Asker {
         let told = kernel.out_ways(&ends).map(|answers| {
             let mut ways = shared.view().outways.as_ref().clone();
             ways.learn(answers, mono(), wall());
+            shared.lanes.stats().iter().flat_map(worked).for_each(|(to, at)| ways.worked(to, at));
             shared.view().outways = Arc::new(ways);
             true
         });
         shared.looked(Eye::Tunnels, told);
         self.at = Some(PACE.after(start));
     }
+}
+
+/// The other ends of a lane that have answered, with when the newest of these probes left.
+fn worked(lane: &LaneStats) -> impl Iterator<Item = (IpAddr, Mono)> {
+    lane.paths.iter().filter(|(_, path)| path.answers).filter_map(|(peer, path)| {
+        let (_, status) = lane.peers.iter().find(|(slot, _)| slot == peer)?;
+        Some((status.endpoint?.ip(), path.answered))
+    })
 }
 
 /// Adds to what is said of dead tunnels by which way their packets leave.

@@ -16,7 +16,18 @@ fn at(seconds: u64) -> Mono {
 fn path(answered: u64, doubted: bool) -> Status {
     let (phase, since) = (Phase::Complete, at(0));
     let (silent, one_way, answers) = (None, false, true);
-    Status { size: 1500, phase, since, largest: 1500, silent, one_way, answered: at(answered), doubted, answers }
+    Status {
+        size: 1500,
+        phase,
+        since,
+        largest: 1500,
+        silent,
+        little: None,
+        one_way,
+        answered: at(answered),
+        doubted,
+        answers,
+    }
 }
 
 fn way(astray: bool, changed: Option<u64>) -> Route {

@@ -17,6 +17,7 @@ use crate::node::causes;
 use crate::node::detour::Detours;
 use crate::node::explain::{Live, Now};
 use crate::node::paths::Paths;
+use crate::node::spans;
 use crate::node::watch::{ECHO_VNI, Echoed};
 use crate::node::watch_told::{self, Seen};
 use crate::policy::path::Path;
@@ -97,6 +98,7 @@ pub(super) fn seen<'a>(view: &'a View, known: &Known, stats: &[LaneStats], now: 
                 interface: &side.interface,
                 session: session(view, node, lane.as_ref(), now),
                 unheard: unheard(lane.as_ref(), slot, report.as_ref()),
+                theirs: view.words.get(node, now).and_then(|word| word.plain.as_ref()).filter(|line| line.is_plain()),
                 speaks: view.slice.as_ref().is_some_and(|slice| slice.version.incarnation != 0),
                 narrow: Vec::new(),
                 report,
@@ -237,6 +239,10 @@ fn plain_now(one: &Seen<'_>, now: Mono) -> Now {
         PlainState::BothLost => {
             Now::Fails(format!("nothing passes between here and {node} ({address}); meshctl status"))
         }
+        PlainState::Silent if one.theirs.is_some() => Now::Fails(format!(
+            "{node} ({address}) answers neither over this path nor by its session, and {}; meshctl status",
+            watch_told::theirs(node.as_str(), one.theirs)
+        )),
         PlainState::Silent => Now::Unknown(format!(
             "{node} ({address}) answers neither over this path nor by its session: if only meshd there is down, the frame arrives"
         )),
@@ -262,8 +268,11 @@ fn tunnel_now(view: &View, node: &NodeId, stats: &[LaneStats], now: Mono) -> Now
     if !phases.is_empty() && phases.iter().all(|phase| *phase == Phase::Error) {
         let foreign =
             view.slice.as_ref().and_then(|slice| slice.peers.get(node)).is_some_and(|peer| peer.foreign.is_some());
+        if let Some(little) = silent::little(Some(slot), stats) {
+            return Now::Unknown(spans::only_small(node, little));
+        }
         let silence = silent::silence(Some(slot), foreign, stats, now);
-        return silent::now(node, silence.map(|silence| silent::told(silence, view.words.get(node))));
+        return silent::now(node, silence.map(|silence| silent::told(silence, view.words.get(node, now))));
     }
     if phases.iter().all(|phase| *phase == Phase::Base) {
         return Now::Unknown(format!("the tunnel to {node} is up, and not probed yet"));

@@ -29,6 +29,7 @@ fn seen<'a>(node: &'a NodeId, interface: &'a crate::types::IfName, report: Repor
         interface,
         session: true,
         unheard: false,
+        theirs: None,
         speaks: true,
         narrow: Vec::new(),
         report: Some(report),

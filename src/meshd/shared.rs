@@ -10,7 +10,6 @@ use super::beat::Beat;
 use super::events::{Events, Tone};
 use super::lanes::Lanes;
 use super::prove::Provers;
-use super::silent::Words;
 use super::watch::Watching;
 use crate::api::cut::Cut;
 use crate::api::local::{Finding, Management};
@@ -27,6 +26,7 @@ use crate::node::outways::OutWays;
 use crate::node::paths::Paths;
 use crate::node::plan::Local;
 use crate::node::presence::Presence;
+use crate::node::settled::Settled;
 use crate::node::spans::AllMeasured;
 use crate::node::unwatched::{Eye, Eyes};
 use crate::node::watch::{ECHO_VNI, Echoes};
@@ -196,7 +196,7 @@ pub struct View {
     /// This host's address that packets to it leave with, as far as that is known.
     pub management_by: Option<IpAddr>,
     /// What it knows of peers that do not answer; empty while it is away.
-    pub words: Words,
+    pub words: Settled,
     /// When the certificate ends.
     pub certificate_ends: Option<Wall>,
     /// What is wrong.
@@ -253,7 +253,7 @@ impl Shared {
             applied: Version::default(),
             management,
             management_by: None,
-            words: Words::new(),
+            words: Settled::default(),
             certificate_ends: None,
             findings: BTreeMap::new(),
             filtered: BTreeMap::new(),

@@ -11,6 +11,7 @@ use crate::api::local::{Finding, Management, PeerStatus, Silence};
 use crate::api::stream::PeerWord;
 use crate::mgmt::uplinks::{AWAY_TOO, ITS_FAULT};
 use crate::node::explain::Now;
+use crate::node::spans;
 use crate::node::watch_told::Down;
 use crate::policy::path::Path;
 use crate::probe;
@@ -34,6 +35,9 @@ pub(super) fn silence(peer: Option<PeerSlot>, foreign: bool, stats: &[LaneStats]
         let counts = path.filter(|path| path.answers || !foreign);
         Some((counts.and_then(|path| path.silent), tunnel.last_received, path.is_some_and(|path| path.one_way)))
     };
+    if little(peer, stats).is_some() {
+        return None;
+    }
     let lanes: Vec<_> = stats.iter().filter_map(of).collect();
     let since = lanes.iter().map(|(silent, ..)| *silent).collect::<Option<Vec<Mono>>>()?.into_iter().min()?;
     let heard = lanes.iter().filter_map(|(_, heard, _)| *heard).max();
@@ -45,6 +49,17 @@ pub(super) fn silence(peer: Option<PeerSlot>, foreign: bool, stats: &[LaneStats]
         true => Silence::Out,
         false => Silence::Unknown,
     })
+}
+
+/// Where every lane with a session answers small packets alone: up to how many bytes, of the outer IP packet.
+pub(super) fn little(peer: Option<PeerSlot>, stats: &[LaneStats]) -> Option<u16> {
+    let of = |stats: &LaneStats| {
+        stats.peers.iter().find(|(slot, status)| Some(*slot) == peer && status.up)?;
+        let path = stats.paths.iter().find(|(slot, _)| Some(*slot) == peer).map(|(_, path)| path);
+        Some(path.filter(|path| path.silent.is_some()).map(|path| path.little))
+    };
+    let lanes: Option<Vec<Option<u16>>> = stats.iter().filter_map(of).collect();
+    lanes?.into_iter().flatten().min()
 }
 
 /// What that says of the direction from here, where no probe is answered.
@@ -168,11 +183,15 @@ pub(super) fn findings(peers: &[PeerStatus], slice: Option<&Slice>, line: &Line,
     let theirs = |peer: &PeerStatus| Theirs::of(words.get(&peer.node).filter(|_| !foreign(peer)));
     let mut by_cause: BTreeMap<Cause, Vec<&PeerStatus>> = BTreeMap::new();
     let mut carries = 0;
+    let mut small: BTreeMap<u16, Vec<&PeerStatus>> = BTreeMap::new();
     for peer in peers {
         let Some(tunnel) = &peer.tunnel else { continue };
         let cause = match (tunnel.up, tunnel.silence) {
             (true, None) => {
                 carries += 1;
+                if let Some(little) = tunnel.little {
+                    small.entry(little).or_default().push(peer);
+                }
                 continue;
             }
             (true, Some(silence)) => Cause::Silent(silence),
@@ -209,7 +228,12 @@ pub(super) fn findings(peers: &[PeerStatus], slice: Option<&Slice>, line: &Line,
             parts.entry((cause, theirs)).or_default().push(peer);
         }
     }
-    own.into_iter().chain(parts.into_iter().map(|((cause, theirs), peers)| cause.finding(&theirs, &peers))).collect()
+    let parts = parts.into_iter().map(|((cause, theirs), peers)| cause.finding(&theirs, &peers));
+    let small = small.iter().map(|(little, peers)| {
+        let to = peers.first().and_then(|peer| peer.tunnel.as_ref()?.endpoint).filter(|_| peers.len() == 1);
+        spans::small(&peers.iter().map(|peer| &peer.node).collect::<Vec<_>>(), *little, to)
+    });
+    own.into_iter().chain(parts).chain(small).collect()
 }
 
 impl Cause {

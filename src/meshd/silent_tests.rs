@@ -34,6 +34,7 @@ fn lane(number: u8, up: bool, heard: u64, silent: Option<u64>) -> LaneStats {
         since: at(0),
         largest: 1500,
         silent: silent.map(at),
+        little: None,
         one_way: false,
         answered: at(0),
         doubted: false,
@@ -99,6 +100,7 @@ fn peer(n: u8, up: bool, silence: Option<Silence>) -> PeerStatus {
         starting: false,
         loss: None,
         silence,
+        little: None,
     };
     PeerStatus {
         node,
@@ -235,11 +237,49 @@ fn an_own_line_by_which_management_is_heard_or_that_another_make_never_answered_
     assert!(foreign.what.contains("b-2") && !foreign.help.contains("meshctl status there"), "{foreign:?}");
 }
 
+#[test]
+fn a_path_that_answers_small_packets_is_not_called_dead() {
+    let small = |mut lane: LaneStats| {
+        (lane.paths[0].1.little, lane.paths[0].1.one_way) = (Some(800), true);
+        lane
+    };
+    let one = small(lane(0, true, 99, Some(60)));
+    assert_eq!(
+        (
+            little(Some(PEER), std::slice::from_ref(&one)),
+            silence(Some(PEER), false, std::slice::from_ref(&one), at(100))
+        ),
+        (Some(800), None)
+    );
+    // Another lane carries all, or has no session.
+    assert_eq!(little(Some(PEER), &[one.clone(), lane(1, true, 99, None)]), None);
+    assert_eq!(little(Some(PEER), &[one, lane(1, false, 99, Some(60))]), Some(800));
+
+    let mut narrow = peer(1, true, None);
+    narrow.tunnel.as_mut().unwrap().little = Some(800);
+    let peers = [narrow, peer(2, false, None)];
+    let line = Line { interface: "eth0".parse().ok(), down: None, heard: false };
+    let found = findings(&peers, Some(&slice(&peers)), &line, &Words::new());
+    let [dead, narrow] = &found[..] else { panic!("{found:?}") };
+    // What it answers shows that the line works.
+    assert!(dead.line.is_none(), "{dead:?}");
+    crate::node::concerns::tests::codes::as_decided(&found);
+    assert_eq!(narrow.code, "M0502");
+    assert!(
+        narrow.what.contains("the path to b-1 is too small: packets of up to 800 bytes are answered"),
+        "{narrow:?}"
+    );
+    assert!(narrow.what.contains("1200 bytes and more that are sent from here are lost"), "{narrow:?}");
+    assert!(narrow.help.contains("ping -M do -s 1172 198.51.100.1"), "{narrow:?}");
+    let cut = narrow.cut.as_ref().unwrap();
+    assert_eq!((cut.surely, cut.direction), (false, Some(Direction::FromGuests)));
+}
+
 /// What management knows of b-1.
 fn word(line: Option<&str>, [away, missed, one_way]: [bool; 3]) -> Words {
     let node: NodeId = "b-1".parse().unwrap();
     let line = line.map(|line| line.parse().unwrap());
-    Words::from([(node.clone(), PeerWord { node, away, line, missed, one_way })])
+    Words::from([(node.clone(), PeerWord { node, away, line, plain: None, missed, one_way })])
 }
 
 #[test]
@@ -290,7 +330,7 @@ fn peers_that_are_cut_off_at_their_own_end_are_no_sign_of_this_nodes_own_line() 
     assert!(own(&Words::new()));
     assert!(!own(&words));
     let node: NodeId = "b-2".parse().unwrap();
-    words.insert(node.clone(), PeerWord { node, away: false, line: None, missed: true, one_way: false });
+    words.insert(node.clone(), PeerWord { node, away: false, line: None, plain: None, missed: true, one_way: false });
     assert!(!own(&words), "one that is left is no proof");
 }
 

@@ -103,8 +103,9 @@ fn tunnels_of(view: &View, stats: &[LaneStats], now: Mono) -> BTreeMap<NodeId, T
             starting: !lanes.iter().any(|lane| lane.up) && now.since(view.started) <= GRACE,
             lanes,
             loss: view.slots.peer(node).and_then(|slot| view.losses.get(&slot)?.percent),
+            little: silent::little(view.slots.peer(node), stats),
             silence: silent::silence(view.slots.peer(node), peer.foreign.is_some(), stats, now)
-                .map(|silence| silent::told(silence, view.words.get(node))),
+                .map(|silence| silent::told(silence, view.words.get(node, now))),
         };
         tunnels.insert(node.clone(), tunnel);
     }
@@ -212,7 +213,8 @@ fn found(view: &View, peers: &[PeerStatus], plain: &[Finding]) -> Vec<Finding> {
     let all: BTreeMap<Topic, Vec<Finding>> = first.chain(view.findings.clone()).collect();
     let mut found: Vec<Finding> = all.iter().flat_map(of).collect();
     if mono().since(view.started) > GRACE {
-        let mut silent = silent::findings(peers, view.slice.as_deref(), &silent::Line::of(view), &view.words);
+        let mut silent =
+            silent::findings(peers, view.slice.as_deref(), &silent::Line::of(view), &view.words.all(mono()));
         outways::explain(view, &mut silent, peers);
         found.extend(silent);
         found.extend(peers.iter().filter_map(lame));

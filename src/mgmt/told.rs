@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::limits::{FINDINGS, FINDINGS_OF_NODE};
-use super::uplinks::{AWAY_TOO, ITS_FAULT, TUNNEL, own_line};
+use super::uplinks::{AWAY_TOO, ITS_FAULT, TUNNEL, own_line, plain_line};
 use crate::api::cut::{Cut, Direction};
 use crate::api::list::named;
 use crate::api::local::Finding;
@@ -78,7 +78,9 @@ pub fn of_mesh<'a>(
     let told: Vec<(&NodeId, &[Finding])> = told.into_iter().collect();
     let lines: BTreeMap<&NodeId, &IfName> =
         told.iter().filter_map(|(node, findings)| Some((*node, own_line(findings)?))).collect();
-    let known = |node, finding: &Finding| first(beside(node, finding, heard), &lines, away);
+    let plain: BTreeMap<&NodeId, &IfName> =
+        told.iter().filter_map(|(node, findings)| Some((*node, plain_line(findings)?.0))).collect();
+    let known = |node, finding: &Finding| first(beside(node, finding, heard, &plain), &lines, away);
     let told: Vec<(&NodeId, Vec<Finding>)> = told
         .iter()
         .map(|(node, findings)| (*node, findings.iter().map(|finding| known(node, finding)).collect()))
@@ -107,10 +109,19 @@ pub fn of_mesh<'a>(
 }
 
 /// A node hears nothing of peers that are heard here, as it is itself: what it cannot know, that their daemons run, is known here.
-fn beside(node: &NodeId, finding: &Finding, heard: &BTreeSet<NodeId>) -> Finding {
+fn beside(node: &NodeId, finding: &Finding, heard: &BTreeSet<NodeId>, lines: &BTreeMap<&NodeId, &IfName>) -> Finding {
     let peers = finding.cut.as_ref().map(|cut| &cut.peers).filter(|peers| !peers.is_empty());
     let all = peers.is_some_and(|peers| peers.iter().all(|peer| heard.contains(peer)));
-    if finding.code != SILENT || !finding.what.starts_with(UNHEARD) || !all || !heard.contains(node) {
+    if finding.code != SILENT || finding.what.contains(ITS_FAULT) {
+        return finding.clone();
+    }
+    // It says so itself, and that is where to look.
+    if let Some((peer, line)) = peers.into_iter().flatten().find_map(|peer| Some((peer, lines.get(peer)?))) {
+        let what =
+            format!("{peer} says itself that its interface {line} is the fault, and that first: {}", finding.what);
+        return Finding { what, ..finding.clone() };
+    }
+    if !finding.what.starts_with(UNHEARD) || !all || !heard.contains(node) {
         return finding.clone();
     }
     let what = format!(
@@ -124,12 +135,24 @@ fn beside(node: &NodeId, finding: &Finding, heard: &BTreeSet<NodeId>) -> Finding
 fn first(finding: Finding, lines: &BTreeMap<&NodeId, &IfName>, away: &BTreeSet<NodeId>) -> Finding {
     let cut = finding.cut.as_ref().filter(|cut| cut.direction != Some(Direction::FromGuests) && finding.line.is_none());
     let peers = cut.map(|cut| cut.peers.as_slice()).filter(|_| finding.code == TUNNEL).unwrap_or_default();
-    let said = [AWAY_TOO, ITS_FAULT].iter().any(|words| finding.what.contains(words));
     let cause = |peer: &NodeId| match lines.get(peer) {
         Some(line) => Some(format!("{peer} says itself that its interface {line} is the fault, and that first")),
         None if away.contains(peer) => Some(format!("{peer} is not heard here either, so M0107 of it first")),
         None => None,
     };
+    let causes: Option<Vec<String>> = peers.iter().map(cause).collect();
+    // What each node makes of it changes with time, and its cause does not: so it is one line for all.
+    if let Some(causes) = causes.filter(|causes| !causes.is_empty()) {
+        let (tunnels, carry) = if causes.len() > 1 { ("tunnels", "carry") } else { ("tunnel", "carries") };
+        let (first, names) = (named(causes, NAMED), named(peers, NAMED));
+        let what = format!("{first}: the {tunnels} to {names} {carry} nothing from there");
+        return Finding {
+            what,
+            help: format!("meshctl status; on {names}: ip -brief link; meshctl status"),
+            ..finding
+        };
+    }
+    let said = [AWAY_TOO, ITS_FAULT].iter().any(|words| finding.what.contains(words));
     match peers.iter().find_map(cause).filter(|_| !said) {
         Some(cause) => Finding { what: format!("{cause}: {}", finding.what), ..finding },
         None => finding,
@@ -145,6 +168,7 @@ pub(super) fn names(nodes: &[&NodeId]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::watch_told::LINE;
 
     fn finding(code: &str, what: &str) -> Finding {
         Finding::new(code, what.to_owned(), "meshctl explain")
@@ -165,6 +189,18 @@ mod tests {
             let heard = heard.iter().map(|n| node(*n)).collect();
             let said = of_mesh([(&node(1), std::slice::from_ref(finding))], &heard, &BTreeSet::new());
             assert_eq!(said[0].what.contains("both daemons run, so it is the line between them"), line, "{said:?}");
+            // Its own interface is down: that is the line.
+            let shut = Finding::new(LINE, "interface admin0 is down".to_owned(), "look")
+                .cuts(Cut::peers(true, crate::policy::path::Path::Plain, [&node(1)]))
+                .of_line("admin0".parse().ok().as_ref());
+            let findings = [finding.clone()];
+            let shut = [shut];
+            let said = of_mesh([(&node(1), &findings[..]), (&node(2), &shut[..])], &heard, &BTreeSet::new());
+            let said = said.iter().find(|one| one.code == SILENT).unwrap();
+            assert!(
+                !said.what.contains("line between") && said.what.contains("a-2 says itself that its interface admin0"),
+                "{said:?}"
+            );
         }
     }
 
@@ -182,13 +218,31 @@ mod tests {
             (&none, vec![], &[2], "node a-1: a-2 is not heard here either, so M0107 of it first: the tunnel to a-2"),
             (&none, vec![], &[], "node a-1: the tunnel to a-2 is dead"),
             (&out, vec![], &[2], "node a-1: the tunnel to a-2 is dead"),
-            (&knows, vec![], &[2], "node a-1: (M0107"),
+            (&knows, vec![], &[2], "node a-1: a-2 is not heard here either, so M0107 of it first: the tunnel to a-2"),
         ] {
             let away = away.iter().map(|n: &usize| node(*n)).collect();
             let (one, two) = (node(1), node(2));
             let said = of_mesh([(&one, std::slice::from_ref(says)), (&two, own.as_slice())], &BTreeSet::new(), &away);
             assert!(said[0].what.starts_with(begins), "{begins}: {said:?}");
         }
+    }
+
+    #[test]
+    fn whatever_nodes_make_of_one_fault_is_one_line_where_its_cause_is_known() {
+        let dead = |what: &str, direction| {
+            let cut = Cut { direction, ..Cut::peers(true, crate::policy::path::Path::Tunnel, [&node(9)]) };
+            vec![Finding::new(TUNNEL, what.to_owned(), what).cuts(cut)]
+        };
+        let all = [
+            (node(1), dead("the tunnel to a-9 is not answering", None)),
+            (node(2), dead("the tunnel to a-9 is dead to here", Some(Direction::ToGuests))),
+            (node(3), dead(&format!("the management node hears nothing of it either {AWAY_TOO}"), None)),
+        ];
+        let all = || all.iter().map(|(node, findings)| (node, findings.as_slice()));
+        let said = of_mesh(all(), &BTreeSet::new(), &[node(9)].into());
+        let [one] = &said[..] else { panic!("{said:?}") };
+        assert!(one.what.starts_with("3 nodes (a-1, a-2, a-3): a-9 is not heard here either"), "{one:?}");
+        assert_eq!(of_mesh(all(), &BTreeSet::new(), &BTreeSet::new()).len(), 3);
     }
 
     #[test]

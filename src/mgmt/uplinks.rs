@@ -7,6 +7,8 @@ use super::news::Says;
 use crate::api::cut::{Cut, Direction};
 use crate::api::local::Finding;
 use crate::api::stream::PeerWord;
+pub use crate::node::watch_told::ITS_FAULT;
+use crate::node::watch_told::LINE;
 use crate::policy::path::Path;
 use crate::types::{IfName, NodeId};
 
@@ -14,8 +16,6 @@ use crate::types::{IfName, NodeId};
 pub const TUNNEL: &str = "M0410";
 /// In what a node says of a tunnel whose other end management does not hear either.
 pub const AWAY_TOO: &str = "(M0107 there)";
-/// In what a node says of a tunnel whose other end calls its own interface the fault.
-pub const ITS_FAULT: &str = "there is the fault";
 /// Others that have to say of a node that they do not hear it: one alone may lie, or have a fault of its own.
 const WITNESSES: usize = 2;
 /// Peers that one node is told of at most.
@@ -26,6 +26,8 @@ const MOST: usize = 64;
 struct Known {
     away: bool,
     line: Option<IfName>,
+    /// The same of plain paths, with those that it cuts off.
+    plain: Option<(IfName, Cut)>,
     /// Who hears nothing of it, [`WITNESSES`] and one of them at most.
     missed_by: BTreeSet<NodeId>,
     /// Who it hears, and does not reach.
@@ -57,6 +59,9 @@ impl Uplinks {
             if let Some(line) = own_line(findings) {
                 known.entry(node.clone()).or_default().line = Some(line.clone());
             }
+            if let Some((line, cut)) = plain_line(findings) {
+                known.entry(node.clone()).or_default().plain = Some((line.clone(), cut.clone()));
+            }
             for cut in findings.iter().filter_map(dead) {
                 for peer in &cut.peers {
                     if cut.direction == Some(Direction::FromGuests) {
@@ -80,17 +85,29 @@ impl Uplinks {
         }
         let word = |node: &NodeId| {
             let known = self.0.get(node)?;
+            let cuts = |cut: &Cut| cut.others || cut.peers.contains(reader);
+            let plain = known.plain.as_ref().filter(|(_, cut)| cuts(cut)).map(|(line, _)| line.clone());
             let word = PeerWord {
+                plain,
                 node: node.clone(),
                 away: known.away,
                 line: known.line.clone(),
                 missed: known.missed_by.iter().filter(|other| *other != reader).count() >= WITNESSES,
                 one_way: known.unreached.contains(reader),
             };
-            (word.away || word.line.is_some() || word.missed || word.one_way).then_some(word)
+            (word.away || word.line.is_some() || word.plain.is_some() || word.missed || word.one_way).then_some(word)
         };
         peers.into_iter().filter_map(word).take(MOST).collect()
     }
+}
+
+/// The interface that a node says is down by which its plain paths go, and what that cuts off.
+pub fn plain_line(findings: &[Finding]) -> Option<(&IfName, &Cut)> {
+    let down = |finding: &&Finding| finding.code == LINE;
+    findings.iter().filter(down).find_map(|finding| {
+        let cut = finding.cut.as_ref().filter(|cut| cut.surely && cut.path == Some(Path::Plain))?;
+        Some((finding.line.as_ref()?, cut))
+    })
 }
 
 /// The interface that a node calls its own fault.

@@ -15,13 +15,21 @@ fn silent(surely: bool, direction: Option<Direction>, peers: &[&str]) -> Finding
 }
 
 fn word(node: &str) -> PeerWord {
-    PeerWord { node: name(node), away: false, line: None, missed: false, one_way: false }
+    PeerWord { node: name(node), away: false, line: None, plain: None, missed: false, one_way: false }
 }
 
 #[test]
 fn a_node_is_told_of_its_peers_what_it_cannot_see_itself() {
     let deaf = || silent(true, Some(Direction::ToGuests), &["a-1"]);
     let down = silent(true, None, &["b-1", "b-2"]).of_line("ext0".parse().ok().as_ref());
+    let of_plain = |surely, peers: &[&str]| {
+        let peers: Vec<NodeId> = peers.iter().map(|peer| name(peer)).collect();
+        let cut = Cut::peers(surely, Path::Plain, &peers);
+        Finding::new(LINE, "interface admin0 is down".to_owned(), "look")
+            .cuts(cut)
+            .of_line("admin0".parse().ok().as_ref())
+    };
+    let admin0: Option<IfName> = "admin0".parse().ok();
     let out = silent(true, Some(Direction::FromGuests), &["b-1"]);
     let unknown = silent(false, None, &["a-1"]);
     let all = |what: &[Says]| Uplinks::new(what, |_| true).of(&name("b-1"), &[name("a-1"), name("a-2")]);
@@ -45,6 +53,16 @@ fn a_node_is_told_of_its_peers_what_it_cannot_see_itself() {
             "it says that its interface is down, and accuses no peer",
             vec![here(&[down])],
             Some(PeerWord { line: "ext0".parse().ok(), ..word("a-1") }),
+        ),
+        (
+            "its interface of plain paths is down",
+            vec![here(&[of_plain(true, &["b-1", "b-2"])])],
+            Some(PeerWord { line: admin0.clone(), plain: admin0.clone(), ..word("a-1") }),
+        ),
+        (
+            "it may be something else, or concern others",
+            vec![here(&[of_plain(false, &["b-1"]), of_plain(true, &["b-2"])])],
+            Some(PeerWord { line: admin0, ..word("a-1") }),
         ),
         ("it hears the reader", vec![here(&[out])], Some(PeerWord { one_way: true, ..word("a-1") })),
     ] {

@@ -71,9 +71,14 @@ const DECIDED: &[(Says, &[&str])] = &[
 ];
 
 /// Codes whose findings are about something else in one of their forms: a guest's own interface that is too small; a device of others that comes
-/// to a UDP port when ours is there; a tunnel of which nobody knows yet which direction fails.
-const ALSO: &[(Says, &[&str])] =
-    &[(Says::Network(false), &["M0513"]), (Says::Nothing, &["M0612"]), (Says::Tunnel(false), &["M0410"])];
+/// to a UDP port when ours is there; a tunnel of which nobody knows yet which direction fails; a path
+/// that small packets pass alone.
+const ALSO: &[(Says, &[&str])] = &[
+    (Says::Network(false), &["M0513"]),
+    (Says::Nothing, &["M0612"]),
+    (Says::Tunnel(false), &["M0410", "M0502"]),
+    (Says::Plain(true), &["M0666"]),
+];
 
 /// Codes that refuse something, and are no finding about frames. One that stands in `meshd.toml` or a table file comes as a finding, too, and then
 /// it cuts off what its topic says (`meshd::shared`).

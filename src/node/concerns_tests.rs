@@ -124,6 +124,7 @@ fn plain(peer: &str, change: impl Fn(&mut Report), down: bool) -> Vec<Finding> {
         interface: &interface,
         session: true,
         unheard: false,
+        theirs: None,
         speaks: true,
         narrow: Vec::new(),
         report: Some(report),

@@ -69,6 +69,7 @@ fn run(slice: &Slice, session: bool, phases: &[(Looks, u64)]) -> Vec<(u64, bool)
                 interface: &interface,
                 session,
                 unheard: false,
+                theirs: None,
                 speaks: true,
                 narrow: Vec::new(),
                 report: Some(report(*looks, since, second)),

@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::attached::{Filter, Side, takers};
-use super::barriers::{Base, Filters, is_at, is_crossed, sees, way_out, words};
+use super::barriers::{Base, Filters, Table, is_at, is_crossed, sees, way_out, words};
 use super::concerns::{self, Way};
 use super::filtered;
 use super::marks::{self as marked, HOOKS, Marks};
 use super::names::{self, Device};
 use super::older::Older;
+use super::outer;
 use super::presence::Presence;
 use super::shown::Shown;
 use super::verdicts::{Drop, Frame, Rules, Sure, all, marks, may_mark};
@@ -37,6 +38,8 @@ pub struct Book {
     pub host: BTreeSet<Protocol>,
     /// What single bridges show.
     pub shown: Shown,
+    /// Rules of tables that see what the host itself sends, where frames of guests get marks.
+    pub sent: BTreeMap<Table, Rules>,
     /// Ports by which our own frames cross a bridge: in by the first, out by the second.
     pub crossing: Option<Crossing>,
 }
@@ -167,8 +170,15 @@ pub fn doubts(others: Others<'_>, passage: &Passage) -> Vec<Doubt> {
     let rules = found.into_iter().map(|found| found.told(surely, passage.protocols().len()));
     let slow = passage.far.as_ref().and_then(|far| queues?.slow.get(far)).into_iter().flatten().cloned();
     let filters = queues.map(|queues| filtered(queues, passage)).unwrap_or_default();
+    let mut carried: Vec<Doubt> = Vec::new();
+    for doubt in passage.protocols().iter().flat_map(|of| book.map(|book| outer::doubts(book, passage, *of))).flatten()
+    {
+        if !carried.contains(&doubt) {
+            carried.push(doubt);
+        }
+    }
     let of_tc = slow.chain(filters).map(|text| Doubt { surely: false, by: text.clone(), text });
-    rules.chain(of_tc).collect()
+    rules.chain(carried).chain(of_tc).collect()
 }
 
 /// Filters of `tc` where it comes in and where it leaves that may take it.
@@ -246,6 +256,12 @@ fn found<'a>(book: &'a Book, passage: &Passage, strange: bool) -> Vec<Found<'a>>
 }
 
 impl Book {
+    /// Chains that see what the host itself sends.
+    pub(super) fn sent(&self) -> impl Iterator<Item = (&Base, &Rules)> {
+        let bases = self.filters.bases.iter().filter(|base| outer::is_sent(base));
+        bases.filter_map(|base| Some((base, self.sent.get(&(base.family, base.table.clone()))?)))
+    }
+
     /// All chains at hooks, with the rules of their tables.
     fn chains(&self) -> impl Iterator<Item = (&Base, &Rules, Option<&Older>)> {
         let of_nft = self
@@ -285,7 +301,7 @@ fn meets(book: &Book, base: &Base, passage: &Passage, protocol: Protocol) -> boo
 }
 
 /// One frame of a protocol, the same of nobody in particular, and one of our own that crosses a bridge.
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     book: &'a Book,
     passage: &'a Passage,
     strange: bool,
@@ -295,7 +311,7 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn new(book: &'a Book, passage: &'a Passage, strange: bool, protocol: Protocol) -> Self {
+    pub(super) fn new(book: &'a Book, passage: &'a Passage, strange: bool, protocol: Protocol) -> Self {
         let mut asked = Asked { book, passage, strange, protocol, marks: Default::default() };
         let bases: Vec<(&Base, &Rules)> = book
             .chains()
@@ -315,6 +331,11 @@ impl<'a> Asked<'a> {
             })
         });
         asked
+    }
+
+    /// What this frame may be marked with where it comes to a hook.
+    pub(super) fn own_marks(&self, hook: usize) -> Marks {
+        self.marks[0][hook].clone()
     }
 
     /// Whether one of the three comes by a chain that is at single interfaces.
@@ -512,7 +533,7 @@ pub fn doubted(others: Others<'_>, (slice, presence): (&Slice, &Presence), guest
 
 #[cfg(test)]
 #[path = "doubts_tests.rs"]
-mod tests;
+pub(super) mod tests;
 
 #[cfg(test)]
 #[path = "doubts_usual_tests.rs"]

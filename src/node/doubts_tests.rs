@@ -17,7 +17,7 @@ fn ip(text: &str) -> Vec<IpAddr> {
 }
 
 /// From the guest behind g1, 192.168.10.11, to one on another node, 192.168.10.12.
-pub(super) fn away(ipv6: Option<bool>) -> Passage {
+pub(in crate::node) fn away(ipv6: Option<bool>) -> Passage {
     Passage {
         bridge: name("vb10.12b5"),
         near: Some(name("g1")),
@@ -29,7 +29,7 @@ pub(super) fn away(ipv6: Option<bool>) -> Passage {
     }
 }
 
-pub(super) fn book(family: &'static str, hook: &'static str, drops: bool, chains: &[(&str, Value)]) -> Book {
+pub(in crate::node) fn book(family: &'static str, hook: &'static str, drops: bool, chains: &[(&str, Value)]) -> Book {
     let devices = if matches!(hook, "ingress" | "egress") { vec!["g1".to_owned()] } else { Vec::new() };
     let base = Base { family, table: "op".into(), name: "c".into(), hook, drops, devices };
     let rule = |(parts, handle): (&Value, u64)| Rule { handle, parts: parts.as_array().unwrap().clone() };
@@ -47,7 +47,7 @@ pub(super) fn book(family: &'static str, hook: &'static str, drops: bool, chains
     }
 }
 
-pub(super) fn asked(book: &Book, passage: &Passage) -> Vec<Doubt> {
+pub(in crate::node) fn asked(book: &Book, passage: &Passage) -> Vec<Doubt> {
     doubts(Others { book: Some(book), queues: None }, passage)
 }
 
@@ -55,7 +55,7 @@ fn one(family: &'static str, hook: &'static str, rule: &Value) -> Vec<Doubt> {
     asked(&book(family, hook, false, &[("c", json!([rule]))]), &away(Some(false)))
 }
 
-pub(super) fn is(left: Value, right: Value) -> Value {
+pub(in crate::node) fn is(left: Value, right: Value) -> Value {
     json!({"match": {"op": "==", "left": left, "right": right}})
 }
 

@@ -56,6 +56,15 @@ impl OutWays {
         }
     }
 
+    /// A tunnel has answered a probe that left at `at`: what was before is nothing that matters any more.
+    pub fn worked(&mut self, to: IpAddr, at: Mono) {
+        if let Some(known) = self.0.get_mut(&to)
+            && known.before.as_ref().is_some_and(|(_, since, _)| at > *since)
+        {
+            known.before = None;
+        }
+    }
+
     /// By which way packets leave for a peer; where that is not the interface that should be, or another way than before, it says so.
     pub fn says(&self, end: &End) -> Option<String> {
         let to = end.to;

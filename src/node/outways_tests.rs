@@ -89,6 +89,28 @@ fn a_way_says_interface_and_router_and_what_it_was_before() {
 }
 
 #[test]
+fn a_change_after_which_the_tunnel_has_worked_is_no_clue_to_a_later_fault() {
+    let ends = [("b-1".parse().unwrap(), end(PEER))].into();
+    let peers: [NodeId; 1] = ["b-1".parse().unwrap()];
+    let told = |ways: &OutWays| {
+        let mut findings =
+            vec![Finding::new("M0410", "down".into(), "look").cuts(Cut::peers(true, Path::Tunnel, &peers))];
+        ways.explain(&mut findings, &ends);
+        (findings[0].what.clone(), findings[0].help.clone())
+    };
+    let mut ways = learnt(&[None, way("eth1", "10.0.0.1")]);
+    ways.worked(to(), at(1).0);
+    assert!(told(&ways).0.contains("by no way before") && told(&ways).1.starts_with("ip route get"));
+    ways.worked(to(), at(3).0);
+    assert_eq!(told(&ways).0, format!("down; packets to {PEER} leave by eth1 via 10.0.0.1"));
+    assert!(told(&ways).1.starts_with("look") && ways.changed(to()).is_none());
+    // Where they should not leave they still leave.
+    let mut ways = learnt(&[way("eth1", "10.0.0.1"), way("vpn0", "10.0.0.1")]);
+    ways.worked(to(), at(3).0);
+    assert!(told(&ways).0.ends_with("not by eth1 as they should"), "{:?}", told(&ways));
+}
+
+#[test]
 fn a_dead_tunnel_is_told_with_the_way_that_its_packets_take() {
     let nodes: Vec<NodeId> = ["b-1", "b-2"].map(|name| name.parse().unwrap()).into();
     let ends = [(nodes[0].clone(), end(PEER)), (nodes[1].clone(), end("198.18.2.2"))].into();

@@ -2,10 +2,12 @@
 //! and `explain` say the same because they all ask here.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::paths::Paths;
 use super::plan::Local;
+use crate::api::cut::{Cut, Direction};
+use crate::api::list::named;
 use crate::api::local::Finding;
 use crate::api::mtu::{NetworkMtu, NodeMtu, PeerMtu, SizeCounts};
 use crate::policy::mtu::{Carrier, Family, IPV6_LEAST, MtuPolicy, Oversize, Span, Sum};
@@ -13,6 +15,11 @@ use crate::policy::path::{Path, Verdict};
 use crate::probe::BASE;
 use crate::table::{NetKey, Network, Peer, Slice};
 use crate::types::{NodeId, Wall};
+
+/// Code of a path that carries less than it should.
+const NARROW: &str = "M0502";
+/// Peers of one finding that are named.
+const SMALL_NAMED: usize = 3;
 
 /// What becomes of frames that are too large for a path of that many bytes but not for their network. What carries less than [`BASE`] is not
 /// measured: who has a larger interface goes on sending that much, and loses it.
@@ -98,7 +105,7 @@ fn short(
     );
     let fits = span.sum(policy.vlan).guest();
     let alone = slice.version.incarnation == 0;
-    Some(Finding::new("M0502", what, help(policy, network, fits, alone)))
+    Some(Finding::new(NARROW, what, help(policy, network, fits, alone)))
 }
 
 /// The next command or edit; `alone`: there is no management node.
@@ -121,6 +128,34 @@ fn help(policy: MtuPolicy, network: &Network, fits: u16, alone: bool) -> String 
             "the network's MTU follows: {fits} once that has stood for 30 s; meshctl mtu map says who limits it"
         ),
     }
+}
+
+/// What is said of the way to a peer that answers packets of up to `little` bytes and none of the [`BASE`] that every path has to carry.
+pub fn only_small(node: &NodeId, little: u16) -> String {
+    format!(
+        "the path to {node} is too small: packets of up to {little} bytes are answered, those of {} and more are lost; small frames arrive, \
+         large ones do not; meshctl status",
+        BASE
+    )
+}
+
+/// The same of all whose paths are alike; `to` is where the packets of the one go. A fragment is as large as what is lost.
+pub fn small(peers: &[&NodeId], little: u16, to: Option<SocketAddr>) -> Finding {
+    let (base, names) = (BASE, named(peers.iter().copied(), SMALL_NAMED));
+    let what = format!(
+        "the path to {names} is too small: packets of up to {little} bytes are answered, those of {base} bytes and more that are sent from here \
+         are lost; small frames go on, large ones do not arrive"
+    );
+    let ping = to.map_or_else(String::new, |to| match to.ip().to_canonical() {
+        IpAddr::V4(to) => format!("ping -M do -s {} {to}; ", base - 28),
+        IpAddr::V6(to) => format!("ping -M do -s {} {to}; ", base - 48),
+    });
+    let help = format!(
+        "every path of a tunnel has to carry {base} bytes: {ping}look for an MTU below that and for rules that drop by length, on the way, here \
+         and there: ip link; nft list ruleset"
+    );
+    let cut = Cut::peers(false, Path::Tunnel, peers.iter().copied());
+    Finding::new(NARROW, what, help).cuts(Cut { direction: Some(Direction::FromGuests), ..cut })
 }
 
 /// The map of this node: the way to every peer, and what each network makes of it. `narrow` are plain paths that lose what their guests may

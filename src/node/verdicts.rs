@@ -1,7 +1,8 @@
 //! What a packet filter of others makes of a frame, as far as its rules can be read: `nft -j` says them (libnftables-json(5)). What is not known
-//! here (sets by name, matches of iptables, limits) may match or not, and that is said.
+//! here (maps by name, sets that were not read, matches of iptables, limits) may match or not, and that is said.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 
 use serde_json::Value;
 
@@ -10,6 +11,7 @@ use super::extensions::{self, Part};
 use super::facts::Fact;
 pub use super::facts::Frame;
 pub use super::marks::Marks;
+use super::sets::Set;
 
 /// Chains in chains that are followed, at most: nftables has 16 (`NFT_JUMP_STACK_SIZE`, include/net/netfilter/nf_tables.h), the older iptables
 /// no such bound.
@@ -30,8 +32,46 @@ pub struct Rule {
     pub parts: Vec<Value>,
 }
 
-/// All rules of a table, by chain.
-pub type Rules = BTreeMap<String, Vec<Rule>>;
+/// All rules of a table, by chain, and what is in its sets, as far as it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rules {
+    chains: BTreeMap<String, Vec<Rule>>,
+    /// Sets by name.
+    pub sets: BTreeMap<String, Set>,
+}
+
+impl Rules {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl<const N: usize> From<[(String, Vec<Rule>); N]> for Rules {
+    fn from(chains: [(String, Vec<Rule>); N]) -> Self {
+        chains.into_iter().collect()
+    }
+}
+
+impl FromIterator<(String, Vec<Rule>)> for Rules {
+    fn from_iter<T: IntoIterator<Item = (String, Vec<Rule>)>>(chains: T) -> Self {
+        Self { chains: chains.into_iter().collect(), sets: BTreeMap::new() }
+    }
+}
+
+impl Deref for Rules {
+    type Target = BTreeMap<String, Vec<Rule>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.chains
+    }
+}
+
+impl DerefMut for Rules {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.chains
+    }
+}
 
 /// What drops a frame, and how sure that is; the surest first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -370,7 +410,8 @@ impl<'a> Walk<'a> {
             return Match::No;
         }
         let strange = facts.iter().any(|fact| matches!(fact, Fact::Strange));
-        match (op, are(&facts, right)) {
+        let named = right.as_str().and_then(|name| self.rules.sets.get(name.strip_prefix('@')?));
+        match (op, named.map_or_else(|| are(&facts, right), |set| set.holds(&facts))) {
             // Who has marked a frame is not known for certain.
             ("==" | "in", Match::Yes) | ("!=", Match::No) if asks_mark(left) && self.may_be_marked() => Match::Maybe,
             ("==" | "in", equal) => equal,
@@ -416,7 +457,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Several parts of a frame, compared together.
-fn are(facts: &[Fact], right: &Value) -> Match {
+pub(super) fn are(facts: &[Fact], right: &Value) -> Match {
     let right = right.get("elem").and_then(|element| element.get("val")).unwrap_or(right);
     if let [fact] = facts {
         return is(fact, right);

@@ -27,8 +27,12 @@ const LIVELY: Duration = Duration::from_secs(11);
 pub(super) const SESSION: &str = "M0669";
 /// Code of peers that do not answer over the plain path.
 pub const SILENT: &str = "M0666";
+/// Code of an interface of this node that carries nothing, or nothing any more.
+pub const LINE: &str = "M0667";
 /// How it begins where nothing at all is heard of them.
 pub const UNHEARD: &str = "nothing is heard of";
+/// In what is said of a peer that calls its own interface the fault.
+pub const ITS_FAULT: &str = "there is the fault";
 /// What was under way when the first lost echo left may still arrive.
 const LATE: Duration = Duration::from_secs(1);
 /// Peers of one finding that are named.
@@ -71,6 +75,8 @@ pub struct Seen<'a> {
     pub session: bool,
     /// Of the session only one direction is left: the peer is heard by it, and does not answer what it is asked.
     pub unheard: bool,
+    /// The interface of its own that the peer says is down, by which plain frames from here would arrive, as management knows.
+    pub theirs: Option<&'a IfName>,
     /// The peer is known to run `meshd`: management says so. In table files it may be any box that speaks VXLAN.
     pub speaks: bool,
     /// Networks whose guests' frames take this path and are larger than what passes; none where all of them pass.
@@ -182,7 +188,7 @@ pub fn findings(own: &NodeId, seen: &[Seen<'_>], down: &BTreeMap<IfName, Down>, 
 
 /// One finding for each way in which pairs of one interface and UDP port fail.
 fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> Vec<Finding> {
-    let mut by_cause: BTreeMap<(Cause, UdpPort, bool), Vec<&Seen<'_>>> = BTreeMap::new();
+    let mut by_cause: BTreeMap<Alike<'_>, Vec<&Seen<'_>>> = BTreeMap::new();
     for (one, state) in pairs {
         let causes = match state {
             PlainState::Small => sizes(one, now),
@@ -204,11 +210,16 @@ fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> V
         let scattered = *state == PlainState::Answers && one.report.as_ref().is_some_and(|report| report.scattered);
         for cause in causes.into_iter().chain(scattered.then_some(Cause::Scattered)) {
             let doubted = cause.surely() && one.is_doubted(now);
-            by_cause.entry((cause, one.udp_port, doubted)).or_default().push(one);
+            let theirs = one.theirs.filter(|_| cause.is_unheard());
+            by_cause.entry((cause, one.udp_port, doubted, theirs)).or_default().push(one);
         }
     }
-    let told = |((cause, port, doubted), pairs): ((Cause, UdpPort, bool), Vec<&Seen<'_>>)| {
+    let told = |((cause, port, doubted, theirs), pairs): (Alike<'_>, Vec<&Seen<'_>>)| {
         let (finding, cut) = (cause.finding(own, port, &pairs), cause.cut(&pairs));
+        if theirs.is_some() {
+            let surely = cause == Cause::State(PlainState::Silent);
+            return of_theirs(own, port, &pairs, theirs).cuts(Cut { surely, ..cut });
+        }
         if !doubted {
             return finding.cuts(cut);
         }
@@ -219,6 +230,25 @@ fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> V
     by_cause.into_iter().map(told).collect()
 }
 
+/// The peers' own interface is down, so they say, and nothing else has to be looked for.
+fn of_theirs(own: &NodeId, port: UdpPort, pairs: &[&Seen<'_>], line: Option<&IfName>) -> Finding {
+    let names = some(&pairs.iter().map(|one| one.node).collect());
+    let ends = pairs.first().map(|first| first.own.to_string()).unwrap_or_default();
+    let what = format!(
+        "{names} does not answer over the plain path ({ends} - {}, UDP port {port}): {}; nothing from {own} arrives there by it",
+        some_addresses(pairs),
+        theirs(&names, line)
+    );
+    let line = line.map(ToString::to_string).unwrap_or_default();
+    Finding::new(SILENT, what, format!("on {names} first: ip link show dev {line}; meshctl status"))
+}
+
+/// What is known of one or more peers by their own word.
+pub fn theirs(names: &str, line: Option<&IfName>) -> String {
+    let line = line.map(ToString::to_string).unwrap_or_default();
+    format!("interface {line} {ITS_FAULT} by the word of {names} ({LINE})")
+}
+
 fn sizes(one: &Seen<'_>, now: Mono) -> Vec<Cause> {
     let Some(report) = &one.report else { return Vec::new() };
     let (out, back) = small(report, now);
@@ -226,6 +256,9 @@ fn sizes(one: &Seen<'_>, now: Mono) -> Vec<Cause> {
     let cause = |(passes, out): (Option<u16>, bool)| Some(Cause::Small { passes: passes?, needed, mends, out });
     [(out, true), (back, false)].into_iter().filter_map(cause).collect()
 }
+
+/// What pairs of one finding have in common.
+type Alike<'a> = (Cause, UdpPort, bool, Option<&'a IfName>);
 
 /// Pairs with the same of it are one finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -256,6 +289,11 @@ impl Cause {
             }
             Self::Session | Self::Unheard => Cut::default(),
         }
+    }
+
+    /// Nothing is answered, and it is not known which direction fails.
+    const fn is_unheard(self) -> bool {
+        matches!(self, Self::State(PlainState::Silent | PlainState::Quiet))
     }
 
     /// It is told as sure.
@@ -315,14 +353,14 @@ impl Cause {
                 "one of several ways between the two is dead: look at bonds (cat /proc/net/bonding/*) and at equal-cost routes of switches",
             ),
             Self::State(PlainState::Quiet) => Finding::new(
-                "M0666",
+                SILENT,
                 format!(
                     "{names} does not answer over the plain path ({ends}): nobody knows yet what fails; guests' frames may pass all the same"
                 ),
                 format!("meshctl status again in some seconds; on {peer}: systemctl status meshd"),
             ),
             Self::State(_) => Finding::new(
-                "M0666",
+                SILENT,
                 format!(
                     "{UNHEARD} {names}, neither over the plain path nor by the session ({ends}): meshd there, the machine or the line; \
                      if it is meshd alone, guests' frames still pass"
@@ -415,7 +453,7 @@ fn suspects(first: &Seen<'_>) -> String {
     let Seen { own, address, interface, .. } = first;
     // Tables vxmesh and vxmesh_guests are ours, and drop no echo.
     let rules = format!(
-        "nft list tables | grep -v vxmesh, nft list table FAMILY NAME; iptables-legacy -S; sysctl net.ipv4.conf.{interface}.rp_filter; \
+        "nft list tables | grep -v vxmesh, nft -a list ruleset; iptables-legacy -S; sysctl net.ipv4.conf.{interface}.rp_filter; \
          ip xfrm policy; ip route get {address}; ip neigh show {address}"
     );
     // For neighbour solicitations no such tool is at hand.
@@ -436,7 +474,7 @@ fn shut(interface: &IfName, how: Down, peers: &BTreeSet<&NodeId>) -> Finding {
         }
     };
     let cut = Cut::peers(true, Path::Plain, peers.iter().copied());
-    Finding::new("M0667", what, help).cuts(cut).of_line(Some(interface))
+    Finding::new(LINE, what, help).cuts(cut).of_line(Some(interface))
 }
 
 fn alone(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
@@ -449,7 +487,7 @@ fn alone(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
         format!("ip -s link show dev {interface}; ip address show dev {interface}; nft list tables | grep -v vxmesh");
     // All the others may be dead at once, too.
     let cut = Cut::peers(false, Path::Plain, peers.iter().copied());
-    Finding::new("M0667", what, help).cuts(cut).of_line(Some(interface))
+    Finding::new(LINE, what, help).cuts(cut).of_line(Some(interface))
 }
 
 /// The peers that a node says it loses large frames to or from, by the plain path.

@@ -67,6 +67,7 @@ impl Mesh {
             interface: &self.interface,
             session: true,
             unheard: false,
+            theirs: None,
             speaks: true,
             narrow: Vec::new(),
             report: Some(report.clone()),
@@ -79,6 +80,30 @@ fn told(seen: &[Seen<'_>], down: &[&IfName]) -> Vec<(String, String)> {
     let down = down.iter().map(|name| ((*name).clone(), Down::Off)).collect();
     let found = findings(&"a-1".parse().unwrap(), seen, &down, NOW);
     found.into_iter().map(|finding| (finding.code, finding.what)).collect()
+}
+
+#[test]
+fn a_peer_that_says_its_own_interface_is_down_is_told_as_that_and_apart_from_others() {
+    let (mesh, admin0) = (Mesh::new(3), "admin0".parse::<IfName>().unwrap());
+    for (since, surely) in [(12, false), (30, true)] {
+        let mut seen = mesh.seen(&quiet(since, 30, None, None));
+        seen[0].theirs = Some(&admin0);
+        // One that answers, so that it is not this node's own line.
+        seen[2].report = Some(good());
+        let found = findings(&"a-1".parse().unwrap(), &seen, &BTreeMap::new(), NOW);
+        crate::node::concerns::tests::codes::as_decided(&found);
+        let (theirs, other): (Vec<_>, Vec<_>) = found.iter().partition(|one| one.what.contains("admin0"));
+        let ([theirs], [other]) = (&theirs[..], &other[..]) else { panic!("{found:?}") };
+        assert!(theirs.what.contains("interface admin0 there is the fault by the word of a-2 (M0667)"), "{theirs:?}");
+        assert!(!theirs.what.contains("meshd there") && !theirs.what.contains("nobody knows"), "{theirs:?}");
+        assert!(theirs.help.starts_with("on a-2 first: ip link show dev admin0"), "{theirs:?}");
+        assert_eq!(theirs.cut.as_ref().map(|cut| cut.surely), Some(surely));
+        assert!(other.what.contains("a-3") && !other.cut.as_ref().unwrap().surely, "{other:?}");
+    }
+    // What answers answers, whatever is said of it.
+    let mut seen = mesh.seen(&good());
+    seen[0].theirs = Some(&admin0);
+    assert_eq!(told(&seen, &[]), []);
 }
 
 #[test]

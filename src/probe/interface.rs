@@ -43,6 +43,8 @@ pub struct Status {
     pub largest: u16,
     /// Since when nothing is answered: when the first of these probes left.
     pub silent: Option<Mono>,
+    /// Where no probe of [`BASE`] bytes and more is answered: the largest below that is, in bytes of the outer IP packet.
+    pub little: Option<u16>,
     /// Probes were lost that left after something of the peer had arrived again: it is what is sent from here that does not arrive.
     pub one_way: bool,
     /// When the newest probe left that was answered; before the first answer, when the session began.

@@ -68,6 +68,8 @@ pub(super) struct PathMtu {
     /// Since that: when the peer was heard first and last, and that probes were lost which left after the first.
     back: Option<(Mono, Mono)>,
     one_way: bool,
+    /// What is answered although nothing of the base size is.
+    little: Option<u16>,
     /// Spreads the idle probes of many paths.
     salt: u8,
 }
@@ -99,8 +101,10 @@ struct Burst {
     pace: Duration,
     started: Mono,
     last: Mono,
-    /// One of them was answered.
+    /// One of them was answered that is no little one.
     alive: bool,
+    /// The largest little one that was answered, of this burst and of the one before: chance may take one.
+    little: [Option<u16>; 2],
 }
 
 impl Burst {
@@ -140,6 +144,7 @@ impl PathMtu {
             quiet: None,
             back: None,
             one_way: false,
+            little: None,
             salt: 0,
         }
     }
@@ -218,6 +223,11 @@ impl PathMtu {
     pub(super) fn answered(&mut self, token: u64, now: Mono) -> bool {
         let Some(flight) = self.flights.take(token, now) else { return false };
         self.rtt.sample(now.since(flight.sent));
+        if flight.size < self.base().min(self.size) {
+            // It shows that the path works, and nothing of what it is used for.
+            self.burst.little[0] = self.burst.little[0].max(Some(flight.size));
+            return true;
+        }
         self.heard = true;
         self.silent = 0;
         self.answers();
@@ -285,7 +295,7 @@ impl PathMtu {
     }
 
     fn answers(&mut self) {
-        (self.quiet, self.back, self.one_way) = (None, None, false);
+        (self.quiet, self.back, self.one_way, self.little) = (None, None, false, None);
     }
 
     /// When [`Self::handle_timeout`] has something to do; [`NEVER`] if nothing.
@@ -348,6 +358,7 @@ impl PathMtu {
             since: self.since,
             largest: self.largest,
             silent,
+            little: silent.and(self.little),
             one_way,
             answered: self.confirmed,
             doubted: matches!(self.stage, Stage::Doubt),
@@ -387,7 +398,8 @@ impl PathMtu {
 
     fn begin(&mut self, stage: Stage, sizes: Vec<u16>, pace: Duration, now: Mono) {
         self.stage = stage;
-        self.burst = Burst { sizes, sent: 0, pace, started: now, last: now, alive: false };
+        let little = [None, self.burst.little[0]];
+        self.burst = Burst { sizes, sent: 0, pace, started: now, last: now, alive: false, little };
     }
 
     /// Up to a quarter less than [`IDLE`].
@@ -438,12 +450,18 @@ impl PathMtu {
                 sizes.push(base);
             }
         }
+        sizes.extend(sizes::little(base.min(size)));
         self.begin(Stage::Doubt, sizes, DOUBT_PACE, now);
     }
 
     fn call(&mut self, now: Mono) {
         self.active &= self.in_use(now);
-        self.begin(Stage::Silent { until: None }, vec![self.base(), self.size], Duration::ZERO, now);
+        let mut sizes = vec![self.base(), self.size];
+        // Who has never answered anything is not asked for long.
+        if self.heard || self.little.is_some() || self.silent <= QUICK_RETRIES {
+            sizes.extend(sizes::little(self.base().min(self.size)));
+        }
+        self.begin(Stage::Silent { until: None }, sizes, Duration::ZERO, now);
     }
 
     /// All probes of the burst are sent, and what has not been answered is lost.
@@ -489,13 +507,17 @@ impl PathMtu {
         self.search(before.saturating_add(1), now);
     }
 
-    /// Nothing is answered: the path is down, or the peer does not answer echoes. Neither says anything about sizes.
+    /// Nothing is answered: the path is down, or the peer does not answer echoes, neither of which says anything about sizes; or it carries less
+    /// than any path should.
     fn hush(&mut self, now: Mono) {
         let quick = self.silent < QUICK_RETRIES || self.active && self.heard;
         self.silent = self.silent.saturating_add(1);
         self.quiet.get_or_insert(self.asked);
         self.one_way |= self.back.is_some_and(|(first, _)| self.burst.started > first);
-        self.stage = Stage::Silent { until: Some(now + if quick { RETRY } else { self.idle() }) };
+        let [this, before] = self.burst.little;
+        self.little = this.map(|size| before.map_or(size, |before| before.max(size)));
+        let pace = if quick { RETRY } else { self.little.map_or_else(|| self.idle(), |_| RECALL) };
+        self.stage = Stage::Silent { until: Some(now + pace) };
     }
 
     /// Looks for the largest size that passes, below `high`.

@@ -7,6 +7,14 @@ const COMMON: [u16; 20] = [
     9001,
 ];
 
+/// Sizes below the least that every path is taken to carry: where one of these is answered, the path is too small, and not dead.
+const LITTLE: [u16; 5] = [152, 300, 576, 800, 1000];
+
+/// The sizes to ask about where nothing of `base` bytes and more is answered.
+pub(super) fn little(base: u16) -> impl Iterator<Item = u16> {
+    LITTLE.into_iter().filter(move |size| *size < base)
+}
+
 /// How many parts a range is divided into.
 const PARTS: u32 = 8;
 

@@ -435,6 +435,7 @@ fn named(world: &World, end: usize) -> crate::api::local::PlainState {
         interface: &interface,
         session: true,
         unheard: false,
+        theirs: None,
         speaks: true,
         narrow: Vec::new(),
         report: Some(world.report(end)),

@@ -47,6 +47,28 @@ fn the_answering_side_is_never_asked_more_than_it_answers() {
 }
 
 #[test]
+fn a_path_that_carries_less_than_the_base_size_is_told_as_that_and_not_as_dead() {
+    for (mtu, little) in [(1000, 1000), (1199, 1000), (999, 800), (400, 300), (152, 152)] {
+        for in_use in [false, true] {
+            let mut world = World::new(1500, 1500, 1500);
+            world.in_use = in_use;
+            world.run(secs(40));
+            world.mtu = mtu;
+            // Never without the size: no moment in which it seems dead.
+            let dead = |world: &World| world.status().silent.is_some() && world.status().little.is_none();
+            assert!(!world.run_until(secs(40), dead), "{mtu} in use {in_use}");
+            assert_eq!(world.status().little, Some(little), "{mtu} in use {in_use}");
+            // Then nothing passes any more, and that is known soon; then all does.
+            world.mtu = 0;
+            assert!(world.run_until(secs(10), dead), "{mtu} in use {in_use}");
+            world.mtu = 1500;
+            assert!(world.run_until(secs(40), |world| world.status().silent.is_none()));
+            assert!(world.exact_within(secs(5)) && world.status().little.is_none());
+        }
+    }
+}
+
+#[test]
 fn five_hundred_idle_paths_cost_forty_probes_a_second_spread_out() {
     let mut paths = Paths::default();
     let mut now = Mono::from_nanos(1_000_000_000_000);
