@@ -1,6 +1,8 @@
 //! What a finding keeps from arriving, so that `explain` and `status` come from the same facts: who tells what is wrong says what is cut off by
 //! it, and nobody has to read that out of a sentence.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::local::Finding;
@@ -38,6 +40,10 @@ pub struct Cut {
     /// Guests of this node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guests: Vec<CutGuest>,
+    /// Not what they send from another IP address than these; none: whatever they send. What is for them is concerned all the same: they may
+    /// have one of these in place of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<IpAddr>,
     /// Only what goes between this node and others: on the node itself all passes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub away: bool,
@@ -104,6 +110,18 @@ impl Cut {
         Self { surely, guests: guests.into_iter().map(guest).collect(), ..Self::default() }.bounded()
     }
 
+    /// The same for guests that use some IP addresses. Of more than [`LISTED`] none is named, and any is concerned.
+    #[must_use]
+    pub fn sent_from(self, from: impl IntoIterator<Item = IpAddr>) -> Self {
+        let mut from: Vec<IpAddr> = from.into_iter().collect();
+        let first = from.first().map(IpAddr::is_ipv6);
+        let ipv6 = first.filter(|ipv6| from.iter().all(|one| one.is_ipv6() == *ipv6));
+        if from.len() > LISTED {
+            from.clear();
+        }
+        Self { from, ipv6, ..self }
+    }
+
     /// The part of it that goes to the interface at which it is cut off, or that comes from there. A guest's interface gets what is for the
     /// guest, one towards other nodes what guests have sent.
     #[must_use]
@@ -116,7 +134,7 @@ impl Cut {
     /// True where both are of one kind, so that they can be joined and neither says more than it did.
     pub fn takes(&self, other: &Self) -> bool {
         let kind = |cut: &Self| (cut.surely, cut.path, cut.ipv6, cut.away, cut.direction);
-        kind(self) == kind(other)
+        kind(self) == kind(other) && self.from == other.from
     }
 
     /// Adds what another of the same kind ([`Self::takes`]) cuts off.

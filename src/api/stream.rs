@@ -198,6 +198,10 @@ pub struct Report {
     /// Its own `[mtu]`, which counts where neither network nor overlay says anything; none: no change since the last report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_mtu: Option<MtuPolicy>,
+    /// Guests of its ports whose interface is not there, at most [`AWAY`] of them; none: no change since the last report. It comes without proof, so
+    /// nothing is sure by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<Vec<AwayGuest>>,
     /// True: this machine has left, and nobody runs as this node from now on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaving: bool,
@@ -214,6 +218,21 @@ pub struct MeasuredPath {
     pub node: NodeId,
     /// The largest outer IP packet that was seen to arrive, bytes; of several lanes the smallest.
     pub bytes: u16,
+}
+
+/// Guests of one report whose interface is not there.
+pub const AWAY: usize = 256;
+
+/// A guest whose port names an interface that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AwayGuest {
+    /// The network.
+    pub network: NetKey,
+    /// Its address.
+    pub mac: Mac,
+    /// The interface.
+    pub interface: IfName,
 }
 
 /// A guest that a node found on its own bridge.

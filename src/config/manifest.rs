@@ -174,7 +174,9 @@ fn worded(error: &YamlError) -> Problem {
         YamlError::Unexpected { expected: "mapping start", .. } => say::value("a table of keys is needed here").help(
             "a manifest is YAML or JSON, and begins with apiVersion: vxmesh/v1; there are some in examples/manifests",
         ),
-        YamlError::Unexpected { expected: "sequence start", .. } => say::value("a list is needed here"),
+        YamlError::Unexpected { expected: "sequence start", .. } => {
+            say::value("a list is needed here").help("a list of one stands in brackets as well: [192.168.10.32]")
+        }
         other => {
             let text = other.to_string();
             if text.contains("budget") && ["Anchor", "Alias", "Merge"].iter().any(|word| text.contains(word)) {

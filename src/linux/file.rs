@@ -92,6 +92,24 @@ pub fn ensure_dir(path: &Path, mode: u32) -> io::Result<()> {
     refuse_loose(path, mode)
 }
 
+/// As [`ensure_dir`] for a folder that becomes this user's alone. One that is there, is empty and that nobody else can write to is tightened
+/// to `mode`: nothing in it was ever shown, as where another program has made it. One that holds something is refused as it stands.
+///
+/// # Errors
+/// As [`ensure_dir`].
+pub fn take_dir(path: &Path, mode: u32) -> io::Result<()> {
+    if let Ok(found) = fs::metadata(path)
+        && found.is_dir()
+        && [0, sys::effective_user()].contains(&found.uid())
+        && found.permissions().mode() & 0o022 == 0
+        && found.permissions().mode() & 0o077 & !mode != 0
+        && fs::read_dir(path).is_ok_and(|mut all| all.next().is_none())
+    {
+        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|e| name(path, "tighten", &e))?;
+    }
+    ensure_dir(path, mode)
+}
+
 /// Refuses a file or folder that belongs to another user than this one and root, or that is open to more people than `mode`
 /// says. One that does not exist is fine.
 ///

@@ -79,6 +79,27 @@ fn folders_are_made_with_their_mode_and_open_ones_are_refused() {
 }
 
 #[test]
+fn an_empty_folder_that_is_open_is_tightened_and_one_that_holds_something_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("vxmesh");
+    let open = |bits| fs::set_permissions(&state, Permissions::from_mode(bits)).unwrap();
+    take_dir(&state, 0o700).unwrap();
+    assert_eq!(mode(&state), 0o700, "it is made");
+    open(0o755);
+    take_dir(&state, 0o700).unwrap();
+    assert_eq!(mode(&state), 0o700);
+    // Whoever can write to it may have put something there a moment ago.
+    open(0o775);
+    assert!(take_dir(&state, 0o700).is_err());
+    assert_eq!(mode(&state), 0o775, "it stays as it was");
+    open(0o755);
+    fs::write(state.join("slice.json"), b"x").unwrap();
+    let error = take_dir(&state, 0o700).unwrap_err().to_string();
+    assert!(error.contains("chmod 0700"), "{error}");
+    assert_eq!(mode(&state), 0o755, "it stays as it was");
+}
+
+#[test]
 fn a_secret_that_others_can_read_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("wireguard.key");

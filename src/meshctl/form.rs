@@ -83,7 +83,11 @@ mod tests {
                 "if that is what you want, set iKnowThisIsClear: true",
                 "if that is what you want, set --i-know-this-is-clear",
             ),
-            ("leave 'nodes' out, or set learning: local", "leave --nodes out, or set --learning local"),
+            (
+                "leave 'nodes' out (take them out: --unset nodes), or set learning: local",
+                "leave --nodes out (take them out: --unset nodes), or set --learning local",
+            ),
+            ("--mtu auto (in a manifest: leave mtu.fixed out)", "--mtu auto (in a manifest: leave mtu.fixed out)"),
             ("did you mean 'blue'?", "did you mean 'blue'?"),
             ("the MTU: 1400", "the MTU: 1400"),
         ] {

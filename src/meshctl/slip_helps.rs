@@ -7,6 +7,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 /// Words for a verb that is not suggested because it does harm: who types one of them means it.
 const DELETE: [&str; 5] = ["rm", "remove", "del", "destroy", "erase"];
 
+/// What is said to who wants another name for something.
+const RENAME: &str =
+    "only nodes are renamed: meshctl node rename; anything else is made anew with create and the old one deleted";
+
 /// Flags that other tools have, and what does it here.
 const FLAGS: [(&str, &str, &str); 2] =
     [("policy", "--from", "--between A,B (both directions)"), ("policy", "--to", "--between A,B (both directions)")];
@@ -21,7 +25,9 @@ pub(super) fn all(error: &clap::Error, program: &Command, words: &[String]) -> V
     let slip = typed(ErrorKind::InvalidSubcommand, ContextKind::InvalidSubcommand);
     let unknown = typed(ErrorKind::UnknownArgument, ContextKind::InvalidArg);
     let verb = slip.and_then(|typed| verb(typed, program, words));
-    let flag = unknown.and_then(|typed| flag(typed, words).or_else(|| negative(typed, words)));
+    let flag = unknown
+        .and_then(|typed| flag(typed, words).or_else(|| negative(typed, words)).or_else(|| second(typed, words)));
+    let verb = verb.or_else(|| slip.filter(|typed| *typed == "rename").map(|_| RENAME.to_owned()));
     verb.into_iter().chain(flag).collect()
 }
 
@@ -43,6 +49,12 @@ fn flag(typed: &str, words: &[String]) -> Option<String> {
     let name = typed.split('=').next().unwrap_or(typed);
     let of = |(noun, flag, _): &&(&str, &str, &str)| *flag == name && words.iter().any(|word| word == noun);
     FLAGS.iter().find(of).map(|(_, _, does)| format!("there is no {name} here: {does}"))
+}
+
+/// A second name for a verb that takes one.
+fn second(typed: &str, words: &[String]) -> Option<String> {
+    let deletes = words.iter().any(|word| word == "delete") && !typed.starts_with('-');
+    deletes.then(|| format!("delete takes one name at a time: {typed} in a line of its own"))
 }
 
 /// A value that begins with a dash is taken for a flag.
@@ -70,6 +82,9 @@ mod tests {
         for (typed, help) in [
             ("meshctl port rm web", "to delete one: meshctl port delete NAME"),
             ("meshctl network remove blue", "to delete one: meshctl network delete NAME"),
+            ("meshctl port rename web db", "only nodes are renamed: meshctl node rename"),
+            ("meshctl network rename blue red", "only nodes are renamed"),
+            ("meshctl port delete z1 z2", "one name at a time"),
             ("meshctl policy create p --from a --to b", "--between"),
             ("meshctl policy create p --to=b", "--between"),
             ("meshctl token create --pdc a --ttl -1h", "--ttl takes no value below zero"),

@@ -50,7 +50,11 @@ fn harmless(mut error: clap::Error) -> clap::Error {
     if error.kind() != ErrorKind::InvalidSubcommand {
         return error;
     }
-    let harmless = |word: &String| !DANGEROUS.contains(&word.as_str());
+    // Who wants another name for something does not want another thing.
+    let renames =
+        matches!(error.get(ContextKind::InvalidSubcommand), Some(ContextValue::String(word)) if word == "rename");
+    let harmful = |word: &String| DANGEROUS.contains(&word.as_str()) || renames && word == "create";
+    let harmless = |word: &String| !harmful(word);
     let left = match error.get(ContextKind::SuggestedSubcommand) {
         Some(ContextValue::Strings(words)) => words.iter().filter(|word| harmless(word)).cloned().collect(),
         Some(ContextValue::String(word)) if harmless(word) => vec![word.clone()],

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use crate::api::objects::Any;
 use crate::api::problem::{Exit, Problem};
 use crate::config::nearest;
+use crate::policy::mtu::MtuPolicy;
 
 /// The object without these fields of its spec. A field is called as the flag that sets it, or as in a manifest.
 ///
@@ -47,6 +48,10 @@ fn take(object: &Any, field: &str) -> Result<Any, Problem> {
         return serde_json::from_value(changed).map_err(|_| needed(object, field));
     }
     let Some(spec) = changed.get_mut("spec").and_then(Value::as_object_mut) else { return Err(none(object, field)) };
+    if let Some(part) = part_of_mtu(object, field) {
+        empty(spec, part);
+        return serde_json::from_value(changed).map_err(|_| needed(object, field));
+    }
     let Some(name) = named(spec, field) else {
         // A field that is empty is left out where objects are written down.
         return if MAY_BE_EMPTY.contains(&camel(field).as_str()) {
@@ -58,6 +63,29 @@ fn take(object: &Any, field: &str) -> Result<Any, Problem> {
     spec.remove(&name);
     serde_json::from_value(changed).map_err(|_| needed(object, field))
 }
+
+/// The part of the MTU policy that is meant: it is called as the flag beside `--mtu`, or as in a manifest.
+fn part_of_mtu(object: &Any, field: &str) -> Option<&'static str> {
+    let camel = camel(field);
+    let part = camel.strip_prefix("mtu.").unwrap_or(&camel);
+    let has = matches!(object, Any::Network(_) | Any::Overlay(_));
+    MTU_PARTS.into_iter().find(|known| has && *known == part)
+}
+
+/// Empties a part of the MTU policy. Where nothing is left that is not usual, the policy is as if none had been given.
+fn empty(spec: &mut Map<String, Value>, part: &str) {
+    let Some(policy) = spec.get_mut("mtu").and_then(Value::as_object_mut) else { return };
+    if policy.remove(part).is_none() {
+        return;
+    }
+    let left = serde_json::from_value::<MtuPolicy>(Value::Object(policy.clone()));
+    if left.is_ok_and(|left| left == MtuPolicy::default()) {
+        spec.remove("mtu");
+    }
+}
+
+/// Parts of an MTU policy.
+const MTU_PARTS: [&str; 3] = ["fixed", "oversize", "vlan"];
 
 /// Fields that objects may be without, as manifests call them.
 const MAY_BE_EMPTY: [&str; 23] = [
@@ -139,7 +167,20 @@ mod tests {
             serde_json::to_value(&network).unwrap()["spec"],
             "it is empty already"
         );
+        let Any::Network(mut sized) = network.clone() else { unreachable!("it is one") };
+        let oversize = crate::policy::mtu::Oversize::TooBig;
+        sized.spec.mtu = Some(MtuPolicy { vlan: true, oversize, ..MtuPolicy::default() });
+        let sized = Any::Network(sized);
+        for spelling in ["oversize", "--oversize", "mtu.oversize"] {
+            let spec = unset(&sized, spelling).unwrap();
+            assert!(spec["mtu"].get("oversize").is_none_or(|left| left == "fragment"), "{spelling}: {spec}");
+            assert_eq!(spec["mtu"]["vlan"], true, "{spelling}: {spec}");
+        }
+        let whole = without(&sized, &["oversize".to_owned(), "vlan".to_owned()]).unwrap();
+        assert_eq!(whole, network, "as if none had been given");
+        assert_eq!(without(&network, &["oversize".to_owned()]).unwrap(), network, "it is empty already");
         let port = Any::Port(fixture::port("web", "blue", "a-1", 1, "192.168.10.9"));
+        assert!(unset(&port, "oversize").is_err());
         for spelling in ["ip", "ips", "--ip"] {
             let spec = unset(&port, spelling).unwrap();
             assert!(spec.get("ips").is_none_or(|ips| *ips == serde_json::json!([])), "{spelling}: {spec}");

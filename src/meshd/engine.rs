@@ -272,8 +272,8 @@ impl<K: Kernel> Engine<K> {
             return;
         }
         self.tell_at = now + TELL;
-        let findings = super::status::told(&self.shared);
-        self.shared.say(|outgoing| outgoing.findings = findings);
+        let (findings, away) = (super::status::told(&self.shared), super::status::away(&self.shared));
+        self.shared.say(|outgoing| (outgoing.findings, outgoing.away) = (findings, away));
     }
 
     /// Tells what the packet filters have dropped.

@@ -144,6 +144,14 @@ impl Guests {
 
     fn tell(&mut self, refused: &Refused, meaning: &str, slice: &Slice, events: &Events, now: Mono) -> bool {
         let owner = refused.mac.and_then(|mac| slice.rows.iter().find(|(key, _)| key.mac == mac));
+        let behind = |key: &RowKey, row: &Row| {
+            let net = self.places.get(&refused.interface);
+            row.interface.as_ref() == Some(&refused.interface) && net.is_some_and(|net| key.is_in(net))
+        };
+        if refused.reason == "mac" && owner.is_some_and(|(key, row)| row.node == slice.node && behind(key, row)) {
+            // It was declared a moment ago: what was dropped is of before.
+            return false;
+        }
         let what = (refused.interface.clone(), refused.reason, owner.is_some());
         if self.told.contains_key(&what) {
             return false;

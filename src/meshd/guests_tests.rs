@@ -68,6 +68,18 @@ fn a_loop_is_told_with_the_interface_and_the_guest_whose_frames_come_back() {
 }
 
 #[test]
+fn frames_of_before_a_guest_was_declared_behind_their_interface_are_no_loop() {
+    let known: Mac = "02:00:00:00:00:01".parse().unwrap();
+    for (behind, at_place, told) in [("tap7", "default/10", 0), ("tap8", "default/10", 1), ("tap7", "default/11", 1)] {
+        let (mut guests, events, mut slice) = (Guests::default(), Events::default(), slice());
+        slice.rows.values_mut().for_each(|row| row.interface = behind.parse().ok());
+        guests.places.insert("tap7".parse().unwrap(), at_place.parse().unwrap());
+        guests.tell(&refused("tap7", Some(known), "mac", 9), "a wrong address", &slice, &events, at(1));
+        assert_eq!(texts(&events).len(), told, "{behind} {at_place}: {:?}", texts(&events));
+    }
+}
+
+#[test]
 fn the_same_again_is_told_once_a_minute_and_a_flood_of_addresses_is_one_event() {
     let (mut guests, events) = (Guests::default(), Events::default());
     let strange = |n: u64| Some(Mac([6, 0, 0, 0, 0, n.to_le_bytes()[0]]));

@@ -377,6 +377,7 @@ fn difference(sent: Option<&Outgoing>, wanted: &Outgoing) -> Report {
         paths: changed(sent.is_some_and(|s| s.paths == wanted.paths)).then(|| wanted.paths.clone()),
         findings: changed(sent.is_some_and(|s| s.findings == wanted.findings)).then(|| wanted.findings.clone()),
         own_mtu: wanted.own_mtu.filter(|_| changed(sent.is_some_and(|s| s.own_mtu == wanted.own_mtu))),
+        away: changed(sent.is_some_and(|s| s.away == wanted.away)).then(|| wanted.away.clone()),
         leaving: false,
         proofs: Vec::new(),
     }

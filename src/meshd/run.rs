@@ -141,13 +141,23 @@ pub(super) fn readable(path: &Path) -> Result<(), Problem> {
     load(path).map(drop)
 }
 
+/// This machine may well have joined: who asks is not root.
+fn closed(error: &std::io::Error, path: &Path) -> Problem {
+    Problem::new("M0601", Exit::Denied, error.to_string())
+        .note("nothing was changed")
+        .help(format!("only root may read it: sudo meshd run --config {}", path.display()))
+}
+
 fn load(path: &Path) -> Result<Loaded, Problem> {
     let failed = |why: String| {
         Problem::new("M0601", Exit::Failed, why)
             .note("nothing was changed")
             .help("run: meshctl join; or give --config FILE")
     };
-    let bytes = file::read(path).map_err(|e| failed(e.to_string()))?;
+    let bytes = file::read(path).map_err(|e| {
+        let denied = e.kind() == std::io::ErrorKind::PermissionDenied;
+        if denied { closed(&e, path) } else { failed(e.to_string()) }
+    })?;
     let text = String::from_utf8(bytes)
         .map_err(|e| Problem::new("M0305", Exit::Invalid, format!("{} is not UTF-8 text: {e}", path.display())))?;
     let config = Config::parse(&path.display().to_string(), &text)?;

@@ -14,7 +14,7 @@ use super::watch::Watching;
 use crate::api::cut::Cut;
 use crate::api::local::{Finding, Management};
 use crate::api::objects::NodeFacts;
-use crate::api::stream::{FoundPort, MeasuredPath};
+use crate::api::stream::{AwayGuest, FoundPort, MeasuredPath};
 use crate::clock::mono;
 use crate::forward::Slots;
 use crate::linux::KernelError;
@@ -160,6 +160,8 @@ pub struct Outgoing {
     pub findings: Vec<Finding>,
     /// This node's own `[mtu]`.
     pub own_mtu: Option<MtuPolicy>,
+    /// Guests whose interface is not there.
+    pub away: Vec<AwayGuest>,
 }
 
 /// What is true now.

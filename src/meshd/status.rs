@@ -10,6 +10,7 @@ use super::{mtu, outways, plain, silent, unknown};
 use crate::api::local::{
     AbsentPort, Finding, LaneTunnel, Management, NetworkStatus, Offload, PeerStatus, Status, TunnelStatus,
 };
+use crate::api::stream::{AWAY, AwayGuest};
 use crate::clock::{mono, wall};
 use crate::mgmt::told::bounded;
 use crate::node::causes;
@@ -63,6 +64,11 @@ pub fn status(shared: &Shared) -> Status {
 /// What management is told of it: all but that management does not answer.
 pub fn told(shared: &Shared) -> Vec<Finding> {
     bounded(&all(shared))
+}
+
+/// Guests whose interface is not there, as management is told.
+pub fn away(shared: &Shared) -> Vec<AwayGuest> {
+    shared.view().presence.away(AWAY)
 }
 
 /// What is wrong with this node, all of it.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::app::{App, blocking};
 use super::core::{Plan, View};
 use super::http::{APPLY_MAX, Answer, ENROLL_MAX, Json, OBJECT_MAX, Refused, body};
-use super::{identity, paths as sizes, stream};
+use super::{hub, identity, paths as sizes, stream};
 use crate::api::API_VERSION;
 use crate::api::admin::{
     Applied, Apply, AuditEvent, Events, ForeignConfig, MadeToken, Matrix, MeshStatus, NewToken, NodeLine, ObjectChange,
@@ -31,9 +31,9 @@ use crate::mgmt::{
 };
 use crate::node::concerns::Way;
 use crate::node::detour;
-use crate::node::explain::{self as explaining, Here, Target};
-use crate::node::explain_guests;
+use crate::node::explain::{self as explaining, ExplainError, Here, Target};
 use crate::node::paths::{self, Own};
+use crate::node::{explain_guests, may_hold};
 use crate::table::Slice;
 use crate::transport::server::{Caller, stopped};
 use crate::types::{Mtu, NodeId, Version, Wall};
@@ -353,8 +353,11 @@ pub(super) async fn explain(State(app): State<Arc<App>>, Query(between): Query<B
 fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, Problem> {
     let state = &view.index.state;
     let from: Target = between.from.parse().map_err(|e: String| Problem::new("M0338", Exit::Invalid, e))?;
-    let port = port_from(state, &from).ok_or_else(|| validate::missing(state, "M0333", Kind::Port, &between.from))?;
     let to: Target = between.to.parse().map_err(|e: String| Problem::new("M0338", Exit::Invalid, e))?;
+    let missing = || {
+        undeclared(state, &from, &to).unwrap_or_else(|| validate::missing(state, "M0333", Kind::Port, &between.from))
+    };
+    let port = port_from(state, &from).ok_or_else(missing)?;
     let node = node_of(view, port.spec.node.as_str())?;
     let slice = slices::build(&view.index, &port.spec.node, view.version, None);
     let slice = slice.ok_or_else(|| gone(Kind::Node, port.spec.node.as_str()))?;
@@ -376,6 +379,12 @@ fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, 
         // What both nodes have told, and what is so of them here.
         let told = |node: &NodeId| told_of(app, view, node);
         let there = way.to.map(|(_, row)| told(&row.node)).unwrap_or_default();
+        let away = |node: &NodeId| {
+            let of = |seat: &mut hub::Seat| if seat.streams > 0 { seat.away.clone() } else { Vec::new() };
+            app.hub.with(node, of)
+        };
+        let unplugged = way.to.map(|(_, row)| away(&row.node)).unwrap_or_default();
+        explain_guests::add_away(&mut explanation, &way, &away(&slice.node), &unplugged);
         explain_guests::add_told(&mut explanation, &way, &says, &there);
         if explanation.mac.is_none() {
             let members = slice.networks.get(&way.net).map(|network| network.members.keys()).into_iter().flatten();
@@ -399,6 +408,20 @@ fn port_from<'a>(state: &'a Stored, from: &Target) -> Option<&'a Port> {
             .find(|port| port.spec.ips.contains(ip))
             .or_else(|| all().find(|port| nested(port, &|allowed| allowed.ip == *ip))),
     }
+}
+
+/// Who may send from an IP address that no port declares, if somebody may.
+fn undeclared(state: &Stored, from: &Target, to: &Target) -> Option<Problem> {
+    let Target::Ip(ip) = from else { return None };
+    let holds = |port: &Port| {
+        let network = state.networks.get(&port.spec.network);
+        network.is_some_and(|network| network.spec.cidr.is_empty() || network.spec.cidr.iter().any(|c| c.contains(*ip)))
+    };
+    let any = |port: &Port| port.spec.ips.is_empty() && port.spec.floating().next().is_none();
+    let all = state.ports.values().filter(|port| any(port) && holds(port));
+    let all: Vec<_> = all.map(|port| (Target::Port(port.metadata.name.clone()), port.spec.node.to_string())).collect();
+    let (what, help) = may_hold::asked(from, to, &all, None);
+    (!all.is_empty()).then(|| ExplainError::Undeclared { what, help }.into())
 }
 
 /// A port that is asked for exists, declared or found by its node.

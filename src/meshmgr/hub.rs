@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::core::View;
 use super::presence::Presence;
-use crate::api::stream::FoundPort;
+use crate::api::stream::{AwayGuest, FoundPort};
 use crate::mgmt::clones::Voices;
 use crate::mgmt::facts::FactsError;
 use crate::mgmt::found::{self, Claimed, Refusal};
@@ -71,6 +71,8 @@ pub(super) struct Seat {
     pub(super) ahead: Option<Version>,
     /// Its own `[mtu]`.
     pub(super) own_mtu: Option<MtuPolicy>,
+    /// Guests of its ports whose interface is not there, as it says.
+    pub(super) away: Vec<AwayGuest>,
     /// What it finds wrong.
     pub(super) told: Said,
     /// Why what it last said of itself is not believed.

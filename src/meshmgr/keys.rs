@@ -68,7 +68,7 @@ pub(super) fn make(folder: &Path, addresses: &[String], lives: Lives, now: Wall)
     let psk = SecretKey::from_bytes(crate::clock::random());
     let bundle = folder.join(ADMIN);
     for path in [folder, &bundle] {
-        file::ensure_dir(path, 0o700).map_err(|e| disk(&e))?;
+        file::take_dir(path, 0o700).map_err(|e| disk(&e))?;
     }
     let ca_certificate = ca.certificate.as_bytes();
     let write = |path: PathBuf, bytes: &[u8]| file::write(&path, bytes, 0o600).map_err(|e| disk(&e));

@@ -21,7 +21,7 @@ use crate::api::heard::Heard;
 use crate::api::objects::{Any, Node, NodeFacts};
 use crate::api::problem::{Exit, Problem, clip, printable};
 use crate::api::proof::{Challenge, Proof};
-use crate::api::stream::Report;
+use crate::api::stream::{AWAY, Report};
 use crate::mgmt::audit::Origin;
 use crate::mgmt::certs::{self, CertError};
 use crate::mgmt::clones::Voice;
@@ -335,6 +335,10 @@ fn take_report(app: &App, member: &Member, said: Report, origin: &Origin) -> Res
     let keys = identity::take_keys(app, member, (said.next_key, said.key_in_use), &judge, origin);
     if let Some(own) = said.own_mtu {
         app.hub.with(&member.node, |seat| seat.own_mtu = Some(own));
+    }
+    if let Some(mut away) = said.away {
+        away.truncate(AWAY);
+        app.hub.with(&member.node, |seat| seat.away = away);
     }
     // Networks follow them: who has the TLS key alone moves none, and what the node itself said before stays.
     if let Some(paths) = said.paths.filter(|paths| shown(Claim::Paths(paths))) {

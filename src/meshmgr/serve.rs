@@ -42,7 +42,7 @@ pub(super) const fn lives(config: &Config) -> Lives {
 /// # Errors
 /// A [`Problem`] of the disk or the store.
 pub(super) fn open_store(state: &Path) -> Result<Embedded, Problem> {
-    file::ensure_dir(state, 0o700)
+    file::take_dir(state, 0o700)
         .and_then(|()| file::refuse_loose(&state.join(STORE), 0o600))
         .map_err(|e| keys::disk(&e))?;
     Embedded::open(&state.join(STORE)).map_err(|e| core::problem(&e))

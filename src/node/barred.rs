@@ -162,7 +162,7 @@ impl Barred {
 
 /// The rest of what the guest says passes.
 fn wrong((what, help): (String, String)) -> Wrong {
-    Wrong { what, help, guests: Vec::new(), surely: false, away: false }
+    Wrong { what, help, guests: Vec::new(), surely: false, away: false, from: None }
 }
 
 fn told(

@@ -1,6 +1,8 @@
 //! Which findings are in the way of a frame: `explain` says what `status` knows. A node asks its own findings, the management node those that
 //! both ends have told.
 
+use std::net::IpAddr;
+
 use super::explain;
 use super::paths::Paths;
 use crate::api::cut::{Cut, CutGuest, Direction};
@@ -27,6 +29,8 @@ pub struct End<'a> {
     pub alone: bool,
     /// Whether this is where the frame comes from or where it goes to; none: either.
     pub direction: Option<Direction>,
+    /// The IP address that the guest at this end sends from; none: that is not known, or it is who gets the frame.
+    pub ip: Option<IpAddr>,
 }
 
 /// Whether a finding of the node at this end is in the way: surely, or maybe.
@@ -39,6 +43,9 @@ pub fn concerns(cut: &Cut, end: End<'_>) -> Option<bool> {
         return None;
     }
     if cut.away && end.alone || cut.direction.zip(end.direction).is_some_and(|(cut, goes)| cut != goes) {
+        return None;
+    }
+    if !cut.from.is_empty() && end.ip.is_some_and(|ip| !cut.from.contains(&ip)) {
         return None;
     }
     if cut.node || peer || network || cut.guests.iter().any(guest) {
@@ -137,6 +144,8 @@ pub struct Way<'a> {
     pub ipv6: Option<bool>,
     /// The receiver is on the sender's node.
     pub alone: bool,
+    /// The IP address that the sender was asked for by.
+    pub ip: Option<IpAddr>,
 }
 
 impl std::fmt::Debug for Way<'_> {
@@ -158,14 +167,16 @@ impl<'a> Way<'a> {
         let path = verdict.map(|verdict| verdict.path);
         let ipv6 = ipv6.or_else(|| family(to?.1));
         let alone = to.is_some_and(|(_, row)| row.node == explanation.from_node);
-        Some(Self { from, net, to, path, ipv6, alone })
+        let ip = explanation.from.parse().ok();
+        Some(Self { from, net, to, path, ipv6, alone, ip })
     }
 
     /// The sender's end.
     pub fn near(&self) -> End<'_> {
         let peer = self.to.and_then(|(_, row)| Some((&row.node, self.path?)));
         let direction = Some(Direction::FromGuests);
-        End { net: &self.net, mac: Some(self.from.mac), peer, ipv6: self.ipv6, alone: self.alone, direction }
+        let ip = self.ip;
+        End { net: &self.net, mac: Some(self.from.mac), peer, ipv6: self.ipv6, alone: self.alone, direction, ip }
     }
 
     /// The receiver's end, on its node; `own` is the sender's node.
@@ -174,7 +185,8 @@ impl<'a> Way<'a> {
         // On one node there is no path.
         let peer = if row.node == *own { None } else { Some((own, self.path?)) };
         let direction = Some(Direction::ToGuests);
-        Some(End { net: &self.net, mac: Some(key.mac), peer, ipv6: self.ipv6, alone: self.alone, direction })
+        let ip = None;
+        Some(End { net: &self.net, mac: Some(key.mac), peer, ipv6: self.ipv6, alone: self.alone, direction, ip })
     }
 }
 

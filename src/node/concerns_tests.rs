@@ -289,7 +289,10 @@ fn what_is_cut_off_from_other_nodes_alone_is_in_no_way_on_the_node() {
         (Some((&b, Path::Plain)), false, Some(true)),
         (Some((&b, Path::Tunnel)), false, Some(true)),
     ] {
-        assert_eq!(concerns(&cut, End { net: &net, mac: Some(mac), peer, ipv6: None, alone, direction: None }), says);
+        assert_eq!(
+            concerns(&cut, End { net: &net, mac: Some(mac), peer, ipv6: None, alone, direction: None, ip: None }),
+            says
+        );
     }
 }
 
@@ -311,6 +314,7 @@ fn what_is_cut_off_in_one_direction_is_in_the_way_of_that_direction_alone_and_of
             ipv6: None,
             alone: false,
             direction,
+            ip: None,
         };
         assert_eq!(concerns(&cut, end(Some(hit))), Some(true), "{cut:?}");
         assert_eq!(concerns(&cut, end(Some(hit.back()))), None, "{cut:?}");
@@ -320,7 +324,7 @@ fn what_is_cut_off_in_one_direction_is_in_the_way_of_that_direction_alone_and_of
         assert_eq!(in_the_way_back(&findings, end(Some(hit.back()))).len(), 1);
     }
     let both = [Finding::new("M0611", "down".to_owned(), "").cuts(tap)];
-    let end = End { net: &net, mac: Some(mac), peer: None, ipv6: None, alone: false, direction: Some(from) };
+    let end = End { net: &net, mac: Some(mac), peer: None, ipv6: None, alone: false, direction: Some(from), ip: None };
     assert!(in_the_way_back(&both, end).is_empty(), "it is in the way there already");
 }
 
@@ -359,11 +363,52 @@ fn who_is_not_listed_among_many_may_be_one_of_the_rest() {
     assert!(cut.peers.len() == crate::api::cut::LISTED && cut.others);
     let net = "default/10".parse().unwrap();
     let b: NodeId = "b".parse().unwrap();
-    let end = |path| End { net: &net, mac: None, peer: Some((&b, path)), ipv6: None, alone: false, direction: None };
+    let end = |path| End {
+        net: &net,
+        mac: None,
+        peer: Some((&b, path)),
+        ipv6: None,
+        alone: false,
+        direction: None,
+        ip: None,
+    };
     assert_eq!(concerns(&cut, end(Path::Plain)), Some(false));
     assert_eq!(concerns(&cut, end(Path::Tunnel)), None);
     assert_eq!(
-        concerns(&cut, End { net: &net, mac: None, peer: None, ipv6: None, alone: false, direction: None }),
+        concerns(&cut, End { net: &net, mac: None, peer: None, ipv6: None, alone: false, direction: None, ip: None }),
         None
     );
+}
+
+#[test]
+fn who_sends_from_one_address_may_send_from_another_one_that_is_refused() {
+    let (net, mac): (NetKey, Mac) = ("default/10".parse().unwrap(), "02:00:00:00:00:01".parse().unwrap());
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    let guests = [(net.clone(), mac)];
+    let cut = Cut::guests(false, &guests).sent_from([ip("192.168.10.200")]);
+    let end = |from: Option<&str>, ipv6, direction| End {
+        net: &net,
+        mac: Some(mac),
+        peer: None,
+        ipv6,
+        alone: false,
+        direction: Some(direction),
+        ip: from.map(ip),
+    };
+    let (sends, gets) = (Direction::FromGuests, Direction::ToGuests);
+    for (end, says) in [
+        (end(Some("192.168.10.11"), Some(false), sends), None),
+        (end(Some("192.168.10.200"), Some(false), sends), Some(false)),
+        (end(None, None, sends), Some(false)),
+        (end(None, Some(true), sends), None),
+        (end(None, None, gets), Some(false)),
+        (end(None, Some(true), gets), None),
+    ] {
+        assert_eq!(concerns(&cut, end), says, "{end:?}");
+    }
+    let other = Cut::guests(false, &guests).sent_from([ip("fd00::9")]);
+    assert!(!cut.takes(&other) && cut.takes(&cut.clone()));
+    let many = (0..=crate::api::cut::LISTED).map(|n| ip(&format!("10.0.0.{n}")));
+    let many = Cut::guests(false, &guests).sent_from(many);
+    assert_eq!(concerns(&many, end(Some("192.168.10.11"), None, sends)), Some(false), "which they are is not said");
 }

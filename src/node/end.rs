@@ -220,6 +220,7 @@ pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> 
         ipv6: concerns::family(row),
         alone: false,
         direction: Some(Direction::ToGuests),
+        ip: None,
     };
     let found = concerns::in_the_way(here.findings, end).into_iter().map(|(finding, surely)| match &finding.cut {
         _ if finding.code == LOSSY => Stands::Lossy,

@@ -6,14 +6,14 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::concerns::HOLDER;
+pub use super::explain_error::{ExplainError, UNEXPLAINED};
 use super::names::{self, Device};
 use super::paths::{self, Own, Paths};
 use super::spans::{self, AllMeasured};
 pub use super::target::{Target, row_of};
 use super::wrongs::NOT_ITS;
-use super::{concerns, explain_guests};
+use super::{concerns, explain_guests, may_hold};
 use crate::api::local::{Arrival, Explanation, Step};
-use crate::api::problem::{Exit, Problem};
 use crate::policy::mtu::{Carrier, Family, Span};
 use crate::policy::path::{Outer, Path, Verdict};
 use crate::table::{Flood, NetKey, Network, Peer, Row, RowKey, Slice};
@@ -63,57 +63,6 @@ pub enum Now {
 /// Underlay MTU of other nodes, admin and external, bytes.
 pub type Far = BTreeMap<NodeId, [u16; 2]>;
 
-/// Code of [`ExplainError`].
-pub const UNEXPLAINED: &str = "M0406";
-
-/// Why there is nothing to explain.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ExplainError {
-    /// The sender is in no row.
-    #[error("{} is not known on node '{node}'", guest(.from))]
-    Unknown {
-        /// The sender.
-        from: Target,
-        /// This node.
-        node: String,
-        /// The known port with the most similar name.
-        near: Option<String>,
-    },
-    /// The sender is on another node.
-    #[error("{} runs on node '{runs_on}', not on '{node}'", guest(.from))]
-    Elsewhere {
-        /// The sender.
-        from: Target,
-        /// Where it runs.
-        runs_on: String,
-        /// This node.
-        node: String,
-        /// Where the frame shall go.
-        to: Target,
-    },
-}
-
-/// A sender in words.
-fn guest(from: &Target) -> String {
-    match from {
-        Target::Port(port) => format!("port '{port}'"),
-        Target::Mac(_) | Target::Ip(_) => format!("a guest with the address {from}"),
-    }
-}
-
-impl From<ExplainError> for Problem {
-    fn from(error: ExplainError) -> Self {
-        let problem = Self::new("M0406", Exit::NotFound, error.to_string());
-        match error {
-            ExplainError::Unknown { near: Some(near), .. } => problem.help(format!("did you mean '{near}'?")),
-            ExplainError::Unknown { .. } => problem.help("meshctl port list"),
-            ExplainError::Elsewhere { from, runs_on, to, .. } => problem.help(format!(
-                "on {runs_on}: meshctl explain {from} {to}; where the admin credential is: meshctl --mesh explain {from} {to}"
-            )),
-        }
-    }
-}
-
 /// Explains a frame from a guest of this node to a target.
 ///
 /// # Errors
@@ -143,6 +92,13 @@ pub fn explain(here: Here<'_>, from: &Target, to: &Target) -> Result<Explanation
 fn sender<'a>(slice: &'a Slice, from: &Target, to: &Target) -> Result<(&'a RowKey, &'a Row), ExplainError> {
     let node = slice.node.to_string();
     let Some(found) = row_of(slice, from, to) else {
+        if let Target::Ip(ip) = from
+            && let senders = may_hold::senders(slice, *ip)
+            && !senders.is_empty()
+        {
+            let (what, help) = may_hold::asked(from, to, &senders, Some(&node));
+            return Err(ExplainError::Undeclared { what, help });
+        }
         let known = slice.rows.values().filter(|row| row.node == slice.node).filter_map(|row| row.port.as_ref());
         let near = match from {
             Target::Port(port) => crate::config::nearest(port.as_str(), known.map(PortId::as_str)).map(str::to_owned),
@@ -200,7 +156,10 @@ impl<'a> Chain<'a> {
         if let Some(why) = for_all(network, to) {
             return self.broadcast(network, &why);
         }
-        let (key, row) = self.row(network, to)?;
+        let Some((key, row)) = self.row(network, to) else {
+            // Where the last step is open, somebody who is in no row may take it.
+            return self.steps.last().filter(|step| step.passes).map(|_| ());
+        };
         self.mac = Some(key.mac);
         if key == self.key {
             return self
@@ -308,15 +267,15 @@ impl<'a> Chain<'a> {
     /// the first of them that it reaches.
     fn held(&mut self, network: &'a Network, protocol: &str, ip: IpAddr) -> Option<(&'a RowKey, &'a Row)> {
         let rows = self.here.slice.rows_of(self.net).filter(|(key, _)| key.vlan == self.key.vlan);
-        let may: Vec<_> = rows.filter(|(_, row)| row.floating.contains(&ip)).collect();
+        let mut may: Vec<_> = rows.filter(|(_, row)| row.floating.contains(&ip)).collect();
         let names: Vec<String> = may.iter().map(|(key, row)| format!("{} on {}", key.mac, row.node)).collect();
-        let Some(first) = may.first() else {
-            return self.flood(network, &format!(
-                    "no row answers {protocol} for {ip} (a port that uses it and does not have it is refused on its node, and meshctl status \
-                     there names it: {NOT_ITS})"
-                ));
-        };
-        let held = format!("{ip} is held by one of {}; {protocol} is not answered for it", names.join(", "));
+        let mut held = format!("{ip} is held by one of {}; {protocol} is not answered for it", names.join(", "));
+        if may.is_empty() {
+            may = may_hold::anybody(self.here.slice, self.net, self.key.vlan);
+            may.retain(|(key, _)| *key != self.key);
+            held = format!("no port has {ip}; who declares no address may use it: {}", may_hold::words(&may));
+        }
+        let Some(first) = may.first() else { return self.unheld(network, protocol, ip) };
         if network.flood == Flood::Off {
             return self.flood(network, &held);
         }
@@ -332,6 +291,22 @@ impl<'a> Chain<'a> {
         let text = format!("who holds {ip} now is not known here; if it is {} on {}:", key.mac, row.node);
         self.open(HOLDER, text);
         Some((key, row))
+    }
+
+    /// Nobody that is known may have an address.
+    fn unheld<T>(&mut self, network: &Network, protocol: &str, ip: IpAddr) -> Option<T> {
+        let none = format!("no row answers {protocol} for {ip}");
+        if network.flood != Flood::Off && may_hold::has_unknown(network) {
+            let (members, name) = (network.members.len(), &network.name);
+            let text = format!(
+                "{none}; its questions go to all {members} members, and a guest of {name} that has not been heard yet may have it (learning: local)"
+            );
+            self.open("flood", text);
+            return None;
+        }
+        self.flood(network, &format!(
+            "{none} (a port that uses it and does not have it is refused on its node, and meshctl status there names it: {NOT_ITS})"
+        ))
     }
 
     /// A frame for all that listen has no row: it goes where the network floods.

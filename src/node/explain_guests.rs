@@ -10,9 +10,9 @@ use super::explain::Target;
 use super::presence::{At, Here, Presence, port_of};
 use super::wrongs::{self, SAYS};
 use crate::api::local::{Explanation, Finding, Step};
-use crate::api::stream::FoundPort;
+use crate::api::stream::{AwayGuest, FoundPort};
 use crate::table::{Learning, NetKey, RowKey, Slice};
-use crate::types::Vlan;
+use crate::types::{Mac, NodeId, Vlan};
 
 /// A guest that was heard so lately sends from its own address.
 const LATELY: Duration = Duration::from_secs(60);
@@ -70,6 +70,22 @@ pub fn add_users(explanation: &mut Explanation, net: &NetKey, to: &Target, findi
     concerns::settle(explanation);
 }
 
+/// Adds which of the two guests is not plugged in at all, as their nodes say. They say it without proof, so it is not certain.
+pub fn add_away(explanation: &mut Explanation, way: &Way<'_>, from: &[AwayGuest], to: &[AwayGuest]) {
+    let step = |node: &NodeId, away: &[AwayGuest], name: &str, mac: Mac| {
+        let of = |guest: &&AwayGuest| guest.network == way.net && guest.mac == mac;
+        let interface = &away.iter().find(of)?.interface;
+        let text = format!(
+            "{node} says that {interface}, the interface of {name}, is not there: most often its guest does not run; on {node}: ip link show dev \
+             {interface}"
+        );
+        Some(Step::open("guest", text))
+    };
+    let first = step(&explanation.from_node, from, &explanation.from, way.from.mac);
+    let last = way.to.and_then(|(key, row)| step(&row.node, to, &explanation.to, key.mac));
+    insert(explanation, first.into_iter().collect(), last);
+}
+
 /// Adds what nodes have told of the two ends to what the table says of them.
 pub fn add_told(explanation: &mut Explanation, way: &Way<'_>, from: &[Finding], to: &[Finding]) {
     let own = explanation.from_node.clone();
@@ -82,7 +98,8 @@ pub fn add_told(explanation: &mut Explanation, way: &Way<'_>, from: &[Finding], 
             asked = format!("{own} and {}", row.node);
         }
     }
-    if explanation.may_arrive() && explanation.steps.len() == before {
+    let away = explanation.steps.iter().any(|step| step.what == "guest");
+    if explanation.may_arrive() && explanation.steps.len() == before && !away {
         let (from, to) = names;
         let text = format!(
             "nothing that is in its way is known here of {asked}; whether the path carries now and both guests are plugged in, nodes know: \

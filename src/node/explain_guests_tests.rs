@@ -305,3 +305,29 @@ fn who_uses_an_address_that_no_port_has_is_named_with_the_command() {
         );
     }
 }
+
+#[test]
+fn a_guest_that_its_node_says_is_not_plugged_in_is_told_at_either_end_and_is_not_certain() {
+    let slice = slice();
+    let right = Some((Some(BLUE), true));
+    for (stand, says) in [([right, right], [false; 2]), ([right, None], [false, true]), ([None, right], [true, false])]
+    {
+        let away = presence(&slice, stand, 1).away(8);
+        assert_eq!(away.len(), says.iter().filter(|says| **says).count());
+        let mut explanation = explanation();
+        let way = Way::of(&explanation, &slice, &Paths::default(), None).unwrap();
+        add_away(&mut explanation, &way, &away, &away);
+        add_told(&mut explanation, &way, &[], &[]);
+        let text = |name: &str| {
+            let words = format!("the interface of {name}, is not there");
+            explanation.steps.iter().any(|step| step.open && step.text.contains(&words))
+        };
+        assert_eq!([text("one"), text("two")], says, "{:#?}", explanation.steps);
+        let open = says.contains(&true);
+        assert_eq!(explanation.verdict == Arrival::NotCertain, open, "{:#?}", explanation.steps);
+        let clear = explanation.steps.iter().any(|step| step.text.contains("nothing that is in its way is known"));
+        assert_eq!(clear, !open, "it says one of the two");
+    }
+    let all = presence(&slice, [None, None], 1);
+    assert_eq!((all.away(8).len(), all.away(1).len()), (2, 1));
+}

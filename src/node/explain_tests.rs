@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::problem::Problem;
 use crate::node::paths::decide_all;
 use crate::policy::path::{Action, Intra, PathRule, PdcFacts, Selector};
 use crate::table::Suite;
@@ -397,4 +398,63 @@ fn who_is_asked_for_an_address_is_said_as_it_is() {
     slice.networks.values_mut().for_each(|network| network.flood = Flood::Replicate);
     let (_, text) = ask(&slice, "192.168.10.12");
     assert!(text.contains("are for all, and it is who answers") && !text.contains("from the table"), "{text}");
+}
+
+#[test]
+fn an_address_that_no_row_has_may_be_of_whoever_declares_none() {
+    let undeclared = |of: &[&str], learning, flood| {
+        let mut slice = slice();
+        let rows = slice.rows.values_mut().filter(|row| row.port.as_ref().is_some_and(|p| of.contains(&p.as_str())));
+        rows.for_each(|row| row.arp.clear());
+        let of = |network: &mut Network| (network.learning, network.flood) = (learning, flood);
+        slice.networks.values_mut().for_each(of);
+        slice
+    };
+    let (declared, local) = (crate::table::Learning::Declared, crate::table::Learning::Local);
+    for of in [&["p12"][..], &["p13"], &["p11", "p12", "p13", "p14"]] {
+        for learning in [declared, local] {
+            let slice = undeclared(of, learning, Flood::Suppress);
+            let asked = answer(&slice, "192.168.10.99", &Far::new(), &[]);
+            assert_eq!(asked.verdict, Arrival::NotCertain, "{:#?}", asked.steps);
+            let text = ask(&slice, "192.168.10.99").1;
+            let first = of.iter().find(|port| **port != "p11").unwrap();
+            let who = format!("of port {first} on ");
+            assert!(text.contains("no port has 192.168.10.99; who declares no address may use it: "), "{text}");
+            assert!(text.contains(&who) && !text.contains("of port p11"), "the sender is not who holds it: {text}");
+        }
+    }
+    let unheard = answer(&undeclared(&["p11"], local, Flood::Suppress), "192.168.10.99", &Far::new(), &[]);
+    assert_eq!((unheard.verdict, unheard.mac), (Arrival::NotCertain, None), "{:#?}", unheard.steps);
+    for (of, learning, flood) in [
+        (&["p11"][..], declared, Flood::Suppress),
+        (&["p12"], local, Flood::Off),
+        (&[], local, Flood::Off),
+        (&[], declared, Flood::Replicate),
+    ] {
+        let (arrives, text) = ask(&undeclared(of, learning, flood), "192.168.10.99");
+        assert!(!arrives, "{text}");
+    }
+}
+
+#[test]
+fn who_sends_from_an_address_that_no_row_has_is_asked_for_by_name() {
+    let mut slice = slice();
+    slice.rows.values_mut().filter(|row| row.node.as_str() != "b-1").for_each(|row| row.arp.clear());
+    let (paths, far, measured, own) = (Paths::new(), Far::new(), AllMeasured::new(), Own::default());
+    let ask = |slice: &Slice, from: &str| {
+        let (far, measured) = (&far, &measured);
+        let here = Here { slice, paths: &paths, own, admin_mtu: None, external_mtu: None, far, measured, live: None };
+        Problem::from(explain(here, &from.parse().unwrap(), &"p13".parse().unwrap()).unwrap_err())
+    };
+    let problem = ask(&slice, "192.168.10.99");
+    assert_eq!(
+        problem.what,
+        "no port declares the address 192.168.10.99; who declares none may use it: p11 on a-1, p14 on a-1, p12 on a-2"
+    );
+    assert_eq!(
+        problem.help,
+        ["if it is one of them: meshctl explain p11 p13; meshctl explain p14 p13; on a-2: meshctl explain p12 p13"]
+    );
+    let outside = ask(&slice, "192.168.11.99").what;
+    assert!(outside.contains("is not known on node 'a-1'"), "no guest of these networks may use it: {outside}");
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::desired::{Desired, Observed, ObservedFence};
@@ -11,6 +12,7 @@ use super::outside;
 use super::plugs::{self, Plugs};
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
+use crate::api::stream::AwayGuest;
 use crate::policy::path::Path;
 use crate::table::{NetKey, RowKey, Slice};
 use crate::types::{IfName, Mac, Mono, PortId, Wall};
@@ -219,6 +221,15 @@ impl Presence {
         missing.map(one).collect()
     }
 
+    /// Guests whose interface is not there, so many of them.
+    pub fn away(&self, most: usize) -> Vec<AwayGuest> {
+        let away = self.here.iter().filter(|(_, here)| here.at == At::Absent);
+        let one = |((network, mac), here): (&Guest, &Here)| {
+            Some(AwayGuest { network: network.clone(), mac: *mac, interface: here.interface.clone()? })
+        };
+        away.filter_map(one).take(most).collect()
+    }
+
     fn of_net<'a>(&'a self, net: &'a NetKey) -> impl Iterator<Item = (&'a Guest, &'a Here)> {
         self.here.iter().filter(move |((of, _), _)| of == net)
     }
@@ -235,7 +246,7 @@ impl Presence {
             }
             if let Some((code, what, help)) = wrong(slice, guest, here, interface, kept, now) {
                 let away = here.at == At::Isolated;
-                let wrong = Wrong { what, help, guests: Vec::new(), surely: true, away };
+                let wrong = Wrong { what, help, guests: Vec::new(), surely: true, away, from: None };
                 told.entry((&here.bridge, interface)).or_insert((code, wrong)).1.guests.push(guest.clone());
             }
         }
@@ -270,6 +281,19 @@ pub(super) struct Wrong {
     pub(super) surely: bool,
     /// Only what goes to other nodes and comes from there is concerned.
     pub(super) away: bool,
+    /// The IP address that it is about: what they send from another one is not concerned.
+    pub(super) from: Option<IpAddr>,
+}
+
+impl Wrong {
+    /// What is cut off, where it is the one that is told.
+    fn cut(&self) -> Cut {
+        let cut = Cut { away: self.away, ..Cut::guests(self.surely, &self.guests) };
+        match self.from {
+            Some(from) => cut.sent_from([from]),
+            None => cut,
+        }
+    }
 }
 
 /// The first of them by name, and how many more there are.
@@ -277,7 +301,7 @@ pub(super) fn bounded(code: &str, mut all: Vec<Wrong>) -> Vec<Finding> {
     let rest = all.split_off(all.len().min(NAMED));
     let help = all.first().map(|wrong| wrong.help.clone()).unwrap_or_default();
     let one = |wrong: Wrong| {
-        let cut = Cut { away: wrong.away, ..Cut::guests(wrong.surely, &wrong.guests) };
+        let cut = wrong.cut();
         Finding::new(code, wrong.what, wrong.help).cuts(cut)
     };
     let mut findings: Vec<Finding> = all.into_iter().map(one).collect();
@@ -286,6 +310,8 @@ pub(super) fn bounded(code: &str, mut all: Vec<Wrong>) -> Vec<Finding> {
         let surely = rest.iter().all(|wrong| wrong.surely);
         let guests = rest.iter().flat_map(|wrong| &wrong.guests);
         let cut = Cut { away: rest.iter().all(|wrong| wrong.away), ..Cut::guests(surely, guests) };
+        let from: Option<Vec<IpAddr>> = rest.iter().map(|wrong| wrong.from).collect();
+        let cut = from.into_iter().fold(cut, Cut::sent_from);
         findings.push(Finding::new(code, what, help).cuts(cut));
     }
     findings
@@ -435,7 +461,7 @@ fn idle(bridge: &IfName, first: &IfName, count: usize) -> Wrong {
     let help = format!(
         "declare the port again, and the network where it is gone (meshctl network list); or pull it out: ip link set dev {first} nomaster"
     );
-    Wrong { what, help, guests: Vec::new(), surely: false, away: false }
+    Wrong { what, help, guests: Vec::new(), surely: false, away: false, from: None }
 }
 
 #[cfg(test)]

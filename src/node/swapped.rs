@@ -61,5 +61,5 @@ pub(super) fn told(slice: &Slice, ring: &[Moved]) -> Wrong {
     let sets: Vec<String> = ring.iter().map(set).collect();
     let help = format!("{}; or swap the interfaces back", sets.join("; "));
     let guests = ring.iter().map(|one| (one.net.clone(), one.mac)).collect();
-    Wrong { what, help, guests, surely: true, away: false }
+    Wrong { what, help, guests, surely: true, away: false, from: None }
 }

@@ -1,6 +1,7 @@
 //! Guests that say what they may not: which port, which interface, and the value that was refused. It is told for as long as it goes on,
 //! and a minute longer. What a guest invents is sampled in the kernel (`fence_rules`), and the first value stays the one that is told:
-//! a guest that sends a thousand wrong addresses is one finding, which does not change.
+//! a guest that sends a thousand wrong addresses is one finding, which does not change. One that goes over from one wrong address to another is
+//! told with the one that it uses now.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -33,6 +34,10 @@ const REPEATED: u64 = 2;
 const CLAIMED: u64 = 1;
 /// How long samples of what is right by now are passed over: the kernel forgets them after a minute, and they are read within ten seconds.
 const STALE: Duration = Duration::from_secs(75);
+/// How long the value that is told was not sampled, so that another one which is sampled again and again is told in its place.
+const CHANGED: Duration = Duration::from_secs(20);
+/// Values of one interface at a time that are not invented.
+const FEW: usize = 4;
 /// Interfaces that are told of at most.
 const MOST: usize = 256;
 
@@ -44,12 +49,42 @@ struct Wrong {
     /// Of all that it says.
     samples: u64,
     last: Mono,
+    /// When the value that is told was sampled last.
+    seen: Mono,
+    /// All that it said at the last look, and how often.
+    counts: Counts,
     /// What it says was its right already when it was told first.
     right: Option<bool>,
 }
 
 /// What was said: by which interface, for which reason it was refused, from which address, for which.
 type Saying = (IfName, &'static str, Mac, Option<IpAddr>);
+
+/// How often the values of one interface were sampled.
+type Counts = BTreeMap<(Mac, Option<IpAddr>), u64>;
+
+impl Wrong {
+    /// Takes the samples of another look.
+    fn learn(&mut self, counts: Counts, now: Mono) {
+        let grown = |id: &(Mac, Option<IpAddr>), count: u64| self.counts.get(id) != Some(&count);
+        let own = (self.mac, self.value);
+        if counts.get(&own).is_some_and(|count| grown(&own, *count)) {
+            (self.seen, self.last) = (now, now);
+        } else if counts.len() > FEW && counts.iter().any(|(id, count)| grown(id, *count)) {
+            // It invents them: which one is told stays, and it goes on.
+            self.last = now;
+        }
+        let repeated = counts.iter().filter(|(id, count)| **count >= REPEATED && grown(id, **count));
+        let other = repeated.max_by_key(|(_, count)| **count).map(|(id, _)| *id);
+        let over = counts.len() <= FEW && now.since(self.seen) >= CHANGED;
+        if let Some((mac, value)) = other.filter(|_| over) {
+            (self.mac, self.value, self.right) = (mac, value, None);
+            (self.seen, self.last) = (now, now);
+        }
+        self.samples = counts.values().sum();
+        self.counts = counts;
+    }
+}
 
 /// All of them, by interface and reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -67,17 +102,19 @@ impl Wrongs {
         for one in said.iter().filter(|one| !stale(one)) {
             seen.entry(&one.interface).or_default().push(one);
         }
+        // What the kernel has forgotten begins anew.
+        let of = self.all.iter_mut().filter(|((interface, of), _)| *of == reason && !seen.contains_key(interface));
+        of.for_each(|(_, wrong)| wrong.counts.clear());
         for (interface, all) in seen {
             let least = if matches!(reason, "arp" | "nd") { CLAIMED } else { REPEATED };
             let (key, samples) = ((interface.clone(), reason), all.iter().map(|one| one.samples).sum());
+            let counts = all.iter().map(|one| ((one.mac, one.value), one.samples)).collect();
             if let Some(wrong) = self.all.get_mut(&key) {
-                // Which value it is stays; old samples end without anything being said.
-                if samples > wrong.samples {
-                    wrong.last = now;
-                }
-                wrong.samples = samples;
+                wrong.learn(counts, now);
             } else if let Some(first) = all.first().filter(|_| samples >= least && self.all.len() < MOST) {
-                self.all.insert(key, Wrong { mac: first.mac, value: first.value, samples, last: now, right: None });
+                let (mac, value) = (first.mac, first.value);
+                let wrong = Wrong { mac, value, samples, last: now, seen: now, counts, right: None };
+                self.all.insert(key, wrong);
             }
         }
     }
@@ -147,7 +184,14 @@ impl Wrongs {
             let misnamed = wrong.value.is_none().then(|| misnamed(slice, presence, net, interface, &own, wrong.mac));
             if let Some((what, help)) = misnamed.flatten() {
                 let guests = vec![(net.clone(), wrong.mac)];
-                by_code.entry("M0692").or_default().insert(Told { what, help, guests, surely: true, away: false });
+                by_code.entry("M0692").or_default().insert(Told {
+                    what,
+                    help,
+                    guests,
+                    surely: true,
+                    away: false,
+                    from: None,
+                });
                 continue;
             }
             let (code, what, help) = match wrong.value {
@@ -168,6 +212,7 @@ impl Wrongs {
                 guests,
                 surely: wrong.value.is_none(),
                 away: false,
+                from: wrong.value,
             });
         }
         by_code.into_iter().flat_map(|(code, all)| bounded(code, all.into_iter().collect())).collect()

@@ -191,6 +191,50 @@ fn a_guest_that_invents_values_is_one_finding_that_does_not_change() {
     assert!(all.len() <= 9, "{}", all.len());
 }
 
+#[test]
+fn a_guest_that_goes_over_to_another_address_is_told_with_the_one_that_it_uses_now() {
+    let own = "02:00:00:00:00:01";
+    let one = |value: &str, samples| said("tap1", own, Some(value), samples);
+    let mut wrongs = Wrongs::default();
+    wrongs.learn("ip", &[one("192.168.10.70", 4)], at(0));
+    let mut named = Vec::new();
+    for second in (10..=200_u64).step_by(10) {
+        // The kernel keeps the old one for a minute; of the new one it takes a sample every ten seconds, for 80 s.
+        let old = (second < 60).then(|| one("192.168.10.70", 4));
+        let new = one("192.168.10.71", second.min(80) / 10);
+        let all: Vec<Said> = old.into_iter().chain((second < 140).then_some(new)).collect();
+        wrongs.learn("ip", &all, at(second));
+        wrongs.end(&places(), at(second));
+        let told = told(&wrongs);
+        let which =
+            ["70", "71"].into_iter().filter(|n| told.iter().any(|(_, t)| t.contains(&format!("192.168.10.{n},"))));
+        named.push((second, which.collect::<Vec<_>>()));
+    }
+    for (second, which) in named {
+        let due: &[&str] = match second {
+            ..20 => &["70"],
+            20..140 => &["71"],
+            140.. => &[],
+        };
+        assert_eq!(which, due, "after {second} s");
+    }
+}
+
+#[test]
+fn an_address_that_is_used_no_longer_is_told_for_a_minute_whatever_else_is_tried_once() {
+    let one = |value: &str, samples| said("tap1", "02:00:00:00:00:01", Some(value), samples);
+    let mut wrongs = Wrongs::default();
+    wrongs.learn("ip", &[one("192.168.10.70", 4)], at(0));
+    for second in (10..60_u64).step_by(10) {
+        let tried = one(&format!("192.168.10.{second}"), 1);
+        wrongs.learn("ip", &[one("192.168.10.70", 4), tried], at(second));
+        wrongs.end(&places(), at(second));
+        assert_eq!(told(&wrongs).len(), 1);
+    }
+    wrongs.end(&places(), at(60));
+    assert_eq!(told(&wrongs), []);
+}
+
 const ONE: &str = "default/10/-/02:00:00:00:00:01";
 
 /// The slice of [`slice`] with another row of port one.

@@ -70,7 +70,7 @@ pub(in crate::meshctl) async fn leave(access: &Access, args: &LeaveArgs) -> Done
     running(&config).await?;
     // While there still is a key to say it with.
     let errand = Errand::of(&config, &args.config);
-    let steps = crate::meshd::run::cleanup(Some(&args.config))?;
+    let steps = crate::meshd::run::cleanup(Some(&args.config)).map_err(of_leave)?;
     say(&format!(" devices and packet filter: {} steps", steps.len()));
     // Held until the end, so that no meshd starts with half of what it needs.
     let claim = control::claim(&config.paths.run)?;
@@ -97,6 +97,12 @@ pub(in crate::meshctl) async fn leave(access: &Access, args: &LeaveArgs) -> Done
             out::value(format, &serde_json::json!({ "left": true, "files": left.removed, "told": heard }))
         }
     }
+}
+
+/// The same with the command that was typed.
+fn of_leave(mut problem: Problem) -> Problem {
+    problem.help.iter_mut().for_each(|help| *help = help.replace("meshd cleanup", "meshctl leave"));
+    problem
 }
 
 /// Refuses while a `meshd` runs that no unit of the system has stopped.

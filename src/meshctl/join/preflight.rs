@@ -47,7 +47,12 @@ fn missing(code: &str, what: impl Into<String>, help: &str) -> Problem {
 /// # Errors
 /// It is not root's.
 pub(super) fn rights() -> Result<(), Problem> {
-    caps::check().map_err(|error| Problem::from(&error).help("sudo meshctl join"))
+    // Who calls says what was not changed, and this is no meshd.
+    caps::check().map_err(|error| Problem {
+        notes: Vec::new(),
+        help: vec!["sudo meshctl join".to_owned()],
+        ..Problem::from(&error)
+    })
 }
 
 fn kernel() -> Result<(), Problem> {

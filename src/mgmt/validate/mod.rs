@@ -123,6 +123,14 @@ fn check_policy(state: &State, policy: &PathPolicy) -> Result<(), Problem> {
         let what = format!("policy '{name}' names {} ends; a path has two", spec.between.len());
         return Err(refuse("M0402", what));
     }
+    if let [Selector::Node(one), Selector::Node(two)] = &spec.between[..]
+        && one == two
+    {
+        // Between two nodes of one PDC there are paths, between a node and itself there is none.
+        let what = format!("policy '{name}' names node '{one}' twice; a path has two ends");
+        let help = format!("name the node at the other end; for all paths of '{one}' name it once");
+        return Err(refuse("M0402", what).help(help));
+    }
     for selector in &spec.between {
         match selector {
             Selector::Pdc(pdc) => exists(state, Kind::Pdc, pdc.as_str(), &whose)?,

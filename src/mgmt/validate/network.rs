@@ -100,7 +100,7 @@ fn check_hosts(network: &Network) -> Result<(), Problem> {
         return Ok(());
     }
     let what = format!("network '{name}' names nodes, but takes declared ports only: those say which nodes host it");
-    Err(refuse("M0348", what).help("leave 'nodes' out, or set learning: local"))
+    Err(refuse("M0348", what).help("leave 'nodes' out (take them out: --unset nodes), or set learning: local"))
 }
 
 /// What an address of a guest looks like.
@@ -178,7 +178,7 @@ fn check_mtu(before: &State, after: &Index, network: &Network) -> Result<(), Pro
     let limit = limit.unwrap_or_else(|| "what one IP packet holds".to_owned());
     Err(refuse("M0501", what)
         .note(format!("limited by: {limit}"))
-        .help("take another number, or have it computed: --mtu auto (in a manifest: no 'fixed')")
+        .help("take another number, or have it computed: --mtu auto (in a manifest: leave mtu.fixed out)")
         .help("what each pair of PDCs carries: meshctl mtu map"))
 }
 

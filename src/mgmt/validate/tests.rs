@@ -390,6 +390,17 @@ fn clear_text_across_pdcs_needs_its_confirmation() {
 }
 
 #[test]
+fn a_path_has_two_ends() {
+    let between = |ends: &[Selector]| vec![policy("p", ends.to_vec(), Action::Forbid)];
+    let (node, pdc) = (Selector::Node("b-1".parse().unwrap()), Selector::Pdc("b".parse().unwrap()));
+    let itself = refused(between(&[node.clone(), node.clone()]));
+    assert!(itself.code == "M0402" && itself.what.contains("names node 'b-1' twice"), "{itself}");
+    for ends in [&[node.clone()][..], &[pdc.clone(), pdc.clone()], &[node, pdc]] {
+        apply(between(ends)).unwrap();
+    }
+}
+
+#[test]
 fn routers_are_named_only_where_there_may_be_some_and_can_be_next_hops() {
     let pdc = |hops: u8, routers: &[&str]| {
         let mut pdc = fixture::pdc("a", "10.0.0.0/24");
