@@ -171,12 +171,13 @@ fn worded(error: &YamlError) -> Problem {
             say::problem(&format!("duplicate key `{}`", key.as_deref().unwrap_or_default()))
         }
         YamlError::Message { msg, .. } => say::problem(msg),
-        YamlError::Unexpected { expected: "mapping start", .. } => say::value("a table of keys is needed here").help(
-            "a manifest is YAML or JSON, and begins with apiVersion: vxmesh/v1; there are some in examples/manifests",
-        ),
-        YamlError::Unexpected { expected: "sequence start", .. } => {
-            say::value("a list is needed here").help("a list of one stands in brackets as well: [192.168.10.32]")
+        YamlError::Unexpected { expected: "mapping start", .. } => {
+            let begins = "a manifest is YAML or JSON, and begins with apiVersion: vxmesh/v1";
+            say::value("a table of keys is needed here")
+                .help(format!("KEY: VALUE, or {{KEY: VALUE}}, as in examples/manifests; {begins}"))
         }
+        YamlError::Unexpected { expected: "sequence start", .. } => say::value("a list is needed here")
+            .help("a single value needs brackets too: [VALUE]; or a line of its own that begins with '- '"),
         other => {
             let text = other.to_string();
             if text.contains("budget") && ["Anchor", "Alias", "Merge"].iter().any(|word| text.contains(word)) {

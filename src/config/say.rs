@@ -87,7 +87,11 @@ fn wrong_type(message: &str) -> Option<Problem> {
     let problem = value(format!("{} stands where {} is needed", kind(found), wanted(expected)));
     let quoted = found.strip_prefix("string \"").and_then(|f| f.strip_suffix('"'));
     let number = quoted.is_some_and(|text| text.parse::<i64>().is_ok());
-    Some(if number && wants_number(expected) { problem.help("write it without quotes") } else { problem })
+    Some(match wanted(expected).as_str() {
+        _ if number && wants_number(expected) => problem.help("write it without quotes"),
+        "a list" => problem.help("a single value needs brackets too: [VALUE]"),
+        _ => problem,
+    })
 }
 
 fn wants_number(expected: &str) -> bool {

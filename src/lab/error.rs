@@ -65,7 +65,7 @@ impl From<LabError> for Problem {
             LabError::Command { .. } => Self::new("M0651", Exit::Failed, text),
             LabError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Self::new("M0652", Exit::Denied, text)
-                    .help("labs are root's, because they make network namespaces; as root: sudo meshctl lab list")
+                    .help("labs are root's, because they make network namespaces: the same command with sudo, as in sudo meshctl lab list")
             }
             LabError::Io { .. } => Self::new("M0662", Exit::Failed, text),
             LabError::Timeout { .. } => Self::new("M0653", Exit::Timeout, text),

@@ -119,8 +119,9 @@ impl Server {
         if self.verbose {
             out::talk(&format!("{method} {path}"));
         }
-        let answer = timeout(self.limit, self.client.call(method, path, body)).await.map_err(|_| self.late())?;
-        let answer = answer.map_err(|problem| self.meant(problem));
+        let reads = method == Method::GET;
+        let answer = timeout(self.limit, self.client.call(method, path, body)).await.map_err(|_| self.late(reads))?;
+        let answer = answer.map_err(|problem| self.meant(problem, reads));
         for name in self.client.unknown() {
             out::talk(&format!("note: the server says what this meshctl does not know: {name}"));
         }
@@ -133,8 +134,10 @@ impl Server {
     /// As [`Server::get`]; M0103: the answer has what this version does not know.
     pub(super) async fn get_whole<R: DeserializeOwned>(&self, path: &str) -> Result<R, Problem> {
         let asked = self.client.ask::<(), R>(Method::GET, path, None);
-        let Heard { said, unknown } =
-            timeout(self.limit, asked).await.map_err(|_| self.late())?.map_err(|problem| self.meant(problem))?;
+        let Heard { said, unknown } = timeout(self.limit, asked)
+            .await
+            .map_err(|_| self.late(true))?
+            .map_err(|problem| self.meant(problem, true))?;
         if unknown.is_empty() {
             return Ok(said);
         }
@@ -143,21 +146,26 @@ impl Server {
         Err(problem.help("use the meshctl of the management node's version"))
     }
 
-    fn late(&self) -> Problem {
+    fn late(&self, reads: bool) -> Problem {
         let limit = Period(self.limit);
         let who = if self.local { "meshd of this machine" } else { "the management server" };
-        self.meant(Problem::new("M0102", Exit::Timeout, format!("{who} does not answer within {limit}")))
+        self.meant(Problem::new("M0102", Exit::Timeout, format!("{who} does not answer within {limit}")), reads)
     }
 
     /// What it means that nobody answers, what goes on all the same, and the next command.
-    fn meant(&self, problem: Problem) -> Problem {
+    fn meant(&self, problem: Problem, reads: bool) -> Problem {
         if problem.code != "M0102" {
             return problem;
         }
         if !self.local {
-            return problem
-                .note("it may have been done all the same; nodes and their guests go on without it")
-                .help("look: meshctl status; on its machine: systemctl status meshmgr; journalctl -u meshmgr; --timeout 2m waits longer");
+            let look = "on its machine: systemctl status meshmgr; journalctl -u meshmgr; --timeout 2m waits longer";
+            return if reads {
+                problem.note("nodes and their guests go on without it").help(look)
+            } else {
+                problem
+                    .note("it may have been done all the same; nodes and their guests go on without it")
+                    .help(format!("look: meshctl status; {look}"))
+            };
         }
         problem
             .note("meshd is there and stands still: stopped, hung, or held up by this machine")
@@ -226,9 +234,15 @@ impl Access {
     /// No address is known, or the credential is missing or unusable.
     pub(super) fn management(&self) -> Result<Server, Problem> {
         let folder = self.folder()?;
-        if let Some(path) = self.credential.as_ref().filter(|path| !path.is_dir()) {
-            let why = if path.exists() { "it is no folder" } else { "there is no such folder" };
-            return Err(unusable(path, why));
+        if let Some(path) = &self.credential {
+            match std::fs::metadata(path) {
+                Ok(found) if found.is_dir() => {}
+                Ok(_) => return Err(unusable(path, "it is no folder")),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    return Err(unusable(path, "there is no such folder"));
+                }
+                Err(error) => return Err(shut(path, &error)),
+            }
         }
         let text = |name: &str| {
             let path = folder.join(name);

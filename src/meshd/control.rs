@@ -27,7 +27,7 @@ use crate::clock::mono;
 use crate::linux::file;
 use crate::node::concerns::{self, Way};
 use crate::node::doubts::{self, Others};
-use crate::node::explain::{Far, Here, Target, explain};
+use crate::node::explain::{ExplainError, Far, Here, Target, explain};
 use crate::node::explain_guests::{self, Now};
 use crate::node::unwatched::UNWATCHED;
 use crate::probe::crossing::Crossed;
@@ -207,7 +207,13 @@ fn explained(
         measured: &view.measured,
         live: Some(&live),
     };
-    let mut explanation = explain(here, from, to)?;
+    let known = explain(here, from, to);
+    let mut explanation = known.map_err(|error| match error {
+        ExplainError::Elsewhere { .. } => error,
+        ExplainError::Unknown { .. } | ExplainError::Undeclared { .. } => {
+            explain_guests::in_use(from, findings).unwrap_or(error)
+        }
+    })?;
     if let Some(way) = Way::of(&explanation, slice, &view.paths, to.family()) {
         let found = &shared.outgoing.borrow().ports.clone();
         explain_guests::add(&mut explanation, Now { slice, presence: &view.presence, found, findings }, &way);

@@ -355,7 +355,9 @@ fn explain_on(app: &App, view: &View, between: &Between) -> Result<Explanation, 
     let from: Target = between.from.parse().map_err(|e: String| Problem::new("M0338", Exit::Invalid, e))?;
     let to: Target = between.to.parse().map_err(|e: String| Problem::new("M0338", Exit::Invalid, e))?;
     let missing = || {
-        undeclared(state, &from, &to).unwrap_or_else(|| validate::missing(state, "M0333", Kind::Port, &between.from))
+        let all: Vec<Finding> = state.nodes.keys().flat_map(|node| told_of(app, view, node)).collect();
+        let known = explain_guests::in_use(&from, &all).map(Problem::from).or_else(|| undeclared(state, &from, &to));
+        known.unwrap_or_else(|| validate::missing(state, "M0333", Kind::Port, &between.from))
     };
     let port = port_from(state, &from).ok_or_else(missing)?;
     let node = node_of(view, port.spec.node.as_str())?;

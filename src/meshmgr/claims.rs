@@ -22,7 +22,7 @@ pub(super) fn take(app: &App, node: &NodeId, found: &[FoundPort], origin: &Origi
     let now = crate::clock::mono();
     let lately = app.hub.lately(node, now);
     let judged = write(app, node, origin, |index| found::decide(index, node, found, &lately))?;
-    app.hub.set_let_go(node, (&judged.let_go, &judged.back), now);
+    app.hub.set_let_go(node, &judged.let_go, now);
     app.hub.with(node, |seat| seat.claims_from.clone_from(&origin.from));
     let (new, left_out) = app.hub.wait(node, judged.refused, now);
     note(app, node, origin, (&new, left_out));

@@ -25,8 +25,6 @@ use crate::types::{Mono, NodeId, PortId, SecretKey, Version, Wall};
 
 /// Slices of one node that a delta can start from.
 const RECENT: usize = 4;
-/// How long a guest that has come back to the node that let it go does not do so again: who holds it then is asked.
-const ONCE: Duration = Duration::from_secs(600);
 /// How long a node may take to follow a change before it is wrong that it does not.
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
@@ -113,8 +111,6 @@ impl Waiting {
 struct LetGo {
     by: NodeId,
     at: Mono,
-    /// It has come back since: not again for as long as this is remembered.
-    back: bool,
 }
 
 /// Guests that a node hears and another one has, by the node that has them: the port, and who hears it.
@@ -293,31 +289,20 @@ impl Hub {
         first.into_iter().chain(others).collect()
     }
 
-    /// Remembers which guests a node has let go, and which it has got back.
-    pub(super) fn set_let_go(
-        &self,
-        node: &NodeId,
-        (let_go, back): (&BTreeSet<Claimed>, &BTreeSet<Claimed>),
-        now: Mono,
-    ) {
+    /// Remembers which guests a node has let go. However often that is so within a short time: a machine that starts has its interface gone several times.
+    pub(super) fn set_let_go(&self, node: &NodeId, let_go: &BTreeSet<Claimed>, now: Mono) {
         let mut all = lock(&self.let_go);
-        all.retain(|_, known| now.since(known.at) <= if known.back { ONCE } else { found::BACK });
-        for about in back {
-            if let Some(known) = all.get_mut(about) {
-                known.back = true;
-            }
-        }
+        all.retain(|_, known| now.since(known.at) <= found::BACK);
         for about in let_go {
-            let known = all.get(about).is_some_and(|known| known.back);
-            if !known && (all.len() < limits::WAITING || all.contains_key(about)) {
-                all.insert(about.clone(), LetGo { by: node.clone(), at: now, back: false });
+            if all.len() < limits::WAITING || all.contains_key(about) {
+                all.insert(about.clone(), LetGo { by: node.clone(), at: now });
             }
         }
     }
 
     /// Guests that a node has let go within [`found::BACK`].
     pub(super) fn lately(&self, node: &NodeId, now: Mono) -> BTreeSet<Claimed> {
-        let counts = |known: &LetGo| known.by == *node && !known.back && now.since(known.at) <= found::BACK;
+        let counts = |known: &LetGo| known.by == *node && now.since(known.at) <= found::BACK;
         lock(&self.let_go).iter().filter(|(_, known)| counts(known)).map(|(about, _)| about.clone()).collect()
     }
 

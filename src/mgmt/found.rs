@@ -35,8 +35,6 @@ pub struct Found {
     pub refused: BTreeMap<FoundPort, Refusal>,
     /// Guests that the node does not have any more.
     pub let_go: BTreeSet<Claimed>,
-    /// Guests that the node gets back from another one.
-    pub back: BTreeSet<Claimed>,
 }
 
 /// Why a claim is not believed.
@@ -190,10 +188,6 @@ impl<'a> Judge<'a> {
         match judged {
             Ok((name, counts, edit)) => {
                 self.mine += usize::from(counts);
-                let moved = edit
-                    .as_ref()
-                    .is_some_and(|edit| matches!(&edit.before, Some(Any::Port(was)) if was.spec.node != *node));
-                outcome.back.extend(moved.then_some(about));
                 outcome.edits.extend(edit);
                 Some(name)
             }

@@ -19,12 +19,12 @@ pub enum ExplainError {
         /// The known port with the most similar name.
         near: Option<String>,
     },
-    /// No row has the sender's address, and guests may use any.
+    /// No row has the sender's address, and guests may use any, or one uses it and is refused.
     #[error("{what}")]
     Undeclared {
         /// Who they are, in words.
         what: String,
-        /// Commands that ask for them.
+        /// Commands that ask for them, or that mend it.
         help: String,
     },
     /// The sender is on another node.

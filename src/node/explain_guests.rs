@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::concerns::{self, End, Way};
 use super::end::has;
-use super::explain::Target;
+use super::explain::{ExplainError, Target};
 use super::presence::{At, Here, Presence, port_of};
 use super::wrongs::{self, SAYS};
 use crate::api::local::{Explanation, Finding, Step};
@@ -70,10 +70,19 @@ pub fn add_users(explanation: &mut Explanation, net: &NetKey, to: &Target, findi
     concerns::settle(explanation);
 }
 
+/// Why a frame from an IP address that no port has cannot be explained where somebody uses it, as these findings say: who it is, and what to do.
+pub fn in_use(from: &Target, findings: &[Finding]) -> Option<ExplainError> {
+    let Target::Ip(ip) = from else { return None };
+    let finding = findings.iter().find(|finding| wrongs::uses(finding, *ip))?;
+    let what = format!("no port has the address {ip}, and who uses it is refused: {} {}", finding.code, finding.what);
+    Some(ExplainError::Undeclared { what, help: finding.help.clone() })
+}
+
 /// Adds which of the two guests is not plugged in at all, as their nodes say. They say it without proof, so it is not certain.
 pub fn add_away(explanation: &mut Explanation, way: &Way<'_>, from: &[AwayGuest], to: &[AwayGuest]) {
     let step = |node: &NodeId, away: &[AwayGuest], name: &str, mac: Mac| {
-        let of = |guest: &&AwayGuest| guest.network == way.net && guest.mac == mac;
+        // The name comes into a command for people, and nobody has proved it.
+        let of = |guest: &&AwayGuest| guest.network == way.net && guest.mac == mac && guest.interface.is_plain();
         let interface = &away.iter().find(of)?.interface;
         let text = format!(
             "{node} says that {interface}, the interface of {name}, is not there: most often its guest does not run; on {node}: ip link show dev \

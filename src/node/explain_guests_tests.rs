@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::api::local::Arrival;
+use crate::api::problem::Problem;
 use crate::node::desired::{Bridge, Kind, Link, Observed, Place, Port, PortFlags};
 use crate::node::paths::Paths;
 use crate::node::plan::tests as plans;
@@ -330,4 +331,29 @@ fn a_guest_that_its_node_says_is_not_plugged_in_is_told_at_either_end_and_is_not
     }
     let all = presence(&slice, [None, None], 1);
     assert_eq!((all.away(8).len(), all.away(1).len()), (2, 1));
+}
+
+#[test]
+fn what_a_shell_would_run_does_not_come_into_a_command_by_way_of_an_interface_that_is_away() {
+    let slice = slice();
+    let said = |interface: &str| {
+        let mut away = presence(&slice, [Some((Some(BLUE), true)), None], 1).away(8);
+        away.iter_mut().for_each(|guest| guest.interface = interface.parse().unwrap());
+        let mut explanation = explanation();
+        let way = Way::of(&explanation, &slice, &Paths::default(), None).unwrap();
+        add_away(&mut explanation, &way, &away, &away);
+        explanation.steps.iter().any(|step| step.text.contains(&format!("ip link show dev {interface}")))
+    };
+    assert!(said("gh0"));
+    assert!(!["$(reboot)", "x;id", "-h", "`id`", "\"&&id;\""].iter().any(|name| said(name)));
+}
+
+#[test]
+fn a_sender_asked_for_by_an_address_that_its_port_does_not_have_is_named_with_what_to_do() {
+    let what = "port one (tap1) in network blue uses the address 192.168.10.10, which the port does not have";
+    let finding = Finding::new("M0676", what.to_owned(), "meshctl port set one --allowed 192.168.10.10");
+    let from = |address: &str| in_use(&address.parse().unwrap(), std::slice::from_ref(&finding)).map(Problem::from);
+    let problem = from("192.168.10.10").unwrap();
+    assert!(problem.to_string().contains(what) && problem.help == ["meshctl port set one --allowed 192.168.10.10"]);
+    assert!(from("192.168.10.11").is_none() && from("one").is_none());
 }

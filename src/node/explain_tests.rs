@@ -230,7 +230,7 @@ fn a_guest_mtu_that_does_not_fit_says_by_how_much_and_what_becomes_of_the_frame(
     assert!(
         text.ends_with(
             "mtu: guests of blue have 1460, 42 bytes more than fit: a frame that uses them travels in fragments\n\
-             mtu: a frame of more than 1460 is carried in fragments\n"
+             mtu: a frame of more than 1460 is carried in fragments, and arrives where the receiver's interface takes as much\n"
         ),
         "{text}"
     );

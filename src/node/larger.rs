@@ -76,7 +76,9 @@ pub(super) fn order(frames: u64) -> Option<u64> {
 fn finding(sent: &Sent<'_>, frames: u64) -> Finding {
     let Sent { name, mtu, .. } = sent;
     let fate = match sent.oversize {
-        Oversize::Fragment => "they are carried in fragments across tunnels",
+        Oversize::Fragment => {
+            "they are carried in fragments across tunnels, and lost where the receiver's interface takes no more than that"
+        }
         Oversize::TooBig => "their senders are answered, and what does not obey is lost",
         Oversize::Drop => "they are dropped",
     };

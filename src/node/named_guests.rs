@@ -2,6 +2,7 @@
 //! bridges that name a port are told by [`super::named`].
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use serde_json::Value;
 
@@ -11,6 +12,7 @@ use super::doubts::{Book, Passage, certain, port};
 use super::named::BRIDGE_RULE;
 use super::names::{self, Device};
 use super::presence::Presence;
+use super::sets::{Set, span};
 use crate::api::cut::{Cut, Direction};
 use crate::api::local::Finding;
 use crate::table::{Row, RowKey, Slice};
@@ -21,14 +23,14 @@ const MOST: usize = 64;
 
 /// What is wrong, besides what is told already.
 pub fn findings(book: &Book, ports: &Ports, (slice, presence): (&Slice, &Presence), told: &[Finding]) -> Vec<Finding> {
-    let texts = texts(book);
-    if texts.is_empty() {
+    let rules = Named::of(book);
+    if rules.is_empty() {
         return Vec::new();
     }
     let here = slice.rows.iter().filter(|(_, row)| row.node == slice.node);
-    let named = here.filter(|(key, row)| is_named(&texts, (key, row)));
+    let named = here.filter(|guest| rules.has(*guest));
     let guests = named.take(MOST).flat_map(|guest| of_guest(book, slice, presence, guest));
-    let ports = ports.iter().filter(|(name, _)| texts.contains(name.as_str())).take(MOST);
+    let ports = ports.iter().filter(|(name, _)| rules.texts.contains(name.as_str())).take(MOST);
     let ports = ports.flat_map(|(name, place)| of_port(book, name, place));
     let mut found: Vec<Finding> = Vec::new();
     for one in ports.chain(guests) {
@@ -66,9 +68,50 @@ fn of(book: &Book, passages: &[(Passage, String, bool)], cut: &Cut) -> Vec<Findi
     passages.iter().flat_map(told).collect()
 }
 
-/// True where a rule has an address of a guest in it.
-fn is_named(texts: &BTreeSet<String>, (key, row): (&RowKey, &Row)) -> bool {
-    texts.contains(&key.mac.to_string()) || row.addresses().any(|address| texts.contains(&address.to_string()))
+/// What rules and their named sets have in them.
+#[derive(Default)]
+struct Named<'a> {
+    texts: BTreeSet<String>,
+    /// Networks and ranges, from the first to the last address of each.
+    spans: Vec<(IpAddr, IpAddr)>,
+    sets: Vec<&'a Set>,
+}
+
+impl<'a> Named<'a> {
+    fn of(book: &'a Book) -> Self {
+        let mut named = Self::default();
+        let nft = book.filters.rules.values();
+        for rules in nft.chain(book.older.iter().map(|older| &older.rules)) {
+            named.sets.extend(rules.sets.values());
+            rules.values().flatten().flat_map(|rule| &rule.parts).for_each(|part| named.collect(part));
+        }
+        named
+    }
+
+    fn collect(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => drop(self.texts.insert(text.clone())),
+            Value::Array(all) => all.iter().for_each(|one| self.collect(one)),
+            Value::Object(object) => {
+                self.spans.extend(span(value));
+                object.values().for_each(|one| self.collect(one));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.texts.is_empty() && self.sets.is_empty()
+    }
+
+    /// True where a rule may be about a guest by an address of it.
+    fn has(&self, (key, row): (&RowKey, &Row)) -> bool {
+        let addresses: Vec<IpAddr> = row.addresses().collect();
+        let inside = |address: &IpAddr| self.spans.iter().any(|(first, last)| (first..=last).contains(&address));
+        self.texts.contains(&key.mac.to_string())
+            || addresses.iter().any(|address| self.texts.contains(&address.to_string()) || inside(address))
+            || self.sets.iter().any(|set| set.names(key.mac, &addresses))
+    }
 }
 
 fn of_guest(book: &Book, slice: &Slice, presence: &Presence, (key, row): (&RowKey, &Row)) -> Vec<Finding> {
@@ -88,24 +131,6 @@ fn of_guest(book: &Book, slice: &Slice, presence: &Presence, (key, row): (&RowKe
         row.port.as_ref().map_or_else(|| format!("guest {}", key.mac), |port| format!("port {port} ({})", key.mac));
     let cut = Cut::guests(true, &[(key.net(), key.mac)]);
     of(book, &[(from, format!("comes from {name}"), false), (to, format!("is for {name}"), true)], &cut)
-}
-
-/// All texts in rules.
-fn texts(book: &Book) -> BTreeSet<String> {
-    let mut texts = BTreeSet::new();
-    let nft = book.filters.rules.values();
-    let all = nft.chain(book.older.iter().map(|older| &older.rules)).flat_map(|rules| rules.values().flatten());
-    all.flat_map(|rule| &rule.parts).for_each(|part| collect(part, &mut texts));
-    texts
-}
-
-fn collect(value: &Value, texts: &mut BTreeSet<String>) {
-    match value {
-        Value::String(text) => drop(texts.insert(text.clone())),
-        Value::Array(all) => all.iter().for_each(|one| collect(one, texts)),
-        Value::Object(object) => object.values().for_each(|one| collect(one, texts)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::*;
 use crate::api::cut::Direction;
 use crate::node::barriers::{Base, Filters};
 use crate::node::plan::tests as plans;
-use crate::node::verdicts::Rule;
+use crate::node::verdicts::{Rule, Rules};
 use crate::probe::crossing::Protocol;
 
 /// `one` and `two` on this node, behind tap1 and tap2; `three` on another of its PDC.
@@ -25,10 +27,16 @@ fn told(family: &'static str, parts: Value) -> Vec<Finding> {
 }
 
 fn all(family: &'static str, rules: &Value) -> Vec<Finding> {
+    with_sets(family, rules, BTreeMap::new())
+}
+
+fn with_sets(family: &'static str, rules: &Value, sets: BTreeMap<String, Set>) -> Vec<Finding> {
     let hook = "forward";
     let base = Base { family, table: "op".into(), name: "c".into(), hook, drops: false, devices: Vec::new() };
     let rule = |(parts, handle): (&Value, u64)| Rule { handle, parts: parts.as_array().unwrap().clone() };
-    let rules = [("c".to_owned(), rules.as_array().unwrap().iter().zip(7..).map(rule).collect())].into();
+    let mut rules =
+        Rules::from([("c".to_owned(), rules.as_array().unwrap().iter().zip(7..).map(rule).collect::<Vec<_>>())]);
+    rules.sets = sets;
     let filters =
         Filters { bases: vec![base], rules: [((family, "op".to_owned()), rules)].into(), ..Filters::default() };
     let book = Book { filters, host: [Protocol::Ipv4].into(), ..Book::default() };
@@ -101,4 +109,27 @@ fn a_rule_that_drops_all_of_one_guest_is_told_with_the_guest_and_its_direction()
     let from = || is(json!({"physdev": "in"}), "tap2");
     let some = json!([[from(), is(json!({"physdev": "out"}), "vv10.12b5"), {"accept": null}], [from(), drop()]]);
     assert_eq!(all("ip", &some), []);
+}
+
+#[test]
+fn a_guest_in_a_named_set_or_a_network_of_a_rule_is_told_as_one_that_a_rule_names() {
+    let by_source = |right: &Value| {
+        let left = json!({"payload": {"protocol": "ip", "field": "saddr"}});
+        json!([[{"match": {"op": "==", "left": left, "right": right}}, {"drop": null}]])
+    };
+    let prefix = |address: &str, len: u8| json!({"prefix": {"addr": address, "len": len}});
+    let told = |elements: Value| {
+        let set = Set::read(&json!({"name": "s", "elem": elements})).unwrap();
+        with_sets("bridge", &by_source(&json!("@s")), [("s".to_owned(), set)].into())
+    };
+    for found in [
+        told(json!(["192.168.10.2"])),
+        told(json!(["198.51.100.7", prefix("192.168.10.2", 31)])),
+        all("bridge", &by_source(&prefix("192.168.10.2", 31))),
+        all("bridge", &by_source(&json!({"range": ["192.168.10.2", "192.168.10.9"]}))),
+    ] {
+        let words = "IPv4 that comes from port two (02:00:00:00:00:02) is dropped by";
+        assert!(found.len() == 1 && found[0].what.starts_with(words), "{found:?}");
+    }
+    assert_eq!(told(json!(["192.168.10.9", prefix("198.51.100.0", 24)])), [], "a block list of others");
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::compared::{Match, is, some};
 use super::facts::Fact;
 use super::verdicts::{Rule, are};
-use crate::types::Prefix;
+use crate::types::{Mac, Prefix};
 
 /// Elements of one set that are read, at most.
 pub const ELEMENTS: usize = 65_536;
@@ -72,6 +72,13 @@ impl Set {
         if found == Match::Yes && self.ends { Match::Maybe } else { found }
     }
 
+    /// True where one of these addresses, or the Ethernet address, is in it.
+    pub(super) fn names(&self, mac: Mac, addresses: &[IpAddr]) -> bool {
+        let mac = mac.to_string();
+        addresses.iter().any(|address| self.spans(*address))
+            || self.others.iter().any(|value| value.as_str() == Some(mac.as_str()))
+    }
+
     fn spans(&self, address: IpAddr) -> bool {
         let behind = self.spans.partition_point(|(first, _)| *first <= address);
         behind.checked_sub(1).and_then(|at| self.spans.get(at)).is_some_and(|(_, last)| address <= *last)
@@ -79,7 +86,7 @@ impl Set {
 }
 
 /// The first and the last address of an element. What is all addresses is known to be that elsewhere.
-fn span(value: &Value) -> Option<(IpAddr, IpAddr)> {
+pub(super) fn span(value: &Value) -> Option<(IpAddr, IpAddr)> {
     let parse = |value: &Value| value.as_str()?.parse::<IpAddr>().ok();
     if let Some(prefix) = value.get("prefix") {
         let length = u8::try_from(prefix.get("len")?.as_u64()?).ok().filter(|length| *length > 0)?;

@@ -247,7 +247,7 @@ fn limit(node: &NodeId, path: Path, span: Span) -> String {
 /// What a frame meets that is larger than the guest MTU of its network.
 pub const fn fate(oversize: Oversize) -> &'static str {
     match oversize {
-        Oversize::Fragment => "carried in fragments",
+        Oversize::Fragment => "carried in fragments, and arrives where the receiver's interface takes as much",
         Oversize::TooBig => "answered with ICMP too big and dropped",
         Oversize::Drop => "dropped and counted",
     }

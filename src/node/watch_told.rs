@@ -326,7 +326,7 @@ impl Cause {
                     "plain frames from {own} to {names} do not arrive there ({ends}); frames from there arrive here"
                 ),
                 format!(
-                    "meshctl status on {peer} (names its FORWARD rules); what drops UDP port {port} from {own_address}, there and here: {rules}"
+                    "meshctl status on {peer} (names its FORWARD rules); what drops UDP port {port} from {own_address}, there, here or in between: {rules}"
                 ),
             ),
             Self::State(PlainState::InLost) => Finding::new(
@@ -335,7 +335,7 @@ impl Cause {
                     "plain frames from {names} to {own} do not arrive here ({ends}); frames from here arrive there"
                 ),
                 format!(
-                    "meshctl status on {peer} (names its FORWARD rules); what drops UDP port {port} to {own_address}, here and there: {rules}"
+                    "meshctl status on {peer} (names its FORWARD rules); what drops UDP port {port} to {own_address}, here, there or in between: {rules}"
                 ),
             ),
             Self::State(PlainState::BothLost) => Finding::new(
@@ -344,7 +344,7 @@ impl Cause {
                     "plain frames between {own} and {names} arrive in neither direction ({ends}), while the session there answers"
                 ),
                 format!(
-                    "meshctl status on {peer} (names its FORWARD rules); what drops UDP port {port}, here and there: {rules}"
+                    "meshctl status on {peer} (names its FORWARD rules); what drops UDP port {port}, here, there or in between: {rules}"
                 ),
             ),
             Self::State(PlainState::Legs) => Finding::new(
@@ -453,7 +453,7 @@ fn suspects(first: &Seen<'_>) -> String {
     let Seen { own, address, interface, .. } = first;
     // Tables vxmesh and vxmesh_guests are ours, and drop no echo.
     let rules = format!(
-        "nft list tables | grep -v vxmesh, nft -a list ruleset; iptables-legacy -S; sysctl net.ipv4.conf.{interface}.rp_filter; \
+        "nft list tables | grep -v vxmesh, nft -a list ruleset; iptables-legacy-save; sysctl net.ipv4.conf.{interface}.rp_filter; \
          ip xfrm policy; ip route get {address}; ip neigh show {address}"
     );
     // For neighbour solicitations no such tool is at hand.

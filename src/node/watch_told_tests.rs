@@ -283,7 +283,7 @@ fn a_dead_plain_path_is_looked_for_where_it_can_be_cut() {
         let help = helps(&report, &[]).remove(0);
         for command in [
             "meshctl status on a-2 (names its FORWARD rules)",
-            "iptables-legacy -S",
+            "iptables-legacy-save",
             "sysctl net.ipv4.conf.eth0.rp_filter",
             "ip xfrm policy",
             "ip route get 10.1.0.2",

@@ -50,9 +50,24 @@ pub(super) fn rights() -> Result<(), Problem> {
     // Who calls says what was not changed, and this is no meshd.
     caps::check().map_err(|error| Problem {
         notes: Vec::new(),
-        help: vec!["sudo meshctl join".to_owned()],
+        help: vec![again(std::env::args().skip(1))],
         ..Problem::from(&error)
     })
+}
+
+/// Bytes of the longest word that is repeated: what is longer may be a part of a token.
+const MAY_BE_SHOWN: usize = 64;
+
+/// What was typed, as root types it: quoted for a shell where it must be, and without a token.
+fn again(words: impl Iterator<Item = String>) -> String {
+    let plain = |word: &str| word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:=,@+".contains(&b));
+    let shown = |word: String| match word.as_str() {
+        "" => "''".to_owned(),
+        _ if plain(&word) => word,
+        _ => format!("'{}'", word.replace('\'', "'\\''")),
+    };
+    let words = words.filter(|word| !word.contains("vxm1") && word.len() <= MAY_BE_SHOWN).map(shown);
+    ["sudo meshctl".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
 }
 
 fn kernel() -> Result<(), Problem> {
@@ -151,6 +166,13 @@ fn facts(config: &Config, lanes: u8) -> Result<NodeFacts, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_for_root_is_what_was_typed_without_the_token() {
+        let typed = |words: &[&str]| again(words.iter().map(|word| (*word).to_owned()));
+        assert_eq!(typed(&["join", "m:7443", "--name", "foo"]), "sudo meshctl join m:7443 --name foo");
+        assert_eq!(typed(&["join", "vxm1.secret", "--config", "a b's"]), r"sudo meshctl join --config 'a b'\''s'");
+    }
 
     #[test]
     fn a_kernel_of_which_nothing_is_known_is_not_said_to_have_no_vxlan() {
