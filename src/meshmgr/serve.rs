@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -133,7 +134,20 @@ fn ready() {
     }
 }
 
+/// Largest TCP segment of connections with this server, in both directions, bytes: the server announces it, so nodes and `meshctl` of all versions
+/// keep to it (RFC 9293 section 3.7.1). With headers of IPv6 it is the smallest path that tunnels use (docs/mtu.md), 1200 bytes.
+const MSS: u32 = 1140;
+
 async fn listen(config: &Config) -> Result<TcpListener, Problem> {
+    let listener = bind(config).await?;
+    // A connection without it lives on ICMP that says what a path carries, which many paths swallow.
+    if let Err(error) = SockRef::from(&listener).set_tcp_mss(MSS) {
+        tracing::warn!(%error, "TCP segments to nodes are as large as the interface");
+    }
+    Ok(listener)
+}
+
+async fn bind(config: &Config) -> Result<TcpListener, Problem> {
     TcpListener::bind(config.listen).await.map_err(|error| {
         let what = format!("cannot listen on {}: {error}", config.listen);
         let problem = Problem::new("M0609", Exit::Failed, what).note("nothing was changed");
@@ -171,4 +185,21 @@ async fn wait_for_signal() -> Result<(), Problem> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_connects_sends_segments_that_fit_into_the_smallest_path_of_a_tunnel() {
+        let config = Config::parse("m", "listen = '127.0.0.1:0'\naddresses = ['m:7443']\n").unwrap();
+        let listener = listen(&config).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, server) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+        for stream in [client.unwrap(), server.unwrap().0] {
+            let mss = SockRef::from(&stream).tcp_mss().unwrap();
+            assert!((536..=MSS).contains(&mss), "{mss}");
+        }
+    }
 }

@@ -251,8 +251,9 @@ impl TokenError {
                 "make a new one where meshctl has admin rights: meshctl token create --pdc PDC".to_owned()
             }
             Self::OtherKey { by, .. } => format!(
-                "if {} was installed anew: meshctl token create --replace {}; if not, somebody else has this token",
-                by.node, by.node
+                "if {0} was installed anew: meshctl token create --replace {0}; if it was deleted since: meshctl token create --pdc PDC --name {0}; \
+                 if neither, somebody else has this token",
+                by.node
             ),
             Self::WrongPdc { token, .. } => {
                 format!("set pdc = \"{token}\" under [node] in meshd.toml, or ask for a token of the other PDC")

@@ -163,7 +163,7 @@ fn guest(now: Now<'_>, key: &RowKey, name: &str, (meet, by_ip): (bool, bool)) ->
 
 /// True where the finding is about an IP address alone that a guest may not use.
 fn of_one_address(finding: &Finding) -> bool {
-    finding.cut.as_ref().is_some_and(|cut| !cut.surely && !cut.guests.is_empty())
+    finding.cut.as_ref().is_some_and(|cut| !cut.surely && !cut.from.is_empty())
 }
 
 fn place(here: &Here) -> (bool, String) {

@@ -226,7 +226,10 @@ fn who_uses_the_address_of_another_beside_its_own_sends_from_its_own_all_the_sam
         let findings = wrongs.findings(&slice, &desired, &presence, &places);
         let answer = ask(&presence, &slice, &findings);
         assert_eq!((answer.arrives(), answer.may_arrive()), (arrives, may), "{says:?} {heard}: {:?}", answer.steps);
-        assert!(answer.steps[1].text.contains("refused: M0677"), "{:?}", answer.steps[1]);
+        let text = &answer.steps[1].text;
+        assert!(text.contains("refused: M0677"), "{text}");
+        let beside = text.contains("what it sends from its own IP address is not");
+        assert_eq!(beside, says[0].0 == "arp", "by a wrong Ethernet address all of it is dropped: {text}");
     }
 }
 
