@@ -71,7 +71,7 @@ pub fn in_the_way<'a>(findings: &'a [Finding], end: End<'_>) -> Vec<(&'a Finding
 }
 
 /// The findings that are in the way of the answer to a frame and not of the frame.
-fn in_the_way_back<'a>(findings: &'a [Finding], end: End<'_>) -> Vec<(&'a Finding, bool)> {
+pub(super) fn in_the_way_back<'a>(findings: &'a [Finding], end: End<'_>) -> Vec<(&'a Finding, bool)> {
     let directed = |finding: &Finding| finding.cut.as_ref().is_some_and(|cut| cut.direction.is_some());
     let back = End { direction: end.direction.map(Direction::back), ..end };
     in_the_way(findings, back).into_iter().filter(|(finding, _)| directed(finding)).collect()

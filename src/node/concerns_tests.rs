@@ -89,7 +89,7 @@ fn said(near: (&Presence, &[Finding]), far: &[Finding], to: u8) -> [bool; 3] {
     explain_guests::add(&mut here, Now { slice: &slice, presence: near.0, found: &[], findings: near.1 }, &way);
     let mut management = arrives(&slice, to);
     explain_guests::add_told(&mut management, &way, near.1, far);
-    [here.arrives(), there(far, to) == Stands::Well, management.arrives()]
+    [here.arrives(), matches!(there(far, to), Stands::Well | Stands::Mute), management.arrives()]
 }
 
 /// What the receiver's node answers.
@@ -223,6 +223,20 @@ fn a_tunnel_that_loses_is_told_by_who_receives_and_is_known_to_who_sends() {
     // What it gets is in the way of the answer alone.
     assert_eq!(said((&well(&slice()), &lossy(&a, &far)), &[], 4), [true; 3]);
     assert_eq!(said((&well(&slice()), &lossy(&a, &far)), &[], 3), [true; 3]);
+}
+
+#[test]
+fn a_guest_of_which_all_that_it_sends_is_dropped_is_reached_and_does_not_answer() {
+    let net: NetKey = "default/10".parse().unwrap();
+    for (goes_to, surely, stands) in
+        [(false, true, Stands::Mute), (false, false, Stands::Well), (true, true, Stands::Dropped)]
+    {
+        let cut = Cut::guests(surely, &[(net.clone(), "02:00:00:00:00:03".parse().unwrap())]).at_interface(goes_to);
+        let finding = Finding::new("M0696", "what comes from tap3 is dropped".to_owned(), "nft").cuts(cut);
+        assert_eq!(there(&[finding], 3), stands, "to the guest: {goes_to}, surely: {surely}");
+    }
+    let step = Stands::Mute.step(&"b".parse().unwrap(), "meshctl explain three one");
+    assert!(step.what == "back" && step.passes && step.text.contains("meshctl explain three one"), "{step:?}");
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub enum Stands {
     Unknown,
     /// It is plugged in, and nothing is known to be in the way.
     Well,
+    /// The same, but what it sends does not come to who asks, and neither does its answer.
+    Mute,
     /// Behind which interface it is, is not known there yet.
     Silent,
     /// A network that finds its guests has it there, and that node has never heard it.
@@ -55,7 +57,7 @@ pub enum Stands {
 }
 
 /// All of them, by number.
-const ALL: [Stands; 17] = [
+const ALL: [Stands; 18] = [
     Stands::Unknown,
     Stands::Well,
     Stands::Silent,
@@ -73,6 +75,7 @@ const ALL: [Stands; 17] = [
     Stands::Named,
     Stands::Lossy,
     Stands::Unheard,
+    Stands::Mute,
 ];
 
 impl Stands {
@@ -102,6 +105,14 @@ impl Stands {
                 "far",
                 true,
                 format!("{node} says that the guest is plugged in there, and nothing is in its way"),
+            ),
+            Self::Mute => Step::new(
+                "back",
+                true,
+                format!(
+                    "the answer does not come back: {node} says that the guest is plugged in there, and that what it sends is dropped or lost; by \
+                     what, says there: {look}"
+                ),
             ),
             Self::Silent => open("it does not know yet behind which interface the guest is"),
             Self::Unheard => open("no such guest is heard behind any interface there, though the table has it there"),
@@ -232,7 +243,11 @@ pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> 
     });
     // Where the interface is, is told first: the rest follows from it, most often.
     let stands = if place > Stands::Lossy { place } else { found.chain([place]).max().unwrap_or(place) };
-    if stands <= Stands::Lossy && doubted(key) { Stands::Named } else { stands }
+    if stands <= Stands::Lossy && doubted(key) {
+        return Stands::Named;
+    }
+    let mute = || concerns::in_the_way_back(here.findings, end).iter().any(|(_, surely)| *surely);
+    if stands == Stands::Well && mute() { Stands::Mute } else { stands }
 }
 
 #[cfg(test)]
