@@ -14,8 +14,9 @@ use crate::api::problem::{Place, Problem};
 use crate::config::meshd::{Paths, SOCKET};
 use crate::node::enroll::{CA, CERTIFICATE, SLICE, TLS_KEY, WIREGUARD_KEY};
 
-/// How often it looks: some calls of `stat` in the thread that serves meshctl.
-const EVERY: Duration = Duration::from_secs(30);
+/// How often it looks: some calls of `stat` in the thread that serves meshctl. A configuration is told at its second look, half a minute after it was
+/// changed at the latest.
+const EVERY: Duration = Duration::from_secs(12);
 
 /// Code of what the next start will not find.
 const GONE: &str = "M0693";

@@ -27,6 +27,7 @@ pub fn findings(book: &Book, ports: &Ports, (slice, presence): (&Slice, &Presenc
     if rules.is_empty() {
         return Vec::new();
     }
+    // A guest of another node may be shut out here on purpose.
     let here = slice.rows.iter().filter(|(_, row)| row.node == slice.node);
     let named = here.filter(|guest| rules.has(*guest));
     let guests = named.take(MOST).flat_map(|guest| of_guest(book, slice, presence, guest));

@@ -131,5 +131,6 @@ fn a_guest_in_a_named_set_or_a_network_of_a_rule_is_told_as_one_that_a_rule_name
         let words = "IPv4 that comes from port two (02:00:00:00:00:02) is dropped by";
         assert!(found.len() == 1 && found[0].what.starts_with(words), "{found:?}");
     }
+    assert_eq!(told(json!(["192.168.10.3"])), [], "a guest of another node may be shut out here on purpose");
     assert_eq!(told(json!(["192.168.10.9", prefix("198.51.100.0", 24)])), [], "a block list of others");
 }

@@ -35,7 +35,8 @@ pub fn refused(ways: &OutWays, ends: &BTreeMap<NodeId, End>, findings: &mut Vec<
         let Some(to) = gone.iter().find(|one| is(*one)).map(|(_, to)| *to) else { continue };
         gone.retain(|node, to| !is((node, to)));
         finding.what.push_str(&format!("; {NO_WAY} {to}"));
-        finding.help = format!("ip route get {to}; {}", finding.help);
+        // Nobody else's filter has a part in that.
+        finding.help = if finding.code == SESSION { ask(to) } else { format!("ip route get {to}; {}", finding.help) };
     }
     let Some(to) = gone.values().next() else { return };
     let names = named(gone.keys(), NAMED);
@@ -43,9 +44,12 @@ pub fn refused(ways: &OutWays, ends: &BTreeMap<NodeId, End>, findings: &mut Vec<
         "{NO_WAY} {to} of {names}: a route refuses it (blackhole, unreachable, prohibit), or there is none; the session with \
          it is lost, which peers tell as theirs; guests' frames take the plain path, which answers"
     );
-    let help =
-        format!("ip route get {to}; ip route show table all | grep -E 'blackhole|unreachable|prohibit'; ip rule show");
-    findings.push(Finding::new(SESSION, what, help).harmless());
+    findings.push(Finding::new(SESSION, what, ask(*to)).harmless());
+}
+
+/// What shows why the kernel has no way to an address.
+fn ask(to: IpAddr) -> String {
+    format!("ip route get {to}; ip route show table all | grep -E 'blackhole|unreachable|prohibit'; ip rule show")
 }
 
 /// What is said where both sides of a node are one interface, and all peers of its PDC are behind another one.
