@@ -206,12 +206,14 @@ pub(super) fn live(view: &View, known: &Known, stats: &[LaneStats], now: Mono) -
 /// What is said of a path where what it is watched by is hit at this end (`hit`) or at the other one.
 fn doubted(is: Now, hit: bool, one: &Seen<'_>, now: Mono) -> Now {
     let whose = match hit {
-        true => "this node is hit itself".to_owned(),
-        false if one.is_doubted(now) => format!("{} is hit on its own host", one.node),
+        true => "this node's own host drops what it watches by (meshctl status)".to_owned(),
+        false if one.is_doubted(now) => {
+            format!("{} says that its own host drops what it watches by (meshctl status there)", one.node)
+        }
         false => return is,
     };
     match is {
-        Now::Fails(text) => Now::Unknown(format!("{text}; the watch of {whose}, which may be all of it")),
+        Now::Fails(text) => Now::Unknown(format!("{text}; {whose}, and other frames may pass")),
         Now::Answers(_) | Now::Unknown(_) => is,
     }
 }

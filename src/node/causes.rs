@@ -1,6 +1,7 @@
 //! One cause is told once: what follows from another finding of the same node is left off, because who reads both looks for two faults. What it
 //! cuts off is not lost: the cause cuts it off too, or takes it over.
 
+use super::barriers::DROPS_FRAMES;
 use super::outways::NO_WAY;
 use super::short::SHORT;
 use super::unwatched::UNWATCHED;
@@ -54,13 +55,17 @@ pub fn of_a_side(code: &str) -> bool {
     ["M0630", "M0631", "M0632", "M0633", "M0667"].contains(&code)
 }
 
-/// True where something of others takes what goes by the device by which this node watches its plain paths: what is not answered may be due to
-/// that alone, and guests' frames do not go by it.
+/// True where something of others takes what goes by the device by which this node watches its plain paths, or IPv4 alone, which it watches with:
+/// what is not answered may be due to that, and guests' frames do not go by that device, or go by IPv6.
 pub fn watch_is_hit<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> bool {
     let own = ["vt", "vv"].map(|device| format!(" {device}{ECHO_VNI}."));
     let names = |what: &str| own.iter().any(|own| what.contains(own));
     let hit = |finding: &Finding| ["M0686", "M0695"].contains(&finding.code.as_str()) && names(&finding.what);
-    findings.into_iter().any(hit)
+    let of_one_family = |finding: &Finding| {
+        let cut = finding.cut.as_ref();
+        finding.code == DROPS_FRAMES && cut.is_some_and(|cut| cut.node && cut.ipv6 == Some(false))
+    };
+    findings.into_iter().any(|finding| hit(finding) || of_one_family(finding))
 }
 
 fn doubt(finding: &mut Finding) {
@@ -68,7 +73,7 @@ fn doubt(finding: &mut Finding) {
         && let Some(cut) = &mut finding.cut
     {
         cut.surely = false;
-        finding.what.push_str("; this node's own watch is hit here, which may be all of it");
+        finding.what.push_str("; this node's own host drops what it watches by, and other frames may pass");
     }
 }
 

@@ -79,6 +79,14 @@ fn a_watch_that_is_hit_itself_is_not_certain_of_guests() {
 }
 
 #[test]
+fn a_host_that_drops_one_family_says_so_to_who_watches_with_it() {
+    let drops = |ipv6| finding("M0685", "frames are dropped", Cut { ipv6, ..Cut::node(true) });
+    for (ipv6, hit) in [(Some(false), true), (Some(true), false), (None, false)] {
+        assert_eq!(watch_is_hit(&[drops(ipv6)]), hit, "{ipv6:?}");
+    }
+}
+
+#[test]
 fn a_node_with_a_key_that_is_not_its_own_looks_for_no_line_and_no_filter() {
     let strange = || Finding::new("M0281", "the management node has the WireGuard key".to_owned(), "meshctl leave");
     let all = finding(

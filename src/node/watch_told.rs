@@ -224,7 +224,10 @@ fn of_interface(own: &NodeId, pairs: &[(&Seen<'_>, PlainState)], now: Mono) -> V
             return finding.cuts(cut);
         }
         let names = some(&pairs.iter().map(|one| one.node).collect());
-        let what = format!("{}; the watch of {names} is hit on its own host, which may be all of it", finding.what);
+        let what = format!(
+            "{}; {names} says that its own host drops what it watches by (meshctl status there), and other frames may pass",
+            finding.what
+        );
         Finding { what, ..finding }.cuts(Cut { surely: false, ..cut })
     };
     by_cause.into_iter().map(told).collect()
