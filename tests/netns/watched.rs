@@ -102,7 +102,6 @@ fn dead() -> Vec<Fault> {
     ];
     // The host's own finding is the cause of what its peer sees.
     let dropping = [("M0685", "FORWARD"), ("M0663", "arrive in neither direction")];
-    let silent = ("M0666", "nothing is heard of a-2");
     vec![
         fault("what comes in is dropped", "a-2", filter("input", "udp dport 4789"), NO_TABLE, to_two),
         fault("what goes out is dropped", "a-2", filter("output", "udp dport 4789"), NO_TABLE, to_one),
@@ -113,7 +112,8 @@ fn dead() -> Vec<Fault> {
             "a-2",
             "ip link set dev admin0 down".to_owned(),
             "ip link set dev admin0 up",
-            [silent, ("M0667", "interface admin0 is down")],
+            // Management hands on what the other node says of itself.
+            [("M0666", "interface admin0"), ("M0667", "interface admin0 is down")],
         ),
         fault(
             "the address is gone",
