@@ -204,6 +204,9 @@ fn declared() -> Vec<Row> {
             .may(&[
                 (Management, "M0107"),
                 (Management, "M0108"),
+                // The copy stands in another PDC's network, and says so.
+                (Management, "M0647"),
+                (Node("a-2"), "M0647"),
                 (Node("a-1"), "M0410"),
                 (Node("a-1"), "M0666"),
                 (Node("a-2"), "M0410"),
