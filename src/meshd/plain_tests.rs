@@ -49,8 +49,8 @@ fn what_a_watch_says_that_is_hit_at_either_end_is_not_known() {
     let (node, interface) = ("b".parse().unwrap(), "eth0".parse().unwrap());
     for (hit, theirs, whose) in [
         (false, false, None),
-        (true, false, Some("the watch of this node is hit")),
-        (false, true, Some("the watch of b is hit")),
+        (true, false, Some("this node's own host drops what it watches by")),
+        (false, true, Some("b says that its own host drops what it watches by")),
     ] {
         let one = seen(&node, &interface, report(false, theirs));
         match (doubted(plain_now(&one, NOW), hit, &one, NOW), whose) {
