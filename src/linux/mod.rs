@@ -53,5 +53,5 @@ pub use self::error::KernelError;
 pub use self::kernel::Kernel;
 pub use self::observe::read as read_netlink;
 pub use self::snmp::udp_without_room;
-pub use self::tracking::entries as tracks;
+pub use self::tracking::Tracking;
 pub use self::watch::Watch;

@@ -8,9 +8,18 @@ use netlink_packet_core::NLM_F_DUMP;
 
 use super::attributes::{attribute, each, text};
 use super::hooks::{self, ask_with};
-use super::netfilter::{self, CHAIN_TYPE, EXPRESSION_DATA, EXPRESSION_NAME, EXPRESSIONS, HEADERS, MATCH_NAME};
+use super::netfilter::{self, HEADERS};
 use super::netlink::HEADER;
 
+/// `NFTA_CHAIN_TYPE`.
+const TYPE: u16 = 7;
+/// `NFTA_RULE_EXPRESSIONS`.
+const EXPRESSIONS: u16 = 4;
+/// `NFTA_EXPR_NAME`, `NFTA_EXPR_DATA`.
+const NAME: u16 = 1;
+const DATA: u16 = 2;
+/// `NFTA_MATCH_NAME`.
+const MATCH_NAME: u16 = 1;
 /// `NFPROTO_INET`, `NFPROTO_IPV4`, `NFPROTO_IPV6`: whose rules make the kernel track packets of this host. Family `bridge` tracks frames.
 const FAMILIES: [u8; 3] = [1, 2, 10];
 /// Matches of iptables that ask for the entry of a connection (net/netfilter/xt_*.c with `nf_ct_netns_get`).
@@ -19,14 +28,14 @@ const MATCHES: [&str; 8] =
 
 /// What was last known of the rules, and the generation of the packet filters in which they were read.
 #[derive(Debug, Default)]
-pub(super) struct Tracking {
+pub struct Tracking {
     read: Option<(u32, bool)>,
 }
 
 impl Tracking {
     /// True where this network namespace has an entry of a tracked connection, or a rule or chain for which the kernel makes some. Rules
     /// are read once a change of packet filters. False where the kernel cannot track, or does not tell.
-    pub(super) fn tracks(&mut self) -> bool {
+    pub fn tracks(&mut self) -> bool {
         entries() || self.asked_for()
     }
 
@@ -35,27 +44,26 @@ impl Tracking {
         match self.read {
             Some((read, asked)) if read == generation => asked,
             _ => {
-                // What the kernel did not tell is asked again at the next look.
-                let asked = translates().and_then(|nat| Ok(nat || matches()?)).ok();
-                self.read = asked.map(|asked| (generation, asked));
-                asked.unwrap_or_default()
+                let asked = translates().and_then(|nat| Ok(nat || matches()?)).unwrap_or_default();
+                self.read = Some((generation, asked));
+                asked
             }
         }
     }
 }
 
-/// True where this network namespace has an entry of a tracked connection; false where nobody tracks, or the kernel cannot.
-pub fn entries() -> bool {
+fn entries() -> bool {
     let count = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
     count.is_ok_and(|count| count.trim() != "0")
 }
 
 /// There is a chain of address translation, of nftables or of the older iptables.
 fn translates() -> io::Result<bool> {
-    if !hooks::legacy(|tables| tables.contains(&"nat")).is_empty() {
+    let older = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"];
+    if older.iter().any(|path| fs::read_to_string(path).is_ok_and(|names| names.lines().any(|name| name == "nat"))) {
         return Ok(true);
     }
-    any(netfilter::GET_CHAIN, |chain| attribute(chain, CHAIN_TYPE).map(text).as_deref() == Some("nat"))
+    any(netfilter::GET_CHAIN, |chain| attribute(chain, TYPE).map(text).as_deref() == Some("nat"))
 }
 
 /// There is a rule that looks at connections.
@@ -68,10 +76,10 @@ fn matches() -> io::Result<bool> {
 
 /// An expression of a rule for which the kernel tracks.
 fn looks(expression: &[u8]) -> bool {
-    match attribute(expression, EXPRESSION_NAME).map(text).as_deref() {
+    match attribute(expression, NAME).map(text).as_deref() {
         Some("ct" | "connlimit" | "synproxy" | "flow_offload") => true,
         Some("match") => {
-            let name = attribute(expression, EXPRESSION_DATA).and_then(|data| attribute(data, MATCH_NAME)).map(text);
+            let name = attribute(expression, DATA).and_then(|data| attribute(data, MATCH_NAME)).map(text);
             name.is_some_and(|name| MATCHES.contains(&name.as_str()))
         }
         _ => false,
@@ -100,9 +108,8 @@ mod tests {
 
     #[test]
     fn rules_that_look_at_connections_are_told_from_others() {
-        let part = |name: &[u8]| packed(&[(EXPRESSION_NAME, name)]);
-        let of_iptables =
-            |name: &[u8]| packed(&[(EXPRESSION_NAME, b"match\0"), (EXPRESSION_DATA, &packed(&[(MATCH_NAME, name)]))]);
+        let part = |name: &[u8]| packed(&[(NAME, name)]);
+        let of_iptables = |name: &[u8]| packed(&[(NAME, b"match\0"), (DATA, &packed(&[(MATCH_NAME, name)]))]);
         assert!(looks(&part(b"ct\0")) && looks(&part(b"flow_offload\0")));
         assert!(looks(&of_iptables(b"conntrack\0")) && looks(&of_iptables(b"state\0")));
         assert!(!looks(&part(b"notrack\0")) && !looks(&part(b"payload\0")) && !looks(&of_iptables(b"mark\0")));

@@ -436,11 +436,11 @@ fn set_to_work<K: Kernel + Send + 'static>(
 /// Tells the engine to look when the kernel says that something changed, and brings back the packet filters by itself: what the
 /// engine does next may take seconds, and without them the plain path would hear strangers, and guests would be anybody.
 fn watch_kernel(mut watch: Watch, shared: &Shared, engine: &Sender<Command>) -> std::io::Result<()> {
-    let mut tracked = false;
+    let (mut tracking, mut tracked) = (linux::Tracking::default(), false);
     loop {
         let waited = watch.wait(WATCH);
-        // Nobody gives notice of the first entry, as of rules.
-        let tracks = linux::tracks();
+        // Nobody gives notice of the first entry.
+        let tracks = tracking.tracks();
         let begins = tracks && !tracked;
         tracked = tracks;
         if begins && engine.send(Command::Look).is_err() {
