@@ -24,7 +24,6 @@ const GENERATION: u16 = 1;
 const NAME: u16 = 3;
 const HOOK: u16 = 4;
 const POLICY: u16 = 5;
-const KIND: u16 = 7;
 /// `NFTA_HOOK_*`.
 const NUMBER: u16 = 1;
 const DEVICE: u16 = 3;
@@ -113,7 +112,7 @@ const SHOWS: [(&str, Protocol); 3] = [
 ];
 
 /// Tools of the older iptables whose tables in the kernel are as asked.
-fn legacy(are: impl Fn(&[&str]) -> bool) -> Vec<&'static str> {
+pub(super) fn legacy(are: impl Fn(&[&str]) -> bool) -> Vec<&'static str> {
     let has = |path: &str| {
         std::fs::read_to_string(path).is_ok_and(|names| are(&names.split_whitespace().collect::<Vec<_>>()))
     };
@@ -185,7 +184,7 @@ fn base(message: &[u8]) -> Option<Base> {
     let number_of_hook = attribute(hook, NUMBER).and_then(number)?;
     let (family, hook_name) = names(*message.get(HEADER)?, number_of_hook)?;
     // Frames of our bridges are not tracked, and so never come by address translation.
-    if attribute(attributes, KIND).map(text).as_deref() == Some("nat") {
+    if attribute(attributes, netfilter::CHAIN_TYPE).map(text).as_deref() == Some("nat") {
         return None;
     }
     let one = attribute(hook, DEVICE).into_iter();

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::counters::Family;
 use super::error::KernelError;
+use super::tracking::Tracking;
 use super::{nft, print};
 use crate::node::desired::ObservedFilter;
 use crate::node::fence::Fence;
 use crate::node::fence_text::TABLE as FENCE;
 use crate::node::guard::{Guard, TABLE};
+use crate::types::Mono;
 
 /// Runs of `nft` whose notices may still be on their way.
 const RUNS: usize = 16;
@@ -56,6 +58,7 @@ pub(super) struct Keeper {
     /// What guests may send.
     pub(super) fence: Kept<Fence>,
     runs: Runs,
+    tracking: Arc<Mutex<Tracking>>,
 }
 
 /// One filter.
@@ -81,7 +84,26 @@ impl Keeper {
     /// Nothing is loaded yet.
     pub(super) fn new() -> Self {
         let runs = Runs::default();
-        Self { guard: Kept::new(&runs), fence: Kept::new(&runs), runs }
+        Self { guard: Kept::new(&runs), fence: Kept::new(&runs), runs, tracking: Arc::default() }
+    }
+
+    /// True where this host tracks connections ([`Tracking::tracks`]).
+    pub(super) fn tracks(&self) -> bool {
+        lock(&self.tracking).tracks()
+    }
+
+    /// When rules of others are to be looked at again ([`Tracking::again`]).
+    pub(super) fn again(&self) -> Option<Mono> {
+        lock(&self.tracking).again()
+    }
+
+    /// Leaves VXLAN out of the host's table of connections where the host tracks and the guard that is loaded does not know it yet: until
+    /// the engine has looked, one guest could fill it. False: there was nothing to do.
+    pub(super) fn untrack(&self) -> Result<bool, KernelError> {
+        if !self.tracks() {
+            return Ok(false);
+        }
+        self.guard.turn(|guard| (!guard.untracked).then(|| Guard { untracked: true, ..guard.clone() }))
     }
 
     /// True where that process was one of our own runs of `nft`.
@@ -136,7 +158,16 @@ impl<F: Filter> Kept<F> {
         if !(touched || lost && read::<F>()? != Some(now.print)) {
             return Ok(false);
         }
-        let Some(filter) = loaded.as_ref().map(|loaded| loaded.filter.clone()) else { return Ok(false) };
+        self.turn_to(&mut loaded, |filter| Some(filter.clone()))
+    }
+
+    /// Loads in its stead what `to` makes of the one that was loaded last; false where that is nothing.
+    fn turn(&self, to: impl FnOnce(&F) -> Option<F>) -> Result<bool, KernelError> {
+        self.turn_to(&mut lock(&self.loaded), to)
+    }
+
+    fn turn_to(&self, loaded: &mut Option<Loaded<F>>, to: impl FnOnce(&F) -> Option<F>) -> Result<bool, KernelError> {
+        let Some(filter) = loaded.as_ref().and_then(|loaded| to(&loaded.filter)) else { return Ok(false) };
         *loaded = None;
         *loaded = self.run(&filter, &filter.whole())?;
         Ok(true)

@@ -16,7 +16,6 @@ use super::keeper::Keeper;
 use super::netlink::{Netlink, Refusal, Request};
 use super::request::{self, Verb};
 use super::routes::Routes;
-use super::tracking::Tracking;
 use super::watch::Watch;
 use super::{addresses, fdb, nft, observe, sysctl, tap};
 use crate::node::desired::{Kind, Link, Observed, ObservedGuard};
@@ -46,7 +45,6 @@ pub struct Kernel {
     filters: Keeper,
     guests: Guests,
     checks: Checks,
-    tracking: Tracking,
     /// [`Observed::rules_before_devices`], once it was tried.
     rules_before_devices: OnceLock<bool>,
 }
@@ -68,9 +66,8 @@ impl Kernel {
         let netlink = Netlink::open().map_err(KernelError::socket("opening a netlink socket"))?;
         let routes = Routes::open().map_err(KernelError::socket("opening a netlink socket"))?;
         let (filters, guests, checks) = (Keeper::new(), Guests::default(), Checks::default());
-        let tracking = Tracking::default();
         let rules_before_devices = OnceLock::new();
-        Ok(Self { netlink, routes, indices: BTreeMap::new(), filters, guests, checks, tracking, rules_before_devices })
+        Ok(Self { netlink, routes, indices: BTreeMap::new(), filters, guests, checks, rules_before_devices })
     }
 
     /// Has guests' checksums checked, or ends that where an earlier process has done so.
@@ -101,7 +98,7 @@ impl Kernel {
         if observed.fence.loaded().is_none() && observed.guard != ObservedGuard::Absent {
             observed.shut = nft::shut()?;
         }
-        observed.tracks = self.tracking.tracks();
+        observed.tracks = self.filters.tracks();
         observed.rules_before_devices = self.rules_before_devices();
         observed.onlink = self.routes.observe();
         Ok(observed)

@@ -53,5 +53,4 @@ pub use self::error::KernelError;
 pub use self::kernel::Kernel;
 pub use self::observe::read as read_netlink;
 pub use self::snmp::udp_without_room;
-pub use self::tracking::Tracking;
-pub use self::watch::Watch;
+pub use self::watch::{Notice, Watch};

@@ -14,6 +14,16 @@ pub(super) const BUFFER: usize = 64 * 1024;
 /// `NFTA_*_TABLE`: the name of the table is the first kind of attribute of everything that is in one.
 pub(super) const TABLE_NAME: u16 = 1;
 
+/// `NFTA_RULE_EXPRESSIONS`.
+pub(super) const EXPRESSIONS: u16 = 4;
+/// `NFTA_EXPR_NAME`, `NFTA_EXPR_DATA`.
+pub(super) const EXPRESSION_NAME: u16 = 1;
+pub(super) const EXPRESSION_DATA: u16 = 2;
+/// `NFTA_MATCH_NAME`; `NFTA_TARGET_NAME` has the same number.
+pub(super) const MATCH_NAME: u16 = 1;
+/// `NFTA_CHAIN_TYPE`.
+pub(super) const CHAIN_TYPE: u16 = 7;
+
 /// Kinds of messages: `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_*`.
 pub(super) const GET_CHAIN: u16 = kind(4);
 pub(super) const GET_RULE: u16 = kind(7);

@@ -3,52 +3,64 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use netlink_packet_core::NLM_F_DUMP;
 
 use super::attributes::{attribute, each, text};
 use super::hooks::{self, ask_with};
-use super::netfilter::{self, HEADERS};
+use super::netfilter::{self, CHAIN_TYPE, EXPRESSION_DATA, EXPRESSION_NAME, EXPRESSIONS, HEADERS, MATCH_NAME};
 use super::netlink::HEADER;
+use crate::clock::mono;
+use crate::types::Mono;
 
-/// `NFTA_CHAIN_TYPE`.
-const TYPE: u16 = 7;
-/// `NFTA_RULE_EXPRESSIONS`.
-const EXPRESSIONS: u16 = 4;
-/// `NFTA_EXPR_NAME`, `NFTA_EXPR_DATA`.
-const NAME: u16 = 1;
-const DATA: u16 = 2;
-/// `NFTA_MATCH_NAME`.
-const MATCH_NAME: u16 = 1;
 /// `NFPROTO_INET`, `NFPROTO_IPV4`, `NFPROTO_IPV6`: whose rules make the kernel track packets of this host. Family `bridge` tracks frames.
 const FAMILIES: [u8; 3] = [1, 2, 10];
 /// Matches of iptables that ask for the entry of a connection (net/netfilter/xt_*.c with `nf_ct_netns_get`).
 const MATCHES: [&str; 8] =
     ["conntrack", "state", "connmark", "connbytes", "connlabel", "connlimit", "helper", "cluster"];
 
+/// How much longer rules are left alone than it took to read them: a host with very many of them that change all the time has other things
+/// to do.
+const REST: u32 = 9;
+/// They are left alone for that long at least.
+const LEAST: Duration = Duration::from_millis(10);
+
 /// What was last known of the rules, and the generation of the packet filters in which they were read.
 #[derive(Debug, Default)]
-pub struct Tracking {
+pub(super) struct Tracking {
     read: Option<(u32, bool)>,
+    /// Not before are they read again.
+    next: Mono,
+    /// They have changed since, or could not be read.
+    behind: bool,
 }
 
 impl Tracking {
     /// True where this network namespace has an entry of a tracked connection, or a rule or chain for which the kernel makes some. Rules
-    /// are read once a change of packet filters. False where the kernel cannot track, or does not tell.
-    pub fn tracks(&mut self) -> bool {
+    /// are read once a change of packet filters, and a tenth of the time at most. False where the kernel cannot track.
+    pub(super) fn tracks(&mut self) -> bool {
         entries() || self.asked_for()
     }
 
+    /// When rules are to be read that have changed since; none: those that are known are in force.
+    pub(super) fn again(&self) -> Option<Mono> {
+        self.behind.then_some(self.next)
+    }
+
     fn asked_for(&mut self) -> bool {
+        // A kernel without packet filters has no rules.
         let Ok(generation) = hooks::generation() else { return false };
-        match self.read {
-            Some((read, asked)) if read == generation => asked,
-            _ => {
-                let asked = translates().and_then(|nat| Ok(nat || matches()?)).unwrap_or_default();
-                self.read = Some((generation, asked));
-                asked
+        let begun = mono();
+        self.behind = self.read.is_none_or(|(read, _)| read != generation);
+        if self.behind && begun >= self.next {
+            if let Ok(asked) = translates().and_then(|nat| Ok(nat || matches()?)) {
+                (self.read, self.behind) = (Some((generation, asked)), false);
             }
+            let ended = mono();
+            self.next = ended + ended.since(begun).saturating_mul(REST).max(LEAST);
         }
+        self.read.is_some_and(|(_, asked)| asked)
     }
 }
 
@@ -59,11 +71,10 @@ fn entries() -> bool {
 
 /// There is a chain of address translation, of nftables or of the older iptables.
 fn translates() -> io::Result<bool> {
-    let older = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"];
-    if older.iter().any(|path| fs::read_to_string(path).is_ok_and(|names| names.lines().any(|name| name == "nat"))) {
+    if !hooks::legacy(|tables| tables.contains(&"nat")).is_empty() {
         return Ok(true);
     }
-    any(netfilter::GET_CHAIN, |chain| attribute(chain, TYPE).map(text).as_deref() == Some("nat"))
+    any(netfilter::GET_CHAIN, |chain| attribute(chain, CHAIN_TYPE).map(text).as_deref() == Some("nat"))
 }
 
 /// There is a rule that looks at connections.
@@ -76,10 +87,10 @@ fn matches() -> io::Result<bool> {
 
 /// An expression of a rule for which the kernel tracks.
 fn looks(expression: &[u8]) -> bool {
-    match attribute(expression, NAME).map(text).as_deref() {
+    match attribute(expression, EXPRESSION_NAME).map(text).as_deref() {
         Some("ct" | "connlimit" | "synproxy" | "flow_offload") => true,
         Some("match") => {
-            let name = attribute(expression, DATA).and_then(|data| attribute(data, MATCH_NAME)).map(text);
+            let name = attribute(expression, EXPRESSION_DATA).and_then(|data| attribute(data, MATCH_NAME)).map(text);
             name.is_some_and(|name| MATCHES.contains(&name.as_str()))
         }
         _ => false,
@@ -108,8 +119,9 @@ mod tests {
 
     #[test]
     fn rules_that_look_at_connections_are_told_from_others() {
-        let part = |name: &[u8]| packed(&[(NAME, name)]);
-        let of_iptables = |name: &[u8]| packed(&[(NAME, b"match\0"), (DATA, &packed(&[(MATCH_NAME, name)]))]);
+        let part = |name: &[u8]| packed(&[(EXPRESSION_NAME, name)]);
+        let of_iptables =
+            |name: &[u8]| packed(&[(EXPRESSION_NAME, b"match\0"), (EXPRESSION_DATA, &packed(&[(MATCH_NAME, name)]))]);
         assert!(looks(&part(b"ct\0")) && looks(&part(b"flow_offload\0")));
         assert!(looks(&of_iptables(b"conntrack\0")) && looks(&of_iptables(b"state\0")));
         assert!(!looks(&part(b"notrack\0")) && !looks(&part(b"payload\0")) && !looks(&of_iptables(b"mark\0")));

@@ -44,6 +44,17 @@ const ROUTE: u64 = 0;
 const NETFILTER: u64 = 1;
 const TABLES: u64 = 2;
 
+/// What was heard until [`Watch::wait`] came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// Nothing that matters.
+    Nothing,
+    /// Packet filters of others have changed, and nothing else.
+    Filters,
+    /// Something that the engine has to look at.
+    Change,
+}
+
 /// Three sockets that receive the kernel's notices.
 #[derive(Debug)]
 pub struct Watch {
@@ -81,13 +92,14 @@ impl Watch {
         Ok(Self { route, table, netfilter, poll, filters, paused: None, touched: [false; 2], lost: false })
     }
 
-    /// Waits until something changes; false where `timeout` came first, and where only neighbours of devices or packet filters
-    /// changed that are not ours. What has piled up counts as one change.
+    /// Waits until something changes, until it is time for [`Watch::untrack`], or for `timeout`. Neighbours of devices that are not ours are
+    /// passed over. What has piled up counts as one change.
     ///
     /// # Errors
     /// Of `epoll_wait(2)`.
-    pub fn wait(&mut self, timeout: Duration) -> io::Result<bool> {
+    pub fn wait(&mut self, timeout: Duration) -> io::Result<Notice> {
         let end = mono() + timeout;
+        let end = self.filters.again().map_or(end, |again| again.min(end));
         loop {
             let now = mono();
             if self.paused.is_some_and(|until| until <= now) {
@@ -96,14 +108,16 @@ impl Watch {
             }
             let until = self.paused.map_or(end, |until| until.min(end));
             self.poll.wait(Some(until.since(now)))?;
-            let mut changed = self.read_filters() | self.read_table();
+            let filters = self.read_filters();
+            let mut changed = self.read_table() | (filters == Notice::Change);
             if self.poll.ready().any(|token| token == ROUTE) {
                 changed |= self.read_route();
                 self.poll.remove(self.route.as_fd())?;
                 self.paused = Some(mono() + PAUSE);
             }
-            if changed || mono() >= end {
-                return Ok(changed);
+            let notice = if changed { Notice::Change } else { filters };
+            if notice != Notice::Nothing || mono() >= end {
+                return Ok(notice);
             }
         }
     }
@@ -112,7 +126,7 @@ impl Watch {
     /// happens meanwhile is missed.
     pub fn clear(&mut self) -> bool {
         let changed = self.read_route() | self.read_table();
-        self.read_filters() || changed
+        self.read_filters() == Notice::Change || changed
     }
 
     fn read_route(&self) -> bool {
@@ -125,10 +139,11 @@ impl Watch {
         heard.matters || heard.lost
     }
 
-    fn read_filters(&mut self) -> bool {
-        let Some(netfilter) = &self.netfilter else { return false };
-        let (touched, filters) = (&mut self.touched, &self.filters);
+    fn read_filters(&mut self) -> Notice {
+        let Some(netfilter) = &self.netfilter else { return Notice::Nothing };
+        let (touched, filters, mut any) = (&mut self.touched, &self.filters, false);
         let heard = drain(netfilter, FILTERS_TAKEN, |notices| {
+            any = true;
             let mut some = false;
             for (touched, table) in touched.iter_mut().zip([TABLE, FENCE]) {
                 let by = who_touched(notices, table);
@@ -138,7 +153,20 @@ impl Watch {
             some
         });
         self.lost |= heard.lost;
-        heard.matters || heard.lost
+        match heard.matters || heard.lost {
+            true => Notice::Change,
+            false if any => Notice::Filters,
+            false => Notice::Nothing,
+        }
+    }
+
+    /// Leaves VXLAN out of the host's table of connections from the first rule of others that looks at connections on: until the engine has
+    /// looked, one guest could fill it. True: the guard was loaded again for it.
+    ///
+    /// # Errors
+    /// `nft` is missing or refuses.
+    pub fn untrack(&self) -> Result<bool, KernelError> {
+        self.filters.untrack()
     }
 
     /// Loads again each packet filter that others have touched since this was last asked; false where there was nothing to do.

@@ -10,20 +10,15 @@ use serde_json::{Value, json};
 
 use super::attributes::{attribute, each, text};
 use super::hooks::ask_with;
-use super::netfilter::{self, HEADERS, TABLE_NAME};
+use super::netfilter::{self, EXPRESSION_DATA, EXPRESSION_NAME, EXPRESSIONS, HEADERS, MATCH_NAME, TABLE_NAME};
 use crate::node::barriers::Table;
 use crate::node::older::{self, never, payload, unknown};
 use crate::node::verdicts::Rules;
 use crate::types::Mac;
 
-/// `NFTA_RULE_HANDLE`, `NFTA_RULE_EXPRESSIONS`.
+/// `NFTA_RULE_HANDLE`.
 const HANDLE: u16 = 3;
-const EXPRESSIONS: u16 = 4;
-/// `NFTA_EXPR_NAME`, `NFTA_EXPR_DATA`.
-const NAME: u16 = 1;
-const DATA: u16 = 2;
-/// `NFTA_MATCH_NAME`, `NFTA_MATCH_INFO`.
-const MATCH_NAME: u16 = 1;
+/// `NFTA_MATCH_INFO`.
 const MATCH_INFO: u16 = 3;
 /// Bits of `struct xt_physdev_info`.
 const BY_IN: u8 = 0x01;
@@ -88,12 +83,12 @@ fn read((family, table): &Table) -> io::Result<Known> {
 
 /// None: it is none of iptables.
 fn part(family: &str, expression: &[u8]) -> Option<Option<Vec<Value>>> {
-    let kind = attribute(expression, NAME).map(text)?;
+    let kind = attribute(expression, EXPRESSION_NAME).map(text)?;
     if !matches!(kind.as_str(), "match" | "target") {
         return None;
     }
     // `NFTA_TARGET_*` have the same numbers.
-    let data = attribute(expression, DATA)?;
+    let data = attribute(expression, EXPRESSION_DATA)?;
     let (name, info) = (attribute(data, MATCH_NAME).map(text)?, attribute(data, MATCH_INFO)?);
     Some(if kind == "match" { spelt(family, &name, info) } else { target(&name, info) })
 }

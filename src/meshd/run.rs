@@ -31,7 +31,7 @@ use crate::linux::again::Start;
 use crate::linux::checksums::{self, Checks, Program};
 use crate::linux::confine::{self, Duty};
 use crate::linux::spare::Spare;
-use crate::linux::{self, Watch, caps, file};
+use crate::linux::{self, Notice, Watch, caps, file};
 use crate::node::enroll::{SLICE, WIREGUARD_KEY};
 use crate::node::reconcile;
 use crate::node::sync::Sync;
@@ -434,30 +434,26 @@ fn set_to_work<K: Kernel + Send + 'static>(
 }
 
 /// Tells the engine to look when the kernel says that something changed, and brings back the packet filters by itself: what the
-/// engine does next may take seconds, and without them the plain path would hear strangers, and guests would be anybody.
+/// engine does next may take seconds, and without them the plain path would hear strangers, and guests would be anybody. So it is with
+/// VXLAN once the host tracks connections, whose table a guest would fill.
 fn watch_kernel(mut watch: Watch, shared: &Shared, engine: &Sender<Command>) -> std::io::Result<()> {
-    let (mut tracking, mut tracked) = (linux::Tracking::default(), false);
     loop {
-        let waited = watch.wait(WATCH);
-        // Nobody gives notice of the first entry.
-        let tracks = tracking.tracks();
-        let begins = tracks && !tracked;
-        tracked = tracks;
-        if begins && engine.send(Command::Look).is_err() {
-            return Ok(());
-        }
-        let heard = match waited {
-            Ok(true) => mono(),
-            Ok(false) => continue,
-            // The engine looks by itself every half minute.
-            Err(error) => return Err(error),
-        };
+        // When it fails, the engine looks by itself every half minute.
+        let notice = watch.wait(WATCH)?;
+        let heard = mono();
         let kept = watch.keep();
         if let Ok(true) = kept {
             let took = mono().since(heard).as_micros();
             let what = "another program changed or removed a packet filter of ours (nft tables vxmesh, vxmesh_guests)";
             let text = format!("{what}; it is loaded again, {took} microseconds after the notice");
             shared.events.by_others(Tone::Wrong, "drift", "filter", text);
+        }
+        let untracked = watch.untrack();
+        if let Err(error) = &untracked {
+            tracing::warn!("leaving VXLAN out of the table of connections: {error}");
+        }
+        if notice != Notice::Change && matches!(untracked, Ok(false)) {
+            continue;
         }
         if engine.send(Command::Look).is_err() {
             return Ok(());

@@ -6,7 +6,7 @@ use serde_json::json;
 use vxmesh::api::problem::Problem;
 use vxmesh::clock;
 use vxmesh::linux::fake::Fake;
-use vxmesh::linux::{Kernel, KernelError};
+use vxmesh::linux::{Kernel, KernelError, Notice};
 use vxmesh::node::desired::{Desired, Observed};
 use vxmesh::node::op::Op;
 use vxmesh::node::plan::Plan;
@@ -155,7 +155,7 @@ fn drift_is_seen_at_once_and_repaired() {
             watch.clear();
             let start = clock::mono();
             host.sh(damage);
-            assert!(watch.wait(Duration::from_secs(2)).unwrap(), "nobody noticed: {damage}");
+            assert_eq!(watch.wait(Duration::from_secs(2)).unwrap(), Notice::Change, "nobody noticed: {damage}");
             let (ops, left, now) = settle(&mut kernel, &plan);
             assert!(!ops.is_empty(), "nothing was done about: {damage}");
             assert_eq!(text(&left), "", "after {damage}");
@@ -169,10 +169,38 @@ fn drift_is_seen_at_once_and_repaired() {
             last += 1;
             watch.clear();
             host.sh(&format!("ip neigh replace 10.9.0.77 lladdr 02:00:00:00:00:{last:02x} nud stale dev {device}"));
-            watch.wait(Duration::from_millis(200)).unwrap()
+            watch.wait(Duration::from_millis(200)).unwrap() == Notice::Change
         };
         assert!(neighbour(BRIDGE));
         wait_until("neighbours of others are no news", Duration::from_secs(5), || !neighbour("eth0"));
+    });
+}
+
+#[test]
+fn rules_of_others_that_look_at_connections_are_heard_at_once_and_the_guard_leaves_vxlan_out() {
+    if !can_run() {
+        return;
+    }
+    let host = host("tracks", "10.9.0.1");
+    let plan = three_guests();
+    host.enter(|| {
+        let mut kernel = Kernel::new().unwrap();
+        settle(&mut kernel, &plan);
+        let mut watch = kernel.watch().unwrap();
+        watch.clear();
+        // What is not heard at once would be heard that late.
+        let (long, start) = (Duration::from_secs(20), clock::mono());
+        host.sh("nft add table inet c; nft 'add chain inet c i { type filter hook input priority 0; }'");
+        assert_eq!(watch.wait(long).unwrap(), Notice::Filters);
+        assert!(!watch.untrack().unwrap(), "nobody looks at connections");
+        host.sh("nft add rule inet c i ct state established accept");
+        while !watch.untrack().unwrap() {
+            watch.wait(long).unwrap();
+        }
+        assert!(clock::mono().since(start) < long, "the rule was heard late");
+        assert!(host.sh("nft list table inet vxmesh").contains("chain untracked_in"));
+        let (ops, left, _) = settle(&mut kernel, &plan);
+        assert_eq!((text(&ops), text(&left)), (String::new(), String::new()), "which is what the engine wants too");
     });
 }
 

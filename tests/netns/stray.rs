@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use vxmesh::lab::shell;
-use vxmesh::linux::Kernel;
+use vxmesh::linux::{Kernel, Notice};
 use vxmesh::node::onlink::TABLE;
 use vxmesh::node::plan::Plan;
 use vxmesh::node::strays;
@@ -362,7 +362,7 @@ fn changes_of_the_table_are_heard_and_thousands_of_other_routes_are_neither_hear
             let kernel = Kernel::new().unwrap();
             let mut watch = kernel.watch().unwrap();
             let quiet = Duration::from_millis(300);
-            while watch.wait(quiet).unwrap() {}
+            while watch.wait(quiet).unwrap() == Notice::Change {}
             let (ip, prefix) = if six { ("ip -6", "2001:db8:XX:YY::/64") } else { ("ip", "172.XX.YY.0/24") };
             let numbers = (16..26).flat_map(|x| (0..250).map(move |y| (x, y)));
             let batch: String = numbers
@@ -377,11 +377,11 @@ fn changes_of_the_table_are_heard_and_thousands_of_other_routes_are_neither_hear
             // Links and neighbours have notices of their own now and then; routes that were heard would be heard each time.
             let silent = (0..10).any(|_| {
                 all("add");
-                if !watch.wait(quiet).unwrap() {
+                if watch.wait(quiet).unwrap() != Notice::Change {
                     return true;
                 }
                 all("del");
-                while watch.wait(quiet).unwrap() {}
+                while watch.wait(quiet).unwrap() == Notice::Change {}
                 false
             });
             assert!(silent, "IPv6: {six}: 5000 routes of others are not heard");
@@ -396,10 +396,10 @@ fn changes_of_the_table_are_heard_and_thousands_of_other_routes_are_neither_hear
                 format!("{ip} rule add pref 7 lookup 100"),
             ] {
                 segment.a.sh(&change);
-                assert!(watch.wait(Duration::from_secs(2)).unwrap(), "{change}");
-                while watch.wait(quiet).unwrap() {}
+                assert_eq!(watch.wait(Duration::from_secs(2)).unwrap(), Notice::Change, "{change}");
+                while watch.wait(quiet).unwrap() == Notice::Change {}
                 segment.settle(&plan);
-                while watch.wait(quiet).unwrap() {}
+                while watch.wait(quiet).unwrap() == Notice::Change {}
             }
         });
     }
