@@ -10,6 +10,7 @@ use super::neigh::{self, Question};
 use super::oversize::Oversized;
 use super::paths::PathSizes;
 use super::rate::Bucket;
+use super::recent::{End, Recent};
 use super::refused::{Refusals, Refused};
 use super::segment::{Segments, Whole, finish_checksum};
 use super::spread::Spread;
@@ -40,6 +41,7 @@ pub struct Egress {
     /// Members that this lane floods a frame to; kept for its memory.
     mine: Vec<PeerSlot>,
     refusals: Refusals,
+    recent: Recent,
 }
 
 /// What became of super-frames.
@@ -121,6 +123,7 @@ impl Egress {
         pool: &mut Pool,
         out: &mut EgressOut,
     ) {
+        self.recent.clear();
         for mut frame in frames.drain(..) {
             let buf = match self.frame(table, paths, now, &mut frame, pool, out) {
                 Ok(Fate::Spent) => frame.buf,
@@ -273,14 +276,14 @@ impl Egress {
     ) -> Result<Decision, DropReason> {
         let sender = self.check_source(net, view, frame.net, now, out)?;
         if !view.destination.is_group() {
-            return unicast(net, view, view.destination);
+            return self.unicast((frame.net, net), view, view.destination);
         }
         groups::check(net, view, frame.buf.bytes())?;
         if let Some(proxy) = sender.dhcp_proxy
             && view.is_dhcp_broadcast(frame.buf.bytes())
         {
             frame.buf.bytes_mut()[..6].copy_from_slice(&proxy.0);
-            return unicast(net, view, proxy);
+            return self.unicast((frame.net, net), view, proxy);
         }
         self.group(net, view, frame, (sender.place_among, now))
     }
@@ -297,7 +300,7 @@ impl Egress {
         if !view.source.is_unicast() {
             return Err(DropReason::SourceNotUnicast);
         }
-        let reason = match net.station(view.vlan, view.source) {
+        let reason = match self.recent.station(End::From, (slot, net), view.vlan, view.source) {
             Some(station) if station.place == Place::Local => return Ok(station),
             Some(_) => DropReason::SourceNotHere,
             None => DropReason::SourceUnknown,
@@ -305,6 +308,19 @@ impl Egress {
         let refused = Refused { net: Some(slot), peer: None, mac: view.source, reason };
         self.refusals.tell(refused, now, &mut out.refused);
         Err(reason)
+    }
+
+    /// Where a frame for one address goes.
+    fn unicast(&mut self, of: (NetSlot, &Net), view: &View, destination: Mac) -> Result<Decision, DropReason> {
+        let net = of.1;
+        match self.recent.station(End::To, of, view.vlan, destination).map(|station| station.place) {
+            Some(Place::Tunnel(peer)) => Ok(Decision::To(peer)),
+            Some(Place::Local) => Err(DropReason::DestinationLocal),
+            Some(Place::Plain(_)) => Err(DropReason::DestinationPlain),
+            Some(Place::Forbidden(_)) => Err(DropReason::DestinationForbidden),
+            None if net.flood == Flood::Replicate && !net.members.is_empty() => Ok(Decision::Flood),
+            None => Err(DropReason::DestinationUnknown),
+        }
     }
 
     /// Broadcast and multicast.
@@ -383,18 +399,6 @@ fn finish(frame: &mut Frame) -> Result<(), DropReason> {
     finish_checksum(frame.buf.bytes_mut(), &frame.virtio).map_err(|_| DropReason::FrameMalformed)?;
     frame.virtio = Virtio::default();
     Ok(())
-}
-
-/// Where a frame for one address goes.
-fn unicast(net: &Net, view: &View, destination: Mac) -> Result<Decision, DropReason> {
-    match net.station(view.vlan, destination).map(|station| station.place) {
-        Some(Place::Tunnel(peer)) => Ok(Decision::To(peer)),
-        Some(Place::Local) => Err(DropReason::DestinationLocal),
-        Some(Place::Plain(_)) => Err(DropReason::DestinationPlain),
-        Some(Place::Forbidden(_)) => Err(DropReason::DestinationForbidden),
-        None if net.flood == Flood::Replicate && !net.members.is_empty() => Ok(Decision::Flood),
-        None => Err(DropReason::DestinationUnknown),
-    }
 }
 
 /// Takes one flooded frame of the source in a place from an allowance of a network.

@@ -16,6 +16,7 @@ use super::mss;
 use super::paths::PathSizes;
 use super::rate::{Bucket, Rate};
 use super::reassemble::{Part, Reassembly, Whole};
+use super::recent::{End, Recent};
 use super::refused::{Refusals, Refused};
 use super::spread::Spread;
 use super::table::{Net, Place, Station, Table};
@@ -43,6 +44,7 @@ pub struct Ingress {
     requests: Vec<Bucket>,
     replies: Vec<Bucket>,
     refusals: Refusals,
+    recent: Recent,
 }
 
 /// A decrypted payload: a part of the bytes of a batch.
@@ -125,6 +127,7 @@ impl Ingress {
         pool: &mut Pool,
         out: &mut IngressOut,
     ) {
+        self.recent.clear();
         let ground = Ground { table, paths, now };
         let Arrived { bytes, payloads } = arrived;
         let mut rest = payloads;
@@ -254,7 +257,7 @@ impl Ingress {
         let slot = table.net_of(udp_port, vni);
         let checked = match slot.and_then(|slot| Some((slot, table.net(slot)?))) {
             None => Err(DropReason::NetworkUnknown),
-            Some((slot, net)) => source(net, &view, peer, frame).map(|sender| (slot, net, sender)),
+            Some((slot, net)) => self.source((slot, net), &view, peer, frame).map(|sender| (slot, net, sender)),
         };
         let (slot, net, sender) = checked.inspect_err(|reason| {
             let refused = Refused { net: slot, peer: Some(peer), mac: view.source, reason: *reason };
@@ -266,6 +269,30 @@ impl Ingress {
             self.sizes.both(peer, slot, |tally| tally.mss_clamped += 1);
         }
         Ok(slot)
+    }
+
+    /// Peer, VNI and source MAC agree with the table, and the guest speaks for itself only. A peer that has a tunnel for another network
+    /// may use it for one that the table puts on the plain path: it has decided more strictly, and the tunnel proves who it is.
+    fn source(
+        &mut self,
+        of: (NetSlot, &Net),
+        view: &View,
+        peer: PeerSlot,
+        frame: &[u8],
+    ) -> Result<Station, DropReason> {
+        let net = of.1;
+        if !view.source.is_unicast() {
+            return Err(DropReason::SourceNotUnicast);
+        }
+        let station = self.recent.station(End::From, of, view.vlan, view.source).ok_or(DropReason::SourceUnknown)?;
+        match station.place {
+            Place::Tunnel(owner) | Place::Plain(owner) if owner == peer => {
+                groups::check(net, view, frame)?;
+                claims::check(net, station, view, frame).map(|()| station)
+            }
+            Place::Forbidden(owner) if owner == peer => Err(DropReason::SourceForbidden),
+            Place::Tunnel(_) | Place::Plain(_) | Place::Forbidden(_) | Place::Local => Err(DropReason::SourceNotThere),
+        }
     }
 
     /// May this frame reach the guests of this node?
@@ -285,7 +312,7 @@ impl Ingress {
                 allowed.inspect_err(|_| self.sizes.flood(slot, by, view.source))
             };
         }
-        match net.station(view.vlan, view.destination).map(|station| station.place) {
+        match self.recent.station(End::To, (slot, net), view.vlan, view.destination).map(|station| station.place) {
             Some(Place::Local) => Ok(()),
             Some(Place::Tunnel(_) | Place::Plain(_) | Place::Forbidden(_)) => Err(DropReason::DestinationElsewhere),
             None if net.flood == Flood::Replicate => Ok(()),
@@ -385,21 +412,4 @@ impl Run {
 fn lose(drops: &mut Drops, sizes: &mut Tallies, peer: PeerSlot, reason: DropReason, fragments: u32) {
     drops.add(reason, fragments.into());
     sizes.peer(peer).fragments_refused += u64::from(fragments);
-}
-
-/// Peer, VNI and source MAC agree with the table, and the guest speaks for itself only. A peer that has a tunnel for another network
-/// may use it for one that the table puts on the plain path: it has decided more strictly, and the tunnel proves who it is.
-fn source(net: &Net, view: &View, peer: PeerSlot, frame: &[u8]) -> Result<Station, DropReason> {
-    if !view.source.is_unicast() {
-        return Err(DropReason::SourceNotUnicast);
-    }
-    let station = net.station(view.vlan, view.source).ok_or(DropReason::SourceUnknown)?;
-    match station.place {
-        Place::Tunnel(owner) | Place::Plain(owner) if owner == peer => {
-            groups::check(net, view, frame)?;
-            claims::check(net, station, view, frame).map(|()| station)
-        }
-        Place::Forbidden(owner) if owner == peer => Err(DropReason::SourceForbidden),
-        Place::Tunnel(_) | Place::Plain(_) | Place::Forbidden(_) | Place::Local => Err(DropReason::SourceNotThere),
-    }
 }

@@ -24,6 +24,7 @@ mod paths;
 mod ranges;
 mod rate;
 mod reassemble;
+mod recent;
 mod refused;
 pub mod segment;
 mod slots;

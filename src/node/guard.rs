@@ -221,8 +221,10 @@ impl Guard {
         chains
     }
 
-    /// What judges fragments, at the hook that all pass or at the interfaces by which none should come; where there are none, nothing.
+    /// What judges fragments, at the hook that all pass or at the interfaces by which none should come. Where there are none, nothing; nor where
+    /// nobody is let in: the first fragment has the UDP port, and is refused with all others that have it.
     fn pieces(&self) -> Option<Chain> {
+        self.sides().next()?;
         let Some((doors, side)) = self.doors.as_ref().zip(self.admin.as_ref()) else {
             let clear = self.external.as_ref().map(|side| side.from("external"));
             let rules = guard_path::pieces(&self.to_ports(), clear);
@@ -247,7 +249,7 @@ impl Guard {
         }
         refused.push("counter name in_unknown drop".to_owned());
         arriving.push(format!("{} goto refused_in", self.to_ports()));
-        arriving.extend(guard_host::ARRIVING.map(str::to_owned));
+        arriving.push(guard_host::ARRIVING.to_owned());
         arriving.extend(guard_path::errors());
         [refused, arriving]
     }

@@ -13,17 +13,17 @@ pub(super) const SETS: [(&str, &str); 2] = [("shut", "type ifname"), ("opened", 
 /// Bridged frames are from a bridge to itself.
 pub(super) const SAME: (&str, &str) = ("same", "typeof iifname . oifname");
 
-/// At the hook for what is for this host, behind what is VXLAN.
-pub(super) const ARRIVING: [&str; 2] = ["iifname @opened accept", "iifname @shut counter name guest_routed drop"];
+/// At the hook for what is for this host, behind what is VXLAN. Most comes by an interface that is in neither set: it pays for one look.
+pub(super) const ARRIVING: &str = "iifname @shut iifname != @opened counter name guest_routed drop";
 
 /// What is routed from a guest that stands in no bridge. Bridged frames come by that hook from nowhere, where they come by it at all; what
-/// a vxlan device has wrapped comes from that device. It stands before all else, because a guest could send as this host's IPv6 address
+/// a vxlan device has wrapped comes from that device. What this host sends comes from nowhere, and is told by one number. It stands before all else, because a guest could send as this host's IPv6 address
 /// (nobody looks at that but for IPv4, `fib_validate_source`).
 ///
 /// What the host says by itself on such an interface while it stands in no bridge (address detection, solicitations of routers, reports of
 /// groups) comes by here with that interface as its origin (`ndisc_send_skb`, net/ipv6/ndisc.c; `mld_sendpack`, net/ipv6/mcast.c). It is
 /// dropped as well, and is no news: nobody routes what is for a link alone (RFC 4291 section 2.5.6).
-pub(super) const LEAVING: &str = "meta iifkind != \"vxlan\" iifname @shut goto routed";
+pub(super) const LEAVING: &str = "iif != 0 meta iifkind != \"vxlan\" iifname @shut goto routed";
 
 /// The chain that it goes to: each packet on its way out pays for one rule, not for two.
 pub(super) const ROUTED: [&str; 2] =

@@ -436,7 +436,8 @@ fn differs(what: &str, counter: Option<&str>, (delivered, risen): (u64, BTreeMap
         .then(|| format!("{what}: {delivered} delivered, counted {risen:?} instead of {counter:?}"))
 }
 
-/// Fragments, where all pass and at the other interfaces. A kernel without rules for interfaces that are not there does the first only.
+/// Fragments, where all pass, at the other interfaces, and of a node that lets nobody in. A kernel without rules for interfaces that are not
+/// there does without the second.
 fn in_pieces(target: &Target, right: &Attack) -> Vec<String> {
     let by_doors = target.host.enter(|| Kernel::new().unwrap().observe().unwrap().rules_before_devices);
     let mut wrong = Vec::new();
@@ -450,13 +451,43 @@ fn in_pieces(target: &Target, right: &Attack) -> Vec<String> {
             wrong.extend(differs(&format!("{what} (place {place})"), counter, outcome));
         }
     };
+    let load = |guard: &Guard| target.host.sh(&format!("nft -f - <<'EOF'\n{}EOF\n", guard.text()));
+    let everywhere = Guard { doors: None, ..target.guard.clone() };
     if by_doors {
         round(1);
-        let text = Guard { doors: None, ..target.guard.clone() }.text();
-        target.host.sh(&format!("nft -f - <<'EOF'\n{text}EOF\n"));
+        load(&everywhere);
     }
     round(0);
+    load(&Guard { admin: None, ..everywhere.clone() });
+    let sent = to_nobody(target, right);
+    load(&everywhere);
+    let mut heard = Vec::new();
+    wait_until("a right frame passes behind them", LIMIT, || {
+        target.wires[0].send(&Attack::right(target).frames(target, &marker(990))[0]);
+        heard.extend(target.ear.take());
+        heard.iter().any(|frame| frames::holds(frame, &marker(990)))
+    });
+    wrong.extend(
+        sent.iter()
+            .filter(|(_, own)| heard.iter().any(|frame| frames::holds(frame, own)))
+            .map(|(what, _)| format!("{what}: delivered by a node that lets nobody in")),
+    );
     wrong
+}
+
+/// The same where no node is let in: nobody judges fragments, and each packet counts as one of a stranger. What was sent, and its mark.
+fn to_nobody(target: &Target, right: &Attack) -> Vec<(&'static str, [u8; 12])> {
+    let send = |(number, (what, change, _)): (u16, &PieceRow)| {
+        let mut attack = Attack { id: 300 + number, ..right.clone() };
+        change(target, &mut attack);
+        let (own, before) = (marker(usize::from(attack.id)), target.counters()["in_unknown"]);
+        for (part, frame) in attack.frames(target, &own).iter().enumerate() {
+            target.wires[attack.begins.filter(|_| part == 0).unwrap_or(attack.wire)].send(frame);
+        }
+        wait_until(what, LIMIT, || target.counters()["in_unknown"] > before);
+        (*what, own)
+    };
+    (1_u16..).zip(PIECES).map(send).collect()
 }
 
 /// Where no device listens (it is being made again, or was deleted), the kernel's port unreachable would take the frame that it is
