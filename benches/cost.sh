@@ -6,7 +6,7 @@
 #
 # A machine that others use is now fast and now slow, by 20 % and more, and both builds' seconds with it. What both do alike for each frame (sockets,
 # copies, routes, ciphers) is slower then by as much. So all that runs is divided by that part of it, of the same samples: OLD divided by NEW is the ratio.
-# A ratio above 1 means that NEW is better. It says nothing of what waits: builds.sh measures rates.
+# A ratio above 1 means that NEW is better. It says nothing of what waits and wakes: builds.sh measures rates.
 set -eu
 cd "$(dirname "$0")/.."
 [ $# -ge 2 ] || { sed -n 4,9p "$0" >&2; exit 2; }

@@ -129,12 +129,18 @@ impl OutWays {
             };
             let _ = write!(finding.what, "; {says}");
             // A way that is as it should be is no first place to look.
-            finding.help = if end.is_some_and(|end| amiss(&end)) {
-                format!("ip route get {to}; {}", finding.help)
-            } else {
-                format!("{}; ip route get {to}", finding.help)
-            };
+            finding.help = asking(&finding.help, to, end.is_some_and(|end| amiss(&end)));
         }
+    }
+}
+
+/// A help with what shows the way to an address, as its first or its last command; once.
+pub(super) fn asking(help: &str, to: IpAddr, first: bool) -> String {
+    let get = format!("ip route get {to}");
+    match help.split(';').any(|command| command.trim().ends_with(&get)) {
+        true => help.to_owned(),
+        false if first => format!("{get}; {help}"),
+        false => format!("{help}; {get}"),
     }
 }
 

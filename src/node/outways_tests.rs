@@ -141,3 +141,13 @@ fn a_dead_tunnel_is_told_with_the_way_that_its_packets_take() {
     assert_eq!(both("eth2"), "down; packets to 198.18.2.2 leave by eth2 via 10.0.0.1, not by eth1 as they should");
     assert_eq!(told(&vpn, &nodes[1..]), ("down".to_owned(), "look".to_owned()), "of that one nothing is known");
 }
+
+#[test]
+fn what_shows_a_way_is_asked_once_whoever_asks_it_first() {
+    let to = "10.0.0.1".parse().unwrap();
+    assert_eq!(asking("look there", to, true), "ip route get 10.0.0.1; look there");
+    assert_eq!(asking("look there", to, false), "look there; ip route get 10.0.0.1");
+    assert_eq!(asking("here: ip route get 10.0.0.1; look there", to, false), "here: ip route get 10.0.0.1; look there");
+    let other = "ip route get 10.0.0.12";
+    assert_eq!(asking(other, to, true), format!("ip route get 10.0.0.1; {other}"), "of another address");
+}

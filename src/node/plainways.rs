@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::outways::{End, NO_WAY, OutWays};
+use super::outways::{End, NO_WAY, OutWays, asking};
 use super::strays::ASIDE;
 use super::watch_told::SESSION;
 use crate::api::list::named;
@@ -36,7 +36,7 @@ pub fn refused(ways: &OutWays, ends: &BTreeMap<NodeId, End>, findings: &mut Vec<
         gone.retain(|node, to| !is((node, to)));
         finding.what.push_str(&format!("; {NO_WAY} {to}"));
         // Nobody else's filter has a part in that.
-        finding.help = if finding.code == SESSION { ask(to) } else { format!("ip route get {to}; {}", finding.help) };
+        finding.help = if finding.code == SESSION { ask(to) } else { asking(&finding.help, to, true) };
     }
     let Some(to) = gone.values().next() else { return };
     let names = named(gone.keys(), NAMED);
