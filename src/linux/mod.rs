@@ -12,6 +12,7 @@ mod checksum;
 pub mod checksums;
 pub mod confine;
 mod counters;
+mod devices;
 mod ear;
 mod error;
 pub mod fake;
@@ -49,6 +50,7 @@ pub mod underlay;
 mod watch;
 mod xt;
 
+pub use self::devices::tx_dropped;
 pub use self::error::KernelError;
 pub use self::kernel::Kernel;
 pub use self::observe::read as read_netlink;

@@ -12,6 +12,7 @@ use crate::api::local::{
 };
 use crate::api::stream::{AWAY, AwayGuest};
 use crate::clock::{mono, wall};
+use crate::linux;
 use crate::mgmt::told::bounded;
 use crate::node::causes;
 use crate::node::names::{self, Device};
@@ -23,6 +24,8 @@ use crate::types::{Mac, Mono, NodeId, Wall};
 
 /// How long after its start a node waits before it calls a tunnel down.
 const GRACE: Duration = Duration::from_secs(15);
+/// Counts frames that the kernel dropped because the queue of a tunnels' TAP was full.
+const TAP_OVERFLOW: &str = "tap-overflow";
 /// Ports of a network without their interface that are listed.
 const ABSENT: usize = 64;
 
@@ -311,6 +314,11 @@ fn drops(stats: &[LaneStats], view: &View) -> BTreeMap<String, u64> {
         for (reason, count) in lane.tunnels.drops.iter().filter(|(_, count)| *count > 0) {
             *drops.entry(format!("tunnel-{}", reason.name())).or_default() += count;
         }
+    }
+    // The kernel drops these before a lane can see them, and counts them by device.
+    let taps = stats.iter().flat_map(|lane| &lane.taps).map(|(_, name, _)| name.as_str()).collect();
+    if let Ok(count @ 1..) = linux::tx_dropped(&taps) {
+        drops.insert(TAP_OVERFLOW.to_owned(), count);
     }
     drops
 }

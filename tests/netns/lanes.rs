@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use vxmesh::api::local::Management;
 use vxmesh::forward::{DropReason, Slots};
+use vxmesh::lab::shell;
 use vxmesh::linux::sys::pin_thread;
 use vxmesh::linux::tap;
 use vxmesh::meshd::lane::{LaneStats, Setup};
@@ -24,6 +25,7 @@ use vxmesh::tunnel::public_key;
 use vxmesh::types::{Mtu, Psk, SecretKey, UdpPort, Version};
 
 use crate::harness::{Space, cable, can_run, guest, wait_until};
+use crate::labs::Lab;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const TAP: &str = "vt10.12b5";
@@ -478,4 +480,30 @@ fn answer(server: &UdpSocket, stop: &AtomicBool) {
             server.send_to(&buf, from).unwrap();
         }
     }
+}
+
+#[test]
+fn what_the_queue_of_a_tap_has_no_room_for_is_counted() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "1"]);
+    lab.settled();
+    wait_until("guests reach each other", Duration::from_secs(10), || lab.answers("a-1", "b-1"));
+    let dropped = || {
+        let said = lab.ctl("exec", &["a-1", "--", "meshctl", "status", "-o", "json"]);
+        let status: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+        status["drops"]["tap-overflow"].as_u64().unwrap_or_default()
+    };
+    assert_eq!(dropped(), 0);
+    let ((guest, _), (_, to), daemon) = (lab.guest("a-1"), lab.guest("b-1"), lab.home.running("a-1").unwrap());
+    let mut burst = shell::command(Some(&guest), "bash");
+    // Three times what the queue holds (`tx_queue_len`, 1000), while nobody reads it.
+    burst.args(["-ec", &format!("exec 3>/dev/udp/{to}/9; for i in $(seq 3000); do echo x >&3; done")]);
+    assert!(daemon.signal(libc::SIGSTOP).unwrap());
+    let sent = shell::run(burst);
+    assert!(daemon.signal(libc::SIGCONT).unwrap());
+    sent.unwrap();
+    let lost = dropped();
+    assert!((1000..3000).contains(&lost), "{lost} of 3000");
 }
