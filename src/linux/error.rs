@@ -1,8 +1,11 @@
 //! What can go wrong between us and the kernel, and how it is told.
 
+use std::collections::BTreeMap;
 use std::io;
 
+use super::kernel::holds_up;
 use crate::api::problem::{Exit, Problem};
+use crate::node::op::Op;
 use crate::types::IfName;
 
 /// Why the kernel could not be read or changed.
@@ -36,9 +39,11 @@ pub enum KernelError {
         op: String,
         /// The kernel's words.
         why: String,
+        /// The device that it is of, and whether the steps behind it on that device are left out; none: it is of no device.
+        device: Option<(IfName, bool)>,
     },
     /// Several steps failed.
-    #[error("{} steps failed and {skipped} that depend on them were left out; the first: {}", .failed.len(), first(.failed))]
+    #[error("{}", steps(.failed, *.skipped))]
     Steps {
         /// Each failure, at least one.
         failed: Vec<Self>,
@@ -55,14 +60,42 @@ pub enum KernelError {
     },
 }
 
-fn first(failed: &[KernelError]) -> String {
-    failed.first().map(ToString::to_string).unwrap_or_default()
+fn steps(failed: &[KernelError], skipped: usize) -> String {
+    let first = failed.first().map(ToString::to_string).unwrap_or_default();
+    let left = if skipped > 0 { format!(" and {skipped} that need what failed were left out") } else { String::new() };
+    match failed.len() {
+        1 => format!("a step failed{left}: {first}"),
+        count => format!("{count} steps failed{left}; the first: {first}"),
+    }
 }
 
 impl KernelError {
     /// For `map_err`.
     pub(super) fn socket(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |why| if why.raw_os_error() == Some(libc::EPERM) { Self::NotAllowed } else { Self::Socket { what, why } }
+    }
+
+    /// A step that was refused, and why.
+    pub(crate) fn op(op: &Op, why: impl Into<String>) -> Self {
+        let device = op.device().map(|device| (device.clone(), holds_up(op)));
+        Self::Op { op: op.to_string(), why: why.into(), device }
+    }
+
+    /// The devices on which something was not done, and whether each was left altogether; none where it may be anything.
+    pub fn devices(&self) -> Option<BTreeMap<&IfName, bool>> {
+        match self {
+            Self::PortTaken { name } => Some([(name, true)].into()),
+            Self::Op { device, .. } => device.as_ref().map(|(name, whole)| [(name, *whole)].into()),
+            Self::Steps { failed, .. } => {
+                let mut all = BTreeMap::new();
+                for (name, whole) in failed.iter().map(Self::devices).collect::<Option<Vec<_>>>()?.into_iter().flatten()
+                {
+                    *all.entry(name).or_default() |= whole;
+                }
+                Some(all)
+            }
+            Self::NotAllowed | Self::NoNft | Self::Nft(_) | Self::NoVxlan | Self::NoTun | Self::Socket { .. } => None,
+        }
     }
 
     /// Code of its [`Problem`].
@@ -90,7 +123,9 @@ impl KernelError {
             Self::NoVxlan => "modprobe vxlan, or install the kernel's extra modules",
             Self::NoTun => "modprobe tun; in a container: pass /dev/net/tun in",
             Self::PortTaken { .. } => "ss -ulnp shows who has it; or give the overlay another UDP port",
-            Self::Op { .. } | Self::Steps { .. } => "the next pass tries again; meshctl status shows what is left",
+            Self::Op { .. } | Self::Steps { .. } => {
+                "ip -d link show; what is in the way there has to go, then the next pass does it: meshctl status shows what is left"
+            }
             Self::Socket { .. } => "the next pass tries again",
         }
     }

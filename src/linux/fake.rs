@@ -68,7 +68,7 @@ impl Fake {
         for op in ops {
             let done = self.step(op);
             self.tidy();
-            done.map_err(|why| KernelError::Op { op: op.to_string(), why: why.to_owned() })?;
+            done.map_err(|why| KernelError::op(op, why))?;
             self.log.push(op.to_string());
         }
         Ok(())

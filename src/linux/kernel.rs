@@ -341,7 +341,7 @@ impl Kernel {
             Op::SetBridge { name, bridge } => {
                 let index = self.index(op, name)?;
                 self.one(op, request::bridge(index, bridge))?;
-                sysctl::set(name, bridge).map_err(|why| KernelError::Op { op: op.to_string(), why: why.to_string() })
+                sysctl::set(name, bridge).map_err(|why| KernelError::op(op, why.to_string()))
             }
             Op::NoVlanFiltering { name } => self.with(op, name, request::no_vlan_filtering),
             Op::SetMaster { name, bridge } => {
@@ -374,7 +374,7 @@ impl Kernel {
     fn check(&mut self, op: &Op, name: &IfName) -> Result<(), KernelError> {
         let Ok(index) = self.index(op, name) else { return Ok(()) };
         let done = if op.removes() { self.checks.leave(name, index) } else { self.checks.check(name, index) };
-        done.map_err(|why| KernelError::Op { op: op.to_string(), why: why.to_string() })
+        done.map_err(|why| KernelError::op(op, why.to_string()))
     }
 
     /// An interface that has an address of this host is no guest's: in a bridge the host would no longer be reached there.
@@ -382,7 +382,7 @@ impl Kernel {
         let Some((index, _)) = self.find(name.as_str())? else { return Ok(()) };
         let own = addresses::of_host(&mut self.netlink, index);
         if let Some(address) = own.map_err(KernelError::socket("reading addresses"))? {
-            return Err(KernelError::Op { op: op.to_string(), why: format!("this host has {address} there") });
+            return Err(KernelError::op(op, format!("this host has {address} there")));
         }
         let bridge = self.index(op, bridge)?;
         let answer = self.netlink.request(request::master(index, bridge)).map_err(KernelError::socket(CHANGING))?;
@@ -422,7 +422,7 @@ impl Kernel {
                 self.one(op, create)?;
             }
             Kind::Tap(_) => make_tap(op)?,
-            Kind::Other(_) => return Err(KernelError::Op { op: op.to_string(), why: "no device of ours".into() }),
+            Kind::Other(_) => return Err(KernelError::op(op, "no device of ours")),
         }
         let (index, address) = self.find(UNNAMED)?.ok_or_else(|| missing(op, UNNAMED))?;
         if matches!(link.kind, Kind::Bridge(_)) {
@@ -492,8 +492,7 @@ impl Failures {
     }
 
     fn add(&mut self, op: &Op, error: KernelError) {
-        // One row that the kernel refuses must not cost the other rows of its device.
-        if !is_entry(op) && !matches!(op, Op::CheckChecksums { .. } | Op::LeaveChecksums { .. }) {
+        if holds_up(op) {
             self.devices.extend(op.device().cloned());
         }
         self.failed.push(error);
@@ -506,6 +505,11 @@ impl Failures {
             _ => Err(KernelError::Steps { failed: self.failed, skipped: self.skipped }),
         }
     }
+}
+
+/// True for a step that those behind it on its device need. One row that the kernel refuses must not cost the other rows.
+pub(super) const fn holds_up(op: &Op) -> bool {
+    !is_entry(op) && !matches!(op, Op::CheckChecksums { .. } | Op::LeaveChecksums { .. })
 }
 
 /// True for entries of tables, which do not depend on each other and go in batches.
@@ -534,7 +538,7 @@ fn make_tap(op: &Op) -> Result<(), KernelError> {
         other @ (tap::TapError::Busy(_)
         | tap::TapError::Foreign(_)
         | tap::TapError::Missing(_)
-        | tap::TapError::System { .. }) => KernelError::Op { op: op.to_string(), why: other.to_string() },
+        | tap::TapError::System { .. }) => KernelError::op(op, other.to_string()),
     })
 }
 
@@ -543,7 +547,7 @@ fn is_gone(refusal: &Refusal) -> bool {
 }
 
 fn missing(op: &Op, name: &str) -> KernelError {
-    KernelError::Op { op: op.to_string(), why: format!("there is no device {name}") }
+    KernelError::op(op, format!("there is no device {name}"))
 }
 
 /// A refusal in words that say what to do, where the number alone would not.
@@ -552,6 +556,6 @@ fn told(op: &Op, refusal: &Refusal) -> KernelError {
         (libc::EPERM, _) => KernelError::NotAllowed,
         (libc::EOPNOTSUPP, Op::AddLink { link, .. }) if link.vxlan().is_some() => KernelError::NoVxlan,
         (libc::EADDRINUSE, Op::SetUp { name, up: true }) => KernelError::PortTaken { name: name.clone() },
-        _ => KernelError::Op { op: op.to_string(), why: refusal.to_string() },
+        _ => KernelError::op(op, refusal.to_string()),
     }
 }

@@ -219,12 +219,16 @@ impl From<&UnderlayError> for Problem {
     fn from(error: &UnderlayError) -> Self {
         let problem = |code, help| Self::new(code, Exit::Invalid, error.to_string()).help(help);
         match error {
-            UnderlayError::NoInterface { .. } => problem("M0630", "name one of them in [underlay] of meshd.toml"),
+            UnderlayError::NoInterface { .. } => {
+                problem("M0630", "name one of them in [underlay] of meshd.toml, then: systemctl reload meshd")
+            }
             UnderlayError::NoAddress { .. } => problem(
                 "M0631",
-                "ip address show; give the interface its address again (ip address add ADDRESS/LENGTH dev IF), or name another in [underlay] of meshd.toml",
+                "ip address show; give the interface its address again (ip address add ADDRESS/LENGTH dev IF), or name another in [underlay] of meshd.toml, then: systemctl reload meshd",
             ),
-            UnderlayError::NotLocal { .. } => problem("M0632", "write one of them in [underlay] of meshd.toml"),
+            UnderlayError::NotLocal { .. } => {
+                problem("M0632", "write one of them in [underlay] of meshd.toml, then: systemctl reload meshd")
+            }
             UnderlayError::Kernel(kernel) => kernel.into(),
         }
     }

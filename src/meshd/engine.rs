@@ -14,7 +14,7 @@ use super::events::Tone;
 use super::files::Tables;
 use super::guests::Guests;
 use super::held::Held;
-use super::kernel::{Kernel, told};
+use super::kernel::{Kernel, told, told_of};
 use super::keys::Keyring;
 use super::look::{Before, Host, look};
 use super::mtu::Watch;
@@ -540,7 +540,7 @@ impl<K: Kernel> Engine<K> {
                 self.shared.events.by_others(Tone::Wrong, "drift", "repaired", text);
             }
             tracing::debug!("{} steps: {}", ops.len(), brief(ops.iter()));
-            self.kernel.apply(&ops).map_err(|e| told(&e))?;
+            self.kernel.apply(&ops).map_err(|e| told_of(&e, &slice))?;
             self.plugs.plug(&mut self.kernel, &plugs, &observed, &self.shared.events);
         }
         Ok(())

@@ -4,18 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::api::cut::Cut;
+use crate::api::list::named;
+use crate::api::local::Finding;
+use crate::api::problem::Problem;
 use crate::linux::{self, KernelError};
 use crate::node::attached::Attached;
 use crate::node::barriers::{Base, Table};
 use crate::node::desired::Observed;
 use crate::node::fence::{Refused, Said};
+use crate::node::names::{self, Device};
 use crate::node::older::Older;
 use crate::node::op::Op;
 use crate::node::shown::Legacy;
 use crate::node::strays::{Ask, Way, Ways};
 use crate::node::verdicts::Rules;
+use crate::node::watch::ECHO_VNI;
+use crate::policy::path::Path;
 use crate::probe::crossing::Protocol;
-use crate::types::{IfName, Mac};
+use crate::table::Slice;
+use crate::types::{IfName, Mac, UdpPort, Vni};
+
+/// Networks that are named of those that something was not done for.
+const NETWORKS: usize = 8;
 
 /// The kernel as two verbs, and the counters of its packet filters.
 pub trait Kernel {
@@ -226,8 +237,80 @@ impl Kernel for linux::Kernel {
     }
 }
 
+/// What was not done of a plan, with the networks of this slice that it concerns.
+pub(super) fn told_of(error: &KernelError, slice: &Slice) -> Finding {
+    let finding = told(error);
+    let Some(devices) = error.devices() else { return finding };
+    let Some(parsed) = devices.keys().map(|name| names::parse(name.as_str())).collect::<Option<Vec<_>>>() else {
+        return finding;
+    };
+    let network = |(device, vni, port): (Device, Vni, UdpPort)| {
+        let (key, network) = slice.networks.iter().find(|(key, of)| key.vni == vni && of.udp_port == port)?;
+        Some((device, key, network))
+    };
+    // What watches the plain path carries no guest's frame.
+    let theirs = parsed.into_iter().filter(|(_, vni, _)| vni.get() != ECHO_VNI);
+    let Some(all) = theirs.map(network).collect::<Option<Vec<_>>>() else { return finding };
+    let of: BTreeMap<_, _> = all.iter().map(|(_, key, network)| (*key, &network.name)).collect();
+    if of.is_empty() {
+        return finding.harmless();
+    }
+    let only = |which: Device| all.iter().all(|(device, ..)| *device == which);
+    let path = if only(Device::Vxlan) { Some(Path::Plain) } else { only(Device::Tap).then_some(Path::Tunnel) };
+    let cut = Cut {
+        surely: devices.values().all(|whole| *whole),
+        networks: of.keys().map(|key| (*key).clone()).collect(),
+        path,
+        ..Cut::default()
+    };
+    let what = format!("network {}: {}", named(of.values(), NETWORKS), finding.what);
+    Finding { what, ..finding }.cuts(if of.len() > NETWORKS { Cut::node(false) } else { cut })
+}
+
 /// Where the kernel was not even asked, nobody knows that something of the plan is missing.
-pub(super) fn told(error: &KernelError) -> crate::api::local::Finding {
-    let finding = crate::api::local::Finding::from(&crate::api::problem::Problem::from(error));
-    if matches!(error, KernelError::Socket { .. }) { finding.cuts(crate::api::cut::Cut::node(false)) } else { finding }
+pub(super) fn told(error: &KernelError) -> Finding {
+    let finding = Finding::from(&Problem::from(error));
+    if matches!(error, KernelError::Socket { .. }) { finding.cuts(Cut::node(false)) } else { finding }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::node::plan::tests::slice;
+
+    #[test]
+    fn what_is_not_done_on_devices_concerns_their_networks_and_says_so() {
+        let slice = slice("suppress", json!({}));
+        let key = slice.networks.keys().next().unwrap();
+        let op = |name: &str, why: &str| KernelError::op(&Op::SetUp { name: name.parse().unwrap(), up: true }, why);
+        let many = |names: &[&str]| KernelError::Steps {
+            failed: names.iter().map(|name| op(name, "no")).collect(),
+            skipped: 6,
+        };
+        for (error, networks, path) in [
+            (op("vv10.12b5", "File exists"), 1, Some(Path::Plain)),
+            (many(&["vv10.12b5"]), 1, Some(Path::Plain)),
+            (many(&["vt10.12b5"]), 1, Some(Path::Tunnel)),
+            (many(&["vv10.12b5", "vb10.12b5"]), 1, None),
+            (many(&["vv10.12b5", "vv16777215.12b5"]), 1, Some(Path::Plain)),
+        ] {
+            let told = told_of(&error, &slice);
+            let cut = told.cut.clone().unwrap();
+            assert!(told.code == "M0626" && cut.surely && !cut.node, "{told:?}");
+            assert_eq!((cut.networks.as_slice(), cut.path), (&[key.clone()][..networks], path), "{told:?}");
+            let name = &slice.networks[key].name;
+            assert!(told.what.starts_with(&format!("network {name}: ")), "{told:?}");
+        }
+        // What it may be about is not known: of no network of this slice, or of a guest's interface.
+        for error in [many(&["vv77.12b5"]), op("tap1", "no"), KernelError::Nft("no".to_owned())] {
+            assert!(told_of(&error, &slice).cut.is_none(), "the topic says what is cut off: {error:?}");
+        }
+        assert_eq!(
+            told_of(&many(&["vq16777215.12b5"]), &slice).cut,
+            Some(Cut::default()),
+            "no guest's frame goes there"
+        );
+    }
 }

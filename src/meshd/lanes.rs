@@ -204,7 +204,7 @@ fn not_running(index: u8, error: &LaneError) -> Finding {
             "UDP port {port} is taken by another program, so lane {index} does not run and no tunnel of it; it is tried again"
         );
         let help = format!(
-            "ss -lunp sport = :{port} names the other program; stop it, or set another listen in [underlay] of meshd.toml (lane i uses listen + i)"
+            "ss -lunp sport = :{port} names the other program; stop it, or set another listen in [underlay] of meshd.toml (lane i uses listen + i), then: systemctl restart meshd"
         );
         return Finding::new("M0636", what, help);
     }

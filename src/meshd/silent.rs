@@ -240,10 +240,10 @@ impl Cause {
     fn finding(self, theirs: &Theirs, peers: &[&PeerStatus]) -> Finding {
         let names = some(peers);
         let (the, is, it) = if peers.len() > 1 { ("the tunnels", "are", "them") } else { ("the tunnel", "is", "it") };
-        let check = "meshctl status there first: it says so where meshd does not run or has a key that is not its own; then look for what drops UDP, here and there: meshctl tunnel list names the ports; nft list tables | grep -v vxmesh";
+        let check = "meshctl status there first: it says so where meshd does not run or has a key that is not its own; then look for what drops UDP, here and there: meshctl tunnel list names the ports; nft list tables | grep -v vxmesh; iptables-legacy-save";
         let foreign = "what it has to be set to: meshctl node list says which are foreign, meshctl node foreign NODE prints it; there: wg show; then look for what drops UDP, here and there: meshctl tunnel list names the ports";
-        let out = "look for what drops UDP from here, there first: nft list tables | grep -v vxmesh; then here: meshctl tunnel list";
-        let back = "meshctl status there first: if an interface of its own is down, it says so; then look for what drops UDP from there, here first: nft list tables | grep -v vxmesh; then there: meshctl tunnel list";
+        let out = "look for what drops UDP from here, there first: nft list tables | grep -v vxmesh; iptables-legacy-save; then here: meshctl tunnel list";
+        let back = "meshctl status there first: if an interface of its own is down, it says so; then look for what drops UDP from there, here first: nft list tables | grep -v vxmesh; iptables-legacy-save; then there: meshctl tunnel list";
         let (why, help) = match self {
             Self::NotJoined if peers.len() > 1 => ("they have not joined yet".to_owned(), "run meshctl join there"),
             Self::NotJoined => ("it has not joined yet".to_owned(), "run meshctl join there"),

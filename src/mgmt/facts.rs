@@ -256,7 +256,7 @@ impl FactsError {
         if matches!(self, Self::Unproved(_)) {
             return keys::unproved(self.to_string());
         }
-        let help = "look at [underlay] in meshd.toml, and at the addresses of the host";
+        let help = "look at [underlay] in meshd.toml (after a change: systemctl reload meshd), and at the addresses of the host";
         let problem = Problem::new("M0257", Exit::Invalid, self.to_string()).note("nothing was changed").help(help);
         if let Self::Taken { owner, .. } = self {
             return problem.help(format!("if that was this machine: meshctl node delete {owner}"));

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::told::names;
+use super::told::{names, on_nodes};
 use crate::api::local::Finding;
 use crate::types::{Mono, NodeId};
 
@@ -137,7 +137,7 @@ impl Entry {
             }
             let (who, help) = (names(&self.nodes.iter().collect::<Vec<_>>()), &self.help);
             let last = if self.times == TOLD { "; it comes and goes, and is counted from now on" } else { "" };
-            let text = format!("[{code}] {who}: {what}; on the node itself: {help}{last}");
+            let text = format!("[{code}] {who}: {what}; {}{last}", on_nodes(help));
             return Some(Item { node: node.clone(), what: "problem", text });
         }
         self.stood = None;

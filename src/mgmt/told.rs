@@ -98,7 +98,7 @@ pub fn of_mesh<'a>(
     lines.sort_by_key(|(_, nodes)| std::cmp::Reverse(nodes.len()));
     let more = lines.len().saturating_sub(FINDINGS);
     let line = |((code, what, help), nodes): ((&str, &str, &str), Vec<&NodeId>)| {
-        Finding::new(code, format!("{}: {what}", names(&nodes)), format!("on the node itself: {help}"))
+        Finding::new(code, format!("{}: {what}", names(&nodes)), on_nodes(help))
     };
     let mut problems: Vec<Finding> = lines.into_iter().take(FINDINGS).map(line).collect();
     if more > 0 {
@@ -163,6 +163,20 @@ fn first(finding: Finding, lines: &BTreeMap<&NodeId, &IfName>, away: &BTreeSet<N
 pub(super) fn names(nodes: &[&NodeId]) -> String {
     let names = named(nodes, NAMED);
     if nodes.len() == 1 { format!("node {names}") } else { format!("{} nodes ({names})", nodes.len()) }
+}
+
+/// Verbs of `meshctl` that management alone answers.
+const OURS: [&str; 6] = ["network", "port", "overlay", "policy", "node", "token"];
+
+/// A help that nodes tell, for who reads it at management: what management alone answers is typed here.
+pub fn on_nodes(help: &str) -> String {
+    let is_ours = |command: &&str| OURS.iter().any(|verb| command.contains(&format!("meshctl {verb} ")));
+    let (ours, theirs): (Vec<&str>, Vec<&str>) = help.split("; ").partition(is_ours);
+    match (theirs.is_empty(), ours.is_empty()) {
+        (true, _) => help.to_owned(),
+        (false, true) => format!("on the node itself: {help}"),
+        (false, false) => format!("on the node itself: {}; here: {}", theirs.join("; "), ours.join("; ")),
+    }
 }
 
 #[cfg(test)]
@@ -270,6 +284,20 @@ mod tests {
         assert_eq!(said[0].what, "5 nodes (a-0, a-1, a-2 and 2 more): the tunnel to b-1 is down");
         assert_eq!((said[1].code.as_str(), said[1].what.as_str()), ("M0615", "node a-2: vb10 has an address"));
         assert_eq!(said[1].help, "on the node itself: meshctl explain");
+    }
+
+    #[test]
+    fn what_management_alone_answers_is_typed_here() {
+        for (told, said) in [
+            ("meshctl explain", "on the node itself: meshctl explain"),
+            (
+                "give it another; meshctl port set p --mac 02:00:00:00:00:01",
+                "on the node itself: give it another; here: meshctl port set p --mac 02:00:00:00:00:01",
+            ),
+            ("lower it: meshctl network set blue --mtu 1254", "lower it: meshctl network set blue --mtu 1254"),
+        ] {
+            assert_eq!(on_nodes(told), said);
+        }
     }
 
     #[test]

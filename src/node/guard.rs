@@ -70,7 +70,7 @@ pub const COUNTERS: [(&str, &str); 10] = [
     ("out_accepted", "VXLAN to a known VTEP, of a network that it shares with this node"),
     (
         "out_unknown",
-        "VXLAN to a stranger, through the wrong interface, or of a network that its receiver is no member of",
+        "VXLAN to a stranger, through the wrong interface, of a network that its receiver is no member of, or made by a program of this host",
     ),
     ("out_routed", "VXLAN to a known VTEP that would leave by a router which its PDC does not have"),
     ("out_quoted", "ICMP errors of this host that quote a frame which came as VXLAN"),
@@ -81,6 +81,10 @@ pub const ACCEPTED: [&str; 2] = ["in_accepted", "out_accepted"];
 
 /// Where the VNI stands, counted in bits from the UDP header: behind it and the first four bytes of VXLAN (RFC 7348 section 5).
 const VNI: &str = "@th,96,24";
+
+/// What a vxlan device has wrapped comes from that device (`ip_output`, net/ipv4/ip_output.c, since Linux 5.8); what a program sends, comes from
+/// none. Any user of the host could send from this address to that UDP port, and would be whatever guest of the node it likes.
+const WRAPPED: &str = "meta iifkind \"vxlan\"";
 
 /// Before the table of connections, which looks at -200 (`enum nf_ip_hook_priorities` of the kernel).
 const RAW: i32 = -300;
@@ -205,6 +209,9 @@ impl Guard {
         let [refused_in, arriving] = self.inward();
         let [refused_out, leaving] = self.outward();
         chains.extend(self.pieces());
+        if self.listens_by_ipv6() {
+            chains.push(Chain::new("hidden", None, guard_path::hidden(&self.to_ports())));
+        }
         chains.push(Chain::new("refused_in", None, refused_in));
         chains.push(Chain::new("refused_out", None, refused_out));
         chains.push(Chain::new("routed", None, guard_host::ROUTED.map(str::to_owned).into()));
@@ -251,6 +258,9 @@ impl Guard {
         arriving.push(format!("{} goto refused_in", self.to_ports()));
         arriving.push(guard_host::ARRIVING.to_owned());
         arriving.extend(guard_path::errors());
+        if self.listens_by_ipv6() {
+            arriving.extend(guard_path::arriving6());
+        }
         [refused, arriving]
     }
 
@@ -261,10 +271,10 @@ impl Guard {
             let ip = side.family().0;
             let out = format!("oifname \"{}\"", side.interface);
             let by = format!("{out} {} @{}", side.towards(), leaving_set(name, side));
-            leaving.push(format!("{by} {ip} saddr {} counter name out_accepted accept", side.own));
+            leaving.push(format!("{by} {ip} saddr {} {WRAPPED} counter name out_accepted accept", side.own));
             if side.routers.is_some() {
                 let known = format!("{out} udp dport . {ip} daddr . {VNI} @{name}");
-                refused.push(format!("{known} {ip} saddr {} counter name out_routed drop", side.own));
+                refused.push(format!("{known} {ip} saddr {} {WRAPPED} counter name out_routed drop", side.own));
             }
         }
         // A bridge may be made to show its frames to these hooks (net.bridge.bridge-nf-call-iptables). They are between guests, who
@@ -282,6 +292,11 @@ impl Guard {
             leaving.push(format!("{errors} {place} @{quoted} fib saddr type local counter name out_quoted drop"));
         }
         [refused, leaving]
+    }
+
+    /// A vxlan device listens by the family of its side alone; where there is no side any more, one may be about to go.
+    fn listens_by_ipv6(&self) -> bool {
+        !self.ports.is_empty() && (self.sides().next().is_none() || self.sides().any(|(_, side)| side.own.is_ipv6()))
     }
 
     /// Matches what is for a port of ours. Most hosts have one overlay, and a comparison costs every packet less than a look at a set.

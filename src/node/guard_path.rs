@@ -7,7 +7,8 @@
 //!
 //! They can be judged in two places: where every packet comes by, which costs each one of the plain path, and each of guests where bridges
 //! show their frames to packet filters, about 200 ns; or at the interfaces by which nobody of ours sends. What begins and ends by the admin
-//! interface is put together there and then judged as a whole. It is the second where the kernel keeps rules for interfaces that are not
+//! interface is put together there and then judged as a whole; of IPv6 the kernel puts together behind that hook (`ipv6_frag_rcv`,
+//! net/ipv6/reassembly.c), so a first fragment counts for its packet, and one that does not show what it begins is nobody's. It is the second where the kernel keeps rules for interfaces that are not
 //! there (Linux 6.16), and no policy lets frames in by another interface.
 
 use std::collections::BTreeSet;
@@ -70,13 +71,38 @@ pub(super) fn pieces(ports: &str, external: Option<String>) -> Vec<String> {
 }
 
 /// Rules for fragments at [`doors`]. Of a plain peer's datagram no part comes by there; whose it is, the kernel asks of each fragment
-/// (`struct frag_v4_compare_key`, net/inet_frag.h), and ports stand in the first one only.
+/// (`struct frag_v4_compare_key`, net/inet_frag.h), and ports stand in the first one only. Of IPv6 the protocol is no part of the question,
+/// and that of the first fragment counts (RFC 8200 section 4.5).
 pub(super) fn strays(own: IpAddr) -> Vec<String> {
     let (ip, fragment, from) = FRAGMENTS[usize::from(own.is_ipv6())];
     let [(set, _), (set6, _)] = TOWARDS;
-    let set = if own.is_ipv6() { set6 } else { set };
-    let rule = format!("{fragment} meta l4proto udp {ip} daddr {own} {from} @{set} counter name {PIECES} drop");
-    vec![WHOLE.to_owned(), rule]
+    let dropped = format!("counter name {PIECES} drop");
+    match own {
+        IpAddr::V4(_) => {
+            vec![WHOLE.to_owned(), format!("{fragment} meta l4proto udp {ip} daddr {own} {from} @{set} {dropped}")]
+        }
+        IpAddr::V6(_) => vec![format!("{fragment} {ip} daddr {own} {from} @{set6} {dropped}")],
+    }
+}
+
+/// Rules at the hook for what is for this host, where it listens by IPv6: what a first fragment hides. An error is never so large that it is
+/// sent in fragments (RFC 4443 section 3.2), and what it quotes may stand in the second one.
+pub(super) fn arriving6() -> [String; 2] {
+    [
+        format!("icmpv6 type packet-too-big exthdr frag exists counter name {SMALLER_PATH} drop"),
+        "meta nfproto ipv6 exthdr frag exists goto hidden".to_owned(),
+    ]
+}
+
+/// The chain that the latter goes to. A later fragment is nothing without its first. One whose headers end in the midst of options shows no
+/// protocol, and none of UDP ends before its ports, so what comes to the end of this chain may be VXLAN.
+pub(super) fn hidden(ports: &str) -> Vec<String> {
+    vec![
+        "frag frag-off != 0 accept".to_owned(),
+        "meta l4proto != udp accept".to_owned(),
+        format!("{} accept", ports.replacen("dport ", "dport != ", 1)),
+        format!("counter name {PIECES} drop"),
+    ]
 }
 
 /// Rules for errors that would make the path to a plain peer smaller. Anybody can send one, to any address of this host; the size of the path

@@ -31,7 +31,7 @@ pub struct Sent<'a> {
 
 /// What was counted of late.
 #[derive(Debug, Default)]
-pub struct Larger(BTreeMap<NetKey, Counted>);
+pub struct Larger(BTreeMap<NetKey, (Mtu, Counted)>);
 
 /// The begin of the minute that is counted, and what came in the one before.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +46,11 @@ impl Larger {
     pub fn look<'a>(&mut self, all: impl IntoIterator<Item = Sent<'a>>, now: Mono) -> Vec<Finding> {
         let (mut findings, mut seen) = (Vec::new(), BTreeMap::new());
         for sent in all {
-            let (counted, frames) = Counted::look(self.0.get(sent.key).copied(), sent.frames, sent.frames, now);
+            // What was larger than another number says nothing of this one.
+            let old = self.0.get(sent.key).filter(|(mtu, _)| *mtu == sent.mtu).map(|(_, counted)| *counted);
+            let (counted, frames) = Counted::look(old, sent.frames, sent.frames, now);
             findings.extend((frames >= SOME).then(|| finding(&sent, frames)));
-            seen.insert(sent.key.clone(), counted);
+            seen.insert(sent.key.clone(), (sent.mtu, counted));
         }
         self.0 = seen;
         findings
@@ -120,5 +122,9 @@ mod tests {
         assert!(look(122, 5400).is_empty(), "over");
         assert!(look(130, 0).is_empty(), "lanes that started anew");
         assert_eq!(look(131, 30).len(), 1);
+        let raised = Mtu::try_from(1500).unwrap();
+        let sent = |frames| [Sent { key: &key, name: &name, mtu: raised, oversize: Oversize::Fragment, frames }];
+        assert!(larger.look(sent(60), at(132)).is_empty(), "what was larger than another number");
+        assert_eq!(larger.look(sent(90), at(133)).len(), 1);
     }
 }

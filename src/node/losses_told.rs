@@ -71,7 +71,7 @@ fn line(all: &[Lossy<'_>], interface: Option<&IfName>) -> String {
     let link = interface.map_or_else(|| "ip -s -s link".to_owned(), |device| format!("ip -s -s link show {device}"));
     format!(
         "how many: meshctl tunnel list; a line or a queue that is full or faulty: {link}, here and on {node}, there also tc -s qdisc; what is \
-         between them{}; rules that drop some: nft list tables | grep -v vxmesh, here and there",
+         between them{}; rules that drop some: nft list tables | grep -v vxmesh; iptables-legacy-save, here and there",
         ping.unwrap_or_default()
     )
 }

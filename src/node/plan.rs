@@ -379,7 +379,7 @@ fn no_address(key: &NetKey, node: &NodeId, outer: Outer, theirs: bool) -> Findin
     let (who, help) = if theirs {
         (format!("node '{node}'"), format!("meshctl node set {node} --{word} ADDRESS"))
     } else {
-        ("this node".to_owned(), format!("set [underlay] {word} in meshd.toml"))
+        ("this node".to_owned(), format!("set [underlay] {word} in meshd.toml, then: systemctl reload meshd"))
     };
     Finding::new(
         "M0404",

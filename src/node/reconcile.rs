@@ -21,6 +21,7 @@ use crate::api::cut::Cut;
 use crate::api::list::named;
 use crate::api::local::Finding;
 use crate::policy::mtu::IPV6_LEAST;
+use crate::policy::path::Path;
 use crate::types::{IfName, Mac, UdpPort};
 
 /// The steps from what is to what should be. Empty once they are done. With [`Desired::default`] they remove all that is ours.
@@ -77,7 +78,10 @@ pub fn held(observed: &Observed) -> Option<&IfName> {
 
 /// What others have done that is in the way: foreign devices that block networks, and addresses on devices of ours.
 pub fn conflicts(desired: &Desired, observed: &Observed) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = blocked(desired, observed).into_values().collect();
+    let blocked = blocked(desired, observed);
+    let built = desired.networks.iter().filter(|(bridge, _)| !blocked.contains_key(bridge)).map(|(_, net)| net);
+    let taken: Vec<(&Net, &IfName)> = built.filter_map(|net| Some((net, same_vni(net, observed)?))).collect();
+    let mut findings: Vec<Finding> = blocked.into_values().collect();
     findings.dedup();
     let ours =
         observed.addresses.iter().filter(|(name, _)| observed.links.get(*name).is_some_and(|l| is_ours(name, l)));
@@ -85,7 +89,8 @@ pub fn conflicts(desired: &Desired, observed: &Observed) -> Vec<Finding> {
     findings.extend(onlink::unsupported(desired, observed));
     findings.extend(checksums::open(observed));
     findings.extend(outside::mistaken(desired, observed));
-    findings.extend(latecomers(observed));
+    findings.extend(taken.iter().map(|(net, other)| foreign_vni(net, other)));
+    findings.extend(latecomers(observed, &taken.iter().map(|(_, other)| *other).collect()));
     findings
 }
 
@@ -125,12 +130,31 @@ fn taken_ports(observed: &Observed) -> BTreeMap<u16, &IfName> {
     foreign.filter_map(port).filter(|(port, _)| !ours.iter().any(|p| p.get() == *port)).collect()
 }
 
+/// The vxlan device of others that has the VNI of a network's own at its UDP port, where that one is not there: the kernel makes no second one
+/// (`vxlan_vni_in_use`, drivers/net/vxlan/vxlan_core.c).
+fn same_vni<'a>(net: &Net, observed: &'a Observed) -> Option<&'a IfName> {
+    let name = net.vxlan.as_ref().filter(|name| !observed.links.contains_key(*name))?;
+    let wanted = net.links.get(name)?.vxlan()?;
+    let is = |link: &Link| link.vxlan().is_some_and(|held| (held.vni, held.udp_port) == (wanted.vni, wanted.udp_port));
+    observed.links.iter().find(|(name, link)| !is_ours(name, link) && is(link)).map(|(name, _)| name)
+}
+
+fn foreign_vni(net: &Net, other: &IfName) -> Finding {
+    let what = format!(
+        "network {}: the vxlan device {other}, which is not ours, has the VNI {} at the UDP port of this network, so ours cannot be made: \
+         guests here do not reach those on other nodes of this PDC",
+        net.key, net.key.vni
+    );
+    let help = format!("ip -d link show {other}; ip link delete {other}, or give it another VNI or UDP port");
+    Finding::new("M0612", what, help).cuts(Cut::way(&net.key, Path::Plain))
+}
+
 /// vxlan devices of others on a UDP port that ours had before: the kernel lets them share it, our filter does not.
-fn latecomers(observed: &Observed) -> Option<Finding> {
+fn latecomers(observed: &Observed, told: &BTreeSet<&IfName>) -> Option<Finding> {
     let ours = our_ports(observed);
     let port =
         |link: &Link| UdpPort::try_from(u64::from(link.vxlan()?.udp_port)).ok().filter(|port| ours.contains(port));
-    let foreign = observed.links.iter().filter(|(name, link)| !is_ours(name, link));
+    let foreign = observed.links.iter().filter(|(name, link)| !is_ours(name, link) && !told.contains(name));
     let late: Vec<_> = foreign.filter_map(|(name, link)| Some((name, port(link)?))).collect();
     let (name, port) = late.first()?;
     let names = named(late.iter().map(|(name, _)| name), 1);

@@ -130,6 +130,19 @@ fn a_foreign_vxlan_device_on_our_udp_port_blocks_the_network_and_keeps_its_traff
     let told = conflicts(&desired, &kernel.state);
     assert!(told.len() == 1 && told[0].code == "M0612", "{told:?}");
     assert!(told[0].what.contains("flannel.1") && told[0].what.contains("4789"), "{told:?}");
+    // Ours was taken away, and another one has its VNI: the kernel makes no second one, and this network alone has no plain path.
+    let mut robbed = kernel.clone();
+    let flannel10 = Vxlan { vni: 10, ..flannel.clone() };
+    robbed.state.links.remove(&name("vv10.12b5")).unwrap();
+    robbed.state.links.insert(name("flannel.10"), other(Kind::Vxlan(flannel10), None));
+    let mut second = kernel.state.links[&name("vv10.12b5")].clone();
+    second.alias = Some(names::alias(&"default/11".parse().unwrap()));
+    robbed.state.links.insert(name("vv11.12b5"), second);
+    let said = conflicts(&desired, &robbed.state);
+    let of = |cut: &Option<Cut>| cut.clone().unwrap_or_default().networks.len();
+    let robbed = said.iter().find(|one| one.what.contains("flannel.10")).unwrap();
+    assert!(robbed.code == "M0612" && robbed.what.contains("network default/10") && of(&robbed.cut) == 1, "{said:?}");
+    assert!(robbed.help.contains("ip link delete flannel.10"), "{robbed:?}");
     // Of several the first is named. One at a port of its own is in nobody's way.
     let also = |port| other(Kind::Vxlan(Vxlan { udp_port: port, ..flannel.clone() }), None);
     kernel.state.links.insert(name("flannel.2"), also(4789));

@@ -115,7 +115,9 @@ fn help(policy: MtuPolicy, network: &Network, fits: u16, alone: bool) -> String 
     let floor = if alone && !network.has_ipv6() { 0 } else { IPV6_LEAST };
     let (now, follows) = (network.guest_mtu.get(), fits.max(floor));
     match policy.fixed {
-        Some(_) if alone => format!("repair the path, or set an MTU of {fits} in meshd.toml"),
+        Some(_) if alone => {
+            format!("repair the path, or set an MTU of {fits} in meshd.toml, then: systemctl reload meshd")
+        }
         Some(_) => {
             format!("repair the path, or: meshctl network set {name} --mtu {fits}, and give its guests that number")
         }

@@ -406,7 +406,7 @@ impl Cause {
                     some_addresses(pairs)
                 ),
                 format!(
-                    "here: ip route get {}; on {peer}, let the UDP port of the tunnels (`listen` in meshd.toml) pass: nft list tables | grep -v vxmesh",
+                    "here: ip route get {}; on {peer}, let the UDP port of the tunnels (`listen` in meshd.toml) pass: nft list tables | grep -v vxmesh; iptables-legacy-save",
                     first.address
                 ),
             ),
@@ -418,7 +418,7 @@ impl Cause {
                 ),
                 format!(
                     "on {peer}: meshctl status, which says so where its WireGuard key is not its own; then let the UDP port of the tunnels \
-                     (`listen` in meshd.toml) pass between the two: ss -lunp; nft list tables | grep -v vxmesh"
+                     (`listen` in meshd.toml) pass between the two: ss -lunp; nft list tables | grep -v vxmesh; iptables-legacy-save"
                 ),
             ),
         }
@@ -486,8 +486,9 @@ fn alone(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {
         peers.len(),
         some(peers)
     );
-    let help =
-        format!("ip -s link show dev {interface}; ip address show dev {interface}; nft list tables | grep -v vxmesh");
+    let help = format!(
+        "ip -s link show dev {interface}; ip address show dev {interface}; nft list tables | grep -v vxmesh; iptables-legacy-save"
+    );
     // All the others may be dead at once, too.
     let cut = Cut::peers(false, Path::Plain, peers.iter().copied());
     Finding::new(LINE, what, help).cuts(cut).of_line(Some(interface))

@@ -16,6 +16,7 @@ use super::swapped;
 use crate::api::local::Finding;
 use crate::table::{NetKey, Row, RowKey, Slice};
 use crate::types::{IfName, Mac, Mono, Vlan};
+use crate::wire::nd;
 
 /// Reasons whose frames are sampled.
 pub const SAMPLED: [&str; 4] = ["mac", "ip", "arp", "nd"];
@@ -388,7 +389,9 @@ fn about_ip(
         IpAddr::V4(value) => row.arp.contains(&value),
         IpAddr::V6(value) => row.nd.contains(&value),
     };
-    let own = |key: &RowKey, row: &Row| key.mac == mac && row.addresses().any(|address| address == value);
+    let link_local = value == IpAddr::V6(nd::link_local(mac));
+    let own =
+        |key: &RowKey, row: &Row| key.mac == mac && (link_local || row.addresses().any(|address| address == value));
     let holders: Vec<_> = slice.rows_of(net).filter(|(_, row)| owns(row)).collect();
     if slice.rows_of(net).any(|(key, row)| own(key, row)) {
         let what = format!("{who} speaks for its own address {value} in a way that no host does; it is dropped");

@@ -95,6 +95,12 @@ fn each_wrong_value_says_whose_it_is() {
             &["of another network, which is another address"][..0],
         ),
         ("nd", said("tap1", own, Some("fd00::1"), 3), "M0676", &["port one", "its own address fd00::1"]),
+        (
+            "nd",
+            said("tap1", own, Some("fe80::ff:fe00:1"), 3),
+            "M0676",
+            &["port one", "its own address fe80::ff:fe00:1"],
+        ),
     ] {
         let mut wrongs = Wrongs::default();
         wrongs.learn(reason, std::slice::from_ref(&sample), at(0));

@@ -22,6 +22,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 const COUNTED: Duration = Duration::from_secs(2);
 /// Frames a row.
 const COPIES: u64 = 5;
+/// The device of the second network.
+const SECOND: &str = "vv11.12b5";
 const OURS: &str = "02:00:00:00:00:01";
 /// Lives on b, where the attacker says that it is.
 const THEIRS: &str = "02:00:00:00:00:02";
@@ -347,12 +349,17 @@ type PieceRow = (&'static str, fn(&Target, &mut Attack), [&'static str; 2]);
 
 /// Cuts the datagram of an attack after this many bytes.
 fn cut(attack: &Attack, datagram: &[u8], after: usize) -> Vec<Vec<u8>> {
-    let Attack { id, from, to, .. } = *attack;
+    cut_of(attack, [UDP, UDP], datagram, after)
+}
+
+/// The same of other headers of IPv6, of which each fragment names its own.
+fn cut_of(attack: &Attack, next: [u8; 2], datagram: &[u8], after: usize) -> Vec<Vec<u8>> {
+    let Attack { id, from, to, ttl, .. } = *attack;
     let four = |bytes: &[u8], at, more| frames::fragment_of(id, from, to, 255, UDP, bytes, at, more);
     let six = |bytes: &[u8], at: u16, more: bool| {
         let place = (at | u16::from(more)).to_be_bytes();
-        let header = [UDP, 0, place[0], place[1], 0, 0, id.to_be_bytes()[0], id.to_be_bytes()[1]];
-        ip(from, to, 255, 44, &[&header[..], bytes].concat())
+        let header = [next[usize::from(!more)], 0, place[0], place[1], 0, 0, id.to_be_bytes()[0], id.to_be_bytes()[1]];
+        ip(from, to, ttl, 44, &[&header[..], bytes].concat())
     };
     let (first, rest) = datagram.split_at(after);
     let at = u16::try_from(after).unwrap();
@@ -365,6 +372,45 @@ fn cut(attack: &Attack, datagram: &[u8], after: usize) -> Vec<Vec<u8>> {
 const HALVES: Wrap = |attack, datagram| cut(attack, datagram, 48);
 /// The UDP header alone in the first.
 const HEADER: Wrap = |attack, datagram| cut(attack, datagram, 8);
+
+/// Half a header of options in the first (type 0x1e: skipped by who does not know it), and the rest of them in the second.
+const HIDDEN: Wrap = |attack, datagram| {
+    let options = [60, 1, 0x1e, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, UDP, 0, 0x1e, 4, 0, 0, 0, 0];
+    cut_of(attack, [60, 60], &[&options[..], datagram].concat(), 8)
+};
+/// The last one names another protocol, which no receiver reads.
+const OTHERWISE: Wrap = |attack, datagram| cut_of(attack, [UDP, 6], datagram, 48);
+/// An error about the path to a member, whose quote is in the last one.
+const ERROR: Wrap = |attack, datagram| {
+    let quoted = ip(attack.to, "fd00::2".parse().unwrap(), 255, UDP, datagram);
+    let whole = frames::smaller(attack.from, attack.to, &quoted, 1300);
+    cut_of(attack, [58, 58], &whole[40..], 16)
+};
+
+/// Fragments of IPv6, which the kernel puts together behind the hook at which it is judged.
+const PIECES_SIX: &[PieceRow] = &[
+    (
+        "a stranger, behind options that are cut in two",
+        |t, a| (a.from, a.wrap) = (t.address(66), Some(HIDDEN)),
+        ["in_pieces", "in_pieces"],
+    ),
+    ("a member, behind options that are cut in two", |_, a| a.wrap = Some(HIDDEN), ["in_pieces", "in_pieces"]),
+    (
+        "a stranger through routers, behind options that are cut in two",
+        |_, a| (a.from, a.ttl, a.wrap) = ("2001:db8::66".parse().unwrap(), 3, Some(HIDDEN)),
+        ["in_pieces", "in_pieces"],
+    ),
+    (
+        "a member, in two fragments, the last by another interface and of another protocol",
+        |_, a| (a.wire, a.begins, a.wrap) = (1, Some(0), Some(OTHERWISE)),
+        ["in_pieces", "in_pieces"],
+    ),
+    (
+        "an error of a stranger about the path to a member, in two fragments",
+        |t, a| (a.from, a.wrap) = (t.address(66), Some(ERROR)),
+        ["in_smaller", "in_smaller"],
+    ),
+];
 
 /// Fragments, of either family. Those of one interface may be put together: the whole is judged then.
 const PIECES: &[PieceRow] = &[
@@ -440,9 +486,10 @@ fn differs(what: &str, counter: Option<&str>, (delivered, risen): (u64, BTreeMap
 /// there does without the second.
 fn in_pieces(target: &Target, right: &Attack) -> Vec<String> {
     let by_doors = target.host.enter(|| Kernel::new().unwrap().observe().unwrap().rules_before_devices);
+    let six = if target.six { PIECES_SIX } else { &[] };
     let mut wrong = Vec::new();
     let mut round = |place: usize| {
-        for (number, (what, change, counters)) in (1_u16..).zip(PIECES) {
+        for (number, (what, change, counters)) in (1_u16..).zip(PIECES.iter().chain(six)) {
             let number = number + 100 * u16::try_from(place + 1).unwrap();
             let mut attack = Attack { id: number, ..right.clone() };
             change(target, &mut attack);
@@ -475,19 +522,21 @@ fn in_pieces(target: &Target, right: &Attack) -> Vec<String> {
     wrong
 }
 
-/// The same where no node is let in: nobody judges fragments, and each packet counts as one of a stranger. What was sent, and its mark.
+/// The same where no node is let in: nobody judges fragments before the hook for what is for this host. What was sent, and its mark.
 fn to_nobody(target: &Target, right: &Attack) -> Vec<(&'static str, [u8; 12])> {
     let send = |(number, (what, change, _)): (u16, &PieceRow)| {
         let mut attack = Attack { id: 300 + number, ..right.clone() };
         change(target, &mut attack);
-        let (own, before) = (marker(usize::from(attack.id)), target.counters()["in_unknown"]);
+        let refused =
+            || ["in_unknown", "in_pieces", "in_smaller"].map(|name| target.counters()[name]).iter().sum::<u64>();
+        let (own, before) = (marker(usize::from(attack.id)), refused());
         for (part, frame) in attack.frames(target, &own).iter().enumerate() {
             target.wires[attack.begins.filter(|_| part == 0).unwrap_or(attack.wire)].send(frame);
         }
-        wait_until(what, LIMIT, || target.counters()["in_unknown"] > before);
+        wait_until(what, LIMIT, || refused() > before);
         (*what, own)
     };
-    (1_u16..).zip(PIECES).map(send).collect()
+    (1_u16..).zip(PIECES.iter().chain(if target.six { PIECES_SIX } else { &[] })).map(send).collect()
 }
 
 /// Where no device listens (it is being made again, or was deleted), the kernel's port unreachable would take the frame that it is
@@ -527,26 +576,41 @@ fn nothing_leaves_by_the_plain_port_but_to_members_of_the_network() {
     let ends = target.wires.each_ref();
     target.host.sh("ip route add 10.9.0.3/32 dev eth1; ip neigh replace 10.9.0.2 dev eth0 lladdr 02:00:00:00:99:99");
     target.host.sh("for a in 10.9.0.66 10.9.0.3; do for d in eth0 eth1; do ip neigh replace $a dev $d lladdr 02:00:00:00:99:99; done; done");
-    let say = |to: &str, payload: &[u8]| {
-        let to = format!("{to}:4789");
-        // What the filter drops on the way out may be told to the sender as an error.
-        target.host.enter(|| drop(std::net::UdpSocket::bind("0.0.0.0:0").unwrap().send_to(payload, to)));
+    // By our own devices, whose entries somebody has changed, and by one that is nobody's.
+    target.host.sh("ip link add vx12 type vxlan id 12 local 10.9.0.1 dstport 4789 nolearning; ip link set vx12 up");
+    let wrapped = |device: &'static str, to: &str, frame: &[u8]| {
+        target.host.sh(&format!(
+            "bridge fdb del {THEIRS} dev {device} self 2>/dev/null || true; bridge fdb add {THEIRS} dev {device} self static dst {to}"
+        ));
+        Plug::new(&target.host, device).send(frame);
     };
-    let rows: [(&str, &str, u32, bool); 5] = [
-        ("a member", "10.9.0.2", 10, true),
-        ("a stranger", "10.9.0.66", 10, false),
-        ("a member, of a network that it is not in", "10.9.0.2", 11, false),
-        ("a member, through the wrong interface", "10.9.0.3", 10, false),
-        ("a member, of no network at all", "10.9.0.2", 0, false),
+    let rows: [(&str, &str, &'static str, bool); 5] = [
+        ("a member", "10.9.0.2", VXLAN, true),
+        ("a stranger", "10.9.0.66", VXLAN, false),
+        ("a member, of a network that it is not in", "10.9.0.2", SECOND, false),
+        ("a member, through the wrong interface", "10.9.0.3", VXLAN, false),
+        ("a member, of no network of ours", "10.9.0.2", "vx12", false),
     ];
-    for (number, (what, to, vni, passes)) in (1..).zip(rows) {
+    let leaves = |what: &str, number: usize, passes: bool, say: &dyn Fn(&[u8])| {
         let (before, own) = (target.counters(), marker(number));
-        say(to, &vxlan(8, vni, &inner(mac(OURS), mac(THEIRS), &own)));
+        say(&inner(mac(OURS), mac(THEIRS), &own));
         let counter = if passes { "out_accepted" } else { "out_unknown" };
         wait_until(what, LIMIT, || target.counters()[counter] > before[counter]);
         let seen: usize = ends.iter().map(|end| end.count(&own)).sum();
         assert_eq!(seen, usize::from(passes), "{what}");
+    };
+    for (number, (what, to, device, passes)) in (1..).zip(rows) {
+        leaves(what, number, passes, &|frame| wrapped(device, to, frame));
     }
+    // Any user of the host can send from its address to that port.
+    let program = |vni: u32, frame: &[u8]| {
+        // What the filter drops on the way out may be told to the sender as an error.
+        let say =
+            || drop(std::net::UdpSocket::bind("10.9.0.1:0").unwrap().send_to(&vxlan(8, vni, frame), "10.9.0.2:4789"));
+        target.host.enter(say);
+    };
+    leaves("a member, by a program of this host", 10, false, &|frame| program(10, frame));
+    leaves("a member, by a program of this host, of no network", 11, false, &|frame| program(0, frame));
     assert!(target.host.holds(&format!("ip link show dev {TAP}")));
 }
 
