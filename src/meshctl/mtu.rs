@@ -172,10 +172,13 @@ pub(super) async fn warn(server: &Server, object: &Any) {
     let Ok(map) = server.get::<MeshMtu>(&path).await else { return };
     for line in map.networks.iter().filter(|line| line.fixed && line.missing > 0) {
         let NetworkMtu { network, mtu, whole, missing, limit, .. } = line;
-        let fate = if line.lost { "are lost there" } else { "travel in fragments" };
+        let fate = match line.lost {
+            true => "travel in fragments through tunnels, and plain paths lose those that M0664 tells (meshctl status)",
+            false => "travel in fragments",
+        };
         out::talk(&format!(
             "warning: an MTU of {mtu} is {missing} bytes more than every path of network {network} carries whole: such frames \
-             {fate}\n  note: {limit}: {}\n  help: {whole} fits: meshctl network set {network} --mtu {whole}",
+             {fate}\n  note: {}: {limit}\n  help: {whole} fits: meshctl network set {network} --mtu {whole}",
             line.sum
         ));
     }

@@ -294,9 +294,10 @@ impl Guard {
         [refused, leaving]
     }
 
-    /// A vxlan device listens by the family of its side alone; where there is no side any more, one may be about to go.
+    /// A vxlan device listens by the family of its side alone; where there is no side any more, one may be about to go. It is a matter of the sides
+    /// alone, as the shape is: a chain that others go to cannot be taken out by itself.
     fn listens_by_ipv6(&self) -> bool {
-        !self.ports.is_empty() && (self.sides().next().is_none() || self.sides().any(|(_, side)| side.own.is_ipv6()))
+        self.sides().next().is_none() || self.sides().any(|(_, side)| side.own.is_ipv6())
     }
 
     /// Matches what is for a port of ours. Most hosts have one overlay, and a comparison costs every packet less than a look at a set.

@@ -177,3 +177,18 @@ fn a_second_port_changes_rules_and_keeps_counters() {
         assert_eq!(change.matches("flush chain").count(), 3, "{change}");
     }
 }
+
+/// The kernel refuses the whole transaction: the rules that go there are written anew behind it.
+#[test]
+fn a_chain_that_others_go_to_is_never_taken_out_by_itself() {
+    let with = |ports: &[u64]| Guard {
+        ports: ports.iter().map(|port| UdpPort::try_from(*port).unwrap()).collect(),
+        ..Guard::default()
+    };
+    let guards = [with(&[]), with(&[4789]), with(&[4789, 4790])];
+    for (old, new) in guards.iter().flat_map(|old| guards.iter().map(move |new| (old, new))) {
+        let change = new.change_from(old);
+        assert!(!change.contains("delete chain"), "{change}");
+        assert_eq!(change.contains("udp dport"), old.ports.len() != new.ports.len(), "{change}");
+    }
+}
