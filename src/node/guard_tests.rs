@@ -189,6 +189,5 @@ fn a_chain_that_others_go_to_is_never_taken_out_by_itself() {
     for (old, new) in guards.iter().flat_map(|old| guards.iter().map(move |new| (old, new))) {
         let change = new.change_from(old);
         assert!(!change.contains("delete chain"), "{change}");
-        assert_eq!(change.contains("udp dport"), old.ports.len() != new.ports.len(), "{change}");
     }
 }
