@@ -173,7 +173,7 @@ pub(super) async fn warn(server: &Server, object: &Any) {
     for line in map.networks.iter().filter(|line| line.fixed && line.missing > 0) {
         let NetworkMtu { network, mtu, whole, missing, limit, .. } = line;
         let fate = match line.lost {
-            true => "travel in fragments through tunnels, and plain paths lose those that M0664 tells (meshctl status)",
+            true => "travel in fragments through tunnels, and plain paths lose those that meshctl status tells",
             false => "travel in fragments",
         };
         out::talk(&format!(
