@@ -166,7 +166,7 @@ pub(super) fn names(nodes: &[&NodeId]) -> String {
 }
 
 /// Verbs of `meshctl` that management alone answers.
-const OURS: [&str; 6] = ["network", "port", "overlay", "policy", "node", "token"];
+const OURS: [&str; 7] = ["network", "port", "overlay", "pdc", "policy", "node", "token"];
 
 /// A help that nodes tell, for who reads it at management: what management alone answers is typed here.
 pub fn on_nodes(help: &str) -> String {
