@@ -65,7 +65,7 @@ fn facts() -> Value {
 fn report() -> Value {
     json!({"applied": {"incarnation": 1, "revision": 7}, "facts": facts(), "nextKey": key(2), "keyInUse": key(2),
         "ports": [{"network": "default/10", "mac": "02:00:00:00:00:01", "ips": ["192.0.2.5"]}],
-        "paths": [{"node": "b-1", "bytes": 1400}],
+        "paths": [{"node": "b-1", "bytes": 1400, "since": 1767225600}],
         "away": [{"network": "default/10", "mac": "02:00:00:00:00:01", "interface": "tap0"}]})
 }
 

@@ -218,6 +218,10 @@ pub struct MeasuredPath {
     pub node: NodeId,
     /// The largest outer IP packet that was seen to arrive, bytes; of several lanes the smallest.
     pub bytes: u16,
+    /// Since when it is so, by the clock of who measures; none: it does not say. No proof covers it: who could change it on its way could hold
+    /// the whole report back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Wall>,
 }
 
 /// Guests of one report whose interface is not there.

@@ -60,7 +60,8 @@ fn places(ports: &Ports, shared: &Shared) -> BTreeMap<IfName, At> {
     let mut places: BTreeMap<IfName, At> = ports
         .iter()
         .map(|(name, place)| {
-            (name.clone(), At { words: format!("{name} in bridge {}", place.bridge), cut: place.cut.clone() })
+            let words = format!("{name} in bridge {}", place.bridge);
+            (name.clone(), At { words, cut: place.cut.clone(), line: false })
         })
         .collect();
     let view = shared.view();
@@ -72,7 +73,7 @@ fn places(ports: &Ports, shared: &Shared) -> BTreeMap<IfName, At> {
         let cut = Cut::peers(true, path, slice.peers.keys());
         // One interface for both.
         let path = if admin == external { None } else { cut.path };
-        let at = At { words: format!("{name}, the interface towards peers,"), cut: Cut { path, ..cut } };
+        let at = At { words: format!("{name}, the interface towards peers,"), cut: Cut { path, ..cut }, line: true };
         places.insert(name.clone(), at);
     }
     places

@@ -63,7 +63,11 @@ impl Watch {
             (measured, found.into_iter().flatten().chain(larger).collect())
         };
         shared.find(Topic::Mtu, findings);
-        let path = |(node, measured): (&NodeId, &Measured)| MeasuredPath { node: node.clone(), bytes: measured.bytes };
+        let path = |(node, measured): (&NodeId, &Measured)| MeasuredPath {
+            node: node.clone(),
+            bytes: measured.bytes,
+            since: Some(measured.since),
+        };
         shared.say(|outgoing| outgoing.paths = measured.iter().map(path).collect());
         self.count(shared, &measured, now)
     }

@@ -57,11 +57,16 @@ fn kind_of(word: &str) -> Result<Kind, Problem> {
     })
 }
 
+/// True while nodes had no time yet to come back to a server that has started anew.
+fn early(app: &App) -> bool {
+    clock::mono().since(app.started.0) < nodes::COMES_BACK
+}
+
 /// Adds what only the running server knows.
 fn shown(app: &App, mut object: Any) -> Any {
     if let Any::Node(node) = &mut object {
         let joined = node.status.joined.is_some();
-        let early = clock::mono().since(app.started.0) < nodes::COMES_BACK;
+        let early = early(app);
         let status = &mut node.status;
         app.hub.with(&node.metadata.name, |seat| {
             status.acknowledged = seat.acknowledged;
@@ -469,7 +474,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Answer<MeshStatus> {
     let away = wrong.iter().filter(|(_, finding)| finding.code == "M0107").map(|(node, _)| (*node).clone()).collect();
     let mut problems: Vec<Finding> = wrong.into_iter().map(|(_, finding)| finding).collect();
     problems.extend(blocking(&app, |app| Ok(app.room.as_ref().and_then(|room| room.finding(clock::mono())))).await?);
-    problems.extend(sizes::with_known(&app, |known| mtu_map::findings(&view.index, known)));
+    problems.extend(sizes::with_known(&app, |known| mtu_map::findings(&view.index, known, early(&app))));
     let own = nodes.iter().filter(|node| node.connected && !node.quarantined);
     let own = own.filter_map(|node| Some((node.node.clone(), app.hub.with(&node.node, |seat| seat.own_mtu)?)));
     problems.extend(own_mtu::findings(&view.index, &own.collect()));
@@ -509,7 +514,7 @@ fn line(app: &App, view: &View, node: &Node) -> NodeLine {
         seen,
         acknowledged,
         in_sync: connected && in_sync,
-        expected: silent && clock::mono().since(app.started.0) < nodes::COMES_BACK,
+        expected: silent && early(&app),
         changing: app.hub.changing(name, view, clock::mono()),
         daemon: node.status.facts.as_ref().map(|facts| facts.version.clone()),
     }

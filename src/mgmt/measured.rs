@@ -2,6 +2,7 @@
 //! interfaces say stands in its node's status once it has stood for long enough; everything else follows from the interfaces.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::index::Index;
 use super::mtus;
@@ -13,12 +14,28 @@ use crate::types::{Mono, NodeId, Wall};
 
 /// Least size that is believed, bytes: every path carries so much (RFC 8899 section 5.1.2), a tunnel does not probe below.
 pub const LEAST: u16 = 1200;
+/// How long the last size of a path stands of which its end says nothing any more: a node that starts anew has to search first.
+const KEEPS: Duration = Duration::from_secs(60);
+
 /// One path as one end measured it.
 #[derive(Debug, Clone)]
 struct Heard {
     bytes: u16,
+    /// Since when it is so.
     at: Wall,
+    /// How long it had stood when it was heard first.
+    stood: Duration,
     steady: Steady,
+    missing: Missing,
+}
+
+/// Whether the newest report of an end has a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    No,
+    /// Not since the last look.
+    New,
+    Since(Mono),
 }
 
 /// All paths, by the end that measured and by the other end.
@@ -54,18 +71,19 @@ pub struct Grown {
 }
 
 impl Measured {
-    /// Takes a node's report: all paths that it measured, to nodes that there are. What it no longer measures is not known any more.
+    /// Takes a node's report: all paths that it measured, to nodes that there are. What it no longer measures is known for [`KEEPS`] more.
     pub fn report(&mut self, state: &State, from: &NodeId, said: &[MeasuredPath], at: Wall) {
-        let before = self.paths.remove(from).unwrap_or_default();
-        let heard = |path: &MeasuredPath| {
-            let old = before.get(&path.node);
-            let since = old.filter(|old| old.bytes == path.bytes).map_or(at, |old| old.at);
-            let steady = old.map(|old| old.steady.clone()).unwrap_or_default();
-            (path.node.clone(), Heard { bytes: path.bytes, at: since, steady })
-        };
+        let mut paths = self.paths.remove(from).unwrap_or_default();
         let is_peer = |node: &NodeId| node != from && state.nodes.contains_key(node);
-        let known = said.iter().filter(|path| path.bytes >= LEAST && is_peer(&path.node));
-        self.paths.insert(from.clone(), known.map(heard).collect());
+        paths.retain(|node, _| is_peer(node));
+        for heard in paths.values_mut().filter(|heard| heard.missing == Missing::No) {
+            heard.missing = Missing::New;
+        }
+        for path in said.iter().filter(|path| path.bytes >= LEAST && is_peer(&path.node)) {
+            let old = paths.remove(&path.node);
+            paths.insert(path.node.clone(), Heard::new(path, old, at));
+        }
+        self.paths.insert(from.clone(), paths);
     }
 
     /// Forgets a removed node, at both ends.
@@ -120,12 +138,41 @@ impl Measured {
         let mut changes = Vec::new();
         for (from, paths) in &mut self.paths {
             let Some(node) = index.state.nodes.get(from) else { continue };
+            paths.retain(|_, heard| heard.stands(now));
             for (to, heard) in paths {
                 changes.extend(look(index, node, to, heard, now));
             }
         }
         let edits = edits(index, &changes);
         (changes, edits)
+    }
+}
+
+impl Heard {
+    /// What a report says of a path; a size that was known already is as old as it was.
+    fn new(path: &MeasuredPath, old: Option<Self>, at: Wall) -> Self {
+        let missing = Missing::No;
+        match old {
+            Some(old) if old.bytes == path.bytes => Self { missing, ..old },
+            Some(old) => Self { bytes: path.bytes, at, stood: Duration::ZERO, missing, ..old },
+            // Nothing is known here, after a restart. Who says that it is so since tomorrow has another clock.
+            None => {
+                let since = path.since.filter(|since| *since <= at).unwrap_or(at);
+                Self { bytes: path.bytes, at: since, stood: at.since(since), steady: Steady::default(), missing }
+            }
+        }
+    }
+
+    /// Whether it is known still.
+    fn stands(&mut self, now: Mono) -> bool {
+        match self.missing {
+            Missing::No => true,
+            Missing::New => {
+                self.missing = Missing::Since(now);
+                true
+            }
+            Missing::Since(then) => now.since(then) < KEEPS,
+        }
     }
 }
 
@@ -145,7 +192,8 @@ fn look(index: &Index, node: &Node, to: &NodeId, heard: &mut Heard, now: Mono) -
     };
     let computed = pair.span.underlay;
     let counted = stored.map_or(computed, |stored| stored.min(computed));
-    let after = heard.steady.look(heard.bytes.min(computed), counted, now)?;
+    let size = heard.bytes.min(computed);
+    let after = heard.steady.look_since(size, counted, now, now - heard.stood)?;
     Some(Change { from: node.metadata.name.clone(), to: to.clone(), before: counted, after })
 }
 

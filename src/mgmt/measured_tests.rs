@@ -9,7 +9,7 @@ fn id(name: &str) -> NodeId {
 }
 
 fn path(node: &str, bytes: u16) -> MeasuredPath {
-    MeasuredPath { node: id(node), bytes }
+    MeasuredPath { node: id(node), bytes, since: None }
 }
 
 fn at(second: u64) -> Mono {

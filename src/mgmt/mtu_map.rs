@@ -112,12 +112,13 @@ fn names(pairs: &[[NodeId; 2]]) -> String {
 }
 
 /// What is wrong now: networks whose MTU the tightest path does not carry whole, and pairs of nodes that carry less than any network
-/// has. A pair that is repaired is nothing wrong, though it still counts; the map says from when on it does not.
-pub fn findings(index: &Index, known: &Known<'_>) -> Vec<Finding> {
+/// has. A pair that is repaired is nothing wrong, though it still counts; the map says from when on it does not. `early`: nodes had no time yet
+/// to say what their paths carry, so of what was measured last nothing is said.
+pub fn findings(index: &Index, known: &Known<'_>, early: bool) -> Vec<Finding> {
     let networks = || index.state.networks.values().map(AsRef::as_ref);
     let (narrow, rest): (Vec<&Network>, Vec<&Network>) =
         networks().partition(|network| index.mtu_policy(network).unwrap_or_default().fixed.is_none());
-    let narrow = narrow.into_iter().filter_map(|network| narrow_pair(index, known, network));
+    let narrow = narrow.into_iter().filter_map(|network| narrow_pair(index, known, network, early));
     let lines = rest.into_iter().filter_map(|network| network_line(index, known, network));
     let finding = |line: NetworkMtu| {
         Finding::new(
@@ -134,11 +135,12 @@ pub fn findings(index: &Index, known: &Known<'_>) -> Vec<Finding> {
 
 /// The tightest pair of a network whose MTU is computed, where it carries less than what is ever computed, and that counts: it does not
 /// lower the network, so it is told itself.
-fn narrow_pair(index: &Index, known: &Known<'_>, network: &Network) -> Option<Finding> {
+fn narrow_pair(index: &Index, known: &Known<'_>, network: &Network, early: bool) -> Option<Finding> {
     let (name, vlan) = (&network.metadata.name, index.mtu_policy(network).unwrap_or_default().vlan);
     let pairs = mtus::pairs(index, name);
     let guest = |pair: &Pair<'_>| known.span(pair).sum(vlan).guest();
-    let narrow = pairs.iter().filter(|pair| pair.is_narrow(vlan) && guest(pair) < IPV6_LEAST);
+    let said = |pair: &&Pair<'_>| !early || known.tense(pair) != Tense::Last;
+    let narrow = pairs.iter().filter(|pair| pair.is_narrow(vlan) && guest(pair) < IPV6_LEAST).filter(said);
     let pair = narrow.min_by_key(|pair| guest(pair))?;
     let (carries, fate) = match (known.tense(pair), path_of(pair)) {
         (Tense::Last, _) => ("carried", "its larger frames went in fragments, when it was measured last"),

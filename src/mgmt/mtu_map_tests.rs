@@ -12,7 +12,7 @@ use crate::types::Mono;
 fn of(state: &State, sizes: &[(&str, &str, u16)]) -> MeshMtu {
     let mut measured = Measured::default();
     for (from, to, bytes) in sizes {
-        let path = MeasuredPath { node: to.parse().unwrap(), bytes: *bytes };
+        let path = MeasuredPath { node: to.parse().unwrap(), bytes: *bytes, since: None };
         measured.report(state, &from.parse().unwrap(), &[path], Wall::from_secs(7));
     }
     let (interfaces, mono, wall) = (Interfaces::default(), Mono::default(), Wall::from_secs(1000));
@@ -67,7 +67,7 @@ fn a_fixed_network_that_falls_short_is_found() {
     let index = Index::new(Arc::new(state));
     let (measured, interfaces) = Default::default();
     let (mono, wall) = Default::default();
-    let found = findings(&index, &Known { measured: &measured, interfaces: &interfaces, mono, wall });
+    let found = findings(&index, &Known { measured: &measured, interfaces: &interfaces, mono, wall }, false);
     assert_eq!(found.len(), 1);
     assert!(
         found[0].what.contains("12 bytes short of its MTU 1430 on the tightest path (fits 1418: external interfaces)"),

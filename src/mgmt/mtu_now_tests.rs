@@ -40,10 +40,23 @@ impl World {
 
     /// Both ends of b-1's paths to the other PDC measure this.
     fn paths(&mut self, bytes: u16) {
+        self.ends(|node| Some(MeasuredPath { node, bytes, since: None }));
+    }
+
+    /// The same, and they say since when.
+    fn say(&mut self, bytes: u16, since: u64) {
+        self.ends(|node| Some(MeasuredPath { node, bytes, since: Some(Wall::from_secs(BEGIN + since)) }));
+    }
+
+    /// They measure nothing, as nodes that start anew.
+    fn none(&mut self) {
+        self.ends(|_| None);
+    }
+
+    fn ends(&mut self, says: impl Fn(NodeId) -> Option<MeasuredPath>) {
         let at = Wall::from_secs(BEGIN + self.second);
-        let path = |node: &&str| MeasuredPath { node: id(node), bytes };
         for (from, to) in [("a-1", vec!["b-1"]), ("a-2", vec!["b-1"]), ("b-1", vec!["a-1", "a-2"])] {
-            let paths: Vec<MeasuredPath> = to.iter().map(path).collect();
+            let paths: Vec<MeasuredPath> = to.into_iter().filter_map(|node| says(id(node))).collect();
             self.measured.report(&self.state, &id(from), &paths, at);
         }
     }
@@ -72,7 +85,7 @@ impl World {
     }
 
     fn findings(&self) -> Vec<Finding> {
-        mtu_map::findings(&self.index(), &self.known())
+        mtu_map::findings(&self.index(), &self.known(), false)
     }
 
     fn map(&self) -> MeshMtu {
@@ -162,7 +175,7 @@ fn a_fault_is_told_while_it_is_there_and_afterwards_as_what_was() {
 fn of_two_pairs_the_one_that_limits_now_is_named() {
     let mut world = World::new();
     let say = |world: &mut World, one: u16, two: u16| {
-        let path = |bytes| vec![MeasuredPath { node: id("b-1"), bytes }];
+        let path = |bytes| vec![MeasuredPath { node: id("b-1"), bytes, since: None }];
         let at = Wall::from_secs(BEGIN + world.second);
         world.measured.report(&world.state, &id("a-1"), &path(one), at);
         world.measured.report(&world.state, &id("a-2"), &path(two), at);
@@ -187,6 +200,59 @@ fn what_nobody_has_measured_since_a_restart_is_told_as_the_last_that_is_known() 
     let found = world.findings();
     assert!(found[0].what.contains("carried 1168 bytes") && found[0].what.contains("measured last"), "{found:?}");
     assert!(world.limits().0.ends_with(", when it was measured last"), "{:?}", world.limits());
+}
+
+/// Neither a server nor a node that starts anew makes a path that has grown a small one: what its end has seen stand has stood.
+#[test]
+fn a_path_that_has_grown_counts_when_it_was_foretold_whoever_starts_anew() {
+    for server in [true, false] {
+        let mut world = World::new();
+        world.paths(1250);
+        world.pass(40);
+        let repaired = world.second;
+        world.say(1500, repaired);
+        world.pass(100);
+        if server {
+            world.measured = Measured::default();
+            assert_eq!(mtu_map::findings(&world.index(), &world.known(), true), [], "no node has come back yet");
+        } else {
+            world.none();
+        }
+        world.pass(9);
+        world.say(1500, if server { repaired } else { world.second });
+        world.pass(1);
+        assert_eq!(world.findings(), [], "server {server}");
+        let (pair, _) = world.limits();
+        // The first look after a repair is a second later.
+        let (until, rises) = (repaired + 1, repaired + 301);
+        let foretold = format!(" until {}; from {} on 1500 bytes count if that stays", clock(until), clock(rises));
+        assert!(pair.ends_with(&foretold), "server {server}: {pair}");
+        world.pass(189);
+        assert_eq!(world.number(), 1280, "server {server}: {}", world.second - repaired);
+        world.pass(2);
+        assert_eq!(world.number(), 1418, "server {server}");
+    }
+}
+
+/// Of a path that its end does not measure any more nothing is known after a minute, and a clock of tomorrow has stood for nothing.
+#[test]
+fn what_is_not_measured_any_more_is_forgotten_and_what_is_to_be_has_not_stood() {
+    let mut world = World::new();
+    world.paths(1250);
+    world.pass(40);
+    world.say(1500, 40);
+    world.pass(1);
+    world.none();
+    world.pass(60);
+    assert_eq!(world.findings(), []);
+    world.pass(2);
+    assert!(world.findings()[0].what.contains("measured last"), "{:?}", world.findings());
+    world.measured = Measured::default();
+    world.say(1500, 4000);
+    world.pass(290);
+    assert_eq!(world.number(), 1280);
+    world.pass(20);
+    assert_eq!(world.number(), 1418);
 }
 
 /// A fixed number falls short while a path is small, and no longer.

@@ -121,7 +121,7 @@ fn what_one_member_says_takes_no_more_than_the_floor_and_refuses_operators_nothi
         let (measured, interfaces) = Default::default();
         let (mono, wall) = Default::default();
         let known = crate::mgmt::mtu_now::Known { measured: &measured, interfaces: &interfaces, mono, wall };
-        let found = crate::mgmt::mtu_map::findings(&index, &known);
+        let found = crate::mgmt::mtu_map::findings(&index, &known, false);
         assert!(found.len() == 1 && found[0].code == "M0510" && found[0].what.contains("b-2"), "{what}: {found:?}");
     }
 }

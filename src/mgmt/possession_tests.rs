@@ -44,7 +44,7 @@ impl World {
         let line = self.claim.2.external_mtu.to_string().parse().ok().filter(|_| self.line);
         let found =
             [Finding::new("M0410", self.claim.1.to_string(), self.claim.2.version.to_string()).of_line(line.as_ref())];
-        let paths = [MeasuredPath { node: "a-9".parse().unwrap(), bytes: 1400 + u16::from(self.claim.1) }];
+        let paths = [MeasuredPath { node: "a-9".parse().unwrap(), bytes: 1400 + u16::from(self.claim.1), since: None }];
         let port = |ips: &[&str]| FoundPort {
             network: "default/10".parse().unwrap(),
             mac: Mac([2, 0, 0, 0, 0, self.claim.1]),

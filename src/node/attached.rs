@@ -153,6 +153,16 @@ pub struct At {
     pub words: String,
     /// What is cut off.
     pub cut: Cut,
+    /// True of an interface towards peers: what takes all there is what is wrong with them all.
+    pub line: bool,
+}
+
+impl At {
+    /// A finding about it, where what it cuts off is known. What takes frames of one family alone may leave the others.
+    fn found(&self, name: &IfName, finding: Finding, cut: Cut) -> Finding {
+        let whole = self.line && cut.surely && cut.ipv6.is_none();
+        finding.of_line(whole.then_some(name)).cuts(cut)
+    }
 }
 
 /// What is wrong.
@@ -256,7 +266,7 @@ fn queue_told(name: &IfName, at: &At, queue: &Queue) -> Option<Finding> {
     let what = format!("what goes to {} {much} dropped by its queue ({kind}, {why})", at.words);
     let help = format!("tc qdisc del dev {name} root; who made it: tc -s qdisc show dev {name}");
     let cut = Cut { surely: surely && at.cut.surely, ..at.cut.clone() }.at_interface(true);
-    Some(Finding::new(ATTACHED, what, help).cuts(cut))
+    Some(at.found(name, Finding::new(ATTACHED, what, help), cut))
 }
 
 /// What filters of one side take away: of everything, else of IPv6 or of IPv4 with its questions.
@@ -270,7 +280,7 @@ fn filters_told(name: &IfName, at: &At, side: Side, filters: &[Filter]) -> Vec<F
     };
     let of = |(words, ipv6, filter): (&str, Option<bool>, &Filter)| {
         let cut = Cut { ipv6, ..at.cut.clone() }.at_interface(side == Side::Egress);
-        filter_told(name, at, (side, words), filter).cuts(cut)
+        at.found(name, filter_told(name, at, (side, words), filter), cut)
     };
     takers(takes).into_iter().map(of).collect()
 }

@@ -3,8 +3,11 @@ use super::*;
 const TAP: &str = "tap1";
 
 fn told(attached: Attached) -> Vec<Finding> {
-    let at =
-        At { words: "tap1 in bridge vb10.12b5".to_owned(), cut: Cut { surely: true, node: true, ..Cut::default() } };
+    let at = At {
+        words: "tap1 in bridge vb10.12b5".to_owned(),
+        cut: Cut { surely: true, node: true, ..Cut::default() },
+        line: false,
+    };
     findings(&[(TAP.parse().unwrap(), at)].into(), &[(TAP.parse().unwrap(), attached)].into())
 }
 

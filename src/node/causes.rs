@@ -1,6 +1,7 @@
 //! One cause is told once: what follows from another finding of the same node is left off, because who reads both looks for two faults. What it
 //! cuts off is not lost: the cause cuts it off too, or takes it over.
 
+use super::attached::ATTACHED;
 use super::barriers::DROPS_FRAMES;
 use super::outways::NO_WAY;
 use super::short::SHORT;
@@ -34,6 +35,8 @@ const RULES: &[Rule] = &[
     Rule { causes: &["M0667"], symptoms: &["M0410"], holds: same_line },
     // Without the interface nothing that goes by it answers.
     Rule { causes: &["M0667"], symptoms: &["M0663", "M0664", "M0665", "M0666", "M0669"], holds: of_its_peers },
+    // What takes all that goes by an interface takes what is asked and answered by it.
+    Rule { causes: &[ATTACHED], symptoms: &["M0410", "M0663", "M0664", "M0665", "M0666"], holds: by_its_line },
     // Without its address an interface has no routes, and nobody is reached by it.
     Rule {
         causes: &["M0630", "M0631", "M0632"],
@@ -89,6 +92,13 @@ fn same_line(cause: &Finding, symptom: &Finding) -> bool {
     cause.line.is_some() && cause.line == symptom.line
 }
 
+/// A symptom of the path that goes by the interface that is the fault.
+fn by_its_line(cause: &Finding, symptom: &Finding) -> bool {
+    let path = |finding: &Finding| finding.cut.as_ref().and_then(|cut| cut.path);
+    let same = path(cause).is_none_or(|one| path(symptom) == Some(one));
+    cause.line.is_some() && same && of_its_peers(cause, symptom)
+}
+
 fn of_its_peers(cause: &Finding, symptom: &Finding) -> bool {
     let Some((cause, symptom)) = cause.cut.as_ref().zip(symptom.cut.as_ref()) else { return false };
     !symptom.peers.is_empty() && symptom.peers.iter().all(|peer| cause.peers.contains(peer))
@@ -138,6 +148,10 @@ fn take_over(cut: &mut Cut, more: &Cut) {
     cut.surely &= more.surely || cut.path == more.path;
     if cut.path != more.path {
         cut.path = None;
+    }
+    // The direction that a symptom knows less of stays what the cause knows.
+    if cut.direction != more.direction && more.surely {
+        cut.direction = None;
     }
     let new: Vec<_> = more.peers.iter().filter(|peer| !cut.peers.contains(peer)).cloned().collect();
     cut.peers.extend(new);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::cut::Direction;
 use crate::policy::path::Path;
 use crate::types::NodeId;
 
@@ -23,6 +24,7 @@ fn what_follows_from_another_finding_is_left_off_and_what_does_not_stays() {
     let line = |name: &str| Some(name.parse().unwrap());
     let down = || Finding { line: line("eth0"), ..finding("M0667", "it is down", plain(&["b"])) };
     let all = |name: &str| Finding { line: line(name), ..finding("M0410", "all tunnels", tunnel(&["c", "d"])) };
+    let tc = |name: Option<&str>, names| Finding { line: name.and_then(line), ..finding("M0695", "tc", tunnel(names)) };
     for (why, told, left) in [
         ("a filter that drops bridged frames", vec![finding("M0685", "", family(None)), lost()], vec!["M0685"]),
         ("one that drops IPv4", vec![finding("M0685", "", family(Some(false))), lost()], vec!["M0685"]),
@@ -58,6 +60,15 @@ fn what_follows_from_another_finding_is_left_off_and_what_does_not_stays() {
             vec![finding("M0624", "", Cut::node(true)), finding("M0668", "", Cut::default())],
             vec!["M0624"],
         ),
+        ("tc takes all at the line", vec![tc(Some("eth0"), &["c", "d"]), all("eth0")], vec!["M0695"]),
+        (
+            "tc takes all there, and one tunnel goes by it",
+            vec![tc(Some("eth0"), &["c", "d"]), finding("M0410", "the tunnel to c", tunnel(&["c"]))],
+            vec!["M0695"],
+        ),
+        ("tc at a guest's port", vec![tc(None, &["c", "d"]), all("eth0")], vec!["M0695", "M0410"]),
+        ("tc at the line of others", vec![tc(Some("eth0"), &["e"]), all("eth0")], vec!["M0695", "M0410"]),
+        ("tc at the tunnels' line", vec![tc(Some("eth0"), &["b"]), lost()], vec!["M0695", "M0663"]),
         (
             "nothing in common",
             vec![lost(), finding("M0410", "the tunnel to c", tunnel(&["c"]))],
@@ -112,4 +123,16 @@ fn what_was_cut_off_by_what_is_left_off_is_cut_off_by_its_cause() {
     let told = once(vec![down, all]);
     let cut = told[0].cut.as_ref().unwrap();
     assert!(told.len() == 1 && cut.peers == peers(&["b", "c"]) && cut.path.is_none(), "{told:?}");
+}
+
+#[test]
+fn a_direction_that_is_known_stays_so_beside_one_of_which_nothing_is() {
+    let to = |direction, surely| Cut { direction, surely, ..Cut::peers(true, Path::Tunnel, &peers(&["c"])) };
+    let out = Some(Direction::FromGuests);
+    for (symptom, left) in [(to(None, true), None), (to(None, false), out), (to(out, true), out)] {
+        let tc = Finding { line: "eth0".parse().ok(), ..finding("M0695", "what goes to eth0", to(out, true)) };
+        let told = once(vec![tc, finding("M0410", "the tunnel to c", symptom.clone())]);
+        let cut = told[0].cut.as_ref().unwrap();
+        assert!(told.len() == 1 && cut.surely && cut.direction == left, "{symptom:?} {told:?}");
+    }
 }

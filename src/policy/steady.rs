@@ -49,11 +49,16 @@ impl Steady {
     /// Looks at a path: `size` is what it carries now, `counted` what counts. Returns what counts from now on, if that is another.
     /// To be asked again about once a second while [`Steady::waits`].
     pub fn look(&mut self, size: u16, counted: u16, now: Mono) -> Option<u16> {
+        self.look_since(size, counted, now, now)
+    }
+
+    /// The same of a size that has stood `since` then, as who measures it has seen.
+    pub fn look_since(&mut self, size: u16, counted: u16, now: Mono, since: Mono) -> Option<u16> {
         if size == counted {
             self.waiting.clear();
             return None;
         }
-        self.wait(size, counted, now);
+        self.wait(size, counted, since.min(now));
         let (last, Next { size, at, .. }) = self.ripe(counted)?;
         if now < at {
             return None;
@@ -88,17 +93,17 @@ impl Steady {
     }
 
     /// A size has stood since the first look at which it, or one further from what counts, was there.
-    fn wait(&mut self, size: u16, counted: u16, now: Mono) {
+    fn wait(&mut self, size: u16, counted: u16, stands: Mono) {
         let shrinks = size < counted;
         self.waiting.retain(|stood| (stood.size < counted) == shrinks && stood.size != counted);
-        let mut since = now;
+        let mut since = stands;
         while let Some(last) = self.waiting.last().copied() {
             let milder = if shrinks { last.size > size } else { last.size < size };
             if milder {
                 break;
             }
             self.waiting.pop();
-            since = last.since;
+            since = since.min(last.since);
         }
         if self.waiting.len() >= WAITING {
             self.waiting.pop();

@@ -49,7 +49,8 @@ async fn what_one_member_says_of_sizes_waits_has_a_floor_and_is_named() {
     };
     let mut said = facts(3);
     small(&mut said);
-    let paths = ["a-1", "a-2"].map(|node| MeasuredPath { node: node.parse().unwrap(), bytes: 1200 }).to_vec();
+    let paths =
+        ["a-1", "a-2"].map(|node| MeasuredPath { node: node.parse().unwrap(), bytes: 1200, since: None }).to_vec();
     let lies = [
         (
             "its interfaces",
@@ -104,7 +105,7 @@ async fn paths_count_where_the_node_itself_says_them() {
     pdc.spec.intra = crate::policy::path::Intra::Encrypted;
     world.apply(vec![Any::Pdc(pdc)]).await.unwrap();
     let (one, _two, victim) = (world.join("a-1", 1).await, world.join("a-2", 2).await, world.join("a-3", 3).await);
-    let path = |node: &str, bytes| MeasuredPath { node: node.parse().unwrap(), bytes };
+    let path = |node: &str, bytes| MeasuredPath { node: node.parse().unwrap(), bytes, since: None };
     let say = async |node, paths: &[MeasuredPath], claims: &[(u8, Claim<'_>)]| {
         let report = Report { paths: Some(paths.to_vec()), ..Report::default() };
         world.report(node, report, claims).await.unwrap();
