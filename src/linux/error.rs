@@ -99,16 +99,31 @@ impl KernelError {
     }
 
     /// Code of its [`Problem`].
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::NotAllowed => "M0620",
             Self::NoNft => "M0621",
             Self::Nft(_) => "M0622",
             Self::NoVxlan => "M0623",
             Self::NoTun => "M0624",
-            Self::PortTaken { .. } => "M0625",
-            Self::Op { .. } | Self::Steps { .. } => "M0626",
+            _ if self.is_taken() => "M0625",
+            Self::PortTaken { .. } | Self::Op { .. } | Self::Steps { .. } => "M0626",
             Self::Socket { .. } => "M0627",
+        }
+    }
+
+    /// Another program has the UDP port, and nothing else is wrong.
+    fn is_taken(&self) -> bool {
+        match self {
+            Self::PortTaken { .. } => true,
+            Self::Steps { failed, .. } => failed.iter().all(Self::is_taken),
+            Self::NotAllowed
+            | Self::NoNft
+            | Self::Nft(_)
+            | Self::NoVxlan
+            | Self::NoTun
+            | Self::Op { .. }
+            | Self::Socket { .. } => false,
         }
     }
 
@@ -122,8 +137,10 @@ impl KernelError {
             }
             Self::NoVxlan => "modprobe vxlan, or install the kernel's extra modules",
             Self::NoTun => "modprobe tun; in a container: pass /dev/net/tun in",
-            Self::PortTaken { .. } => "ss -ulnp shows who has it; or give the overlay another UDP port",
-            Self::Op { .. } | Self::Steps { .. } => {
+            _ if self.is_taken() => {
+                "ss -ulnp shows who has it; it has to go, or on the management node: meshctl overlay set NAME --udp-port PORT; our packet filter lets no peer's frame in to it meanwhile"
+            }
+            Self::PortTaken { .. } | Self::Op { .. } | Self::Steps { .. } => {
                 "ip -d link show; what is in the way there has to go, then the next pass does it: meshctl status shows what is left"
             }
             Self::Socket { .. } => "the next pass tries again",

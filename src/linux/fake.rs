@@ -141,7 +141,8 @@ impl Fake {
                 if !link.up {
                     return Err("Network is down");
                 }
-                if address.is_ipv6() && link.mtu < u32::from(IPV6_LEAST) {
+                let off = link.mtu < u32::from(IPV6_LEAST) || self.state.no_ipv6.contains(bridge);
+                if address.is_ipv6() && off {
                     return Err("IPv6 is disabled on this device");
                 }
                 let neighbour = Neighbour { mac: *mac, permanent: true, router: *router };
@@ -240,6 +241,9 @@ impl Fake {
         let mut link = Link { up: false, port: None, ..link.clone() };
         if let Kind::Bridge(bridge) = &mut link.kind {
             (bridge.mcast_snooping, bridge.accept_ra, bridge.arp_ignore) = (true, 1, 0);
+            if self.state.new_without_ipv6 {
+                self.state.no_ipv6.insert(name.clone());
+            }
         }
         self.state.links.insert(name.clone(), link);
         Ok(())
@@ -248,6 +252,7 @@ impl Fake {
     fn delete(&mut self, name: &IfName) {
         let state = &mut self.state;
         state.links.remove(name);
+        state.no_ipv6.remove(name);
         self.numbers.1.remove(name);
         for link in state.links.values_mut() {
             link.port = link.port.take().filter(|port| port.bridge != *name);

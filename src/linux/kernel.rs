@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::LinkMessage;
 
 use super::checksums::Checks;
 use super::counters::{self, Family};
@@ -22,6 +23,7 @@ use crate::node::desired::{Kind, Link, Observed, ObservedGuard};
 use crate::node::fence::{Refused, Said};
 use crate::node::fence_text::{CHECKSUM, ROUTED};
 use crate::node::guard::TABLE;
+use crate::node::names::{self, Device};
 use crate::node::onlink::Step;
 use crate::node::op::Op;
 use crate::node::strays::{Ask, Way, Ways};
@@ -35,6 +37,9 @@ const COUNTERS: &str = "reading the packet filter's counters";
 const CHANGING: &str = "changing the kernel";
 /// Entries that wait for their turn at most, before they are sent.
 const PENDING: usize = 4096;
+
+/// Looks at a new TAP, 5 ms apart, before what has it open is called another program.
+const OPENED: u32 = 40;
 
 /// Reads and changes the kernel.
 #[derive(Debug)]
@@ -93,6 +98,12 @@ impl Kernel {
         // network that needs it would never be built, so never remove it.
         observed.links.retain(|name, _| name.as_str() != UNNAMED);
         observed.places.retain(|name, _| name.as_str() != UNNAMED);
+        let new = sysctl::disable_ipv6("default");
+        observed.new_without_ipv6 = new.unwrap_or(true);
+        let off = |name: &IfName| new.is_none() || sysctl::disable_ipv6(name.as_str()) == Some(true);
+        let bridge = |(_, link): &(&IfName, &Link)| matches!(link.kind, Kind::Bridge(_));
+        let bridges = observed.links.iter().filter(bridge).map(|(name, _)| name);
+        observed.no_ipv6 = bridges.filter(|name| off(name)).cloned().collect();
         observed.guard = self.filters.guard.observe()?;
         observed.fence = self.filters.fence.observe()?;
         if observed.fence.loaded().is_none() && observed.guard != ObservedGuard::Absent {
@@ -114,7 +125,8 @@ impl Kernel {
     }
 
     /// Does `ops` in order. When the packet filter cannot be changed, nothing after it is done. When another step fails, the
-    /// steps after it on the same device are left out (a port whose flags were refused never comes up) and the rest is done.
+    /// steps after it on the same device are left out (a port whose flags were refused never comes up) and the rest is done;
+    /// but where it was of a vxlan device, the guard opens nothing.
     ///
     /// # Errors
     /// What failed; the next [`Kernel::observe`] shows where that leaves us.
@@ -421,7 +433,7 @@ impl Kernel {
                 let create = request::new_vxlan(UNNAMED, vxlan, link.mtu, dev, vxlan.ipv6);
                 self.one(op, create)?;
             }
-            Kind::Tap(_) => make_tap(op)?,
+            Kind::Tap(_) => self.make_tap(op)?,
             Kind::Other(_) => return Err(KernelError::op(op, "no device of ours")),
         }
         let (index, address) = self.find(UNNAMED)?.ok_or_else(|| missing(op, UNNAMED))?;
@@ -435,6 +447,20 @@ impl Kernel {
         self.one(op, request::christen(index, name, alias, link.mtu))?;
         self.indices.insert(name.clone(), index);
         Ok(())
+    }
+
+    /// A TAP that nobody has open. For a moment it is nobody's, and whoever has opened it then keeps what he has and could give it away.
+    fn make_tap(&mut self, op: &Op) -> Result<(), KernelError> {
+        make_tap(op)?;
+        for _ in 0..OPENED {
+            let link = self.find_link(UNNAMED)?;
+            if link.as_ref().map_or(0, observe::queues) == 0 {
+                return Ok(());
+            }
+            // A program that this one is about to start has it open, too, until it runs.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Err(KernelError::op(op, "another program has opened it, so it is made anew"))
     }
 
     /// A device without IPv6, because its MTU is below 1280 or the host has none, gets no addresses anyway.
@@ -475,9 +501,13 @@ impl Kernel {
 
     /// Index and Ethernet address of a device.
     fn find(&mut self, name: &str) -> Result<Option<(u32, Vec<u8>)>, KernelError> {
+        Ok(self.find_link(name)?.map(|link| (link.header.index, request::address_of(&link))))
+    }
+
+    fn find_link(&mut self, name: &str) -> Result<Option<LinkMessage>, KernelError> {
         let answer = self.netlink.request(request::find(name)).map_err(KernelError::socket("looking for a device"))?;
         Ok(match answer {
-            Ok(Some(RouteNetlinkMessage::NewLink(link))) => Some((link.header.index, request::address_of(&link))),
+            Ok(Some(RouteNetlinkMessage::NewLink(link))) => Some(link),
             Ok(_) | Err(_) => None,
         })
     }
@@ -486,7 +516,10 @@ impl Kernel {
 impl Failures {
     /// True where a step depends on one that failed. It is counted.
     fn stops(&mut self, op: &Op) -> bool {
-        let stops = op.device().is_some_and(|device| self.devices.contains(device));
+        let after = op.device().is_some_and(|device| self.devices.contains(device));
+        // It opens UDP ports, and somebody else may listen where a device of ours does not come up.
+        let opens = matches!(op, Op::ChangeGuard { .. }) && self.devices.iter().any(is_vxlan);
+        let stops = after || opens;
         self.skipped += usize::from(stops);
         stops
     }
@@ -525,6 +558,10 @@ const fn is_entry(op: &Op) -> bool {
             | Op::SetNeighbour { .. }
             | Op::DeleteNeighbour { .. }
     )
+}
+
+fn is_vxlan(device: &IfName) -> bool {
+    names::parse(device.as_str()).is_some_and(|(device, ..)| device == Device::Vxlan)
 }
 
 fn make_tap(op: &Op) -> Result<(), KernelError> {

@@ -28,10 +28,12 @@ use crate::node::names;
 use crate::types::{IfName, Mac};
 
 /// `IFLA_TUN_*` (linux/if_link.h).
+const TUN_OWNER: u16 = 1;
 const TUN_TYPE: u16 = 3;
 const TUN_VNET_HDR: u16 = 5;
 const TUN_PERSIST: u16 = 6;
 const TUN_MULTI_QUEUE: u16 = 7;
+const TUN_QUEUES: [u16; 2] = [8, 9];
 /// `IFF_TAP` (linux/if_tun.h).
 const TYPE_TAP: u8 = 2;
 
@@ -400,22 +402,39 @@ fn read_vxlan(data: &[InfoVxlan], names: &Names) -> Vxlan {
 }
 
 fn read_tun(data: &[InfoTun]) -> Kind {
-    use netlink_packet_core::Nla as _;
-    let byte = |wanted| {
-        data.iter().find_map(|attribute| match attribute {
-            InfoTun::Other(nla) if nla.kind() == wanted && nla.value_len() == 1 => {
-                let mut value = [0];
-                nla.emit_value(&mut value);
-                Some(value[0])
-            }
-            _ => None,
-        })
-    };
+    let byte = |wanted| tun_value::<1>(data, wanted).map(|[byte]| byte);
     if byte(TUN_TYPE) != Some(TYPE_TAP) {
         return Kind::Other("tun".into());
     }
     let on = |wanted| byte(wanted) == Some(1);
-    Kind::Tap(Tap { multi_queue: on(TUN_MULTI_QUEUE), vnet_hdr: on(TUN_VNET_HDR), persist: on(TUN_PERSIST) })
+    let owned = tun_value::<4>(data, TUN_OWNER).is_some();
+    Kind::Tap(Tap { multi_queue: on(TUN_MULTI_QUEUE), vnet_hdr: on(TUN_VNET_HDR), persist: on(TUN_PERSIST), owned })
+}
+
+fn tun_value<const SIZE: usize>(data: &[InfoTun], wanted: u16) -> Option<[u8; SIZE]> {
+    use netlink_packet_core::Nla as _;
+    data.iter().find_map(|attribute| match attribute {
+        InfoTun::Other(nla) if nla.kind() == wanted && nla.value_len() == SIZE => {
+            let mut value = [0; SIZE];
+            nla.emit_value(&mut value);
+            Some(value)
+        }
+        _ => None,
+    })
+}
+
+/// Queues of a TAP that somebody has open, those that are switched off among them.
+pub(super) fn queues(link: &LinkMessage) -> u32 {
+    let infos = link.attributes.iter().filter_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => Some(infos),
+        _ => None,
+    });
+    let data = infos.flatten().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Tun(data)) => Some(data),
+        _ => None,
+    });
+    let number = |wanted| data.and_then(|data| tun_value::<4>(data, wanted)).map_or(0, u32::from_ne_bytes);
+    TUN_QUEUES.into_iter().map(number).fold(0, u32::saturating_add)
 }
 
 fn read_port(data: &[InfoBridgePort]) -> PortFlags {

@@ -24,6 +24,11 @@ pub(super) fn arp_ignore(device: &IfName) -> Option<u8> {
     read(&path("ipv4", device, "arp_ignore"))
 }
 
+/// `net.ipv6.conf.DEVICE.disable_ipv6`; `default` is of devices that come. None: there is no IPv6, on this device where its MTU is too small for it.
+pub(super) fn disable_ipv6(device: &str) -> Option<bool> {
+    read(&format!("/proc/sys/net/ipv6/conf/{device}/disable_ipv6")).map(|on| on != 0)
+}
+
 /// Sets what differs, so that a container with a read-only `/proc/sys` and the right values works.
 pub(super) fn set(device: &IfName, bridge: &Bridge) -> io::Result<()> {
     if accept_ra(device).is_some_and(|now| now != bridge.accept_ra) {

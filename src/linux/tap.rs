@@ -230,12 +230,15 @@ impl AsFd for Tap {
     }
 }
 
-/// Makes a persistent multi-queue TAP. One that exists already is left as it is.
+/// Makes a persistent multi-queue TAP of this user. One that exists already is left as it is, but for that. Of a persistent TAP that is nobody's
+/// any user may open a queue (`tun_not_capable`, drivers/net/tun.c): who may read it reads what guests send, and who writes to it is any guest.
 ///
 /// # Errors
 /// [`TapError`]; nothing was made then.
 pub fn create_persistent(name: &IfName) -> Result<(), TapError> {
     let tap = Tap::open(name)?;
+    let user = sys::effective_user();
+    sys::tun_set_owner(tap.as_fd(), user).map_err(|source| system(name, "TUNSETOWNER", source))?;
     sys::tun_set_persist(tap.as_fd(), true).map_err(|source| system(name, "TUNSETPERSIST", source))
 }
 

@@ -1,9 +1,9 @@
 //! The control socket: HTTP over a Unix socket for `meshctl`. Only the owner and the group may connect; nothing here changes
 //! anything, and no answer holds a secret.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,7 +49,9 @@ pub fn claim(run: &Path) -> Result<Claim, Problem> {
     let failed = unclaimed;
     file::ensure_dir(run, 0o755).map_err(failed)?;
     let path = run.join(LOCK);
-    let lock = File::options().write(true).create(true).truncate(false).open(&path);
+    // Who can open it can hold the lock, and an earlier version has made it for all to open.
+    let private = |lock: File| lock.set_permissions(Permissions::from_mode(0o600)).map(|()| lock);
+    let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path).and_then(private);
     let lock = lock.map_err(|e| failed(io::Error::new(e.kind(), format!("{}: {e}", path.display()))))?;
     match lock.try_lock() {
         Ok(()) => Ok(Claim(lock)),
@@ -81,7 +83,7 @@ pub fn listen(_claim: &Claim, socket: &Path) -> Result<UnixListener, Problem> {
     let failed = |e: io::Error| Problem::new("M0601", Exit::Failed, format!("{}: {e}", socket.display()));
     file::remove(socket).map_err(failed)?;
     let listener = UnixListener::bind(socket).map_err(failed)?;
-    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    std::fs::set_permissions(socket, Permissions::from_mode(0o660)).map_err(failed)?;
     Ok(listener)
 }
 

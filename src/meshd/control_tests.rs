@@ -56,7 +56,11 @@ async fn the_socket_answers_and_tells_no_secret() {
 async fn a_dead_daemons_socket_is_replaced_and_a_live_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("meshd.sock");
+    let (lock, mode) = (folder.path().join(LOCK), |path: &Path| std::fs::metadata(path).unwrap().permissions().mode());
+    std::fs::write(&lock, "").unwrap();
+    std::fs::set_permissions(&lock, Permissions::from_mode(0o644)).unwrap();
     let first = claim(folder.path()).unwrap();
+    assert_eq!(mode(&lock) & 0o777, 0o600, "who can open it can hold the lock");
     drop(listen(&first, &socket).unwrap());
     let problem = claim(folder.path()).unwrap_err();
     assert_eq!((problem.code.as_str(), problem.exit), ("M0610", Exit::Conflict));

@@ -534,14 +534,19 @@ impl<K: Kernel> Engine<K> {
                     "look for another program that manages these devices: meshctl events",
                 ));
             }
+            tracing::debug!("{} steps: {}", ops.len(), brief(ops.iter()));
+            let outcome = self.kernel.apply(&ops);
+            // Guests of other networks do not wait for what one lacks.
+            self.plugs.plug(&mut self.kernel, &plugs, (&observed, &outcome), &self.shared.events);
+            if let Err(error) = outcome {
+                self.found(&observed);
+                return Err(told_of(&error, &slice));
+            }
             let drift: Vec<&Op> = ops.iter().filter(|op| is_drift(op)).collect();
             if quiet && round == 0 && !drift.is_empty() {
                 let text = format!("repaired: {}", brief(drift.into_iter()));
                 self.shared.events.by_others(Tone::Wrong, "drift", "repaired", text);
             }
-            tracing::debug!("{} steps: {}", ops.len(), brief(ops.iter()));
-            self.kernel.apply(&ops).map_err(|e| told_of(&e, &slice))?;
-            self.plugs.plug(&mut self.kernel, &plugs, &observed, &self.shared.events);
         }
         Ok(())
     }

@@ -75,10 +75,20 @@ impl Memory {
         Ok(self.plugs.steps(slice, desired, observed))
     }
 
-    /// Plugs them. What cannot be plugged holds up nothing else; it is a finding.
-    pub(super) fn plug<K: Kernel>(&mut self, kernel: &mut K, steps: &[Op], observed: &Observed, events: &Events) {
+    /// Plugs them where the steps before, of which this is the `outcome`, have left their bridges as they should be. What cannot be plugged holds up
+    /// nothing else; it is a finding.
+    pub(super) fn plug<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        steps: &[Op],
+        (observed, outcome): (&Observed, &Result<(), KernelError>),
+        events: &Events,
+    ) {
         for op in steps {
             let Op::Plug { name, bridge } = op else { continue };
+            if !stands(bridge, outcome) {
+                continue;
+            }
             match kernel.apply(std::slice::from_ref(op)) {
                 Ok(()) => {
                     let text = format!("{name} was put into {bridge}");
@@ -99,6 +109,14 @@ impl Memory {
         if let Err(error) = file::write(&self.path, format!("{}\n{json}", this_start()).as_bytes(), 0o600) {
             tracing::warn!("{error}");
         }
+    }
+}
+
+/// True where a bridge is as it should be, its filters with it: a step that was refused on another device does not concern it.
+fn stands(bridge: &IfName, outcome: &Result<(), KernelError>) -> bool {
+    match outcome {
+        Ok(()) => true,
+        Err(error) => error.devices().is_some_and(|devices| !devices.contains_key(bridge)),
     }
 }
 

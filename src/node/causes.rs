@@ -31,6 +31,8 @@ const RULES: &[Rule] = &[
     Rule { causes: &[KEY], symptoms: PEERS, holds: |_, _| true },
     // Echoes of the plain path are bridged IPv4, as guests' frames are.
     Rule { causes: &["M0685"], symptoms: &["M0663", "M0664", "M0665", "M0666"], holds: |cause, _| stops_echoes(cause) },
+    // Nobody's plain frames arrive where another program has the UDP port.
+    Rule { causes: &["M0625"], symptoms: &["M0663", "M0664", "M0665", "M0666"], holds: |_, _| true },
     // One interface for plain paths and tunnels.
     Rule { causes: &["M0667"], symptoms: &["M0410"], holds: same_line },
     // Without the interface nothing that goes by it answers.

@@ -95,6 +95,10 @@ pub struct Observed {
     /// FDB of each bridge with our name. Addresses of the ports themselves are left out, and of what was learned behind a guest's
     /// port there is no more than [`super::discover::PORTS_OF_INTERFACE`] and one.
     pub bridge_fdb: BTreeMap<IfName, BTreeMap<Mac, BridgeEntry>>,
+    /// Bridges with our name on which this host has IPv6 switched off (`disable_ipv6`): the kernel takes no IPv6 neighbour there.
+    pub no_ipv6: BTreeSet<IfName>,
+    /// A device that comes has it switched off.
+    pub new_without_ipv6: bool,
     /// Unicast FDB of each vxlan device with our name. More than one VTEP for a MAC means that each gets a copy.
     pub vxlan_fdb: BTreeMap<IfName, BTreeMap<Mac, BTreeSet<Vtep>>>,
     /// Flood list of each vxlan device with our name.
@@ -217,6 +221,7 @@ pub struct Vxlan {
 
 /// A TAP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of the kernel, under their own names")]
 pub struct Tap {
     /// One queue a lane.
     pub multi_queue: bool,
@@ -224,6 +229,8 @@ pub struct Tap {
     pub vnet_hdr: bool,
     /// It stays when the last queue is closed.
     pub persist: bool,
+    /// It has an owner: else every user of the host may open a queue of it.
+    pub owned: bool,
 }
 
 /// A device's place in a bridge.
@@ -391,5 +398,5 @@ impl PortFlags {
 
 impl Tap {
     /// A TAP as we make it.
-    pub const OURS: Self = Self { multi_queue: true, vnet_hdr: true, persist: true };
+    pub const OURS: Self = Self { multi_queue: true, vnet_hdr: true, persist: true, owned: true };
 }

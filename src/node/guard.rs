@@ -207,7 +207,7 @@ impl Guard {
     fn chains(&self) -> Vec<Chain> {
         let mut chains = self.untracked();
         let [refused_in, arriving] = self.inward();
-        let [refused_out, leaving] = self.outward();
+        let [refused_out, going, leaving] = self.outward();
         chains.extend(self.pieces());
         if self.listens_by_ipv6() {
             chains.push(Chain::new("hidden", None, guard_path::hidden(&self.to_ports())));
@@ -215,6 +215,7 @@ impl Guard {
         chains.push(Chain::new("refused_in", None, refused_in));
         chains.push(Chain::new("refused_out", None, refused_out));
         chains.push(Chain::new("routed", None, guard_host::ROUTED.map(str::to_owned).into()));
+        chains.push(Chain::new("going", None, going));
         // What is right comes first: one look at its set and it is through. Only what is refused walks on, to be counted by reason.
         // On the way in what the listener gets counts: for this host, put together, after everybody's NAT. On the way out where a
         // packet goes is settled, and whose it is can still be seen: the kernel lets no NAT in before -199. Forwarded packets pass
@@ -265,8 +266,8 @@ impl Guard {
     }
 
     /// The same for what goes.
-    fn outward(&self) -> [Vec<String>; 2] {
-        let (mut refused, mut leaving) = (Vec::new(), vec![guard_host::LEAVING.to_owned()]);
+    fn outward(&self) -> [Vec<String>; 3] {
+        let (mut refused, mut leaving, mut going) = (Vec::new(), vec![guard_host::LEAVING.to_owned()], Vec::new());
         for (name, side) in self.sides() {
             let ip = side.family().0;
             let out = format!("oifname \"{}\"", side.interface);
@@ -277,21 +278,20 @@ impl Guard {
                 refused.push(format!("{known} {ip} saddr {} {WRAPPED} counter name out_routed drop", side.own));
             }
         }
-        // A bridge may be made to show its frames to these hooks (net.bridge.bridge-nf-call-iptables). They are between guests, who
-        // may speak VXLAN among themselves: they come from no interface and not from this host.
-        refused.push("meta iif == 0 fib saddr type != local return".to_owned());
+        refused.push(guard_host::BRIDGED.to_owned());
         refused.push("counter name out_unknown drop".to_owned());
         // Most of what passes here is neither, and of guests where bridges show their frames to the host's firewall. A comparison costs
         // such a packet less than a look at a set.
-        leaving.push("meta l4proto tcp accept".to_owned());
-        leaving.push(format!("{} goto refused_out", self.to_ports()));
-        leaving.push("meta l4proto udp accept".to_owned());
+        going.push("meta l4proto tcp accept".to_owned());
+        going.push(format!("{} goto refused_out", self.to_ports()));
+        going.push("meta l4proto udp accept".to_owned());
         // Where no device listens, the kernel answers a member's frame with an error that holds the frame; by what way that leaves is
         // up to the host's routes.
         for (errors, (quoted, place)) in ERRORS.iter().zip(QUOTED) {
-            leaving.push(format!("{errors} {place} @{quoted} fib saddr type local counter name out_quoted drop"));
+            going.push(format!("{errors} {place} @{quoted} fib saddr type local counter name out_quoted drop"));
         }
-        [refused, leaving]
+        leaving.extend([guard_host::BRIDGES, guard_host::TO_GUESTS, "goto going"].map(str::to_owned));
+        [refused, going, leaving]
     }
 
     /// A vxlan device listens by the family of its side alone; where there is no side any more, one may be about to go. It is a matter of the sides

@@ -17,13 +17,26 @@ pub(super) const SAME: (&str, &str) = ("same", "typeof iifname . oifname");
 pub(super) const ARRIVING: &str = "iifname @shut iifname != @opened counter name guest_routed drop";
 
 /// What is routed from a guest that stands in no bridge. Bridged frames come by that hook from nowhere, where they come by it at all; what
-/// a vxlan device has wrapped comes from that device. What this host sends comes from nowhere, and is told by one number. It stands before all else, because a guest could send as this host's IPv6 address
-/// (nobody looks at that but for IPv4, `fib_validate_source`).
+/// a vxlan device has wrapped comes from that device. What this host sends comes from nowhere, and is told by one number. It stands before all
+/// else, because a guest could send as this host's IPv6 address (nobody looks at that but for IPv4, `fib_validate_source`).
 ///
 /// What the host says by itself on such an interface while it stands in no bridge (address detection, solicitations of routers, reports of
 /// groups) comes by here with that interface as its origin (`ndisc_send_skb`, net/ipv6/ndisc.c; `mld_sendpack`, net/ipv6/mcast.c). It is
 /// dropped as well, and is no news: nobody routes what is for a link alone (RFC 4291 section 2.5.6).
 pub(super) const LEAVING: &str = "iif != 0 meta iifkind != \"vxlan\" iifname @shut goto routed";
+
+/// What goes to bridges: frames that they show to this hook, which are most of what passes there where they do. The look at a set behind it is not
+/// for them, and what the host itself sends into bridges of ours ends at those (`fence_host`).
+pub(super) const BRIDGES: &str = "meta oifkind \"bridge\" goto going";
+
+/// What any user of this host would send to a guest by the guest's own interface, as whoever he likes: to all (`SO_BINDTODEVICE`,
+/// `IPV6_MULTICAST_IF`), or from any address (`IPV6_FREEBIND`).
+pub(super) const TO_GUESTS: &str = "oifname @shut goto routed";
+
+/// Frames between guests, who may speak VXLAN among themselves, where a bridge shows them to this hook (net.bridge.bridge-nf-call-iptables). They
+/// come from no interface and not from this host, and still have their Ethernet header, which a packet gets that a program of this host sends
+/// after this hook only (`nft_payload_eval`, net/netfilter/nft_payload.c): that one may be from any address (`IPV6_FREEBIND`, ipv6(7)).
+pub(super) const BRIDGED: &str = "meta iif == 0 @ll,96,16 != 0 fib saddr type != local return";
 
 /// The chain that it goes to: each packet on its way out pays for one rule, not for two.
 pub(super) const ROUTED: [&str; 2] =

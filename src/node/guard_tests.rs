@@ -165,7 +165,7 @@ fn a_second_port_changes_rules_and_keeps_counters() {
     for (from, to, matched) in [(&one, &two, "udp dport @ports"), (&two, &one, "udp dport 4789")] {
         let change = to.change_from(from);
         assert!(!change.contains("delete table"), "{change}");
-        for (chain, refused) in [("arriving", "refused_in"), ("leaving", "refused_out")] {
+        for (chain, refused) in [("arriving", "refused_in"), ("going", "refused_out")] {
             let (flush, add) = (
                 format!("flush chain inet vxmesh {chain}\n"),
                 format!("add rule inet vxmesh {chain} {matched} goto {refused}\n"),

@@ -312,7 +312,10 @@ fn add_link(f: &mut fmt::Formatter<'_>, name: &IfName, link: &Link) -> fmt::Resu
             write!(f, " ttl {} {}", vxlan.ttl, if vxlan.learning { "learning" } else { "nolearning" })
         }
         Kind::Tap(_) => {
-            write!(f, "ip tuntap add dev {name} mode tap multi_queue vnet_hdr && ip link set dev {name} {common}")
+            write!(
+                f,
+                "ip tuntap add dev {name} mode tap user root multi_queue vnet_hdr && ip link set dev {name} {common}"
+            )
         }
         Kind::Other(word) => write!(f, "ip link add name {name} {common} type {word}"),
     }

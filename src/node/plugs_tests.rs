@@ -38,7 +38,7 @@ impl Ground {
 
     fn make(&mut self, of: &str, bridge: Option<&str>) {
         let port = bridge.map(|bridge| Port { bridge: name(bridge), flags: crate::linux::fake::NEW_PORT });
-        let kind = Kind::Tap(Tap { multi_queue: false, vnet_hdr: false, persist: true });
+        let kind = Kind::Tap(Tap { multi_queue: false, vnet_hdr: false, persist: true, owned: false });
         let link = Link { kind, alias: None, mtu: 1500, up: true, no_addresses: true, port };
         self.kernel.state.links.insert(name(of), link);
     }

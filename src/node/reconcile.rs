@@ -39,7 +39,7 @@ pub fn diff(desired: &Desired, observed: &Observed) -> Vec<Op> {
     let kept = kept_guard(desired, &wanted, observed);
     let (lay, lift) = onlink::diff(&desired.onlink.on(&kept.ports), observed);
     let fence = fence(desired, &wanted, &parked, observed);
-    let (first, last) = guards(kept, &fence, observed);
+    let (first, last) = guards(kept, &fence, &listening(&gone, observed), observed);
     let (shut, open) = fences(fence, observed);
     let (check, leave) = checksums::diff(&wanted, observed);
 
@@ -200,11 +200,23 @@ fn kept_guard(desired: &Desired, wanted: &BTreeMap<&IfName, &Net>, observed: &Ob
     };
     let mut guard = desired.guard.clone();
     guard.ports.retain(|port| !taken.contains_key(&port.get()) || used(port));
+    // Where no device of ours will listen nobody is let in.
+    for side in [&mut guard.admin, &mut guard.external].into_iter().flatten() {
+        side.members.retain(|(port, ..)| used(port));
+    }
     guard
 }
 
-/// The step that shuts the filter before all others, and the one that lets go of UDP ports and interfaces after all others.
-fn guards(kept: Guard, fence: &Fence, observed: &Observed) -> (Option<Op>, Option<Op>) {
+/// UDP ports at which vxlan devices of ours listen, and go on to.
+fn listening(gone: &[&IfName], observed: &Observed) -> BTreeSet<UdpPort> {
+    let stays = |(name, link): &(&IfName, &Link)| is_ours(name, link) && link.up && !gone.contains(name);
+    let port = |link: &Link| UdpPort::try_from(u64::from(link.vxlan()?.udp_port)).ok();
+    observed.links.iter().filter(stays).filter_map(|(_, link)| port(link)).collect()
+}
+
+/// The step that shuts the filter before all others, and the one that lets go of UDP ports and interfaces after all others. Nobody is let in to a
+/// port at which no device of ours listens yet: any user of the host may have been there first, and would read what peers send.
+fn guards(kept: Guard, fence: &Fence, listening: &BTreeSet<UdpPort>, observed: &Observed) -> (Option<Op>, Option<Op>) {
     let loaded = observed.guard.loaded();
     let through = |fence: &Fence| (!fence.by_device).then(|| fence.bridges.clone());
     let untracked = observed.tracks || loaded.is_some_and(|guard| guard.untracked);
@@ -213,6 +225,9 @@ fn guards(kept: Guard, fence: &Fence, observed: &Observed) -> (Option<Op>, Optio
     let wanted = Guard { shut: shut(fence), through: through(fence), untracked, doors, ..kept };
     let mut first = wanted.clone();
     first.ports.extend(our_ports(observed));
+    for side in [&mut first.admin, &mut first.external].into_iter().flatten() {
+        side.members.retain(|(port, ..)| listening.contains(port));
+    }
     if let Some(old) = observed.fence.loaded() {
         let keeping = fence.keeping(old);
         (first.shut, first.through) = (shut(&keeping), through(&keeping));
@@ -225,7 +240,8 @@ fn guards(kept: Guard, fence: &Fence, observed: &Observed) -> (Option<Op>, Optio
         ObservedGuard::Absent | ObservedGuard::Unknown => Some(Op::LoadGuard(to.clone())),
     };
     let close = step(&observed.guard, &first);
-    let open = if first == wanted { None } else { step(&ObservedGuard::Loaded(first), &wanted) };
+    let same = first == wanted || first.is_empty() && wanted.is_empty();
+    let open = if same { None } else { step(&ObservedGuard::Loaded(first), &wanted) };
     (close, open)
 }
 
@@ -395,7 +411,11 @@ impl<'a> Work<'a> {
             .now(self.bridge)
             .filter(|now| net.links.get(self.bridge).is_none_or(|want| !ipv6_begins(Some(now), want)));
         let known = self.observed.neighbours.get(self.bridge).filter(|_| bridge.is_some());
-        for (address, neighbour) in &net.neighbours {
+        let ipv6 = match self.now(self.bridge) {
+            Some(_) => !self.observed.no_ipv6.contains(self.bridge),
+            None => !self.observed.new_without_ipv6,
+        };
+        for (address, neighbour) in net.neighbours.iter().filter(|(address, _)| ipv6 || address.is_ipv4()) {
             if known.and_then(|k| k.get(address)) != Some(neighbour) {
                 let (bridge, mac, router) = (self.bridge.clone(), neighbour.mac, neighbour.router);
                 self.ops.push(Op::SetNeighbour { bridge, address: *address, mac, router });

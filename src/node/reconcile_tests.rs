@@ -162,8 +162,29 @@ fn an_attribute_that_cannot_change_makes_the_device_anew() {
         vxlan.ttl = 64;
     }
     let ops = text(&settle(&mut kernel, &desired));
-    assert!(ops.starts_with("ip link delete dev vv10.12b5\nip link add name vv10.12b5"), "{ops}");
+    let anew = "ip link delete dev vv10.12b5\nip link add name vv10.12b5";
+    assert!(ops.contains(anew), "{ops}");
+    // Whoever takes its UDP port meanwhile is sent nothing.
+    let (shut, open) = ("delete element inet vxmesh admin {", "add element inet vxmesh admin {");
+    let at = |what: &str| ops.find(what).unwrap();
+    assert!(at(shut) < at(anew) && at("dev vv10.12b5 up") < at(open), "{ops}");
     assert!(!ops.contains("vt10.12b5"), "the other path is not disturbed: {ops}");
+}
+
+/// The kernel refuses an IPv6 neighbour there, and no frame of a guest needs it.
+#[test]
+fn a_host_without_ipv6_builds_all_the_rest() {
+    let mut kernel = Fake::default();
+    kernel.state.new_without_ipv6 = true;
+    let mut slice = suppress();
+    slice.rows.values_mut().for_each(|row| row.nd = [("fd10::2".parse().unwrap(), Default::default())].into());
+    let desired = desired(&slice);
+    settle(&mut kernel, &desired);
+    let six = |kernel: &Fake| kernel.state.neighbours[&name("vb10.12b5")].keys().filter(|to| to.is_ipv6()).count();
+    assert_eq!(six(&kernel), 0);
+    kernel.state.no_ipv6.clear();
+    settle(&mut kernel, &desired);
+    assert!(six(&kernel) > 0);
 }
 
 #[test]
@@ -311,6 +332,10 @@ fn slices() -> impl Strategy<Value = Slice> {
     )
 }
 
+fn members(guard: &Guard) -> impl Iterator<Item = (UdpPort, IpAddr, crate::types::Vni)> {
+    guard.admin.iter().chain(&guard.external).flat_map(|side| side.members.iter().copied())
+}
+
 proptest! {
     #[test]
     fn any_slice_after_any_other_settles_and_cleans_up(first in slices(), drift in drifts(), second in slices()) {
@@ -331,15 +356,19 @@ proptest! {
     fn the_guard_is_ahead_of_every_table(first in slices(), second in slices()) {
         let mut kernel = Fake::default();
         settle(&mut kernel, &desired(&first));
-        let wanted = desired(&second);
-        for op in diff(&wanted, &kernel.state.clone()) {
-            kernel.apply(std::slice::from_ref(&op)).unwrap();
-            if let (Op::SetVtep { vxlan, vtep, .. } | Op::AddFlood { vxlan, vtep }, ObservedGuard::Loaded(guard)) = (&op, &kernel.state.guard) {
+        let ops = diff(&desired(&second), &kernel.state);
+        let gone: Vec<&IfName> = ops.iter().filter_map(|op| if let Op::DeleteLink { name } = op { Some(name) } else { None }).collect();
+        let stays = listening(&gone, &kernel.state);
+        for op in &ops {
+            kernel.apply(std::slice::from_ref(op)).unwrap();
+            let members: BTreeSet<_> = kernel.state.guard.loaded().into_iter().flat_map(members).collect();
+            if let Op::SetVtep { vxlan, vtep, .. } | Op::AddFlood { vxlan, vtep } = op {
                 let (_, vni, port) = names::parse(vxlan.as_str()).unwrap();
-                let sides = guard.admin.iter().chain(&guard.external);
-                let known = sides.flat_map(|s| &s.members).any(|member| *member == (port, vtep.address, vni));
-                prop_assert!(known, "{op}");
+                // What nobody can send yet is opened once the device is up.
+                prop_assert!(!stays.contains(&port) || members.contains(&(port, vtep.address, vni)), "{op}");
             }
+            let listening = listening(&[], &kernel.state);
+            prop_assert!(members.iter().all(|(port, ..)| listening.contains(port)), "{op}: anybody may listen there");
             let open: Vec<u16> = kernel.state.links.values().filter_map(Link::vxlan).map(|v| v.udp_port).collect();
             if let Some(port) = open.first() {
                 prop_assert!(

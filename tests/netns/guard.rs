@@ -90,8 +90,10 @@ impl Target {
         let guard = host.enter(|| {
             let (first, second, _) = settle(&mut Kernel::new().unwrap(), &plan);
             assert_eq!(text(&second), "");
-            let loaded =
-                first.into_iter().find_map(|op| if let Op::LoadGuard(guard) = op { Some(guard) } else { None });
+            let loaded = first
+                .into_iter()
+                .rev()
+                .find_map(|op| if let Op::ChangeGuard { to, .. } = op { Some(to) } else { None });
             loaded.unwrap()
         });
         let guest = guest(&host, BRIDGE, "g1", OURS, &["192.168.10.11/24"]);

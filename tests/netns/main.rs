@@ -93,6 +93,7 @@ mod tracked;
 mod tunnel;
 mod units;
 mod unwatched;
+mod users;
 mod watched;
 mod ways;
 mod wrongs;

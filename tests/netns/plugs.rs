@@ -87,6 +87,77 @@ fn whatever_takes_a_bridge_away_its_guests_are_plugged_in_again() {
     assert_eq!(bridge(&lab, "a-2"), "virbr0", "it is not fought over");
 }
 
+/// What the kernel refuses for one network keeps no guest of another from its bridge, nor what is said of it.
+#[test]
+fn a_guest_is_plugged_in_whatever_another_network_lacks() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "1", "--nodes", "2"]);
+    lab.settled();
+    let flannel = "ip link add flannel.31 type vxlan id 31 dev admin0 dstport 4789 local 10.1.0.2 nolearning; ip link set flannel.31 up";
+    on(&lab, "a-2", flannel);
+    lab.admin(&["network", "create", "red", "--overlay", "default", "--vni", "31", "--cidr", "192.168.31.0/24"]);
+    for (port, node) in [("re1", "a-1"), ("re2", "a-2")] {
+        let (mac, ip) = (format!("02:00:00:00:31:0{}", &port[2..]), format!("192.168.31.1{}", &port[2..]));
+        lab.admin(&["port", "create", port, "--network", "red", "--node", node, "--mac", &mac, "--ip", &ip]);
+    }
+    told(&lab, "M0626", "network red");
+    anew(&lab);
+    told(&lab, "M0626", "network red");
+    on(&lab, "a-2", "ip link delete g1");
+    told(&lab, "M0673", "g1");
+    on(&lab, "a-2", "ip link delete flannel.31");
+    anew(&lab);
+}
+
+/// IPv6 that a host has switched off is no reason to plug nothing in.
+#[test]
+fn a_host_without_ipv6_has_guests_with_it() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "1", "--nodes", "2"]);
+    lab.settled();
+    lab.admin(&["network", "set", "blue", "--cidr", "192.168.10.0/24,fd10::/64"]);
+    lab.admin(&["port", "set", "a-1-g1", "--ip", "192.168.10.11,fd10::11"]);
+    lab.admin(&["port", "set", "a-2-g1", "--ip", "192.168.10.12,fd10::12"]);
+    let neighbours = || on(&lab, "a-2", "ip -6 neigh show dev vb10.12b5 nud permanent");
+    wait_until("the table is there", SOON, || neighbours().contains("fd10::11"));
+    let switch = |on_off: u8| {
+        let switches = format!("for d in all default; do sysctl -q -w net.ipv6.conf.$d.disable_ipv6={on_off}; done");
+        on(&lab, "a-2", &switches);
+    };
+    switch(1);
+    anew(&lab);
+    let status = || daemons::status(&lab.home, lab.layout().node("a-2").unwrap()).unwrap();
+    assert_eq!(status().problems, []);
+    // A network that comes meanwhile, and a daemon.
+    lab.kill("a-2");
+    on(&lab, "a-2", "ip link delete vb10.12b5");
+    lab.start("a-2");
+    back(&lab, "after a restart");
+    wait_until("all is well", SOON, || status().problems.is_empty());
+    switch(0);
+    wait_until("the rest of the table", 3 * SOON, || neighbours().contains("fd10::11"));
+}
+
+/// The guest of node `a-2` is started anew, by somebody who plugs nothing.
+fn anew(lab: &Lab) {
+    let guest = lab.guest("a-2").0;
+    let host = lab.layout().node("a-2").unwrap().namespace.clone();
+    succeed(Command::new("sh").args([
+        "-ec",
+        &format!(
+            "ip -n {host} link delete g1 2>/dev/null || true
+             ip -n {host} link add g1 type veth peer name eth0 address 02:76:78:01:02:01 netns {guest}
+             ip -n {guest} link set eth0 up mtu 1400; ip -n {guest} address add 192.168.10.12/24 dev eth0
+             ip -n {host} link set g1 up"
+        ),
+    ]));
+    back(lab, "made anew by somebody who plugs nothing");
+}
+
 #[test]
 fn an_interface_that_a_port_names_is_plugged_in_when_it_appears_and_where_it_is_pulled_out() {
     if !can_run() {
@@ -97,19 +168,9 @@ fn an_interface_that_a_port_names_is_plugged_in_when_it_appears_and_where_it_is_
     on(&lab, "a-2", "ip link set g1 nomaster");
     wait_until("it is plugged again", SOON, || bridge(&lab, "a-2") == "vb10.12b5");
     back(&lab, "pulled out");
-    let guest = lab.guest("a-2").0;
     on(&lab, "a-2", "ip link delete g1");
     assert!(!lab.answers("a-1", "a-2"));
-    succeed(Command::new("sh").args([
-        "-ec",
-        &format!(
-            "host={}; ip -n $host link add g1 type veth peer name eth0 address 02:76:78:01:02:01 netns {guest}
-             ip -n {guest} link set eth0 up mtu 1400; ip -n {guest} address add 192.168.10.12/24 dev eth0
-             ip -n $host link set g1 up",
-            lab.layout().node("a-2").unwrap().namespace
-        ),
-    ]));
-    back(&lab, "made anew by somebody who plugs nothing");
+    anew(&lab);
     // An interface that carries the host's own traffic is none of a guest's, whatever a port says.
     on(
         &lab,

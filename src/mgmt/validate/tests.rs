@@ -358,6 +358,14 @@ fn a_joined_node_keeps_its_pdc_and_its_status() {
     assert_eq!(refused(vec![Any::Node(moved.clone())]).code, "M0323");
     moved.spec.pdc = "a".parse().unwrap();
     apply(vec![Any::Node(moved.clone())]).unwrap();
+    // The clock by which it joined knows parts of a second, and what is printed does not.
+    let mut joined = fixture::mesh();
+    let at = crate::types::Wall::from_nanos(1_800_000_000_123_456_789);
+    let mut known = moved.clone();
+    known.status.joined = Some(at);
+    joined.put(Any::Node(known.clone()));
+    let read = serde_json::from_value(serde_json::to_value(&known).unwrap()).unwrap();
+    edit::apply(&joined, vec![Any::Node(read)]).unwrap();
     moved.status.public_key = Some(PublicKey([99; 32]));
     assert_eq!(refused(vec![Any::Node(moved)]).code, "M0322");
     let kept = apply(vec![Any::Node(fixture::node("a-1", "a"))]).unwrap();
