@@ -177,7 +177,7 @@ fn a_host_without_ipv6_builds_all_the_rest() {
     let mut kernel = Fake::default();
     kernel.state.new_without_ipv6 = true;
     let mut slice = suppress();
-    slice.rows.values_mut().for_each(|row| row.nd = [("fd10::2".parse().unwrap(), Default::default())].into());
+    slice.rows.values_mut().for_each(|row| row.nd = ["fd10::2".parse().unwrap()].into());
     let desired = desired(&slice);
     settle(&mut kernel, &desired);
     let six = |kernel: &Fake| kernel.state.neighbours[&name("vb10.12b5")].keys().filter(|to| to.is_ipv6()).count();
