@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Nla as _};
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType, RouteVia,
 };
@@ -192,8 +193,44 @@ impl Routes {
             RouteNetlinkMessage::NewRoute(route) => read_way(&route, &mut names),
             _ => None,
         };
-        Ok(ends.iter().map(SocketAddr::ip).zip(answers.into_iter().map(&mut way)).collect())
+        let mut ways: Vec<_> = ends.iter().map(SocketAddr::ip).zip(answers.into_iter().map(&mut way)).collect();
+        self.mute(&mut ways, &names)?;
+        Ok(ways)
     }
+
+    /// Looks which next hops answer no question for their Ethernet address.
+    fn mute(&mut self, ways: &mut [(IpAddr, Option<Way>)], names: &BTreeMap<u32, Option<IfName>>) -> io::Result<()> {
+        let index = |dev: &IfName| names.iter().find(|(_, name)| name.as_ref() == Some(dev)).map(|(index, _)| *index);
+        let hop = |(to, way): &(IpAddr, Option<Way>)| {
+            let [hop] = way.as_ref()?.hops.as_slice() else { return None };
+            Some((index(hop.dev.as_ref()?)?, hop.gateway.unwrap_or(*to)))
+        };
+        let hops: BTreeSet<(u32, IpAddr)> = ways.iter().filter_map(hop).collect();
+        let questions: Vec<_> = hops.iter().map(|(index, to)| neighbour(*index, *to)).collect();
+        let answers = self.netlink.ask(&questions)?;
+        let mute = |answer: &Option<RouteNetlinkMessage>| {
+            matches!(answer, Some(RouteNetlinkMessage::NewNeighbour(entry))
+                if matches!(entry.header.state, NeighbourState::Failed | NeighbourState::Incomplete))
+        };
+        let mute: BTreeSet<(u32, IpAddr)> =
+            hops.into_iter().zip(&answers).filter(|(_, answer)| mute(answer)).map(|(hop, _)| hop).collect();
+        for one in ways.iter_mut() {
+            let found = hop(one).filter(|hop| mute.contains(hop));
+            if let Some(way) = &mut one.1 {
+                way.mute = found.map(|(_, to)| to);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The question for what is known of the Ethernet address of a next hop.
+fn neighbour(index: u32, to: IpAddr) -> RouteNetlinkMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    message.header.ifindex = index;
+    message.attributes.push(NeighbourAttribute::Destination(to.into()));
+    RouteNetlinkMessage::GetNeighbour(message)
 }
 
 /// What a kernel answers that does not know what it is asked for.
@@ -298,7 +335,11 @@ fn read_way(message: &RouteMessage, names: &mut BTreeMap<u32, Option<IfName>>) -
             .find_map(|a| if let RouteAttribute::Oif(index) = a { Some(*index) } else { None });
         hops.push(hop(&message.attributes, oif.unwrap_or(0), names));
     }
-    Some(Way { to: Prefix::new(to, message.header.destination_prefix_length)?, table, hops })
+    let source = message.attributes.iter().find_map(|a| match a {
+        RouteAttribute::PrefSource(address) => ip(address),
+        _ => None,
+    });
+    Some(Way { to: Prefix::new(to, message.header.destination_prefix_length)?, table, hops, source, mute: None })
 }
 
 fn hop(attributes: &[RouteAttribute], index: u32, names: &mut BTreeMap<u32, Option<IfName>>) -> Hop {

@@ -49,10 +49,28 @@ pub struct Sent {
     pub busy: u64,
     /// Anything else: no route, network down, refused by a firewall.
     pub failed: u64,
+    /// Where the last of those should have gone, and the error.
+    pub refused: Option<(SocketAddr, i32)>,
     /// Trains that the system refused, so that their datagrams were sent one by one.
     pub resent: u64,
     /// Datagrams of one byte, each behind a train that would else have had datagrams of one size only. Not in `sent`.
     pub tails: u64,
+}
+
+impl Sent {
+    /// Counts datagrams by what became of them.
+    fn add(&mut self, to: SocketAddr, result: &io::Result<()>, count: u64) {
+        match result {
+            Ok(()) => self.sent += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.busy += count,
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.busy += count,
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => self.too_big += count,
+            Err(error) => {
+                self.failed += count;
+                self.refused = error.raw_os_error().map(|code| (to, code));
+            }
+        }
+    }
 }
 
 /// What ends a train whose datagrams must not all have one size. No WireGuard message is this short: every peer drops it.
@@ -205,7 +223,7 @@ impl LaneSocket {
             }
             result => {
                 let count = together.len().div_ceil(train.segment);
-                *counter(&result, sent) += u64::try_from(count).unwrap_or_default();
+                sent.add(train.address, &result, u64::try_from(count).unwrap_or_default());
                 sent.tails += u64::from(result.is_ok() && !tail.is_empty());
                 if !alone.is_empty() {
                     self.send_one(train.address, alone, sent);
@@ -239,14 +257,14 @@ impl LaneSocket {
 
     /// Sends one datagram and counts what became of it.
     pub fn send_one(&self, to: SocketAddr, datagram: &[u8], sent: &mut Sent) {
-        let to = self.mapped(to);
+        let mapped = self.mapped(to);
         let result = loop {
-            match self.socket.send_to(datagram, to) {
+            match self.socket.send_to(datagram, mapped) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result,
+                result => break result.map(drop),
             }
         };
-        *counter(&result.map(drop), sent) += 1;
+        sent.add(to, &result, 1);
     }
 
     /// An IPv6 socket reaches IPv4 through mapped addresses (RFC 4291 section 2.5.5.2).
@@ -261,17 +279,6 @@ impl LaneSocket {
 impl AsFd for LaneSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-/// Which counter an attempt to send belongs to.
-fn counter<'a>(result: &io::Result<()>, sent: &'a mut Sent) -> &'a mut u64 {
-    match result {
-        Ok(()) => &mut sent.sent,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => &mut sent.busy,
-        Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => &mut sent.busy,
-        Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => &mut sent.too_big,
-        Err(_) => &mut sent.failed,
     }
 }
 

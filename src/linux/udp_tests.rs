@@ -73,7 +73,8 @@ fn what_does_not_fit_is_counted_and_the_rest_goes() {
     let too_big = to(there, &vec![0; 65_508], 65_508);
     assert_eq!(a.send(&[too_big, to(there, b"x", 1)], NOW), Sent { sent: 1, too_big: 1, ..Sent::default() });
     let nowhere = SocketAddr::from(([255, 255, 255, 255], 9));
-    assert_eq!(a.send(&[to(nowhere, b"x", 1)], NOW), Sent { failed: 1, ..Sent::default() });
+    let refused = Some((nowhere, libc::EACCES));
+    assert_eq!(a.send(&[to(nowhere, b"x", 1)], NOW), Sent { failed: 1, refused, ..Sent::default() });
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn datagrams_that_are_too_big_themselves_say_nothing_about_trains() {
     let mut a = any_port("127.0.0.1");
     let nowhere = SocketAddr::from(([255, 255, 255, 255], 9));
     let sent = a.send(&[to(nowhere, b"aabb", 2)], NOW);
-    assert_eq!(sent, Sent { failed: 2, ..Sent::default() });
+    assert_eq!(sent, Sent { failed: 2, refused: Some((nowhere, libc::EACCES)), ..Sent::default() });
     assert!(a.refusals.allow(nowhere, NOW));
 }
 

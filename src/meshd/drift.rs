@@ -1,5 +1,6 @@
 //! Steps towards the plan, as they are told, and which of them mean that somebody else has changed what is ours.
 
+use super::events::{Events, Tone};
 use crate::node::guard::Guard;
 use crate::node::names;
 use crate::node::op::Op;
@@ -14,8 +15,17 @@ pub(super) fn brief<'a>(ops: impl ExactSizeIterator<Item = &'a Op>) -> String {
     format!("{}{rest}", shown.join(" | "))
 }
 
+/// Tells of steps that were done though nothing was expected.
+pub(super) fn repaired(ops: &[Op], unexpected: bool, events: &Events) {
+    let drift: Vec<&Op> = ops.iter().filter(|op| is_drift(op)).collect();
+    if unexpected && !drift.is_empty() {
+        let text = format!("repaired: {}", brief(drift.into_iter()));
+        events.by_others(Tone::Wrong, "drift", "repaired", text);
+    }
+}
+
 /// False for what follows from a guest that was plugged in or pulled out, or from an interface of others.
-pub(super) fn is_drift(op: &Op) -> bool {
+fn is_drift(op: &Op) -> bool {
     if let Op::Pin { port, .. } = op {
         names::parse(port.as_str()).is_some()
     } else if let Op::CheckChecksums { again, .. } = op {

@@ -9,8 +9,7 @@ use std::time::Duration;
 use super::contests::Contests;
 use super::differing::Differing;
 use super::disk;
-use super::drift::{brief, is_drift};
-use super::events::Tone;
+use super::drift::{self, brief};
 use super::files::Tables;
 use super::guests::Guests;
 use super::held::Held;
@@ -542,11 +541,7 @@ impl<K: Kernel> Engine<K> {
                 self.found(&observed);
                 return Err(told_of(&error, &slice));
             }
-            let drift: Vec<&Op> = ops.iter().filter(|op| is_drift(op)).collect();
-            if quiet && round == 0 && !drift.is_empty() {
-                let text = format!("repaired: {}", brief(drift.into_iter()));
-                self.shared.events.by_others(Tone::Wrong, "drift", "repaired", text);
-            }
+            drift::repaired(&ops, quiet && round == 0, &self.shared.events);
         }
         Ok(())
     }

@@ -44,7 +44,10 @@ impl Asker {
         let told = kernel.out_ways(&ends).map(|answers| {
             let mut ways = shared.view().outways.as_ref().clone();
             ways.learn(answers, mono(), wall());
-            shared.lanes.stats().iter().flat_map(worked).for_each(|(to, at)| ways.worked(to, at));
+            let lanes = shared.lanes.stats();
+            lanes.iter().flat_map(worked).for_each(|(to, at)| ways.worked(to, at));
+            let refused = lanes.iter().filter_map(|lane| lane.refused);
+            ways.refuse(refused.map(|(to, error, at)| (to.ip(), error, at)), mono());
             shared.view().outways = Arc::new(ways);
             true
         });
@@ -86,7 +89,8 @@ fn sessions(view: &View) -> Vec<(NodeId, IfName, SocketAddr)> {
 /// Adds to what is said of plain paths what this host's own routes do to them.
 pub(super) fn plain(view: &View, findings: &mut Vec<Finding>, now: Mono) {
     let sessions = sessions(view).into_iter().filter(|(_, by, _)| !view.down.contains_key(by));
-    let ends = sessions.map(|(node, by, to)| (node, End { to: to.ip(), by: Some(by) })).collect();
+    let end = |by, to: SocketAddr| End { to: to.ip(), by: Some(by), from: None, known: None };
+    let ends = sessions.map(|(node, by, to)| (node, end(by, to))).collect();
     plainways::refused(&view.outways, &ends, findings, now);
     let Some(admin) = &view.local.admin else { return };
     let mut whys = view.paths.values().flat_map(|of| of.values()).map(|verdict| &verdict.why);
@@ -105,8 +109,15 @@ pub(super) fn plain(view: &View, findings: &mut Vec<Finding>, now: Mono) {
 /// The other end of the tunnel to a node.
 pub(super) fn end_of(view: &View, node: &NodeId, to: SocketAddr) -> End {
     let tunnel = view.paths.values().filter_map(|of| of.get(node)).find(|verdict| verdict.path == Path::Tunnel);
-    let by = tunnel.and_then(|verdict| Some(view.local.side(verdict.outer)?.interface.clone()));
-    End { to: to.ip(), by }
+    let side = tunnel.and_then(|verdict| view.local.side(verdict.outer));
+    let peer = view.slice.as_ref().and_then(|slice| slice.peers.get(node));
+    let known = tunnel.zip(peer).and_then(|(verdict, peer)| paths::endpoint(peer, verdict.outer, 0));
+    End {
+        to: to.ip(),
+        by: side.map(|side| side.interface.clone()),
+        from: side.map(|side| side.address),
+        known: known.map(|known| known.ip()),
+    }
 }
 
 /// The way that packets to a peer take.

@@ -9,8 +9,8 @@ use super::lane::LaneStats;
 use super::lossy::Loser;
 use super::outways::{self, Route};
 use super::shared::{Shared, Topic, View};
-use super::silent;
 use super::watch::Known;
+use super::{silent, status};
 use crate::api::local::{Finding, PlainPeer, PlainState, PlainStatus};
 use crate::clock::{mono, wall};
 use crate::node::causes;
@@ -29,6 +29,8 @@ use crate::types::{Mono, NodeId, PeerSlot, UdpPort};
 
 /// How often the findings are made anew.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often dead tunnels are looked for: nobody is called dead sooner than after a dozen seconds.
+const TUNNELS: Duration = Duration::from_secs(5);
 /// How long after its start a node waits before it calls a session down.
 const GRACE: Duration = Duration::from_secs(30);
 /// How long a session may bring nothing; it is asked every 12 s, and a call that is not answered is made again after 5 s.
@@ -42,6 +44,8 @@ pub(super) struct Plain {
     due: Mono,
     detours: Detours,
     lossy: Loser,
+    /// Tunnels that carry nothing, of which there is an event, and when they are looked at again.
+    dead: (Vec<Finding>, Mono),
 }
 
 impl Plain {
@@ -67,7 +71,22 @@ impl Plain {
         };
         shared.find(Topic::Detours, self.detours.findings());
         shared.find(Topic::Plain, findings);
+        self.tunnels(shared, now);
         changed
+    }
+
+    /// Makes events of tunnels that carry nothing.
+    fn tunnels(&mut self, shared: &Shared, now: Mono) {
+        let (old, due) = &mut self.dead;
+        if now < *due {
+            return;
+        }
+        *due = now + TUNNELS;
+        let tunnels =
+            shared.view().paths.values().flat_map(|of| of.values()).any(|verdict| verdict.path == Path::Tunnel);
+        let dead = if tunnels { status::dead(shared) } else { Vec::new() };
+        shared.tell(old, &dead);
+        *old = dead;
     }
 }
 

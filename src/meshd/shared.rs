@@ -338,12 +338,17 @@ impl Shared {
         };
         let findings: Vec<Finding> = findings.into_iter().map(|finding| named(topic.of(finding))).collect();
         let old = self.view().findings.insert(topic, findings.clone()).unwrap_or_default();
+        self.tell(&old, &findings);
+    }
+
+    /// Makes events of what is wrong now and was not, and of what is over.
+    pub fn tell(&self, old: &[Finding], new: &[Finding]) {
         let said = |all: &[Finding], one: &Finding| all.iter().any(|other| other.is_said(one));
-        for finding in findings.iter().filter(|f| !said(&old, f)) {
+        for finding in new.iter().filter(|f| !said(old, f)) {
             let text = format!("[{}] {}; {}", finding.code, finding.what, finding.help);
             self.events.by_others(Tone::Wrong, "problem", &finding.code, text);
         }
-        for gone in old.iter().filter(|f| !said(&findings, f)) {
+        for gone in old.iter().filter(|f| !said(new, f)) {
             self.events.by_others(Tone::Fine, "solved", &gone.code, format!("[{}] {}", gone.code, gone.what));
         }
     }

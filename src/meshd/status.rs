@@ -14,6 +14,7 @@ use crate::api::stream::{AWAY, AwayGuest};
 use crate::clock::{mono, wall};
 use crate::linux;
 use crate::mgmt::told::bounded;
+use crate::mgmt::uplinks::TUNNEL;
 use crate::node::causes;
 use crate::node::names::{self, Device};
 use crate::node::paths;
@@ -81,6 +82,11 @@ pub fn all(shared: &Shared) -> Vec<Finding> {
     let tunnels = tunnels_of(&view, &stats, now);
     let peers = view.slice.as_deref().map(|slice| peers(slice, &view, &tunnels)).unwrap_or_default();
     found(&view, &peers, &plain::findings(&view, &known, &stats, now))
+}
+
+/// Tunnels that carry nothing, which only time brings: they are made when somebody asks, and events of them by who asks again and again.
+pub fn dead(shared: &Shared) -> Vec<Finding> {
+    all(shared).into_iter().filter(|finding| finding.code == TUNNEL).collect()
 }
 
 /// One line a peer that is reached by a tunnel.
@@ -242,7 +248,7 @@ fn problems(view: &View, peers: &[PeerStatus], plain: &[Finding]) -> Vec<Finding
         Management::Away { since, why } => problems.push(Finding::new(
             "M0120",
             format!("no management node since {since}: {why}"),
-            way_out(&problems, view),
+            way_out(&problems, view, why),
         )),
         Management::Connected { .. } | Management::Files => {}
     }
@@ -251,7 +257,7 @@ fn problems(view: &View, peers: &[PeerStatus], plain: &[Finding]) -> Vec<Finding
 }
 
 /// What to do about a management node that does not answer: where a side of this node itself is dead, that comes first.
-fn way_out(problems: &[Finding], view: &View) -> String {
+fn way_out(problems: &[Finding], view: &View, why: &str) -> String {
     let side = |finding: &&Finding| finding.line.is_some() || causes::of_a_side(&finding.code);
     match problems.iter().find(side) {
         Some(side) => {
@@ -260,8 +266,23 @@ fn way_out(problems: &[Finding], view: &View) -> String {
                 side.code
             )
         }
-        None => dead_side(view).unwrap_or_else(|| "traffic goes on; check the management node".to_owned()),
+        None => dead_side(view).unwrap_or_else(|| way_to(why).to_owned()),
     }
+}
+
+/// Where to look first, by what the system says of the way to the management node.
+fn way_to(why: &str) -> &'static str {
+    // `EHOSTUNREACH` and `ENETUNREACH` (errno.h), and what getaddrinfo(3) says.
+    if why.contains("os error 113") {
+        return "nobody answers on this machine's way to it, or a router says that there is none: ip route get ADDRESS; ip neigh show; traffic goes on by the ways that answer";
+    }
+    if why.contains("os error 101") {
+        return "this machine has no route to it: ip route get ADDRESS; traffic goes on by the routes that there are";
+    }
+    if why.contains("failed to lookup address") {
+        return "traffic goes on; this machine does not find the address of that name: getent hosts NAME; cat /etc/resolv.conf; or its address in meshd.toml, then systemctl reload meshd";
+    }
+    "traffic goes on; check the management node"
 }
 
 /// An interface of this node's sides that is down, before anything else tells of it.
@@ -321,4 +342,24 @@ fn drops(stats: &[LaneStats], view: &View) -> BTreeMap<String, u64> {
         drops.insert(TAP_OVERFLOW.to_owned(), count);
     }
     drops
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_of_the_way_to_management_says_where_to_look() {
+        for (why, first) in [
+            ("198.18.255.1:7443: No route to host (os error 113)", "nobody answers on this machine's way to it"),
+            ("198.18.255.1:7443: Network is unreachable (os error 101)", "this machine has no route to it"),
+            (
+                "m:7443: failed to lookup address information: Temporary failure in name resolution",
+                "traffic goes on; this machine does not find",
+            ),
+            ("198.18.255.1:7443 did not answer within 5 s", "traffic goes on; check the management node"),
+        ] {
+            assert!(way_to(why).starts_with(first), "{why}: {}", way_to(why));
+        }
+    }
 }

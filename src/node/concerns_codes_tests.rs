@@ -321,7 +321,7 @@ fn astray() -> Vec<Finding> {
     slice.pdcs.values_mut().for_each(|pdc| pdc.max_hops = 0);
     let desired = plans::planned(&slice, &plans::local()).desired;
     let hops = vec![Hop { dev: "eth9".parse().ok(), gateway: None, wraps: false }];
-    let way = Route { to: "10.9.0.0/24".parse().unwrap(), table: 254, hops };
+    let way = Route { to: "10.9.0.0/24".parse().unwrap(), table: 254, hops, source: None, mute: None };
     let answer = Answer { vtep: "10.9.0.2".parse().unwrap(), vxlan: true, mark: 0, way };
     strays::findings(&"x".parse().unwrap(), &desired, &Ways { answers: vec![answer], earlier: Vec::new() })
 }

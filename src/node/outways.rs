@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::strays::Way;
 use crate::api::local::Finding;
@@ -14,6 +15,9 @@ pub(super) const NO_WAY: &str = "the kernel has no way to";
 /// Other ends that are remembered, at most; as many as nodes a mesh may have.
 pub const MOST: usize = 4096;
 
+/// How long this host is said to refuse to send: a peer that is not heard is called every five seconds (WireGuard, section 6.4).
+const LATELY: Duration = Duration::from_secs(20);
+
 /// The other end of a tunnel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
@@ -21,6 +25,18 @@ pub struct End {
     pub to: IpAddr,
     /// The interface of this node that packets should leave by, where it is known.
     pub by: Option<IfName>,
+    /// The address of this node that they should leave from, where it is known.
+    pub from: Option<IpAddr>,
+    /// The address that management has of the peer, where it has one.
+    pub known: Option<IpAddr>,
+}
+
+impl End {
+    /// The address that a route has packets leave from, where that is another than it should be: the peer answers to that one.
+    fn mistaken(&self, way: Option<&Way>) -> Option<(IpAddr, IpAddr)> {
+        let (source, from) = way?.source.zip(self.from)?;
+        (source != from && source.is_ipv4() == from.is_ipv4()).then_some((source, from))
+    }
 }
 
 /// The way to one address.
@@ -30,6 +46,8 @@ struct Known {
     way: Option<Way>,
     /// The way before, and since when it is another.
     before: Option<(Option<Way>, Mono, Wall)>,
+    /// The error with which this host has refused to send there lately, and when.
+    refused: Option<(i32, Mono)>,
 }
 
 /// The ways to all other ends.
@@ -44,15 +62,27 @@ impl OutWays {
             let known = match old.remove(&to) {
                 Some(known) if same(known.way.as_ref(), way.as_ref()) => Known { way, ..known },
                 // A way that is there again is no other one.
-                Some(Known { way: None, before })
+                Some(Known { way: None, before, refused })
                     if before.as_ref().is_some_and(|(was, ..)| same(was.as_ref(), way.as_ref())) =>
                 {
-                    Known { way, before: None }
+                    Known { way, before: None, refused }
                 }
-                Some(known) => Known { way, before: Some((known.way, now, wall)) },
-                None => Known { way, before: None },
+                Some(known) => Known { way, before: Some((known.way, now, wall)), refused: known.refused },
+                None => Known { way, before: None, refused: None },
             };
             self.0.insert(to, known);
+        }
+    }
+
+    /// Takes which addresses this host has refused to send to, with the errors, and when; what is older than [`LATELY`] is forgotten.
+    pub fn refuse(&mut self, refused: impl Iterator<Item = (IpAddr, i32, Mono)>, now: Mono) {
+        for (to, error, at) in refused {
+            if let Some(known) = self.0.get_mut(&to) {
+                known.refused = Some((error, at));
+            }
+        }
+        for known in self.0.values_mut() {
+            known.refused = known.refused.filter(|(_, at)| now.since(*at) < LATELY);
         }
     }
 
@@ -80,7 +110,34 @@ impl OutWays {
             let before = before.as_ref().map_or_else(|| "by no way".to_owned(), by);
             let _ = write!(text, ", since {since}, {before} before");
         }
+        if let Some((source, from)) = end.mistaken(known.way.as_ref()) {
+            let _ =
+                write!(text, ", from {source}, which a route says, and not from {from}, where peers know this node");
+        }
+        if let Some(hop) = known.way.as_ref().and_then(|way| way.mute) {
+            let _ = write!(text, "; {hop} answers no question for its Ethernet address (ARP, ND), so nothing leaves");
+        }
+        if let Some((error, _)) = known.refused {
+            let error = std::io::Error::from_raw_os_error(error);
+            let _ = write!(text, "; this host itself refuses to send there: {error}");
+        }
+        if let Some(known) = end.known.filter(|known| *known != to) {
+            let _ = write!(text, "; its packets come from {to}, and management has it at {known}");
+        }
         Some(text)
+    }
+
+    /// What shows why nothing leaves for a peer, or nothing comes back.
+    fn shows(&self, end: &End) -> Option<String> {
+        let known = self.0.get(&end.to)?;
+        if known.refused.is_some() {
+            return Some("nft list ruleset; iptables-legacy-save; ip xfrm policy".to_owned());
+        }
+        if let Some(hop) = known.way.as_ref().and_then(|way| way.mute) {
+            return Some(format!("ip neigh show {hop}; then its cable, its switch and what drops ARP there"));
+        }
+        let there = || format!("there: ip route get {}", end.from.unwrap_or(end.to));
+        end.known.filter(|known| *known != end.to).map(|_| there())
     }
 
     /// Since when packets to an address take another way than before, as far as that has been seen.
@@ -118,7 +175,11 @@ impl OutWays {
     pub fn explain(&self, findings: &mut [Finding], ends: &BTreeMap<NodeId, End>) {
         for finding in findings.iter_mut() {
             let peers = finding.cut.as_ref().map(|cut| cut.peers.as_slice()).unwrap_or_default();
-            let amiss = |end: &&End| self.astray(end) || self.changed(end.to).is_some();
+            let amiss = |end: &&End| {
+                let way = self.0.get(&end.to).and_then(|known| known.way.as_ref());
+                let sent = end.mistaken(way).is_some() || self.shows(end).is_some();
+                sent || self.astray(end) || self.changed(end.to).is_some()
+            };
             let all: Vec<&End> = peers.iter().filter_map(|peer| ends.get(peer)).collect();
             let end = all.iter().copied().find(amiss).or_else(|| all.first().copied().filter(|_| all.len() == 1));
             let Some((to, says)) = end.and_then(|end| Some((end.to, self.says(end)?))) else {
@@ -130,6 +191,9 @@ impl OutWays {
             let _ = write!(finding.what, "; {says}");
             // A way that is as it should be is no first place to look.
             finding.help = asking(&finding.help, to, end.is_some_and(|end| amiss(&end)));
+            if let Some(shows) = end.and_then(|end| self.shows(end)) {
+                finding.help = format!("{shows}; {}", finding.help);
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ fn to() -> IpAddr {
 
 fn way(dev: &str, router: &str) -> Option<Way> {
     let hop = Hop { dev: Some(dev.parse().unwrap()), gateway: Some(router.parse().unwrap()), wraps: false };
-    Some(Way { to: "0.0.0.0/0".parse().unwrap(), table: 254, hops: vec![hop] })
+    Some(Way { to: "0.0.0.0/0".parse().unwrap(), table: 254, hops: vec![hop], source: None, mute: None })
 }
 
 fn at(seconds: u64) -> (Mono, Wall) {
@@ -29,7 +29,7 @@ fn learnt(answers: &[Option<Way>]) -> OutWays {
 }
 
 fn end(to: &str) -> End {
-    End { to: to.parse().unwrap(), by: Some("eth1".parse().unwrap()) }
+    End { to: to.parse().unwrap(), by: Some("eth1".parse().unwrap()), from: None, known: None }
 }
 
 #[test]
@@ -150,4 +150,42 @@ fn what_shows_a_way_is_asked_once_whoever_asks_it_first() {
     assert_eq!(asking("here: ip route get 10.0.0.1; look there", to, false), "here: ip route get 10.0.0.1; look there");
     let other = "ip route get 10.0.0.12";
     assert_eq!(asking(other, to, true), format!("ip route get 10.0.0.1; {other}"), "of another address");
+}
+
+/// What this host does to packets that leave is said first, with what shows it.
+#[test]
+fn what_keeps_packets_here_or_answers_away_is_told_with_the_command_that_shows_it() {
+    let peers: [NodeId; 1] = ["b-1".parse().unwrap()];
+    let told = |ways: &OutWays, end: End| {
+        let mut findings =
+            vec![Finding::new("M0410", "down".into(), "look").cuts(Cut::peers(true, Path::Tunnel, &peers))];
+        ways.explain(&mut findings, &[(peers[0].clone(), end)].into());
+        (findings[0].what.clone(), findings[0].help.clone())
+    };
+    let right = Way { ..way("eth1", "10.0.0.1").unwrap() };
+    let from = |own: &str| End { from: own.parse().ok(), ..end(PEER) };
+    // A route that says from where.
+    let hinted = learnt(&[Some(Way { source: "10.1.0.1".parse().ok(), ..right.clone() })]);
+    let (what, help) = told(&hinted, from("198.18.1.1"));
+    assert!(what.contains(", from 10.1.0.1, which a route says, and not from 198.18.1.1"), "{what}");
+    assert!(help.starts_with("ip route get 198.18.2.1"), "{help}");
+    assert!(told(&hinted, from("10.1.0.1")).1.starts_with("look"));
+    // A next hop that is not there.
+    let mute = learnt(&[Some(Way { mute: "10.0.0.1".parse().ok(), ..right.clone() })]);
+    let (what, help) = told(&mute, from("198.18.1.1"));
+    assert!(what.contains("10.0.0.1 answers no question for its Ethernet address"), "{what}");
+    assert!(help.starts_with("ip neigh show 10.0.0.1"), "{help}");
+    // What the system refuses to send, for as long as it does.
+    let mut refused = learnt(&[Some(right.clone())]);
+    refused.refuse([(to(), 1, at(30).0)].into_iter(), at(31).0);
+    let (what, help) = told(&refused, from("198.18.1.1"));
+    assert!(what.contains("this host itself refuses to send there: Operation not permitted"), "{what}");
+    assert!(help.starts_with("nft list ruleset") && help.contains("ip xfrm policy"), "{help}");
+    refused.refuse(std::iter::empty(), at(51).0);
+    assert!(!told(&refused, from("198.18.1.1")).0.contains("refuses"));
+    // A peer that calls from elsewhere than management says.
+    let elsewhere = End { known: "198.18.9.9".parse().ok(), ..from("198.18.1.1") };
+    let (what, help) = told(&learnt(&[Some(right)]), elsewhere);
+    assert!(what.ends_with("its packets come from 198.18.2.1, and management has it at 198.18.9.9"), "{what}");
+    assert!(help.starts_with("there: ip route get 198.18.1.1"), "{help}");
 }

@@ -102,11 +102,16 @@ mod tests {
 
     fn by(dev: &str) -> Option<Way> {
         let hop = Hop { dev: Some(dev.parse().unwrap()), gateway: None, wraps: false };
-        Some(Way { to: "10.0.0.0/24".parse().unwrap(), table: 254, hops: vec![hop] })
+        Some(Way { to: "10.0.0.0/24".parse().unwrap(), table: 254, hops: vec![hop], source: None, mute: None })
     }
 
     fn ends(names: &[&str]) -> BTreeMap<NodeId, End> {
-        let end = |n: usize| End { to: format!("10.0.0.{n}").parse().unwrap(), by: Some("admin0".parse().unwrap()) };
+        let end = |n: usize| End {
+            to: format!("10.0.0.{n}").parse().unwrap(),
+            by: Some("admin0".parse().unwrap()),
+            from: None,
+            known: None,
+        };
         (1..).zip(names).map(|(n, name)| (name.parse().unwrap(), end(n))).collect()
     }
 

@@ -57,6 +57,10 @@ pub struct Way {
     pub table: u32,
     /// Next hops; more than one where it spreads the load.
     pub hops: Vec<Hop>,
+    /// The address that packets leave from, where the route names one.
+    pub source: Option<IpAddr>,
+    /// The next hop that answers no question for its Ethernet address, where that was asked.
+    pub mute: Option<IpAddr>,
 }
 
 /// One next hop.

@@ -24,7 +24,13 @@ fn way(text: &str) -> Way {
         gateway: hop[1].parse().ok(),
         wraps: hop[1] == "encap",
     });
-    Way { to: words[0].parse().unwrap(), table: words[1].parse().unwrap(), hops: hops.collect() }
+    Way {
+        to: words[0].parse().unwrap(),
+        table: words[1].parse().unwrap(),
+        hops: hops.collect(),
+        source: None,
+        mute: None,
+    }
 }
 
 fn answer(vxlan: bool, text: &str) -> Answer {

@@ -456,7 +456,7 @@ fn suspects(first: &Seen<'_>) -> String {
     let Seen { own, address, interface, .. } = first;
     // Tables vxmesh and vxmesh_guests are ours, and drop no echo.
     let rules = format!(
-        "nft list tables | grep -v vxmesh, nft -a list ruleset; iptables-legacy-save; sysctl net.ipv4.conf.{interface}.rp_filter; \
+        "nft -a list ruleset (vxmesh's own: in_ttl, in_unknown in status); iptables-legacy-save; sysctl net.ipv4.conf.{interface}.rp_filter; \
          ip xfrm policy; ip route get {address}; ip neigh show {address}"
     );
     // For neighbour solicitations no such tool is at hand.

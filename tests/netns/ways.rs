@@ -74,6 +74,50 @@ fn a_route_that_leads_a_tunnel_astray_is_named() {
     wait_until("it arrives again", BAR, arrives);
 }
 
+/// What this host itself does to the packets of a tunnel: another source, a next hop that is not there, a rule of its own.
+#[test]
+fn what_keeps_a_tunnels_packets_here_is_named_and_is_an_event() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "1"]);
+    lab.settled();
+    let well = || ["a-1", "b-1"].iter().all(|node| problems(&lab, node).is_empty());
+    let rows: [(&str, &str, &[&str]); 3] = [
+        (
+            "ip route replace 198.18.0.0/16 dev ext0 proto kernel scope link src 10.1.0.1",
+            "ip route replace 198.18.0.0/16 dev ext0 proto kernel scope link src 198.18.1.1",
+            &["M0410", "from 10.1.0.1, which a route says, and not from 198.18.1.1", "ip route get"],
+        ),
+        (
+            "ip neigh flush dev ext0; ip link set dev ext0 arp off; ip link set dev ext0 arp on
+             nft add table arp x; nft 'add chain arp x i { type filter hook input priority 0; policy drop; }'; ip neigh flush dev ext0",
+            "nft delete table arp x",
+            &["M0410", "answers no question for its Ethernet address", "ip neigh show"],
+        ),
+        (
+            "nft add table inet x; nft 'add chain inet x o { type filter hook output priority 0; }'; nft add rule inet x o udp dport 51820 drop",
+            "nft delete table inet x",
+            &["M0410", "this host itself refuses to send there: Operation not permitted", "ip xfrm policy"],
+        ),
+    ];
+    wait_until("all is well", BAR, well);
+    for (fault, end, words) in rows {
+        within(&lab, "a-1", fault);
+        wait_until(&format!("{words:?}"), BAR, || says(&lab, "a-1", words));
+        within(&lab, "a-1", end);
+        wait_until(&format!("over: {words:?}"), BAR, || well() && lab.answers("a-1", "b-1"));
+        let events = lab.ctl("exec", &["a-1", "--", env!("CARGO_BIN_EXE_meshctl"), "events"]);
+        let events = String::from_utf8(events.stdout).unwrap();
+        let is = |line: &&str, kind: &str| line.contains("[M0410]") && line.contains(kind);
+        assert!(events.lines().any(|line| is(&line, "problem")), "{words:?}: {events}");
+        wait_until("it is told as over", BAR, || {
+            let events = lab.ctl("exec", &["a-1", "--", env!("CARGO_BIN_EXE_meshctl"), "events"]);
+            String::from_utf8(events.stdout).unwrap().lines().any(|line| is(&line, "solved"))
+        });
+    }
+}
+
 /// What is lost of the datagrams of this node's tunnel to here, percent.
 fn loss(lab: &Lab, node: &str) -> Option<u64> {
     let output = lab.ctl("exec", &[node, "--", env!("CARGO_BIN_EXE_meshctl"), "tunnel", "list", "-o", "json"]);

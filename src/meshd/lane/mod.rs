@@ -29,7 +29,7 @@ use crate::linux::udp::UdpError;
 use crate::policy::offload::Offload;
 use crate::probe;
 use crate::tunnel;
-use crate::types::{IfName, NetSlot, PeerSlot, SecretKey};
+use crate::types::{IfName, Mono, NetSlot, PeerSlot, SecretKey};
 use crate::wire::oam::Oam;
 
 /// Events kept while nobody drains them; more are lost and counted.
@@ -123,6 +123,8 @@ pub struct LaneStats {
     pub drops: Drops,
     /// Packets that its socket could not take: more comes than it reads. The number wraps.
     pub overflows: u32,
+    /// Where the last datagram should have gone that the system refused to send (`send-failed`), the error, and when.
+    pub refused: Option<(SocketAddr, i32, Mono)>,
     /// What was done about sizes, by peer and by network: frames too large, fragments, ICMP answers, MSS.
     pub sizes: Tallies,
     /// What the tunnels did, with their own drop reasons.

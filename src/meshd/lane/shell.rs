@@ -8,6 +8,7 @@ mod speak;
 mod together;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -68,6 +69,7 @@ pub(super) struct Shell {
     ingress: Ingress,
     drops: Drops,
     traffic: Traffic,
+    refused: Option<(SocketAddr, i32, Mono)>,
     pool: Pool,
     frames: Vec<Frame>,
     egress_out: EgressOut,
@@ -135,6 +137,7 @@ impl Shell {
             ingress: Ingress::new(config.spread),
             drops: Drops::default(),
             traffic: Traffic::default(),
+            refused: None,
             pool: Pool::default(),
             frames: Vec::with_capacity(BATCH),
             egress_out: EgressOut::default(),
@@ -244,6 +247,7 @@ impl Shell {
             },
             drops,
             overflows: self.socket.dropped().unwrap_or_default(),
+            refused: self.refused,
             sizes,
             tunnels: *self.tunnels.counters(),
             peers: self.setup.peers.iter().filter_map(|peer| status(peer.slot)).collect(),
@@ -369,7 +373,10 @@ impl Shell {
     }
 
     fn count(&mut self, sent: Sent) {
-        let Sent { sent, too_big, busy, failed, resent, tails } = sent;
+        let Sent { sent, too_big, busy, failed, refused, resent, tails } = sent;
+        if let Some((to, error)) = refused {
+            self.refused = Some((to, error, clock::mono()));
+        }
         self.traffic.datagrams_sent += sent;
         self.traffic.resent += resent;
         self.traffic.tails_sent += tails;
