@@ -138,26 +138,10 @@ pub fn tun_flags(tun: BorrowedFd<'_>) -> io::Result<i16> {
     Ok(unsafe { request.ifr_ifru.ifru_flags })
 }
 
-/// A request of a TAP with one number (drivers/net/tun.c, `__tun_chr_ioctl`, `set_offload`).
-fn tun_set(tun: BorrowedFd<'_>, request: libc::Ioctl, number: u32) -> io::Result<()> {
+/// A request of a TAP with one number, of [`super::tap`]'s (drivers/net/tun.c, `__tun_chr_ioctl`, `set_offload`).
+pub fn tun_set(tun: BorrowedFd<'_>, request: libc::Ioctl, number: u32) -> io::Result<()> {
     // SAFETY: `tun` is open; the argument is an integer, not a pointer.
     check(unsafe { libc::ioctl(tun.as_raw_fd(), request, libc::c_ulong::from(number)) }).map(drop)
-}
-
-/// `TUNSETPERSIST`: whether the device outlives its queues.
-pub fn tun_set_persist(tun: BorrowedFd<'_>, on: bool) -> io::Result<()> {
-    tun_set(tun, libc::TUNSETPERSIST as libc::Ioctl, u32::from(on))
-}
-
-/// `TUNSETOWNER`: the one user beside those with `CAP_NET_ADMIN` who may open a queue of it. It outlives the queue.
-pub fn tun_set_owner(tun: BorrowedFd<'_>, user: u32) -> io::Result<()> {
-    // One after `TUNSETPERSIST` (linux/if_tun.h); the crate has no name for it.
-    tun_set(tun, libc::TUNSETPERSIST as libc::Ioctl + 1, user)
-}
-
-/// `TUNSETOFFLOAD`: which work the reader of the device takes over (`TUN_F_*`). Device-wide; outlives the queue.
-pub fn tun_set_offload(tun: BorrowedFd<'_>, mask: u32) -> io::Result<()> {
-    tun_set(tun, libc::TUNSETOFFLOAD as libc::Ioctl, mask)
 }
 
 /// `TUNSETVNETHDRSZ`: size of the virtio header before each frame. Device-wide; outlives the queue.

@@ -18,6 +18,12 @@ pub const HEADER: usize = Virtio::LEN;
 
 /// Where TAPs come from.
 pub const DEVICE: &str = "/dev/net/tun";
+/// `TUNSETPERSIST` (linux/if_tun.h): whether the device outlives its queues.
+const SET_PERSIST: libc::Ioctl = libc::TUNSETPERSIST as libc::Ioctl;
+/// `TUNSETOWNER`, the number behind it: the one user beside those with `CAP_NET_ADMIN` who may open a queue. It outlives the queue.
+const SET_OWNER: libc::Ioctl = SET_PERSIST + 1;
+/// `TUNSETOFFLOAD`: which work the reader of the device takes over (`TUN_F_*`). Device-wide; outlives the queue.
+const SET_OFFLOAD: libc::Ioctl = libc::TUNSETOFFLOAD as libc::Ioctl;
 /// `IFF_PERSIST` (linux/if_tun.h), reported by `TUNGETIFF`.
 const PERSIST: i32 = 0x0800;
 /// Ethernet frames, no packet information, virtio header, several queues.
@@ -111,7 +117,7 @@ impl Tap {
     fn offload(&self, most: Offloads) -> io::Result<Offloads> {
         let mut refused = io::Error::from(io::ErrorKind::Unsupported);
         for offloads in Offloads::ALL.into_iter().filter(|offloads| *offloads <= most) {
-            match sys::tun_set_offload(self.as_fd(), offloads.mask()) {
+            match sys::tun_set(self.as_fd(), SET_OFFLOAD, offloads.mask()) {
                 Ok(()) => return Ok(offloads),
                 Err(error) => refused = error,
             }
@@ -238,8 +244,8 @@ impl AsFd for Tap {
 pub fn create_persistent(name: &IfName) -> Result<(), TapError> {
     let tap = Tap::open(name)?;
     let user = sys::effective_user();
-    sys::tun_set_owner(tap.as_fd(), user).map_err(|source| system(name, "TUNSETOWNER", source))?;
-    sys::tun_set_persist(tap.as_fd(), true).map_err(|source| system(name, "TUNSETPERSIST", source))
+    sys::tun_set(tap.as_fd(), SET_OWNER, user).map_err(|source| system(name, "TUNSETOWNER", source))?;
+    sys::tun_set(tap.as_fd(), SET_PERSIST, 1).map_err(|source| system(name, "TUNSETPERSIST", source))
 }
 
 /// Removes a TAP: at once, or when the last lane lets go of it. One that does not exist is no error.
@@ -248,7 +254,7 @@ pub fn create_persistent(name: &IfName) -> Result<(), TapError> {
 /// [`TapError`].
 pub fn remove(name: &IfName) -> Result<(), TapError> {
     let tap = Tap::open(name)?;
-    sys::tun_set_persist(tap.as_fd(), false).map_err(|source| system(name, "TUNSETPERSIST", source))
+    sys::tun_set(tap.as_fd(), SET_PERSIST, 0).map_err(|source| system(name, "TUNSETPERSIST", source))
 }
 
 fn system(name: &IfName, step: &'static str, source: io::Error) -> TapError {

@@ -514,7 +514,7 @@ fn line(app: &App, view: &View, node: &Node) -> NodeLine {
         seen,
         acknowledged,
         in_sync: connected && in_sync,
-        expected: silent && early(&app),
+        expected: silent && early(app),
         changing: app.hub.changing(name, view, clock::mono()),
         daemon: node.status.facts.as_ref().map(|facts| facts.version.clone()),
     }
