@@ -22,7 +22,9 @@ pub enum Stands {
     Unknown,
     /// It is plugged in, and nothing is known to be in the way.
     Well,
-    /// The same, but what it sends does not come to who asks, and neither does its answer.
+    /// The same, but its interface takes smaller packets than its network's number.
+    Small,
+    /// It is plugged in, but what it sends does not come to who asks, and neither does its answer.
     Mute,
     /// Behind which interface it is, is not known there yet.
     Silent,
@@ -57,7 +59,7 @@ pub enum Stands {
 }
 
 /// All of them, by number.
-const ALL: [Stands; 18] = [
+const ALL: [Stands; 19] = [
     Stands::Unknown,
     Stands::Well,
     Stands::Silent,
@@ -76,6 +78,7 @@ const ALL: [Stands; 18] = [
     Stands::Lossy,
     Stands::Unheard,
     Stands::Mute,
+    Stands::Small,
 ];
 
 impl Stands {
@@ -113,6 +116,9 @@ impl Stands {
                     "the answer does not come back: {node} says that the guest is plugged in there, and that what it sends is dropped or lost; by \
                      what, says there: {look}"
                 ),
+            ),
+            Self::Small => open(
+                "the MTU of the guest's interface is less than the network's: larger packets for it end there, smaller ones arrive",
             ),
             Self::Silent => open("it does not know yet behind which interface the guest is"),
             Self::Unheard => open("no such guest is heard behind any interface there, though the table has it there"),
@@ -210,20 +216,7 @@ pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> 
         let theirs = of(peer.0);
         return theirs.map_or(Stands::Unknown, |(key, _)| if doubted(key) { Stands::Named } else { Stands::Well });
     };
-    let finds = here.slice.networks.get(net).is_some_and(|network| network.learning == Learning::Local);
-    let at = here.presence.of(&(net.clone(), mac)).map(|here| &here.at);
-    let place = match at {
-        None | Some(At::Silent) if finds && has(here.found, net, mac) => Stands::Well,
-        None | Some(At::Silent) if finds => Stands::Unheard,
-        None | Some(At::Silent) => Stands::Silent,
-        Some(At::Plugged) => Stands::Well,
-        Some(At::Down) => Stands::Down,
-        Some(At::Dark) => Stands::Dark,
-        Some(At::Elsewhere(_) | At::OtherNetwork(_) | At::Refused(_) | At::Hosts) => Stands::Elsewhere,
-        Some(At::Nowhere) => Stands::Unplugged,
-        Some(At::Absent) => Stands::Absent,
-        Some(At::Blocked | At::Isolated) => Stands::Shut,
-    };
+    let place = place(here, net, mac);
     let end = End {
         net,
         mac: Some(mac),
@@ -247,7 +240,35 @@ pub fn stands(here: Here<'_>, net: &NetKey, mac: Mac, peer: (&NodeId, Path)) -> 
         return Stands::Named;
     }
     let mute = || concerns::in_the_way_back(here.findings, end).iter().any(|(_, surely)| *surely);
-    if stands == Stands::Well && mute() { Stands::Mute } else { stands }
+    let mtu = here.slice.networks.get(net).map(|network| network.guest_mtu);
+    let small = || mtu.is_some_and(|mtu| here.presence.small(&(net.clone(), mac), mtu).is_some());
+    if stands != Stands::Well {
+        stands
+    } else if mute() {
+        Stands::Mute
+    } else if small() {
+        Stands::Small
+    } else {
+        Stands::Well
+    }
+}
+
+/// Where the interface of a guest of this node is, in the words of an answer.
+fn place(here: Here<'_>, net: &NetKey, mac: Mac) -> Stands {
+    let finds = here.slice.networks.get(net).is_some_and(|network| network.learning == Learning::Local);
+    let at = here.presence.of(&(net.clone(), mac)).map(|here| &here.at);
+    match at {
+        None | Some(At::Silent) if finds && has(here.found, net, mac) => Stands::Well,
+        None | Some(At::Silent) if finds => Stands::Unheard,
+        None | Some(At::Silent) => Stands::Silent,
+        Some(At::Plugged) => Stands::Well,
+        Some(At::Down) => Stands::Down,
+        Some(At::Dark) => Stands::Dark,
+        Some(At::Elsewhere(_) | At::OtherNetwork(_) | At::Refused(_) | At::Hosts) => Stands::Elsewhere,
+        Some(At::Nowhere) => Stands::Unplugged,
+        Some(At::Absent) => Stands::Absent,
+        Some(At::Blocked | At::Isolated) => Stands::Shut,
+    }
 }
 
 #[cfg(test)]

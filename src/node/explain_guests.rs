@@ -45,7 +45,9 @@ pub fn add(explanation: &mut Explanation, now: Now<'_>, way: &Way<'_>) {
         let name = now.slice.networks.get(&way.net).map(|network| network.name.to_string()).unwrap_or_default();
         first.push(Step::new("devices", true, format!("bridge, devices and filters of {name} are as planned")));
     }
-    insert(explanation, first, there);
+    first.extend(small(now, way.from, &name(way.from)));
+    let small = local.and_then(|(key, _)| small(now, key, &name(key)));
+    insert(explanation, first, there.into_iter().chain(small));
     concerns::add(explanation, now.findings, way.near());
     if let Some(far) = way.far(own).filter(|far| far.peer.is_none()) {
         concerns::add(explanation, now.findings, far);
@@ -118,8 +120,21 @@ pub fn add_told(explanation: &mut Explanation, way: &Way<'_>, from: &[Finding], 
     }
 }
 
+/// What is said of a guest of this node whose interface takes less than its network's number. The kernel hands nothing larger to any interface,
+/// and takes nothing larger from the other end of a `veth` either (`is_skb_forwardable`, net/core/dev.c). Small frames arrive, so it is not certain.
+fn small(now: Now<'_>, key: &RowKey, name: &str) -> Option<Step> {
+    let network = now.slice.networks.get(&key.net())?;
+    let (net, guest) = (&network.name, network.guest_mtu);
+    let (interface, mtu) = now.presence.small(&(key.net(), key.mac), guest)?;
+    let text = format!(
+        "{name}: its interface {interface} has an MTU of {mtu}, guests of {net} have {guest}: larger packets for it end there, and so does what it \
+         sends of more where {interface} is a veth; smaller ones pass: ip link set dev {interface} mtu {guest}"
+    );
+    Some(Step::open("mtu", text))
+}
+
 /// Behind the step about the port comes what is there now; what is at the other end comes last.
-fn insert(explanation: &mut Explanation, first: Vec<Step>, last: Option<Step>) {
+fn insert(explanation: &mut Explanation, first: Vec<Step>, last: impl IntoIterator<Item = Step>) {
     let at = explanation.steps.iter().position(|step| step.what == "port").map_or(0, |at| at + 1);
     explanation.steps.splice(at..at, first);
     explanation.steps.extend(last);
@@ -167,7 +182,7 @@ fn of_one_address(finding: &Finding) -> bool {
 }
 
 fn place(here: &Here) -> (bool, String) {
-    let Here { bridge, interface, at, heard } = here;
+    let Here { bridge, interface, at, heard, .. } = here;
     let Some(interface) = interface else {
         return (true, format!("its port names no interface, and it has not spoken in {bridge} yet"));
     };

@@ -6,9 +6,11 @@ use super::*;
 use crate::api::local::Arrival;
 use crate::api::problem::Problem;
 use crate::node::desired::{Bridge, Kind, Link, Observed, Place, Port, PortFlags};
+use crate::node::end::{self, Stands};
 use crate::node::paths::Paths;
 use crate::node::plan::tests as plans;
 use crate::node::plugs::Plugs;
+use crate::policy::path::Path;
 use crate::types::{Mono, Prefix, Wall};
 
 const BLUE: &str = "vb10.12b5";
@@ -144,17 +146,17 @@ fn whatever_a_node_says_of_a_guest_its_own_explanation_shows_with_a_command() {
         let found = presence.findings(&slice, Mono::from_nanos(1));
         assert_eq!(found, [], "{what}");
         let others = crate::node::doubts::Others::default();
-        let here = crate::node::end::Here { slice: &slice, presence: &presence, found: &[], findings: &[], others };
-        let peer = ("b".parse().unwrap(), crate::policy::path::Path::Plain);
-        let stands = crate::node::end::stands(here, &own, mac, (&peer.0, peer.1));
-        let look = crate::node::end::look("one".parse().ok().as_ref(), mac, "three");
+        let here = end::Here { slice: &slice, presence: &presence, found: &[], findings: &[], others };
+        let peer = ("b".parse().unwrap(), Path::Plain);
+        let stands = end::stands(here, &own, mac, (&peer.0, peer.1));
+        let look = end::look("one".parse().ok().as_ref(), mac, "three");
         let far = stands.step(&"a".parse().unwrap(), &look);
         assert!(!far.passes && far.text.ends_with("says there: meshctl explain one three"), "{what}: {far:?}");
         let answer = ask(&presence, &slice, &[]);
         let ends: Vec<_> = answer.steps.iter().filter(|step| !step.passes).collect();
         assert!(ends.len() == 1 && ends[0].text.ends_with(&format!(": {command}")), "{what}: {ends:?}");
     }
-    assert_eq!(crate::node::end::look(None, mac, "three"), "meshctl explain 02:00:00:00:00:01 three");
+    assert_eq!(end::look(None, mac, "three"), "meshctl explain 02:00:00:00:00:01 three");
 }
 
 #[test]
@@ -359,4 +361,46 @@ fn a_sender_asked_for_by_an_address_that_its_port_does_not_have_is_named_with_wh
     let problem = from("192.168.10.10").unwrap();
     assert!(problem.to_string().contains(what) && problem.help == ["meshctl port set one --allowed 192.168.10.10"]);
     assert!(from("192.168.10.11").is_none() && from("one").is_none());
+}
+
+#[test]
+fn an_interface_that_takes_less_than_its_network_is_said_at_both_ends_with_the_command() {
+    let slice = slice();
+    let desired = plans::planned(&slice, &plans::local()).desired;
+    let link = |mtu| Link {
+        kind: Kind::Other("veth".to_owned()),
+        alias: None,
+        mtu,
+        up: true,
+        no_addresses: true,
+        port: Some(Port { bridge: BLUE.parse().unwrap(), flags: crate::linux::fake::NEW_PORT }),
+    };
+    for (small, mtu, arrives, far) in [
+        ("tap1", 600, false, Stands::Small),
+        ("tap2", 600, false, Stands::Well),
+        ("tap2", 1417, false, Stands::Well),
+        ("tap1", 1418, true, Stands::Well),
+    ] {
+        let mut observed = Observed::default();
+        for (index, name) in [(1, "tap1"), (2, "tap2")] {
+            let place = Place { index, master: Some(BLUE.to_owned()), up: true, card: false };
+            observed.places.insert(name.parse().unwrap(), place);
+            observed.links.insert(name.parse().unwrap(), link(if name == small { mtu } else { 1500 }));
+        }
+        let mut presence = Presence::default();
+        presence.learn(&desired, &observed, &Plugs::default(), (Mono::default(), Wall::default()));
+        let answer = ask(&presence, &slice, &[]);
+        assert_eq!((answer.arrives(), answer.may_arrive()), (arrives, true), "{small} {mtu}: {:?}", answer.steps);
+        let said: Vec<_> = answer.steps.iter().filter(|step| step.what == "mtu").collect();
+        assert_eq!(said.len(), usize::from(!arrives), "{said:?}");
+        let command = format!("ip link set dev {small} mtu 1418");
+        assert!(said.iter().all(|step| step.open && step.text.ends_with(&command)), "{said:?}");
+        let here =
+            end::Here { slice: &slice, presence: &presence, found: &[], findings: &[], others: Default::default() };
+        let (net, peer): (NetKey, NodeId) = ("default/10".parse().unwrap(), "b".parse().unwrap());
+        let stands = end::stands(here, &net, "02:00:00:00:00:01".parse().unwrap(), (&peer, Path::Plain));
+        assert_eq!(stands, far, "{small} {mtu}");
+        let step = stands.step(&peer, "meshctl explain one three");
+        assert_eq!((step.open, step.passes), (far == Stands::Small, true), "{step:?}");
+    }
 }

@@ -15,7 +15,7 @@ use crate::api::local::Finding;
 use crate::api::stream::AwayGuest;
 use crate::policy::path::Path;
 use crate::table::{NetKey, RowKey, Slice};
-use crate::types::{IfName, Mac, Mono, PortId, Wall};
+use crate::types::{IfName, Mac, Mono, Mtu, PortId, Wall};
 
 /// A guest that was heard so long before its interface went was at work.
 const AT_WORK: Duration = Duration::from_secs(60);
@@ -40,6 +40,8 @@ pub struct Here {
     pub at: At,
     /// How long ago the bridge heard it, at the last look.
     pub heard: Option<Duration>,
+    /// MTU of that interface, bytes, where it stands in a bridge of ours.
+    pub mtu: Option<u32>,
 }
 
 /// How an interface stands.
@@ -84,7 +86,8 @@ pub fn look(desired: &Desired, observed: &Observed, plugs: &Plugs) -> BTreeMap<G
         for (mac, interface) in named.chain(loose) {
             let at = interface.as_ref().map_or(At::Silent, |name| at(name, bridge, observed, plugs));
             let heard = interface.as_ref().and_then(|name| observed.heard.get(name)?.get(&mac).copied());
-            guests.insert((net.key.clone(), mac), Here { bridge: bridge.clone(), interface, at, heard });
+            let mtu = interface.as_ref().and_then(|name| observed.links.get(name)).map(|link| link.mtu);
+            guests.insert((net.key.clone(), mac), Here { bridge: bridge.clone(), interface, at, heard, mtu });
         }
     }
     guests
@@ -204,6 +207,13 @@ impl Presence {
     /// Where a guest is.
     pub fn of(&self, guest: &Guest) -> Option<&Here> {
         self.here.get(guest)
+    }
+
+    /// The interface of a guest and its MTU, where that is less than `mtu`, its network's: larger packets to the guest end there.
+    pub fn small(&self, guest: &Guest, mtu: Mtu) -> Option<(&IfName, u32)> {
+        let here = self.of(guest).filter(|here| matches!(here.at, At::Plugged | At::Isolated))?;
+        let own = here.mtu.filter(|own| *own < u32::from(mtu.get()))?;
+        Some((here.interface.as_ref()?, own))
     }
 
     /// How many of a network's guests are plugged in.

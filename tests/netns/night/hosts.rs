@@ -1,7 +1,7 @@
 //! Addresses and routes of hosts, bridges and devices, guests.
 
 use super::table::Act::{Admin, On};
-use super::table::At::{Events, Explain, Management, Node, Perhaps};
+use super::table::At::{Events, Explain, Management, Node, Perhaps, Unsure};
 use super::table::Row;
 
 pub(super) fn rows() -> Vec<Row> {
@@ -263,10 +263,20 @@ fn guests() -> Vec<Row> {
                 On("a-2", "ip link set g1 mtu 1500"),
                 On("a-2-g1", "ip link set eth0 mtu 1500; ping -c 300 -i 0.1 -M dont -s 1450 192.168.10.13 >/dev/null 2>&1 &"),
             ])
-            .undo([On("a-2-g1", "ip link set eth0 mtu $(ip -o link show eth0 | grep -q . && echo 1390)"), On("a-2", "ip link set g1 mtu 1390")])
+            .undo([On(
+                "a-2",
+                "ip link set g1 mtu $(cat /sys/class/net/vb10.12b5/mtu); ip netns exec ${LAB##*/}-a-2-g1 ip link set eth0 mtu $(cat /sys/class/net/vb10.12b5/mtu)",
+            )])
             .says(Node("a-2"), "M0512", &["network blue", "larger than its MTU"])
             .says(Management, "M0512", &["node a-2", "blue"])
             .lasts("the packets of the last minute are told of for a minute"),
+        Row::new("a guest's interface takes less than its network's number")
+            .make([On("a-2", "ip link set g1 mtu 600")])
+            .undo([On("a-2", "ip link set g1 mtu $(cat /sys/class/net/vb10.12b5/mtu)")])
+            .whole(&[("a-2", "b-1")])
+            .says(Unsure("a-1", "a-2"), "far", &["MTU of the guest's interface is less"])
+            .says(Unsure("b-1", "a-2"), "far", &["MTU of the guest's interface is less"])
+            .says(Unsure("a-2", "a-1"), "mtu", &["ip link set dev g1 mtu"]),
         Row::new("a second interface of a node joins the bridge unasked")
             .make([On("b-1", "ip link add x9 type veth peer name y9; ip link set x9 up; ip link set y9 up; ip link set x9 master vb10.12b5")])
             .undo([On("b-1", "ip link delete x9")])
