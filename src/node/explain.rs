@@ -356,11 +356,7 @@ impl<'a> Chain<'a> {
     }
 
     fn path(&mut self, network: &Network, row: &Row, peer: &Peer, verdict: &Verdict) -> Option<Carrier> {
-        let address = match peer.foreign.as_ref().and_then(|foreign| foreign.endpoint) {
-            Some(endpoint) => Some(endpoint.ip()),
-            None => paths::vtep(peer, verdict.outer),
-        };
-        let outer = if address.is_some_and(|a| a.is_ipv6()) { Family::V6 } else { Family::V4 };
+        let outer = paths::family(peer, verdict.outer, self.own(verdict));
         match verdict.path {
             Path::Forbidden => {
                 self.end("path", format!("forbidden: nothing goes from {} to {}", network.name, row.node))
@@ -384,11 +380,16 @@ impl<'a> Chain<'a> {
         }
     }
 
-    fn outer(&mut self, network: &Network, node: &NodeId, peer: &Peer, verdict: &Verdict) -> Option<()> {
-        let own = match verdict.outer {
+    /// This node's address on the side that a verdict is for, as it finds it itself.
+    const fn own(&self, verdict: &Verdict) -> Option<IpAddr> {
+        match verdict.outer {
             Outer::Admin => self.here.own.admin,
             Outer::External => self.here.own.external,
-        };
+        }
+    }
+
+    fn outer(&mut self, network: &Network, node: &NodeId, peer: &Peer, verdict: &Verdict) -> Option<()> {
+        let own = self.own(verdict);
         let there = match verdict.path {
             Path::Plain => paths::vtep(peer, verdict.outer)
                 .map(|address| std::net::SocketAddr::new(address, network.udp_port.get())),
@@ -400,6 +401,7 @@ impl<'a> Chain<'a> {
         };
         match (own, there) {
             (Some(own), Some(there)) => {
+                let own = source(own, there.ip());
                 self.pass("outer", format!("{own} -> {}, UDP port {} ({side})", there.ip(), there.port()));
                 Some(())
             }
@@ -492,6 +494,16 @@ impl<'a> Chain<'a> {
             self.pass("mtu", format!("a frame of more than {guest} is {}", spans::fate(policy.oversize)));
         }
         Some(())
+    }
+}
+
+/// What packets to an address leave from, in words. Of another family than `own` it is the kernel that chooses: management may have declared an
+/// address of this node that it has not found by itself.
+fn source(own: IpAddr, to: IpAddr) -> String {
+    match (own.is_ipv4(), to.to_canonical().is_ipv4()) {
+        (true, false) => "this host's IPv6 address".to_owned(),
+        (false, true) => "this host's IPv4 address".to_owned(),
+        (true, true) | (false, false) => own.to_string(),
     }
 }
 

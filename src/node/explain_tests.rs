@@ -136,6 +136,15 @@ fn a_pair_across_is_decided_by_its_pdcs_being_two() {
 }
 
 #[test]
+fn no_address_of_another_family_is_said_to_be_the_source() {
+    let mut slice = slice();
+    slice.peers.get_mut(&"b-1".parse().unwrap()).unwrap().external = Some("fd02::21".parse().unwrap());
+    let (_, text) = ask(&slice, "p13");
+    assert!(text.contains("outer: this host's IPv6 address -> fd02::21, UDP port 51820 (external)\n"), "{text}");
+    assert!(text.contains("- 40 IPv6 - 8 UDP - 32 WireGuard - 8 VXLAN - 14 Ethernet = 1398\n"), "{text}");
+}
+
+#[test]
 fn a_policy_that_decides_is_named() {
     let mut slice = slice();
     let between = vec![Selector::Node("b-1".parse().unwrap())];

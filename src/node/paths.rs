@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
+use crate::policy::mtu::Family;
 use crate::policy::path::{self, End, Outer, Path, Verdict, Why};
 use crate::table::{NetKey, Peer, Slice};
 use crate::types::NodeId;
@@ -109,6 +110,16 @@ pub fn endpoint(peer: &Peer, outer: Outer, lane: u8) -> Option<SocketAddr> {
     }
     let port = peer.listen.get().checked_add(u16::from(lane))?;
     vtep(peer, outer).map(|address| SocketAddr::new(address, port))
+}
+
+/// Family of the outer packets to a peer: that of the address that they go to. `own` is what this node finds on the interface for that side, which
+/// may be of the other family where both have theirs declared; it counts where nothing says where the peer is.
+pub fn family(peer: &Peer, outer: Outer, own: Option<IpAddr>) -> Family {
+    let there = endpoint(peer, outer, 0).map(|to| to.ip());
+    match there.or(own).map(|address| address.to_canonical()) {
+        Some(IpAddr::V6(_)) => Family::V6,
+        Some(IpAddr::V4(_)) | None => Family::V4,
+    }
 }
 
 #[cfg(test)]

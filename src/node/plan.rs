@@ -164,7 +164,7 @@ impl<'a> View<'a> {
                 || address.is_unspecified()
                 || address.is_multicast()
             {
-                findings.push(wrong_family(self.key, node, own.address, address));
+                findings.push(wrong_family(self.key, (node, verdict.outer), own.address, address));
                 continue;
             }
             members.insert(node, Plain { address, outer: verdict.outer });
@@ -371,11 +371,15 @@ fn same_names(key: &NetKey, other: &NetKey, port: UdpPort) -> Finding {
     .cuts(Cut::network(key))
 }
 
-fn no_address(key: &NetKey, node: &NodeId, outer: Outer, theirs: bool) -> Finding {
-    let word = match outer {
+const fn word(outer: Outer) -> &'static str {
+    match outer {
         Outer::Admin => "admin",
         Outer::External => "external",
-    };
+    }
+}
+
+fn no_address(key: &NetKey, node: &NodeId, outer: Outer, theirs: bool) -> Finding {
+    let word = word(outer);
     let (who, help) = if theirs {
         (format!("node '{node}'"), format!("meshctl node set {node} --{word} ADDRESS"))
     } else {
@@ -389,17 +393,25 @@ fn no_address(key: &NetKey, node: &NodeId, outer: Outer, theirs: bool) -> Findin
     .cuts(Cut::peers(true, Path::Plain, [node]))
 }
 
-fn wrong_family(key: &NetKey, node: &NodeId, own: IpAddr, theirs: IpAddr) -> Finding {
-    Finding::new(
-        "M0405",
-        format!(
-            "network {key}: no plain path from {own} to {theirs} of node '{node}'; a network's plain paths share one IP family"
-        ),
-        format!(
-            "give '{node}' a unicast address of the same family, or: meshctl policy create NAME --between node:{node} --action encrypt"
-        ),
-    )
-    .cuts(Cut::peers(true, Path::Plain, [node]))
+fn wrong_family(key: &NetKey, (node, outer): (&NodeId, Outer), own: IpAddr, theirs: IpAddr) -> Finding {
+    let word = word(outer);
+    // What management has declared of this node moves no device here: the node's own file does.
+    let (here, edit) = if own.is_ipv4() == theirs.is_ipv4() {
+        (own.to_string(), String::new())
+    } else {
+        let family = if theirs.is_ipv4() { "IPv4" } else { "IPv6" };
+        let edit = format!(
+            "; or name an {family} address of this host: {word} = \"ADDRESS\" in [underlay] of meshd.toml, then: systemctl reload meshd"
+        );
+        (format!("{own}, the {word} address that this node itself uses,"), edit)
+    };
+    let what = format!(
+        "network {key}: no plain path from {here} to {theirs} of node '{node}'; a network's plain paths share one IP family"
+    );
+    let help = format!(
+        "give '{node}' a unicast address of the same family{edit}; or: meshctl policy create NAME --between node:{node} --action encrypt"
+    );
+    Finding::new("M0405", what, help).cuts(Cut::peers(true, Path::Plain, [node]))
 }
 
 /// The fixed or computed MTU is more than the plain path carries, `carries` bytes.

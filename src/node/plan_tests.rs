@@ -178,6 +178,9 @@ fn members_of_another_family_are_reported_and_get_nothing() {
     let mut slice = slice("suppress", json!({"all": {"between": [{"pdc": "x"}, {"pdc": "x"}], "action": "plain"}}));
     slice.peers.get_mut(&"c".parse().unwrap()).unwrap().admin = Some("fd00::3".parse().unwrap());
     let plan = planned(&slice, &local());
-    assert!(plan.findings.iter().any(|f| f.code == "M0405"), "{:?}", plan.findings);
+    let found = plan.findings.iter().find(|f| f.code == "M0405").unwrap();
+    // The address is what this node itself uses, whatever management has declared of it.
+    assert!(found.what.contains("the admin address that this node itself uses, to fd00::3"), "{}", found.what);
+    assert!(found.help.contains("admin = \"ADDRESS\" in [underlay] of meshd.toml"), "{}", found.help);
     assert!(!only_net(&plan).vxlan_fdb.contains_key(&"02:00:00:00:00:03".parse().unwrap()));
 }

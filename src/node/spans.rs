@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::paths::Paths;
+use super::paths::{self, Paths};
 use super::plan::Local;
 use crate::api::cut::{Cut, Direction};
 use crate::api::list::named;
@@ -48,14 +48,13 @@ pub type AllMeasured = BTreeMap<NodeId, Measured>;
 /// The way to a peer; none: nothing goes, or this host has no interface for it.
 pub fn span(peer: &Peer, verdict: &Verdict, local: &Local, measured: Option<Measured>) -> Option<Span> {
     let side = local.side(verdict.outer)?;
-    let carrier = carrier(peer, verdict.path, side.address)?;
+    let carrier = carrier(peer, verdict.path, paths::family(peer, verdict.outer, Some(side.address)))?;
     // The kernel's own path is not measured.
     let measured = measured.filter(|_| verdict.path == Path::Tunnel).map(|measured| measured.bytes);
     Some(Span { carrier, underlay: side.mtu, measured })
 }
 
-fn carrier(peer: &Peer, path: Path, own: IpAddr) -> Option<Carrier> {
-    let outer = if own.is_ipv4() { Family::V4 } else { Family::V6 };
+fn carrier(peer: &Peer, path: Path, outer: Family) -> Option<Carrier> {
     match path {
         Path::Plain => Some(Carrier::Plain(outer)),
         Path::Tunnel if peer.foreign.is_some() => Some(Carrier::Standard { outer, inner: Family::V4 }),

@@ -127,3 +127,16 @@ fn a_plain_path_that_loses_large_packets_has_the_number_that_its_finding_says() 
     assert_eq!((blue.whole, blue.missing, blue.lost), (1250, 168, true));
     assert_eq!(blue.limit, "the plain path to b, which loses larger packets");
 }
+
+#[test]
+fn the_sum_is_of_the_family_of_the_address_that_packets_go_to() {
+    let mut slice = slice("suppress", json!({}));
+    let far = slice.peers.get_mut(&"far".parse().unwrap()).unwrap();
+    // Declared at management, as this node's own one of that family is; it reports an IPv4 address itself.
+    far.external = Some("fd02::21".parse().unwrap());
+    let paths = decide_all(&slice, local().own());
+    let map = map(&slice, &paths, &local(), &AllMeasured::new(), &BTreeMap::new());
+    let far = map.peers.iter().find(|peer| peer.node.as_str() == "far").unwrap();
+    assert!(far.guest == 1398 && far.sum.contains("40 IPv6"), "{far:?}");
+    assert_eq!((map.networks[0].whole, map.networks[0].missing), (1398, 20));
+}
