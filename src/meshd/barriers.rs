@@ -11,7 +11,7 @@ use super::shared::{Shared, Topic};
 use crate::api::cut::Cut;
 use crate::clock::mono;
 use crate::linux::KernelError;
-use crate::node::barriers::{self, Ends, Filters, Place, Ports};
+use crate::node::barriers::{self, Changed, Ends, Filters, Place, Ports};
 use crate::node::crossing::Way;
 use crate::node::desired::{Desired, Link, Observed};
 use crate::node::doubts::{Book, Crossing};
@@ -38,6 +38,7 @@ pub(super) struct Barriers {
     at: Mono,
     ports: Ports,
     seen: Option<Seen>,
+    changed: Changed,
     older: Vec<Older>,
     older_at: Mono,
 }
@@ -85,6 +86,14 @@ struct Seen {
     generation: u32,
 }
 
+impl Seen {
+    /// True where something else drops frames than before. The older iptables is read in part only where nothing is lost.
+    fn drops_otherwise(&self, new: &Self) -> bool {
+        let older = |seen: &Self| (seen.legacy.clone(), seen.older.clone(), seen.shown.clone(), seen.host.clone());
+        self.generation != new.generation || !self.lost.is_empty() && older(self) != older(new)
+    }
+}
+
 impl Barriers {
     /// Remembers which interfaces stand in bridges of guests: guests' own, and ours.
     pub(super) fn seen(&mut self, desired: &Desired, observed: &Observed) {
@@ -128,7 +137,7 @@ impl Barriers {
             generation: generation.as_ref().copied().unwrap_or_default(),
             lost: crossed.lost,
         };
-        if generation.is_ok() && self.seen.as_ref() == Some(&seen) {
+        if generation.is_ok() && self.is_told(&seen, crossed.sent) {
             return Ok(true);
         }
         let mut failed = generation.err();
@@ -185,6 +194,13 @@ impl Barriers {
                 Ok(true)
             }
         }
+    }
+
+    /// True where nothing is to be told now: it is what was told last, or what is lost is asked again first.
+    fn is_told(&mut self, seen: &Seen, sent: Mono) -> bool {
+        let changed = self.seen.as_ref().is_some_and(|old| old.drops_otherwise(seen));
+        let outdated = self.changed.outdates(changed, seen.generation, sent, mono());
+        self.seen.as_ref() == Some(seen) || outdated && !seen.lost.is_empty()
     }
 
     fn look_at_older<K: Kernel>(&mut self, kernel: &mut K, unseen: bool) {

@@ -96,7 +96,7 @@ mod tests {
     fn frames_that_are_lost_are_not_called_looked_at_before_it_is_told() {
         let ip = std::net::IpAddr::from([192, 0, 2, 1]);
         let flow = Flow { protocol: Protocol::Ipv4, from: ip, to: ip };
-        let lost = Crossed { asked: true, lost: [flow].into() };
+        let lost = Crossed { asked: true, lost: [flow].into(), ..Crossed::default() };
         assert!(!seen(&Crossed::default(), false) && !seen(&lost, false));
         assert!(seen(&lost, true) && seen(&Crossed { asked: true, ..Crossed::default() }, false));
     }

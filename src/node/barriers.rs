@@ -3,6 +3,7 @@
 //! ours comes by.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::attached::{bounded, takers};
 use super::fence_text::TABLE as FENCE;
@@ -14,7 +15,7 @@ use crate::api::cut::Cut;
 use crate::api::local::Finding;
 use crate::probe::crossing::{Flow, Protocol};
 use crate::table::NetKey;
-use crate::types::IfName;
+use crate::types::{IfName, Mono};
 
 /// Code of what is dropped between the ports of a bridge.
 pub const DROPS_FRAMES: &str = "M0685";
@@ -83,6 +84,33 @@ pub struct Ends<'a> {
     pub near: &'a IfName,
     /// Where they come out.
     pub far: &'a IfName,
+}
+
+/// How long rules that go on changing keep what is lost from being told with what they are now.
+const FRESH: Duration = Duration::from_secs(6);
+
+/// Rules that have changed since frames were sent that did not come out: what dropped these may be gone, and is then not said to be something
+/// that nobody sees. Where something is lost, frames are sent again every second.
+#[derive(Debug, Default)]
+pub struct Changed(Option<Since>);
+
+/// Of which generation the rules are, since when, and since when they have been others than those of the last look.
+#[derive(Debug, Clone, Copy)]
+struct Since {
+    generation: u32,
+    at: Mono,
+    first: Mono,
+}
+
+impl Changed {
+    /// Takes a look at what drops, which is another than the last one where `changed`. True: what is known of frames sent at `sent` is older.
+    pub fn outdates(&mut self, changed: bool, generation: u32, sent: Mono, now: Mono) -> bool {
+        let old = self.0.filter(|_| changed);
+        let same = old.filter(|old| old.generation == generation);
+        let new = || Since { generation, at: now, first: old.map_or(now, |old| old.first) };
+        self.0 = changed.then(|| same.unwrap_or_else(new));
+        self.0.is_some_and(|since| sent < since.at && now.since(since.first) < FRESH)
+    }
 }
 
 /// True where bridged frames come by: always, or where `br_netfilter` shows them.

@@ -211,3 +211,17 @@ fn what_the_older_iptables_drops_is_named_with_every_switch_that_shows_it_frames
         assert!(found[0].what.contains("by nothing that nft shows"), "{found:?}");
     }
 }
+
+#[test]
+fn rules_that_have_changed_since_frames_were_lost_are_not_held_against_them() {
+    let at = |tenths: u64| Mono::from_nanos(tenths * 100_000_000);
+    let mut changed = Changed::default();
+    assert!(!changed.outdates(false, 7, at(0), at(20)), "the rules of before");
+    assert!(changed.outdates(true, 8, at(18), at(30)), "what dropped them may be gone");
+    assert!(changed.outdates(true, 8, at(29), at(40)), "these, too, were sent before that was seen");
+    assert!(!changed.outdates(true, 8, at(31), at(50)), "lost by the rules of now");
+    assert!(!changed.outdates(false, 8, at(31), at(60)));
+    // Whoever changes rules all the time hides nothing.
+    let told = (0..10).map(|second| changed.outdates(true, 9 + second, at(0), at(70 + 10 * u64::from(second))));
+    assert_eq!(told.filter(|outdated| *outdated).count(), 6);
+}

@@ -66,6 +66,8 @@ pub struct Crossed {
     pub asked: bool,
     /// What goes into the bridge and does not come out.
     pub lost: BTreeSet<Flow>,
+    /// When the frames were sent by which that was judged last.
+    pub sent: Mono,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,7 @@ pub struct Crossing {
     /// Frames are under way.
     asking: bool,
     at: Mono,
+    sent: Mono,
     opened: Mono,
 }
 
@@ -113,6 +116,7 @@ impl Crossing {
             crossed: Crossed::default(),
             asking: false,
             at: now + AGAIN,
+            sent: now,
             opened: now,
         };
         crossing.set(flows);
@@ -143,7 +147,7 @@ impl Crossing {
             return self.judge(now);
         }
         self.asking = true;
-        self.at = now + WAIT;
+        (self.at, self.sent) = (now + WAIT, now);
         for asked in &mut self.flows {
             let number = token();
             asked.token = Some(number);
@@ -153,6 +157,7 @@ impl Crossing {
 
     fn judge(&mut self, now: Mono) {
         self.asking = false;
+        self.crossed.sent = self.sent;
         let settled = now.since(self.opened) >= OPENS;
         let mut whole = true;
         for Asked { flow, token, missed } in &mut self.flows {

@@ -64,6 +64,16 @@ fn a_port_that_the_kernel_has_not_opened_yet_is_no_fault() {
 }
 
 #[test]
+fn a_verdict_says_when_its_frames_were_sent() {
+    let mut crossing = Crossing::new((NEAR, FAR), &flows(), at(0.0));
+    let mut turn = |second| {
+        crossing.handle_timeout(at(second), &mut || 7, &mut |_| {});
+        crossing.crossed().sent
+    };
+    assert_eq!([turn(2.0), turn(3.0), turn(4.5), turn(5.0)], [Mono::default(), at(2.0), at(2.0), at(4.5)]);
+}
+
+#[test]
 fn a_frame_of_others_is_nobodys() {
     let mut crossing = Crossing::new((NEAR, FAR), &flows(), at(0.0));
     let mut frames = Vec::new();

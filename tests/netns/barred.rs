@@ -169,8 +169,18 @@ fn whatever_drops_bridged_frames_is_named_where_it_is_and_its_advice_lets_them_t
         return;
     }
     let lab = barred_by(in_ci);
-    // The other advice.
+    // Whoever takes the cause away by himself is not told once more, of something that nobody sees.
     let node = "b-1";
+    for hook in ["forward", "prerouting", "postrouting"] {
+        let chain = format!("nft 'add chain inet fw c {{ type filter hook {hook} priority 0; policy drop; }}'");
+        on(&lab, node, &format!("nft add table inet fw; {chain}"));
+        wait_until("it is told", BAR, || found(&lab, node, "M0685").is_some());
+        on(&lab, node, "nft delete table inet fw");
+        wait_until("it has ended", BAR, || found(&lab, node, "M0685").is_none());
+    }
+    let events = ask(&lab, node, "events");
+    assert!(events.contains("M0685") && !events.contains("by nothing that nft shows"), "{events}");
+    // The other advice.
     on(&lab, node, &table()[0].make);
     wait_until("it is told", BAR, || found(&lab, node, "M0685").is_some());
     let help = found(&lab, node, "M0685").unwrap().help;
