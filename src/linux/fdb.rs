@@ -16,7 +16,7 @@ use super::observe::{self, Names};
 use crate::clock::mono;
 use crate::node::desired::{Hold, Observed};
 use crate::node::discover::PORTS_OF_INTERFACE;
-use crate::types::{IfName, Mac};
+use crate::types::{IfName, Mac, Mono};
 
 /// Learned entries of one port after which reading ends: enough for every port that is no flood.
 const READ: usize = 512;
@@ -24,6 +24,9 @@ const READ: usize = 512;
 const KEPT: usize = PORTS_OF_INTERFACE + 1;
 /// How long the ports of guests may take together in one look. What is left is read first in the next.
 const PATIENCE: Duration = Duration::from_millis(30);
+/// So long after its entry was made a guest must speak to be heard: the kernel dates an entry that it makes as if its guest had spoken
+/// (`fdb_add_entry`, net/bridge/br_fdb.c), and makes it a moment after it was told to.
+const MADE: Duration = Duration::from_secs(1);
 /// `NUD_NOARP`, `NUD_PERMANENT` (linux/neighbour.h).
 const NOARP: u16 = 0x40;
 const PERMANENT: u16 = 0x80;
@@ -45,8 +48,9 @@ pub(super) struct Guests {
     socket: Option<Netlink>,
     /// Learned entries that were kept, by port.
     learned: BTreeMap<IfName, BTreeSet<Mac>>,
-    /// Entries on guests' ports that we have set: these are asked for where a flood hides them.
-    pins: BTreeSet<(IfName, Mac)>,
+    /// Entries on guests' ports that do not age: these are asked for where a flood hides them. When each was made or touched, as far as
+    /// this process knows: what the bridge notes of it until then is no word of its guest.
+    pins: BTreeMap<(IfName, Mac), Mono>,
     /// Index of the first port of the next look.
     next: u32,
 }
@@ -64,7 +68,7 @@ struct Scan {
 impl Guests {
     /// An entry was set on a port.
     pub(super) fn pinned(&mut self, port: &IfName, mac: Mac) {
-        self.pins.insert((port.clone(), mac));
+        self.pins.insert((port.clone(), mac), mono());
     }
 
     /// An entry was removed.
@@ -84,12 +88,14 @@ impl Guests {
         observed: &mut Observed,
     ) -> io::Result<()> {
         self.learned.retain(|name, _| ports.iter().any(|port| port.name == *name));
-        self.pins.retain(|(name, _)| ports.iter().any(|port| port.name == *name));
+        self.pins.retain(|(name, _), _| ports.iter().any(|port| port.name == *name));
         ports.sort_by_key(|port| (port.index < self.next, port.index));
         self.next = 0;
         let until = mono() + PATIENCE;
         for port in &ports {
-            let scan = if mono() < until { Some(self.scan(port.index)?) } else { None };
+            // Before it is read: a guest must not seem to have spoken later than it has.
+            let now = mono();
+            let scan = if now < until { Some(self.scan(port.index)?) } else { None };
             if scan.is_none() && self.next == 0 {
                 self.next = port.index;
             }
@@ -97,10 +103,10 @@ impl Guests {
             self.learn(netlink, port, scan.as_ref(), observed)?;
             for entry in scan.iter().flat_map(|scan| &scan.fixed) {
                 observe::read_entry(entry, names, observed);
-                hear(port, entry, observed);
+                self.hear(port, entry, now, observed);
             }
             if !whole {
-                self.ask_for_pins(netlink, port, names, observed)?;
+                self.ask_for_pins(netlink, (port, now), names, observed)?;
             }
         }
         Ok(())
@@ -174,35 +180,39 @@ impl Guests {
 
     /// Looks at what we have set on a port that was not read to its end.
     fn ask_for_pins(
-        &self,
+        &mut self,
         netlink: &mut Netlink,
-        port: &Port,
+        (port, now): (&Port, Mono),
         names: &Names,
         observed: &mut Observed,
     ) -> io::Result<()> {
-        for (_, mac) in self.pins.iter().filter(|(name, _)| *name == port.name) {
-            if let Some(entry) = ask(netlink, port.index, *mac)? {
+        let own: Vec<Mac> = self.pins.keys().filter(|(name, _)| *name == port.name).map(|(_, mac)| *mac).collect();
+        for mac in own {
+            if let Some(entry) = ask(netlink, port.index, mac)? {
                 observe::read_entry(&entry, names, observed);
-                hear(port, &entry, observed);
+                self.hear(port, &entry, now, observed);
             }
         }
         Ok(())
     }
-}
 
-/// When the guest of an entry last sent something: the bridge notes that also where the entry does not age (`br_fdb_update`,
-/// net/bridge/br_fdb.c), in units of which there are a hundred a second (`USER_HZ`).
-fn hear(port: &Port, entry: &NeighbourMessage, observed: &mut Observed) {
-    let (mut mac, mut ago) = (None, None);
-    for attribute in &entry.attributes {
-        if let NeighbourAttribute::LinkLayerAddress(bytes) = attribute {
-            mac = <[u8; 6]>::try_from(&bytes[..]).ok().map(Mac);
-        } else if let NeighbourAttribute::CacheInfo(cache) = attribute {
-            ago = Some(Duration::from_millis(u64::from(cache.updated) * 10));
+    /// When the guest of an entry last sent something: the bridge notes that also where the entry does not age (`br_fdb_update`,
+    /// net/bridge/br_fdb.c), in units of which there are a hundred a second (`USER_HZ`). Of an entry that an earlier process has made it
+    /// is not known whether that is all that the bridge has noted, until it notes more.
+    fn hear(&mut self, port: &Port, entry: &NeighbourMessage, now: Mono, observed: &mut Observed) {
+        let (mut mac, mut ago) = (None, None);
+        for attribute in &entry.attributes {
+            if let NeighbourAttribute::LinkLayerAddress(bytes) = attribute {
+                mac = <[u8; 6]>::try_from(&bytes[..]).ok().map(Mac);
+            } else if let NeighbourAttribute::CacheInfo(cache) = attribute {
+                ago = Some(Duration::from_millis(u64::from(cache.updated) * 10));
+            }
         }
-    }
-    if let Some((mac, ago)) = mac.zip(ago) {
-        observed.heard.entry(port.name.clone()).or_default().insert(mac, ago);
+        let Some((mac, ago)) = mac.zip(ago) else { return };
+        let made = *self.pins.entry((port.name.clone(), mac)).or_insert(now - ago);
+        if now - ago > made + MADE {
+            observed.heard.entry(port.name.clone()).or_default().insert(mac, ago);
+        }
     }
 }
 
@@ -240,4 +250,39 @@ fn ask(netlink: &mut Netlink, port: u32, mac: Mac) -> io::Result<Option<Neighbou
 
 fn entry(message: Option<RouteNetlinkMessage>) -> Option<NeighbourMessage> {
     if let Some(RouteNetlinkMessage::NewNeighbour(entry)) = message { Some(entry) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::neighbour::NeighbourCacheInfo;
+
+    use super::*;
+
+    #[test]
+    fn the_making_of_an_entry_is_no_word_of_its_guest() {
+        let (name, mac): (IfName, _) = ("tap0".parse().unwrap(), Mac([2, 0, 0, 0, 0, 1]));
+        let port = Port { index: 7, name: name.clone(), bridge: "vb10.12b5".parse().unwrap() };
+        let heard = |guests: &mut Guests, now: Mono, ago: u32| {
+            let mut entry = NeighbourMessage::default();
+            entry.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+            let mut cache = NeighbourCacheInfo::parse(&[0; 16]).unwrap();
+            cache.updated = ago * 100;
+            entry.attributes.push(NeighbourAttribute::CacheInfo(cache));
+            let mut observed = Observed::default();
+            guests.hear(&port, &entry, now, &mut observed);
+            observed.heard.get(&name).and_then(|heard| heard.get(&mac).copied())
+        };
+        let at = |secs: u64| Mono::from_nanos(secs * 1_000_000_000);
+        let mut earlier = Guests::default();
+        for (now, ago, spoke) in [(1000, 20, false), (1005, 25, false), (1010, 2, true), (1030, 22, true)] {
+            let expected = spoke.then(|| Duration::from_secs(u64::from(ago)));
+            assert_eq!(heard(&mut earlier, at(now), ago), expected, "made by another process, at {now}");
+        }
+        let (mut own, now) = (Guests::default(), mono());
+        own.pinned(&name, mac);
+        assert_eq!(heard(&mut own, now + Duration::from_secs(4), 4), None, "as old as the entry");
+        assert_eq!(heard(&mut own, now + Duration::from_secs(9), 1), Some(Duration::from_secs(1)));
+        own.pinned(&name, mac);
+        assert_eq!(heard(&mut own, mono(), 0), None, "made anew");
+    }
 }

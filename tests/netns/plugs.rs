@@ -189,3 +189,37 @@ fn an_interface_that_a_port_names_is_plugged_in_when_it_appears_and_where_it_is_
         on(&lab, "a-2", "readlink /sys/class/net/spare/master || echo none").contains("vb10.12b5")
     });
 }
+
+/// A TAP or veth that is made before its guest runs has no carrier, and nobody was ever heard behind it: it is listed, and all is well.
+#[test]
+fn an_interface_that_waits_for_its_guest_is_no_finding_and_one_that_was_heard_is() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "1", "--nodes", "2"]);
+    lab.settled();
+    let status = || daemons::status(&lab.home, lab.layout().node("a-2").unwrap()).unwrap();
+    on(
+        &lab,
+        "a-2",
+        "ip tuntap add mode tap name tp0; ip link set tp0 up; ip link add ve0 type veth peer name ve1; ip link set ve0 up",
+    );
+    for (port, interface, last) in [("waits-1", "tp0", "91"), ("waits-2", "ve0", "92")] {
+        let (mac, ip) = (format!("02:00:00:00:31:{last}"), format!("192.168.10.{last}"));
+        let words = ["--network", "blue", "--node", "a-2", "--mac", &mac, "--ip", &ip, "--interface", interface];
+        lab.admin(&[&["port", "create", port][..], &words].concat());
+    }
+    let listed =
+        |status: &vxmesh::api::local::Status| status.networks.iter().map(|net| net.absent.len()).sum::<usize>();
+    wait_until("both are listed", SOON, || listed(&status()) == 2);
+    // Longer than what stands wrong goes untold.
+    std::thread::sleep(Duration::from_secs(6));
+    let found = status();
+    assert_eq!((listed(&found), found.problems), (2, Vec::new()), "nobody was heard there");
+    wait_until("its guest has spoken", SOON, || lab.answers("a-1", "a-2"));
+    std::thread::sleep(Duration::from_secs(2));
+    wait_until("and speaks", SOON, || lab.answers("a-1", "a-2"));
+    let guest = lab.guest("a-2").0;
+    succeed(Command::new("ip").args(["-n", &guest, "link", "set", "eth0", "down"]));
+    told(&lab, "M0700", "g1");
+}
