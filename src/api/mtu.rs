@@ -123,6 +123,9 @@ pub struct NetworkMtu {
     /// They do not, they are lost: the tightest path is a plain one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lost: bool,
+    /// No two nodes host it yet: the rest is of a plain path between two that are to come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
     /// The arithmetic of the tightest path.
     pub sum: String,
     /// Who limits it.

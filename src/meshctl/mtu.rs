@@ -8,6 +8,7 @@ use crate::api::mtu::{LaneMtu, MeshMtu, NetworkMtu, NodeMtu, Probed, SaidBy, Siz
 use crate::api::objects::Any;
 use crate::api::problem::{Exit, Problem};
 use crate::clock;
+use crate::policy::mtu::Oversize;
 use crate::types::{NetworkId, Wall};
 
 /// The verbs.
@@ -133,6 +134,7 @@ fn networks(networks: &[NetworkMtu]) -> String {
         let state = match line.missing {
             0 if line.lost => "less passes: lost".to_owned(),
             0 => "fits".to_owned(),
+            missing if line.alone => format!("{missing} bytes more than a plain path"),
             missing if line.lost => format!("{missing} bytes short: lost"),
             missing => format!("{missing} bytes short: fragments"),
         };
@@ -158,7 +160,7 @@ fn since(since: Option<Wall>, now: Wall) -> String {
     since.map_or_else(String::new, |since| age(Some(now.as_secs().saturating_sub(since.as_secs()))))
 }
 
-/// Says on stderr where a fixed number is taken but some path carries it in fragments only. Nothing is refused here, so whatever
+/// Says on stderr where a fixed number is taken that some path does not carry whole, or will not. Nothing is refused here, so whatever
 /// goes wrong with the question is no matter.
 pub(super) async fn warn(server: &Server, object: &Any) {
     let (policy, path) = match object {
@@ -171,17 +173,31 @@ pub(super) async fn warn(server: &Server, object: &Any) {
     }
     let Ok(map) = server.get::<MeshMtu>(&path).await else { return };
     for line in map.networks.iter().filter(|line| line.fixed && line.missing > 0) {
-        let NetworkMtu { network, mtu, whole, missing, limit, .. } = line;
-        let fate = match line.lost {
-            true => "travel in fragments through tunnels, and plain paths lose those that meshctl status tells",
-            false => "travel in fragments",
-        };
-        out::talk(&format!(
-            "warning: an MTU of {mtu} is {missing} bytes more than every path of network {network} carries whole: such frames \
-             {fate}\n  note: {}: {limit}\n  help: {whole} fits: meshctl network set {network} --mtu {whole}",
-            line.sum
-        ));
+        out::talk(&warning(line));
     }
+}
+
+fn warning(line: &NetworkMtu) -> String {
+    let NetworkMtu { network, mtu, whole, missing, limit, sum, .. } = line;
+    if line.alone {
+        let tunnels = match line.oversize {
+            Oversize::Fragment => "across PDCs such frames travel in fragments",
+            Oversize::TooBig | Oversize::Drop => "one across PDCs as well, since nothing is to travel in fragments",
+        };
+        return format!(
+            "warning: an MTU of {mtu} is {missing} bytes more than a plain path carries, and network {network} has no pair of nodes yet: a port \
+             that makes one inside a PDC is refused then (M0501), since the kernel cuts nothing there; {tunnels}\n  note: {sum}\n  help: \
+             have it computed: meshctl network set {network} --mtu auto"
+        );
+    }
+    let fate = match line.lost {
+        true => "travel in fragments through tunnels, and plain paths lose those that meshctl status tells",
+        false => "travel in fragments",
+    };
+    format!(
+        "warning: an MTU of {mtu} is {missing} bytes more than every path of network {network} carries whole: such frames \
+         {fate}\n  note: {sum}: {limit}\n  help: {whole} fits: meshctl network set {network} --mtu {whole}"
+    )
 }
 
 /// Asks the `meshd` of this machine. Ends as degraded where a lane found no size.

@@ -1,6 +1,5 @@
 use super::*;
 use crate::api::mtu::{PdcPairMtu, PeerMtu};
-use crate::policy::mtu::Oversize;
 use crate::policy::path::Path;
 use crate::types::Mtu;
 
@@ -13,6 +12,7 @@ fn network(missing: u16) -> NetworkMtu {
         whole: 1418 - missing,
         missing,
         lost: false,
+        alone: false,
         sum: String::new(),
         limit: "the path a-1 - b-1".to_owned(),
         oversize: Oversize::Fragment,
@@ -49,8 +49,32 @@ fn the_map_of_the_mesh_is_a_matrix_of_pdcs_and_a_list_of_networks() {
     assert!(of_mesh(&lost, Wall::from_secs(0)).contains("100 bytes short: lost"));
     let less = MeshMtu { pairs: Vec::new(), networks: vec![NetworkMtu { lost: true, ..network(0) }] };
     assert!(of_mesh(&less, Wall::from_secs(0)).contains("  less passes: lost  "));
+    let alone = MeshMtu { pairs: Vec::new(), networks: vec![NetworkMtu { alone: true, ..network(100) }] };
+    assert!(of_mesh(&alone, Wall::from_secs(0)).contains("  100 bytes more than a plain path  "));
     let empty = MeshMtu { pairs: Vec::new(), networks: Vec::new() };
     assert_eq!(of_mesh(&empty, Wall::from_secs(0)), "no two nodes share a network yet\n\nno networks\n");
+}
+
+#[test]
+fn a_number_that_is_too_large_is_warned_of_as_what_becomes_of_its_frames() {
+    let line = |alone, oversize| NetworkMtu { alone, oversize, ..network(8) };
+    let pairs = warning(&line(false, Oversize::Fragment));
+    assert!(
+        pairs.contains("than every path of network blue carries whole: such frames travel in fragments"),
+        "{pairs}"
+    );
+    assert!(pairs.contains("network set blue --mtu 1410"), "{pairs}");
+    for (oversize, tunnels) in [
+        (Oversize::Fragment, "across PDCs such frames travel in fragments"),
+        (Oversize::TooBig, "one across PDCs as well"),
+        (Oversize::Drop, "one across PDCs as well"),
+    ] {
+        let alone = warning(&line(true, oversize));
+        for words in ["network blue has no pair of nodes yet", "8 bytes more than a plain path", "M0501", tunnels] {
+            assert!(alone.contains(words), "{words}: {alone}");
+        }
+        assert!(alone.ends_with("meshctl network set blue --mtu auto"), "{alone}");
+    }
 }
 
 #[test]

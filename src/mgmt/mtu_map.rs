@@ -111,7 +111,7 @@ fn names(pairs: &[[NodeId; 2]]) -> String {
     named(pairs.iter().map(|[a, b]| format!("{a} - {b}")), NAMED)
 }
 
-/// What is wrong now: networks whose MTU the tightest path does not carry whole, and pairs of nodes that carry less than any network
+/// What is wrong now: networks whose MTU the tightest of their paths does not carry whole, and pairs of nodes that carry less than any network
 /// has. A pair that is repaired is nothing wrong, though it still counts; the map says from when on it does not. `early`: nodes had no time yet
 /// to say what their paths carry, so of what was measured last nothing is said.
 pub fn findings(index: &Index, known: &Known<'_>, early: bool) -> Vec<Finding> {
@@ -130,7 +130,7 @@ pub fn findings(index: &Index, known: &Known<'_>, early: bool) -> Vec<Finding> {
             format!("repair the path (meshctl mtu map), or: meshctl network set {} --mtu {}", line.network, line.whole),
         )
     };
-    narrow.chain(lines.filter(|line| line.missing > 0).map(finding)).collect()
+    narrow.chain(lines.filter(|line| line.missing > 0 && !line.alone).map(finding)).collect()
 }
 
 /// The tightest pair of a network whose MTU is computed, where it carries less than what is ever computed, and that counts: it does not
@@ -280,6 +280,7 @@ fn network_line(index: &Index, known: &Known<'_>, network: &Network) -> Option<N
         whole: now.guest(),
         missing: mtu.get().saturating_sub(now.guest()),
         lost: false,
+        alone: pairs.is_empty(),
         sum: now.to_string(),
         limit: network_limit(&pairs, known, policy, *mtu),
         oversize: policy.oversize,

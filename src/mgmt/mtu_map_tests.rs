@@ -78,6 +78,20 @@ fn a_fixed_network_that_falls_short_is_found() {
 }
 
 #[test]
+fn a_network_that_no_two_nodes_host_falls_short_of_nothing() {
+    let mut state = fixture::mesh();
+    let mut net = fixture::network("red", "default", 11, "192.168.11.0/24");
+    net.spec.mtu = Some(MtuPolicy { fixed: Mtu::try_from(1460).ok(), ..MtuPolicy::default() });
+    state.put(Any::Network(net));
+    let line = |map: MeshMtu| map.networks.into_iter().find(|line| line.network.as_str() == "red").unwrap();
+    let red = line(of(&state, &[]));
+    assert_eq!((red.alone, red.missing, red.whole), (true, 10, 1450));
+    let (measured, interfaces, mono, wall) = Default::default();
+    let known = Known { measured: &measured, interfaces: &interfaces, mono, wall };
+    assert_eq!(findings(&Index::new(Arc::new(state)), &known, false), []);
+}
+
+#[test]
 fn pairs_whose_frames_take_the_tunnel_stand_with_their_plain_path_and_others_do_not() {
     let mut state = fixture::mesh();
     for (name, number) in [("a-2", 2), ("a-3", 3)] {

@@ -176,9 +176,11 @@ fn check_mtu(before: &State, after: &Index, network: &Network) -> Result<(), Pro
         }
     };
     let limit = limit.unwrap_or_else(|| "what one IP packet holds".to_owned());
+    // What was typed may be about a port, which has no number of its own.
+    let auto = if old.is_some() { format!("meshctl network set {name} --mtu auto") } else { "--mtu auto".to_owned() };
     Err(refuse("M0501", what)
         .note(format!("limited by: {limit}"))
-        .help("take another number, or have it computed: --mtu auto (in a manifest: leave mtu.fixed out)")
+        .help(format!("take another number, or have it computed: {auto} (in a manifest: leave mtu.fixed out)"))
         .help("what each pair of PDCs carries: meshctl mtu map"))
 }
 

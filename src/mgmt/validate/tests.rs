@@ -314,7 +314,9 @@ fn a_port_that_makes_a_fixed_mtu_impossible_is_refused() {
     };
     let state = add(&state, "one", "a-1", 1).unwrap();
     let state = add(&state, "two", "a-2", 2).unwrap();
-    assert_eq!(add(&state, "three", "b-1", 3).unwrap_err().code, "M0501");
+    let refused = add(&state, "three", "b-1", 3).unwrap_err();
+    assert_eq!(refused.code, "M0501");
+    assert!(refused.to_string().contains("meshctl network set inside --mtu auto"), "{refused}");
 }
 
 #[test]
