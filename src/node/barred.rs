@@ -37,7 +37,8 @@ const KINDS: [(&str, &str, &str); 6] = [
     (
         "type",
         "frames that are neither IPv4, IPv6 nor ARP",
-        "nothing else is carried; what it is: nft list set bridge vxmesh_guests by_type; tcpdump -eni IF",
+        "what it is: nft list set bridge vxmesh_guests by_type; tcpdump -eni IF; this network carries nothing else, one that finds its guests by \
+         itself does: meshctl network create NAME --overlay OVERLAY --vni N --learning local",
     ),
     (
         "router",

@@ -45,6 +45,8 @@ fn every_kind_is_told_by_name_and_one_frame_is_a_slip() {
         let code = if reason == "flood" { "M0682" } else { "M0684" };
         assert!(told.len() == 1 && told[0].0 == code && told[0].1.contains("g1"), "{reason}: {told:?}");
         assert!(told[0].1.contains("network blue") && !told[0].2.contains("IF"), "{reason}: {told:?}");
+        let elsewhere = told[0].2.contains("meshctl network create NAME --overlay OVERLAY --vni N --learning local");
+        assert_eq!(elsewhere, reason == "type", "{reason}: {told:?}");
     }
     let mut barred = Barred::default();
     barred.learn(&[refused("mac", 50), refused("unknown", 50)], at(1));

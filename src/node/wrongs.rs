@@ -176,7 +176,7 @@ impl Wrongs {
             among.extend(ring.iter().map(|one| &one.heard));
             by_code.entry("M0692").or_default().insert(swapped::told(slice, ring));
         }
-        for ((interface, _), wrong) in &self.all {
+        for ((interface, reason), wrong) in &self.all {
             let Some(net) = places.get(interface) else { continue };
             if wrong.value.is_none() && among.contains(interface) {
                 continue;
@@ -197,7 +197,7 @@ impl Wrongs {
             }
             let (code, what, help) = match wrong.value {
                 None => about_mac(slice, net, interface, &own, wrong.mac),
-                Some(value) => about_ip(slice, net, interface, wrong.mac, value),
+                Some(value) => about_ip(slice, (net, interface, reason), wrong.mac, value),
             };
             if wrong.samples < REPEATED && code != TAKEN {
                 continue;
@@ -378,8 +378,7 @@ fn tagged(slice: &Slice, net: &NetKey, own: &Option<(Named, Mac)>, mac: Mac) -> 
 
 fn about_ip(
     slice: &Slice,
-    net: &NetKey,
-    interface: &IfName,
+    (net, interface, reason): (&NetKey, &IfName, &str),
     mac: Mac,
     value: IpAddr,
 ) -> (&'static str, String, String) {
@@ -394,8 +393,8 @@ fn about_ip(
         |key: &RowKey, row: &Row| key.mac == mac && (link_local || row.addresses().any(|address| address == value));
     let holders: Vec<_> = slice.rows_of(net).filter(|(_, row)| owns(row)).collect();
     if slice.rows_of(net).any(|(key, row)| own(key, row)) {
-        let what = format!("{who} speaks for its own address {value} in a way that no host does; it is dropped");
-        return (NOT_ITS, what, format!("nft list counters table bridge vxmesh_guests; tcpdump -eni {interface}"));
+        let (what, help) = about_own(&who, interface, reason, mac, value);
+        return (NOT_ITS, what, help);
     }
     if let Some((key, row)) = holders.first() {
         let owner = port_of(slice, net, key.mac);
@@ -426,6 +425,29 @@ fn about_ip(
         }
     };
     (NOT_ITS, what, help)
+}
+
+/// What was refused of an address that the guest has: most often the Ethernet address that it is said to be at. The kernel does not tell
+/// which one that is.
+fn about_own(who: &str, interface: &IfName, reason: &str, mac: Mac, value: IpAddr) -> (String, String) {
+    let protocol = match reason {
+        "arp" => "ARP",
+        "nd" => "neighbour discovery",
+        _ => {
+            let what = format!("{who} speaks for its own address {value} in a way that no host does; it is dropped");
+            return (what, format!("nft list counters table bridge vxmesh_guests; tcpdump -eni {interface}"));
+        }
+    };
+    let what = format!(
+        "{who} says by {protocol} that its own address {value} is at another Ethernet address than {mac}, which it sends from, or says it in a \
+         form that no host uses; it is dropped"
+    );
+    let help = format!(
+        "a virtual Ethernet address for {value} (a cluster's, VRRP's) is nobody's here: leave it out in the guest, and let {value} be at {mac}; \
+         what it says: tcpdump -eni {interface} {}",
+        if reason == "arp" { "arp" } else { "icmp6" }
+    );
+    (what, help)
 }
 
 /// What to do about an address that no port of the network can have, because it is outside of it.

@@ -94,7 +94,13 @@ fn each_wrong_value_says_whose_it_is() {
             "M0676",
             &["of another network, which is another address"][..0],
         ),
-        ("nd", said("tap1", own, Some("fd00::1"), 3), "M0676", &["port one", "its own address fd00::1"]),
+        ("nd", said("tap1", own, Some("fd00::1"), 3), "M0676", &["port one", "its own address fd00::1 is at another"]),
+        (
+            "arp",
+            said("tap1", own, Some("192.168.10.1"), 3),
+            "M0676",
+            &["port one", "by ARP that its own address 192.168.10.1 is at another Ethernet address than 02:"],
+        ),
         (
             "nd",
             said("tap1", own, Some("fe80::ff:fe00:1"), 3),
