@@ -278,7 +278,12 @@ impl Egress {
         if !view.destination.is_group() {
             return self.unicast((frame.net, net), view, view.destination);
         }
-        groups::check(net, view, frame.buf.bytes())?;
+        if let Err(reason) = groups::check(net, view, frame.buf.bytes()) {
+            if reason == DropReason::GroupUnicast && !groups::misses_nobody(net, view, frame.buf.bytes()) {
+                self.sizes.single(frame.net, sender.place_among, view.source);
+            }
+            return Err(reason);
+        }
         if let Some(proxy) = sender.dhcp_proxy
             && view.is_dhcp_broadcast(frame.buf.bytes())
         {

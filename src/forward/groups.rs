@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::drops::DropReason;
-use super::table::Net;
+use super::table::{Net, Place};
 use super::view::View;
 use crate::types::Mac;
 use crate::wire::Header;
@@ -25,6 +25,28 @@ pub(super) fn check(net: &Net, view: &View, frame: &[u8]) -> Result<(), DropReas
         _ => false,
     };
     if for_one { Err(DropReason::GroupUnicast) } else { Ok(()) }
+}
+
+/// True where all guests that may have the IP address which such a frame is for are reached without a tunnel: nobody misses what ends here.
+pub(super) fn misses_nobody(net: &Net, view: &View, frame: &[u8]) -> bool {
+    let packet = frame.get(view.network..).unwrap_or_default();
+    let to = match view.ethertype {
+        ethernet::IPV4 => Ipv4::parse(packet).ok().map(|header| IpAddr::V4(header.destination)),
+        ethernet::IPV6 => Ipv6::parse(packet).ok().map(|header| IpAddr::V6(header.destination)),
+        _ => None,
+    };
+    let Some(to) = to else { return false };
+    let owner = match to {
+        IpAddr::V4(to) => net.arp(view.vlan, to),
+        IpAddr::V6(to) => net.nd(view.vlan, to),
+    };
+    let holders = net.holders(view.vlan, to).unwrap_or_default().iter().copied();
+    let mut all = owner.map(|owner| owner.mac).into_iter().chain(holders).peekable();
+    let near = |mac| {
+        let place = net.station(view.vlan, mac).map(|station| station.place);
+        place.is_some_and(|place| matches!(place, Place::Local | Place::Plain(_)))
+    };
+    all.peek().is_some() && all.all(near)
 }
 
 /// The groups that no bridge forwards (IEEE 802.1Q-2018 table 8-1), of which a Linux bridge keeps some for its host, past the verdicts

@@ -47,7 +47,7 @@ pub use self::refused::Refused;
 pub use self::slots::{Slots, SlotsFull};
 pub use self::spread::{Board, MAX_LANES, Spread};
 pub use self::table::{Form, Neighbour, Net, Place, Rights, Sizing, Station, Table};
-pub use self::tally::{Flooder, Tallies, Tally, TooMany};
+pub use self::tally::{Flooder, Lost, Tallies, Tally};
 pub use self::train::Outgoing;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What was done about sizes, counted by peer and by network.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::types::{Mac, NetSlot, PeerSlot};
 
@@ -49,13 +50,24 @@ pub enum Flooder {
     Peer(PeerSlot),
 }
 
-/// What of it was dropped.
+/// What of it was dropped, for one reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooMany {
+pub struct Lost {
     /// Frames, since the lane started.
     pub frames: u64,
     /// Whose the last one was.
     pub mac: Mac,
+}
+
+impl Lost {
+    fn count<K: Ord>(counted: Entry<'_, K, Self>, mac: Mac) {
+        let counted = counted.or_insert(Self { frames: 0, mac });
+        (counted.frames, counted.mac) = (counted.frames + 1, mac);
+    }
+
+    fn add<K: Ord>(counted: Entry<'_, K, Self>, theirs: Self) {
+        counted.or_insert(Self { frames: 0, ..theirs }).frames += theirs.frames;
+    }
 }
 
 /// The counters of all peers and networks of one lane.
@@ -63,7 +75,8 @@ pub struct TooMany {
 pub struct Tallies {
     peers: Vec<Tally>,
     nets: Vec<Tally>,
-    floods: BTreeMap<(NetSlot, Flooder), TooMany>,
+    floods: BTreeMap<(NetSlot, Flooder), Lost>,
+    singles: BTreeMap<(NetSlot, u8), Lost>,
 }
 
 impl Tallies {
@@ -86,13 +99,22 @@ impl Tallies {
     /// Counts a frame to many that was one too many.
     pub(super) fn flood(&mut self, net: NetSlot, by: Flooder, mac: Mac) {
         self.net(net).flood_limited += 1;
-        let counted = self.floods.entry((net, by)).or_insert(TooMany { frames: 0, mac });
-        (counted.frames, counted.mac) = (counted.frames + 1, mac);
+        Lost::count(self.floods.entry((net, by)), mac);
+    }
+
+    /// Counts a frame of a guest to a group that is for one host by IP, which somebody behind a tunnel may miss. `place`: the guest's among those of its network.
+    pub(super) fn single(&mut self, net: NetSlot, place: u8, mac: Mac) {
+        Lost::count(self.singles.entry((net, place)), mac);
     }
 
     /// Who sent more to many than it may, in which network.
-    pub fn floods(&self) -> impl Iterator<Item = (NetSlot, Flooder, TooMany)> {
+    pub fn floods(&self) -> impl Iterator<Item = (NetSlot, Flooder, Lost)> {
         self.floods.iter().map(|((net, by), counted)| (*net, *by, *counted))
+    }
+
+    /// Which guests sent to a group what is for one host by IP, by network and place in it.
+    pub fn singles(&self) -> impl Iterator<Item = (NetSlot, u8, Lost)> {
+        self.singles.iter().map(|((net, place), counted)| (*net, *place, *counted))
     }
 
     /// Each peer that something was counted for.
@@ -113,8 +135,10 @@ impl Tallies {
             }
         }
         for (key, theirs) in &other.floods {
-            let counted = self.floods.entry(*key).or_insert(TooMany { frames: 0, ..*theirs });
-            counted.frames += theirs.frames;
+            Lost::add(self.floods.entry(*key), *theirs);
+        }
+        for (key, theirs) in &other.singles {
+            Lost::add(self.singles.entry(*key), *theirs);
         }
     }
 }

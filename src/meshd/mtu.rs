@@ -11,9 +11,10 @@ use crate::api::local::Finding;
 use crate::api::mtu::{LaneMtu, NodeMtu, SizeCounts};
 use crate::api::stream::MeasuredPath;
 use crate::clock::mono;
-use crate::forward::{Flooder, Tallies, Tally, TooMany};
+use crate::forward::{Flooder, Lost, Tallies, Tally};
 use crate::node::flooded::{Flooded, Limited, Whose};
 use crate::node::larger::{Larger, Sent};
+use crate::node::singles::{Singles, ToGroup};
 use crate::node::spans::{self, AllMeasured, Measured};
 use crate::policy::path::Path;
 use crate::policy::steady::Steady;
@@ -30,6 +31,7 @@ pub(super) struct Watch {
     steady: BTreeMap<NodeId, Steady>,
     larger: Larger,
     flooded: Flooded,
+    singles: Singles,
     /// What counts of what was measured, where it is less than the interface says.
     counted: BTreeMap<NodeId, u16>,
 }
@@ -72,7 +74,7 @@ impl Watch {
         self.count(shared, &measured, now)
     }
 
-    /// Guests that send larger packets, or more to many, than their networks have.
+    /// Guests that send larger packets, or more to many, than their networks have, or to many what is for one.
     fn larger(&mut self, view: &View, stats: &[LaneStats], now: Mono) -> Vec<Finding> {
         let Some(slice) = &view.slice else { return Vec::new() };
         let counted: BTreeMap<NetSlot, Tally> = counted(stats).nets().collect();
@@ -82,7 +84,8 @@ impl Watch {
             Some(Sent { key, name: &network.name, mtu, oversize, frames })
         });
         let flooded = self.flooded.look(slice, limited(view, stats), now);
-        self.larger.look(sent, now).into_iter().chain(flooded).collect()
+        let singles = self.singles.look(slice, &view.presence, singles(view, stats), now);
+        self.larger.look(sent, now).into_iter().chain(flooded).chain(singles).collect()
     }
 
     /// Lets sizes count that have stood for long enough.
@@ -109,7 +112,7 @@ impl Watch {
 /// Whose frames to many are dropped.
 fn limited(view: &View, stats: &[LaneStats]) -> Vec<Limited> {
     let counted = counted(stats);
-    let one = |(net, by, many): (NetSlot, Flooder, TooMany)| {
+    let one = |(net, by, many): (NetSlot, Flooder, Lost)| {
         let whose = match by {
             Flooder::Guest(place) => Whose::Guest(place),
             Flooder::Peer(peer) => Whose::Peer(view.slots.peer_name(peer)?.clone()),
@@ -119,6 +122,15 @@ fn limited(view: &View, stats: &[LaneStats]) -> Vec<Limited> {
         hosted.then_some(Limited { key, whose, mac: many.mac, frames: many.frames })
     };
     counted.floods().filter_map(one).collect()
+}
+
+/// Whose frames to a group are for one host by IP.
+fn singles(view: &View, stats: &[LaneStats]) -> Vec<ToGroup> {
+    let one = |(net, place, lost): (NetSlot, u8, Lost)| {
+        let key = view.slots.net_name(net)?.clone();
+        Some(ToGroup { key, place, mac: lost.mac, frames: lost.frames })
+    };
+    counted(stats).singles().filter_map(one).collect()
 }
 
 /// What is known now. A search that goes on says nothing yet: what was known before it stands until it ends.

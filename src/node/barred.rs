@@ -16,16 +16,18 @@ use crate::table::{NetKey, Peer, PortRole, Row, Slice};
 use crate::types::{GroupRate, IfName, Mono, NodeId, Vlan};
 
 /// Frames that make it more than a slip.
-const REPEATED: u64 = 2;
+pub(super) const REPEATED: u64 = 2;
 /// Interfaces and reasons that are remembered at most.
 const MOST: usize = 256;
 /// How long it is told after the last frame; LLDP comes every 30 s (IEEE 802.1AB-2016 section 9.2.5.7).
-const QUIET: Duration = Duration::from_secs(60);
+pub(super) const QUIET: Duration = Duration::from_secs(60);
 /// The same where it comes by the thousand.
 const QUIET_FLOOD: Duration = Duration::from_secs(15);
 /// What was sent before a port was changed is read this late.
 const STALE: Duration = Duration::from_secs(10);
 const FLOOD: &str = "flood";
+/// Code of a guest that goes on sending what is not carried for it.
+pub(super) const SENDS: &str = "M0684";
 
 /// Reason; what the guest sends; what to do. `PORT` is its port, `IF` its interface.
 const KINDS: [(&str, &str, &str); 6] = [
@@ -154,7 +156,7 @@ impl Barred {
             let (Some(net), Some(kind)) = (places.get(interface), KINDS.iter().find(|(of, ..)| of == reason)) else {
                 continue;
             };
-            let code = if *reason == FLOOD { "M0682" } else { "M0684" };
+            let code = if *reason == FLOOD { "M0682" } else { SENDS };
             all.entry((code, *reason)).or_default().insert(told(slice, desired, net, interface, *kind));
         }
         all.into_iter().flat_map(|((code, _), told)| bounded(code, told.into_iter().map(wrong).collect())).collect()
@@ -162,7 +164,7 @@ impl Barred {
 }
 
 /// The rest of what the guest says passes.
-fn wrong((what, help): (String, String)) -> Wrong {
+pub(super) fn wrong((what, help): (String, String)) -> Wrong {
     Wrong { what, help, guests: Vec::new(), surely: false, away: false, from: None }
 }
 

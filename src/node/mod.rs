@@ -70,6 +70,7 @@ pub mod settled;
 pub mod short;
 pub mod shown;
 pub mod silent;
+pub mod singles;
 pub mod skew;
 pub mod spans;
 pub mod strays;

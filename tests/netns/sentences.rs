@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use vxmesh::clock;
-use vxmesh::forward::{DropReason, Flooder, TooMany};
+use vxmesh::forward::{DropReason, Flooder, Lost};
 use vxmesh::linux::sys;
 use vxmesh::table::{Flood, Row};
 use vxmesh::types::Mac;
@@ -106,7 +106,7 @@ fn guests_that_flood_take_nothing_of_their_neighbours() {
         let (_, cut) = found.expect("a guest that says little loses more than one of fifty frames each time");
         assert!(cut > 3000, "{flood:?}: {cut} are limited");
         let stats = mesh.stats(limits);
-        let who = |(_, by, many): (_, Flooder, TooMany)| (many.frames > 1000).then_some((by, many.mac));
+        let who = |(_, by, many): (_, Flooder, Lost)| (many.frames > 1000).then_some((by, many.mac));
         let named: Vec<(Flooder, Mac)> = stats.sizes.floods().filter_map(who).collect();
         let peer =
             |(by, mac): &(Flooder, Mac)| matches!(by, Flooder::Peer(_)) == (limits == 1) && macs[..2].contains(mac);

@@ -234,3 +234,21 @@ fn a_guest_that_is_not_where_it_belongs_is_told_with_port_interface_and_place() 
     lab.admin(&["port", "delete", "a-2-g1"]);
     wait_until("only the plug is left", NODE, || says(&lab, Some("a-2"), &["M0679", "vb10.12b5", "g1"]));
 }
+
+/// An entry that leads an IP address to a group of Ethernet: the plain path carries what uses it, no tunnel does.
+#[test]
+fn what_is_for_one_host_and_goes_to_a_group_is_told_where_a_tunnel_would_have_to_carry_it() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "2", "--nodes", "2"]);
+    wait_until("all is well", NODE, || codes(&status(&lab, None)).is_empty());
+    let (to, near, far) = (lab.guest("a-1").1, lab.guest("a-2").0, lab.guest("b-2").0);
+    for guest in [&near, &far] {
+        let entry = format!("ip neigh replace {to} lladdr 03:bf:c0:a8:0a:3d dev eth0 nud permanent");
+        within(guest, &format!("{entry}; ping -c 5 -i 0.2 -W 1 {to} || true"));
+    }
+    wait_until("it is told", NODE, || says(&lab, Some("b-2"), &["M0684", "port b-2-g1", "(g1)", "group-unicast"]));
+    let near = codes(&status(&lab, Some("a-2")));
+    assert!(!near.contains(&"M0684".to_owned()), "what it sends arrives: {near:?}");
+}

@@ -222,6 +222,27 @@ fn buffers_come_back() {
     assert!(world.pool.take().is_some(), "a dropped frame gives its buffer back");
 }
 
+#[test]
+fn who_sends_to_a_group_what_is_for_one_host_behind_a_tunnel_is_counted_by_guest() {
+    let mut slice = slice(Flood::Replicate);
+    for (mac, own) in [(FAR, 4), (PLAIN, 3)] {
+        slice.rows.get_mut(&row_key("default/10/-", mac)).unwrap().arp = [ip(own)].into();
+    }
+    let mut world = World::of(&slice);
+    let place = world.table.net(world.net(BLUE)).unwrap().station(None, HERE).unwrap().place_among;
+    for (to, counts) in [(ip(4), 1), (ip(61), 2), (ip(3), 2), (Ipv4Addr::BROADCAST, 2)] {
+        let mut packet = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 168, 10, 1];
+        packet.extend(to.octets());
+        packet.extend([0, 9, 0, 9, 0, 8, 0, 0]);
+        world.out(BLUE, &frame(Mac([3, 0xbf, 192, 168, 10, 61]), HERE, 0x0800, &packet));
+        let counted: Vec<_> = world.egress.sizes.singles().collect();
+        assert_eq!(counted, [(world.net(BLUE), place, Lost { frames: counts, mac: HERE })], "{to}");
+    }
+    let mut all = world.egress.sizes.clone();
+    all.merge(&world.egress.sizes);
+    assert_eq!(all.singles().map(|(.., lost)| lost.frames).collect::<Vec<_>>(), [4]);
+}
+
 proptest! {
     #[test]
     fn no_frame_panics_and_every_frame_has_one_fate(

@@ -172,7 +172,7 @@ fn a_peer_that_storms_loses_its_own_frames_and_nobody_elses() {
     assert!((3000..=3600).contains(&through), "{through} in three seconds");
     assert_eq!(heard, 30, "every one");
     let floods: Vec<_> = world.ingress.sizes.floods().collect();
-    let [(net, Flooder::Peer(peer), TooMany { frames, mac })] = floods[..] else { panic!("{floods:?}") };
+    let [(net, Flooder::Peer(peer), Lost { frames, mac })] = floods[..] else { panic!("{floods:?}") };
     assert_eq!((net, peer, mac, frames), (world.net(BLUE), storms, FAR, 24_000 - through));
 }
 
