@@ -16,6 +16,7 @@ use super::observe::{self, Names};
 use crate::clock::mono;
 use crate::node::desired::{Hold, Observed};
 use crate::node::discover::PORTS_OF_INTERFACE;
+use crate::node::op::Op;
 use crate::types::{IfName, Mac, Mono};
 
 /// Learned entries of one port after which reading ends: enough for every port that is no flood.
@@ -25,8 +26,8 @@ const KEPT: usize = PORTS_OF_INTERFACE + 1;
 /// How long the ports of guests may take together in one look. What is left is read first in the next.
 const PATIENCE: Duration = Duration::from_millis(30);
 /// So long after its entry was made a guest must speak to be heard: the kernel dates an entry that it makes as if its guest had spoken
-/// (`fdb_add_entry`, net/bridge/br_fdb.c), and makes it a moment after it was told to.
-const MADE: Duration = Duration::from_secs(1);
+/// (`fdb_add_entry`, net/bridge/br_fdb.c), and tells that in hundredths of a second.
+const MADE: Duration = Duration::from_millis(20);
 /// `NUD_NOARP`, `NUD_PERMANENT` (linux/neighbour.h).
 const NOARP: u16 = 0x40;
 const PERMANENT: u16 = 0x80;
@@ -66,14 +67,13 @@ struct Scan {
 }
 
 impl Guests {
-    /// An entry was set on a port.
-    pub(super) fn pinned(&mut self, port: &IfName, mac: Mac) {
-        self.pins.insert((port.clone(), mac), mono());
-    }
-
-    /// An entry was removed.
-    pub(super) fn unpinned(&mut self, port: &IfName, mac: Mac) {
-        self.pins.remove(&(port.clone(), mac));
+    /// The kernel was told to set an entry on a port, or to remove it, and has answered.
+    pub(super) fn done(&mut self, op: &Op) {
+        if let Op::Pin { port, mac } = op {
+            self.pins.insert((port.clone(), *mac), mono());
+        } else if let Op::Unpin { port, mac } = op {
+            self.pins.remove(&(port.clone(), *mac));
+        }
     }
 
     /// Reads the entries of these ports into `observed`.
@@ -209,7 +209,7 @@ impl Guests {
             }
         }
         let Some((mac, ago)) = mac.zip(ago) else { return };
-        let made = *self.pins.entry((port.name.clone(), mac)).or_insert(now - ago);
+        let made = *self.pins.entry((port.name.clone(), mac)).or_insert_with(|| mono() - ago);
         if now - ago > made + MADE {
             observed.heard.entry(port.name.clone()).or_default().insert(mac, ago);
         }
@@ -272,17 +272,17 @@ mod tests {
             guests.hear(&port, &entry, now, &mut observed);
             observed.heard.get(&name).and_then(|heard| heard.get(&mac).copied())
         };
-        let at = |secs: u64| Mono::from_nanos(secs * 1_000_000_000);
-        let mut earlier = Guests::default();
-        for (now, ago, spoke) in [(1000, 20, false), (1005, 25, false), (1010, 2, true), (1030, 22, true)] {
+        let (mut earlier, start) = (Guests::default(), mono());
+        for (later, ago, spoke) in [(0, 20, false), (5, 25, false), (10, 2, true), (30, 22, true)] {
             let expected = spoke.then(|| Duration::from_secs(u64::from(ago)));
-            assert_eq!(heard(&mut earlier, at(now), ago), expected, "made by another process, at {now}");
+            let found = heard(&mut earlier, start + Duration::from_secs(later), ago);
+            assert_eq!(found, expected, "made by another process, after {later} s");
         }
-        let (mut own, now) = (Guests::default(), mono());
-        own.pinned(&name, mac);
+        let (mut own, now, pin) = (Guests::default(), mono(), Op::Pin { port: name.clone(), mac });
+        own.done(&pin);
         assert_eq!(heard(&mut own, now + Duration::from_secs(4), 4), None, "as old as the entry");
         assert_eq!(heard(&mut own, now + Duration::from_secs(9), 1), Some(Duration::from_secs(1)));
-        own.pinned(&name, mac);
+        own.done(&pin);
         assert_eq!(heard(&mut own, mono(), 0), None, "made anew");
     }
 }

@@ -268,6 +268,7 @@ impl Kernel {
     fn flush(&mut self, pending: &mut Vec<(&Op, Request)>, failures: &mut Failures) -> Result<(), KernelError> {
         let (ops, requests): (Vec<&Op>, Vec<Request>) = std::mem::take(pending).into_iter().unzip();
         let refused = self.netlink.batch(&requests).map_err(KernelError::socket("changing the kernel's tables"))?;
+        ops.iter().for_each(|op| self.guests.done(op));
         for (at, refusal) in refused {
             if let Some(op) = ops.get(at).filter(|op| !(op.removes() && is_gone(&refusal))) {
                 failures.add(op, told(op, &refusal));
@@ -284,14 +285,8 @@ impl Kernel {
             None => 0,
         };
         Ok(match op {
-            Op::Pin { port, mac } => {
-                self.guests.pinned(port, *mac);
-                request::bridge_entry(Verb::Replace, index, *mac)
-            }
-            Op::Unpin { port, mac } => {
-                self.guests.unpinned(port, *mac);
-                request::bridge_entry(Verb::Delete, index, *mac)
-            }
+            Op::Pin { mac, .. } => request::bridge_entry(Verb::Replace, index, *mac),
+            Op::Unpin { mac, .. } => request::bridge_entry(Verb::Delete, index, *mac),
             Op::SetVtep { mac, vtep, .. } | Op::DeleteVtep { mac, vtep, .. } => {
                 let verb = if op.removes() { Verb::Delete } else { Verb::Replace };
                 request::vxlan_entry(verb, index, *mac, vtep, self.via(op, vtep.via.as_ref())?)
