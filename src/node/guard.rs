@@ -20,6 +20,8 @@ pub const TABLE: &str = "vxmesh";
 pub struct Guard {
     /// UDP ports of all hosted overlays. On them nothing passes but what the sides allow.
     pub ports: BTreeSet<UdpPort>,
+    /// Those of them at which no vxlan device of ours listens yet.
+    pub early: BTreeSet<UdpPort>,
     /// Peers on the admin interface.
     pub admin: Option<Side>,
     /// Peers of other PDCs that a policy allows to be reached in clear.
@@ -51,10 +53,14 @@ pub struct Side {
 }
 
 /// Counters of the table and what each means.
-pub const COUNTERS: [(&str, &str); 10] = [
+pub const COUNTERS: [(&str, &str); 11] = [
     ("in_accepted", "VXLAN from a known VTEP, of a network that it shares with this node"),
     ("in_address", "the same, but for another address of this host than the one that peers know"),
     ("in_ttl", "the same, but it passed more routers than its PDC has"),
+    (
+        "in_early",
+        "VXLAN that came before a device of ours listened; for as long as another program has the UDP port, all of it",
+    ),
     (
         "in_unknown",
         "VXLAN from a stranger, through the wrong interface, or of a network that its sender is no member of",
@@ -164,7 +170,9 @@ impl Guard {
     }
 
     fn all_elements(&self) -> BTreeSet<(String, String)> {
-        let ports = self.ports.iter().map(|port| ("ports".to_owned(), port.to_string()));
+        let ports = [("ports", &self.ports), ("early", &self.early)];
+        let ports =
+            ports.into_iter().flat_map(|(set, ports)| ports.iter().map(|port| (set.to_owned(), port.to_string())));
         let quoted =
             QUOTED.iter().flat_map(|(name, _)| self.ports.iter().map(|port| ((*name).to_owned(), port.to_string())));
         let members = self.sides().flat_map(|(name, side)| {
@@ -188,6 +196,7 @@ impl Guard {
             line(out, 1, format_args!("set {name} {{ {kind};{elements} }}"));
         };
         set("ports", "type inet_service");
+        set("early", "type inet_service");
         for (quoted, place) in QUOTED.into_iter().chain(guard_path::TOWARDS) {
             set(quoted, &format!("typeof {place}"));
         }
@@ -207,7 +216,7 @@ impl Guard {
     fn chains(&self) -> Vec<Chain> {
         let mut chains = self.untracked();
         let [refused_in, arriving] = self.inward();
-        let [refused_out, going, leaving] = self.outward();
+        let [refused_out, leaving] = self.outward();
         chains.extend(self.pieces());
         if self.listens_by_ipv6() {
             chains.push(Chain::new("hidden", None, guard_path::hidden(&self.to_ports())));
@@ -215,7 +224,6 @@ impl Guard {
         chains.push(Chain::new("refused_in", None, refused_in));
         chains.push(Chain::new("refused_out", None, refused_out));
         chains.push(Chain::new("routed", None, guard_host::ROUTED.map(str::to_owned).into()));
-        chains.push(Chain::new("going", None, going));
         // What is right comes first: one look at its set and it is through. Only what is refused walks on, to be counted by reason.
         // On the way in what the listener gets counts: for this host, put together, after everybody's NAT. On the way out where a
         // packet goes is settled, and whose it is can still be seen: the kernel lets no NAT in before -199. Forwarded packets pass
@@ -255,6 +263,7 @@ impl Guard {
             refused.push(format!("{from} {ip} daddr != {} counter name in_address drop", side.own));
             refused.push(format!("{from} counter name in_ttl drop"));
         }
+        refused.push("udp dport @early counter name in_early drop".to_owned());
         refused.push("counter name in_unknown drop".to_owned());
         arriving.push(format!("{} goto refused_in", self.to_ports()));
         arriving.push(guard_host::ARRIVING.to_owned());
@@ -266,8 +275,8 @@ impl Guard {
     }
 
     /// The same for what goes.
-    fn outward(&self) -> [Vec<String>; 3] {
-        let (mut refused, mut leaving, mut going) = (Vec::new(), vec![guard_host::LEAVING.to_owned()], Vec::new());
+    fn outward(&self) -> [Vec<String>; 2] {
+        let (mut refused, mut leaving) = (Vec::new(), vec![guard_host::LEAVING.to_owned()]);
         for (name, side) in self.sides() {
             let ip = side.family().0;
             let out = format!("oifname \"{}\"", side.interface);
@@ -282,16 +291,16 @@ impl Guard {
         refused.push("counter name out_unknown drop".to_owned());
         // Most of what passes here is neither, and of guests where bridges show their frames to the host's firewall. A comparison costs
         // such a packet less than a look at a set.
-        going.push("meta l4proto tcp accept".to_owned());
-        going.push(format!("{} goto refused_out", self.to_ports()));
-        going.push("meta l4proto udp accept".to_owned());
+        leaving.push(guard_host::to_guests(&self.shut));
+        leaving.push("meta l4proto tcp accept".to_owned());
+        leaving.push(format!("{} goto refused_out", self.to_ports()));
+        leaving.push("meta l4proto udp accept".to_owned());
         // Where no device listens, the kernel answers a member's frame with an error that holds the frame; by what way that leaves is
         // up to the host's routes.
         for (errors, (quoted, place)) in ERRORS.iter().zip(QUOTED) {
-            going.push(format!("{errors} {place} @{quoted} fib saddr type local counter name out_quoted drop"));
+            leaving.push(format!("{errors} {place} @{quoted} fib saddr type local counter name out_quoted drop"));
         }
-        leaving.extend([guard_host::BRIDGES, guard_host::TO_GUESTS, "goto going"].map(str::to_owned));
-        [refused, going, leaving]
+        [refused, leaving]
     }
 
     /// A vxlan device listens by the family of its side alone; where there is no side any more, one may be about to go. It is a matter of the sides

@@ -5,7 +5,11 @@
 
 use std::collections::BTreeSet;
 
+use super::names::{self, Device};
 use crate::types::IfName;
+
+/// What names of our bridges begin with ([`names::device`]).
+const BRIDGE: &str = "vb";
 
 /// Sets and their types. What is in `opened` is heard; nothing puts anything there yet.
 pub(super) const SETS: [(&str, &str); 2] = [("shut", "type ifname"), ("opened", "type ifname")];
@@ -25,13 +29,16 @@ pub(super) const ARRIVING: &str = "iifname @shut iifname != @opened counter name
 /// dropped as well, and is no news: nobody routes what is for a link alone (RFC 4291 section 2.5.6).
 pub(super) const LEAVING: &str = "iif != 0 meta iifkind != \"vxlan\" iifname @shut goto routed";
 
-/// What goes to bridges: frames that they show to this hook, which are most of what passes there where they do. The look at a set behind it is not
-/// for them, and what the host itself sends into bridges of ours ends at those (`fence_host`).
-pub(super) const BRIDGES: &str = "meta oifkind \"bridge\" goto going";
-
 /// What any user of this host would send to a guest by the guest's own interface, as whoever he likes: to all (`SO_BINDTODEVICE`,
-/// `IPV6_MULTICAST_IF`), or from any address (`IPV6_FREEBIND`).
-pub(super) const TO_GUESTS: &str = "oifname @shut goto routed";
+/// `IPV6_MULTICAST_IF`), or from any address (`IPV6_FREEBIND`). What goes to a bridge of ours is not looked up: where bridges show their frames
+/// to this hook, it is most of what passes, and what this host itself sends there ends at the bridge (`fence_host`).
+pub(super) fn to_guests(shut: &BTreeSet<IfName>) -> String {
+    let bridge = |name: &IfName| names::parse(name.as_str()).is_some_and(|(device, ..)| device == Device::Bridge);
+    // An interface of a guest may be called as our bridges are.
+    let told = shut.iter().all(|name| bridge(name) || !name.as_str().starts_with(BRIDGE));
+    let other = if told { format!("oifname != \"{BRIDGE}*\" ") } else { String::new() };
+    format!("{other}oifname @shut goto routed")
+}
 
 /// Frames between guests, who may speak VXLAN among themselves, where a bridge shows them to this hook (net.bridge.bridge-nf-call-iptables). They
 /// come from no interface and not from this host, and still have their Ethernet header, which a packet gets that a program of this host sends

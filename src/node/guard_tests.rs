@@ -165,7 +165,7 @@ fn a_second_port_changes_rules_and_keeps_counters() {
     for (from, to, matched) in [(&one, &two, "udp dport @ports"), (&two, &one, "udp dport 4789")] {
         let change = to.change_from(from);
         assert!(!change.contains("delete table"), "{change}");
-        for (chain, refused) in [("arriving", "refused_in"), ("going", "refused_out")] {
+        for (chain, refused) in [("arriving", "refused_in"), ("leaving", "refused_out")] {
             let (flush, add) = (
                 format!("flush chain inet vxmesh {chain}\n"),
                 format!("add rule inet vxmesh {chain} {matched} goto {refused}\n"),
@@ -190,4 +190,11 @@ fn a_chain_that_others_go_to_is_never_taken_out_by_itself() {
         let change = new.change_from(old);
         assert!(!change.contains("delete chain"), "{change}");
     }
+}
+
+#[test]
+fn an_interface_of_a_guest_that_is_called_as_our_bridges_are_is_looked_up() {
+    let with = |names: &[&str]| guard_host::to_guests(&names.iter().map(|name| name.parse().unwrap()).collect());
+    assert!(with(&["vb10.12b5", "g1", "vt10.12b5"]).starts_with("oifname != \"vb*\" "));
+    assert!(with(&["vb10.12b5", "vbox0"]).starts_with("oifname @shut"));
 }

@@ -121,10 +121,10 @@ fn who_has_the_udp_port_first_reads_nothing_and_is_told() {
     wait_until("it is told", 3 * SOON, || {
         problems("a-2").iter().any(|found| found.code == "M0625" && found.help.contains("ss -ulnp"))
     });
-    let (refused, accepted) = (counter(&lab, "a-2", "in_unknown"), counter(&lab, "a-2", "in_accepted"));
+    let (refused, accepted) = (counter(&lab, "a-2", "in_early"), counter(&lab, "a-2", "in_accepted"));
     wait_until("a peer's frames come", 3 * SOON, || {
         lab.answers("a-1", "a-2");
-        counter(&lab, "a-2", "in_unknown") > refused + 3
+        counter(&lab, "a-2", "in_early") > refused + 3
     });
     let mut bytes = [0; 2048];
     let read = first.recv(&mut bytes);

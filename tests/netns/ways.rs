@@ -105,17 +105,18 @@ fn what_keeps_a_tunnels_packets_here_is_named_and_is_an_event() {
     for (fault, end, words) in rows {
         within(&lab, "a-1", fault);
         wait_until(&format!("{words:?}"), BAR, || says(&lab, "a-1", words));
+        wait_until(&format!("an event: {words:?}"), BAR, || events(&lab, "problem", words[1]));
         within(&lab, "a-1", end);
         wait_until(&format!("over: {words:?}"), BAR, || well() && lab.answers("a-1", "b-1"));
-        let events = lab.ctl("exec", &["a-1", "--", env!("CARGO_BIN_EXE_meshctl"), "events"]);
-        let events = String::from_utf8(events.stdout).unwrap();
-        let is = |line: &&str, kind: &str| line.contains("[M0410]") && line.contains(kind);
-        assert!(events.lines().any(|line| is(&line, "problem")), "{words:?}: {events}");
-        wait_until("it is told as over", BAR, || {
-            let events = lab.ctl("exec", &["a-1", "--", env!("CARGO_BIN_EXE_meshctl"), "events"]);
-            String::from_utf8(events.stdout).unwrap().lines().any(|line| is(&line, "solved"))
-        });
+        wait_until(&format!("the event of it: {words:?}"), BAR, || events(&lab, "solved", words[1]));
     }
+}
+
+/// True where node `a-1` has an event of a dead tunnel with these words.
+fn events(lab: &Lab, kind: &str, words: &str) -> bool {
+    let said = lab.ctl("exec", &["a-1", "--", env!("CARGO_BIN_EXE_meshctl"), "events"]);
+    let said = String::from_utf8(said.stdout).unwrap();
+    said.lines().any(|line| [kind, "[M0410]", words].iter().all(|word| line.contains(word)))
 }
 
 /// What is lost of the datagrams of this node's tunnel to here, percent.
