@@ -71,7 +71,7 @@ pub struct Grown {
 }
 
 impl Measured {
-    /// Takes a node's report: all paths that it measured, to nodes that there are. What it no longer measures is known for [`KEEPS`] more.
+    /// Takes a node's report: all paths that it measured, to nodes that there are. What it no longer measures is known for a minute more.
     pub fn report(&mut self, state: &State, from: &NodeId, said: &[MeasuredPath], at: Wall) {
         let mut paths = self.paths.remove(from).unwrap_or_default();
         let is_peer = |node: &NodeId| node != from && state.nodes.contains_key(node);

@@ -74,7 +74,7 @@ impl OutWays {
         }
     }
 
-    /// Takes which addresses this host has refused to send to, with the errors, and when; what is older than [`LATELY`] is forgotten.
+    /// Takes which addresses this host has refused to send to, with the errors, and when; what is older than 20 s is forgotten.
     pub fn refuse(&mut self, refused: impl Iterator<Item = (IpAddr, i32, Mono)>, now: Mono) {
         for (to, error, at) in refused {
             if let Some(known) = self.0.get_mut(&to) {
