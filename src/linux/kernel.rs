@@ -252,8 +252,12 @@ impl Kernel {
     ///
     /// # Errors
     /// The socket failed.
-    pub fn out_ways(&mut self, ends: &[SocketAddr]) -> Result<Vec<(IpAddr, Option<Way>)>, KernelError> {
-        self.routes.out_ways(ends).map_err(KernelError::socket("asking for routes"))
+    pub fn out_ways(
+        &mut self,
+        ends: &[SocketAddr],
+        dead: &BTreeSet<IpAddr>,
+    ) -> Result<Vec<(IpAddr, Option<Way>)>, KernelError> {
+        self.routes.out_ways(ends, dead).map_err(KernelError::socket("asking for routes"))
     }
 
     /// Something that says when the kernel's tables or the packet filter change.

@@ -167,11 +167,16 @@ impl Routes {
 }
 
 impl Routes {
-    /// By which way UDP leaves for addresses, from no address in particular, as the sockets of tunnels send; none: by no way.
+    /// By which way UDP leaves for addresses, from no address in particular, as the sockets of tunnels send; none: by no way. Of those that are
+    /// `dead` it says whether the next hop answers.
     ///
     /// # Errors
     /// The socket failed.
-    pub(super) fn out_ways(&mut self, ends: &[SocketAddr]) -> io::Result<Vec<(IpAddr, Option<Way>)>> {
+    pub(super) fn out_ways(
+        &mut self,
+        ends: &[SocketAddr],
+        dead: &BTreeSet<IpAddr>,
+    ) -> io::Result<Vec<(IpAddr, Option<Way>)>> {
         let question = |end: &SocketAddr| {
             let mut message = RouteMessage::default();
             let (family, bits) = if end.is_ipv4() { (AddressFamily::Inet, 32) } else { (AddressFamily::Inet6, 128) };
@@ -194,18 +199,18 @@ impl Routes {
             _ => None,
         };
         let mut ways: Vec<_> = ends.iter().map(SocketAddr::ip).zip(answers.into_iter().map(&mut way)).collect();
-        self.mute(&mut ways, &names)?;
+        self.mute(ways.iter_mut().filter(|(to, _)| dead.contains(to)).collect(), &names)?;
         Ok(ways)
     }
 
     /// Looks which next hops answer no question for their Ethernet address.
-    fn mute(&mut self, ways: &mut [(IpAddr, Option<Way>)], names: &BTreeMap<u32, Option<IfName>>) -> io::Result<()> {
+    fn mute(&mut self, ways: Vec<&mut (IpAddr, Option<Way>)>, names: &BTreeMap<u32, Option<IfName>>) -> io::Result<()> {
         let index = |dev: &IfName| names.iter().find(|(_, name)| name.as_ref() == Some(dev)).map(|(index, _)| *index);
         let hop = |(to, way): &(IpAddr, Option<Way>)| {
             let [hop] = way.as_ref()?.hops.as_slice() else { return None };
             Some((index(hop.dev.as_ref()?)?, hop.gateway.unwrap_or(*to)))
         };
-        let hops: BTreeSet<(u32, IpAddr)> = ways.iter().filter_map(hop).collect();
+        let hops: BTreeSet<(u32, IpAddr)> = ways.iter().filter_map(|one| hop(one)).collect();
         let questions: Vec<_> = hops.iter().map(|(index, to)| neighbour(*index, *to)).collect();
         let answers = self.netlink.ask(&questions)?;
         let mute = |answer: &Option<RouteNetlinkMessage>| {
@@ -214,7 +219,7 @@ impl Routes {
         };
         let mute: BTreeSet<(u32, IpAddr)> =
             hops.into_iter().zip(&answers).filter(|(_, answer)| mute(answer)).map(|(hop, _)| hop).collect();
-        for one in ways.iter_mut() {
+        for one in ways {
             let found = hop(one).filter(|hop| mute.contains(hop));
             if let Some(way) = &mut one.1 {
                 way.mute = found.map(|(_, to)| to);

@@ -109,12 +109,17 @@ pub trait Kernel {
         let _ = reason;
         Ok(Vec::new())
     }
-    /// By which way UDP leaves for each of these addresses, from no address in particular; none: by no way.
+    /// By which way UDP leaves for each of these addresses, from no address in particular; none: by no way. Of those that are `dead` it says
+    /// whether the next hop answers.
     ///
     /// # Errors
     /// The kernel cannot be asked.
-    fn out_ways(&mut self, ends: &[SocketAddr]) -> Result<Vec<(IpAddr, Option<Way>)>, KernelError> {
-        let _ = ends;
+    fn out_ways(
+        &mut self,
+        ends: &[SocketAddr],
+        dead: &BTreeSet<IpAddr>,
+    ) -> Result<Vec<(IpAddr, Option<Way>)>, KernelError> {
+        let _ = (ends, dead);
         Ok(Vec::new())
     }
     /// Guests of networks that find theirs by themselves that were heard for the first time in a while, by interface.
@@ -176,8 +181,12 @@ impl Kernel for linux::Kernel {
         Self::ways(self, asks)
     }
 
-    fn out_ways(&mut self, ends: &[SocketAddr]) -> Result<Vec<(IpAddr, Option<Way>)>, KernelError> {
-        Self::out_ways(self, ends)
+    fn out_ways(
+        &mut self,
+        ends: &[SocketAddr],
+        dead: &BTreeSet<IpAddr>,
+    ) -> Result<Vec<(IpAddr, Option<Way>)>, KernelError> {
+        Self::out_ways(self, ends, dead)
     }
 
     fn filter_generation(&mut self) -> Result<u32, KernelError> {

@@ -1,5 +1,6 @@
 //! Asks the kernel by which way packets leave for the other ends of tunnels.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,12 +37,15 @@ impl Asker {
         if self.at.is_some_and(|at| start < at) {
             return;
         }
-        let mut ends: Vec<SocketAddr> = status::tunnels(shared).iter().filter_map(|one| one.endpoint).collect();
+        let tunnels = status::tunnels(shared);
+        let mut ends: Vec<SocketAddr> = tunnels.iter().filter_map(|one| one.endpoint).collect();
+        let dead = tunnels.iter().filter(|one| !one.up || one.silence.is_some());
+        let dead: BTreeSet<IpAddr> = dead.filter_map(|one| Some(one.endpoint?.ip())).collect();
         ends.extend(sessions(&shared.view()).into_iter().map(|(.., to)| to));
         ends.sort_unstable();
         ends.dedup_by_key(|end| end.ip());
         ends.truncate(MOST);
-        let told = kernel.out_ways(&ends).map(|answers| {
+        let told = kernel.out_ways(&ends, &dead).map(|answers| {
             let mut ways = shared.view().outways.as_ref().clone();
             ways.learn(answers, mono(), wall());
             let lanes = shared.lanes.stats();

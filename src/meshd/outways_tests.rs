@@ -77,7 +77,7 @@ impl Kernel for Asked {
     fn apply(&mut self, _: &[Op]) -> Result<(), KernelError> {
         Ok(())
     }
-    fn out_ways(&mut self, _: &[SocketAddr]) -> Result<Vec<(IpAddr, Option<Way>)>, KernelError> {
+    fn out_ways(&mut self, _: &[SocketAddr], _: &BTreeSet<IpAddr>) -> Result<Vec<(IpAddr, Option<Way>)>, KernelError> {
         if self.refuses { Err(KernelError::NoVxlan) } else { Ok(Vec::new()) }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::growing::Growing;
 use super::presence::{Named, name_of, port_of};
 use crate::api::local::Finding;
 use crate::table::{NetKey, Slice};
@@ -37,46 +38,24 @@ pub struct Limited {
     pub frames: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Seen {
-    frames: u64,
-    /// How many there were before it began.
-    before: u64,
-    last: Option<Mono>,
-    mac: Mac,
-}
-
 /// What was counted before, and when it last grew.
 #[derive(Debug, Default)]
-pub struct Flooded {
-    seen: BTreeMap<(NetKey, Whose), Seen>,
-    looked: bool,
-}
+pub struct Flooded(Growing<(NetKey, Whose)>);
 
 impl Flooded {
-    /// Compares with what was counted before. Lanes that start anew count anew.
+    /// Compares with what was counted before.
     pub fn look(&mut self, slice: &Slice, all: impl IntoIterator<Item = Limited>, now: Mono) -> Vec<Finding> {
-        let mut seen = BTreeMap::new();
-        for Limited { key, whose, mac, frames } in all {
-            let key = (key, whose);
-            // Who is new since the last look has lost all of it since then.
-            let new = || Seen { frames: if self.looked { 0 } else { frames }, before: 0, last: None, mac };
-            let old = self.seen.get(&key).copied().unwrap_or_else(new);
-            let last = if frames > old.frames { Some(now) } else { old.last.filter(|last| now.since(*last) < QUIET) };
-            let before = if old.last.is_some() { old.before.min(frames) } else { old.frames.min(frames) };
-            seen.insert(key, Seen { frames, before, last, mac });
-        }
-        (self.seen, self.looked) = (seen, true);
+        let all = all.into_iter().map(|Limited { key, whose, mac, frames }| ((key, whose), frames, mac));
+        self.0.look(all, now, QUIET);
         self.findings(slice)
     }
 
     fn findings(&self, slice: &Slice) -> Vec<Finding> {
         let (mut guests, mut peers): (BTreeMap<&NetKey, Vec<_>>, BTreeMap<&NetKey, Vec<_>>) = Default::default();
-        for ((key, whose), seen) in self.seen.iter().filter(|(_, seen)| seen.last.is_some()) {
-            let lost = seen.frames - seen.before;
+        for ((key, whose), lost, mac) in self.0.all() {
             match whose {
-                Whose::Guest(_) => guests.entry(key).or_default().push((lost, seen.mac, ())),
-                Whose::Peer(node) => peers.entry(key).or_default().push((lost, seen.mac, Some(node))),
+                Whose::Guest(_) => guests.entry(key).or_default().push((lost, mac, ())),
+                Whose::Peer(node) => peers.entry(key).or_default().push((lost, mac, Some(node))),
             }
         }
         let guests = guests.into_iter().map(|(key, all)| own(slice, key, &worst(all)));

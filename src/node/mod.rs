@@ -36,6 +36,7 @@ pub mod fence_sizes;
 pub mod fence_text;
 mod filtered;
 pub mod flooded;
+mod growing;
 pub mod guard;
 mod guard_host;
 mod guard_path;

@@ -1,9 +1,10 @@
 //! Guests that send to a group of Ethernet what is for one host by its IP address: a cluster whose address has a group for its Ethernet address,
 //! static entries for such. No tunnel carries it, since each host that has the IP address would take it. It is told while it goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::barred::{QUIET, REPEATED, SENDS, wrong};
+use super::growing::Growing;
 use super::presence::{Presence, bounded, name_of, port_of};
 use crate::api::local::Finding;
 use crate::table::{NetKey, Slice};
@@ -22,24 +23,12 @@ pub struct ToGroup {
     pub frames: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Seen {
-    frames: u64,
-    /// How many there were before it began.
-    before: u64,
-    last: Option<Mono>,
-    mac: Mac,
-}
-
 /// What was counted before, and when it last grew.
 #[derive(Debug, Default)]
-pub struct Singles {
-    seen: BTreeMap<(NetKey, u8), Seen>,
-    looked: bool,
-}
+pub struct Singles(Growing<(NetKey, u8)>);
 
 impl Singles {
-    /// Compares with what was counted before. Lanes that start anew count anew.
+    /// Compares with what was counted before.
     pub fn look(
         &mut self,
         slice: &Slice,
@@ -47,22 +36,10 @@ impl Singles {
         all: impl IntoIterator<Item = ToGroup>,
         now: Mono,
     ) -> Vec<Finding> {
-        let mut seen = BTreeMap::new();
-        for ToGroup { key, place, mac, frames } in all {
-            let key = (key, place);
-            // What is new since the last look was sent since then.
-            let new = Seen { frames: if self.looked { 0 } else { frames }, before: 0, last: None, mac };
-            let old = self.seen.get(&key).copied().unwrap_or(new);
-            let last = old.last.filter(|last| now.since(*last) < QUIET);
-            let before = if last.is_some() { old.before.min(frames) } else { old.frames.min(frames) };
-            let last = if frames > old.frames { Some(now) } else { last };
-            seen.insert(key, Seen { frames, before, last, mac });
-        }
-        (self.seen, self.looked) = (seen, true);
-        let goes_on = |seen: &Seen| seen.last.is_some() && seen.frames - seen.before >= REPEATED;
+        self.0.look(all.into_iter().map(|one| ((one.key, one.place), one.frames, one.mac)), now, QUIET);
         let hosted = |key: &NetKey| slice.networks.contains_key(key);
-        let all = self.seen.iter().filter(|((key, _), seen)| hosted(key) && goes_on(seen));
-        let told: BTreeSet<_> = all.map(|((key, _), seen)| told(slice, presence, key, seen.mac)).collect();
+        let goes_on = self.0.all().filter(|((key, _), frames, _)| hosted(key) && *frames >= REPEATED);
+        let told: BTreeSet<_> = goes_on.map(|((key, _), _, mac)| told(slice, presence, key, mac)).collect();
         bounded(SENDS, told.into_iter().map(wrong).collect())
     }
 }

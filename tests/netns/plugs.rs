@@ -106,10 +106,7 @@ fn a_guest_is_plugged_in_whatever_another_network_lacks() {
     anew(&lab);
     told(&lab, "M0626", "network red");
     // Its guest is heard for a while first: what goes is told of one that was at work.
-    for _ in 0..3 {
-        std::thread::sleep(Duration::from_secs(2));
-        back(&lab, "it speaks");
-    }
+    speaks(&lab);
     on(&lab, "a-2", "ip link delete g1");
     told(&lab, "M0673", "g1");
     on(&lab, "a-2", "ip link delete flannel.31");
@@ -145,6 +142,15 @@ fn a_host_without_ipv6_has_guests_with_it() {
     wait_until("all is well", SOON, || status().problems.is_empty());
     switch(0);
     wait_until("the rest of the table", 3 * SOON, || neighbours().contains("fd10::11"));
+}
+
+/// The guest of node `a-2` speaks until its node has heard it.
+fn speaks(lab: &Lab) {
+    let explain = ["a-2", "--", env!("CARGO_BIN_EXE_meshctl"), "explain", "a-2-g1", "a-1-g1"];
+    wait_until("it is heard", 6 * SOON, || {
+        lab.answers("a-1", "a-2");
+        String::from_utf8_lossy(&lab.ctl("exec", &explain).stdout).contains("; heard ")
+    });
 }
 
 /// The guest of node `a-2` is started anew, by somebody who plugs nothing.
@@ -218,12 +224,13 @@ fn an_interface_that_waits_for_its_guest_is_no_finding_and_one_that_was_heard_is
         |status: &vxmesh::api::local::Status| status.networks.iter().map(|net| net.absent.len()).sum::<usize>();
     wait_until("both are listed", SOON, || listed(&status()) == 2);
     // Longer than what stands wrong goes untold.
-    std::thread::sleep(Duration::from_secs(6));
+    let stands = |since| vxmesh::clock::wall().since(since) > Duration::from_secs(6);
+    wait_until("long enough", 2 * SOON, || {
+        status().networks.iter().flat_map(|net| &net.absent).all(|port| stands(port.since))
+    });
     let found = status();
     assert_eq!((listed(&found), found.problems), (2, Vec::new()), "nobody was heard there");
-    wait_until("its guest has spoken", SOON, || lab.answers("a-1", "a-2"));
-    std::thread::sleep(Duration::from_secs(2));
-    wait_until("and speaks", SOON, || lab.answers("a-1", "a-2"));
+    speaks(&lab);
     let guest = lab.guest("a-2").0;
     succeed(Command::new("ip").args(["-n", &guest, "link", "set", "eth0", "down"]));
     told(&lab, "M0700", "g1");
