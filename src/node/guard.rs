@@ -253,6 +253,10 @@ impl Guard {
     /// Rules for what comes: what becomes of that which is refused, and what decides.
     fn inward(&self) -> [Vec<String>; 2] {
         let (mut refused, mut arriving) = (Vec::new(), Vec::new());
+        // What goes is let out meanwhile: the first frames of a device that comes up are not lost. Later there is no such rule.
+        if !self.early.is_empty() {
+            arriving.push("udp dport @early counter name in_early drop".to_owned());
+        }
         for (name, side) in self.sides() {
             let (ip, ttl) = side.family();
             let from = side.from(name);
@@ -263,7 +267,6 @@ impl Guard {
             refused.push(format!("{from} {ip} daddr != {} counter name in_address drop", side.own));
             refused.push(format!("{from} counter name in_ttl drop"));
         }
-        refused.push("udp dport @early counter name in_early drop".to_owned());
         refused.push("counter name in_unknown drop".to_owned());
         arriving.push(format!("{} goto refused_in", self.to_ports()));
         arriving.push(guard_host::ARRIVING.to_owned());

@@ -225,9 +225,8 @@ fn guards(kept: Guard, fence: &Fence, listening: &BTreeSet<UdpPort>, observed: &
     let wanted = Guard { shut: shut(fence), through: through(fence), untracked, doors, ..kept };
     let mut first = wanted.clone();
     first.ports.extend(our_ports(observed));
-    for side in [&mut first.admin, &mut first.external].into_iter().flatten() {
+    for side in [&first.admin, &first.external].into_iter().flatten() {
         first.early.extend(side.members.iter().map(|(port, ..)| *port).filter(|port| !listening.contains(port)));
-        side.members.retain(|(port, ..)| listening.contains(port));
     }
     if let Some(old) = observed.fence.loaded() {
         let keeping = fence.keeping(old);

@@ -165,9 +165,13 @@ fn an_attribute_that_cannot_change_makes_the_device_anew() {
     let anew = "ip link delete dev vv10.12b5\nip link add name vv10.12b5";
     assert!(ops.contains(anew), "{ops}");
     // Whoever takes its UDP port meanwhile is sent nothing.
-    let (shut, open) = ("delete element inet vxmesh admin {", "add element inet vxmesh admin {");
+    let (shut, open) = ("add element inet vxmesh early {", "delete element inet vxmesh early {");
     let at = |what: &str| ops.find(what).unwrap();
     assert!(at(shut) < at(anew) && at("dev vv10.12b5 up") < at(open), "{ops}");
+    let first =
+        "flush chain inet vxmesh arriving\nadd rule inet vxmesh arriving udp dport @early counter name in_early drop\n";
+    assert!(ops.contains(first), "{ops}");
+    assert!(!ops.contains("inet vxmesh admin"), "what the device sends as soon as it is up leaves: {ops}");
     assert!(!ops.contains("vt10.12b5"), "the other path is not disturbed: {ops}");
 }
 
@@ -357,18 +361,17 @@ proptest! {
         let mut kernel = Fake::default();
         settle(&mut kernel, &desired(&first));
         let ops = diff(&desired(&second), &kernel.state);
-        let gone: Vec<&IfName> = ops.iter().filter_map(|op| if let Op::DeleteLink { name } = op { Some(name) } else { None }).collect();
-        let stays = listening(&gone, &kernel.state);
         for op in &ops {
             kernel.apply(std::slice::from_ref(op)).unwrap();
             let members: BTreeSet<_> = kernel.state.guard.loaded().into_iter().flat_map(members).collect();
             if let Op::SetVtep { vxlan, vtep, .. } | Op::AddFlood { vxlan, vtep } = op {
                 let (_, vni, port) = names::parse(vxlan.as_str()).unwrap();
-                // What nobody can send yet is opened once the device is up.
-                prop_assert!(!stays.contains(&port) || members.contains(&(port, vtep.address, vni)), "{op}");
+                prop_assert!(members.contains(&(port, vtep.address, vni)), "{op}");
             }
             let listening = listening(&[], &kernel.state);
-            prop_assert!(members.iter().all(|(port, ..)| listening.contains(port)), "{op}: anybody may listen there");
+            let early = kernel.state.guard.loaded().map(|guard| guard.early.clone()).unwrap_or_default();
+            let heard = |port: &UdpPort| listening.contains(port) || early.contains(port);
+            prop_assert!(members.iter().all(|(port, ..)| heard(port)), "{op}: anybody may listen there");
             let open: Vec<u16> = kernel.state.links.values().filter_map(Link::vxlan).map(|v| v.udp_port).collect();
             if let Some(port) = open.first() {
                 prop_assert!(

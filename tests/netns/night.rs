@@ -156,7 +156,7 @@ fn silence(long: Duration) {
     for node in NODES {
         let (mut drops, mut before) = (drops(node), before[node].clone());
         // A peer that is faster may call, and send, before this one knows anybody; what guests say to every host is dropped by ours.
-        for counter in ["tunnel-unknown-peer", "datagram-refused", "out_quoted"] {
+        for counter in ["tunnel-unknown-peer", "datagram-refused", "in_early", "out_quoted"] {
             let (early, late) = (before.remove(counter).unwrap_or_default(), drops.remove(counter).unwrap_or_default());
             assert_eq!(early, late, "{node}: {counter}");
         }
