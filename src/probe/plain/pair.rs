@@ -557,7 +557,7 @@ impl Pair {
     }
 
     fn pause(&self) -> Duration {
-        if self.scatter.hurries() { SOON } else { EVERY }
+        if self.scatter.hurries() || self.middle.hurries() { SOON } else { EVERY }
     }
 
     /// Nothing is answered: a little is asked, so that the end of it is noticed.
