@@ -11,8 +11,9 @@ use crate::types::IfName;
 /// What names of our bridges begin with ([`names::device`]).
 const BRIDGE: &str = "vb";
 
-/// Sets and their types. What is in `opened` is heard; nothing puts anything there yet.
-pub(super) const SETS: [(&str, &str); 2] = [("shut", "type ifname"), ("opened", "type ifname")];
+/// Sets and their types. What is in `opened` is heard; nothing puts anything there yet. `ends` is `shut` without our bridges.
+pub(super) const SETS: [(&str, &str); 3] =
+    [("shut", "type ifname"), ("ends", "type ifname"), ("opened", "type ifname")];
 
 /// Bridged frames are from a bridge to itself.
 pub(super) const SAME: (&str, &str) = ("same", "typeof iifname . oifname");
@@ -33,11 +34,15 @@ pub(super) const LEAVING: &str = "iif != 0 meta iifkind != \"vxlan\" iifname @sh
 /// `IPV6_MULTICAST_IF`), or from any address (`IPV6_FREEBIND`). What goes to a bridge of ours is not looked up: where bridges show their frames
 /// to this hook, it is most of what passes, and what this host itself sends there ends at the bridge (`fence_host`).
 pub(super) fn to_guests(shut: &BTreeSet<IfName>) -> String {
-    let bridge = |name: &IfName| names::parse(name.as_str()).is_some_and(|(device, ..)| device == Device::Bridge);
-    // An interface of a guest may be called as our bridges are.
-    let told = shut.iter().all(|name| bridge(name) || !name.as_str().starts_with(BRIDGE));
+    // An interface of a guest may be called almost as our bridges are, as systemd-nspawn calls those that it makes for a bridge (`vb-NAME`).
+    let told = !ends(shut).any(|name| name.as_str().starts_with(BRIDGE));
     let other = if told { format!("oifname != \"{BRIDGE}*\" ") } else { String::new() };
-    format!("{other}oifname @shut goto routed")
+    format!("{other}oifname @ends goto routed")
+}
+
+fn ends(shut: &BTreeSet<IfName>) -> impl Iterator<Item = &IfName> {
+    let bridge = |name: &IfName| names::parse(name.as_str()).is_some_and(|(device, ..)| device == Device::Bridge);
+    shut.iter().filter(move |name| !bridge(name))
 }
 
 /// Frames between guests, who may speak VXLAN among themselves, where a bridge shows them to this hook (net.bridge.bridge-nf-call-iptables). They
@@ -61,7 +66,8 @@ pub(super) fn elements<'a>(
     shut: &'a BTreeSet<IfName>,
     through: Option<&'a BTreeSet<IfName>>,
 ) -> impl Iterator<Item = (String, String)> + 'a {
-    let shut = shut.iter().map(|name| ("shut".to_owned(), format!("\"{name}\"")));
+    let of = |set: &'static str| move |name: &IfName| (set.to_owned(), format!("\"{name}\""));
+    let shut = shut.iter().map(of("shut")).chain(ends(shut).map(of("ends")));
     let same = through.into_iter().flatten();
     shut.chain(same.map(|name| (SAME.0.to_owned(), format!("\"{name}\" . \"{name}\""))))
 }

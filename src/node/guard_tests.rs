@@ -140,7 +140,11 @@ fn with_guest(guard: Guard, guest: &str) -> Guard {
 #[test]
 fn a_new_guest_changes_elements_only() {
     let change = with_guest(guard(&["10.0.0.2"]), "tap2").change_from(&with_guest(guard(&["10.0.0.2"]), "tap1"));
-    assert_eq!(change, "delete element inet vxmesh shut { \"tap1\" }\nadd element inet vxmesh shut { \"tap2\" }\n");
+    assert_eq!(
+        change,
+        "delete element inet vxmesh ends { \"tap1\" }\ndelete element inet vxmesh shut { \"tap1\" }\n\
+         add element inet vxmesh ends { \"tap2\" }\nadd element inet vxmesh shut { \"tap2\" }\n"
+    );
     assert!(!with_guest(Guard::default(), "tap1").is_empty(), "there is a guest, and no peer");
 }
 
@@ -196,5 +200,5 @@ fn a_chain_that_others_go_to_is_never_taken_out_by_itself() {
 fn an_interface_of_a_guest_that_is_called_as_our_bridges_are_is_looked_up() {
     let with = |names: &[&str]| guard_host::to_guests(&names.iter().map(|name| name.parse().unwrap()).collect());
     assert!(with(&["vb10.12b5", "g1", "vt10.12b5"]).starts_with("oifname != \"vb*\" "));
-    assert!(with(&["vb10.12b5", "vbox0"]).starts_with("oifname @shut"));
+    assert!(with(&["vb10.12b5", "vbox0"]).starts_with("oifname @ends"));
 }

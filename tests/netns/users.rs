@@ -167,6 +167,26 @@ fn what_a_program_sends_by_a_guests_own_interface_reaches_no_guest() {
     assert!(lab.answers("a-1", "a-2") && lab.answers("a-2", "a-1"));
 }
 
+/// systemd-nspawn calls what it puts into a bridge `vb-NAME`, which begins as our bridges do.
+#[test]
+fn a_guests_interface_that_is_called_nearly_as_a_bridge_stops_nobody() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "1", "--nodes", "2"]);
+    lab.settled();
+    on(&lab, "a-1", "sysctl -qw net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1");
+    let create = ["port", "create", "ct1", "--network", "blue", "--node", "a-1", "--mac", "52:54:00:00:00:02"];
+    lab.admin(&[&create[..], &["--ip", "192.168.10.32", "--interface", "vb-ct1"]].concat());
+    on(&lab, "a-1", "ip link add vb-ct1 type veth peer name ct1; ip link set vb-ct1 up; ip link set ct1 up");
+    wait_until("it is plugged and in the filter", SOON, || {
+        let bridge = said(&on(&lab, "a-1", "ip -o link show master vb10.12b5"));
+        bridge.contains("vb-ct1") && said(&on(&lab, "a-1", "nft list set inet vxmesh ends")).contains("\"vb-ct1\"")
+    });
+    assert!(lab.answers("a-1", "a-2") && lab.answers("a-2", "a-1"));
+    assert!(said(&on(&lab, "a-1", "nft list chain inet vxmesh leaving")).contains("oifname @ends goto routed"));
+}
+
 /// A host is a member by its own addresses alone, whoever of its users says otherwise.
 #[test]
 fn no_program_sends_as_another_node() {
