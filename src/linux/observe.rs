@@ -46,6 +46,8 @@ const MASTER: u16 = 10;
 const ALIAS: u16 = 20;
 const INFO: u16 = 18;
 const INFO_KIND: u16 = 1;
+/// Of what kind that is which a link is a part of (`IFLA_INFO_SLAVE_KIND`).
+const INFO_MASTER_KIND: u16 = 4;
 /// Kinds of interfaces that guests are behind (`IFLA_INFO_KIND`). A network card says none.
 const GUESTS: [&str; 6] = ["tun", "veth", "macvtap", "macvlan", "ipvtap", "netkit"];
 /// `struct ifinfomsg` and `struct ndmsg`, behind the header.
@@ -117,11 +119,18 @@ fn links(netlink: &mut Netlink) -> io::Result<(Observed, Names)> {
         let ours = link.name.as_ref().is_some_and(|name| names::parse(name.as_str()).is_some());
         let held = bridges.contains_key(&link.index) || link.master.is_some_and(|master| bridges.contains_key(&master));
         let message = if ours || link.vxlan || held { netlink::decode(raw)? } else { None };
-        Ok(link.name.map(|name| (link.index, (name, (link.up, link.card, link.dark), link.master, message))))
+        let part_of_bridge = link.master_is_bridge && !held;
+        Ok(link
+            .name
+            .map(|name| (link.index, (name, (link.up, link.card, link.dark), (link.master, part_of_bridge), message))))
     })?;
     let mut names = Names::new();
     let (mut messages, mut others, mut dark, mut stand) = (Vec::new(), BTreeSet::new(), BTreeSet::new(), Vec::new());
-    for (index, (name, (up, card, is_dark), master, message)) in all {
+    let mut bridged = BTreeSet::new();
+    for (index, (name, (up, card, is_dark), (master, part_of_bridge), message)) in all {
+        if part_of_bridge {
+            bridged.insert(name.clone());
+        }
         if is_dark {
             dark.insert(name.clone());
         }
@@ -139,7 +148,7 @@ fn links(netlink: &mut Netlink) -> io::Result<(Observed, Names)> {
     let places = stand.into_iter().map(place).collect();
     let mut observed = read_links(&messages, &names);
     observed.blocked.retain(|name| !dark.contains(name));
-    Ok((Observed { up: others, dark, places, ..observed }, names))
+    Ok((Observed { up: others, dark, places, bridged, ..observed }, names))
 }
 
 /// What tells whether a link matters.
@@ -152,6 +161,7 @@ pub(super) struct Light {
     /// It is up, and has no carrier.
     dark: bool,
     master: Option<u32>,
+    master_is_bridge: bool,
     vxlan: bool,
     alias_is_ours: bool,
     card: bool,
@@ -169,6 +179,7 @@ pub(super) fn light(raw: &[u8]) -> Option<Light> {
         up,
         dark,
         master: None,
+        master_is_bridge: false,
         vxlan: false,
         alias_is_ours: false,
         card: true,
@@ -182,11 +193,16 @@ pub(super) fn light(raw: &[u8]) -> Option<Light> {
                 link.alias_is_ours = text(attribute.value()).and_then(names::net_of_alias).is_some();
             }
             INFO => {
-                let mut infos = NlasIterator::new(attribute.value()).flatten();
-                let kind = infos.find(|info| info.kind() == INFO_KIND);
-                let kind = kind.as_ref().and_then(|kind| text(kind.value()));
-                link.vxlan = kind == Some("vxlan");
-                link.card = !kind.is_some_and(|kind| GUESTS.contains(&kind));
+                for info in NlasIterator::new(attribute.value()).flatten() {
+                    match (info.kind(), text(info.value())) {
+                        (INFO_KIND, kind) => {
+                            link.vxlan = kind == Some("vxlan");
+                            link.card = !kind.is_some_and(|kind| GUESTS.contains(&kind));
+                        }
+                        (INFO_MASTER_KIND, kind) => link.master_is_bridge = kind == Some("bridge"),
+                        _ => {}
+                    }
+                }
             }
             _ => {}
         }

@@ -31,10 +31,14 @@ pub enum UnderlayError {
         have: String,
     },
     /// The interface has no global address that is ready.
-    #[error("interface '{name}' has no global address (link-local, deprecated and unconfirmed ones do not count)")]
+    #[error(
+        "interface '{name}' has no global address (link-local, deprecated and unconfirmed ones do not count); {have}"
+    )]
     NoAddress {
         /// The interface.
         name: IfName,
+        /// What there is.
+        have: String,
     },
     /// No interface has the address.
     #[error("no interface of this host has the address {address}; there are: {have}")]
@@ -145,7 +149,11 @@ impl Host {
             Attach::Interface(name) => {
                 let here = self.addresses.iter().filter(|one| one.place.interface == *name);
                 let best = here.min_by_key(|one| one.order(wish)).map(|one| one.found(wish));
-                best.ok_or_else(|| UnderlayError::NoAddress { name: name.clone() })
+                let have = || match self.addresses.is_empty() {
+                    true => "no other has one".to_owned(),
+                    false => format!("there are: {}", self.have()),
+                };
+                best.ok_or_else(|| UnderlayError::NoAddress { name: name.clone(), have: have() })
             }
         }
     }

@@ -155,7 +155,7 @@ impl Line {
         let own = view.local.external.as_ref().map(|side| side.address);
         let heard =
             matches!(view.management, Management::Connected { .. }) && own.is_some() && own == view.management_by;
-        Self { down: interface.as_ref().and_then(|name| view.down.get(name).copied()), interface, heard }
+        Self { down: interface.as_ref().and_then(|name| view.down.get(name).cloned()), interface, heard }
     }
 }
 
@@ -312,7 +312,7 @@ fn cut(surely: bool, peers: &[&PeerStatus]) -> Cut {
 /// What an own line cuts off by which nothing arrives: all where it is down or no session stands; else what is sent from here may leave.
 fn cut_line(peers: &[&PeerStatus], line: &Line) -> Cut {
     let tunnels = || peers.iter().filter_map(|peer| peer.tunnel.as_ref());
-    if line.down.is_some() || !tunnels().any(|tunnel| tunnel.up) {
+    if line.down.as_ref().is_some_and(Down::is_whole) || !tunnels().any(|tunnel| tunnel.up) {
         return cut(true, peers);
     }
     let unheard = tunnels().all(|tunnel| !tunnel.up || tunnel.silence == Some(Silence::In));
@@ -322,7 +322,7 @@ fn cut_line(peers: &[&PeerStatus], line: &Line) -> Cut {
 /// None of several peers is heard, or their interface is down: the fault is here. `all`: there are no other tunnels.
 fn cut_off(peers: &[&PeerStatus], all: bool, line: &Line) -> Finding {
     let interface = line.interface.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
-    let why = match line.down {
+    let why = match &line.down {
         Some(how) => format!("interface {interface} {how}"),
         None => format!("no peer is heard by {interface}: it is this node's own line or packet filter"),
     };
@@ -332,7 +332,12 @@ fn cut_off(peers: &[&PeerStatus], all: bool, line: &Line) -> Finding {
         _ => format!("the tunnels to {} are", some(peers)),
     };
     let what = format!("{which} down: {why}; nothing of them arrives here, and nothing is sent in clear");
-    let help = format!("ip -s link show dev {interface}; ip address show dev {interface}; meshctl tunnel list");
+    let show = format!("ip -s link show dev {interface}; ip address show dev {interface}");
+    let help = match line.interface.as_ref().zip(line.down.as_ref()) {
+        Some((interface, how)) if !how.is_whole() => how.help(interface),
+        Some(_) | None => show,
+    };
+    let help = format!("{help}; meshctl tunnel list");
     Finding::new("M0410", what, help).cuts(cut_line(peers, line)).of_line(line.interface.as_ref())
 }
 

@@ -82,6 +82,8 @@ pub struct Observed {
     pub dark: BTreeSet<IfName>,
     /// Ports of bridges of ours that have a carrier and do not forward (`IFLA_BRPORT_STATE`).
     pub blocked: BTreeSet<IfName>,
+    /// Ports of bridges that are none of ours.
+    pub bridged: BTreeSet<IfName>,
     /// Where each link stands, whoever made it.
     pub places: BTreeMap<IfName, Place>,
     /// When each guest last sent something, where the bridge knows; of the entries in `bridge_fdb` behind guests' ports.
@@ -340,7 +342,11 @@ impl Observed {
         if !self.is_up(name) {
             return Some(Down::Off);
         }
-        self.dark.contains(name).then_some(Down::NoCarrier)
+        if self.dark.contains(name) {
+            return Some(Down::NoCarrier);
+        }
+        let bridge = self.places.get(name).filter(|_| self.bridged.contains(name))?.master.as_deref()?;
+        Some(Down::InBridge(bridge.into()))
     }
 
     /// True where there is such a link and it is up.

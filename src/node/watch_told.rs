@@ -39,20 +39,45 @@ const LATE: Duration = Duration::from_secs(1);
 const NAMED: usize = 3;
 
 /// How an interface that carries does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Down {
     /// It is switched off.
     Off,
     /// It is on, and nothing is at its other end.
     NoCarrier,
+    /// It is a port of this bridge of others, which takes all that arrives (`br_handle_frame`, net/bridge/br_input.c), unless a filter of the
+    /// bridge leaves it to the host (`brouting`): then peers are heard.
+    InBridge(Box<str>),
+}
+
+impl Down {
+    /// True where nothing passes in either direction. Into a bridge's port this host goes on sending, for as long as it knows where to.
+    pub const fn is_whole(&self) -> bool {
+        !matches!(self, Self::InBridge(_))
+    }
+
+    /// What ends it.
+    pub fn help(&self, interface: &IfName) -> String {
+        match self {
+            Self::Off => format!("ip link set dev {interface} up; ip address show dev {interface}"),
+            Self::NoCarrier => {
+                format!("look at the cable and at the switch's port: ip link show dev {interface}; ethtool {interface}")
+            }
+            Self::InBridge(bridge) => format!(
+                "ip link set dev {interface} nomaster; or give {bridge} the address of {interface}, and name {bridge} in [underlay] of \
+                 meshd.toml, then: systemctl reload meshd"
+            ),
+        }
+    }
 }
 
 impl fmt::Display for Down {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Off => "is down",
-            Self::NoCarrier => "has no carrier (the cable, or what is at its other end)",
-        })
+        match self {
+            Self::Off => f.write_str("is down"),
+            Self::NoCarrier => f.write_str("has no carrier (the cable, or what is at its other end)"),
+            Self::InBridge(bridge) => write!(f, "is a port of the bridge {bridge}, which takes all that arrives"),
+        }
     }
 }
 
@@ -175,8 +200,11 @@ pub fn findings(own: &NodeId, seen: &[Seen<'_>], down: &BTreeMap<IfName, Down>, 
     let mut findings = Vec::new();
     for (interface, pairs) in by_interface {
         let peers: BTreeSet<&NodeId> = pairs.iter().map(|(one, _)| one.node).collect();
-        if let Some(how) = down.get(interface) {
-            findings.push(shut(interface, *how, &peers));
+        let heard = pairs.iter().any(|(_, state)| {
+            matches!(state, PlainState::Answers | PlainState::Legs | PlainState::Small | PlainState::OutLost)
+        });
+        if let Some(how) = down.get(interface).filter(|how| how.is_whole() || !heard) {
+            findings.push(shut(interface, how, &peers));
         } else if peers.len() > 1 && pairs.iter().all(|(_, state)| *state == PlainState::Silent) {
             findings.push(alone(interface, &peers));
         } else {
@@ -468,16 +496,14 @@ fn suspects(first: &Seen<'_>) -> String {
     )
 }
 
-fn shut(interface: &IfName, how: Down, peers: &BTreeSet<&NodeId>) -> Finding {
-    let what = format!("interface {interface} {how}: nothing reaches {} by the plain path", some(peers));
-    let help = match how {
-        Down::Off => format!("ip link set dev {interface} up; ip address show dev {interface}"),
-        Down::NoCarrier => {
-            format!("look at the cable and at the switch's port: ip link show dev {interface}; ethtool {interface}")
-        }
+fn shut(interface: &IfName, how: &Down, peers: &BTreeSet<&NodeId>) -> Finding {
+    let (verb, direction) = match how.is_whole() {
+        true => ("reaches", None),
+        false => ("arrives of", Some(Direction::ToGuests)),
     };
-    let cut = Cut::peers(true, Path::Plain, peers.iter().copied());
-    Finding::new(LINE, what, help).cuts(cut).of_line(Some(interface))
+    let what = format!("interface {interface} {how}: nothing {verb} {} by the plain path", some(peers));
+    let cut = Cut { direction, ..Cut::peers(true, Path::Plain, peers.iter().copied()) };
+    Finding::new(LINE, what, how.help(interface)).cuts(cut).of_line(Some(interface))
 }
 
 fn alone(interface: &IfName, peers: &BTreeSet<&NodeId>) -> Finding {

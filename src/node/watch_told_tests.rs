@@ -107,6 +107,28 @@ fn a_peer_that_says_its_own_interface_is_down_is_told_as_that_and_apart_from_oth
 }
 
 #[test]
+fn an_interface_in_a_bridge_of_others_is_its_own_fault_unless_peers_are_heard() {
+    let mesh = Mesh::new(2);
+    let down = [(mesh.interface.clone(), Down::InBridge("br0".into()))].into();
+    let found = |seen: &[Seen<'_>]| findings(&"a-1".parse().unwrap(), seen, &down, NOW);
+    let silent = found(&mesh.seen(&quiet(30, 30, None, None)));
+    crate::node::concerns::tests::codes::as_decided(&silent);
+    let [finding] = &silent[..] else { panic!("{silent:?}") };
+    let line = &mesh.interface;
+    assert_eq!(
+        finding.what,
+        format!(
+            "interface {line} is a port of the bridge br0, which takes all that arrives: nothing arrives of a-2, a-3 by the plain path"
+        )
+    );
+    assert!(finding.help.starts_with(&format!("ip link set dev {line} nomaster; or give br0")), "{finding:?}");
+    let cut = finding.cut.as_ref().unwrap();
+    assert!(cut.surely && cut.direction == Some(Direction::ToGuests), "what is sent from here may arrive: {cut:?}");
+    // A filter of that bridge may leave it to the host.
+    assert_eq!(found(&mesh.seen(&good())), []);
+}
+
+#[test]
 fn what_arrives_and_what_the_peer_says_name_the_direction() {
     let cases = [
         ("fine", good(), PlainState::Answers),

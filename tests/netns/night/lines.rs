@@ -207,6 +207,27 @@ fn links() -> Vec<Row> {
             .says(Management, "M0667", &["node a-2", "admin0 is down"])
             .says(Events("a-2"), "problem", &["M0667", "admin0"])
             .ci(),
+        Row::new("an admin interface is put into a bridge and keeps its address")
+            .make([On("a-2", "ip link add br0 type bridge; ip link set br0 up; ip link set admin0 master br0")])
+            .undo([On("a-2", "ip link del br0")])
+            .cut(&[("a-1", "a-2")])
+            .whole(&[("a-2", "b-1")])
+            .says(Node("a-2"), "M0667", &["admin0 is a port of the bridge br0", "a-1"])
+            .says(Node("a-1"), "M0666", &["a-2", "10.1.0.2"])
+            .says(Management, "M0667", &["node a-2", "admin0 is a port of the bridge br0"])
+            .says(Events("a-2"), "problem", &["M0667", "br0"])
+            .may(&[(Node("a-1"), "M0663"), (Node("a-2"), "M0663")]),
+        Row::new("an external interface is put into a bridge and keeps its address")
+            .make([On("b-1", "ip link add br0 type bridge; ip link set br0 up; ip link set ext0 master br0")])
+            .undo([On("b-1", "ip link del br0")])
+            .cut(&[("a-1", "b-1"), ("b-1", "a-2")])
+            .whole(&[("b-1", "b-2")])
+            .says(Node("b-1"), "M0410", &["ext0 is a port of the bridge br0"])
+            .says(Node("a-1"), "M0410", &["b-1"])
+            .says(Node("a-2"), "M0410", &["b-1"])
+            // What it says goes on arriving for as long as it knows where to send it.
+            .says(Management, "M0410", &["b-1 says itself that", "ext0"])
+            .may(&[(Node("b-1"), "M0120"), (Management, "M0107")]),
         Row::new("the cable of an admin interface is pulled")
             .make([On("net", "ip link set b-2.adm down")])
             .undo([On("net", "ip link set b-2.adm up")])
