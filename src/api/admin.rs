@@ -209,6 +209,9 @@ pub struct NodeLine {
     pub left: bool,
     /// True while it is there, by its own word.
     pub connected: bool,
+    /// True where it is there and says that its reports do not arrive.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreported: bool,
     /// When it was last heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Wall>,

@@ -21,8 +21,34 @@ use crate::types::{IfName, Mac, NodeId, PublicKey, Version, Wall};
 
 /// How often a node answers on its stream.
 pub const ANSWERS: Duration = Duration::from_secs(5);
+/// How long reports may fail while the stream lives before a node says so in its answers.
+pub const UNREPORTED: Duration = Duration::from_secs(8);
 /// A node that has promised to answer and was silent for this long is cut off: three answers are missing.
 pub const UNANSWERED: Duration = Duration::from_secs(20);
+
+/// One answer of a node on its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// Its reports, which are connections of their own, do not arrive.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreported: bool,
+}
+
+impl Answer {
+    /// As a line of JSON.
+    pub fn line(self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(&self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+
+    /// The newest of some lines. What cannot be read says no more than that it came.
+    pub fn newest(lines: &[u8]) -> Self {
+        let newest = lines.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
+        newest.and_then(|line| serde_json::from_slice(line).ok()).unwrap_or_default()
+    }
+}
 
 /// One line of the stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -32,7 +32,9 @@ impl Filter for Guard {
     }
 
     fn read() -> io::Result<Option<u64>> {
-        print::read(Family::Inet, TABLE)
+        // As below: there is one of family netdev only where the kernel knows it.
+        let tags = print::read(Family::Netdev, TABLE)?.unwrap_or_default();
+        Ok(print::read(Family::Inet, TABLE)?.map(|inet| inet.rotate_left(1) ^ tags))
     }
 }
 

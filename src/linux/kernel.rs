@@ -167,6 +167,9 @@ impl Kernel {
     pub fn guard_counters(&self) -> Result<BTreeMap<String, u64>, KernelError> {
         let mut all = Self::counters(Family::Inet, TABLE)?;
         all.remove(ROUTED);
+        for (name, packets) in Self::counters(Family::Netdev, TABLE)? {
+            *all.entry(name).or_default() += packets;
+        }
         Ok(all)
     }
 
@@ -335,7 +338,7 @@ impl Kernel {
         match op {
             Op::LoadGuard(guard) => self.filters.guard.load(guard, &guard.text()),
             Op::ChangeGuard { from, to } => self.filters.guard.load(to, &to.change_from(from)),
-            Op::DeleteGuard => self.filters.guard.delete(&nft::no_guard()),
+            Op::DeleteGuard => self.filters.guard.delete(&nft::no_guard(self.rules_before_devices())),
             Op::LoadFence(fence) => self.filters.fence.load(fence, &fence.text()),
             Op::ChangeFence { from, to } => self.filters.fence.load(to, &to.change_from(from)),
             Op::DeleteFence => self.filters.fence.delete(&nft::no_fence(self.rules_before_devices())),

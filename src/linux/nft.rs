@@ -28,15 +28,18 @@ pub(super) fn run(text: &str, started: impl FnOnce(u32)) -> Result<(), KernelErr
     if output.status.success() { Ok(()) } else { Err(refused(&output)) }
 }
 
-/// Removes the guard's table, if it is there.
-pub(super) fn no_guard() -> String {
-    format!("add table inet {TABLE}\ndelete table inet {TABLE}\n")
+/// Removes the guard's tables, where they are there; a kernel without rules on devices that are absent may not know family `netdev`.
+pub(super) fn no_guard(by_device: bool) -> String {
+    none(TABLE, ["inet"].into_iter().chain(by_device.then_some("netdev")))
 }
 
-/// Removes the filter behind the guests' ports, if it is there; a kernel without rules on devices that are absent may not know the family.
+/// Removes the filter behind the guests' ports in the same way.
 pub(super) fn no_fence(by_device: bool) -> String {
-    let families = ["bridge", "inet"].into_iter().chain(by_device.then_some("netdev"));
-    families.map(|family| format!("add table {family} {FENCE}\ndelete table {family} {FENCE}\n")).collect()
+    none(FENCE, ["bridge", "inet"].into_iter().chain(by_device.then_some("netdev")))
+}
+
+fn none<'a>(table: &str, families: impl Iterator<Item = &'a str>) -> String {
+    families.map(|family| format!("add table {family} {table}\ndelete table {family} {table}\n")).collect()
 }
 
 /// Asks the kernel whether it would do a transaction, which it does not.

@@ -159,6 +159,7 @@ fn line(n: usize, connected: bool, in_sync: bool) -> NodeLine {
         acknowledged: Some(Version { incarnation: 1, revision: 7 }),
         in_sync,
         expected: false,
+        unreported: false,
         changing: false,
         daemon: Some("0.1.0".to_owned()),
     }

@@ -1,7 +1,7 @@
 //! The link to the management node: follows its stream, reports back, and renews the certificate. All three go on for ever and
 //! none of them is needed by the data plane.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,16 +19,17 @@ use crate::api::enroll::{RenewAnswer, RenewRequest};
 use crate::api::local::{Finding, Management};
 use crate::api::problem::{Exit, Problem};
 use crate::api::proof::Challenge;
-use crate::api::stream::{ANSWERS, Contested, Report};
+use crate::api::stream::{ANSWERS, Answer, Contested, Report, UNREPORTED};
 use crate::clock::{mono, random, wall};
 use crate::linux::file;
 use crate::mgmt::certs::{self, Role};
+use crate::mgmt::nodes::UNREPORTED as UNREPORTED_CODE;
 use crate::node::enroll::CERTIFICATE;
 use crate::node::skew::Skew;
 use crate::node::sync::{Next, Outcome, Sync};
 use crate::transport::client::{Client, Lines};
 use crate::transport::tls;
-use crate::types::Wall;
+use crate::types::{Mono, Wall};
 
 /// Code of the refusal that a removed node gets.
 const REMOVED: &str = "M0802";
@@ -55,6 +56,8 @@ pub struct Link {
     instance: u64,
     /// How often it has called for the stream.
     calls: AtomicU64,
+    /// Reports fail while the stream lives.
+    unreported: AtomicBool,
     skew: Mutex<Skew>,
     /// Guests of this node that others hear as well, as the engine knows them.
     contested: Mutex<Vec<Contested>>,
@@ -77,8 +80,20 @@ impl Link {
         let (connected, _) = watch::channel(false);
         let (identity, client) = (Mutex::new(identity), Mutex::new(Arc::new(client)));
         let (instance, calls) = (u64::from_ne_bytes(random()), AtomicU64::new(0));
-        let (skew, contested) = Default::default();
-        Ok(Arc::new(Self { shared, engine, identity, client, connected, keys, instance, calls, skew, contested }))
+        let (skew, contested, unreported) = Default::default();
+        Ok(Arc::new(Self {
+            shared,
+            engine,
+            identity,
+            client,
+            connected,
+            keys,
+            instance,
+            calls,
+            unreported,
+            skew,
+            contested,
+        }))
     }
 
     fn client(&self) -> Arc<Client> {
@@ -129,7 +144,7 @@ impl Link {
             }
             let now = mono();
             if answered.is_none_or(|before| now.since(before) >= ANSWERS) {
-                lines.answer();
+                lines.answer(Answer { unreported: self.unreported.load(Ordering::Relaxed) });
                 answered = Some(now);
             }
             let Next::Wait(until) = sync.next(now) else { return "it has been silent for 10 s".to_owned() };
@@ -253,9 +268,12 @@ impl Link {
         let mut outgoing = self.shared.outgoing.subscribe();
         let mut connected = self.connected.subscribe();
         let mut sent: Option<Outgoing> = None;
+        let mut failing: Option<Mono> = None;
         loop {
             if !*connected.borrow_and_update() {
                 sent = None;
+                failing = None;
+                self.reports(None);
                 if connected.changed().await.is_err() {
                     return;
                 }
@@ -263,10 +281,16 @@ impl Link {
             }
             let wanted = outgoing.borrow_and_update().clone();
             if sent.as_ref() != Some(&wanted) {
+                let begun = mono();
                 match self.send(difference(sent.as_ref(), &wanted)).await {
-                    Ok(_) => sent = Some(wanted),
+                    Ok(_) => {
+                        (sent, failing) = (Some(wanted), None);
+                        self.reports(None);
+                    }
                     Err(problem) => {
                         tracing::warn!("report: {problem}");
+                        let since = *failing.get_or_insert(begun);
+                        self.reports(Some(&problem).filter(|_| mono().since(since) >= UNREPORTED));
                         sleep(AGAIN).await;
                     }
                 }
@@ -278,6 +302,21 @@ impl Link {
             }
             sleep(GATHER).await;
         }
+    }
+
+    /// Says that reports fail while the stream lives, here and on the stream, or that they arrive.
+    fn reports(&self, fail: Option<&Problem>) {
+        self.unreported.store(fail.is_some(), Ordering::Relaxed);
+        let told = fail.map(|problem| {
+            let what = format!(
+                "what this node finds does not arrive at the management node, whose standing connection lives: {}",
+                problem.what
+            );
+            let help = "on the management node, let new connections from here in: nft list ruleset; on the way, look for what drops large packets: \
+                        tracepath, and for limits of connections";
+            Finding::new(UNREPORTED_CODE, what, help).harmless()
+        });
+        self.shared.find(Topic::Reports, told.into_iter().collect());
     }
 
     /// Sends one report, with the proofs that it needs.

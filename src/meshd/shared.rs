@@ -89,6 +89,8 @@ pub enum Topic {
     Time,
     /// The certificate ends soon.
     Certificate,
+    /// Reports that do not arrive at the management node.
+    Reports,
     /// Files of this node that have gone from disk.
     Gone,
     /// `meshd.toml` as it is now cannot be used.
@@ -130,6 +132,7 @@ impl Topic {
             | Self::Clock
             | Self::Time
             | Self::Certificate
+            | Self::Reports
             | Self::Gone
             | Self::Config
             | Self::Contests

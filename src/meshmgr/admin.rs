@@ -500,8 +500,8 @@ fn set_back(node: &NodeId, theirs: Version, ours: Version) -> Finding {
 fn line(app: &App, view: &View, node: &Node) -> NodeLine {
     let name = &node.metadata.name;
     let in_sync = app.hub.in_sync(name, view);
-    let (connected, seen, acknowledged, left) =
-        app.hub.with(name, |seat| (seat.streams > 0, seat.seen, seat.acknowledged, seat.left));
+    let (connected, seen, acknowledged, left, unreported) =
+        app.hub.with(name, |seat| (seat.streams > 0, seat.seen, seat.acknowledged, seat.left, seat.unreported));
     let silent = node.status.joined.is_some() && !connected && seen.is_none() && !left;
     NodeLine {
         node: name.clone(),
@@ -511,6 +511,7 @@ fn line(app: &App, view: &View, node: &Node) -> NodeLine {
         quarantined: node.status.quarantined.is_some(),
         left: left && !connected,
         connected,
+        unreported: connected && unreported,
         seen,
         acknowledged,
         in_sync: connected && in_sync,

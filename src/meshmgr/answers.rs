@@ -7,7 +7,7 @@ use axum::body::Body;
 use http_body_util::BodyExt as _;
 use tokio::time::{sleep, timeout};
 
-use crate::api::stream::UNANSWERED;
+use crate::api::stream::{Answer, UNANSWERED};
 use crate::clock;
 use crate::types::Mono;
 
@@ -34,15 +34,15 @@ impl Answers {
 
     /// Ends when the node has been silent for too long, or says that it will answer no more; never where it has promised nothing. `heard` is
     /// told of each answer. May be dropped while it waits.
-    pub(super) async fn ended(&mut self, heard: impl Fn()) {
+    pub(super) async fn ended(&mut self, heard: impl Fn(Answer)) {
         let Some(body) = &mut self.body else { return std::future::pending().await };
         loop {
             sleep(PACE.saturating_sub(clock::mono().since(self.heard))).await;
             let left = UNANSWERED.saturating_sub(clock::mono().since(self.heard));
             // What is here is taken before the time is looked at: it may be the server that was held up.
-            let Ok(Some(Ok(_))) = timeout(left, body.frame()).await else { return };
+            let Ok(Some(Ok(frame))) = timeout(left, body.frame()).await else { return };
             self.heard = clock::mono();
-            heard();
+            heard(frame.data_ref().map(|data| Answer::newest(data)).unwrap_or_default());
         }
     }
 }

@@ -58,6 +58,8 @@ pub(super) struct Seat {
     pub(super) presence: Presence,
     /// It said that its machine has left, and none has come since.
     pub(super) left: bool,
+    /// It says on its stream that its reports do not arrive.
+    pub(super) unreported: bool,
     /// When it was last heard.
     pub(super) seen: Option<Wall>,
     /// What its kernel and lanes follow.

@@ -15,7 +15,7 @@ use super::answers::Answers;
 use super::app::{App, blocking};
 use super::core::View;
 use super::hub::{Contests, Made};
-use crate::api::stream::{Contested, Message, PeerWord};
+use crate::api::stream::{Answer, Contested, Message, PeerWord};
 use crate::mgmt::audit::Origin;
 use crate::mgmt::found::Claimed;
 use crate::mgmt::limits;
@@ -95,7 +95,7 @@ impl Presence {
     fn new(app: &Arc<App>, node: &NodeId, answers: bool) -> Self {
         let (number, newest) = app.hub.with(node, |seat| {
             seat.streams += 1;
-            seat.left = false;
+            (seat.left, seat.unreported) = (false, false);
             seat.seen = Some(crate::clock::wall());
             seat.newest.send_modify(|newest| *newest += 1);
             (*seat.newest.borrow(), seat.newest.subscribe())
@@ -144,7 +144,9 @@ pub(super) async fn run(
     (writer, mut answers): (Writer, Answers),
 ) {
     let mut presence = Presence::new(&app, &node, answers.promised());
-    let seen = || app.hub.with(&node, |seat| seat.seen = Some(crate::clock::wall()));
+    let seen = |answer: Answer| {
+        app.hub.with(&node, |seat| (seat.seen, seat.unreported) = (Some(crate::clock::wall()), answer.unreported));
+    };
     let (mut views, mut contests, mut stop) = (app.core.watch(), app.hub.contests(), app.stop.clone());
     let mut held: Option<Held> = None;
     let mut first = true;
@@ -194,7 +196,7 @@ pub(super) async fn run(
             return;
         }
         if !answers.promised() {
-            seen();
+            seen(Answer::default());
         }
         tokio::select! {
             () = answers.ended(seen) => return,

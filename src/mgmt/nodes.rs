@@ -6,11 +6,14 @@ use std::time::Duration;
 use crate::api::admin::NodeLine;
 use crate::api::cut::Cut;
 use crate::api::local::Finding;
-use crate::types::Wall;
+use crate::types::{NodeId, Wall};
 
 /// How long a server that has just started waits for a node before it calls it away: nodes try again every 30 s at the latest, and take their
 /// time in between where they have waited long.
 pub const COMES_BACK: Duration = Duration::from_secs(45);
+
+/// Code of a node that is there and whose reports do not arrive, there and here.
+pub const UNREPORTED: &str = "M0125";
 
 /// What is wrong with a node, and what to do; `started`: when the server did. One that never joined is only not there yet, one in quarantine has
 /// a problem of its own, and one that is expected has some time left.
@@ -28,9 +31,23 @@ pub fn wrong(node: &NodeLine, started: Wall) -> Option<Finding> {
     if !node.connected {
         return Some(away(node, started));
     }
+    if node.unreported {
+        return Some(unreported(name));
+    }
     let help = format!("on that node: meshctl status; here: meshctl events | grep {name}");
     let behind = || Finding::new("M0108", format!("node {name} does not follow the newest table"), help);
     (!node.in_sync && !node.changing).then(behind).map(|finding| finding.cuts(Cut::node(false)))
+}
+
+fn unreported(name: &NodeId) -> Finding {
+    let what = format!(
+        "node {name} is connected, and its reports do not arrive: what it has found since is not known here. Its new connections to this server \
+         fail, the standing one lives"
+    );
+    let help = format!(
+        "on that node: meshctl status, which says what is wrong there; here, let new connections from {name} in: nft list ruleset; ss -lnt"
+    );
+    Finding::new(UNREPORTED, what, help).cuts(Cut::node(false))
 }
 
 fn away(node: &NodeLine, started: Wall) -> Finding {

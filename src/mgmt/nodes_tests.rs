@@ -17,6 +17,7 @@ fn line() -> NodeLine {
         acknowledged: Some(Version { incarnation: 1, revision: 7 }),
         in_sync: true,
         expected: false,
+        unreported: false,
         changing: false,
         daemon: None,
     }
@@ -25,6 +26,8 @@ fn line() -> NodeLine {
 /// M0107 and M0286 are about a node in each of their forms; of one whose machine has left, and of one in quarantine, surely.
 #[test]
 fn a_node_that_is_behind_is_about_what_is_decided_of_it() {
+    let unreported = NodeLine { unreported: true, ..line() };
+    as_decided(&[stands(&unreported, STARTED).unwrap()]);
     for node in [NodeLine { in_sync: false, ..line() }, NodeLine { in_sync: false, changing: true, ..line() }] {
         let found = stands(&node, STARTED).unwrap();
         assert_eq!(found.code, "M0108");
@@ -38,7 +41,7 @@ fn a_node_that_is_behind_is_about_what_is_decided_of_it() {
 fn a_node_that_is_away_behind_gone_or_shut_out_is_told_and_is_in_the_way_and_one_that_is_expected_is_only_not_known() {
     let away = NodeLine { connected: false, in_sync: false, ..line() };
     // What, whether it is a problem, and whether frames surely end there (none: nothing is in the way).
-    let table: [(&str, NodeLine, Option<&str>, Option<bool>); 10] = [
+    let table: [(&str, NodeLine, Option<&str>, Option<bool>); 11] = [
         ("well", line(), None, None),
         ("away", away.clone(), Some("M0107"), Some(false)),
         ("not heard yet", NodeLine { expected: true, seen: None, ..away.clone() }, None, Some(false)),
@@ -50,6 +53,7 @@ fn a_node_that_is_away_behind_gone_or_shut_out_is_told_and_is_in_the_way_and_one
             Some("M0107"),
             Some(true),
         ),
+        ("unheard", NodeLine { unreported: true, in_sync: false, ..line() }, Some("M0125"), Some(false)),
         ("behind", NodeLine { in_sync: false, ..line() }, Some("M0108"), Some(false)),
         ("on its way", NodeLine { in_sync: false, changing: true, ..line() }, None, Some(false)),
         ("quarantined", NodeLine { quarantined: true, ..away.clone() }, None, Some(true)),

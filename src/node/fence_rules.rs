@@ -169,6 +169,10 @@ fn who(reason: &str) -> &'static str {
     if reason == "mac" { "iifname . ether saddr" } else { "iifname" }
 }
 
+/// What a hypervisor says some times for a guest that it has moved: a RARP frame (RFC 903), for switches that learn (QEMU's `announce-rounds`).
+/// The table knows where guests are, and the guest sends nothing that it should not, so it is no news of that interface.
+const MOVED: &str = "        meta protocol 0x8035 counter name guest_type drop\n";
+
 /// Counters, sets that the kernel fills, and the chains that all kinds share.
 pub(super) fn write_common(out: &mut String) {
     for (reason, _) in REASONS {
@@ -198,7 +202,8 @@ pub(super) fn write_common(out: &mut String) {
         let sampled = SAMPLES.iter().any(|(of, ..)| *of == reason);
         let sample = format!("\n        update @sample_{reason} {{ iifname {SAMPLE_RATE} }} goto say_{reason}");
         let sample = if sampled { sample } else { String::new() };
-        let _ = writeln!(out, "    chain drop_{reason} {{\n        {count}{sample}\n        drop\n    }}");
+        let usual = if reason == "type" { MOVED } else { "" };
+        let _ = writeln!(out, "    chain drop_{reason} {{\n{usual}        {count}{sample}\n        drop\n    }}");
     }
     let flood = fence_rates::over("rate", GroupRate::USUAL);
     let fresh =

@@ -9,7 +9,7 @@ use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use super::fence_text::ROUTED;
-use super::{guard_host, guard_path};
+use super::{guard_host, guard_path, guard_tags};
 use crate::types::{IfName, UdpPort, Vni};
 
 /// Name of the table, family `inet`.
@@ -95,6 +95,10 @@ const WRAPPED: &str = "meta iifkind \"vxlan\"";
 /// Before the table of connections, which looks at -200 (`enum nf_ip_hook_priorities` of the kernel).
 const RAW: i32 = -300;
 
+/// Behind what puts fragments together (-400), before iptables' `-j CT`, which gives a packet a template that `notrack` leaves alone
+/// (`nft_notrack_eval`, net/netfilter/nft_ct.c); it leaves alone in turn what is not tracked (`xt_ct_target`, net/netfilter/xt_CT.c).
+const UNTRACKED: i32 = -390;
+
 /// Sets of the UDP ports where ICMP and ICMPv6 errors quote them, and the place: bits from the start of the ICMP header, behind its 8
 /// bytes, an IP header without options and the source port (RFC 792, RFC 4443).
 const QUOTED: [(&str, &str); 2] = [("quoted", "@th,240,16"), ("quoted6", "@th,400,16")];
@@ -119,6 +123,7 @@ impl Guard {
         self.write_sets(&mut out);
         self.chains().iter().for_each(|chain| chain.write(&mut out));
         out.push_str("}\n");
+        out.push_str(&self.at_doors().map(guard_tags::text).unwrap_or_default());
         out
     }
 
@@ -126,7 +131,8 @@ impl Guard {
     /// changed.
     pub fn change_from(&self, old: &Self) -> String {
         if !self.same_shape(old) {
-            return self.text();
+            let gone = old.at_doors().filter(|_| self.at_doors().is_none());
+            return gone.map(|_| guard_tags::removal()).unwrap_or_default() + &self.text();
         }
         let (before, after) = (old.all_elements(), self.all_elements());
         let mut out = String::new();
@@ -151,6 +157,7 @@ impl Guard {
                 None => chain.write_change(&mut out, "add"),
             }
         }
+        guard_tags::change(old.at_doors(), self.at_doors(), &mut out);
         out
     }
 
@@ -250,6 +257,12 @@ impl Guard {
         (!doors.is_empty()).then(|| Chain { devices: doors.iter().cloned().collect(), ..chain })
     }
 
+    /// Interfaces at which fragments are judged, where some are.
+    fn at_doors(&self) -> Option<&BTreeSet<IfName>> {
+        let doors = self.doors.as_ref().filter(|doors| !doors.is_empty())?;
+        self.admin.as_ref().map(|_| doors)
+    }
+
     /// Rules for what comes: what becomes of that which is refused, and what decides.
     fn inward(&self) -> [Vec<String>; 2] {
         let (mut refused, mut arriving) = (Vec::new(), Vec::new());
@@ -334,8 +347,8 @@ impl Guard {
             going.push(format!("oifname \"{interface}\" {ip} saddr {own} udp dport @ports notrack"));
         }
         vec![
-            Chain::new("untracked_in", Some(("prerouting", RAW)), entering),
-            Chain::new("untracked_out", Some(("output", RAW)), going),
+            Chain::new("untracked_in", Some(("prerouting", UNTRACKED)), entering),
+            Chain::new("untracked_out", Some(("output", UNTRACKED)), going),
         ]
     }
 }

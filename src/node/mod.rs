@@ -40,6 +40,7 @@ mod growing;
 pub mod guard;
 mod guard_host;
 mod guard_path;
+mod guard_tags;
 pub mod larger;
 pub mod let_through;
 pub mod losses;

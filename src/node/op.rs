@@ -242,7 +242,7 @@ impl fmt::Display for Op {
         match self {
             Self::LoadGuard(guard) => write!(f, "nft -f - <<'EOF'\n{}EOF", guard.text()),
             Self::ChangeGuard { from, to } => write!(f, "nft -f - <<'EOF'\n{}EOF", to.change_from(from)),
-            Self::DeleteGuard => write!(f, "nft delete table inet {TABLE}"),
+            Self::DeleteGuard => write!(f, "for f in inet netdev; do nft delete table $f {TABLE}; done"),
             Self::LoadFence(fence) => write!(f, "nft -f - <<'EOF'\n{}EOF", fence.text()),
             Self::ChangeFence { from, to } => write!(f, "nft -f - <<'EOF'\n{}EOF", to.change_from(from)),
             Self::DeleteFence => {

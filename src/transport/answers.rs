@@ -7,8 +7,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::mpsc;
 
-/// One answer. What stands in it says nothing; that it comes does.
-const ANSWER: &[u8] = b"{}\n";
+use crate::api::stream::Answer;
 
 /// What is sent with a request.
 pub(super) enum Sent {
@@ -30,8 +29,8 @@ pub(super) fn answers() -> (Answers, Sent) {
 
 impl Answers {
     /// Answers once. Where the answer of before is still here the way is blocked, and one more would say no more.
-    pub(super) fn answer(&self) {
-        let _ = self.0.try_send(Bytes::from_static(ANSWER));
+    pub(super) fn answer(&self, answer: Answer) {
+        let _ = self.0.try_send(answer.line().into());
     }
 }
 

@@ -26,6 +26,7 @@ use super::tls::{PinMismatch, management_name};
 use crate::api::MANAGEMENT_NAME;
 use crate::api::heard::{self, Heard, Names};
 use crate::api::problem::{Exit, Problem};
+use crate::api::stream::Answer;
 
 /// Longest wait for a TCP connection and its TLS handshake, per address.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -315,9 +316,9 @@ impl Lines {
     }
 
     /// Tells the other end that its lines are read, where it hears that.
-    pub fn answer(&self) {
+    pub fn answer(&self, answer: Answer) {
         if let Some(answers) = &self.answers {
-            answers.answer();
+            answers.answer(answer);
         }
     }
 

@@ -16,6 +16,7 @@ use vxmesh::types::Mac;
 use crate::frames::{self, Plug, UDP, ethernet, inner, ip, mac_of, marker, udp, vxlan};
 use crate::harness::{Space, cable, can_run, guest, wait_until};
 use crate::node::{BRIDGE, TAP, VXLAN, behind, local, planned, row, settle, slice, text};
+use crate::pretend::tag;
 
 const LIMIT: Duration = Duration::from_secs(5);
 /// Until a frame that was sent is counted.
@@ -123,6 +124,8 @@ struct Attack {
     wire: usize,
     /// The wire of its first packet, where that is another one.
     begins: Option<usize>,
+    /// Priority tags of what comes by the other wire.
+    tags: usize,
     port: u16,
     flags: u8,
     vni: u32,
@@ -147,6 +150,7 @@ impl Attack {
             ttl: 255,
             wire: 0,
             begins: None,
+            tags: 0,
             port: 4789,
             flags: 8,
             vni: 10,
@@ -174,7 +178,11 @@ impl Attack {
             None => there,
         };
         let from = mac("02:00:00:00:99:99");
-        packets.iter().enumerate().map(|(number, packet)| ethernet(from, there(number), packet)).collect()
+        let tagged = |number: usize, frame: Vec<u8>| {
+            let other = self.begins.filter(|_| number == 0).unwrap_or(self.wire) == 1;
+            (0..if other { self.tags } else { 0 }).fold(frame, |frame, _| tag(0, &frame))
+        };
+        packets.iter().enumerate().map(|(n, packet)| tagged(n, ethernet(from, there(n), packet))).collect()
     }
 
     /// Sends copies of it; returns how many frames of it the guest got, and how the counters rose without the `fence`, a right
@@ -441,6 +449,21 @@ const PIECES: &[PieceRow] = &[
         ["in_pieces", "in_pieces"],
     ),
     (
+        "a member, in two fragments, the first by another interface and with a priority tag",
+        |_, a| (a.begins, a.tags, a.wrap) = (Some(1), 1, Some(HALVES)),
+        ["in_pieces", "in_pieces"],
+    ),
+    (
+        "a member, in two fragments, the first by another interface and with two of them",
+        |_, a| (a.begins, a.tags, a.wrap) = (Some(1), 2, Some(HALVES)),
+        ["in_pieces", "in_pieces"],
+    ),
+    (
+        "a member, in two fragments, the last by another interface and with three of them",
+        |_, a| (a.wire, a.begins, a.tags, a.wrap) = (1, Some(0), 3, Some(HALVES)),
+        ["in_pieces", "in_pieces"],
+    ),
+    (
         "a fragment that hides the VNI from the guard",
         |_, a| (a.vni, a.wrap) = (11, Some(HEADER)),
         ["in_pieces", "in_unknown"],
@@ -500,7 +523,10 @@ fn in_pieces(target: &Target, right: &Attack) -> Vec<String> {
             wrong.extend(differs(&format!("{what} (place {place})"), counter, outcome));
         }
     };
-    let load = |guard: &Guard| target.host.sh(&format!("nft -f - <<'EOF'\n{}EOF\n", guard.text()));
+    let load = |guard: &Guard| {
+        let anew = "nft delete table netdev vxmesh 2>/dev/null || true; nft -f - <<'EOF'\n";
+        target.host.sh(&format!("{anew}{}EOF\n", guard.text()));
+    };
     let everywhere = Guard { doors: None, ..target.guard.clone() };
     if by_doors {
         round(1);

@@ -5,9 +5,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
+use vxmesh::types::Mac;
 
+use crate::frames::Plug;
 use crate::harness::{can_run, succeed, wait_until};
 use crate::labs::Lab;
+use crate::pretend::eth;
 
 /// How soon a node says it, and management.
 const NODE: Duration = Duration::from_secs(30);
@@ -251,4 +254,32 @@ fn what_is_for_one_host_and_goes_to_a_group_is_told_where_a_tunnel_would_have_to
     wait_until("it is told", NODE, || says(&lab, Some("b-2"), &["M0684", "port b-2-g1", "(g1)", "group-unicast"]));
     let near = codes(&status(&lab, Some("a-2")));
     assert!(!near.contains(&"M0684".to_owned()), "what it sends arrives: {near:?}");
+}
+
+/// A hypervisor says by RARP that it has moved a guest, some frames within a second (QEMU, `announce-rounds`): no fault of the guest.
+#[test]
+fn a_hypervisors_word_for_a_guest_that_it_has_moved_is_no_news() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "1", "--nodes", "1"]);
+    lab.settled();
+    let guest = lab.layout().node("a-1").unwrap().guests[0].namespace.clone();
+    let (wire, own) = (Plug::at(&guest, "eth0"), "02:76:78:01:01:01".parse().unwrap());
+    let count = || status(&lab, Some("a-1"))["drops"]["guest_type"].as_u64().unwrap_or_default();
+    let kinds = |kind: u16, frames: u64| {
+        let before = count();
+        let frame = eth(Mac::BROADCAST, own, kind, &[0; 46]);
+        (0..frames).for_each(|_| wire.send(&frame));
+        wait_until("they are counted", NODE, || count() >= before + frames);
+    };
+    kinds(0x8035, 5);
+    let by_interface = || {
+        let output = lab.ctl("exec", &["a-1", "--", "nft", "list", "set", "bridge", "vxmesh_guests", "by_type"]);
+        String::from_utf8_lossy(&output.stdout).contains("\"g1\"")
+    };
+    assert!(!by_interface());
+    kinds(0x8137, 2);
+    assert!(by_interface(), "another protocol is");
+    wait_until("and told", NODE, || says(&lab, Some("a-1"), &["M0684", "neither IPv4, IPv6 nor ARP"]));
 }

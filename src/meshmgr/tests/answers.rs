@@ -1,14 +1,14 @@
 //! Who is there: by what nodes say, not by what is written to them.
 
 use super::*;
-use crate::api::stream::{ANSWERS, UNANSWERED};
+use crate::api::stream::{ANSWERS, Answer, UNANSWERED};
 
 /// Reads a stream for ever; answers as long as `answering` says so.
 async fn follow(mut lines: Lines, answering: bool) {
     let mut answered = crate::clock::mono();
     while let Ok(Some(_)) = lines.next::<Value>().await {
         if answering && crate::clock::mono().since(answered) >= ANSWERS {
-            lines.answer();
+            lines.answer(Answer::default());
             answered = crate::clock::mono();
         }
     }
@@ -34,7 +34,7 @@ async fn a_node_is_there_while_it_answers_and_one_of_an_older_version_while_its_
     let loud = world.node(&nodes[3]).conversation(&answers).await.unwrap();
     let flood = tokio::spawn(async move {
         loop {
-            loud.answer();
+            loud.answer(Answer::default());
             tokio::task::yield_now().await;
         }
     });

@@ -215,6 +215,18 @@ fn guests() -> Vec<Row> {
             .says(Node("b-2"), "M0677", &["g1", "192.168.10.12"])
             .says(Management, "M0677", &["b-2", "192.168.10.12"])
             .lasts("what a guest said is told of for a minute"),
+        Row::new("new connections of a node to management are refused, and a guest of it is cut off")
+            .make([
+                On("mgmt", "nft 'add table inet fw; add chain inet fw i { type filter hook input priority 0; }; \
+                    add rule inet fw i ip saddr 198.18.2.2 tcp dport 7443 tcp flags & (syn|ack) == syn drop'"),
+                On("b-2", "ip link set g1 down"),
+            ])
+            .undo([On("mgmt", "nft delete table inet fw"), On("b-2", "ip link set g1 up")])
+            .cut(&[("b-1", "b-2")])
+            .whole(&[("a-1", "b-1")])
+            .says(Node("b-2"), "M0674", &["g1"])
+            .says(Node("b-2"), "M0125", &["does not arrive at the management node"])
+            .says(Management, "M0125", &["node b-2 is connected", "reports do not arrive"]),
         Row::new("a guest's interface is on another bridge")
             .make([On("a-2", "ip link add virbr0 type bridge; ip link set virbr0 up; ip link set g1 master virbr0")])
             .undo([On("a-2", "ip link set g1 master vb10.12b5; ip link delete virbr0")])
