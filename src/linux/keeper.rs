@@ -94,18 +94,24 @@ impl Keeper {
         lock(&self.tracking).tracks()
     }
 
+    /// The chain by which packets get a zone ([`Tracking::zone`]).
+    pub(super) fn zone(&self) -> Option<String> {
+        lock(&self.tracking).zone()
+    }
+
     /// When rules of others are to be looked at again ([`Tracking::again`]).
     pub(super) fn again(&self) -> Option<Mono> {
         lock(&self.tracking).again()
     }
 
     /// Leaves VXLAN out of the host's table of connections where the host tracks and the guard that is loaded does not know it yet: until
-    /// the engine has looked, one guest could fill it. False: there was nothing to do.
+    /// the engine has looked, one guest could fill it. False: there was nothing to do, and there is nothing for the engine to look at.
     pub(super) fn untrack(&self) -> Result<bool, KernelError> {
-        if !self.tracks() {
-            return Ok(false);
-        }
-        self.guard.turn(|guard| (!guard.untracked).then(|| Guard { untracked: true, ..guard.clone() }))
+        let tracks = self.tracks();
+        let news = lock(&self.tracking).news();
+        let turned = tracks
+            && self.guard.turn(|guard| (!guard.untracked).then(|| Guard { untracked: true, ..guard.clone() }))?;
+        Ok(turned || news)
     }
 
     /// True where that process was one of our own runs of `nft`.

@@ -110,6 +110,7 @@ impl Kernel {
             observed.shut = nft::shut()?;
         }
         observed.tracks = self.filters.tracks();
+        observed.zone = self.filters.zone();
         observed.rules_before_devices = self.rules_before_devices();
         observed.onlink = self.routes.observe();
         Ok(observed)

@@ -9,7 +9,9 @@ use netlink_packet_core::NLM_F_DUMP;
 
 use super::attributes::{attribute, each, text};
 use super::hooks::{self, ask_with};
-use super::netfilter::{self, CHAIN_TYPE, EXPRESSION_DATA, EXPRESSION_NAME, EXPRESSIONS, HEADERS, MATCH_NAME};
+use super::netfilter::{
+    self, CHAIN_TYPE, EXPRESSION_DATA, EXPRESSION_NAME, EXPRESSIONS, HEADERS, MATCH_NAME, TABLE_NAME,
+};
 use super::netlink::HEADER;
 use crate::clock::mono;
 use crate::types::Mono;
@@ -20,27 +22,61 @@ const FAMILIES: [u8; 3] = [1, 2, 10];
 const MATCHES: [&str; 8] =
     ["conntrack", "state", "connmark", "connbytes", "connlabel", "connlimit", "helper", "cluster"];
 
+/// `NFTA_RULE_CHAIN`.
+const RULE_CHAIN: u16 = 2;
+/// `NFTA_CT_KEY` and `NFTA_META_KEY`.
+const KEY: u16 = 2;
+/// `NFTA_CT_SREG`: the rule sets what it names.
+const CT_FROM_REGISTER: u16 = 4;
+/// `NFT_CT_ZONE`.
+const CT_ZONE: u32 = 17;
+/// `NFT_META_IIF`, `NFT_META_OIF`, `NFT_META_IIFNAME`, `NFT_META_OIFNAME`.
+const INTERFACES: [u32; 4] = [4, 5, 6, 7];
+
 /// How much longer rules are left alone than it took to read them: a host with very many of them that change all the time has other things
 /// to do.
 const REST: u32 = 9;
 /// They are left alone for that long at least.
 const LEAST: Duration = Duration::from_millis(10);
 
+/// What rules ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Found {
+    /// Some make the kernel track.
+    asked: bool,
+    /// The first chain with a rule that gives all packets a zone: `FAMILY TABLE CHAIN`.
+    zone: Option<String>,
+}
+
 /// What was last known of the rules, and the generation of the packet filters in which they were read.
 #[derive(Debug, Default)]
 pub(super) struct Tracking {
-    read: Option<(u32, bool)>,
+    read: Option<(u32, Found)>,
     /// Not before are they read again.
     next: Mono,
     /// They have changed since, or could not be read.
     behind: bool,
+    /// The zone is another one since that was last asked.
+    news: bool,
 }
 
 impl Tracking {
     /// True where this network namespace has an entry of a tracked connection, or a rule or chain for which the kernel makes some. Rules
     /// are read once a change of packet filters, and a tenth of the time at most. False where the kernel cannot track.
     pub(super) fn tracks(&mut self) -> bool {
-        entries() || self.asked_for()
+        let asked = self.look();
+        entries() || asked
+    }
+
+    /// The chain with a rule that gives packets a zone of connection tracking, whatever interface they come and go by, as of the last look. It puts a
+    /// template in the place of "not tracked" (`nft_ct_set_zone_eval`, net/netfilter/nft_ct.c), so no `notrack` holds against it.
+    pub(super) fn zone(&self) -> Option<String> {
+        self.read.as_ref().and_then(|(_, found)| found.zone.clone())
+    }
+
+    /// True once after [`Self::zone`] has become another one.
+    pub(super) fn news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
     }
 
     /// When rules are to be read that have changed since; none: those that are known are in force.
@@ -48,19 +84,21 @@ impl Tracking {
         self.behind.then_some(self.next)
     }
 
-    fn asked_for(&mut self) -> bool {
+    /// Reads the rules where that is due; true where they ask for tracking.
+    fn look(&mut self) -> bool {
         // A kernel without packet filters has no rules.
         let Ok(generation) = hooks::generation() else { return false };
         let begun = mono();
-        self.behind = self.read.is_none_or(|(read, _)| read != generation);
+        self.behind = self.read.as_ref().is_none_or(|(read, _)| *read != generation);
         if self.behind && begun >= self.next {
-            if let Ok(asked) = translates().and_then(|nat| Ok(nat || matches()?)) {
-                (self.read, self.behind) = (Some((generation, asked)), false);
+            if let Ok(found) = found() {
+                self.news |= self.zone() != found.zone;
+                (self.read, self.behind) = (Some((generation, found)), false);
             }
             let ended = mono();
             self.next = ended + ended.since(begun).saturating_mul(REST).max(LEAST);
         }
-        self.read.is_some_and(|(_, asked)| asked)
+        self.read.as_ref().is_some_and(|(_, found)| found.asked)
     }
 }
 
@@ -77,12 +115,35 @@ fn translates() -> io::Result<bool> {
     any(netfilter::GET_CHAIN, |chain| attribute(chain, CHAIN_TYPE).map(text).as_deref() == Some("nat"))
 }
 
-/// There is a rule that looks at connections.
-fn matches() -> io::Result<bool> {
+/// What the rules ask for, all of them.
+fn found() -> io::Result<Found> {
+    let mut found = Found { asked: translates()?, zone: None };
     any(netfilter::GET_RULE, |rule| {
         let parts = attribute(rule, EXPRESSIONS).into_iter().flat_map(|all| each(all).map(|(_, part)| part));
-        parts.into_iter().any(looks)
-    })
+        let parts: Vec<&[u8]> = parts.collect();
+        found.asked |= parts.iter().any(|part| looks(part));
+        if found.zone.is_none() && gives_zone(&parts) {
+            let name = |kind| attribute(rule, kind).map(text).unwrap_or_default();
+            found.zone = Some(format!("{} {}", name(TABLE_NAME), name(RULE_CHAIN)));
+        }
+        false
+    })?;
+    Ok(found)
+}
+
+/// True for a rule that gives packets a zone and asks for no interface.
+fn gives_zone(parts: &[&[u8]]) -> bool {
+    let named = |part: &[u8], name: &str| attribute(part, EXPRESSION_NAME).map(text).as_deref() == Some(name);
+    let number = |part: &[u8], kind: u16| {
+        let value = attribute(part, EXPRESSION_DATA).and_then(|data| attribute(data, kind)?.first_chunk::<4>());
+        value.map(|bytes| u32::from_be_bytes(*bytes))
+    };
+    let zone = |part: &&&[u8]| {
+        named(part, "ct") && number(part, KEY) == Some(CT_ZONE) && number(part, CT_FROM_REGISTER).is_some()
+    };
+    let interface =
+        |part: &&&[u8]| named(part, "meta") && number(part, KEY).is_some_and(|key| INTERFACES.contains(&key));
+    parts.iter().any(|part| zone(&part)) && !parts.iter().any(|part| interface(&part))
 }
 
 /// An expression of a rule for which the kernel tracks.
@@ -98,7 +159,7 @@ fn looks(expression: &[u8]) -> bool {
 }
 
 /// One of all chains or rules of these families is as asked.
-fn any(kind: u16, is: impl Fn(&[u8]) -> bool) -> io::Result<bool> {
+fn any(kind: u16, mut is: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
     let mut found = false;
     ask_with(kind, NLM_F_DUMP, 0, &[], |message| {
         let family = message.get(HEADER)?;
@@ -125,5 +186,21 @@ mod tests {
         assert!(looks(&part(b"ct\0")) && looks(&part(b"flow_offload\0")));
         assert!(looks(&of_iptables(b"conntrack\0")) && looks(&of_iptables(b"state\0")));
         assert!(!looks(&part(b"notrack\0")) && !looks(&part(b"payload\0")) && !looks(&of_iptables(b"mark\0")));
+    }
+
+    #[test]
+    fn a_rule_that_gives_packets_a_zone_whatever_their_interface_is_known() {
+        let part = |name: &[u8], values: &[(u16, u32)]| {
+            let values: Vec<(u16, [u8; 4])> = values.iter().map(|(kind, value)| (*kind, value.to_be_bytes())).collect();
+            let values: Vec<(u16, &[u8])> = values.iter().map(|(kind, value)| (*kind, &value[..])).collect();
+            packed(&[(EXPRESSION_NAME, name), (EXPRESSION_DATA, &packed(&values))])
+        };
+        let (zone, asks) = (part(b"ct\0", &[(KEY, 17), (4, 1)]), part(b"ct\0", &[(1, 1), (KEY, 17)]));
+        let (mark, by) = (part(b"ct\0", &[(KEY, 3), (4, 1)]), part(b"meta\0", &[(KEY, 6), (1, 1)]));
+        let other = part(b"meta\0", &[(KEY, 16), (1, 1)]);
+        assert!(gives_zone(&[&zone]) && gives_zone(&[&other, &zone]));
+        for rule in [&[&asks][..], &[&mark], &[&by, &zone], &[]] {
+            assert!(!gives_zone(&rule.iter().map(|part| part.as_slice()).collect::<Vec<_>>()));
+        }
     }
 }

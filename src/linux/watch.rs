@@ -161,7 +161,8 @@ impl Watch {
     }
 
     /// Leaves VXLAN out of the host's table of connections from the first rule of others that looks at connections on: until the engine has
-    /// looked, one guest could fill it. True: the guard was loaded again for it.
+    /// looked, one guest could fill it. True: the guard was loaded again for it, or a rule that no such
+    /// rule of ours holds against has come or gone.
     ///
     /// # Errors
     /// `nft` is missing or refuses.

@@ -70,6 +70,8 @@ pub struct Observed {
     pub rules_before_devices: bool,
     /// This host tracks connections: there is an entry of one, or a rule for which the kernel makes some.
     pub tracks: bool,
+    /// The table and chain of a rule that gives packets a zone of connection tracking, whatever interface they come and go by.
+    pub zone: Option<String>,
     /// The check of guests' checksums.
     pub checks: Checks,
     /// The routing table of the plain path.

@@ -17,26 +17,30 @@ const SETTLES: Duration = Duration::from_secs(6);
 /// Peers of one finding that are named.
 const NAMED: usize = 3;
 
-/// Tells of peers of plain paths that the kernel has no way to: beside what is told of them already, else by itself. `ends` are those whose
-/// interface is up.
+/// Tells of peers of plain paths that the kernel has no way to: beside what is told of them already, else by itself; and, beside what is told
+/// already, of those to which it sends by another interface. `ends` are those whose interface is up.
 pub fn refused(ways: &OutWays, ends: &BTreeMap<NodeId, End>, findings: &mut Vec<Finding>, now: Mono) {
-    let mut gone: BTreeMap<&NodeId, IpAddr> = BTreeMap::new();
-    for (node, end) in ends {
-        let lasts = ways.changed(end.to).is_none_or(|at| now.since(at) >= SETTLES);
-        if lasts && ways.has_none(end.to) {
-            gone.insert(node, end.to);
-        }
-    }
+    let lasts = |end: &End| ways.changed(end.to).is_none_or(|at| now.since(at) >= SETTLES);
+    let of = |is: &dyn Fn(&End) -> bool| -> BTreeMap<&NodeId, IpAddr> {
+        let ends = ends.iter().filter(|(_, end)| is(end) && lasts(end));
+        ends.map(|(node, end)| (node, end.to)).collect()
+    };
+    let mut gone = of(&|end| ways.has_none(end.to));
+    let mut astray = of(&|end| ways.astray(end));
     for finding in findings.iter_mut() {
-        let peers = finding.cut.as_ref().map(|cut| cut.peers.clone()).unwrap_or_default();
-        // A session has no part in what arrives, so its finding lists no peer.
-        let session = |to: &IpAddr| finding.code == SESSION && finding.what.contains(&format!(" - {to})"));
-        let is = |(node, to): (&&NodeId, &IpAddr)| peers.contains(node) || session(to);
-        let Some(to) = gone.iter().find(|one| is(*one)).map(|(_, to)| *to) else { continue };
-        gone.retain(|node, to| !is((node, to)));
-        finding.what.push_str(&format!("; {NO_WAY} {to}"));
-        // Nobody else's filter has a part in that.
-        finding.help = if finding.code == SESSION { ask(to) } else { asking(&finding.help, to, true) };
+        if let Some(to) = taken(&mut gone, finding) {
+            finding.what.push_str(&format!("; {NO_WAY} {to}"));
+            // Nobody else's filter has a part in that.
+            finding.help = if finding.code == SESSION { ask(to) } else { asking(&finding.help, to, true) };
+        } else if let Some(to) = taken(&mut astray, finding) {
+            let end = ends.values().find(|end| end.to == to);
+            finding.what.push_str(&format!("; {}", end.and_then(|end| ways.says(end)).unwrap_or_default()));
+            let back = end.and_then(|end| end.by.as_ref()).map_or_else(String::new, |by| {
+                format!("; with net.ipv4.conf.{by}.rp_filter=1 (or all) what comes from there is dropped")
+            });
+            finding.what.push_str(&back);
+            finding.help = asking(&finding.help, to, true);
+        }
     }
     let Some(to) = gone.values().next() else { return };
     let names = named(gone.keys(), NAMED);
@@ -45,6 +49,17 @@ pub fn refused(ways: &OutWays, ends: &BTreeMap<NodeId, End>, findings: &mut Vec<
          it is lost, which peers tell as theirs; guests' frames take the plain path, which answers"
     );
     findings.push(Finding::new(SESSION, what, ask(*to)).harmless());
+}
+
+/// Takes those peers out that a finding is about; the address of the first.
+fn taken(peers: &mut BTreeMap<&NodeId, IpAddr>, finding: &Finding) -> Option<IpAddr> {
+    let about = finding.cut.as_ref().map(|cut| cut.peers.as_slice()).unwrap_or_default();
+    // A session has no part in what arrives, so its finding lists no peer.
+    let session = |to: &IpAddr| finding.code == SESSION && finding.what.contains(&format!(" - {to})"));
+    let is = |(node, to): (&&NodeId, &IpAddr)| about.contains(node) || session(to);
+    let to = peers.iter().find(|one| is(*one)).map(|(_, to)| *to)?;
+    peers.retain(|node, to| !is((node, to)));
+    Some(to)
 }
 
 /// What shows why the kernel has no way to an address.
@@ -118,6 +133,28 @@ mod tests {
     fn learn(ways: &mut OutWays, answers: &[Option<Way>], seconds: u64) {
         let answers = (1..).zip(answers).map(|(n, way)| (format!("10.0.0.{n}").parse().unwrap(), way.clone()));
         ways.learn(answers.collect(), at(seconds), Wall::from_secs(1_800_000_000 + seconds));
+    }
+
+    #[test]
+    fn a_route_that_leads_to_a_plain_peer_by_another_interface_is_told_beside_what_is_wrong() {
+        let (mut ways, ends) = (OutWays::default(), ends(&["b", "c"]));
+        let told = |ways: &OutWays, findings: &[Finding], seconds| {
+            let mut findings = findings.to_vec();
+            refused(ways, &ends, &mut findings, at(seconds));
+            findings
+        };
+        learn(&mut ways, &[by("wg0"), by("admin0")], 10);
+        assert_eq!(told(&ways, &[], 21), [], "guests' frames have routes of their own");
+        let silent = |peer: &str| {
+            let peers: Vec<NodeId> = vec![peer.parse().unwrap()];
+            Finding::new("M0666", "nothing is heard".to_owned(), "ping").cuts(Cut::peers(false, Path::Plain, &peers))
+        };
+        let found = told(&ways, &[silent("b"), silent("c")], 21);
+        let [b, c] = &found[..] else { panic!("{found:?}") };
+        assert!(b.what.contains("; packets to 10.0.0.1 leave by wg0, not by admin0 as they should"), "{b:?}");
+        assert!(b.what.ends_with("; with net.ipv4.conf.admin0.rp_filter=1 (or all) what comes from there is dropped"));
+        assert!(b.help.starts_with("ip route get 10.0.0.1; ping"), "{b:?}");
+        assert_eq!(*c, silent("c"));
     }
 
     #[test]

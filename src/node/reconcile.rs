@@ -90,6 +90,7 @@ pub fn conflicts(desired: &Desired, observed: &Observed) -> Vec<Finding> {
     findings.extend(checksums::open(observed));
     findings.extend(outside::mistaken(desired, observed));
     findings.extend(taken.iter().map(|(net, other)| foreign_vni(net, other)));
+    findings.extend(observed.zone.as_deref().filter(|_| !desired.networks.is_empty()).map(zoned));
     findings.extend(latecomers(observed, &taken.iter().map(|(_, other)| *other).collect()));
     findings
 }
@@ -137,6 +138,17 @@ fn same_vni<'a>(net: &Net, observed: &'a Observed) -> Option<&'a IfName> {
     let wanted = net.links.get(name)?.vxlan()?;
     let is = |link: &Link| link.vxlan().is_some_and(|held| (held.vni, held.udp_port) == (wanted.vni, wanted.udp_port));
     observed.links.iter().find(|(name, link)| !is_ours(name, link) && is(link)).map(|(name, _)| name)
+}
+
+/// No `notrack` holds against a zone.
+fn zoned(chain: &str) -> Finding {
+    let what = format!(
+        "a rule of chain {chain} gives packets a zone of connection tracking (ct zone set) whatever their interface: guests' flows are tracked, \
+         so they fill the host's table of connections, and its NAT may change their frames where bridges show them to packet filters"
+    );
+    let help =
+        "nft list ruleset | grep -B5 'ct zone set'; give the rule the interfaces that it is for (iifname, oifname)";
+    Finding::new("M0618", what, help).cuts(Cut::node(false))
 }
 
 fn foreign_vni(net: &Net, other: &IfName) -> Finding {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use vxmesh::lab::shell;
 
 use crate::harness::{can_run, wait_until};
-use crate::labs::Lab;
+use crate::labs::{Lab, said};
 
 /// Flows that a guest opens, each from a source port of its own.
 const FLOWS: usize = 1000;
@@ -62,4 +62,21 @@ fn guests_do_not_fill_the_hosts_table_of_connections_and_its_firewall_lets_the_m
             lab.answers("a-1", far) && lab.answers(far, "a-1")
         });
     }
+    // Against a zone that nft gives no rule of ours holds, so it is told; one for other interfaces is nothing to us.
+    let told = || {
+        let status = lab.ctl("exec", &["a-1", "--", env!("CARGO_BIN_EXE_meshctl"), "status"]);
+        said(&status).contains("M0618 a rule of chain opz p gives packets a zone")
+    };
+    run(
+        &node("a-1"),
+        "sh",
+        "nft 'add table inet opz; add chain inet opz p { type filter hook prerouting priority raw; }'",
+    );
+    run(&node("a-1"), "sh", "nft add rule inet opz p iifname eth9 ct zone set 8");
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(!told());
+    run(&node("a-1"), "sh", "nft add rule inet opz p ct zone set 8");
+    wait_until("the zone is told", Duration::from_secs(30), told);
+    run(&node("a-1"), "sh", "nft delete table inet opz");
+    wait_until("it is told no longer", Duration::from_secs(30), || !told());
 }
