@@ -19,6 +19,7 @@ use crate::node::fence_sizes::LARGE;
 use crate::node::fence_text::{CHECKSUM, QUIET as NO_NEWS, REASONS, SPOKEN};
 use crate::node::guard;
 use crate::node::presence::Presence;
+use crate::node::strangers::Strangers;
 use crate::node::wrongs::{SAMPLED, Wrongs};
 use crate::table::{Learning, NetKey, Row, RowKey, Slice};
 use crate::types::{IfName, Mono, PortId};
@@ -49,6 +50,7 @@ pub(super) struct Guests {
     large: Dropped,
     mtus: BTreeMap<IfName, u32>,
     barred: Barred,
+    strangers: Strangers,
 }
 
 impl Guests {
@@ -82,6 +84,7 @@ impl Guests {
         self.next = Some(now + every);
         let start = mono();
         let counters = kernel.filter_counters()?;
+        self.strangers.learn(&counters, now);
         let more = |reason: &str| {
             let name = format!("guest_{reason}");
             counters.get(&name).copied().unwrap_or_default() > self.counters.get(&name).copied().unwrap_or_default()
@@ -120,7 +123,8 @@ impl Guests {
         self.barred.settle(slice, &self.places, now);
         let large = self.large.findings(desired, &self.places, &self.mtus, now);
         let barred = self.barred.findings(slice, desired, &self.places);
-        [self.wrongs.findings(slice, desired, presence, &self.places), barred, large].concat()
+        let strangers = self.strangers.finding(desired.guard.ports.iter()).into_iter().collect();
+        [self.wrongs.findings(slice, desired, presence, &self.places), barred, large, strangers].concat()
     }
 
     /// How often a guest of a network that finds its guests by itself was heard for the first time in a while, as of the last look.

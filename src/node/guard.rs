@@ -75,12 +75,15 @@ pub const COUNTERS: [(&str, &str); 11] = [
     ),
     ("out_accepted", "VXLAN to a known VTEP, of a network that it shares with this node"),
     (
-        "out_unknown",
+        OUT_UNKNOWN,
         "VXLAN to a stranger, through the wrong interface, of a network that its receiver is no member of, or made by a program of this host",
     ),
     ("out_routed", "VXLAN to a known VTEP that would leave by a router which its PDC does not have"),
     ("out_quoted", "ICMP errors of this host that quote a frame which came as VXLAN"),
 ];
+
+/// Counts what leaves for nobody that may get it.
+pub const OUT_UNKNOWN: &str = "out_unknown";
 
 /// Those of [`COUNTERS`] that count what passes.
 pub const ACCEPTED: [&str; 2] = ["in_accepted", "out_accepted"];
@@ -304,7 +307,7 @@ impl Guard {
             }
         }
         refused.push(guard_host::BRIDGED.to_owned());
-        refused.push("counter name out_unknown drop".to_owned());
+        refused.push(format!("counter name {OUT_UNKNOWN} drop"));
         // Most of what passes here is neither, and of guests where bridges show their frames to the host's firewall. A comparison costs
         // such a packet less than a look at a set.
         leaving.push(guard_host::to_guests(&self.shut));

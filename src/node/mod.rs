@@ -75,6 +75,7 @@ pub mod silent;
 pub mod singles;
 pub mod skew;
 pub mod spans;
+pub mod strangers;
 pub mod strays;
 mod swapped;
 pub mod sync;

@@ -187,6 +187,29 @@ fn a_guests_interface_that_is_called_nearly_as_a_bridge_stops_nobody() {
     assert!(said(&on(&lab, "a-1", "nft list chain inet vxmesh leaving")).contains("oifname @ends goto routed"));
 }
 
+/// docker swarm makes its vxlan device here and moves it into a namespace of its own; the socket stays, and no list here shows the device.
+#[test]
+fn a_vxlan_device_of_others_in_another_namespace_is_told_by_what_it_sends() {
+    if !can_run() {
+        return;
+    }
+    let lab = Lab::mesh(&["--pdcs", "1", "--nodes", "2"]);
+    lab.settled();
+    let told = || {
+        let status = lab.ctl("exec", &["a-1", "--", env!("CARGO_BIN_EXE_meshctl"), "status"]);
+        said(&status).contains("M0619")
+    };
+    assert!(!told());
+    let swarm = "unshare -n sleep 30 & P=$!; sleep 0.3
+        ip link add vx-sw type vxlan id 4097 dstport 4789 local 10.1.0.1 remote 10.1.0.2; ip link set vx-sw netns $P
+        nsenter -t $P -n sh -c 'ip link set vx-sw up; ip address add 10.0.9.1/24 dev vx-sw; ping -c 30 -i 0.2 10.0.9.2 >/dev/null || true'
+        kill $P";
+    on(&lab, "a-1", swarm);
+    wait_until("it is told", 3 * SOON, told);
+    assert!(lab.answers("a-1", "a-2"));
+    wait_until("and no longer", 6 * SOON, || !told());
+}
+
 /// A host is a member by its own addresses alone, whoever of its users says otherwise.
 #[test]
 fn no_program_sends_as_another_node() {
