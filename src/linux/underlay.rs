@@ -143,7 +143,9 @@ impl Host {
                 found.ok_or_else(|| UnderlayError::NotLocal { address: *wanted, have: self.have() })
             }
             Attach::Interface(name) if !self.mtus.contains_key(name) => {
-                let have = self.mtus.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                // Our own are no side of this node, and would hide among them what is.
+                let others = self.mtus.keys().filter(|name| names::parse(name.as_str()).is_none());
+                let have = others.map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 Err(UnderlayError::NoInterface { name: name.clone(), have })
             }
             Attach::Interface(name) => {

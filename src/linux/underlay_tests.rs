@@ -53,3 +53,14 @@ fn the_pdcs_own_come_before_others_and_what_lasts_before_what_does_not() {
     let written = host.resolve(&"10.1.0.5".parse().unwrap(), &Wish::default()).unwrap();
     assert!(written.firm, "who writes an address means it");
 }
+
+#[test]
+fn no_device_of_ours_is_named_as_a_side_of_this_node() {
+    let mut host = host(&[("eth0", "10.0.0.1", false, EVER), ("eth1", "10.1.0.1", false, EVER)]);
+    for ours in ["vb10.12b5", "vv10.12b5", "vt10.12b5", "vp16777215.12b5", "vq16777215.12b5"] {
+        host.mtus.insert(ours.parse().unwrap(), 1500);
+    }
+    host.mtus.insert("vb0".parse().unwrap(), 1500);
+    let error = host.resolve(&"eth9".parse().unwrap(), &Wish::default()).unwrap_err();
+    assert_eq!(error.to_string(), "there is no interface 'eth9'; there are: eth0, eth1, vb0");
+}

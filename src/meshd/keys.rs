@@ -196,7 +196,8 @@ fn not_kept(error: &io::Error) -> Finding {
 
 fn strange(theirs: PublicKey, own: PublicKey) -> Finding {
     let what = format!(
-        "the management node has the WireGuard key {theirs} for this node, which does not hold it; its own is {own}. Somebody else may be this node"
+        "the management node has the WireGuard key {theirs} for this node, which does not hold it; its own is {own}. This \
+         node's own disk may have been set back to an older state (a snapshot, a backup), or somebody else may be this node"
     );
     Finding::new(
         "M0281",

@@ -137,3 +137,12 @@ fn a_mark_that_cannot_be_written_is_a_finding_until_it_is() {
     assert!(codes().is_empty());
     assert!(world.start(NOW).for_lanes()[0].floor > NOW, "and the mark is there");
 }
+
+#[test]
+fn a_key_that_is_not_held_has_a_harmless_cause_beside_the_bad_one() {
+    let [theirs, own] = [1, 2].map(|byte| public_key(&SecretKey::from_bytes([byte; 32])));
+    let finding = strange(theirs, own);
+    for words in ["set back to an older state (a snapshot, a backup)", "somebody else may be this node"] {
+        assert!(finding.what.contains(words), "{finding:?}");
+    }
+}

@@ -266,23 +266,28 @@ fn way_out(problems: &[Finding], view: &View, why: &str) -> String {
                 side.code
             )
         }
-        None => dead_side(view).unwrap_or_else(|| way_to(why).to_owned()),
+        None => dead_side(view).unwrap_or_else(|| way_to(why)),
     }
 }
 
+/// What brings a node back whose management node was given another address, which nobody else can tell it.
+const MOVED: &str =
+    "if the management node has another address now: `management` in meshd.toml, then systemctl reload meshd";
+
 /// Where to look first, by what the system says of the way to the management node.
-fn way_to(why: &str) -> &'static str {
+fn way_to(why: &str) -> String {
     // `EHOSTUNREACH` and `ENETUNREACH` (errno.h), and what getaddrinfo(3) says.
-    if why.contains("os error 113") {
-        return "nobody answers on this machine's way to it, or a router says that there is none: ip route get ADDRESS; ip neigh show; traffic goes on by the ways that answer";
-    }
-    if why.contains("os error 101") {
-        return "this machine has no route to it: ip route get ADDRESS; traffic goes on by the routes that there are";
-    }
-    if why.contains("failed to lookup address") {
-        return "traffic goes on; this machine does not find the address of that name: getent hosts NAME; cat /etc/resolv.conf; or its address in meshd.toml, then systemctl reload meshd";
-    }
-    "traffic goes on; check the management node"
+    let first = if why.contains("os error 113") {
+        "nobody answers on this machine's way to it, or a router says that there is none: ip route get ADDRESS; ip neigh show; traffic goes on by the ways that answer"
+    } else if why.contains("os error 101") {
+        "this machine has no route to it: ip route get ADDRESS; traffic goes on by the routes that there are"
+    } else if why.contains("failed to lookup address") {
+        // What is written is a name, and its address is what may be new.
+        return "traffic goes on; this machine does not find the address of that name: getent hosts NAME; cat /etc/resolv.conf; or its address in meshd.toml, then systemctl reload meshd".to_owned();
+    } else {
+        "traffic goes on; check the management node"
+    };
+    format!("{first}; {MOVED}")
 }
 
 /// An interface of this node's sides that is down, before anything else tells of it.
@@ -360,6 +365,8 @@ mod tests {
             ("198.18.255.1:7443 did not answer within 5 s", "traffic goes on; check the management node"),
         ] {
             assert!(way_to(why).starts_with(first), "{why}: {}", way_to(why));
+            // Nobody can tell a node that management has moved.
+            assert!(way_to(why).contains("in meshd.toml, then systemctl reload meshd"), "{why}: {}", way_to(why));
         }
     }
 }

@@ -234,13 +234,37 @@ impl<'a> Chain<'a> {
             return self.answer(network, ip);
         }
         let Some(gateway) = network.gateway.iter().copied().find(|gateway| gateway.is_ipv4() == ip.is_ipv4()) else {
-            return self.end("row", format!("{ip} is outside of {} and the network has no gateway", network.name));
+            return self.routed(network, ip);
         };
         self.pass(
             "gateway",
             format!("{ip} is outside of {}: the guest sends it to its gateway {gateway}", network.name),
         );
         self.answer(network, gateway)
+    }
+
+    /// An address outside of a network without a gateway: where ports route, guests may have a route by one of them. The frame is followed to the
+    /// first that it reaches.
+    fn routed(&mut self, network: &'a Network, ip: IpAddr) -> Option<(&'a RowKey, &'a Row)> {
+        let none = format!("{ip} is outside of {} and the network has no gateway", network.name);
+        let mut routers = may_hold::routers(self.here.slice, self.net, self.key.vlan);
+        routers.retain(|(key, _)| *key != self.key);
+        if routers.is_empty() {
+            return self.end("row", none);
+        }
+        let (key, row) = self.first_reached(network, &routers)?;
+        let gateway = may_hold::as_gateway(network, &[(key, row)], ip.is_ipv6());
+        self.open(
+            HOLDER,
+            format!(
+                "{none}; guests that route for others: {}; whether the sender has a route by one of them is not known here: if it is the gateway, \
+                 {gateway}; if the frame goes to {} on {}:",
+                may_hold::words(&routers),
+                key.mac,
+                row.node
+            ),
+        );
+        Some((key, row))
     }
 
     fn answer(&mut self, network: &'a Network, ip: IpAddr) -> Option<(&'a RowKey, &'a Row)> {
@@ -280,17 +304,21 @@ impl<'a> Chain<'a> {
             return self.flood(network, &held);
         }
         self.pass("row", format!("{held}: its questions go to all, who holds it answers"));
-        let here = self.here;
-        let own = self.key;
-        let other = |(key, _): &&(&'a RowKey, &'a Row)| *key != own;
-        let reached = |(_, row): &&(&'a RowKey, &'a Row)| {
-            let mut trial = Chain { here, key: self.key, net: self.net, steps: Vec::new(), mac: None, probed: false };
-            row.node == here.slice.node || trial.across(network, row).is_some()
-        };
-        let (key, row) = *may.iter().filter(other).find(reached).or_else(|| may.iter().find(other)).unwrap_or(first);
+        let (key, row) = self.first_reached(network, &may).unwrap_or(*first);
         let text = format!("who holds {ip} now is not known here; if it is {} on {}:", key.mac, row.node);
         self.open(HOLDER, text);
         Some((key, row))
+    }
+
+    /// The first of some guests that a frame of the sender reaches, or the first; it is not the sender itself.
+    fn first_reached(&self, network: &Network, may: &[(&'a RowKey, &'a Row)]) -> Option<(&'a RowKey, &'a Row)> {
+        let Chain { here, key: own, net, .. } = *self;
+        let other = |(key, _): &&(&'a RowKey, &'a Row)| *key != own;
+        let reached = |(_, row): &&(&'a RowKey, &'a Row)| {
+            let mut trial = Chain { here, key: own, net, steps: Vec::new(), mac: None, probed: false };
+            row.node == here.slice.node || trial.across(network, row).is_some()
+        };
+        may.iter().filter(other).find(reached).or_else(|| may.iter().find(other)).copied()
     }
 
     /// Nobody that is known may have an address.

@@ -179,6 +179,54 @@ fn an_address_outside_goes_to_the_gateway() {
 }
 
 #[test]
+fn an_address_outside_of_a_network_without_a_gateway_may_be_behind_a_port_that_routes() {
+    let with = |routers: &[&str], gateway: &[&str]| {
+        let mut slice = slice();
+        let of = |row: &Row| row.port.as_ref().is_some_and(|port| routers.contains(&port.as_str()));
+        slice.rows.values_mut().filter(|row| of(row)).for_each(|row| row.role = crate::table::PortRole::Router.into());
+        let gateway: Vec<IpAddr> = gateway.iter().map(|ip| ip.parse().unwrap()).collect();
+        slice.networks.values_mut().for_each(|network| network.gateway.clone_from(&gateway));
+        slice
+    };
+    for (routers, gateway, command, mac) in [
+        (&["p13"][..], &[][..], "meshctl network set blue --gateway 192.168.10.13;", "0d"),
+        (&["p11", "p13", "p14"], &["fd00::1"], "meshctl network set blue --gateway fd00::1,192.168.10.13;", "0d"),
+        (&["p14"], &[], "meshctl network set blue --gateway 192.168.10.14;", "0e"),
+    ] {
+        let slice = with(routers, gateway);
+        let answer = answer(&slice, "172.31.0.2", &Far::new(), &[]);
+        assert_eq!(answer.verdict, Arrival::NotCertain, "{:#?}", answer.steps);
+        assert_eq!(answer.mac.map(|mac| mac.to_string()), Some(format!("02:00:00:00:00:{mac}")));
+        let text = ask(&slice, "172.31.0.2").1;
+        assert!(
+            text.contains("172.31.0.2 is outside of blue and the network has no gateway; ") && text.contains(command),
+            "{text}"
+        );
+        let named = |port: &&&str| text.contains(&format!(" of port {port} on "));
+        assert!(routers.iter().filter(|port| **port != "p11").all(|port| named(&port)) && !named(&&"p11"), "{text}");
+    }
+    // Who has no address of that family is one all the same: only its own knows what guests call it.
+    let text = ask(&with(&["p13"], &["192.168.10.12"]), "2001:db8::2").1;
+    assert!(text.contains("meshctl network set blue --gateway 192.168.10.12,ADDRESS;"), "{text}");
+    // Nobody sends what is outside to a router that nothing goes to, but that is not known of the sender.
+    let mut forbidden = with(&["p13"], &[]);
+    forbidden.networks.values_mut().for_each(|network| {
+        network.members.insert("b-1".parse().unwrap(), Path::Forbidden);
+    });
+    assert_eq!(answer(&forbidden, "172.31.0.2", &Far::new(), &[]).verdict, Arrival::NotCertain);
+    // The sender is no router of its own frames.
+    for routers in [&[][..], &["p11"]] {
+        let slice = with(routers, &[]);
+        assert_eq!(answer(&slice, "172.31.0.2", &Far::new(), &[]).verdict, Arrival::DoesNotArrive);
+        assert!(
+            ask(&slice, "172.31.0.2")
+                .1
+                .ends_with("! row: 172.31.0.2 is outside of blue and the network has no gateway\n")
+        );
+    }
+}
+
+#[test]
 fn a_guest_on_the_same_node_is_reached_by_the_bridge() {
     let (delivered, text) = ask(&slice(), "p14");
     assert!(delivered && text.contains("path: local: both are on a-1, bridge vb10.12b5"), "{text}");

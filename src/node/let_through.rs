@@ -19,20 +19,29 @@ const MOST: (usize, usize) = (16, 4);
 struct Pairs {
     /// Kinds of frames that pass, IPv4 and IPv6.
     pass: [usize; 2],
-    dropped: usize,
+    /// Those that are dropped.
+    dropped: [usize; 2],
     /// There are more guests than were looked at.
     more: bool,
 }
 
 impl Pairs {
-    fn passing(self) -> usize {
-        self.pass.iter().sum()
+    /// Kinds of frames of a family that pass, or of both, and that are dropped.
+    fn of(self, ipv6: Option<bool>) -> [usize; 2] {
+        let sum = |all: [usize; 2]| ipv6.map_or_else(|| all.iter().sum(), |six| all[usize::from(six)]);
+        [sum(self.pass), sum(self.dropped)]
     }
 
     /// True where all frames of a family pass, or of both.
     fn all_pass(self, ipv6: Option<bool>) -> bool {
         let families = [false, true].into_iter().filter(|six| ipv6.is_none_or(|ipv6| ipv6 == *six));
-        !self.more && self.dropped == 0 && families.into_iter().all(|six| self.pass[usize::from(six)] > 0)
+        !self.more && self.of(None)[1] == 0 && families.into_iter().all(|six| self.of(Some(six))[0] > 0)
+    }
+
+    /// True where no frame of a family passes of those that were looked at, or of both.
+    fn none_passes(self, ipv6: Option<bool>) -> bool {
+        let [pass, dropped] = self.of(ipv6);
+        pass == 0 && dropped > 0
     }
 }
 
@@ -51,9 +60,13 @@ pub fn judge(
     // What drops and cannot be read may well drop all.
     let Some((by, help)) = by(echo.as_ref()).or_else(|| by(crossing.as_ref().filter(|_| lost))) else { return found };
     let pairs = pairs(book, slice, presence);
-    if pairs.passing() == 0 {
+    if pairs.of(None)[0] == 0 {
         return found;
     }
+    // What the watch goes by is IPv4: where that is all that is lost, and guests lose it as well, it is one fault.
+    let of_ipv4 = |finding: &Finding| finding.cut.as_ref().is_some_and(|cut| cut.ipv6 == Some(false));
+    let same = found.iter().any(|finding| finding.code == DROPS_FRAMES && of_ipv4(finding));
+    let echo = echo.filter(|_| !(same && pairs.none_passes(Some(false))));
     let kept = found
         .into_iter()
         .filter_map(|finding| if finding.code == DROPS_FRAMES { doubted(finding, pairs) } else { Some(finding) });
@@ -77,10 +90,11 @@ fn pairs(book: &Book, slice: &Slice, presence: &Presence) -> Pairs {
                 break;
             }
             for passage in passages((slice, presence), from, to) {
+                let family = usize::from(passage.ipv6 == Some(true));
                 if dropping(book, &passage).is_some() {
-                    pairs.dropped += 1;
+                    pairs.dropped[family] += 1;
                 } else {
-                    pairs.pass[usize::from(passage.ipv6 == Some(true))] += 1;
+                    pairs.pass[family] += 1;
                 }
             }
         }
@@ -106,22 +120,32 @@ fn doubted(finding: Finding, pairs: Pairs) -> Option<Finding> {
     if finding.cut.as_ref().is_some_and(|cut| pairs.all_pass(cut.ipv6)) {
         return None;
     }
+    let ipv6 = finding.cut.as_ref().and_then(|cut| cut.ipv6);
+    if pairs.none_passes(ipv6) {
+        return Some(finding);
+    }
+    // Where nothing of the family was looked at, what passes of the other one is all that is known.
+    let looked = Some(pairs.of(ipv6)).filter(|of| of.iter().any(|kinds| *kinds > 0));
+    let [pass, dropped] = looked.unwrap_or_else(|| pairs.of(None));
     let what = format!(
-        "{}; rules let {} of {} looked-at kinds of frames between its guests through",
+        "{}; rules let {pass} of {} looked-at kinds of frames between its guests through",
         finding.what,
-        pairs.passing(),
-        pairs.passing() + pairs.dropped
+        pass + dropped
     );
     let cut = finding.cut.clone().map(|cut| Cut { surely: false, ..cut });
     Some(Finding { what, cut, ..finding })
 }
 
 fn told(echo: &Passage, by: &str, help: &str, pairs: Pairs) -> Finding {
-    let whose = if pairs.dropped == 0 && !pairs.more { "guests' frames" } else { "frames of guests" };
+    let whose = if pairs.of(None)[1] == 0 && !pairs.more { "guests' frames" } else { "frames of guests" };
     let tap = echo.near.as_ref().map_or_else(String::new, ToString::to_string);
+    let rest = if pairs.none_passes(Some(false)) {
+        "as IPv4 of guests is; rules let IPv6 of guests through: whether that arrives on the way is not seen".to_owned()
+    } else {
+        format!("which lets {whose} through: whether those arrive on the way is not seen")
+    };
     let what = format!(
-        "what goes by {tap}, by which this node watches its bridges and plain paths, is dropped by {by}, which lets {whose} through: whether \
-         those arrive on the way is not seen"
+        "what goes by {tap}, by which this node watches its bridges and plain paths, is dropped by {by}, {rest}"
     );
     Finding::new(AT_PORT, what, format!("let what crosses {} pass, too, or: {help}", echo.bridge))
 }

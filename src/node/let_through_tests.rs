@@ -72,3 +72,30 @@ fn where_nobody_passes_or_all_do_what_is_found_stays() {
     assert_eq!(judged("-P FORWARD ACCEPT", vec![cut_off()]), [cut_off()], "something drops that cannot be read");
     assert_eq!(judged("-P FORWARD ACCEPT", vec![]), []);
 }
+
+/// Both families at each guest, and rules of IPv4 alone.
+fn of_both(rules: &str, found: Vec<Finding>) -> Vec<Finding> {
+    let mut slice = slice();
+    for (number, row) in (1..).zip(slice.rows.values_mut()) {
+        row.nd.insert(std::net::Ipv6Addr::new(0xfd10, 0, 0, 0, 0, 0, 0, number));
+    }
+    let older = vec![Older::read("iptables-legacy", "filter", rules)];
+    let book = Book { older, host: [Protocol::Ipv4, Protocol::Ipv6].into(), ..Book::default() };
+    judge(found, &book, Some(&way()), (&slice, &Presence::default()))
+}
+
+#[test]
+fn a_chain_that_drops_all_ipv4_of_guests_is_one_fault_and_lets_nothing_of_them_through() {
+    assert_eq!(of_both("-P FORWARD DROP", vec![cut_off()]), [cut_off()], "it is certain, and told once");
+    let told = of_both("-P FORWARD DROP", vec![lost(None)]);
+    let text = |code: &str| told.iter().find(|one| one.code == code).map_or("", |one| one.what.as_str());
+    assert!(text(DROPS_FRAMES).contains("rules let 4 of 8 looked-at kinds"), "{told:?}");
+    assert!(text(AT_PORT).contains("as IPv4 of guests is; rules let IPv6 of guests through"), "{told:?}");
+    assert!(!text(AT_PORT).contains("which lets"), "{told:?}");
+    // Of a firewall that lets some through, IPv4 alone is counted where that is what is lost.
+    let some = "-P FORWARD DROP\n-A FORWARD -s 192.168.10.1/32 -j ACCEPT\n-A FORWARD -d 192.168.10.1/32 -j ACCEPT";
+    let told = of_both(some, vec![cut_off()]);
+    let codes: BTreeSet<&str> = told.iter().map(|one| one.code.as_str()).collect();
+    assert_eq!(codes, [DROPS_FRAMES, AT_PORT].into());
+    assert!(told.iter().any(|one| one.what.contains("rules let 3 of 4 looked-at kinds")), "{told:?}");
+}

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::explain::Target;
-use crate::table::{Learning, NetKey, Network, Row, RowKey, Slice};
+use crate::table::{Learning, NetKey, Network, PortRole, Row, RowKey, Slice};
 use crate::types::Vlan;
 
 /// Guests that are named one by one.
@@ -14,6 +14,20 @@ const NAMED: usize = 4;
 pub fn anybody<'a>(slice: &'a Slice, net: &'a NetKey, vlan: Option<Vlan>) -> Vec<(&'a RowKey, &'a Row)> {
     let any = |row: &Row| row.addresses().next().is_none();
     slice.rows_of(net).filter(|(key, row)| key.vlan == vlan && any(row)).collect()
+}
+
+/// Ports of one VLAN of a network that route: one of them may be what hosts send to that want an address outside, whatever the network says.
+pub fn routers<'a>(slice: &'a Slice, net: &'a NetKey, vlan: Option<Vlan>) -> Vec<(&'a RowKey, &'a Row)> {
+    let routes = |row: &Row| row.role.has(PortRole::Router);
+    slice.rows_of(net).filter(|(key, row)| key.vlan == vlan && routes(row)).collect()
+}
+
+/// The command that makes an address of the first of some routers the gateway of a network, beside those that the network has.
+pub fn as_gateway(network: &Network, routers: &[(&RowKey, &Row)], ipv6: bool) -> String {
+    let own = routers.first().and_then(|(_, row)| row.addresses().find(|address| address.is_ipv6() == ipv6));
+    let own = own.map_or_else(|| "ADDRESS".to_owned(), |address| address.to_string());
+    let all = network.gateway.iter().map(ToString::to_string).chain([own]).collect::<Vec<_>>();
+    format!("meshctl network set {} --gateway {}", network.name, all.join(","))
 }
 
 /// True where guests of a network are not all known, so that one of which nothing has been heard may have an address.

@@ -16,6 +16,7 @@ use super::guard_path;
 use super::names::{self, Device};
 pub use super::op::Op;
 use super::plugs;
+use super::watch::ECHO_VNI;
 use super::{onlink, outside};
 use crate::api::cut::Cut;
 use crate::api::list::named;
@@ -527,9 +528,21 @@ fn addressed(name: &IfName, address: &IpAddr, all: usize) -> Finding {
             "{name} has the address {address}{more}, which nobody can reach: nothing from a network gets to its host or through \
              it, and this host's own packets to guests are never answered"
         ),
-        format!("take it off: ip address flush dev {name}"),
+        format!("take it off: ip address flush dev {name}{}", by_a_port(name)),
     )
     .harmless()
+}
+
+/// How this host gets into a network whose bridge was given an address: as a guest of it does, by a port. Our other devices are nobody's way in.
+fn by_a_port(name: &IfName) -> &'static str {
+    let bridge =
+        names::parse(name.as_str()).is_some_and(|(kind, vni, _)| kind == Device::Bridge && vni.get() != ECHO_VNI);
+    if !bridge {
+        return "";
+    }
+    "; for this host to be in the network, a veth pair whose one end is a port's interface: ip link add h0 type veth peer name h1; ip link set h0 up; \
+     ip link set h1 up; where meshctl has admin rights: meshctl port create NAME --network NETWORK --node NODE --mac MAC-OF-h0 --ip ADDRESS \
+     --interface h1; then here: ip address add ADDRESS/LENGTH dev h0"
 }
 
 fn foreign_port(net: &Net, port: u16, other: &IfName) -> Finding {

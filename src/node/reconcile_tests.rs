@@ -39,6 +39,30 @@ fn other(kind: Kind, alias: Option<&str>) -> Link {
 }
 
 #[test]
+fn who_gives_a_bridge_an_address_is_told_how_a_host_gets_into_the_network() {
+    let desired = desired(&suppress());
+    let mut kernel = Fake::default();
+    settle(&mut kernel, &desired);
+    let (bridge, net) = desired.networks.iter().next().unwrap();
+    for (device, told) in [(bridge, true), (&net.tap, false)] {
+        let mut observed = kernel.state.clone();
+        observed.addresses.insert(device.clone(), ["192.168.10.1".parse().unwrap()].into());
+        let findings = conflicts(&desired, &observed);
+        let [one] = findings.as_slice() else { panic!("{findings:?}") };
+        assert_eq!(one.code, "M0615");
+        let help = one.help.as_str();
+        assert!(help.starts_with(&format!("take it off: ip address flush dev {device}")), "{help}");
+        for command in [
+            "ip link add h0 type veth peer name h1;",
+            "meshctl port create NAME --network NETWORK --node NODE --mac MAC-OF-h0 --ip ADDRESS --interface h1;",
+            "ip address add ADDRESS/LENGTH dev h0",
+        ] {
+            assert_eq!(help.contains(command), told, "{device}: {help}");
+        }
+    }
+}
+
+#[test]
 fn a_node_that_moves_from_plain_to_tunnel_is_shut_out_first() {
     let mut kernel = Fake::default();
     settle(&mut kernel, &desired(&suppress()));

@@ -14,7 +14,7 @@ use super::presence::{At, Guest, Named, Presence, bounded, name_of, port_of};
 use super::rights;
 use super::swapped;
 use crate::api::local::Finding;
-use crate::table::{NetKey, Row, RowKey, Slice};
+use crate::table::{NetKey, PortRole, Roles, Row, RowKey, Slice};
 use crate::types::{IfName, Mac, Mono, Vlan};
 use crate::wire::nd;
 
@@ -144,7 +144,7 @@ impl Wrongs {
         let stale = &mut self.stale;
         self.all.retain(|(interface, reason), wrong| {
             let Some(net) = places.get(interface) else { return true };
-            let right = is_right(slice, presence, (net, interface), wrong.mac, wrong.value);
+            let right = is_right(slice, presence, (net, interface, reason), wrong.mac, wrong.value);
             let was = *wrong.right.get_or_insert(right);
             // Of its own address a guest may speak as no host does; that was wrong from the first.
             let mended = right && (!was || matches!(*reason, "mac" | "ip"));
@@ -220,11 +220,12 @@ impl Wrongs {
     }
 }
 
-/// True where a guest may say by now what was refused: from its Ethernet address behind its own interface, and from addresses of its port.
+/// True where a guest may say by now what was refused: from its Ethernet address behind its own interface, from addresses of its port, and
+/// packets of others where it routes them.
 fn is_right(
     slice: &Slice,
     presence: &Presence,
-    (net, interface): (&NetKey, &IfName),
+    (net, interface, reason): (&NetKey, &IfName, &str),
     mac: Mac,
     value: Option<IpAddr>,
 ) -> bool {
@@ -233,7 +234,8 @@ fn is_right(
         let here = presence.of(&(net.clone(), mac)).and_then(|here| here.interface.as_ref());
         return here == Some(interface) && own.any(|(key, _)| key.vlan.is_none());
     };
-    own.any(|(_, row)| has(row, value))
+    // In ARP and neighbour discovery a router speaks for itself only, as everybody does.
+    own.any(|(_, row)| has(row, value) || reason == "ip" && row.role.has(PortRole::Router))
 }
 
 /// True for an address that a guest may speak for.
@@ -403,28 +405,32 @@ fn about_ip(
     }
     let what = format!("{who} uses the address {value}, which the port does not have; it is dropped");
     if let Some(help) = outside(slice, net, value) {
-        return (NOT_ITS, what, help);
+        return (NOT_ITS, what, format!("{help}{}", if_router(slice, (net, mac), reason, value)));
     }
-    let help = match (&guest, rights::port_behind(slice, net, interface)) {
+    (NOT_ITS, what, given(slice, (net, interface, reason), mac, value))
+}
+
+/// What to do about an address that the port does not have, and that it could have.
+fn given(slice: &Slice, (net, interface, reason): (&NetKey, &IfName, &str), mac: Mac, value: IpAddr) -> String {
+    let guest = port_of(slice, net, mac);
+    if let (Named::Guest(_), Some((key, port))) = (&guest, rights::port_behind(slice, net, interface)) {
         // A guest of a guest: its addresses are those that its port names with it.
-        (Named::Guest(_), Some((key, port))) => {
-            let all = rights::allowed(slice, key, &format!("{value}={mac}"));
-            format!(
-                "give the guest an address of its own, or {value} to it as well: meshctl port set {port} --allowed {all}"
-            )
-        }
-        _ => {
-            let port = guest.argument();
-            let key = RowKey { overlay: net.overlay.clone(), vni: net.vni, vlan: None, mac };
-            let all = [rights::ips(slice, &key, |_| true), vec![value.to_string()]].concat().join(",");
-            format!(
-                "give the guest an address of its port, or {value} to the port as well: meshctl port set {port} --ip {all}; if other ports hold \
-                 it too (VRRP), each of them; here: meshctl port set {port} --allowed {}",
-                rights::allowed(slice, &key, &value.to_string())
-            )
-        }
-    };
-    (NOT_ITS, what, help)
+        let all = rights::allowed(slice, key, &format!("{value}={mac}"));
+        return format!(
+            "give the guest an address of its own, or {value} to it as well: meshctl port set {port} --allowed {all}"
+        );
+    }
+    let port = guest.argument();
+    let key = RowKey { overlay: net.overlay.clone(), vni: net.vni, vlan: None, mac };
+    let all = [rights::ips(slice, &key, |_| true), vec![value.to_string()]].concat().join(",");
+    // Where the network says no range, nobody knows which addresses are outside.
+    let rangeless = slice.networks.get(net).is_some_and(|network| network.cidr.is_empty());
+    let router = if rangeless { if_router(slice, (net, mac), reason, value) } else { String::new() };
+    format!(
+        "give the guest an address of its port, or {value} to the port as well: meshctl port set {port} --ip {all}; if other ports hold \
+         it too (VRRP), each of them; here: meshctl port set {port} --allowed {}{router}",
+        rights::allowed(slice, &key, &value.to_string())
+    )
 }
 
 /// What was refused of an address that the guest has: most often the Ethernet address that it is said to be at. The kernel does not tell
@@ -463,6 +469,19 @@ fn outside(slice: &Slice, net: &NetKey, value: IpAddr) -> Option<String> {
         "take it off the guest's interface into the network (docker, or a router's advertisement, may have brought it there): {name} has {has}, and \
          no port of it another; if it is to be part of it: meshctl network set {name} --cidr {has},PREFIX"
     ))
+}
+
+/// What to do where the guest sends packets of others, because it routes for them. Only a port has a role, a guest of its guest has none.
+fn if_router(slice: &Slice, (net, mac): (&NetKey, Mac), reason: &str, value: IpAddr) -> String {
+    let local = matches!(value, IpAddr::V6(value) if value.is_unicast_link_local());
+    let named = port_of(slice, net, mac);
+    let row = slice.rows_of(net).find(|(key, _)| key.mac == mac).map(|(_, row)| row);
+    if reason != "ip" || local || row.is_some_and(|row| row.port.is_none()) {
+        return String::new();
+    }
+    // The command replaces the roles that it has.
+    let roles: Roles = row.into_iter().flat_map(|row| row.role.iter()).chain([PortRole::Router]).collect();
+    format!("; if it routes for others: meshctl port set {} --role {roles}", named.argument())
 }
 
 /// True for a finding of a guest that uses this address, which no port has.

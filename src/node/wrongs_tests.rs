@@ -348,6 +348,7 @@ fn what_has_become_right_is_told_no_longer_although_the_kernel_still_has_samples
     let floats = changed(|row| assert!(row.floating.insert(address("192.168.10.100"))));
     let owns = changed(|row| assert!(row.arp.insert("192.168.10.100".parse().unwrap())));
     let any = changed(|row| (row.arp.clear(), row.nd.clear(), row.floating.clear()).0);
+    let routes = changed(|row| row.role = PortRole::Router.into());
     for (reason, sample, before, after) in [
         ("mac", said("x9", own, None, 3), &wrong_name, &right_name),
         ("ip", said("tap1", own, Some("192.168.10.100"), 3), &slice(), &floats),
@@ -355,6 +356,9 @@ fn what_has_become_right_is_told_no_longer_although_the_kernel_still_has_samples
         ("ip", said("tap1", own, Some("192.168.10.100"), 3), &slice(), &owns),
         ("arp", said("tap1", own, Some("192.168.10.100"), 3), &slice(), &owns),
         ("arp", said("tap1", own, Some("192.168.10.100"), 3), &slice(), &any),
+        ("ip", said("tap1", own, Some("172.31.0.2"), 3), &slice(), &routes),
+        ("ip", said("tap1", own, Some("2001:db8::2"), 3), &slice(), &routes),
+        ("ip", said("tap1", own, Some("192.168.10.2"), 3), &slice(), &routes),
     ] {
         let plugged = ["tap1", "tap2", "x9"];
         let mut wrongs = Wrongs::default();
@@ -486,4 +490,46 @@ fn an_address_that_no_port_of_the_network_can_have_is_to_be_taken_off_the_guest(
     let docker = help("172.17.0.1").unwrap();
     assert!(docker.contains(&format!("meshctl network set {} --cidr {prefix}", network.name)), "{docker}");
     assert!(!docker.contains("port set"), "the server would refuse it: {docker}");
+}
+
+#[test]
+fn who_sends_packets_of_others_may_be_a_router_and_is_told_the_role_beside_what_it_has() {
+    let own = "02:00:00:00:00:01";
+    let dhcp = changed(|row| row.role = PortRole::Dhcp.into());
+    let mut rangeless = slice();
+    rangeless.networks.values_mut().for_each(|network| network.cidr.clear());
+    let nested = changed(|row| row.port = None);
+    let router = "; if it routes for others: meshctl port set one --role router";
+    let plain = slice();
+    for (slice, reason, value, role) in [
+        (&plain, "ip", "172.31.0.2", Some(router.to_owned())),
+        (&plain, "ip", "2001:db8::2", Some(router.to_owned())),
+        (&dhcp, "ip", "172.31.0.2", Some(format!("{router},dhcp"))),
+        (&rangeless, "ip", "172.31.0.2", Some(router.to_owned())),
+        // A router speaks in ARP and neighbour discovery for itself only.
+        (&plain, "arp", "172.31.0.2", None),
+        (&plain, "nd", "2001:db8::2", None),
+        (&plain, "ip", "192.168.10.99", None),
+        (&plain, "ip", "fe80::99", None),
+        (&rangeless, "ip", "fe80::99", None),
+        (&nested, "ip", "172.31.0.2", None),
+    ] {
+        let mut wrongs = Wrongs::default();
+        wrongs.learn(reason, &[said("tap1", own, Some(value), 3)], at(0));
+        let told = told_of(&wrongs, slice, &["tap1"]);
+        assert!(told.len() == 1 && told[0].0 == "M0676", "{told:?}");
+        let text = &told[0].1;
+        assert!(role.as_ref().map_or_else(|| !text.contains("--role"), |role| text.ends_with(role)), "{value}: {text}");
+    }
+}
+
+#[test]
+fn a_router_that_speaks_by_arp_for_others_goes_on_being_told() {
+    let routes = changed(|row| row.role = PortRole::Router.into());
+    let mut wrongs = Wrongs::default();
+    wrongs.learn("arp", &[said("tap1", "02:00:00:00:00:01", Some("172.31.0.2"), 3)], at(0));
+    for (second, slice) in [(1, &slice()), (2, &routes)] {
+        wrongs.settle(slice, &presence(slice, &["tap1"]), &places(), at(second));
+    }
+    assert_eq!(told_of(&wrongs, &routes, &["tap1"]).len(), 1);
 }
