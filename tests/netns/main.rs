@@ -58,6 +58,7 @@ mod members;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod mesh;
 mod moves;
+mod mute;
 mod mtu;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod night;
