@@ -423,6 +423,7 @@ fn set_to_work<K: Kernel + Send + 'static>(
         // Dropped with the engine, however it ends.
         let _alive: oneshot::Sender<()> = alive;
         shared.engine.strike(mono());
+        shared.engine_asleep.is_me();
         match slice {
             Some(slice) => engine.boot(slice),
             None => engine.read_tables(),

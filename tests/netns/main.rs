@@ -58,8 +58,8 @@ mod members;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod mesh;
 mod moves;
-mod mute;
 mod mtu;
+mod mute;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod night;
 mod offload;
@@ -88,6 +88,7 @@ mod start;
 mod starved;
 mod strangers;
 mod stray;
+mod stuck;
 mod super_frames;
 mod told;
 mod tracked;
