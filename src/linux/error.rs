@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::kernel::holds_up;
+use super::unloaded::Unloaded;
 use crate::api::problem::{Exit, Problem};
 use crate::node::op::Op;
 use crate::types::IfName;
@@ -17,9 +18,20 @@ pub enum KernelError {
     /// There is no `nft`.
     #[error("the program 'nft' is not installed; without its packet filter no VXLAN device is made")]
     NoNft,
-    /// `nft` refused.
-    #[error("the packet filter was not loaded, and nothing else was done: {0}")]
+    /// `nft` refused, with its reason.
+    #[error("nft refuses: {0}")]
     Nft(String),
+    /// `nft` cannot be run, or has ended without doing its work and without a reason.
+    #[error("{0}")]
+    Mute(String),
+    /// A packet filter of ours was not loaded.
+    #[error("{}", .of.text(&.why.to_string()))]
+    Filter {
+        /// Which one, and what is in its place.
+        of: Unloaded,
+        /// Of running `nft`.
+        why: Box<Self>,
+    },
     /// The kernel has no VXLAN.
     #[error("the kernel has no VXLAN (module 'vxlan')")]
     NoVxlan,
@@ -94,7 +106,14 @@ impl KernelError {
                 }
                 Some(all)
             }
-            Self::NotAllowed | Self::NoNft | Self::Nft(_) | Self::NoVxlan | Self::NoTun | Self::Socket { .. } => None,
+            Self::NotAllowed
+            | Self::NoNft
+            | Self::Nft(_)
+            | Self::Mute(_)
+            | Self::Filter { .. }
+            | Self::NoVxlan
+            | Self::NoTun
+            | Self::Socket { .. } => None,
         }
     }
 
@@ -103,7 +122,8 @@ impl KernelError {
         match self {
             Self::NotAllowed => "M0620",
             Self::NoNft => "M0621",
-            Self::Nft(_) => "M0622",
+            Self::Nft(_) | Self::Mute(_) => "M0622",
+            Self::Filter { why, .. } => why.code(),
             Self::NoVxlan => "M0623",
             Self::NoTun => "M0624",
             _ if self.is_taken() => "M0625",
@@ -120,6 +140,8 @@ impl KernelError {
             Self::NotAllowed
             | Self::NoNft
             | Self::Nft(_)
+            | Self::Mute(_)
+            | Self::Filter { .. }
             | Self::NoVxlan
             | Self::NoTun
             | Self::Op { .. }
@@ -128,13 +150,17 @@ impl KernelError {
     }
 
     /// The next command.
-    fn help(&self) -> &'static str {
+    fn help(&self) -> String {
+        let Self::Filter { of, why } = self else { return self.plain_help().to_owned() };
+        let spoke = matches!(why.as_ref(), Self::Nft(_));
+        if spoke || matches!(why.as_ref(), Self::Mute(_)) { of.help(spoke) } else { why.plain_help().to_owned() }
+    }
+
+    fn plain_help(&self) -> &'static str {
         match self {
             Self::NotAllowed => "run meshd as root, or with AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW",
             Self::NoNft => "apt install nftables",
-            Self::Nft(_) => {
-                "nft list table inet vxmesh; a kernel without nf_tables or its 'fib' expression cannot be guarded"
-            }
+            Self::Nft(_) | Self::Mute(_) | Self::Filter { .. } => "nft list ruleset; nft --version",
             Self::NoVxlan => "modprobe vxlan, or install the kernel's extra modules",
             Self::NoTun => "modprobe tun; in a container: pass /dev/net/tun in",
             _ if self.is_taken() => {
@@ -150,13 +176,18 @@ impl KernelError {
 
 impl From<&KernelError> for Problem {
     fn from(error: &KernelError) -> Self {
-        let exit = if matches!(error, KernelError::NotAllowed) { Exit::Denied } else { Exit::Failed };
+        let cause = if let KernelError::Filter { why, .. } = error { why } else { error };
+        let exit = if matches!(cause, KernelError::NotAllowed) { Exit::Denied } else { Exit::Failed };
         let problem = Self::new(error.code(), exit, error.to_string()).help(error.help());
         match error {
             KernelError::Steps { failed, .. } => {
                 failed.iter().skip(1).take(9).fold(problem, |problem, one| problem.note(one.to_string()))
             }
-            KernelError::NoNft | KernelError::NotAllowed | KernelError::Nft(_) => problem.note("nothing was changed"),
+            KernelError::NoNft
+            | KernelError::NotAllowed
+            | KernelError::Nft(_)
+            | KernelError::Mute(_)
+            | KernelError::Filter { .. } => problem.note("nothing was changed"),
             KernelError::NoVxlan
             | KernelError::NoTun
             | KernelError::PortTaken { .. }

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::counters::Family;
 use super::error::KernelError;
 use super::tracking::Tracking;
+use super::unloaded::{Ours, Unloaded};
 use super::{nft, print};
-use crate::node::desired::ObservedFilter;
+use crate::node::desired::{ObservedFilter, ObservedGuard};
 use crate::node::fence::Fence;
 use crate::node::fence_text::TABLE as FENCE;
 use crate::node::guard::{Guard, TABLE};
@@ -20,6 +21,8 @@ const RUNS: usize = 16;
 
 /// A filter that is kept.
 pub(super) trait Filter: Clone {
+    /// Which one it is.
+    const OURS: Ours;
     /// Loads all of it, whatever was there.
     fn whole(&self) -> String;
     /// What is there, as a number ([`print::read`]); none where a part of it is missing.
@@ -27,6 +30,8 @@ pub(super) trait Filter: Clone {
 }
 
 impl Filter for Guard {
+    const OURS: Ours = Ours::Guard;
+
     fn whole(&self) -> String {
         self.text()
     }
@@ -39,6 +44,8 @@ impl Filter for Guard {
 }
 
 impl Filter for Fence {
+    const OURS: Ours = Ours::Fence;
+
     fn whole(&self) -> String {
         self.text()
     }
@@ -114,6 +121,11 @@ impl Keeper {
         Ok(turned || news)
     }
 
+    /// Why what is there could not be read: told of the filter that is to be loaded next, as loading it would tell it. The guard comes first.
+    pub(super) fn unloaded(&self, guard: &ObservedGuard, why: KernelError) -> KernelError {
+        if guard.loaded().is_some() { self.fence.unloaded(why) } else { self.guard.unloaded(why) }
+    }
+
     /// True where that process was one of our own runs of `nft`.
     pub(super) fn is_ours(&self, process: u32) -> bool {
         lock(&self.runs.0).contains(&process)
@@ -181,8 +193,14 @@ impl<F: Filter> Kept<F> {
         Ok(true)
     }
 
+    /// Why it is not loaded, with what the kernel has in its place.
+    fn unloaded(&self, why: KernelError) -> KernelError {
+        let there = F::read().ok().map(|print| print.is_some());
+        KernelError::Filter { of: Unloaded { filter: F::OURS, there }, why: Box::new(why) }
+    }
+
     fn run(&self, filter: &F, text: &str) -> Result<Option<Loaded<F>>, KernelError> {
-        nft::run(text, |process| self.runs.remember(process))?;
+        nft::run(text, |process| self.runs.remember(process)).map_err(|why| self.unloaded(why))?;
         Ok(read::<F>()?.map(|print| Loaded { filter: filter.clone(), print }))
     }
 }

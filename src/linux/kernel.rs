@@ -107,7 +107,7 @@ impl Kernel {
         observed.guard = self.filters.guard.observe()?;
         observed.fence = self.filters.fence.observe()?;
         if observed.fence.loaded().is_none() && observed.guard != ObservedGuard::Absent {
-            observed.shut = nft::shut()?;
+            observed.shut = nft::shut().map_err(|why| self.filters.unloaded(&observed.guard, why))?;
         }
         observed.tracks = self.filters.tracks();
         observed.zone = self.filters.zone();

@@ -47,6 +47,7 @@ pub mod terminal;
 mod tracking;
 pub mod udp;
 pub mod underlay;
+mod unloaded;
 mod watch;
 mod xt;
 
@@ -55,4 +56,5 @@ pub use self::error::KernelError;
 pub use self::kernel::Kernel;
 pub use self::observe::read as read_netlink;
 pub use self::snmp::udp_without_room;
+pub use self::unloaded::{Ours, Unloaded};
 pub use self::watch::{Notice, Watch};

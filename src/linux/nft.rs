@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 use serde_json::Value;
 
 use super::error::KernelError;
-use super::xt;
+use super::{hooks, xt};
 use crate::node::barriers::Table;
 use crate::node::fence::{Refused, Said};
 use crate::node::fence_sizes::LARGE;
@@ -24,8 +25,25 @@ const LISTING: u64 = 16 << 20;
 
 /// Runs a transaction: all of it or nothing. `started` is told the process before it can change anything.
 pub(super) fn run(text: &str, started: impl FnOnce(u32)) -> Result<(), KernelError> {
-    let output = nft(&["-f", "-"], text, started)?;
-    if output.status.success() { Ok(()) } else { Err(refused(&output)) }
+    let before = replaces(text).then(|| hooks::generation().ok()).flatten();
+    let ran = nft(&["-f", "-"], text, started)?;
+    let same = before.is_some() && hooks::generation().ok() == before;
+    judged(&ran.output, ran.read && !same)
+}
+
+/// True for a transaction that makes a table anew. The kernel counts each of these, and none that only adds what is there.
+fn replaces(text: &str) -> bool {
+    text.starts_with("add table ")
+}
+
+/// How a run went by how it ended. `done` is false where its orders were not read, or the kernel has done nothing: somebody may have put
+/// another program in the place of `nft`.
+fn judged(output: &Output, done: bool) -> Result<(), KernelError> {
+    match (output.status.success(), done) {
+        (true, true) => Ok(()),
+        (true, false) => Err(KernelError::Mute("nft ended with status 0 and has loaded nothing".to_owned())),
+        (false, _) => Err(refused(output)),
+    }
 }
 
 /// Removes the guard's tables, where they are there; a kernel without rules on devices that are absent may not know family `netdev`.
@@ -44,7 +62,13 @@ fn none<'a>(table: &str, families: impl Iterator<Item = &'a str>) -> String {
 
 /// Asks the kernel whether it would do a transaction, which it does not.
 pub(super) fn takes(text: &str) -> Result<bool, KernelError> {
-    Ok(nft(&["-c", "-f", "-"], text, drop)?.status.success())
+    let ran = nft(&["-c", "-f", "-"], text, drop)?;
+    match judged(&ran.output, ran.read) {
+        Ok(()) => Ok(true),
+        // Whether the kernel would do it was not asked.
+        Err(error @ KernelError::Mute(_)) => Err(error),
+        Err(_) => Ok(false),
+    }
 }
 
 /// What the kernel keeps of frames of guests that were dropped for a reason; nothing where there is no filter.
@@ -175,26 +199,21 @@ pub(super) fn rules(of: &Table) -> Result<Rules, KernelError> {
 
 /// The same of something that may be too large to be read: it is not read then.
 fn listed(words: &[&str]) -> Result<Vec<Value>, KernelError> {
-    let run = || -> io::Result<Vec<u8>> {
-        let mut command = Command::new(program("nft")?);
-        command.args(words).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn()?;
-        let mut text = Vec::new();
-        let read = child.stdout.take().map(|out| out.take(LISTING).read_to_end(&mut text));
-        // It may have more to say.
-        drop(child.kill());
-        child.wait()?;
-        read.transpose()?;
-        Ok(text)
-    };
-    let text = run().map_err(|why| KernelError::Socket { what: "running nft", why })?;
+    let mut command = command(words)?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|why| unstarted(&command, why))?;
+    let mut text = Vec::new();
+    let read = child.stdout.take().map(|out| out.take(LISTING).read_to_end(&mut text));
+    // It may have more to say.
+    drop(child.kill());
+    child.wait().and_then(|_| read.transpose()).map_err(lost)?;
     Ok(items(&text))
 }
 
 /// The items of a listing; none where there is no such thing.
 fn json(words: &[&str]) -> Result<Vec<Value>, KernelError> {
-    let output = nft(&[&["-j"], words].concat(), "", drop)?;
-    Ok(items(&output.stdout))
+    let ran = nft(&[&["-j"], words].concat(), "", drop)?;
+    Ok(items(&ran.output.stdout))
 }
 
 fn items(text: &[u8]) -> Vec<Value> {
@@ -205,22 +224,45 @@ fn items(text: &[u8]) -> Vec<Value> {
     }
 }
 
-fn nft(arguments: &[&str], input: &str, started: impl FnOnce(u32)) -> Result<Output, KernelError> {
-    let run = || -> io::Result<Output> {
-        let mut command = Command::new(program("nft")?);
-        command.args(arguments).env("LC_ALL", "C").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        // It reads its orders from stdin, which is still empty.
-        started(child.id());
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(input.as_bytes())?;
-        }
-        child.wait_with_output()
-    };
-    run().map_err(|why| {
-        let missing = why.kind() == io::ErrorKind::NotFound;
-        if missing { KernelError::NoNft } else { KernelError::Socket { what: "running nft", why } }
-    })
+/// A run that has ended.
+struct Ran {
+    output: Output,
+    /// It has read all that it was given.
+    read: bool,
+}
+
+fn nft(arguments: &[&str], input: &str, started: impl FnOnce(u32)) -> Result<Ran, KernelError> {
+    let mut command = command(arguments)?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|why| unstarted(&command, why))?;
+    // It reads its orders from stdin, which is still empty.
+    started(child.id());
+    let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().map_err(lost)?;
+    match written {
+        Ok(()) => Ok(Ran { output, read: true }),
+        // Whether it ends before it is written to or after is chance. How it ended is not.
+        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(Ran { output, read: false }),
+        Err(why) => Err(lost(why)),
+    }
+}
+
+fn command(arguments: &[&str]) -> Result<Command, KernelError> {
+    let mut command = Command::new(program("nft").map_err(|_| KernelError::NoNft)?);
+    command.args(arguments).env("LC_ALL", "C");
+    Ok(command)
+}
+
+/// Why it was not started. Who can open no file, or has no memory, can start nothing, and `nft` has no part in that.
+fn unstarted(command: &Command, why: io::Error) -> KernelError {
+    match why.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN) => lost(why),
+        _ => KernelError::Mute(format!("{} cannot be run: {why}", command.get_program().display())),
+    }
+}
+
+const fn lost(why: io::Error) -> KernelError {
+    KernelError::Socket { what: "running nft", why }
 }
 
 /// What another tool says of its packet filter.
@@ -239,12 +281,31 @@ fn program(name: &str) -> io::Result<PathBuf> {
 }
 
 fn refused(output: &Output) -> KernelError {
-    let why = words(output);
-    if why.contains("Operation not permitted") { KernelError::NotAllowed } else { KernelError::Nft(why) }
+    match words(output) {
+        Some(why) if why.contains("Operation not permitted") => KernelError::NotAllowed,
+        Some(why) => KernelError::Nft(why),
+        None => KernelError::Mute(ended(output.status)),
+    }
 }
 
 /// What it complained about, on one line.
-fn words(output: &Output) -> String {
+fn words(output: &Output) -> Option<String> {
     let text = String::from_utf8_lossy(&output.stderr);
-    text.lines().find(|l| l.contains("rror")).or_else(|| text.lines().next()).unwrap_or("no reason given").to_owned()
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.clone().next();
+    lines.find(|line| line.contains("rror")).or(first).map(str::to_owned)
 }
+
+/// How it ended that has given no reason.
+fn ended(status: ExitStatus) -> String {
+    let how = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with status {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => format!("ended ({status})"),
+    };
+    format!("nft {how} and said nothing")
+}
+
+#[cfg(test)]
+#[path = "nft_tests.rs"]
+mod tests;

@@ -40,6 +40,12 @@ pub fn effective_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// From now on a write past the limit for the size of files (`RLIMIT_FSIZE`) fails with `EFBIG`, and does not end this process (setrlimit(2)).
+pub fn outlive_file_limits() {
+    // SAFETY: takes two integers; what is ignored runs no code.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// A handle on a process that keeps meaning this process, whatever happens to its number (pidfd_open(2)).
 ///
 /// # Errors

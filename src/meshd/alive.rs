@@ -8,7 +8,7 @@ use super::control::aside;
 use super::shared::Shared;
 use super::status;
 use crate::clock::mono;
-use crate::node::unwatched::Eye;
+use crate::node::unwatched::{Eye, Eyes};
 use crate::types::Mono;
 
 /// How often it is looked at.
@@ -33,13 +33,30 @@ pub(super) async fn watch(shared: Arc<Shared>) {
 
 /// One look. What the engine tells as long as it works, this tells in its place.
 fn look(shared: &Shared, now: Mono) {
-    if !shared.engine.is_late(LONGEST, now) {
-        return shared.eyes().works(Eye::Engine);
+    let why = shared.engine_asleep.waits(now);
+    let late = shared.engine.is_late(LONGEST, now);
+    if !stands(&mut shared.eyes(), why, late, now) {
+        return;
     }
-    shared.eyes().fails(Eye::Engine, "the engine of meshd stands still".to_owned(), now);
     shared.tell_unwatched(now);
     let findings = status::told(shared);
     shared.say(|outgoing| outgoing.findings = findings);
+}
+
+/// Notes whether it stands still, and says so. `why`: what is known of that; without it, it may only be slow, until it is `late`.
+fn stands(eyes: &mut Eyes, why: Option<String>, late: bool, now: Mono) -> bool {
+    let held = why.is_some();
+    match why {
+        Some(why) => eyes.fails(Eye::Held, why, now),
+        None => eyes.works(Eye::Held),
+    }
+    // Told once.
+    if late && !held {
+        eyes.fails(Eye::Engine, "the engine of meshd stands still".to_owned(), now);
+    } else {
+        eyes.works(Eye::Engine);
+    }
+    held || late
 }
 
 #[cfg(test)]

@@ -34,3 +34,24 @@ fn an_engine_that_stands_still_is_told_here_and_to_management_until_it_works_aga
     shared.tell_unwatched(at(629));
     assert_eq!(told(at(629)).0, Vec::<String>::new());
 }
+
+#[test]
+fn what_holds_the_engine_up_is_told_in_seconds_and_in_the_place_of_what_is_not_known() {
+    let mut eyes = Eyes::default();
+    let held = || Some("it waits for a disk".to_owned());
+    let told = |eyes: &Eyes, now| eyes.findings(at(now), false).into_iter().map(|one| one.what).collect::<Vec<_>>();
+    assert!(!stands(&mut eyes, None, false, at(0)));
+    assert!(stands(&mut eyes, held(), false, at(10)));
+    assert!(stands(&mut eyes, held(), false, at(15)));
+    assert!(
+        matches!(told(&eyes, 15).as_slice(), [one] if one.contains("it waits for a disk")),
+        "{:?}",
+        told(&eyes, 15)
+    );
+    assert!(stands(&mut eyes, held(), true, at(130)));
+    assert_eq!(told(&eyes, 140).len(), 1, "one cause is told once");
+    assert!(stands(&mut eyes, None, true, at(145)));
+    assert!(matches!(told(&eyes, 151).as_slice(), [one] if one.contains("stands still")), "{:?}", told(&eyes, 151));
+    assert!(!stands(&mut eyes, None, false, at(155)));
+    assert_eq!(told(&eyes, 200), Vec::<String>::new());
+}

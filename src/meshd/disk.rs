@@ -257,11 +257,14 @@ pub fn folders(root: &Path) -> io::Result<BTreeSet<PathBuf>> {
 
 /// What is wrong where the newest slice could not be written.
 pub(super) fn not_kept(error: &io::Error) -> Finding {
-    Finding::new(
-        "M0710",
-        format!("the newest slice is in force but not on disk: {error}; a restart would begin with an older one"),
-        "free some space: df; it is written again every 15 s",
-    )
+    let help = if error.kind() == io::ErrorKind::FileTooLarge {
+        "raise the limit for the size of its files (prlimit --fsize --pid $(pidof meshd); LimitFSIZE= in its unit); it is written again every 15 s"
+    } else {
+        "free some space: df; it is written again every 15 s"
+    };
+    let what =
+        format!("the newest slice is in force but not on disk: {error}; a restart would begin with an older one");
+    Finding::new("M0710", what, help)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::drift::{self, brief};
 use super::files::Tables;
 use super::guests::Guests;
 use super::held::Held;
-use super::kernel::{Kernel, told, told_of};
+use super::kernel::{Kernel, stands, told, told_of};
 use super::keys::Keyring;
 use super::look::{Before, Host, look};
 use super::mtu::Watch;
@@ -539,7 +539,7 @@ impl<K: Kernel> Engine<K> {
             self.plugs.plug(&mut self.kernel, &plugs, (&observed, &outcome), &self.shared.events);
             if let Err(error) = outcome {
                 self.found(&observed);
-                return Err(told_of(&error, &slice));
+                return Err(told_of(&error, &slice, stands(&self.desired, &observed)));
             }
             drift::repaired(&ops, quiet && round == 0, &self.shared.events);
         }

@@ -11,7 +11,7 @@ use crate::api::problem::Problem;
 use crate::linux::{self, KernelError};
 use crate::node::attached::Attached;
 use crate::node::barriers::{Base, Table};
-use crate::node::desired::Observed;
+use crate::node::desired::{Desired, Observed};
 use crate::node::fence::{Refused, Said};
 use crate::node::names::{self, Device};
 use crate::node::older::Older;
@@ -246,9 +246,17 @@ impl Kernel for linux::Kernel {
     }
 }
 
-/// What was not done of a plan, with the networks of this slice that it concerns.
-pub(super) fn told_of(error: &KernelError, slice: &Slice) -> Finding {
+/// True where something of a plan is there, from before: what stands carries frames, whatever is not done to it.
+pub(super) fn stands(desired: &Desired, observed: &Observed) -> bool {
+    desired.networks.keys().any(|bridge| observed.links.contains_key(bridge))
+}
+
+/// What was not done of a plan, with the networks of this slice that it concerns. `stands`: [`stands`].
+pub(super) fn told_of(error: &KernelError, slice: &Slice, stands: bool) -> Finding {
     let finding = told(error);
+    if matches!(error, KernelError::Filter { .. }) && !stands {
+        return finding.cuts(Cut::node(true));
+    }
     let Some(devices) = error.devices() else { return finding };
     let Some(parsed) = devices.keys().map(|name| names::parse(name.as_str())).collect::<Option<Vec<_>>>() else {
         return finding;
@@ -276,10 +284,12 @@ pub(super) fn told_of(error: &KernelError, slice: &Slice) -> Finding {
     Finding { what, ..finding }.cuts(if of.len() > NETWORKS { Cut::node(false) } else { cut })
 }
 
-/// Where the kernel was not even asked, nobody knows that something of the plan is missing.
+/// Where the kernel was not even asked, nobody knows that something of the plan is missing. Nor does a packet filter that is not loaded say so:
+/// the one of before is in force, or none, and devices of before go on.
 pub(super) fn told(error: &KernelError) -> Finding {
     let finding = Finding::from(&Problem::from(error));
-    if matches!(error, KernelError::Socket { .. }) { finding.cuts(Cut::node(false)) } else { finding }
+    let unsure = matches!(error, KernelError::Socket { .. } | KernelError::Filter { .. });
+    if unsure { finding.cuts(Cut::node(false)) } else { finding }
 }
 
 #[cfg(test)]
@@ -287,7 +297,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::node::plan::tests::slice;
+    use crate::linux::{Ours, Unloaded};
+    use crate::meshd::shared::Topic;
+    use crate::node::plan::tests::{self as plans, slice};
+    use crate::node::reconcile;
 
     #[test]
     fn what_is_not_done_on_devices_concerns_their_networks_and_says_so() {
@@ -305,7 +318,7 @@ mod tests {
             (many(&["vv10.12b5", "vb10.12b5"]), 1, None),
             (many(&["vv10.12b5", "vv16777215.12b5"]), 1, Some(Path::Plain)),
         ] {
-            let told = told_of(&error, &slice);
+            let told = told_of(&error, &slice, true);
             let cut = told.cut.clone().unwrap();
             assert!(told.code == "M0626" && cut.surely && !cut.node, "{told:?}");
             assert_eq!((cut.networks.as_slice(), cut.path), (&[key.clone()][..networks], path), "{told:?}");
@@ -314,12 +327,43 @@ mod tests {
         }
         // What it may be about is not known: of no network of this slice, or of a guest's interface.
         for error in [many(&["vv77.12b5"]), op("tap1", "no"), KernelError::Nft("no".to_owned())] {
-            assert!(told_of(&error, &slice).cut.is_none(), "the topic says what is cut off: {error:?}");
+            assert!(told_of(&error, &slice, true).cut.is_none(), "the topic says what is cut off: {error:?}");
         }
         assert_eq!(
-            told_of(&many(&["vq16777215.12b5"]), &slice).cut,
+            told_of(&many(&["vq16777215.12b5"]), &slice, true).cut,
             Some(Cut::default()),
             "no guest's frame goes there"
         );
+    }
+
+    #[test]
+    fn a_packet_filter_that_is_not_loaded_says_nothing_sure_of_what_stands_from_before() {
+        let slice = slice("suppress", json!({}));
+        let whys: [fn() -> KernelError; 4] = [
+            || KernelError::Mute("nft ended with status 1 and said nothing".to_owned()),
+            || KernelError::Nft("no".to_owned()),
+            || KernelError::NoNft,
+            || KernelError::NotAllowed,
+        ];
+        for why in whys {
+            for filter in [Ours::Guard, Ours::Fence] {
+                let error = KernelError::Filter { of: Unloaded { filter, there: Some(false) }, why: Box::new(why()) };
+                for (stands, surely) in [(true, false), (false, true)] {
+                    let told = told_of(&error, &slice, stands);
+                    assert_eq!(Topic::Kernel.of(told).cut, Some(Cut::node(surely)), "{error:?}");
+                }
+                assert_eq!(told(&error).cut, Some(Cut::node(false)), "what stands was not seen");
+            }
+        }
+    }
+
+    #[test]
+    fn something_of_a_plan_stands_where_a_bridge_of_it_does() {
+        let desired = plans::planned(&slice("suppress", json!({})), &plans::local()).desired;
+        let mut kernel = linux::fake::Fake::default();
+        assert!(!stands(&desired, &kernel.state));
+        kernel.apply(&reconcile::diff(&desired, &kernel.state)).unwrap();
+        assert!(stands(&desired, &kernel.state));
+        assert!(!stands(&Desired::default(), &kernel.state), "of another plan");
     }
 }

@@ -5,6 +5,7 @@
 //! tell each other.
 
 mod alive;
+mod asleep;
 mod attached;
 mod barriers;
 mod beat;

@@ -109,6 +109,8 @@ pub fn cleanup(path: Option<&Path>) -> Result<Vec<String>, Problem> {
 /// A [`Problem`] where the daemon cannot start; nothing was changed then.
 pub fn run(path: &Path) -> Result<(), Problem> {
     let start = Start::begin();
+    // What cannot be written is told, as with a full disk.
+    linux::sys::outlive_file_limits();
     let loaded = load(path)?;
     let log = log::start(loaded.config.log);
     let outcome = serve(loaded, log);
@@ -421,6 +423,7 @@ fn set_to_work<K: Kernel + Send + 'static>(
         // Dropped with the engine, however it ends.
         let _alive: oneshot::Sender<()> = alive;
         shared.engine.strike(mono());
+        shared.engine_asleep.is_me();
         match slice {
             Some(slice) => engine.boot(slice),
             None => engine.read_tables(),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::asleep::Asleep;
 use super::beat::Beat;
 use super::events::{Events, Tone};
 use super::lanes::Lanes;
@@ -231,6 +232,8 @@ pub struct Shared {
     pub watch: Watching,
     /// Whether the engine still works.
     pub(super) engine: Beat,
+    /// Whether the kernel holds it up.
+    pub(super) engine_asleep: Asleep,
     /// What the reporter proves with.
     pub provers: Provers,
     /// What the reporter sends.
@@ -275,6 +278,7 @@ impl Shared {
             lanes,
             watch: watching,
             engine: Beat::default(),
+            engine_asleep: Asleep::default(),
             provers,
             outgoing,
             view: Mutex::new(view),

@@ -34,6 +34,7 @@ use crate::linux::again::Start;
 use crate::linux::confine::{self, Reach};
 use crate::linux::file;
 use crate::linux::journal::Journal;
+use crate::linux::sys;
 
 /// The management server of a vxmesh installation.
 #[derive(Debug, Parser)]
@@ -91,6 +92,8 @@ enum Command {
 
 /// Does what the arguments say. Results go to stdout, everything else to stderr.
 pub fn main(arguments: Arguments) -> ExitCode {
+    // What cannot be written is told, as with a full disk.
+    sys::outlive_file_limits();
     let done = match arguments.command {
         Command::Init { config } => init(&config).map(|()| ExitCode::SUCCESS),
         Command::Run { config } => run(&config).map(|()| ExitCode::SUCCESS),
@@ -162,7 +165,7 @@ fn read(path: &Path) -> Result<Config, Problem> {
 fn init(path: &Path) -> Result<(), Problem> {
     let config = read(path)?;
     // Keys are made here: none goes into a core dump.
-    let _ = crate::linux::sys::no_core_dumps();
+    let _ = sys::no_core_dumps();
     keys::refuse_existing(&config.paths.keys)?;
     serve::begin(&serve::open_store(&config.paths.state)?, &config.paths.state)?;
     // The keys come last: with them the installation is there, and until then `init` can be run again.

@@ -1,7 +1,7 @@
 //! Whether the disk of the store can be written. Nobody may change a mesh for weeks, so it is tried: who has to change it at night is not the
 //! one who finds out.
 
-use std::io::{Error, Write as _};
+use std::io::{Error, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -48,13 +48,18 @@ fn attempt(folder: &Path) -> Result<(), Error> {
 }
 
 fn full(folder: &Path, error: &Error) -> Finding {
+    let limit = error.kind() == ErrorKind::FileTooLarge;
     let folder = folder.display();
-    Finding::new(
-        "M0689",
-        format!("the store of the management node cannot be written: {error} ({folder}); changes are refused, nodes go on as before"),
-        format!("make room, or mount it writable: df {folder}; mount | grep {folder}"),
-    )
-    .harmless()
+    let help = if limit {
+        "raise the limit for the size of its files: prlimit --fsize --pid $(pidof meshmgr); LimitFSIZE= in its unit"
+            .to_owned()
+    } else {
+        format!("make room, or mount it writable: df {folder}; mount | grep {folder}")
+    };
+    let what = format!(
+        "the store of the management node cannot be written: {error} ({folder}); changes are refused, nodes go on as before"
+    );
+    Finding::new("M0689", what, help).harmless()
 }
 
 #[cfg(test)]

@@ -53,6 +53,12 @@ const RULES: &[Rule] = &[
         symptoms: &["M0668"],
         holds: |cause, _| whole(cause),
     },
+    // Without its packet filter nothing of a plan is made, though what stands from before goes on.
+    Rule {
+        causes: &["M0621", "M0622"],
+        symptoms: &["M0668"],
+        holds: |cause, _| cause.cut.as_ref().is_some_and(|cut| cut.node),
+    },
 ];
 
 /// True for what says that a whole side of this node cannot be used.

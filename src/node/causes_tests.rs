@@ -60,6 +60,11 @@ fn what_follows_from_another_finding_is_left_off_and_what_does_not_stays() {
             vec![finding("M0624", "", Cut::node(true)), finding("M0668", "", Cut::default())],
             vec!["M0624"],
         ),
+        (
+            "a packet filter that is not loaded where devices stand",
+            vec![finding("M0622", "", Cut::node(false)), finding("M0668", "", Cut::default())],
+            vec!["M0622"],
+        ),
         ("tc takes all at the line", vec![tc(Some("eth0"), &["c", "d"]), all("eth0")], vec!["M0695"]),
         (
             "tc takes all there, and one tunnel goes by it",

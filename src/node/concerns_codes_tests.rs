@@ -72,8 +72,9 @@ const DECIDED: &[(Says, &[&str])] = &[
 
 /// Codes whose findings are about something else in one of their forms: a guest's own interface that is too small; a device of others that comes
 /// to a UDP port when ours is there; a tunnel of which nobody knows yet which direction fails; a path
-/// that small packets pass alone.
+/// that small packets pass alone; a packet filter that is not loaded where devices stand from before.
 const ALSO: &[(Says, &[&str])] = &[
+    (Says::Node(false), &["M0621", "M0622"]),
     (Says::Network(false), &["M0513"]),
     (Says::Nothing, &["M0612"]),
     (Says::Tunnel(false), &["M0410", "M0502"]),

@@ -42,13 +42,15 @@ pub enum Eye {
     Renewal,
     /// The thread that brings plan and kernel together.
     Engine,
+    /// The same thread, where the kernel does not let it go on: a disk that hangs.
+    Held,
     /// Files of this node on disk.
     Own,
 }
 
 impl Eye {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Bridges,
         Self::Filters,
         Self::Attached,
@@ -62,6 +64,7 @@ impl Eye {
         Self::Reports,
         Self::Renewal,
         Self::Engine,
+        Self::Held,
         Self::Own,
     ];
 
@@ -80,7 +83,7 @@ impl Eye {
             Self::Stream => "the management node is not listened to any more",
             Self::Reports => "this node does not report to the management node any more",
             Self::Renewal => "the certificate of this node is not renewed any more",
-            Self::Engine => "plan and kernel are not compared, nor changes followed",
+            Self::Engine | Self::Held => "plan and kernel are not compared, nor changes followed",
             Self::Own => "files of this node on disk are not looked after",
         }
     }
@@ -100,7 +103,9 @@ impl Eye {
             Self::Stream => "the table of before stays in force",
             Self::Reports => "what the management node shows of it is old",
             Self::Renewal => "when it ends, the management node hears this node no more; traffic goes on",
-            Self::Engine => "all else that is said of this node may be old; its lanes and devices go on as they were",
+            Self::Engine | Self::Held => {
+                "all else that is said of this node may be old; its lanes and devices go on as they were"
+            }
             Self::Own => "that one of them has gone is not told",
         }
     }
@@ -116,6 +121,7 @@ impl Eye {
             }
             Self::Attached => "tc qdisc show, as root: what does it say? it is tried again by itself",
             Self::Routes | Self::Tunnels => "ip route show table all, as root; it is tried again by itself",
+            Self::Held => HELD,
             Self::Plain
             | Self::Kernel
             | Self::Files
@@ -130,7 +136,7 @@ impl Eye {
     /// What that keeps from arriving: of what may be dropped and is not seen, nobody can say that it arrives.
     fn cut(self) -> Cut {
         match self {
-            Self::Bridges | Self::Plain | Self::Engine => Cut::node(false),
+            Self::Bridges | Self::Plain | Self::Engine | Self::Held => Cut::node(false),
             // What is wrong with a path or guest is asked for itself, and what was known of it stays.
             Self::Filters
             | Self::Attached
@@ -149,6 +155,8 @@ impl Eye {
 
 /// What to do about one that has ended.
 const RESTART: &str = "systemctl restart meshd; why it ended: journalctl -u meshd";
+/// What to do where the kernel holds a thread up. A new `meshd` would wait for the same, without the tunnels of this one.
+const HELD: &str = "ps -eLo pid,tid,stat,wchan:30,comm | awk '$3 ~ /^D/' (who waits, and in what); df and journalctl -k (does each disk answer?); it goes on by itself when that answers, and a restart of meshd before ends its tunnels and waits for the same";
 
 #[derive(Debug)]
 struct Shut {

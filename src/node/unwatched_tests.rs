@@ -42,9 +42,9 @@ fn one_cause_is_not_told_twice() {
         eyes.fails(eye, "why".to_owned(), at(0));
     }
     // Bridges are looked at by the thread of plain paths; what the kernel refuses is a finding.
-    assert_eq!((eyes.findings(at(9), false).len(), eyes.findings(at(9), true).len()), (13, 8));
+    assert_eq!((eyes.findings(at(9), false).len(), eyes.findings(at(9), true).len()), (14, 9));
     eyes.works(Eye::Plain);
-    assert_eq!(eyes.findings(at(9), false).len(), 13);
+    assert_eq!(eyes.findings(at(9), false).len(), 14);
 }
 
 #[test]
@@ -52,4 +52,13 @@ fn where_nobody_looks_at_bridges_no_frame_is_said_to_arrive() {
     let mut eyes = Eyes::default();
     eyes.fails(Eye::Bridges, "why".to_owned(), at(0));
     assert_eq!(eyes.findings(at(9), false)[0].cut, Some(Cut::node(false)));
+}
+
+#[test]
+fn a_thread_that_the_kernel_holds_up_is_not_healed_by_a_restart() {
+    let mut eyes = Eyes::default();
+    eyes.fails(Eye::Held, "it waits".to_owned(), at(0));
+    let found = eyes.findings(at(9), false);
+    assert!(found[0].what.contains("it waits") && found[0].help.starts_with("ps -eLo"), "{found:?}");
+    assert!(!found[0].help.contains("systemctl restart"), "{found:?}");
 }

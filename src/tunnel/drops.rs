@@ -130,3 +130,7 @@ impl Drops {
         self.0.iter().sum()
     }
 }
+
+#[cfg(test)]
+#[path = "drops_tests.rs"]
+mod tests;

@@ -98,3 +98,17 @@ fn a_server_that_is_killed_while_machines_join_never_spends_a_token_for_nothing(
     println!("{ROUNDS} kills: {answered} answers before, {lost} lost");
     assert!(lost > 0, "at least one answer was lost");
 }
+
+#[test]
+fn a_limit_for_the_size_of_files_refuses_changes_and_ends_nothing() {
+    let mesh = Management::start();
+    mesh.good("pdc create a --intra plain --underlay 10.0.0.0/24");
+    mesh.limit("1000");
+    mesh.bad("pdc create b --intra plain --underlay 10.0.1.0/24", 1, "File too large");
+    let status = mesh.meshctl("status");
+    let told = ["M0689", "File too large", "prlimit --fsize --pid $(pidof meshmgr)"];
+    assert!(told.iter().all(|word| status.stdout.contains(word)), "{}{}", status.stdout, status.stderr);
+    assert!(mesh.good("pdc list").contains("a "), "it still answers");
+    mesh.limit("unlimited");
+    mesh.good("pdc create b --intra plain --underlay 10.0.1.0/24");
+}

@@ -73,6 +73,14 @@ impl Management {
         std::fs::read_to_string(format!("{}.log", self.config())).unwrap()
     }
 
+    /// Limits how large a file it may write, in bytes or `unlimited`.
+    pub(crate) fn limit(&self, size: &str) {
+        let pid = self.child.id().to_string();
+        let limit = format!("--fsize={size}:");
+        let done = std::process::Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap();
+        assert!(done.success());
+    }
+
     /// Its memory, KiB.
     pub(crate) fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

@@ -116,6 +116,34 @@ fn a_node_boots_from_a_slice_cut_in_half_and_keeps_what_the_kernel_has() {
 }
 
 #[test]
+fn a_node_that_may_not_write_large_files_says_so_and_goes_on() {
+    if !can_run() {
+        return;
+    }
+    let mesh = Mesh::new();
+    mesh.admin("overlay create default");
+    let joined = mesh.join("n-1", &mesh.token(""), "");
+    assert_eq!(joined.code, Some(0), "{}", joined.stderr);
+    let daemon = mesh.meshd("n-1");
+    let limit = |size: &str| {
+        let (pid, limit) = (daemon.pid().to_string(), format!("--fsize={size}:"));
+        succeed(Command::new("prlimit").args(["--pid", &pid, &limit]));
+    };
+    limit("100");
+    mesh.admin("network create blue --overlay default --vni 10 --cidr 192.168.10.0/24 --learning local --nodes n-*");
+    wait_until("it is told", Duration::from_secs(30), || {
+        let told = mesh.local("n-1", "status").stdout;
+        ["M0710", "File too large", "prlimit --fsize"].iter().all(|word| told.contains(word))
+    });
+    assert!(mesh.machine.holds("ip link show dev vb10.12b5"), "the newest slice is in force");
+    limit("unlimited");
+    wait_until("it is written again", Duration::from_secs(40), || {
+        !mesh.local("n-1", "status").stdout.contains("M0710")
+    });
+    drop(daemon);
+}
+
+#[test]
 fn a_machine_with_a_full_disk_joins_with_the_same_token_when_there_is_room() {
     if !can_run() {
         return;

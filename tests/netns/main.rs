@@ -59,6 +59,7 @@ mod members;
 mod mesh;
 mod moves;
 mod mtu;
+mod mute;
 #[expect(unreachable_pub, reason = "a toolbox of this test program")]
 mod night;
 mod offload;
@@ -87,6 +88,7 @@ mod start;
 mod starved;
 mod strangers;
 mod stray;
+mod stuck;
 mod super_frames;
 mod told;
 mod tracked;
