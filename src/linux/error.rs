@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::kernel::holds_up;
+use super::failures::holds_up;
 use super::unloaded::Unloaded;
 use crate::api::problem::{Exit, Problem};
 use crate::node::op::Op;

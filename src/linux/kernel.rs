@@ -12,6 +12,7 @@ use netlink_packet_route::link::LinkMessage;
 use super::checksums::Checks;
 use super::counters::{self, Family};
 use super::error::KernelError;
+use super::failures::{Failures, is_entry};
 use super::fdb::Guests;
 use super::keeper::Keeper;
 use super::netlink::{Netlink, Refusal, Request};
@@ -23,7 +24,6 @@ use crate::node::desired::{Kind, Link, Observed, ObservedGuard};
 use crate::node::fence::{Refused, Said};
 use crate::node::fence_text::{CHECKSUM, ROUTED};
 use crate::node::guard::TABLE;
-use crate::node::names::{self, Device};
 use crate::node::onlink::Step;
 use crate::node::op::Op;
 use crate::node::strays::{Ask, Way, Ways};
@@ -52,14 +52,6 @@ pub struct Kernel {
     checks: Checks,
     /// [`Observed::rules_before_devices`], once it was tried.
     rules_before_devices: OnceLock<bool>,
-}
-
-/// Failures of one [`Kernel::apply`].
-#[derive(Default)]
-struct Failures {
-    failed: Vec<KernelError>,
-    devices: BTreeSet<IfName>,
-    skipped: usize,
 }
 
 impl Kernel {
@@ -514,57 +506,6 @@ impl Kernel {
             Ok(_) | Err(_) => None,
         })
     }
-}
-
-impl Failures {
-    /// True where a step depends on one that failed. It is counted.
-    fn stops(&mut self, op: &Op) -> bool {
-        let after = op.device().is_some_and(|device| self.devices.contains(device));
-        // It opens UDP ports, and somebody else may listen where a device of ours does not come up.
-        let opens = matches!(op, Op::ChangeGuard { .. }) && self.devices.iter().any(is_vxlan);
-        let stops = after || opens;
-        self.skipped += usize::from(stops);
-        stops
-    }
-
-    fn add(&mut self, op: &Op, error: KernelError) {
-        if holds_up(op) {
-            self.devices.extend(op.device().cloned());
-        }
-        self.failed.push(error);
-    }
-
-    fn result(mut self) -> Result<(), KernelError> {
-        match (self.failed.len(), self.skipped) {
-            (0, _) => Ok(()),
-            (1, 0) => self.failed.pop().map_or(Ok(()), Err),
-            _ => Err(KernelError::Steps { failed: self.failed, skipped: self.skipped }),
-        }
-    }
-}
-
-/// True for a step that those behind it on its device need. One row that the kernel refuses must not cost the other rows.
-pub(super) const fn holds_up(op: &Op) -> bool {
-    !is_entry(op) && !matches!(op, Op::CheckChecksums { .. } | Op::LeaveChecksums { .. })
-}
-
-/// True for entries of tables, which do not depend on each other and go in batches.
-const fn is_entry(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Pin { .. }
-            | Op::Unpin { .. }
-            | Op::SetVtep { .. }
-            | Op::DeleteVtep { .. }
-            | Op::AddFlood { .. }
-            | Op::DeleteFlood { .. }
-            | Op::SetNeighbour { .. }
-            | Op::DeleteNeighbour { .. }
-    )
-}
-
-fn is_vxlan(device: &IfName) -> bool {
-    names::parse(device.as_str()).is_some_and(|(device, ..)| device == Device::Vxlan)
 }
 
 fn make_tap(op: &Op) -> Result<(), KernelError> {

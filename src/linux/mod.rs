@@ -15,6 +15,7 @@ mod counters;
 mod devices;
 mod ear;
 mod error;
+mod failures;
 pub mod fake;
 mod fdb;
 pub mod file;
