@@ -21,8 +21,9 @@ use crate::types::{IfName, Mac, NodeId, PublicKey, Version, Wall};
 
 /// How often a node answers on its stream.
 pub const ANSWERS: Duration = Duration::from_secs(5);
-/// How long reports may fail while the stream lives before a node says so in its answers.
-pub const UNREPORTED: Duration = Duration::from_secs(8);
+/// How long reports may fail while the stream lives before a node says so in its answers: longer than a stream is silent that has died by the
+/// same cause (10 s).
+pub const UNREPORTED: Duration = Duration::from_secs(15);
 /// A node that has promised to answer and was silent for this long is cut off: three answers are missing.
 pub const UNANSWERED: Duration = Duration::from_secs(20);
 
