@@ -36,6 +36,8 @@ const INTERFACES: [u32; 4] = [4, 5, 6, 7];
 /// How much longer rules are left alone than it took to read them: a host with very many of them that change all the time has other things
 /// to do.
 const REST: u32 = 9;
+/// The same where it is known already that this host tracks: then no guest fills its table meanwhile.
+const CALM: u32 = 99;
 /// They are left alone for that long at least.
 const LEAST: Duration = Duration::from_millis(10);
 
@@ -62,7 +64,7 @@ pub(super) struct Tracking {
 
 impl Tracking {
     /// True where this network namespace has an entry of a tracked connection, or a rule or chain for which the kernel makes some. Rules
-    /// are read once a change of packet filters, and a tenth of the time at most. False where the kernel cannot track.
+    /// are read once a change of packet filters, and a tenth of the time at most, where it tracks a hundredth. False where the kernel cannot track.
     pub(super) fn tracks(&mut self) -> bool {
         let asked = self.look();
         entries() || asked
@@ -96,7 +98,9 @@ impl Tracking {
                 (self.read, self.behind) = (Some((generation, found)), false);
             }
             let ended = mono();
-            self.next = ended + ended.since(begun).saturating_mul(REST).max(LEAST);
+            let known = self.read.as_ref().is_some_and(|(_, found)| found.asked) || entries();
+            let rest = if known { CALM } else { REST };
+            self.next = ended + ended.since(begun).saturating_mul(rest).max(LEAST);
         }
         self.read.as_ref().is_some_and(|(_, found)| found.asked)
     }

@@ -212,7 +212,8 @@ pub(super) fn findings(peers: &[PeerStatus], slice: Option<&Slice>, line: &Line,
     // An interface that is down is the cause at once: those that seem to carry have not been asked since.
     // Who is known to be cut off at its own end tells nothing of this one.
     let unexplained = alone.iter().filter(|peer| matches!(theirs(peer), Theirs::Missed | Theirs::Nothing)).count();
-    let own = !alone.is_empty() && line.down.is_some() || !heard && unexplained > 1;
+    let down = line.down.as_ref().is_some_and(|how| how.is_whole() || !heard);
+    let own = !alone.is_empty() && down || !heard && unexplained > 1;
     let all = alone.len() == peers.iter().filter(|peer| peer.tunnel.is_some()).filter(counts).count();
     if own {
         for (_, peers) in by_cause.iter_mut().filter(|(cause, _)| unheard(cause)) {

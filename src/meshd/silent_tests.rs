@@ -226,9 +226,14 @@ fn an_own_line_by_which_management_is_heard_or_that_another_make_never_answered_
     let shut = Line { down: Some(Down::Off), ..line };
     assert!(of_line(&peers, &slice(&peers), &shut)[0].contains("interface eth0 is down"));
     let shut = Line { down: Some(Down::InBridge("br0".into())), ..shut };
+    let shut = Line { heard: false, ..shut };
     let found = findings(&peers, Some(&slice(&peers)), &shut, &Words::new());
     assert!(found[0].what.contains("interface eth0 is a port of the bridge br0"), "{found:?}");
     assert!(found[0].help.starts_with("ip link set dev eth0 nomaster; or give br0 the address of eth0"), "{found:?}");
+    // A filter of that bridge may leave it to the host: what is heard by it shows so.
+    let answers = [peer(1, false, None), peer(2, true, Some(Silence::Out))];
+    let found = findings(&answers, Some(&slice(&answers)), &Line { heard: false, ..shut }, &Words::new());
+    assert!(found.iter().all(|finding| !finding.what.contains("br0")), "{found:?}");
     // b-2 is of another make, and never answered: one that is left is no proof.
     let mut table = slice(&peers);
     table.peers.get_mut(&peers[1].node).unwrap().foreign =

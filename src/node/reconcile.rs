@@ -144,8 +144,8 @@ fn same_vni<'a>(net: &Net, observed: &'a Observed) -> Option<&'a IfName> {
 /// No `notrack` holds against a zone.
 fn zoned(chain: &str) -> Finding {
     let what = format!(
-        "a rule of chain {chain} gives packets a zone of connection tracking (ct zone set) whatever their interface: guests' flows are tracked, \
-         so they fill the host's table of connections, and its NAT may change their frames where bridges show them to packet filters"
+        "a rule of chain {chain} gives packets a zone of connection tracking (ct zone set) whatever their interface: guests' flows that meet it \
+         are tracked, so they may fill the host's table of connections, and its NAT may change their frames where bridges show them to packet filters"
     );
     let help =
         "nft list ruleset | grep -B5 'ct zone set'; give the rule the interfaces that it is for (iifname, oifname)";

@@ -73,8 +73,15 @@ fn guests_do_not_fill_the_hosts_table_of_connections_and_its_firewall_lets_the_m
         "nft 'add table inet opz; add chain inet opz p { type filter hook prerouting priority raw; }'",
     );
     run(&node("a-1"), "sh", "nft add rule inet opz p iifname eth9 ct zone set 8");
-    std::thread::sleep(Duration::from_secs(3));
+    // What the same look finds shows that it has looked.
+    let late = || {
+        let status = lab.ctl("exec", &["a-1", "--", env!("CARGO_BIN_EXE_meshctl"), "status"]);
+        String::from_utf8_lossy(&status.stdout).contains("M0612")
+    };
+    run(&node("a-1"), "sh", "ip link add vx9 type vxlan id 99 dstport 4789");
+    wait_until("a device of others is told", Duration::from_secs(30), late);
     assert!(!told());
+    run(&node("a-1"), "sh", "ip link del vx9");
     run(&node("a-1"), "sh", "nft add rule inet opz p ct zone set 8");
     wait_until("the zone is told", Duration::from_secs(30), told);
     run(&node("a-1"), "sh", "nft delete table inet opz");
